@@ -1,0 +1,1 @@
+"""Things that answer the judge's questions."""

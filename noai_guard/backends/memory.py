@@ -1,0 +1,30 @@
+"""Counts in this process: exact for one worker, per worker for several."""
+
+from noai_guard.ports import Answer, Question
+
+
+class MemoryBackend:
+    """Answers `Count` from a bounded dictionary, in fixed windows aligned to the clock of the questions.
+
+    When `most` keys are counted in one window, everybody's count starts again: an attacker who rotates
+    addresses gains nothing that new addresses would not give.
+    """
+
+    def __init__(self, most: int = 65_536) -> None:
+        self._most = most
+        self._counts: dict[tuple[str, int, int], int] = {}
+        self._window: dict[int, int] = {}
+
+    def answer(self, question: Question) -> Answer:
+        window = int(question.at // question.seconds)
+        if self._window.get(question.seconds) != window or len(self._counts) >= self._most:
+            self._window[question.seconds] = window
+            self._counts = {
+                key: count
+                for key, count in self._counts.items()
+                if key[1] != question.seconds and len(self._counts) < self._most
+            }
+        key = (question.key, question.seconds, window)
+        count = self._counts.get(key, 0) + 1
+        self._counts[key] = count
+        return count

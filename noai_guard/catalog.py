@@ -1,0 +1,66 @@
+"""Operators' agents, and which of them a user agent names."""
+
+from collections.abc import Iterable, Sequence
+
+from noai_guard.matching import TokenIndex, compile_token
+from noai_guard.memo import Memo
+from noai_guard.model import Agent, Usage
+
+_RANK = {usage: place for place, usage in enumerate(Usage)}
+"""Usage declares its members from the one that outweighs all others to the one that outweighs none."""
+
+
+class Catalog:
+    """All known agents, indexed by the tokens that their user agents carry.
+
+    `match(user_agent)` returns the Agent that a user agent (bytes, several lines joined by a line feed) names,
+    or None. Where several are named, the one whose usage weighs most wins (`Usage`, in order), then the
+    longer token, then the name.
+    """
+
+    __slots__ = ("_by_name", "_index", "agents", "match", "memo", "version")
+
+    def __init__(self, agents: Iterable[Agent], version: str = "") -> None:
+        self.agents: tuple[Agent, ...] = tuple(agents)
+        self.version = version
+        self._by_name = {agent.name.lower(): agent for agent in self.agents}
+        self._index = TokenIndex(
+            compile_token(form, agent) for agent in self.agents for form in agent.expected_user_agent
+        )
+        self.memo: Memo[bytes, Agent | None] = Memo(self.find)
+        self.match = self.memo.__getitem__
+
+    def find(self, user_agent: bytes) -> Agent | None:
+        """As `match`, without the memory."""
+        hits = self._index.hits(user_agent)
+        if not hits:
+            return None
+        if len(hits) == 1:
+            return hits[0].value
+        return min(hits, key=lambda hit: (rank(hit.value), -len(hit.token), hit.value.name)).value
+
+    def candidates(self, user_agent: bytes) -> Sequence[Agent]:
+        """Every agent that the user agent names, the winner first."""
+        hits = sorted(
+            self._index.hits(user_agent), key=lambda hit: (rank(hit.value), -len(hit.token), hit.value.name)
+        )
+        return tuple(dict.fromkeys(hit.value for hit in hits))
+
+    def agent(self, name: str) -> Agent | None:
+        """The agent of that name, in any case."""
+        return self._by_name.get(name.lower())
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        return tuple(sorted({agent.operator for agent in self.agents}))
+
+    def restricted_to(self, usages: Iterable[Usage]) -> tuple[Agent, ...]:
+        wanted = frozenset(usages)
+        return tuple(agent for agent in self.agents if wanted.intersection(agent.usages))
+
+
+def rank(agent: Agent) -> int:
+    """How much an agent outweighs others in one user agent; 0 outweighs all."""
+    return min(_RANK[usage] for usage in agent.usages)
+
+

@@ -1,0 +1,26 @@
+"""What a site says about itself, one module per standard.
+
+To add a standard: one module with a `STANDARD`, and one word in `STANDARDS`.
+"""
+
+from noai_guard.declarations import (
+    content_usage,
+    html_meta,
+    licence_link,
+    policy_page,
+    robots_txt,
+    tdmrep,
+    x_robots_tag,
+)
+from noai_guard.declarations.standard import Standard
+
+STANDARDS: tuple[Standard, ...] = (
+    robots_txt.STANDARD,
+    x_robots_tag.STANDARD,
+    content_usage.STANDARD,
+    tdmrep.STANDARD,
+    html_meta.STANDARD,
+    licence_link.STANDARD,
+    policy_page.STANDARD,
+)
+"""In the order in which their header fields and tags are sent."""

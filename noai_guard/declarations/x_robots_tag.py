@@ -1,0 +1,22 @@
+"""X-Robots-Tag: noai, noimageai (DeviantArt, 2022) and noarchive (Bing, Amazon: no training).
+
+noai has a line of its own, lower case: img2dataset reads what stands before a colon as a user agent, so any
+other directive with a colon on the same line hides it (tried 2026-11-23, img2dataset 1.47).
+"""
+
+from collections.abc import Sequence
+
+from noai_guard.declarations.standard import Standard
+from noai_guard.model import HeaderField, Usage
+from noai_guard.policy import Policy, Section
+
+
+def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
+    if not section.reserves(Usage.TRAIN_AI):
+        return ()
+    noai = (b"x-robots-tag", b"noai, noimageai")
+    noarchive = (b"x-robots-tag", b"noarchive")
+    return (noai, noarchive) if policy.declares("noarchive") else (noai,)
+
+
+STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields)

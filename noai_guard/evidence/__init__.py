@@ -1,0 +1,1 @@
+"""One module per observation about a client that no rule knows."""

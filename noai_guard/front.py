@@ -1,0 +1,156 @@
+"""One policy made ready to serve: the judge, and every byte that can be prepared before a request comes."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from noai_guard.actions import ANSWERS
+from noai_guard.catalog import Catalog
+from noai_guard.declarations import STANDARDS, robots_txt
+from noai_guard.guard import Guard
+from noai_guard.memo import Memo
+from noai_guard.model import Document, HeaderField, Verdict
+from noai_guard.policy import Plan, Policy, Section
+from noai_guard.refusal import Format, Refusal, body
+
+OPEN_PREFIX = "/.well-known/"
+
+_REPEATABLE = frozenset({b"x-robots-tag", b"link"})
+"""Fields that may stand on several lines: ours join the app's. Of the others, an app's own stands alone."""
+
+_MEDIA_PATH = re.compile(
+    r"\.(?:m3u8?|mpd|ts|m4s|cmf[avt]|mp[34]|m4[abv]|aac|oga|ogg|opus|flac|wav|aiff?|wma|weba|webm|mov|vtt)\Z",
+    re.IGNORECASE,
+)
+_MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image", b"empty", b"script", b"style", b"font"})
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What every response of a section carries."""
+
+    fields: tuple[HeaderField, ...]
+    names: frozenset[bytes]
+    tags: bytes
+
+
+class Front:
+    """A guard with its declarations and refusals in bytes. Never changes after it was made."""
+
+    def __init__(self, policy: Policy, catalog: Catalog) -> None:
+        self.policy = policy
+        self.catalog = catalog
+        self.guard = Guard(policy, catalog)
+        self.standards = tuple(standard for standard in STANDARDS if policy.declarations.get(standard.key) != "off"
+                               and policy.declares(standard.key))  # fmt: skip
+        self.documents = self._documents(self.guard.plan)
+        self.declared = tuple(self._declared(section) for section in self.guard.plan.sections)
+        self.refusals: Memo[tuple[Verdict, Format], Refusal] = Memo(self._refusal)
+        self.merged_robots: Memo[bytes, Document] = Memo(self._merged_robots, most=8, heaviest=512 * 1024)
+        self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
+
+    def _documents(self, plan: Plan) -> dict[str, Document]:
+        found = [document for standard in self.standards for document in standard.documents(plan)]
+        documents = {document.path: document for document in found}
+        lines = [line for standard in self.standards for line in standard.robots_lines(plan.policy)]
+        owner = plan.policy.site.owner
+        preamble = [f"This site reserves its rights{f' ({owner})' if owner else ''}. Stance: {plan.policy.stance}."]
+        if "://" not in plan.policy.site.policy_page:
+            preamble.append(f"In plain words: {plan.policy.site.url.rstrip('/')}{plan.policy.site.policy_page}")
+        self.robots_groups = robots_txt.groups(plan, lines, tuple(documents), preamble)
+        if any(standard.key == "robots_txt" for standard in self.standards):
+            documents[robots_txt.PATH] = robots_txt.document(self.robots_groups)
+        return documents
+
+    def _merged_robots(self, existing: bytes) -> Document:
+        merged = robots_txt.merge(existing, self.robots_groups)
+        return Document(robots_txt.PATH, robots_txt.MEDIA_TYPE, merged)
+
+    def _declared(self, section: Section) -> Declared:
+        if not section.reserves_anything:
+            return Declared((), frozenset(), b"")
+        fields = tuple(
+            field for standard in self.standards for field in standard.header_fields(self.policy, section)
+        )
+        tags = (
+            b"".join(tag for standard in self.standards for tag in standard.tags(self.policy, section))
+            if self.policy.declares("html_meta")
+            else b""
+        )
+        return Declared(fields, frozenset(name for name, _ in fields), tags)
+
+    def with_fields(self, headers: Sequence[HeaderField], section: int) -> list[HeaderField]:
+        """A response's headers and ours. The list given is not changed.
+
+        An app's own Content-Usage, tdm-reservation or tdm-policy stands, and ours of that name is left out
+        (with tdm-reservation goes tdm-policy). X-Robots-Tag and Link are added on lines of their own, unless
+        the app sends the very same line.
+        """
+        declared = self.declared[section]
+        own = {name.lower(): () for name, _ in headers if name.lower() in declared.names}
+        if not own:
+            return [*headers, *declared.fields]
+        lines = {(name.lower(), value.strip()) for name, value in headers}
+        return [
+            *headers,
+            *(
+                field
+                for field in declared.fields
+                if (field not in lines if field[0] in _REPEATABLE else field[0] not in own)
+                and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
+            ),
+        ]
+
+    def refusal(self, verdict: Verdict, path: str, method: str, headers: Iterable[HeaderField]) -> Refusal:
+        """The answer to a verdict that refuses: HTML only for a person's page load, JSON where it is asked for."""
+        return self.refusals[verdict, chosen_format(path, method, headers)]
+
+    def _refusal(self, key: tuple[Verdict, Format]) -> Refusal:
+        verdict, format = key
+        answer = ANSWERS[verdict.action]
+        site = self.policy.site
+        sentence = answer.sentence(verdict, site)
+        content = body(format, answer.status, answer.title, sentence, verdict, site)
+        headers: list[HeaderField] = [
+            (b"content-type", format.value.encode("ascii")),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+            (b"vary", b"User-Agent, Accept"),
+            (b"x-content-type-options", b"nosniff"),
+            *answer.fields(verdict, site),
+        ]
+        return Refusal(answer.status, tuple(self.with_fields(headers, verdict.section)), content)
+
+
+def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
+    """The format of a refusal. Media and scripts get plain text, whatever they say they accept."""
+    accept = b""
+    media = _MEDIA_PATH.search(path) is not None
+    for name, value in headers:
+        name = name.lower()
+        if name == b"accept":
+            accept += value.lower()[:1024] + b","
+        elif name in (b"range", b"icy-metadata"):
+            media = True
+        elif name == b"sec-fetch-dest":
+            media = media or value.strip().lower() in _MEDIA_DESTINATIONS
+        elif name == b"x-requested-with":
+            media = media or value.strip().lower() == b"xmlhttprequest"
+    if b"application/json" in accept or b"+json" in accept:
+        return Format.TEXT if _MEDIA_PATH.search(path) else Format.JSON
+    if media or b"audio/" in accept or b"text/html" not in accept or method not in ("GET", "HEAD"):
+        return Format.TEXT
+    return Format.HTML
+
+
+def document_headers(document: Document) -> tuple[HeaderField, ...]:
+    """The headers of a published document: cacheable for an hour, with a strong ETag."""
+    tag = sha256(document.body).hexdigest()[:16]
+    return (
+        (b"content-type", document.media_type.encode("ascii")),
+        (b"content-length", b"%d" % len(document.body)),
+        (b"cache-control", b"public, max-age=3600"),
+        (b"etag", f'"{tag}"'.encode("ascii")),
+        (b"access-control-allow-origin", b"*"),
+    )

@@ -1,0 +1,106 @@
+"""The judge: facts of a request in, verdict out. No I/O, no clock, no framework."""
+
+import re
+from ipaddress import ip_address
+
+from noai_guard.catalog import Catalog
+from noai_guard.client_address import address_block
+from noai_guard.evidence import second_look
+from noai_guard.matching import excerpt
+from noai_guard.memo import Memo
+from noai_guard.model import UNKNOWN_BOT, Action, Agent, Request, Verdict
+from noai_guard.policy import Plan, Policy
+from noai_guard.ports import Count, Examination
+
+_CALLS_ITSELF_A_BOT = re.compile(
+    rb"(?<![a-z])(?:[a-z0-9_.-]*(?<!cu)bot|[a-z0-9_.-]*(?:crawler|spider|scraper|fetcher|archiver))(?![a-z])",
+    re.IGNORECASE,
+)
+"""What an unknown client must say to count as an unknown bot. CUBOT makes phones."""
+
+_BOT_WORDS = (b"bot", b"crawler", b"spider", b"scraper", b"fetcher", b"archiver")
+
+
+def calls_itself_a_bot(user_agent: bytes) -> bool:
+    """Whether a user agent that names no known agent says that it is a bot."""
+    text = excerpt(user_agent).lower()
+    return any(word in text for word in _BOT_WORDS) and _CALLS_ITSELF_A_BOT.search(text) is not None
+
+
+class Guard:
+    """Judges requests by one policy and one catalogue; never changes after it was made.
+
+    Usable without ASGI: `run(guard.examine(request), answerer, on_failure)`, or, where no backend is at hand,
+    `guard.settled(path, user_agent)`.
+    """
+
+    def __init__(self, policy: Policy, catalog: Catalog) -> None:
+        self.policy = policy
+        self.catalog = catalog
+        self.plan = Plan(policy, catalog)
+        self.agents: Memo[bytes, Agent | None] = Memo(self._recognised)
+        self._after: Memo[tuple[Verdict, Action, str, str], Verdict] = Memo(lambda key: _instead(*key))
+        self.asks_address = bool(policy.exemptions.addresses)
+
+    def _recognised(self, user_agent: bytes) -> Agent | None:
+        agent = self.catalog.find(user_agent)
+        if agent is None and (calls_itself_a_bot(user_agent) or self._looks_like_a_bot(user_agent)):
+            return UNKNOWN_BOT
+        return agent
+
+    def _looks_like_a_bot(self, user_agent: bytes) -> bool:
+        if not self.policy.second_look:
+            return False
+        description = second_look.describe(user_agent)
+        return description is not None and description.is_bot
+
+    def judged(self, path: str, user_agent: bytes) -> Verdict:
+        """The verdict by path (normalised) and user agent alone; three dictionary look-ups when seen before."""
+        return self.plan.zones[path].verdicts[self.agents[user_agent]]
+
+    def examine(self, request: Request) -> Examination[Verdict]:
+        """Judges one request. Asks `Count` when the policy says throttle; returns the Verdict."""
+        verdict = self.judged(request.path, request.user_agent)
+        if self.asks_address and self._is_exempt(request.address):
+            return self._after[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
+        if verdict.action is not Action.THROTTLE:
+            return verdict
+        limit = self.policy.throttle
+        agent = verdict.agent.name if verdict.agent else "unclaimed"
+        block = address_block(request.address) if request.address else "unknown"
+        count = yield Count(f"{agent}|{block}", limit.seconds, request.received_at)
+        rate = f"{limit.requests} requests in {limit.seconds} s"
+        if count is None:
+            why = f"requests could not be counted; on_unknown says {self.policy.on_unknown}"
+            return self._after[verdict, self.policy.on_unknown, verdict.rule, why]
+        if count <= limit.requests:
+            return self._after[verdict, Action.ALLOW, verdict.rule, f"within {rate}"]
+        return self._after[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
+
+    def _is_exempt(self, address: str | None) -> bool:
+        if address is None:
+            return False
+        ip = ip_address(address)
+        return any(ip in network for network in self.policy.exemptions.addresses)
+
+    def settled(self, path: str, user_agent: bytes) -> Verdict | None:
+        """The verdict, or None when it takes an address or an answer from outside: then `examine`."""
+        verdict = self.judged(path, user_agent)
+        return None if self.asks_address or verdict.action is Action.THROTTLE else verdict
+
+
+def _instead(verdict: Verdict, action: Action, rule: str, why: str) -> Verdict:
+    return Verdict(
+        action=action,
+        rule=rule,
+        agent=verdict.agent,
+        usage=verdict.usage,
+        identity=verdict.identity,
+        reasons=(*verdict.reasons, why),
+        section=verdict.section,
+        enforced=verdict.enforced,
+        retry_after=verdict.retry_after if action is Action.THROTTLE else 0,
+        message=verdict.message,
+    )
+
+

@@ -1,0 +1,242 @@
+"""Finding the names of known agents in a user agent.
+
+Token forms (never regular expressions; case does not matter, a word character is ``[A-Za-z0-9_-]``):
+
+=================  ====================================================================================
+``GPTBot``         the text, with no word character next to it
+``aiHitBot-*``     the same, and anything may follow: a family. The star follows a non-alphanumeric
+``^Cursor/``       only at the very start of the user agent
+``//diffbot.com``  the host of a URL, or a parent domain of it; looked at only when no name was found.
+                   ``//github.com/rom1504/`` also wants the URL's path to begin so
+=================  ====================================================================================
+
+A name never counts inside a URL, a domain name or an e-mail address: WordPress pingbacks, fediverse servers
+and feed readers carry the addresses of other people's sites.
+
+How it stays fast and flat in the number of tokens: each token is filed under its one rarest word (its
+anchor, letters only: half the words of a browser's user agent are version numbers). A user agent is cut into
+words by one `bytes.translate` and one `split`, and one set operation says which anchors stand in it; nothing
+else runs for most browsers.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
+
+V = TypeVar("V")
+
+HEAD_BYTES = 2048
+"""How much of the start of a user agent is read. Real ones end below 1 KB; servers let 10 MB in."""
+
+TAIL_BYTES = 512
+"""How much of the end of a longer one is read: agents append their name to a browser's user agent."""
+
+_MOST_PLACES = 32
+"""How many places are looked at closely before giving up: bounds the work on hostile input."""
+
+_MOST_ESCAPES = 256
+"""How many percent-escapes are undone. A real user agent with every character escaped has about 120."""
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_FOLD = bytes(byte if byte in _LETTERS else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
+_WORD_CHARACTERS = frozenset(_LETTERS + b"0123456789-_")
+_DELIMITERS = frozenset(b" \t\n\r\v\f;,()<>[]{}\"'|")
+_ADDRESS_GOES_ON = frozenset(b"@.+%")
+_START = re.compile(rb"""(?:\A|\n)[\s"'(]*\Z""")
+_CHUNK = re.compile(rb"""[^\s;,()<>\[\]{}"'|]*""")
+_DOMAIN_TAIL = re.compile(rb"\.[a-z]{2,}(?![a-z0-9-]*\.?\d)")
+_DOMAIN_PATH = re.compile(rb"[a-z0-9-]\.[a-z]{2,}(?::\d+)?/")
+_SUBDOMAIN = re.compile(rb"[a-z0-9]\.\Z")
+_HOST = re.compile(rb"https?://(?:[^\s/@;,()<>]{0,64}@)?([a-z0-9.-]{1,255})(?::\d{1,5})?(/[^\s;,()<>]{0,255})?")
+_LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2}))")
+_COMMON_WORDS = frozenset(
+    b"ai agent android app apple bot browser chrome client com compatible crawler data fetcher gecko google "
+    b"http https image index linux mac mobile mozilla news org player podcast reader safari search server "
+    b"site spider the user video web webkit windows www".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Generic[V]):
+    """One compiled token form."""
+
+    text: bytes
+    value: V
+    at_start: bool = False
+    family: bool = False
+    host: bool = False
+    path: bytes = b""
+    anchor: bytes = b""
+
+
+class Hit(NamedTuple, Generic[V]):
+    """A token that stands in a user agent, at ``[start, end)`` of its decoded lower-case form."""
+
+    value: V
+    token: bytes
+    start: int
+    end: int
+
+
+def token_problem(form: str) -> str | None:
+    """What is wrong with a token form, in words, or None."""
+    body = form.removeprefix("^")
+    if form.startswith("//"):
+        shape = r"//[a-z0-9-]+(\.[a-z0-9-]+)+(/[!-~]*)?"
+        return None if re.fullmatch(shape, form) and form.count("*") == 0 else "a host form is //name.tld/path"
+    if not body.strip() or body != body.strip():
+        return "empty, or blanks at an end"
+    stem = body.removesuffix("*")
+    if "*" in stem:
+        return "a star may only stand at the end"
+    if stem != body and (not stem or stem[-1].isalnum()):
+        return "a star follows a character that is not a letter or digit (Name-*, not Name*)"
+    if not any(character.isalpha() and character.isascii() for character in stem):
+        return "no letter"
+    if not stem.isascii() or not stem.isprintable():
+        return "only printable ASCII"
+    return None
+
+
+def compile_token(form: str, value: V) -> Token[V]:
+    """A token form as written in the catalogue -> its compiled form. Raises ValueError with the reason."""
+    if problem := token_problem(form):
+        raise ValueError(f"token {form!r}: {problem}")
+    host = form.startswith("//")
+    at_start = form.startswith("^")
+    text = form.removeprefix("//" if host else "^").removesuffix("*").lower().encode("ascii")
+    anchor = max(text.translate(_FOLD).split(), key=lambda word: (word not in _COMMON_WORDS, len(word)))
+    text, slash, path = text.partition(b"/") if host else (text, b"", b"")
+    return Token(text, value, at_start, form.endswith("*"), host, slash + path, anchor)
+
+
+def excerpt(user_agent: bytes) -> bytes:
+    """The part of a user agent that is read: all of it up to HEAD_BYTES, else its head and its tail.
+
+    The seam is word characters, so that no name comes into being by the cut.
+    """
+    if len(user_agent) <= HEAD_BYTES:
+        return user_agent
+    return user_agent[:HEAD_BYTES] + b"__" + user_agent[-TAIL_BYTES:]
+
+
+def decoded(user_agent: bytes) -> bytes:
+    """Undo what logs and proxies do to user agents: ``\\x22``, percent-encoding, plus signs for blanks.
+
+    Percent and plus are undone only where no blank is left: a browser's user agent has blanks, and there
+    a plus belongs to ``+https://`` and a percent to somebody's URL.
+    """
+    if b"\\" in user_agent:
+        user_agent = _LOG_ESCAPE.sub(_unescaped, user_agent)
+    for _ in range(2):
+        if b"%" in user_agent and b" " not in user_agent and user_agent.count(b"%") <= _MOST_ESCAPES:
+            user_agent = unquote_to_bytes(user_agent)
+    if b"+" in user_agent and b" " not in user_agent:
+        user_agent = user_agent.replace(b"+", b" ")
+    return user_agent
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex((match[1] or match[2]).decode("ascii"))
+
+
+class TokenIndex(Generic[V]):
+    """Many tokens, searched at once."""
+
+    __slots__ = ("_anchors", "_by_anchor")
+
+    def __init__(self, tokens: Iterable[Token[V]]) -> None:
+        by_anchor: dict[bytes, list[Token[V]]] = {}
+        for token in tokens:
+            by_anchor.setdefault(token.anchor, []).append(token)
+        self._by_anchor = by_anchor
+        self._anchors = frozenset(by_anchor)
+
+    def hits(self, user_agent: bytes) -> Sequence[Hit[V]]:
+        """Every token that stands in the user agent as a name; hosts only when there is no name.
+
+        A hit inside a longer one is left out: ``Exabot/3.0`` is not ``Exabot``.
+        """
+        if len(user_agent) > HEAD_BYTES:
+            user_agent = excerpt(user_agent)
+        if b"%" in user_agent or b"\\" in user_agent or (b"+" in user_agent and b" " not in user_agent):
+            user_agent = decoded(user_agent)
+        anchors = self._anchors.intersection(user_agent.translate(_FOLD).split())
+        return self._looked_at(user_agent.lower(), anchors) if anchors else ()
+
+    def _looked_at(self, text: bytes, anchors: Iterable[bytes]) -> Sequence[Hit[V]]:
+        names: list[Hit[V]] = []
+        hosts: list[Token[V]] = []
+        places = _MOST_PLACES
+        for anchor in anchors:
+            for token in self._by_anchor[anchor]:
+                if token.host:
+                    hosts.append(token)
+                    continue
+                length = len(token.text)
+                start = text.find(token.text)
+                while start >= 0 and places:
+                    places -= 1
+                    if _is_named(text, start, start + length, token):
+                        names.append(Hit(token.value, token.text, start, start + length))
+                        break
+                    start = text.find(token.text, start + 1)
+            if not places:
+                break
+        if len(names) > 1:
+            return [hit for hit in names if not any(_inside(hit, other) for other in names)]
+        return names or (_hosts(text, hosts) if hosts else ())
+
+
+def _inside(hit: Hit[V], other: Hit[V]) -> bool:
+    return (
+        other.start <= hit.start and hit.end <= other.end and hit.end - hit.start < other.end - other.start
+    )
+
+
+def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:
+    body = token.text
+    previous = text[start - 1] if start else 0x20
+    following = text[end] if end < len(text) else 0x20
+    if previous in _WORD_CHARACTERS and body[0] in _WORD_CHARACTERS:
+        return False
+    if following in _WORD_CHARACTERS and body[-1] in _WORD_CHARACTERS and not token.family:
+        return False
+    if token.at_start and not _START.search(text[max(0, start - 8) : start]):
+        return False
+    if previous not in _DELIMITERS and _goes_on_before(text[max(0, start - 512) : start]):
+        return False
+    return following not in _ADDRESS_GOES_ON or not _goes_on_after(text[end : end + 512], b"." in body)
+
+
+def _goes_on_before(text: bytes) -> bool:
+    """Whether what ends here is the first part of a URL, a domain name or an e-mail address."""
+    backwards = _CHUNK.match(text[::-1])
+    before = backwards[0][::-1] if backwards else b""
+    return (
+        b"://" in before
+        or b"@" in before
+        or b"?" in before
+        or _SUBDOMAIN.search(before) is not None
+        or _DOMAIN_PATH.search(before) is not None
+    )
+
+
+def _goes_on_after(text: bytes, is_domain: bool) -> bool:
+    """Whether a name goes on as a domain name or an e-mail address."""
+    forwards = _CHUNK.match(text)
+    after = forwards[0] if forwards else b""
+    return b"@" in after or (not is_domain and _DOMAIN_TAIL.match(after) is not None)
+
+
+def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
+    hits = []
+    for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES):
+        host = match[1].rstrip(b".")
+        for token in tokens:
+            ours = host == token.text or host.endswith(b"." + token.text)
+            if ours and (match[2] or b"/").startswith(token.path):
+                hits.append(Hit(token.value, token.text, match.start(1), match.end(1)))
+    return hits

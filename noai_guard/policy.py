@@ -1,0 +1,269 @@
+"""The site's wishes (`Policy`), and the same compiled for look-up (`Plan`)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from noai_guard.catalog import Catalog
+from noai_guard.client_address import TrustedProxies
+from noai_guard.errors import Problem
+from noai_guard.memo import Memo
+from noai_guard.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
+from noai_guard.request_path import Globs, compile_globs
+
+Network = IPv4Network | IPv6Network
+
+WELL_KNOWN_PAGE = "/.well-known/noai"
+
+_MOST_ZONES = 4096
+"""Rules with many overlapping paths could make more combinations than anybody means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Facts about the site; empty text where the site said nothing. `contact` is a mailto: or https: URL."""
+
+    url: str = ""
+    name: str = ""
+    owner: str = ""
+    contact: str = ""
+    policy_page: str = WELL_KNOWN_PAGE
+    licence: str = ""
+    tdm_policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Wishes for one part of the site; the whole site is the section with the pattern `/**`."""
+
+    pattern: str
+    usages: Mapping[Usage, Action]
+
+    def reserves(self, usage: Usage) -> bool:
+        """True when this usage is not simply allowed: it is refused, sold or rationed."""
+        return self.usages[usage].strictness >= Action.THROTTLE.strictness
+
+    @property
+    def reserves_anything(self) -> bool:
+        return any(self.reserves(usage) for usage in AI_USAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition and its action. An empty condition holds for everything; all given ones must hold."""
+
+    id: str
+    action: Action
+    agents: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
+    usages: frozenset[Usage] = frozenset()
+    identities: frozenset[Identity] = frozenset()
+    paths: tuple[str, ...] = ()
+    message: str = ""
+
+    def holds_for(self, agent: Agent | None, identity: Identity) -> bool:
+        """Whether the conditions other than the path hold. Names are compared in lower case."""
+        if self.identities and identity not in self.identities:
+            return False
+        if agent is None:
+            return not (self.agents or self.operators or self.usages)
+        return (
+            (not self.agents or agent.name.lower() in self.agents)
+            and (not self.operators or agent.operator.lower() in self.operators)
+            and (not self.usages or not self.usages.isdisjoint(agent.usages))
+        )
+
+    def covers(self, other: "Rule") -> bool:
+        """Whether everything `other` holds for, this holds for too (paths compared as written)."""
+        pairs: tuple[tuple[frozenset[Any], frozenset[Any]], ...] = (
+            (self.agents, other.agents),
+            (self.operators, other.operators),
+            (self.usages, other.usages),
+            (self.identities, other.identities),
+            (frozenset(self.paths) - {"/**"}, frozenset(other.paths)),
+        )
+        return all(not mine or (theirs and theirs <= mine) for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemptions:
+    """What is never judged. `addresses` are networks; believed only as the trusted proxies allow."""
+
+    paths: tuple[str, ...] = ()
+    agents: frozenset[str] = frozenset()
+    addresses: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """How many requests one agent may make from one address block, and in how many seconds."""
+
+    requests: int = 60
+    seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site wishes, complete: every usage has an action in every section."""
+
+    stance: str
+    usages: Mapping[Usage, Action]
+    mode: Mode = Mode.ENFORCE
+    site: Site = field(default_factory=Site)
+    sections: tuple[Section, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    exemptions: Exemptions = field(default_factory=Exemptions)
+    on_unknown: Action = Action.ALLOW
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    throttle: Throttle = field(default_factory=Throttle)
+    declarations: Mapping[str, Any] = field(default_factory=dict)
+    second_look: bool = False
+    reload: str = "off"
+
+    @property
+    def whole_site(self) -> Section:
+        return Section("/**", self.usages)
+
+    @property
+    def all_sections(self) -> tuple[Section, ...]:
+        """The whole site first, then each part; a Verdict's `section` counts in this."""
+        return (self.whole_site, *self.sections)
+
+    def declares(self, what: str) -> bool:
+        return bool(self.declarations.get(what, True))
+
+
+@dataclass(slots=True)
+class Zone:
+    """All paths for which the same section, rules and exemption hold."""
+
+    section: int
+    rules: tuple[Rule, ...]
+    exempt: bool
+    verdicts: Memo[Agent | None, Verdict] = field(init=False)
+
+
+class Plan:
+    """A policy compiled against a catalogue: `plan.zones[path].verdicts[agent]` is the verdict."""
+
+    def __init__(self, policy: Policy, catalog: Catalog) -> None:
+        self.policy = policy
+        self.catalog = catalog
+        self.sections = policy.all_sections
+        self._section_globs = compile_globs([section.pattern for section in policy.sections])
+        self._exempt_globs = compile_globs(policy.exemptions.paths)
+        self._rule_globs: tuple[Globs | None, ...] = tuple(
+            compile_globs(rule.paths) if rule.paths else None for rule in policy.rules
+        )
+        self._zones: dict[tuple[int, tuple[int, ...], bool], Zone] = {}
+        self.zones: Memo[str, Zone] = Memo(self.zone)
+
+    def zone(self, path: str) -> Zone:
+        """The zone that a normalised path lies in."""
+        section = self._section_globs.first(path) + 1
+        holding = tuple(
+            number for number, globs in enumerate(self._rule_globs) if globs is None or globs.first(path) >= 0
+        )
+        key = (section, holding, self._exempt_globs.first(path) >= 0)
+        zone = self._zones.get(key)
+        if zone is None:
+            if len(self._zones) >= _MOST_ZONES:
+                self._zones.clear()
+            zone = Zone(section, tuple(self.policy.rules[number] for number in holding), key[2])
+            zone.verdicts = Memo(lambda agent: self.decide(agent, zone))
+            self._zones[key] = zone
+        return zone
+
+    def decide(self, agent: Agent | None, zone: Zone) -> Verdict:
+        """Exemptions first, then the first rule that holds, then the strictest action among the usages."""
+        identity = Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+        usage = self._weightiest(agent, zone.section) if agent else None
+        claim = _claim(agent)
+
+        def verdict(action: Action, rule: str, why: str, message: str = "") -> Verdict:
+            return Verdict(
+                action=action,
+                rule=rule,
+                agent=agent,
+                usage=usage,
+                identity=identity,
+                reasons=(claim, why),
+                section=zone.section,
+                enforced=self.policy.mode is Mode.ENFORCE,
+                retry_after=self.policy.throttle.seconds if action is Action.THROTTLE else 0,
+                message=message,
+            )
+
+        if zone.exempt:
+            return verdict(Action.ALLOW, "exempt-path", "the path is exempt")
+        if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
+            return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
+        for rule in zone.rules:
+            if rule.holds_for(agent, identity):
+                return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
+        if usage is None:
+            return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
+        section = self.sections[zone.section]
+        where = "" if zone.section == 0 else f" under {section.pattern}"
+        action = section.usages[usage]
+        return verdict(action, rule_id(section, usage), f"the policy says {action} for {usage}{where}")
+
+    def _weightiest(self, agent: Agent, section: int) -> Usage:
+        """The usage that decides: the one treated most strictly; of equals, the one listed first."""
+        usages = self.sections[section].usages
+        return max(agent.usages, key=lambda usage: usages[usage].strictness)
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """Every id that a verdict's `rule` can have: the values of the metric label."""
+        fixed = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
+        by_usage = (rule_id(section, usage) for section in self.sections for usage in Usage)
+        return (*fixed, *(rule.id for rule in self.policy.rules), *by_usage)
+
+
+def rule_id(section: Section, usage: Usage) -> str:
+    return f"{usage}" if section.pattern == "/**" else f"{usage}@{section.pattern}"
+
+
+def _claim(agent: Agent | None) -> str:
+    if agent is None:
+        return "the user agent names no known automated client"
+    if agent is UNKNOWN_BOT:
+        return "the user agent calls itself a bot and is in no catalogue"
+    listed = ", ".join(agent.usages)
+    return f"the user agent names {agent.name} ({agent.operator}), known for {listed}"
+
+
+def rule_problems(rules: Sequence[Rule]) -> Iterator[tuple[int, Problem]]:
+    """Rules that contradict an earlier one or can never be reached: (place in the list, problem)."""
+    for later, rule in enumerate(rules):
+        for earlier in rules[:later]:
+            if earlier.id == rule.id:
+                yield later, Problem("P018", f"two rules have the id {rule.id!r}", "rename one")
+            elif earlier.covers(rule) and rule.covers(earlier) and earlier.action is not rule.action:
+                message = f"rules {earlier.id!r} and {rule.id!r} hold for the same requests and contradict"
+                yield later, Problem("P015", message, "remove one, or narrow its conditions")
+            elif earlier.covers(rule):
+                message = f"rule {rule.id!r} is never reached: {earlier.id!r} holds first"
+                yield later, Problem("P016", message, "put the narrower rule first", warning=True)
+            else:
+                continue
+            break
+
+
+def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
+    """What cannot be enforced by user agent and is only declared, as sentences for `check`."""
+    for agent in catalog.agents:
+        out = agent.opt_out
+        if out and any(policy.whole_site.reserves(usage) for usage in out.usages):
+            by = "X-Robots-Tag: noarchive" if out.by == "noarchive" else f"robots.txt token {out.by}"
+            usages = ", ".join(out.usages)
+            yield (
+                f"{agent.name} ({agent.operator}) serves search and {usages} under one user agent: "
+                f"it stays let in, the opt-out is declared ({by})."
+            )
+        if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):
+            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: declared, never enforced."
+
+

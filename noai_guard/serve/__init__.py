@@ -1,0 +1,1 @@
+"""Things that stand in front of a site, one module per interface."""
