@@ -1,8 +1,8 @@
 """Who is the client: the socket's peer, or what a trusted proxy says about it.
 
 By default nobody is trusted and the socket counts. A header is read only when the peer is a trusted proxy,
-and then from its right end, because every proxy appends there: whatever the client wrote stands to the left of
-what the first trusted proxy saw, and is never reached.
+and then from its right end, because every proxy appends there: whatever the client wrote stands to the left
+of what the first trusted proxy saw, and is never reached.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class SettingProblem:
 class TrustedProxies:
     """Who may say who the client is. Build it with `parse`; the default trusts nobody.
 
-    `peers` are merged networks. `unix` trusts a peer without an address (a UNIX domain socket). `header` is one
-    name of `HEADERS`. At most `max_hops` hops and `max_bytes` bytes of it are read, from its right end.
+    `peers` are merged networks. `unix` trusts a peer without an address (a UNIX domain socket). `header` is
+    one name of `HEADERS`. At most `max_hops` hops and `max_bytes` bytes of it are read, from its right end.
     """
 
     peers: tuple[Network, ...] = ()
@@ -131,7 +131,7 @@ class TrustedProxies:
     def parse(
         cls, peers: Iterable[str], header: str | None = None, max_hops: int = 32, max_bytes: int = 2048
     ) -> tuple[TrustedProxies, tuple[SettingProblem, ...]]:
-        """Read the settings of a site. Never raises: every mistake at once is in the second part of the answer.
+        """Read the settings of a site. Never raises: the second part is every mistake at once.
 
         `peers` are addresses, CIDR networks and the literal `unix:`. With any mistake the first part trusts
         nobody.
@@ -255,7 +255,7 @@ _NOT_AN_ADDRESS: Final = ClientAddress(None, "socket", "peer_not_an_address")
 _ZONE = r"(?:%[0-9A-Za-z._~-]{1,32})?"
 _NODE: Final = re.compile(
     r"(?:(?P<v4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})|\[(?P<v6>[0-9A-Fa-f:.]{2,45})" + _ZONE + r"\])"
-    r"(?::(?:(?P<port>[0-9]{1,5})|_[0-9A-Za-z._-]{1,32}))?"
+    r"(?::(?P<port>[0-9]{1,5}))?"
     r"|(?P<bare>[0-9A-Fa-f:.]{2,45})" + _ZONE
 )
 
@@ -296,9 +296,9 @@ def client_address(
 ) -> ClientAddress:
     """Who sent the request. Never raises, whatever the headers hold.
 
-    `peer` is the host of the ASGI scope's `client` or of the socket, None for a UNIX domain socket. A peer that
-    is no IP address (`testclient`) is never trusted. Header names may be in any case; `x_forwarded_for` and
-    `x.forwarded.for` are other headers.
+    `peer` is the host of the ASGI scope's `client` or of the socket, None for a UNIX domain socket. A peer
+    that is no IP address (`testclient`) is never trusted. Header names may be in any case; `x_forwarded_for`
+    and `x.forwarded.for` are other headers.
 
     X-Forwarded-For and Forwarded are read from the right over all their lines: trusted hops are passed, the
     first other address is the client. Where a hop cannot be read, the last good one is the client, as the
@@ -306,8 +306,8 @@ def client_address(
     leftmost is the client: the trusted proxy to its right saw it connect, so it is one of the site's own
     machines and not a choice of the client.
 
-    The cost does not depend on the size of the header, only (about 35 ns each) on the number of header lines a
-    trusted peer passes on.
+    The cost does not grow with the size of the header, only (about 35 ns each) with the number of header lines
+    that a trusted peer passes on.
     """
     key: int | None
     if peer is None:
@@ -368,7 +368,7 @@ def _forwarded_for_hops(lines: Sequence[bytes], limit: int) -> Iterator[_Hop | s
 
 
 def _forwarded_hops(lines: Sequence[bytes], limit: int) -> Iterator[_Hop | str]:
-    """RFC 7239, also from the right, so that an open quote in the client's part cannot swallow the proxy's."""
+    """RFC 7239, also from the right: an open quote in the client's part cannot swallow the proxy's."""
     for text, cut in _from_the_right(lines, limit):
         end = len(text)
         while (start := _element_start(text, end)) > 0:
@@ -414,6 +414,7 @@ _PAIR: Final = re.compile(
     r'|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"))?[ \t]*+(?:;|\Z)'
 )
 _ESCAPED: Final = re.compile(r"\\(.)")
+_OBFUSCATED_PORT: Final = re.compile(r":_[0-9A-Za-z._-]+\Z")
 
 
 def _forwarded_hop(element: str) -> _Hop | str:
@@ -436,13 +437,11 @@ def _forwarded_hop(element: str) -> _Hop | str:
     node = pairs.get("for")
     if node is None:
         return "address_undisclosed"
+    node = _OBFUSCATED_PORT.sub("", node)
     hop = _hop(node)
     # RFC 7239 section 6: IPv6 stands in brackets, always.
-    return "address_malformed" if ":" in node and isinstance(hop, _Hop) and _bare_ipv6(node) else hop
-
-
-def _bare_ipv6(node: str) -> bool:
-    return node[0] != "[" and node.count(":") > 1
+    bare_ipv6 = isinstance(hop, _Hop) and node[0] != "[" and node.count(":") > 1
+    return "address_malformed" if bare_ipv6 else hop
 
 
 def _single_hop(lines: Sequence[bytes], limit: int) -> Iterator[_Hop | str]:
@@ -461,7 +460,7 @@ _HOPS: Final[dict[bytes, Callable[[Sequence[bytes], int], Iterator[_Hop | str]]]
 
 
 def address_block(address: str | None) -> str:
-    """The network that counts as one client in rates: IPv4 /32, IPv6 /64 (RFC 6177: a home gets at least that).
+    """The network that counts as one client in rates: IPv4 /32, IPv6 /64 (RFC 6177: a home gets no less).
 
     Takes a `ClientAddress.address`; what is no address is `""`, one block for all of them.
     """
@@ -477,8 +476,8 @@ def proxy_headers_rewritten(client: Sequence[object] | None, headers: Iterable[t
     uvicorn does so by default for peers on loopback, before any middleware runs. Up to 0.34 at least it sets
     port 0, which no TCP peer has; since 0.46 at the latest it keeps the port of an element that has one
     (`host:port`), so such an element equal to the client counts too. Versions before 0.31 may set host None.
-    A client that writes its own address and port into the header is taken for rewritten: use it to warn and to
-    trust nobody, never to believe.
+    A client that writes its own address and port into the header is taken for rewritten: use it to warn and
+    to trust nobody, never to believe.
     """
     if not client or len(client) < 2 or type(client[1]) is not int:
         return False
