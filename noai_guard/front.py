@@ -1,8 +1,7 @@
 """One policy made ready to serve: the judge, and every byte that can be prepared before a request comes."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hashlib import sha256
 
 from noai_guard.actions import ANSWERS
@@ -23,16 +22,54 @@ _MEDIA_PATH = re.compile(
     r"\.(?:m3u8?|mpd|ts|m4s|cmf[avt]|mp[34]|m4[abv]|aac|oga|ogg|opus|flac|wav|aiff?|wma|weba|webm|mov|vtt)\Z",
     re.IGNORECASE,
 )
+_TELLS_FORMAT = frozenset({b"accept", b"range", b"icy-metadata", b"sec-fetch-dest", b"x-requested-with"})
 _MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image", b"empty", b"script", b"style", b"font"})
 
 
-@dataclass(frozen=True, slots=True)
 class Declared:
-    """What every response of a section carries."""
+    """What every response of a section carries: header `fields`, and `tags` for the head of HTML pages."""
 
-    fields: tuple[HeaderField, ...]
-    names: frozenset[bytes]
-    tags: bytes
+    __slots__ = ("_names", "_watched", "fields", "tags")
+
+    def __init__(self, fields: tuple[HeaderField, ...], tags: bytes) -> None:
+        self.fields = fields
+        self.tags = tags
+        self._names = frozenset(name for name, _ in fields)
+        # ASGI wants names in lower case; some apps send them as they are usually written.
+        self._watched = frozenset(
+            spelling
+            for name in (*self._names, b"content-type")
+            for spelling in (name, name.title(), name.upper())
+        )
+
+    def added_to(self, headers: Iterable[HeaderField]) -> tuple[list[HeaderField], bool]:
+        """A response's headers with ours (a new list), and whether it is HTML.
+
+        An app's own Content-Usage, tdm-reservation or tdm-policy stands, and ours of that name is left out
+        (with tdm-reservation goes tdm-policy). X-Robots-Tag and Link are added on lines of their own, unless
+        the app sends the very same line.
+        """
+        together = list(headers)
+        html = own = False
+        for name, value in together:
+            if name in self._watched:
+                if name.lower() != b"content-type":
+                    own = True
+                elif value[:9].lower() == b"text/html":
+                    html = True
+        together += self._beside(together) if own else self.fields
+        return together, html
+
+    def _beside(self, headers: list[HeaderField]) -> tuple[HeaderField, ...]:
+        """Ours, without those for which an app's own stands."""
+        lines = {(name.lower(), value.strip()) for name, value in headers}
+        own = {name for name, _ in lines}
+        return tuple(
+            field
+            for field in self.fields
+            if (field not in lines if field[0] in _REPEATABLE else field[0] not in own)
+            and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
+        )
 
 
 class Front:
@@ -69,7 +106,7 @@ class Front:
 
     def _declared(self, section: Section) -> Declared:
         if not section.reserves_anything:
-            return Declared((), frozenset(), b"")
+            return Declared((), b"")
         fields = tuple(
             field for standard in self.standards for field in standard.header_fields(self.policy, section)
         )
@@ -78,29 +115,7 @@ class Front:
             if self.policy.declares("html_meta")
             else b""
         )
-        return Declared(fields, frozenset(name for name, _ in fields), tags)
-
-    def with_fields(self, headers: Sequence[HeaderField], section: int) -> list[HeaderField]:
-        """A response's headers and ours. The list given is not changed.
-
-        An app's own Content-Usage, tdm-reservation or tdm-policy stands, and ours of that name is left out
-        (with tdm-reservation goes tdm-policy). X-Robots-Tag and Link are added on lines of their own, unless
-        the app sends the very same line.
-        """
-        declared = self.declared[section]
-        own = {name.lower(): () for name, _ in headers if name.lower() in declared.names}
-        if not own:
-            return [*headers, *declared.fields]
-        lines = {(name.lower(), value.strip()) for name, value in headers}
-        return [
-            *headers,
-            *(
-                field
-                for field in declared.fields
-                if (field not in lines if field[0] in _REPEATABLE else field[0] not in own)
-                and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
-            ),
-        ]
+        return Declared(fields, tags)
 
     def refusal(self, verdict: Verdict, path: str, method: str, headers: Iterable[HeaderField]) -> Refusal:
         """The answer to a verdict that refuses: HTML only for a person's page load, JSON where it is asked for."""
@@ -120,7 +135,7 @@ class Front:
             (b"x-content-type-options", b"nosniff"),
             *answer.fields(verdict, site),
         ]
-        return Refusal(answer.status, tuple(self.with_fields(headers, verdict.section)), content)
+        return Refusal(answer.status, tuple(self.declared[verdict.section].added_to(headers)[0]), content)
 
 
 def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
@@ -128,15 +143,16 @@ def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> For
     accept = b""
     media = _MEDIA_PATH.search(path) is not None
     for name, value in headers:
-        name = name.lower()
+        if name not in _TELLS_FORMAT:
+            continue
         if name == b"accept":
             accept += value.lower()[:1024] + b","
-        elif name in (b"range", b"icy-metadata"):
-            media = True
         elif name == b"sec-fetch-dest":
             media = media or value.strip().lower() in _MEDIA_DESTINATIONS
         elif name == b"x-requested-with":
             media = media or value.strip().lower() == b"xmlhttprequest"
+        else:
+            media = True
     if b"application/json" in accept or b"+json" in accept:
         return Format.TEXT if _MEDIA_PATH.search(path) else Format.JSON
     if media or b"audio/" in accept or b"text/html" not in accept or method not in ("GET", "HEAD"):

@@ -30,8 +30,8 @@ def calls_itself_a_bot(user_agent: bytes) -> bool:
 class Guard:
     """Judges requests by one policy and one catalogue; never changes after it was made.
 
-    Usable without ASGI: `run(guard.examine(request), answerer, on_failure)`, or, where no backend is at hand,
-    `guard.settled(path, user_agent)`.
+    Usable without ASGI: `run(guard.examine(request), answerer, on_failure)`, or, where `asks` says that nothing
+    from outside is needed, `judged(path, user_agent)`.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
@@ -83,10 +83,9 @@ class Guard:
         ip = ip_address(address)
         return any(ip in network for network in self.policy.exemptions.addresses)
 
-    def settled(self, path: str, user_agent: bytes) -> Verdict | None:
-        """The verdict, or None when it takes an address or an answer from outside: then `examine`."""
-        verdict = self.judged(path, user_agent)
-        return None if self.asks_address or verdict.action is Action.THROTTLE else verdict
+    def asks(self, verdict: Verdict) -> bool:
+        """Whether this judged verdict is only the beginning: it takes an address or an answer from outside."""
+        return self.asks_address or verdict.action is Action.THROTTLE
 
 
 def _instead(verdict: Verdict, action: Action, rule: str, why: str) -> Verdict:

@@ -134,7 +134,7 @@ class Policy:
         return bool(self.declarations.get(what, True))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Zone:
     """All paths for which the same section, rules and exemption hold."""
 

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from bisect import bisect_left
+from collections import Counter as Counted
 from collections.abc import Iterable
 from functools import partial
 from time import time
@@ -127,6 +128,7 @@ class Telemetry:
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")
         )
         self.catalogue_agents = gauge("noai_catalogue_agents", "Agents in the catalogue in force.")
+        self.injected: Counted[str] = Counted()
         self._cells: dict[tuple[str, ...], Cell] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
         self._seconds = 0.0
@@ -172,6 +174,9 @@ class Telemetry:
                     self.bytes.labels("refused" if refused else "served", agent, usage).inc(sent)
                 if ignored:
                     self.robots_ignored.labels(agent).inc(ignored)
+            injected, self.injected = self.injected, Counted()
+            for outcome, count in injected.items():
+                self.injections.labels(outcome).inc(count)
             timings, self._timings = self._timings, [0] * len(self._timings)
             seconds, self._seconds = self._seconds, 0.0
             if any(timings):
@@ -182,6 +187,7 @@ class Telemetry:
         self._folding = threading.Lock()
         for cell in self._cells.values():
             cell.requests = cell.bytes = cell.robots_ignored = 0
+        self.injected.clear()
         self._timings = [0] * len(self._timings)
         self._seconds = 0.0
 

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,11 +22,11 @@ from noai_guard.backends.memory import MemoryBackend
 from noai_guard.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, Unanswered
-from noai_guard.front import Front, document_headers
+from noai_guard.front import Declared, Front, document_headers
 from noai_guard.loading import load_catalog, load_policy, load_stance
 from noai_guard.memo import Memo
-from noai_guard.model import Action, Document, Identity, Request, Verdict
-from noai_guard.policy import Policy
+from noai_guard.model import Action, Agent, Document, Identity, Request, Verdict
+from noai_guard.policy import Policy, Zone
 from noai_guard.ports import Answer, AsyncAnswerer, Question, arun
 from noai_guard.refusal import Refusal
 from noai_guard.request_path import normal_path
@@ -51,6 +52,30 @@ _MOST_ROBOTS_BYTES = 500 * 1024
 _WATCH_SECONDS = 1.0
 _FOLD_SECONDS = 1.0
 _MOST_ROBOTS_READERS = 4096
+
+
+class _Standing:
+    """Everything known in advance about one agent in one zone of the site."""
+
+    __slots__ = ("cell", "declared", "plain", "settled", "verdict")
+
+    def __init__(self, front: Front, telemetry: Telemetry, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.settled = not front.guard.asks(verdict)
+        self.plain = verdict.action is Action.ALLOW
+        self.cell = telemetry.cell(verdict)
+        self.declared = front.declared[verdict.section]
+
+
+class _Place:
+    """Everything known in advance about one path, as the server hands it over."""
+
+    __slots__ = ("document", "path", "standings")
+
+    def __init__(self, path: str, document: Document | None, standings: Memo[Agent | None, _Standing]) -> None:
+        self.path = path
+        self.document = document
+        self.standings = standings
 
 
 class _Backend:
@@ -102,10 +127,18 @@ class NoAIMiddleware:
     def _use(self, front: Front) -> None:
         from noai_guard import __version__
 
-        self.front = front
-        self._paths: Memo[str, str] = Memo(normal_path)
-        self._cells: Memo[Verdict, Cell] = Memo(self.telemetry.cell)
-        self._settled = front.guard.settled
+        standing = partial(_Standing, front, self.telemetry)
+        after: Memo[Verdict, _Standing] = Memo(standing)
+        by_zone: Memo[Zone, Memo[Agent | None, _Standing]] = Memo(
+            lambda zone: Memo(lambda agent: standing(zone.verdicts[agent]))
+        )
+
+        def place(raw: str) -> _Place:
+            path = normal_path(raw)
+            return _Place(path, front.documents.get(path), by_zone[front.guard.plan.zones[path]])
+
+        # One assignment: a request that has read it sees one policy from beginning to end.
+        self._live = front, Memo(place), front.guard.agents, after
         self._watches = self._file is not None and front.policy.reload == "watch"
         self._settles_signal = self._file is not None and front.policy.reload != "off"
         self._unjudged = Verdict(
@@ -116,37 +149,42 @@ class NoAIMiddleware:
             __version__, front.policy.stance, front.policy.mode, catalog.version, len(catalog.agents)
         )
 
+    @property
+    def front(self) -> Front:
+        """The policy in force, ready to serve."""
+        return self._live[0]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "lifespan":
-            await self.app(scope, receive, self._lifespan_send(send))
-        elif (kind != "http" and kind != "websocket") or _JUDGED in scope:
-            await self.app(scope, receive, send)
-        else:
-            await self._guarded(scope, receive, send, kind)
-
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send, kind: str) -> None:
+        if (kind != "http" and kind != "websocket") or _JUDGED in scope:
+            await self.app(scope, receive, self._folding_at_end(send) if kind == "lifespan" else send)
+            return
         started = perf_counter()
         if self._watches and started >= self._next_look:
             self._look_for_changes(started)
         if self._settles_signal and not self._signal_set:
             self._listen_for_hangup()
-        front = self.front
-        method = scope.get("method", "GET").upper()
-        path = self._paths[scope["path"]]
-        user_agent = _user_agent(scope["headers"])
-        if path in front.documents and kind == "http" and method in ("GET", "HEAD"):
-            await self._send_document(scope, send, front, path, user_agent, method)
+        front, places, agents, after = self._live
+        place = places[scope["path"]]
+        headers = scope["headers"]
+        user_agent = b""
+        for name, value in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
+            if name == b"user-agent":
+                user_agent = user_agent + b"\n" + value if user_agent else value
+        method = scope["method"].upper() if kind == "http" else "GET"
+        if place.document is not None and kind == "http" and (method == "GET" or method == "HEAD"):
+            await self._send_document(scope, send, front, place.document, user_agent, method)
             return
         try:
-            verdict = self._settled(path, user_agent)
-            if verdict is None:
-                verdict = await self._examined(scope, front, method, path, user_agent)
+            standing = place.standings[agents[user_agent]]
+            if not standing.settled:
+                standing = after[await self._examined(scope, front, method, place.path, user_agent)]
         except Exception:
             _log.exception("noai-guard could not judge a request; on_unknown says %s", front.policy.on_unknown)
             self.telemetry.guard_failures.labels("judging").inc()
-            verdict = self._unjudged
-        cell = self._cells[verdict]
+            standing = after[self._unjudged]
+        verdict = standing.verdict
+        cell = standing.cell
         cell.requests += 1
         self.telemetry.judged_in(perf_counter() - started)
         if not self._fold_due:
@@ -157,10 +195,10 @@ class NoAIMiddleware:
         if state is None:
             state = scope["state"] = {}
         state["noai"] = verdict
-        if verdict.action is not Action.ALLOW:
-            self._note(scope, front, verdict, cell, method, path, user_agent)
+        if not standing.plain:
+            self._note(scope, front, verdict, cell, method, place.path, user_agent)
             if verdict.refuses:
-                refusal = front.refusal(verdict, path, method, scope["headers"][:_MOST_HEADERS])
+                refusal = front.refusal(verdict, place.path, method, headers[:_MOST_HEADERS])
                 if kind == "websocket":
                     await _refuse_websocket(scope, receive, send, refusal)
                 else:
@@ -168,10 +206,9 @@ class NoAIMiddleware:
                         cell.bytes += len(refusal.body)
                     await _send_refusal(send, refusal, method)
                 return
-        if kind == "websocket":
-            await self.app(scope, receive, send)
-        else:
-            await self.app(scope, receive, self._declaring(send, scope, front, verdict, cell, method))
+        if kind == "http":
+            send = self._declaring(send, scope, standing.declared, cell, method)
+        await self.app(scope, receive, send)
 
     async def _examined(
         self, scope: Scope, front: Front, method: str, path: str, user_agent: bytes
@@ -228,10 +265,9 @@ class NoAIMiddleware:
             log_decision(verdict, method, path, user_agent, client, host.decode("latin-1"))
 
     async def _send_document(
-        self, scope: Scope, send: Send, front: Front, path: str, user_agent: bytes, method: str
+        self, scope: Scope, send: Send, front: Front, document: Document, user_agent: bytes, method: str
     ) -> None:
-        document = front.documents[path]
-        if path == robots_txt.PATH:
+        if document.path == robots_txt.PATH:
             if front.merges_robots:
                 document = await self._robots_with_the_apps(scope, front)
             agent = front.guard.agents[user_agent]
@@ -240,7 +276,7 @@ class NoAIMiddleware:
                     self._robots_readers.clear()
                 block = address_block(self._client(scope, front).address)
                 self._robots_readers[agent.name, block] = None
-        self.telemetry.documents.labels(path).inc()
+        self.telemetry.documents.labels(document.path).inc()
         headers = document_headers(document)
         known = next((v for n, v in scope["headers"][:_MOST_HEADERS] if n.lower() == b"if-none-match"), b"")
         etag = dict(headers)[b"etag"]
@@ -263,13 +299,12 @@ class NoAIMiddleware:
             return own
         return own if existing is None else front.merged_robots[existing]
 
-    def _declaring(
-        self, send: Send, scope: Scope, front: Front, verdict: Verdict, cell: Cell, method: str
-    ) -> Send:
-        """`send` with our headers (and metas) added and bytes counted; returns awaitables, not a coroutine
-        of its own, which would cost a frame per message."""
-        section = verdict.section
-        declared = front.declared[section]
+    def _declaring(self, send: Send, scope: Scope, declared: Declared, cell: Cell, method: str) -> Send:
+        """`send` with our headers (and metas) added and bytes counted.
+
+        A plain function that returns the awaitable of the real `send`: a coroutine of its own would cost a frame
+        for each message.
+        """
         with_body = method != "HEAD"
         injector: html_injection.TagInjector | None = None
 
@@ -281,12 +316,13 @@ class NoAIMiddleware:
                     return self._inject(send, injector, message, cell)
                 if with_body:
                     cell.bytes += len(message.get("body", b""))
-            elif kind == "http.response.start" and declared.fields:
-                headers = list(message.get("headers") or ())
-                status = message["status"]
-                if declared.tags and status == 200 and _is_html(headers):
-                    headers, injector = self._injection(headers, status, scope, declared.tags, method)
-                return send({**message, "headers": front.with_fields(headers, section)})
+            elif kind == "http.response.start":
+                if declared.fields:
+                    headers, html = declared.added_to(message.get("headers") or ())
+                    if html and declared.tags:
+                        status = message["status"]
+                        headers, injector = self._injection(headers, status, scope, declared.tags, method)
+                    return send({**message, "headers": headers})
             elif kind == "http.response.zerocopysend":
                 cell.bytes += message.get("count") or 0
             elif kind == "http.response.pathsend":
@@ -302,7 +338,7 @@ class NoAIMiddleware:
         if method not in ("GET", "HEAD"):
             reason = "method"  # type: ignore[assignment]
         if reason is not None:
-            self.telemetry.injections.labels(reason).inc()
+            self.telemetry.injected[reason] += 1
             return headers, None
         injector = html_injection.TagInjector(tags, has_charset=html_injection.has_charset(headers))
         headers = html_injection.rewritten_headers(headers)
@@ -317,14 +353,14 @@ class NoAIMiddleware:
         if pending:
             chunk = injector.feed(chunk, not more)
             if injector.outcome != "pending" or not more:
-                self.telemetry.injections.labels(injector.outcome).inc()
+                self.telemetry.injected[injector.outcome] += 1
             elif not chunk:
                 return
             message = {**message, "body": chunk}
         cell.bytes += len(chunk)
         await send(message)
 
-    def _lifespan_send(self, send: Send) -> Send:
+    def _folding_at_end(self, send: Send) -> Send:
         async def watching(message: Message) -> None:
             if message["type"] == "lifespan.shutdown.complete":
                 self.telemetry.fold()
@@ -376,22 +412,6 @@ class NoAIMiddleware:
             self.telemetry.reload_failed.set(0)
             _log.info("the policy was reloaded from %s", self._file)
             return True
-
-
-def _user_agent(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """All User-Agent lines, joined by a line feed: every one of them is looked at."""
-    found = b""
-    for name, value in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
-        if name == b"user-agent":
-            found = found + b"\n" + value if found else value
-    return found
-
-
-def _is_html(headers: list[tuple[bytes, bytes]]) -> bool:
-    for name, value in headers:
-        if (name == b"content-type" or name.lower() == b"content-type") and value[:9].lower() == b"text/html":
-            return True
-    return False
 
 
 def _size(path: str) -> int:
