@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -11,19 +12,21 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from noai_guard import NoAIMiddleware
+
 from . import feeds, label, pages, shelf
 
 _HERE = Path(__file__).parent
-_POLICY = (
-    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors "
+_CSP = (
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
 _HTML = {
-    "content-security-policy": _POLICY + "'none'",
+    "content-security-policy": _CSP + "'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "strict-origin-when-cross-origin",
 }
-_EMBEDDED = _HTML | {"content-security-policy": _POLICY + "*"}
+_EMBEDDED = _HTML | {"content-security-policy": _CSP + "*"}
 _FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#0e1a33" d="M0 0h32v32H0z"/>'
     '<circle cx="22" cy="10" r="5" fill="#ffcf87"/><path fill="#f4efe4" d="M4 18h3v-4h4v-3h4v3h6v4h7l-3 5H7z"/>'
@@ -55,8 +58,9 @@ def _text(request: Request, text: str, media_type: str, headers: dict[str, str] 
 def create_site(url: str = "http://127.0.0.1:8000", cache: Path | None = None) -> Starlette:
     """The site without a guard.
 
-    `url` is the address it is reached at, without a slash at the end; pages, feed and previews use it for absolute
-    links, because the Host header is the client's word. `cache` holds the recordings, made at the first start.
+    `url` is the address it is reached at, without a slash at the end; pages, feed and previews use it for
+    absolute links, because the Host header is the client's word. `cache` holds the recordings, made at the
+    first start.
     """
     tapes = shelf.fill(cache)
 
@@ -109,11 +113,8 @@ def create_site(url: str = "http://127.0.0.1:8000", cache: Path | None = None) -
         asked = request.query_params
         if asked.get("format", "json") != "json":
             raise HTTPException(501)
-        box = {
-            side: int(asked[f"max{side}"])
-            for side in ("width", "height")
-            if asked.get(f"max{side}", "").isdecimal()
-        }
+        limits = {side: asked.get(f"max{side}", "") for side in ("width", "height")}
+        box = {side: int(limit) for side, limit in limits.items() if re.fullmatch("[1-9][0-9]{0,4}", limit)}
         answer = feeds.oembed(url, tapes, asked.get("url", ""), **box)
         if answer is None:
             raise HTTPException(404)
@@ -178,3 +179,12 @@ def create_site(url: str = "http://127.0.0.1:8000", cache: Path | None = None) -
         ],
         exception_handlers={404: missing},
     )
+
+
+def create_app(
+    policy: str | Path | None = None, url: str = "http://127.0.0.1:8000", cache: Path | None = None
+) -> Starlette:
+    """The site with its guard: `policy` is a noai.yaml, None the packaged stance."""
+    app = create_site(url, cache)
+    app.add_middleware(NoAIMiddleware, policy=policy)
+    return app

@@ -1,7 +1,7 @@
 """Covers and scenes. Every swell is drawn from a recording's own loudness, so no two records look alike.
 
-A drawing is a list of filled polygons; the same list becomes an SVG for the page and, by filling row by row, a PNG
-for the places that want one (link previews, podcast apps).
+A drawing is a list of filled polygons; the same list becomes an SVG for the page and, by filling row by row,
+a PNG for the places that want one (link previews, podcast apps).
 """
 
 import math
@@ -51,9 +51,7 @@ def _swell(loudness: Sequence[float], width: float, height: float, base: float, 
         ]
         levels.append(sum(level * weight for level, weight in near) / sum(weight for _, weight in near))
     low, high = min(levels), max(levels)
-    ridge = [
-        (width * i / steps, base - rise * (level - low) / (high - low or 1)) for i, level in enumerate(levels)
-    ]
+    ridge = [(width * i / steps, base - rise * (level - low) / (high - low or 1)) for i, level in enumerate(levels)]
     return [(0.0, height), *ridge, (width, height)]
 
 
@@ -70,14 +68,8 @@ def _ferry(x: float, y: float, unit: float, hull: str, light: str) -> list[tuple
         (hull, _box(x + 2 * unit, y - 1.9 * unit, 7.4 * unit, 1.9 * unit)),
         (hull, _box(x + 3.2 * unit, y - 3.3 * unit, 3.6 * unit, 1.4 * unit)),
         (hull, _box(x + 7.3 * unit, y - 4.2 * unit, 1.1 * unit, 2.3 * unit)),
-        *(
-            (light, _box(x + (2.7 + 1.1 * i) * unit, y - 1.3 * unit, 0.6 * unit, 0.7 * unit))
-            for i in range(6)
-        ),
-        *(
-            (light, _box(x + (3.7 + 1.1 * i) * unit, y - 2.8 * unit, 0.6 * unit, 0.5 * unit))
-            for i in range(3)
-        ),
+        *((light, _box(x + (2.7 + 1.1 * i) * unit, y - 1.3 * unit, 0.6 * unit, 0.7 * unit)) for i in range(6)),
+        *((light, _box(x + (3.7 + 1.1 * i) * unit, y - 2.8 * unit, 0.6 * unit, 0.5 * unit)) for i in range(3)),
     ]
 
 
@@ -118,12 +110,10 @@ def harbour(recordings: Sequence[Sequence[float]], width: float, height: float) 
     night = Palette("#0e1a33", "#ffcf87", "#2c5876", "#070d1c")
     moon_x, moon_y, radius = width * 0.76, height * 0.34, height * 0.15
     stars = [
-        (math.modf(i * 0.6180339 + 0.11)[0] * width, math.modf(i * 0.7548777)[0] * height * 0.5)
-        for i in range(60)
+        (math.modf(i * 0.6180339 + 0.11)[0] * width, math.modf(i * 0.7548777)[0] * height * 0.5) for i in range(60)
     ]
     shapes: list[tuple[str, Points]] = [
-        (_blend(night.sky, "#ffffff", 0.25 + 0.5 * (i % 4) / 4), _box(x, y, 0.3, 0.3))
-        for i, (x, y) in enumerate(stars)
+        (_blend(night.sky, "#ffffff", 0.25 + 0.5 * (i % 4) / 4), _box(x, y, 0.3, 0.3)) for i, (x, y) in enumerate(stars)
     ]
     shapes += [
         (_blend(night.sky, night.disc, 0.07), _disc(moon_x, moon_y, radius * 1.9)),
@@ -167,9 +157,7 @@ def png(drawing: Drawing, width: int) -> bytes:
             if y0 > y1:
                 x0, y0, x1, y1 = x1, y1, x0, y0
             for row in range(max(0, math.ceil(y0 * scale - 0.5)), min(height, math.ceil(y1 * scale - 0.5))):
-                crossings.setdefault(row, []).append(
-                    (x0 + (x1 - x0) * ((row + 0.5) / scale - y0) / (y1 - y0)) * scale
-                )
+                crossings.setdefault(row, []).append((x0 + (x1 - x0) * ((row + 0.5) / scale - y0) / (y1 - y0)) * scale)
         for row, found in crossings.items():
             found.sort()
             for left, right in zip(found[::2], found[1::2], strict=True):

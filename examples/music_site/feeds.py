@@ -94,9 +94,7 @@ Sitemap: {url}/sitemap.xml
 """
 
 
-def oembed(
-    url: str, shelf: Shelf, address: str, width: int = 480, height: int = 160
-) -> dict[str, object] | None:
+def oembed(url: str, shelf: Shelf, address: str, width: int = 480, height: int = 160) -> dict[str, object] | None:
     """The oEmbed answer for a track's address, no larger than asked; None for any other address.
 
     Source: https://oembed.com, section 2.3.4, retrieved 2026-11-23.

@@ -11,7 +11,9 @@ ABOUT = (
 )
 EMAIL = "crew@nightferry.example"
 PODCAST = "The Crossing"
-PODCAST_ABOUT = "One recording at a time, straight from the Night Ferry tape shelf. No adverts, no talking over the music."
+PODCAST_ABOUT = (
+    "One recording at a time, straight from the Night Ferry tape shelf. No adverts, no talking over the music."
+)
 # uuid5(ead4c236-bf58-58c6-a2c6-a6b28d128cb6, "nightferry.example/feed.xml"), as the podcast namespace asks
 PODCAST_GUID = "bbd9488f-89a6-53f7-bfe1-7d2458eaa635"
 

@@ -53,9 +53,7 @@ def metas(pairs: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def document(
-    url: str, path: str, title: str, description: str, main: str, head: str = "", kind: str = ""
-) -> str:
+def document(url: str, path: str, title: str, description: str, main: str, head: str = "", body: str = "") -> str:
     """A whole page; `url` is the site's address without a slash at the end, `path` the page's own."""
     links = "".join(
         f'<li><a href="{target}"{" aria-current=page" if path.startswith(target) else ""}>{name}</a></li>'
@@ -94,7 +92,7 @@ def document(
 {head}
 <script src="/static/site.js" defer></script>
 </head>
-<body{f' class="{kind}"' if kind else ""}>
+<body{f' class="{body}"' if body else ""}>
 <a class="skip" href="#main">Skip to content</a>
 <header class="top">
 <a class="brand" href="/">{_MARK}<span>Night Ferry <span>Records</span></span></a>
@@ -188,7 +186,7 @@ def home(url: str, shelf: Shelf) -> str:
 <p>{escape(label.PODCAST_ABOUT)}</p>
 <p><a class="button" href="/podcast/">How to listen</a></p>
 </section>"""
-    return document(url, "/", label.NAME, label.TAGLINE, main, kind="home")
+    return document(url, "/", label.NAME, label.TAGLINE, main, body="home")
 
 
 def records(url: str, shelf: Shelf) -> str:
@@ -206,6 +204,7 @@ def records(url: str, shelf: Shelf) -> str:
 <thead><tr><th scope="col">No.</th><th scope="col">Title</th><th scope="col">Artist</th>
 <th scope="col">Released</th><th scope="col">Length</th></tr></thead>
 <tbody>{rows}</tbody></table></div>
+<div class="heading"><h2>Sleeves</h2></div>
 {cards(shelf.recordings.values())}"""
     return document(url, "/tracks/", "Records", "Every record on Night Ferry, newest first.", main)
 
@@ -275,16 +274,14 @@ def _track_head(url: str, recording: Recording) -> str:
 
 def embed_code(url: str, track: Track, width: int = 480, height: int = 160) -> str:
     return (
-        f'<iframe src="{url}/embed/{track.slug}" width="{width}" height="{height}" '
+        f'<iframe src="{escape(url)}/embed/{track.slug}" width="{width}" height="{height}" '
         f'title="{escape(f"{track.title} by {track.artist.name}")}"></iframe>'
     )
 
 
 def track(url: str, shelf: Shelf, recording: Recording) -> str:
     item = recording.track
-    people = "".join(
-        f"<div><dt>{escape(role)}</dt><dd>{escape(who)}</dd></div>" for role, who in item.credits
-    )
+    people = "".join(f"<div><dt>{escape(role)}</dt><dd>{escape(who)}</dd></div>" for role, who in item.credits)
     tags = "".join(f'<li><a href="/search?q={quote(tag)}">{escape(tag)}</a></li>' for tag in item.tags)
     others = [other for other in shelf.recordings.values() if other.track is not item][:3]
     main = f"""<article class="record">
@@ -297,7 +294,8 @@ def track(url: str, shelf: Shelf, recording: Recording) -> str:
 {player(recording, "metadata")}
 <p class="lead">{escape(item.about)}</p>
 <dl class="credits">{people}<div><dt>Length</dt><dd>{spoken(recording.seconds)}</dd></div>
-<div><dt>File</dt><dd><a href="/audio/{item.slug}.wav" download>WAV, {recording.stat.st_size / 1e6:.1f} MB</a></dd></div>
+<div><dt>File</dt><dd>
+<a href="/audio/{item.slug}.wav" download>WAV, {recording.stat.st_size / 1e6:.1f} MB</a></dd></div>
 </dl>
 <ul class="tags" aria-label="Tags">{tags}</ul>
 <details><summary>Put it on your own page</summary>
@@ -305,14 +303,16 @@ def track(url: str, shelf: Shelf, recording: Recording) -> str:
 <textarea id="embed" rows="4" readonly spellcheck="false">{escape(embed_code(url, item))}</textarea></details>
 </div>
 </article>
-<section aria-labelledby="more"><div class="heading"><h2 id="more">Also on the shelf</h2></div>{cards(others)}</section>"""
+<section aria-labelledby="more"><div class="heading"><h2 id="more">Also on the shelf</h2></div>
+{cards(others)}</section>"""
     return document(url, f"/tracks/{item.slug}", item.title, item.about, main, _track_head(url, recording))
 
 
 def artists(url: str) -> str:
     items = "".join(
         f"""<li class="person"><a href="/artists/{artist.slug}">{picture(label.by_artist(artist)[0], 280, alt="")}
-<h2>{escape(artist.name)}</h2></a><p>{escape(artist.line)}</p><p class="data"><span>{escape(artist.place)}</span></p></li>"""
+<h2>{escape(artist.name)}</h2></a><p>{escape(artist.line)}</p>
+<p class="data"><span>{escape(artist.place)}</span></p></li>"""
         for artist in label.ARTISTS
     )
     main = f'<h1>Artists</h1><p class="lead">Four acts, one kettle.</p><ul class="people">{items}</ul>'
@@ -365,7 +365,8 @@ def press(url: str) -> str:
         for track in label.TRACKS
     )
     main = f"""<h1>Press</h1>
-<div class="prose"><p class="lead">Everything on this page may be quoted, printed and shown, by people, about our music.</p>
+<div class="prose">
+<p class="lead">Everything on this page may be quoted, printed and shown, by people, about our music.</p>
 <blockquote><p>A label that sounds like the light left on in the harbour master’s office.</p>
 <footer>The Slipway Gazette</footer></blockquote>
 <p>{escape(label.ABOUT)}</p>
@@ -390,14 +391,15 @@ def results(shelf: Shelf, query: str) -> str:
         return '<p class="count">Try a mood, an instrument, a harbour: piano, bells, Cork.</p>'
     found = [shelf.recordings[item.slug] for item in label.search(query)]
     count = "1 record" if len(found) == 1 else f"{len(found)} records"
-    return f'<p class="count">{count} for “{escape(query)}”</p>{cards(found) if found else ""}'
+    return f'<h2 class="count">{count} for “{escape(query)}”</h2>{cards(found) if found else ""}'
 
 
 def search(url: str, shelf: Shelf, query: str) -> str:
     main = f"""<h1>Search</h1>
 <form class="search" action="/search" method="get" role="search" data-fragment="/search/results">
 <label for="q">Title, artist, instrument or mood</label>
-<div><input id="q" name="q" type="search" value="{escape(query)}" maxlength="80" autocomplete="off"><button>Search</button></div>
+<div><input id="q" name="q" type="search" value="{escape(query)}" maxlength="80" autocomplete="off">
+<button>Search</button></div>
 </form>
 <div id="results" aria-live="polite">{results(shelf, query)}</div>"""
     return document(url, "/search", "Search", "Search the records of Night Ferry.", main)
@@ -420,7 +422,8 @@ def embed(url: str, recording: Recording) -> str:
 <main>
 {picture(track, 136, "eager")}
 <div>
-<p class="data"><span>{track.catalogue}</span><a href="{escape(url)}/" target="_blank" rel="noopener">{label.NAME}</a></p>
+<p class="data"><span>{track.catalogue}</span>
+<a href="{escape(url)}/" target="_blank" rel="noopener">{label.NAME}</a></p>
 <h1><a href="{escape(url)}/tracks/{track.slug}" target="_blank" rel="noopener">{escape(track.title)}</a></h1>
 <p class="by">{escape(track.artist.name)}</p>
 {player(recording, "metadata")}

@@ -1,4 +1,4 @@
-"""The recordings, written down as chords and patterns. A beat is a quarter note unless the piece says otherwise."""
+"""The recordings, written down as chords and patterns of MIDI pitches."""
 
 from collections.abc import Callable, Iterator
 
@@ -61,9 +61,7 @@ def lanterns_at_low_tide() -> Iterator[Note]:
         yield Note(start, tone(FELT_PIANO, low, 1.9), 14, -0.25)
         for at in (1, 2):
             for pitch in chord:
-                yield Note(
-                    start + at * beat + 0.012 * (pitch - 57) / 9, tone(FELT_PIANO, pitch, 1.9), 6, -0.1
-                )
+                yield Note(start + at * beat + 0.012 * (pitch - 57) / 9, tone(FELT_PIANO, pitch, 1.9), 6, -0.1)
         for at, pitch in enumerate(melody):
             if pitch:
                 yield Note(start + at * beat + 0.02, tone(FELT_PIANO, pitch, 1.9), 13, 0.3)
@@ -84,9 +82,7 @@ def paper_boats() -> Iterator[Note]:
             yield Note(start + 5 * eighth, tone(BASS, low + 7, 1.4), 6)
         for step in range(8 if bar < 10 else 4):
             pitch = chord[(step * 3 + bar // 4) % 4] + (12 if step == 6 and bar % 2 else 0)
-            yield Note(
-                start + step * eighth, tone(KALIMBA, pitch, 1.2), 12 if step % 4 == 0 else 8, (step - 3.5) / 5
-            )
+            yield Note(start + step * eighth, tone(KALIMBA, pitch, 1.2), 12 if step % 4 == 0 else 8, (step - 3.5) / 5)
             if bar > 1:
                 yield Note(start + step * eighth, noise(0.09, 0.018, 7), 3 if step % 2 else 1, 0.5)
         if bar > 3:
@@ -166,9 +162,7 @@ def foghorn_lullaby() -> Iterator[Note]:
         for at, pitch in enumerate(melody):
             if pitch:
                 gain = 14 if at == 0 else 10
-                yield Note(
-                    start + at * eighth * (1 + 0.004 * bar), tone(MUSIC_BOX, pitch + 12, 1.5), gain, 0.2
-                )
+                yield Note(start + at * eighth * (1 + 0.004 * bar), tone(MUSIC_BOX, pitch + 12, 1.5), gain, 0.2)
 
 
 def salt_on_the_strings() -> Iterator[Note]:
@@ -190,9 +184,7 @@ def salt_on_the_strings() -> Iterator[Note]:
             yield Note(at, tone(HARP, pitch, 1.6), 14 if step in (0, 4) else 10, (step % 3 - 1) / 2)
         if bar < 9:
             yield Note(start, tone(HARP, top[bar], 1.6), 12, 0.25)
-            yield Note(
-                start + 5 * eighth, tone(HARP, top[bar + 1] - (12 if bar % 3 == 2 else 0), 1.6), 9, -0.25
-            )
+            yield Note(start + 5 * eighth, tone(HARP, top[bar + 1] - (12 if bar % 3 == 2 else 0), 1.6), 9, -0.25)
 
 
 PIECES: dict[str, Callable[[], Iterator[Note]]] = {

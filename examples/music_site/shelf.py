@@ -38,9 +38,7 @@ class Shelf:
 
 def default_cache() -> Path:
     """A folder of this version of the instruments and the pen, so that an edit is heard at the next start."""
-    source = b"".join(
-        (_HERE / name).read_bytes() for name in ("artwork.py", "label.py", "pieces.py", "synth.py")
-    )
+    source = b"".join((_HERE / name).read_bytes() for name in ("artwork.py", "label.py", "pieces.py", "synth.py"))
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "night-ferry-records" / hashlib.sha256(source).hexdigest()[:16]
 
@@ -79,9 +77,7 @@ def fill(cache: Path | None = None) -> Shelf:
         seconds, loudness = _loudness(audio.read_bytes())
         drawing = artwork.cover(track, loudness)
         picture = _make(folder / f"{track.slug}.png", partial(artwork.png, drawing, 1400), released)
-        recordings[track.slug] = Recording(
-            track, audio, audio.stat(), seconds, loudness, artwork.svg(drawing), picture
-        )
+        recordings[track.slug] = Recording(track, audio, audio.stat(), seconds, loudness, artwork.svg(drawing), picture)
     every = [recording.loudness for recording in recordings.values()]
     wide = artwork.harbour(every, 120, 63)
     preview = _make(folder / "harbour.png", partial(artwork.png, wide, 1200), TRACKS[0].released.timestamp())

@@ -1,10 +1,10 @@
 """A small additive synthesiser that mixes with Python integers.
 
-Theory of operation: a recording is one integer. Frame ``n`` occupies 64 bits at bit ``64 * n``: a signed 32-bit
-lane for the left channel, then one for the right. Because the lanes are summed as one exact integer, the whole
-mixing desk is arithmetic that CPython runs at memory speed: a note is placed in time by a shift, panned by one
-multiplication with ``left + (right << 32)``, mixed by ``+``, and an echo of the recording is the recording plus
-itself shifted. Only the samples of each distinct note are ever computed one by one.
+Theory of operation: a recording is one integer. Frame ``n`` occupies 64 bits at bit ``64 * n``: a signed
+32-bit lane for the left channel, then one for the right. Because the lanes are summed as one exact integer, the
+whole mixing desk is arithmetic that CPython runs at memory speed: a note is placed in time by a shift, panned by
+one multiplication with ``left + (right << 32)``, mixed by ``+``, and an echo of the recording is the recording
+plus itself shifted. Only the samples of each distinct note are ever computed one by one.
 """
 
 import io
@@ -23,15 +23,15 @@ from operator import mul
 RATE = 22_050  # frames per second
 _LANE = 32  # bits
 _FRAME = 64
-# Delays of the echo stages in lanes. An odd number of lanes swaps the channels, so every other echo comes from the
-# opposite side; being primes, the delays (about 30 to 230 ms) do not fall on each other.
+# Delays of the echo stages in lanes. An odd number of lanes swaps the channels, so every other echo comes from
+# the opposite side; being primes, the delays (about 30 to 230 ms) do not fall on each other.
 _ROOM = (1_327, 2_531, 5_167, 10_133)
-# Each stage is four parts dry to one part echo, so the mix grows by two bits a stage; the last shift takes these
-# back and brings the 14 bits of a note and the 4 bits of a gain down to 16-bit audio.
+# Each stage is four parts dry to one part echo, so the mix grows by two bits a stage; the last shift takes
+# these back and brings the 14 bits of a note and the 4 bits of a gain down to 16-bit audio.
 _STAGE_BITS = 2
 _OUTPUT_SHIFT = 11
-# Adding this to a double rounds it and leaves it, as an integer, in the low bits of the mantissa: the bytes of an
-# array of such doubles are already lanes, at a third less time than calling int() on each sample.
+# Adding this to a double rounds it and leaves it, as an integer, in the low bits of the mantissa: the bytes of
+# an array of such doubles are already lanes, at a third less time than calling int() on each sample.
 _WHOLE = 1.5 * 2.0**52
 
 
@@ -77,9 +77,7 @@ def _loop(frequency: float, harmonics: tuple[float, ...]) -> list[float]:
     turns = next((k for k in range(1, 40) if abs(k * period - round(k * period)) < 0.001 * k * period), 40)
     length = round(turns * period)
     angle = math.tau * turns / length
-    audible = [
-        (amplitude, angle * h) for h, amplitude in enumerate(harmonics, 1) if frequency * h < RATE / 2.2
-    ]
+    audible = [(amplitude, angle * h) for h, amplitude in enumerate(harmonics, 1) if frequency * h < RATE / 2.2]
     return [sum(amplitude * math.sin(step * i) for amplitude, step in audible) for i in range(length)]
 
 
@@ -101,9 +99,7 @@ def tone(voice: Voice, pitch: float, seconds: float) -> int:
     for layer in voice:
         scale = 8_000 / total
         loop = [scale * sample for sample in _loop(frequency * layer.ratio, layer.harmonics)]
-        sound += _lanes(
-            [a * b + _WHOLE for a, b in zip(cycle(loop), _envelope(layer, seconds), strict=False)]
-        )
+        sound += _lanes([a * b + _WHOLE for a, b in zip(cycle(loop), _envelope(layer, seconds), strict=False)])
     return sound
 
 
@@ -113,9 +109,7 @@ def noise(seconds: float, decay: float, seed: int) -> int:
     chance = random.Random(seed)
     white = [chance.uniform(-4_000, 4_000) for _ in range(int(seconds * RATE) + 1)]
     bright = (b - a for a, b in zip(white, islice(white, 1, None), strict=False))
-    return _lanes(
-        [a * b + _WHOLE for a, b in zip(bright, _envelope(Layer((), 0.004, decay), seconds), strict=False)]
-    )
+    return _lanes([a * b + _WHOLE for a, b in zip(bright, _envelope(Layer((), 0.004, decay), seconds), strict=False)])
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
-"""A night's visitors as data: what each client really puts on the wire, headers in its own order and case.
+"""A night's visitors as data: complete requests, headers in the order and case of each client's HTTP stack.
 
-Sources: requests recorded on loopback (Chromium 156, curl, VLC 3.0, yt-dlp, img2dataset, November 2026), the
-operators' own documentation for crawlers, and published access logs for the apps that cannot be run here.
+The user agents are the operators' and apps' own; the header sets around them are modelled on documentation and
+published logs, not recorded.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,7 @@ class Line:
 
     def wire(self, host: str) -> bytes:
         """The request's bytes in HTTP/1.1; `host` is the site's host and port."""
-        fields = b"".join(
-            name + b": " + value.replace(HOST, host.encode()) + b"\r\n" for name, value in self.headers
-        )
+        fields = b"".join(name + b": " + value.replace(HOST, host.encode()) + b"\r\n" for name, value in self.headers)
         return f"{self.method} {self.path} HTTP/1.1\r\n".encode() + fields + b"\r\n"
 
 
@@ -56,7 +54,9 @@ def _get(path: str, headers: str, method: str = "GET") -> Line:
     return Line(method, path, _fields(headers))
 
 
-_CHROME_UA = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+_CHROME_UA = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+)
 _CHROME_HINTS = """sec-ch-ua: "Chromium";v="156", "Google Chrome";v="156", "Not_A Brand";v="24"
 sec-ch-ua-mobile: ?0
 sec-ch-ua-platform: "Windows\""""
@@ -377,9 +377,7 @@ Range: bytes=0-""",
             _get("/audio/lanterns-at-low-tide.wav", _GPTBOT + "\nRange: bytes=0-1048575"),
         ),
     ),
-    Visitor(
-        "ClaudeBot", "ai", (_get("/robots.txt", _CLAUDEBOT), _get("/artists/ines-halvorsen", _CLAUDEBOT))
-    ),
+    Visitor("ClaudeBot", "ai", (_get("/robots.txt", _CLAUDEBOT), _get("/artists/ines-halvorsen", _CLAUDEBOT))),
     Visitor("CCBot", "ai", (_get("/robots.txt", _CCBOT), _get("/press/", _CCBOT))),
     Visitor(
         "Bytespider, without a look at robots.txt",
