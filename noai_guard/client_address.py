@@ -198,9 +198,7 @@ def _network(peer: object) -> Network | str:
     if peer.startswith("unix"):
         return "write 'unix:' (nothing after it) to trust a UNIX domain socket"
     if not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}(?:/[0-9]{1,3})?", peer):
-        return (
-            "write an address or a CIDR network, such as '10.0.0.0/8' or 'fd00::/8'; names are not looked up"
-        )
+        return "write an address or a CIDR network, such as '10.0.0.0/8' or 'fd00::/8'; names are not looked up"
     try:
         network = ip_network(peer)
     except ValueError:
@@ -320,9 +318,7 @@ def client_address(
     if name is None:
         return socket
     if not believed and (key is None or not trusted._covers(key)):
-        if socket.problem is None and any(
-            n.lower() == name for n, _ in islice(headers, _UNTRUSTED_HEADERS_READ)
-        ):
+        if socket.problem is None and any(n.lower() == name for n, _ in islice(headers, _UNTRUSTED_HEADERS_READ)):
             return replace(socket, problem="peer_not_trusted")
         return socket
     size = len(name)

@@ -50,7 +50,7 @@ def normal_path(raw: str) -> str:
     was made a slash by the server and counts as one. Nothing is decoded again: after `%252e` the application
     sees `%2e`, three characters that name no directory, and so does the policy.
     """
-    if raw[:1] == "/" and "//" not in raw and "/." not in raw and len(raw) <= MAX_PATH:
+    if len(raw) <= MAX_PATH and raw[:1] == "/" and "//" not in raw and "/." not in raw:
         return raw
     return _normalised(raw)
 
@@ -233,9 +233,7 @@ def compile_globs(patterns: Sequence[str]) -> Globs:
     and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
     itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
     """
-    problems = [
-        (place, problem) for place, pattern in enumerate(patterns) if (problem := glob_problem(pattern))
-    ]
+    problems = [(place, problem) for place, pattern in enumerate(patterns) if (problem := glob_problem(pattern))]
     if problems:
         raise GlobsInvalid(problems)
     return Globs(patterns)

@@ -271,16 +271,11 @@ def test_only_the_configured_header_is_read() -> None:
 
 
 def test_header_names_may_be_in_any_case() -> None:
-    assert (
-        client_address(PROXY, [(b"X-Forwarded-For", b"1.2.3.4")], trusting("X-Forwarded-For")).address
-        == "1.2.3.4"
-    )
+    assert client_address(PROXY, [(b"X-Forwarded-For", b"1.2.3.4")], trusting("X-Forwarded-For")).address == "1.2.3.4"
 
 
 def test_headers_may_come_from_an_iterator() -> None:
-    assert (
-        client_address(PROXY, iter([(b"x-real-ip", b"1.2.3.4")]), trusting("x-real-ip")).source == "x-real-ip"
-    )
+    assert client_address(PROXY, iter([(b"x-real-ip", b"1.2.3.4")]), trusting("x-real-ip")).source == "x-real-ip"
 
 
 def test_every_problem_is_one_of_the_closed_list() -> None:
@@ -468,9 +463,7 @@ def test_whatever_a_client_writes_into_forwarded_the_proxies_part_is_read_as_the
 
 @settings(PROPERTY, max_examples=500)
 @given(st.binary(max_size=300), st.sampled_from(sorted(HEADERS)), st.text(max_size=40) | st.none())
-def test_no_bytes_raise_and_an_address_is_always_canonical(
-    value: bytes, header: str, peer: str | None
-) -> None:
+def test_no_bytes_raise_and_an_address_is_always_canonical(value: bytes, header: str, peer: str | None) -> None:
     for who in (peer, PROXY):
         found = client_address(who, [(header.encode(), value)], trusting(header))
         assert found.address is None or str(ipaddress.ip_address(found.address)) == found.address
@@ -550,9 +543,7 @@ def running(scopes: list[Any], **options: Any) -> Iterator[int]:
         await send({"type": "http.response.body"})
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(
-            uvicorn.Config(app, lifespan="off", log_level="error", loop="asyncio", **options)
-        )
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", loop="asyncio", **options))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
         thread.start()
         try:
