@@ -71,7 +71,13 @@ _HEAD_END: Final = re.compile(
     rb"(?i)" + _SPACE + rb"*+(?:[^<]|<(?:[^a-z!?/]|/" + _BREAKS_OUT + _NAME_END
     + rb"|(?!(?:" + _VOID + rb"|" + _RAW + rb")" + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _NAME_END + rb"))"
 )  # fmt: skip
-_META: Final = re.compile(rb"<meta" + _NAME_END + _REST)
+# These read lower-case bytes. Some browsers take a declaration from a tag whose end they have not seen yet.
+_META: Final = re.compile(rb"(?s)<meta" + _NAME_END + rb"(?:" + _REST + rb"|.*\Z)")
+_DECLARATION: Final = re.compile(
+    rb"<meta[\t\n\f\r ]++(?:charset=([\"']?)([^\t\n\f\r \"'>]++)\1" + _NAME_END
+    + rb"|http-equiv=([\"']?)content-type\3[\t\n\f\r ]++"
+    + rb"content=([\"'])text/html; ?charset=([^\t\n\f\r \"'>;]++)\4)"
+)  # fmt: skip
 _HTML: Final = re.compile(rb"text/html[\t ]*+(?:;[^,]*+)?\Z")  # a comma joins two fields
 _CHARSET: Final = re.compile(rb"(?i)charset[\t ]*+(?:=[\t ]*+\"?[\t ]*+([^\t \",;]*+))?")
 
@@ -309,6 +315,7 @@ class TagInjector:
         # What is complete needs to be read up to the last thing of interest only.
         reach = max(declaration, data.rfind(tags, start, end)) if whole else end
         place = position = start
+        declared = not self._prescanned
         while position <= reach:
             item = _HEAD_ITEM.match(data, position, end)
             if item is None:
@@ -319,14 +326,15 @@ class TagInjector:
                 return start
             if item_end > limit:
                 break
-            if _may_declare_charset(prescanned, item_start, item_end):
+            if item_start <= declaration and _may_declare_charset(prescanned, item_start, item_end):
                 place = item_end
+                declared = declared or _declares_charset(prescanned, item_start)
             position = item_end
         if not whole:
-            settled = place > start or len(data) >= self._prescanned
+            settled = declared or len(data) >= self._prescanned
             if not settled or not _HEAD_END.match(data, position):
                 return start
-        if place == start and position <= declaration:
+        if not declared and position <= declaration:
             # The declaration is out of reach, perhaps in the body: it must not leave the prescanned bytes.
             for meta in _META.finditer(prescanned, position):
                 if meta.end() + len(tags) > self._prescanned and b"charset" in meta[0]:
@@ -340,3 +348,9 @@ def _may_declare_charset(prescanned: bytes, start: int, end: int) -> bool:
     """Whether a prescan, which looks into scripts and titles but not into comments, may see one here."""
     meta = prescanned.find(b"<meta", start, end)
     return meta >= 0 and prescanned.find(b"charset", meta, end) >= 0 and prescanned[start + 1] != ord("!")
+
+
+def _declares_charset(prescanned: bytes, start: int) -> bool:
+    """Whether the item is a valid declaration in a common form, so that none behind it counts."""
+    declaration = _DECLARATION.match(prescanned, start)
+    return declaration is not None and (declaration[2] or declaration[5]) in _ASCII_COMPATIBLE
