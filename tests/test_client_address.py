@@ -132,6 +132,12 @@ XFF = {
     "32 trusted hops": (PROXY, [b"203.0.113.9" + b",10.0.0.2" * 31], CLIENT, None),
     "33 trusted hops": (PROXY, [b"203.0.113.9" + b",10.0.0.2" * 33], "10.0.0.2", "too_many_hops"),
     "too many lines of trusted hops": (PROXY, [b"10.0.0.2"] * 10_000, "10.0.0.2", "too_many_hops"),
+    "a line that fills the limit": (
+        PROXY,
+        [b"203.0.113.9", b" " * 2040 + b"10.0.0.2"],
+        "10.0.0.2",
+        "header_too_large",
+    ),
     "trusted hops, then a long pad": (PROXY, [b" " * 9000 + b",10.0.0.2"], "10.0.0.2", "header_too_large"),
 }
 
