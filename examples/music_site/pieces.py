@@ -18,7 +18,7 @@ HARP: Voice = (
 )
 BELL: Voice = (
     Layer((1.0,), attack=0.004, decay=1.1, release=0.6),
-    Layer((0.4,), attack=0.002, decay=0.5, ratio=2.756, release=0.4),
+    Layer((0.4,), attack=0.002, decay=0.35, ratio=2.756, release=0.4),
     Layer((0.18,), attack=0.001, decay=0.2, ratio=5.404, release=0.2),
 )
 RHODES: Voice = (
@@ -93,9 +93,9 @@ def slow_signal() -> Iterator[Note]:
     """Held chords that come and go like a lighthouse, and one bell that answers itself across the water."""
     chords = [(39, 58, 62, 65), (36, 58, 63, 65), (44, 60, 63, 67), (34, 58, 62, 65), (39, 58, 62, 67)]
     for turn, (low, *chord) in enumerate(chords):
-        yield Note(5.2 * turn, tone(SWELL, low, 5.9), 9)
+        yield Note(5.2 * turn, tone(SWELL, low, 5.6), 9)
         for pan, pitch in zip((-0.6, 0, 0.6), chord, strict=True):
-            yield Note(5.2 * turn, tone(TIDE, pitch, 5.9), 7, pan)
+            yield Note(5.2 * turn, tone(TIDE, pitch, 5.6), 7, pan)
     bells = [
         (1.8, 82),
         (5.0, 77),

@@ -122,18 +122,24 @@ def drum(low: float, high: float, seconds: float) -> int:
     return _lanes([7_800 * math.sin(angle) * b + _WHOLE for angle, b in zip(turns, envelope, strict=False)])
 
 
+def _joined(seconds: list[int]) -> int:
+    """The seconds one after the other; by halves, so that no long number is shifted more than a few times."""
+    if len(seconds) == 1:
+        return seconds[0]
+    half = len(seconds) // 2
+    return _joined(seconds[:half]) + (_joined(seconds[half:]) << _FRAME * RATE * half)
+
+
 def mix(notes: Iterable[Note]) -> bytes:
     """Notes to a stereo 16-bit WAV file, with the room's echoes and a silent half second at the end."""
-    seconds: dict[int, int] = {}
+    seconds: list[int] = []
     for note in notes:
         second, offset = divmod(round(note.start * RATE), RATE)
         left = round(note.gain * min(1.0, 1 - note.pan))
         right = round(note.gain * min(1.0, 1 + note.pan))
-        placed = note.sound * (left + (right << _LANE)) << _FRAME * offset
-        seconds[second] = seconds.get(second, 0) + placed
-    recording = 0
-    for second in range(max(seconds), -1, -1):
-        recording = (recording << _FRAME * RATE) + seconds.get(second, 0)
+        seconds += [0] * (second + 1 - len(seconds))
+        seconds[second] += note.sound * (left + (right << _LANE)) << _FRAME * offset
+    recording = _joined(seconds)
     for delay in _ROOM:
         recording = (recording << _STAGE_BITS) + (recording << _LANE * delay)
     frames = recording.bit_length() // _FRAME + RATE // 2

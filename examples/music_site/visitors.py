@@ -1,7 +1,7 @@
 """A night's visitors as data: complete requests, headers in the order and case of each client's HTTP stack.
 
-The user agents are the operators' and apps' own; the header sets around them are modelled on documentation and
-published logs, not recorded.
+Chrome's are as Chromium 156 sent them on loopback (2026-11-23); the other user agents are the operators' and apps'
+own, and the headers around them are modelled on documentation and published logs, not recorded.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _get(path: str, headers: str, method: str = "GET") -> Line:
 _CHROME_UA = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 )
-_CHROME_HINTS = """sec-ch-ua: "Chromium";v="156", "Google Chrome";v="156", "Not_A Brand";v="24"
+_CHROME_HINTS = """sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156", "Google Chrome";v="156"
 sec-ch-ua-mobile: ?0
 sec-ch-ua-platform: "Windows\""""
 _CHROME_PAGE = f"""Host: {{host}}
@@ -65,8 +65,8 @@ Connection: keep-alive
 {_CHROME_HINTS}
 Upgrade-Insecure-Requests: 1
 User-Agent: {_CHROME_UA}
-Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,\
-application/signed-exchange;v=b3;q=0.7
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/jxl,image/avif,image/webp,image/apng,\
+*/*;q=0.8,application/signed-exchange;v=b3;q=0.7
 Sec-Fetch-Site: none
 Sec-Fetch-Mode: navigate
 Sec-Fetch-User: ?1
@@ -76,15 +76,15 @@ Accept-Language: en-GB,en;q=0.9"""
 _CHROME_AUDIO = f"""Host: {{host}}
 Connection: keep-alive
 sec-ch-ua-platform: "Windows"
-Accept-Encoding: identity;q=1, *;q=0
 User-Agent: {_CHROME_UA}
-sec-ch-ua: "Chromium";v="156", "Google Chrome";v="156", "Not_A Brand";v="24"
+sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156", "Google Chrome";v="156"
 sec-ch-ua-mobile: ?0
 Accept: */*
 Sec-Fetch-Site: same-origin
 Sec-Fetch-Mode: no-cors
 Sec-Fetch-Dest: audio
 Referer: http://{{host}}/tracks/lanterns-at-low-tide
+Accept-Encoding: identity
 Accept-Language: en-GB,en;q=0.9
 Range: """
 _FIREFOX_MOBILE = """Host: {host}
@@ -176,7 +176,7 @@ VISITORS: tuple[Visitor, ...] = (
 Connection: keep-alive
 {_CHROME_HINTS}
 User-Agent: {_CHROME_UA}
-Accept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8
+Accept: image/jxl,image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8
 Sec-Fetch-Site: same-origin
 Sec-Fetch-Mode: no-cors
 Sec-Fetch-Dest: image
