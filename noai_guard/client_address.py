@@ -346,11 +346,8 @@ def client_address(
 def _from_the_right(lines: Sequence[bytes], limit: int) -> Iterator[tuple[str, bool]]:
     """Each line, the last first, as (text, whether its beginning was cut off), up to `limit` bytes in all."""
     for line in reversed(lines):
-        if limit <= 0:
-            yield "", True
-            return
         # ISO 8859-1 never fails, and no address holds anything outside ASCII.
-        yield line[-limit:].decode("latin-1"), len(line) > limit
+        yield (line[-limit:].decode("latin-1"), len(line) > limit) if limit > 0 else ("", True)
         limit -= len(line) + 2
 
 
