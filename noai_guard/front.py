@@ -38,12 +38,12 @@ class Declared:
         # ASGI wants names in lower case; some apps send them as they are usually written.
         self._watched = frozenset(
             spelling
-            for name in (*self._names, b"content-type")
+            for name in ((*self._names, b"content-type") if fields else ())
             for spelling in (name, name.title(), name.upper())
         )
 
     def added_to(self, headers: Iterable[HeaderField]) -> tuple[list[HeaderField], bool]:
-        """A response's headers with ours (a new list), and whether it is HTML.
+        """A response's headers with ours (a new list), and whether it is HTML and should get tags.
 
         An app's own Content-Usage, tdm-reservation or tdm-policy stands, and ours of that name is left out
         (with tdm-reservation goes tdm-policy). X-Robots-Tag and Link are added on lines of their own, unless
@@ -51,12 +51,13 @@ class Declared:
         """
         together = list(headers)
         html = own = False
+        watched = self._watched
         for name, value in together:
-            if name in self._watched:
-                if name.lower() != b"content-type":
+            if name in watched:
+                if name == b"content-type" or name.lower() == b"content-type":
+                    html = value[:9].lower() == b"text/html" and bool(self.tags)
+                else:
                     own = True
-                elif value[:9].lower() == b"text/html":
-                    html = True
         together += self._beside(together) if own else self.fields
         return together, html
 
