@@ -11,7 +11,8 @@ from .shelf import Recording, Shelf
 def rss(url: str, shelf: Shelf) -> str:
     """RSS 2.0 with the iTunes, Atom and Podcasting 2.0 namespaces.
 
-    Source: https://podcasters.apple.com/support/823-podcast-requirements, retrieved 2026-11-23.
+    Tags as Apple Podcasts requires them (https://help.prx.org/hc/en-us/articles/360023748473, 2026-11-23); its
+    directory would still refuse WAV, which other apps play.
     """
     recordings = list(shelf.recordings.values())
     items = "".join(_item(url, recording, len(recordings) - i) for i, recording in enumerate(recordings))
@@ -97,7 +98,7 @@ Sitemap: {url}/sitemap.xml
 def oembed(url: str, shelf: Shelf, address: str, width: int = 480, height: int = 160) -> dict[str, object] | None:
     """The oEmbed answer for a track's address, no larger than asked; None for any other address.
 
-    Source: https://oembed.com, section 2.3.4, retrieved 2026-11-23.
+    See https://oembed.com, section 2.3.4.
     """
     prefix = f"{url}/tracks/"
     recording = shelf.recordings.get(address.partition("?")[0].removeprefix(prefix))
