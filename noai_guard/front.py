@@ -29,14 +29,14 @@ _MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image", b"empty
 class Declared:
     """What every response of a section carries: header `fields`, and `tags` for the head of HTML pages."""
 
-    __slots__ = ("_names", "_watched", "fields", "tags")
+    __slots__ = ("_names", "fields", "tags", "watched")
 
     def __init__(self, fields: tuple[HeaderField, ...], tags: bytes) -> None:
         self.fields = fields
         self.tags = tags
         self._names = frozenset(name for name, _ in fields)
         # ASGI wants names in lower case; some apps send them as they are usually written.
-        self._watched = frozenset(
+        self.watched = frozenset(
             spelling
             for name in ((*self._names, b"content-type") if fields else ())
             for spelling in (name, name.title(), name.upper())
@@ -51,7 +51,7 @@ class Declared:
         """
         together = list(headers)
         html = own = False
-        watched = self._watched
+        watched = self.watched
         for name, value in together:
             if name in watched:
                 if name == b"content-type" or name.lower() == b"content-type":

@@ -48,6 +48,8 @@ _MOST_HEADERS = 256
 _MOST_ROBOTS_BYTES = 500 * 1024
 """How much of an app's robots.txt is merged: RFC 9309 lets parsers stop there."""
 
+_PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
+
 _TIMED_MASK = 15
 """Of the requests with one kind of verdict, the first of each second and every 16th are timed: reading the
 clock again and adding to the histogram costs as much as judging."""
@@ -329,9 +331,15 @@ class NoAIMiddleware:
             if "body" in message and scope["method"] != "HEAD":
                 standing.cell.bytes += len(message["body"])
         elif kind == "http.response.start":
-            headers, html = standing.declared.added_to(message.get("headers") or ())
-            if html:
-                headers = self._prepare_injection(headers, message["status"], scope, standing, injectors)
+            declared = standing.declared
+            headers = list(message.get("headers") or ())
+            watched = declared.watched
+            for name, value in headers:
+                if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
+                    headers = self._with_care(headers, message["status"], scope, standing, injectors)
+                    break
+            else:
+                headers += declared.fields
             return send({**message, "headers": headers})
         elif kind == "http.response.zerocopysend":
             standing.cell.bytes += message.get("count") or 0
@@ -339,7 +347,7 @@ class NoAIMiddleware:
             standing.cell.bytes += _size(message["path"])
         return send(message)
 
-    def _prepare_injection(
+    def _with_care(
         self,
         headers: list[HeaderField],
         status: int,
@@ -347,16 +355,20 @@ class NoAIMiddleware:
         standing: _Standing,
         injectors: list[html_injection.TagInjector],
     ) -> list[HeaderField]:
-        """The headers of an HTML response, made true for a body that gets tags, where it can get them."""
+        """The headers of a response that is HTML or has declarations of its own: ours beside the app's, and,
+        where tags will be put into the body, only what stays true of it."""
+        together, html = standing.declared.added_to(headers)
+        if not html:
+            return together
         method = _method(scope)
-        reason = html_injection.injectable(status, headers, scope["headers"][:_MOST_HEADERS])
+        reason = html_injection.injectable(status, together, scope["headers"][:_MOST_HEADERS])
         if reason is not None or method not in ("GET", "HEAD"):
             self.telemetry.injected[reason or "method"] += 1
-            return headers
+            return together
         if method == "GET":
-            has_charset = html_injection.has_charset(headers)
+            has_charset = html_injection.has_charset(together)
             injectors.append(html_injection.TagInjector(standing.declared.tags, has_charset=has_charset))
-        return html_injection.rewritten_headers(headers)
+        return html_injection.rewritten_headers(together)
 
     async def _inject(
         self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
