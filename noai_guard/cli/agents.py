@@ -1,0 +1,122 @@
+"""noai-guard agents: who is known, and what the policy does with them."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from noai_guard.catalog import Catalog
+from noai_guard.cli.console import CannotRun, on_terminal, table, terminal_width
+from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.loading import load_catalog
+from noai_guard.model import Agent, Usage
+from noai_guard.policy import Plan
+
+_USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+_HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
+
+
+@click.command("agents")
+@click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only these usages; may be repeated.")
+@click.option("--operator", help="Only this operator's.")
+@click.option("--ai/--no-ai", "ai", default=None, help="Only AI agents, or only others.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    help="table: fitted to a terminal; tab-separated, without a header, in a pipe.",
+)
+@policy_option
+def command(
+    usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None
+) -> None:
+    """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
+
+    The action is the one for a request of /. An agent marked * has no user agent of its own: what the policy
+    says of it is declared in robots.txt, never enforced.
+
+    \b
+    Examples:
+      noai-guard agents --ai
+      noai-guard agents --usage train-ai --usage scraper --format csv > refused.csv
+      noai-guard agents --operator google --policy noai.yaml
+    """
+    catalog = load_catalog()
+    if operator is not None:
+        operator = _known(operator, catalog)
+    zone = Plan(chosen_policy(policy_file), catalog).zones["/"]
+    facts = [
+        _facts(agent, zone.verdicts[agent].action)
+        for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
+        if (not usages or not set(usages).isdisjoint(agent.usages))
+        and (operator is None or agent.operator == operator)
+        and (ai is None or agent.ai is ai)
+    ]
+    if style == "json":
+        click.echo(json.dumps(facts, indent=2))
+    elif style == "csv":
+        click.echo(_csv(facts), nl=False)
+    elif on_terminal():
+        _show(facts)
+    else:
+        for row in map(_row, facts):
+            click.echo("\t".join(row))
+
+
+def _known(name: str, catalog: Catalog) -> str:
+    operators = {operator.lower(): operator for operator in catalog.operators}
+    if found := operators.get(name.lower()):
+        return found
+    close = get_close_matches(name.lower(), operators, 1)
+    hint = f"did you mean {operators[close[0]]!r}?" if close else "noai-guard agents lists them"
+    raise CannotRun(f"no operator is called {name!r}; {hint}")
+
+
+def _facts(agent: Agent, action: str) -> dict[str, Any]:
+    return {
+        "name": agent.name,
+        "operator": agent.operator,
+        "usages": agent.usages,
+        "ai": agent.ai,
+        "robots_txt": agent.all_robots_tokens,
+        "action": action,
+        "enforceable": bool(agent.expected_user_agent),
+        "status": agent.status,
+        "trigger": agent.trigger,
+        "rfc9309_compliance": agent.rfc9309_compliance,
+    }
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        facts["operator"],
+        ", ".join(facts["usages"]),
+        ", ".join(facts["robots_txt"]),
+        facts["action"] + ("" if facts["enforceable"] else "*"),
+        facts["status"],
+    )
+
+
+def _csv(facts: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*_HEADER, "enforceable"))
+    for fact in facts:
+        enforceable = "yes" if fact["enforceable"] else "no"
+        writer.writerow((*_row({**fact, "enforceable": True}), enforceable))
+    return text.getvalue()
+
+
+def _show(facts: Sequence[dict[str, Any]]) -> None:
+    header, *lines = table([_HEADER, *map(_row, facts)], terminal_width())
+    click.secho(header, bold=True)
+    for line, fact in zip(lines, facts, strict=True):
+        click.secho(line, fg="red" if fact["action"] in ("deny", "license_required", "throttle") else None)
+    only_declared = any(not fact["enforceable"] for fact in facts)
+    click.echo(f"{len(facts)} agents" + ("; * declared, not enforceable" if only_declared else ""))

@@ -1,0 +1,122 @@
+"""noai-guard check: every problem of a noai.yaml at once."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import click
+
+from noai_guard.cli.console import CannotRun, printable
+from noai_guard.client_address import HEADERS
+from noai_guard.errors import Problem
+from noai_guard.loading import check_policy_text, load_catalog
+from noai_guard.policy import Policy, opt_out_notes
+
+_MOST_BYTES = 1024 * 1024 + 1
+"""One more than a policy may have, so that a larger one is seen to be larger."""
+
+
+@click.command("check")
+@click.argument("file", default="noai.yaml", type=click.Path(allow_dash=True))
+@click.option("--strict", is_flag=True, help="Warnings count as problems.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="text for people, json for programs, github for annotations in a workflow.",
+)
+@click.pass_context
+def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
+    """Find every problem in FILE (noai.yaml when not given, - for standard input).
+
+    Prints one problem a line, as file:line:column: code message; hint, then what the policy cannot enforce.
+    Exit code 0 when the policy can be used, 1 when it has problems, 2 when it cannot be read.
+
+    \b
+    Examples:
+      noai-guard check
+      noai-guard check --strict deploy/noai.yaml
+      noai-guard check --format github
+    """
+    name = printable(file)
+    policy, problems = check_policy_text(_content(file), name)
+    wrong = policy is None or (strict and bool(problems))
+    notes = tuple(_notes(policy)) if policy else ()
+    if style == "json":
+        click.echo(json.dumps(_facts(name, wrong, problems, notes), indent=2))
+    elif style == "github":
+        for line in _annotations(name, problems, notes):
+            click.echo(line)
+    else:
+        for problem in problems:
+            click.secho(str(problem), fg="yellow" if problem.warning else "red")
+        for note in notes:
+            click.echo(f"note: {note}")
+        if policy:
+            click.echo(_summary(name, policy, len(problems)))
+        else:
+            count = sum(not problem.warning for problem in problems)
+            click.echo(f"{name}: {count} problem{'s' * (count != 1)}; the policy cannot be used", err=True)
+    ctx.exit(int(wrong))
+
+
+def _content(file: str) -> bytes:
+    try:
+        with click.open_file(file, "rb") as stream:
+            content: bytes = stream.read(_MOST_BYTES)
+            return content
+    except OSError as error:
+        hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
+        raise CannotRun(f"{file} cannot be read: {error.strerror}; {hint}") from error
+
+
+def _notes(policy: Policy) -> Iterator[str]:
+    yield from opt_out_notes(policy, load_catalog())
+    header = policy.trusted_proxies.header
+    if header and (caution := HEADERS.get(header)):
+        yield f"{header} {caution}."
+
+
+def _summary(name: str, policy: Policy, warnings: int) -> str:
+    refused = [usage for usage, action in policy.usages.items() if policy.whole_site.reserves(usage)]
+    said = f"{name}: fine" + (f", {warnings} warning{'s' * (warnings != 1)}" if warnings else "")
+    what = f"reserves {', '.join(refused)}" if refused else "reserves nothing"
+    return f"{said}. Extends {policy.stance}, mode {policy.mode}, {what}."
+
+
+def _facts(
+    name: str, wrong: bool, problems: Sequence[Problem], notes: Sequence[str]
+) -> dict[str, object]:
+    found = [
+        {
+            "severity": "warning" if problem.warning else "error",
+            "code": problem.code,
+            "message": problem.message,
+            "hint": problem.hint,
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+        }
+        for problem in problems
+    ]
+    return {"file": name, "ok": not wrong, "problems": found, "notes": notes}
+
+
+def _annotations(name: str, problems: Sequence[Problem], notes: Sequence[str]) -> Iterator[str]:
+    """Workflow commands; characters that would end a value are escaped as GitHub's own toolkit does."""
+    for problem in problems:
+        severity = "warning" if problem.warning else "error"
+        at = f",line={problem.line},col={problem.column}" if problem.line else ""
+        hint = f"; {problem.hint}" if problem.hint else ""
+        place = f"file={_property(problem.file)}{at},title={_property(problem.code)}"
+        yield f"::{severity} {place}::{_data(problem.message + hint)}"
+    for note in notes:
+        yield f"::notice file={_property(name)}::{_data(note)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

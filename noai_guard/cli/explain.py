@@ -1,0 +1,270 @@
+"""noai-guard explain: what one request gets, and why; the middleware's own lines decide."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from noai_guard.backends.memory import MemoryBackend
+from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.client_address import ClientAddress, client_address
+from noai_guard.evidence import second_look
+from noai_guard.front import Front, document_headers
+from noai_guard.loading import load_catalog
+from noai_guard.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Verdict
+from noai_guard.ports import run
+from noai_guard.refusal import Refusal
+from noai_guard.request_path import normal_path
+
+_COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it is asked about. `headers` are lower-case names and values, User-Agent lines included."""
+
+    method: str
+    path: str
+    headers: tuple[HeaderField, ...]
+    peer: str | None
+
+    @property
+    def user_agent(self) -> bytes:
+        return b"\n".join(value for name, value in self.headers if name == b"user-agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the request gets: a document, or a verdict (and, when it refuses, the refusal)."""
+
+    asked: Asked
+    client: ClientAddress
+    document: Document | None
+    verdict: Verdict | None
+    refusal: Refusal | None
+    looks_like: str | None
+    also_named: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@click.command("explain")
+@click.option("--ua", "user_agents", multiple=True, help="The User-Agent; again for several lines.")
+@click.option("--ip", "peer", help="Address that the request comes from (the socket's peer).")
+@click.option("--path", "target", default="/", help="Path or URL that is asked for.  [default: /]")
+@click.option("--method", default="GET", help="[default: GET]")
+@click.option("--header", "headers", multiple=True, metavar="'Name: value'", help="A header line; may be repeated.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+@policy_option
+def command(
+    user_agents: Sequence[str],
+    peer: str | None,
+    target: str,
+    method: str,
+    headers: Sequence[str],
+    style: str,
+    policy_file: str | None,
+) -> None:
+    """Say what one request gets under the policy, with every reason.
+
+    \b
+    Examples:
+      noai-guard explain --ua 'Mozilla/5.0 (compatible; GPTBot/1.3)' --path /tracks/song
+      noai-guard explain --ua 'VLC/3.0.21' --path /audio/a.mp3 --header 'Range: bytes=0-'
+      noai-guard explain --ua curl/8.5 --ip 10.0.0.2 --header 'X-Forwarded-For: 203.0.113.9' \\
+                         --policy noai.yaml --format json
+    """
+    lines = [(b"user-agent", _value(os.fsencode(line), "--ua")) for line in user_agents]
+    asked = Asked(method.upper(), _path(target), (*lines, *map(_field, headers)), _peer(peer))
+    front = Front(chosen_policy(policy_file), load_catalog())
+    explanation = explained(front, asked)
+    if style == "json":
+        click.echo(json.dumps(as_facts(front, explanation), indent=2))
+    else:
+        for line in _text(front, explanation):
+            click.echo(line)
+
+
+def _path(target: str) -> str:
+    """A request target or URL -> the path that is judged, decoded as an ASGI server decodes it."""
+    return normal_path(unquote(target.partition("?")[0]))
+
+
+def _value(value: bytes, option: str) -> bytes:
+    if any(byte in value for byte in b"\r\n\0"):
+        raise CannotRun(f"{option} holds a line break, which no header can; repeat the option for several lines")
+    return value.strip(b" \t")
+
+
+def _field(line: str) -> HeaderField:
+    name, colon, value = os.fsencode(line).partition(b":")
+    if not colon or not name or not name.isascii() or any(byte <= 32 for byte in name):
+        raise CannotRun(f"{line!r} is not a header line; write --header 'Name: value'")
+    return name.lower(), _value(value, "--header")
+
+
+def _peer(peer: str | None) -> str | None:
+    if peer is None or peer == "unix:":
+        return None
+    if client_address(peer, ()).problem:
+        raise CannotRun(f"--ip {peer!r} is not an address; write 203.0.113.7, 2001:db8::7 or unix:")
+    return peer
+
+
+def explained(front: Front, asked: Asked) -> Explanation:
+    """As `NoAIMiddleware` decides: documents go to everyone, everything else is judged."""
+    guard = front.guard
+    client = client_address(asked.peer, asked.headers, front.policy.trusted_proxies)
+    if asked.path in front.documents and asked.method in ("GET", "HEAD"):
+        return Explanation(asked, client, front.documents[asked.path], None, None, None, (), ())
+    request = Request(asked.path, asked.user_agent, asked.method, client.address)
+    verdict = run(guard.examine(request), MemoryBackend(), lambda question, error: None)
+    refusal = front.refusal(verdict, asked.path, asked.method, asked.headers) if verdict.refuses else None
+    looks_like = None
+    if verdict.agent is None or verdict.agent is UNKNOWN_BOT:
+        description = second_look.describe(asked.user_agent) if asked.user_agent else None
+        looks_like = str(description) if description else None
+    named = tuple(agent.name for agent in guard.catalog.candidates(asked.user_agent))
+    return Explanation(
+        asked, client, None, verdict, refusal, looks_like, named[1:], tuple(_notes(front, asked, verdict))
+    )
+
+
+def _notes(front: Front, asked: Asked, verdict: Verdict) -> Iterator[str]:
+    agent = verdict.agent
+    if agent and agent.opt_out and not verdict.refuses:
+        usages = ", ".join(agent.opt_out.usages)
+        by = "X-Robots-Tag: noarchive" if agent.opt_out.by == "noarchive" else f"robots.txt token {agent.opt_out.by}"
+        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is declared by {by}"
+    if agent and agent.note:
+        yield agent.note
+    if not verdict.enforced and verdict.action.strictness >= Action.THROTTLE.strictness:
+        yield "mode is monitor: this is counted and the request is let in"
+    if front.guard.judged(asked.path, asked.user_agent).action is Action.THROTTLE:
+        limit = front.policy.throttle
+        yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
+
+
+def as_facts(front: Front, explanation: Explanation) -> dict[str, Any]:
+    """The explanation as plain data, for `--format json`."""
+    asked, verdict, document = explanation.asked, explanation.verdict, explanation.document
+    agent = verdict.agent if verdict else None
+    section = front.guard.plan.sections[verdict.section] if verdict else None
+    return {
+        "request": {
+            "method": asked.method,
+            "path": asked.path,
+            "user_agent": asked.user_agent.decode("latin-1"),
+            "peer": asked.peer,
+        },
+        "client": {
+            "address": explanation.client.address,
+            "source": explanation.client.source,
+            "problem": explanation.client.problem,
+        },
+        "document": {"path": document.path, "media_type": document.media_type} if document else None,
+        "action": verdict.action if verdict else Action.ALLOW,
+        "enforced": verdict.enforced if verdict else True,
+        "refused": explanation.refusal is not None,
+        "rule": verdict.rule if verdict else None,
+        "agent": agent.name if agent else None,
+        "operator": agent.operator if agent else None,
+        "usage": verdict.usage if verdict else None,
+        "usages": agent.usages if agent else (),
+        "ai": agent.ai if agent else False,
+        "identity": verdict.identity if verdict else None,
+        "section": section.pattern if section else None,
+        "reasons": _reasons(explanation),
+        "also_named": explanation.also_named,
+        "looks_like": explanation.looks_like,
+        "declares": _fields(_declared(front, explanation)),
+        "html_tags": front.declared[verdict.section].tags.decode("ascii") if verdict else "",
+        "refusal": _refusal(explanation.refusal),
+        "notes": explanation.notes,
+    }
+
+
+def _reasons(explanation: Explanation) -> tuple[str, ...]:
+    if explanation.verdict is None:
+        return ("declarations are sent to everyone, before any judgement",)
+    return explanation.verdict.reasons
+
+
+def _declared(front: Front, explanation: Explanation) -> Sequence[HeaderField]:
+    if explanation.document:
+        return document_headers(explanation.document)
+    return front.declared[explanation.verdict.section].fields if explanation.verdict else ()
+
+
+def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
+    return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields]
+
+
+def _refusal(refusal: Refusal | None) -> dict[str, Any] | None:
+    if refusal is None:
+        return None
+    return {"status": refusal.status, "headers": _fields(refusal.headers), "body": refusal.body.decode()}
+
+
+def _text(front: Front, explanation: Explanation) -> Iterator[str]:
+    asked, verdict, client = explanation.asked, explanation.verdict, explanation.client
+    yield click.style(f"{printable(asked.method)} {printable(asked.path)}", bold=True)
+    if verdict is None:
+        yield _row("action", click.style("allow", fg="green") + "  a declaration of the site")
+    else:
+        yield _row("action", _action(verdict, explanation.refusal))
+        yield _row("rule", verdict.rule)
+        yield _row("agent", _who(verdict))
+        pattern = front.guard.plan.sections[verdict.section].pattern
+        yield _row("section", f"{pattern} (the whole site)" if verdict.section == 0 else pattern)
+    source = "the socket" if client.source == "socket" else f"the header {client.source}"
+    problem = f" ({client.problem})" if client.problem and asked.peer else ""
+    yield _row("client", f"{client.address}, from {source}{problem}" if client.address else f"not known{problem}")
+    for place, reason in enumerate(_reasons(explanation)):
+        yield _row("" if place else "because", reason)
+    if explanation.also_named:
+        yield _row("also", f"names {', '.join(explanation.also_named)}, which weigh less")
+    if explanation.looks_like:
+        yield _row("looks like", printable(explanation.looks_like))
+    for note in explanation.notes:
+        yield _row("note", note)
+    if explanation.refusal:
+        yield from _shown_refusal(explanation.refusal)
+    else:
+        fields = _fields(_declared(front, explanation))
+        yield _row("headers", "none are added" if not fields else "added to the response:")
+        yield from (f"    {name}: {value}" for name, value in fields)
+        if verdict and (tags := front.declared[verdict.section].tags.decode("ascii")):
+            yield _row("metas", "added to an HTML page:")
+            yield f"    {tags}"
+
+
+def _row(name: str, value: str) -> str:
+    return f"  {name:<11}{value}"
+
+
+def _action(verdict: Verdict, refusal: Refusal | None) -> str:
+    said = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
+    if refusal:
+        return f"{said}  HTTP {refusal.status}"
+    return f"{said}  let in" if verdict.enforced else f"{said}  let in, because mode is monitor"
+
+
+def _who(verdict: Verdict) -> str:
+    agent = verdict.agent
+    if agent is None:
+        return f"none ({verdict.identity})"
+    if agent is UNKNOWN_BOT:
+        return f"an unknown bot ({verdict.identity})"
+    return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"
+
+
+def _shown_refusal(refusal: Refusal) -> Iterator[str]:
+    yield _row("refusal", f"HTTP {refusal.status}")
+    yield from (f"    {name}: {value}" for name, value in _fields(refusal.headers))
+    yield ""
+    yield from (f"    {line}" for line in refusal.body.decode().splitlines())

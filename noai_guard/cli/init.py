@@ -1,0 +1,198 @@
+"""noai-guard init: a noai.yaml in which every key stands, explained, and most are commented out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from noai_guard.cli.console import CannotRun, unwritable
+from noai_guard.loading import load_catalog, load_stance
+from noai_guard.loading.fields import Choice, Field, Kind, ListOf, MapOf, Record
+from noai_guard.loading.policy_file import POLICY_FILE, STANCES, policy_schema
+from noai_guard.model import Action, Agent, Usage
+from noai_guard.policy import Plan, Policy
+
+_EXAMPLES: Mapping[str, str] = {
+    "site.url": "https://example.org",
+    "site.name": "Example Records",
+    "site.owner": "Example Records Ltd",
+    "site.contact": "rights@example.org",
+    "site.policy_page": "/.well-known/noai",
+    "site.licence": "https://example.org/licence",
+    "site.tdm_policy": "https://example.org/tdm-policy.json",
+    "rules.id": "training-by-licence",
+    "rules.agents": "[GPTBot]",
+    "rules.operators": "[OpenAI]",
+    "rules.usages": "[train-ai]",
+    "rules.identities": "[unverified, verified]",
+    "rules.paths": "[/tracks/**]",
+    "rules.action": "license_required",
+    "rules.message": "Ask us for a licence.",
+    "exemptions.paths": "[/open/**]",
+    "exemptions.agents": "[UptimeRobot]",
+    "exemptions.addresses": "[203.0.113.0/24]",
+    "trusted_proxies.peers": "[127.0.0.1]",
+    "trusted_proxies.header": "x-forwarded-for",
+    "trusted_proxies.max_hops": "1",
+}
+"""A value for each key that no stance gives one. `paths./press/**` has the values of `usages`."""
+
+_FIRST_NAMED = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "PerplexityBot", "OAI-SearchBot", "ChatGPT-User",
+                "Claude-User", "Diffbot", "img2dataset")  # fmt: skip
+_WISHES = {Action.ALLOW: "yes", Action.DENY: "no"}
+_KEYS_WIDE = 40
+
+
+@click.command("init")
+@click.option("--stance", type=click.Choice(STANCES), default="no-ai", help="What to begin with.  [default: no-ai]")
+@click.option("--out", type=click.Path(), default="noai.yaml", metavar="FILE", help="[default: noai.yaml]")
+@click.option("--force", is_flag=True, help="Overwrite FILE when it exists.")
+def command(stance: str, out: str, force: bool) -> None:
+    """Write a noai.yaml that begins with a ready stance, and say what it will refuse.
+
+    Every key stands in the file, explained; what is commented out is as the stance has it.
+
+    \b
+    no-ai        no training, no answer engines, no assistants; search, previews, players welcome
+    no-training  no training; answer engines and assistants may come
+    search-only  as no-ai, and no archives or SEO tools either
+
+    \b
+    Examples:
+      noai-guard init
+      noai-guard init --stance no-training --out site/noai.yaml
+    """
+    policy = load_stance(stance)
+    _write(Path(out), template(policy), force)
+    name = click.format_filename(out)
+    for line in _summary(policy):
+        click.echo(line)
+    click.echo(f"\nWrote {name}. Fill in site:, then: noai-guard check {name}")
+    click.echo(f'In the app: app.add_middleware(NoAIMiddleware, policy="{name}")')
+
+
+def _write(file: Path, text: str, force: bool) -> None:
+    try:
+        if not force:
+            with file.open("x", encoding="utf-8") as stream:
+                stream.write(text)
+            return
+        partial = file.with_name(f".{file.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    except FileExistsError as error:
+        raise CannotRun(f"{file} exists; --force overwrites it, --out names another file") from error
+    except OSError as error:
+        raise unwritable(error, file) from error
+
+
+def template(policy: Policy) -> str:
+    """A noai.yaml for a stance. Lines that begin with one `#` and a blank become keys when both are removed."""
+    head = [
+        f"# yaml-language-server: $schema={policy_schema()['$id']}",
+        "## What this site wishes, for noai-guard. After a change: noai-guard check",
+        "## To use a key, remove the '# ' before it and before the keys that it stands under.",
+        "## A wish is yes, no, or an action:",
+        *(f"##   {word:<18}{doc}" for word, doc in _actions().items()),
+    ]
+    values = {**_EXAMPLES, **_values_of(policy)}
+    lines = [*head, ""]
+    for key, field in POLICY_FILE.fields.items():
+        mark = "" if key == "extends" else "# "
+        lines += [f"{mark}{line}" for line in _field(key, field, key, values)] + [""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _actions() -> dict[str, str]:
+    """Every word that a wish can be, and what it does."""
+    wishes = POLICY_FILE.fields["usages"].kind
+    kinds = [field.kind for field in wishes.fields.values()] if isinstance(wishes, Record) else []
+    return {word: doc for kind in kinds if isinstance(kind, Choice) for word, doc in kind.words.items()}
+
+
+def _values_of(policy: Policy) -> dict[str, str]:
+    """What the stance says, by dotted key."""
+    wishes = {usage: _WISHES.get(action, action) for usage, action in policy.usages.items()}
+    return {
+        "extends": policy.stance,
+        "mode": policy.mode,
+        "on_unknown": policy.on_unknown,
+        "limits.throttle.requests": str(policy.throttle.requests),
+        "limits.throttle.seconds": str(policy.throttle.seconds),
+        "features.second_look": "yes" if policy.second_look else "no",
+        "features.reload": policy.reload,
+        **{f"usages.{usage}": wish for usage, wish in wishes.items()},
+        **{f"paths./press/**.usages.{usage}": wish for usage, wish in wishes.items()},
+        **{f"declarations.{key}": _switch(value) for key, value in policy.declarations.items()},
+    }
+
+
+def _switch(value: object) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _field(key: str, field: Field, path: str, values: Mapping[str, str]) -> Iterator[str]:
+    """The lines of one key, its meaning behind it."""
+    kind = field.kind
+    doc = field.doc
+    if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
+        doc += f" ({', '.join(kind.words)})"
+    below = list(_below(kind, path, values))
+    text = f"{key}:" if below else f"{key}: {values.get(path) or _first_word(kind)}"
+    yield f"{text:<{_KEYS_WIDE}}# {doc}"
+    yield from (f"  {line}" for line in below)
+
+
+def _first_word(kind: Kind) -> str:
+    return next(iter(kind.words)) if isinstance(kind, Choice) else ""
+
+
+def _below(kind: Kind, path: str, values: Mapping[str, str]) -> Iterator[str]:
+    if isinstance(kind, Record):
+        for key, field in kind.fields.items():
+            yield from _field(key, field, f"{path}.{key}", values)
+    elif isinstance(kind, MapOf):
+        example = kind.key.examples[-1]
+        yield f"{example}:"
+        yield from (f"  {line}" for line in _below(kind.value, f"{path}.{example}", values))
+    elif isinstance(kind, ListOf) and isinstance(kind.kind, Record):
+        for number, line in enumerate(_below(kind.kind, path, values)):
+            yield f"{'  ' if number else '- '}{line}"
+
+
+def _summary(policy: Policy) -> Iterator[str]:
+    catalog = load_catalog()
+    zone = Plan(policy, catalog).zones["/"]
+    refused: dict[Usage, list[Agent]] = {}
+    noted = 0
+    for agent in catalog.agents:
+        verdict = zone.verdicts[agent]
+        noted += verdict.action is Action.LOG
+        if verdict.refuses and verdict.usage and agent.expected_user_agent:
+            refused.setdefault(verdict.usage, []).append(agent)
+    count = sum(map(len, refused.values()))
+    yield f"The stance {policy.stance} refuses {count} of {len(catalog.agents)} known agents:"
+    for usage in Usage:
+        if usage in refused:
+            agents = refused[usage]
+            yield f"  {len(agents):>4} {usage:<12} {_named(agents, len(agents))}"
+    yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notices nothing."
+    beyond = {
+        "Only declared, for want of a user agent of their own": [
+            agent for agent in catalog.agents if not agent.expected_user_agent and zone.verdicts[agent].refuses
+        ],
+        "Let in for search; the opt-out from their AI is only declared": [
+            agent
+            for agent in catalog.agents
+            if agent.opt_out and any(policy.whole_site.reserves(usage) for usage in agent.opt_out.usages)
+        ],
+    }
+    for what, agents in beyond.items():
+        if agents:
+            yield f"{what}: {_named(agents, 0, most=20)}."
+
+
+def _named(agents: Iterable[Agent], count: int, most: int = 5) -> str:
+    places = {name: place for place, name in enumerate(_FIRST_NAMED)}
+    names = sorted((agent.name for agent in agents), key=lambda name: (places.get(name, 99), name.lower()))
+    return ", ".join(names[:most]) + (", ..." if count > most else "")

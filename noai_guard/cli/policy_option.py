@@ -1,0 +1,27 @@
+"""The option `--policy`, the same for every command that judges."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from noai_guard.policy import Policy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def policy_option(command: F) -> F:
+    return click.option(
+        "--policy",
+        "policy_file",
+        metavar="FILE",
+        type=click.Path(),
+        help="The site's noai.yaml; the packaged no-ai stance when not given.",
+    )(command)
+
+
+def chosen_policy(file: str | None) -> Policy:
+    """The policy in a file, or the packaged no-ai stance. Raises PolicyInvalid with every problem."""
+    from noai_guard.loading import load_policy, load_stance
+
+    return load_stance() if file is None else load_policy(file)

@@ -1,0 +1,103 @@
+"""noai-guard rules: for contributors to the catalogue."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from noai_guard.catalog import Catalog
+from noai_guard.errors import Invalid, Problem
+from noai_guard.loading import compile_rules, rules_folder
+from noai_guard.loading.build import agent_from
+from noai_guard.loading.catalog_files import read_agent_files, read_browsers, samples_from
+from noai_guard.loading.policy_file import STANCES, look_over, read_policy
+from noai_guard.model import AI_USAGES
+
+_folder = click.option(
+    "--rules", type=click.Path(path_type=Path), metavar="DIR", help="Another rules folder than the packaged one."
+)
+
+
+@click.group("rules")
+def command() -> None:
+    """Check or compile the catalogue and the stances (rules/), for contributors."""
+
+
+@command.command("compile")
+@_folder
+def compile_command(rules: Path | None) -> None:
+    """Read rules/agents and rules/policies and write rules/compiled/rules.json, which loads faster.
+
+    \b
+    Example:
+      noai-guard rules compile
+    """
+    click.echo(click.format_filename(compile_rules(_existing(rules))))
+
+
+@command.command("check")
+@_folder
+@click.pass_context
+def check_command(ctx: click.Context, rules: Path | None) -> None:
+    """Load everything in rules/ and list every problem; try every sample, look-alike and browser.
+
+    \b
+    Example:
+      noai-guard rules check
+    """
+    folder = _existing(rules)
+    problems = tuple(_problems(folder))
+    for problem in problems:
+        click.echo(str(problem))
+    if not problems:
+        click.echo(f"{click.format_filename(folder)}: fine")
+    ctx.exit(int(bool(problems)))
+
+
+def _existing(rules: Path | None) -> Path:
+    folder = rules or rules_folder()
+    if not (folder / "agents").is_dir():
+        raise click.UsageError(f"{click.format_filename(folder)} has no folder agents")
+    return folder
+
+
+def _problems(folder: Path) -> Iterator[Problem]:
+    try:
+        entries = read_agent_files((folder / "agents").glob("*.yaml"))
+    except Invalid as error:
+        yield from error.problems
+        return
+    catalog = Catalog(map(agent_from, entries))
+    for entry in entries:
+        samples = samples_from(entry)
+        for sample in samples.match:
+            found = catalog.find(sample.encode())
+            if found is None or found.name != samples.agent:
+                got = found.name if found else "nobody"
+                yield Problem("C004", f"{samples.agent}: the sample {sample[:200]!r} is taken for {got}")
+        for sample in samples.look_alikes:
+            found = catalog.find(sample.encode())
+            if found is not None and found.name == samples.agent:
+                yield Problem("C005", f"{samples.agent}: the look-alike {sample[:200]!r} is taken for it")
+    yield from _browser_problems(folder / "browsers.yaml", catalog)
+    for name in STANCES:
+        file = folder / "policies" / f"{name}.yaml"
+        said, log = read_policy(file.read_bytes(), file.name)
+        look_over(said, catalog, log)
+        yield from log.problems
+
+
+def _browser_problems(file: Path, catalog: Catalog) -> Iterator[Problem]:
+    if not file.is_file():
+        yield Problem("C006", "browsers.yaml is missing", "it holds user agents that must never be refused")
+        return
+    try:
+        groups = read_browsers(file)
+    except Invalid as error:
+        yield from error.problems
+        return
+    for kind, user_agents in groups.items():
+        for user_agent in user_agents:
+            found = catalog.find(user_agent.encode())
+            if found is not None and not AI_USAGES.isdisjoint(found.usages):
+                yield Problem("C006", f"{kind}: {user_agent[:200]!r} is taken for {found.name}", file=file.name)

@@ -1,0 +1,23 @@
+"""noai-guard schema: what editors need to complete and check our files."""
+
+import json
+
+import click
+
+from noai_guard.loading.catalog_files import agents_schema
+from noai_guard.loading.policy_file import policy_schema
+
+SCHEMAS = {"policy": policy_schema, "agent": agents_schema}
+
+
+@click.command("schema")
+@click.argument("of", type=click.Choice(list(SCHEMAS)))
+def command(of: str) -> None:
+    """Print the JSON Schema (2020-12) of a noai.yaml (policy) or of a file in rules/agents (agent).
+
+    \b
+    Examples:
+      noai-guard schema policy > .vscode/noai.schema.json
+      noai-guard schema agent
+    """
+    click.echo(json.dumps(SCHEMAS[of](), indent=2))
