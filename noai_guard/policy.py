@@ -1,13 +1,12 @@
 """The site's wishes (`Policy`), and the same compiled for look-up (`Plan`)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from noai_guard.catalog import Catalog
 from noai_guard.client_address import TrustedProxies
-from noai_guard.errors import Problem
 from noai_guard.memo import Memo
 from noai_guard.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
 from noai_guard.request_path import Globs, compile_globs
@@ -15,6 +14,9 @@ from noai_guard.request_path import Globs, compile_globs
 Network = IPv4Network | IPv6Network
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
+"""Ids of verdicts that no rule and no wish of the site decided."""
 
 _MOST_ZONES = 4096
 """Rules with many overlapping paths could make more combinations than anybody means."""
@@ -73,17 +75,6 @@ class Rule:
             and (not self.operators or agent.operator.lower() in self.operators)
             and (not self.usages or not self.usages.isdisjoint(agent.usages))
         )
-
-    def covers(self, other: "Rule") -> bool:
-        """Whether everything `other` holds for, this holds for too (paths compared as written)."""
-        pairs: tuple[tuple[frozenset[Any], frozenset[Any]], ...] = (
-            (self.agents, other.agents),
-            (self.operators, other.operators),
-            (self.usages, other.usages),
-            (self.identities, other.identities),
-            (frozenset(self.paths) - {"/**"}, frozenset(other.paths)),
-        )
-        return all(not mine or (theirs and theirs <= mine) for mine, theirs in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +208,8 @@ class Plan:
     @property
     def rule_ids(self) -> tuple[str, ...]:
         """Every id that a verdict's `rule` can have: the values of the metric label."""
-        fixed = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
         by_usage = (rule_id(section, usage) for section in self.sections for usage in Usage)
-        return (*fixed, *(rule.id for rule in self.policy.rules), *by_usage)
+        return (*OWN_RULE_IDS, *(rule.id for rule in self.policy.rules), *by_usage)
 
 
 def rule_id(section: Section, usage: Usage) -> str:
@@ -233,23 +223,6 @@ def _claim(agent: Agent | None) -> str:
         return "the user agent calls itself a bot and is in no catalogue"
     listed = ", ".join(agent.usages)
     return f"the user agent names {agent.name} ({agent.operator}), known for {listed}"
-
-
-def rule_problems(rules: Sequence[Rule]) -> Iterator[tuple[int, Problem]]:
-    """Rules that contradict an earlier one or can never be reached: (place in the list, problem)."""
-    for later, rule in enumerate(rules):
-        for earlier in rules[:later]:
-            if earlier.id == rule.id:
-                yield later, Problem("P018", f"two rules have the id {rule.id!r}", "rename one")
-            elif earlier.covers(rule) and rule.covers(earlier) and earlier.action is not rule.action:
-                message = f"rules {earlier.id!r} and {rule.id!r} hold for the same requests and contradict"
-                yield later, Problem("P015", message, "remove one, or narrow its conditions")
-            elif earlier.covers(rule):
-                message = f"rule {rule.id!r} is never reached: {earlier.id!r} holds first"
-                yield later, Problem("P016", message, "put the narrower rule first", warning=True)
-            else:
-                continue
-            break
 
 
 def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:

@@ -16,7 +16,7 @@ from noai_guard.errors import PolicyInvalid, Problem
 from noai_guard.loading.build import agent_from, build_policy, merged
 from noai_guard.policy import Policy
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the shape of the compiled file changes."""
 
 
@@ -48,9 +48,27 @@ def compile_rules(rules: Path | None = None) -> Path:
     target = rules / "compiled" / "rules.json"
     target.parent.mkdir(exist_ok=True)
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(_read_rules(rules), separators=(",", ":")), encoding="utf-8")
+    body = json.dumps(_read_rules(rules), separators=(",", ":")).encode()
+    partial.write_bytes(_head(_digest(rules), body) + body)
     partial.replace(target)
     return target
+
+
+def _head(digest: str, body: bytes) -> bytes:
+    """The first line of the compiled file: what it was made from, and what it must hold."""
+    return f"{digest} {hashlib.sha256(body).hexdigest()}\n".encode()
+
+
+def _compiled(rules: Path, digest: str) -> dict[str, Any] | None:
+    """What the compiled file holds; None when it is missing, damaged or made from other files."""
+    try:
+        head, _, body = (rules / "compiled" / "rules.json").read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if head + b"\n" != _head(digest, body):
+        return None
+    data: dict[str, Any] = json.loads(body)
+    return data
 
 
 def _read_rules(rules: Path) -> dict[str, Any]:
@@ -60,14 +78,15 @@ def _read_rules(rules: Path) -> dict[str, Any]:
     stances: dict[str, Any] = {}
     for name in STANCES:
         file = rules / "policies" / f"{name}.yaml"
-        stances[name], log = read_policy(file.read_bytes(), file.name)
+        try:
+            stances[name], log = read_policy(file.read_bytes(), file.name)
+        except OSError as error:
+            raise PolicyInvalid([Problem("P001", f"cannot be read: {error.strerror}", file=str(file))]) from None
         if log.problems:
             raise PolicyInvalid(log.problems)
     entries = read_agent_files(file for file in _sources(rules) if file.parent.name == "agents")
-    kept = [
-        {key: value for key, value in entry.items() if key not in ("samples", "sources")} for entry in entries
-    ]
-    return {"digest": _digest(rules), "agents": kept, "stances": stances}
+    kept = [{key: value for key, value in entry.items() if key not in ("samples", "sources")} for entry in entries]
+    return {"agents": kept, "stances": stances}
 
 
 _loaded: dict[Path, tuple[Mapping[str, Any], Catalog]] = {}
@@ -76,29 +95,26 @@ _loaded: dict[Path, tuple[Mapping[str, Any], Catalog]] = {}
 def _rules(rules: Path | None) -> tuple[Mapping[str, Any], Catalog]:
     folder = rules or rules_folder()
     if folder not in _loaded:
-        compiled = folder / "compiled" / "rules.json"
-        data: dict[str, Any] = {}
-        if compiled.is_file():
-            try:
-                data = json.loads(compiled.read_bytes())
-            except ValueError:
-                data = {}
         digest = _digest(folder)
-        if not isinstance(data, dict) or data.get("digest") != digest:
-            data = _read_rules(folder)
-        catalog = Catalog(map(agent_from, data["agents"]), digest[:12])
-        _loaded[folder] = data, catalog
+        data = _compiled(folder, digest) or _read_rules(folder)
+        _loaded[folder] = data, Catalog(map(agent_from, data["agents"]), digest[:12])
     return _loaded[folder]
 
 
 def load_catalog(rules: Path | None = None) -> Catalog:
-    """The packaged catalogue, or the one in another rules folder. Read once per process."""
+    """The packaged catalogue, or the one in another rules folder. Read once per process.
+
+    Raises CatalogInvalid or PolicyInvalid, with every problem, when the folder cannot be used.
+    """
     return _rules(rules)[1]
 
 
 def load_stance(name: str = "no-ai") -> Policy:
-    """A packaged stance: no-ai, no-training or search-only."""
-    return build_policy(_rules(None)[0]["stances"][name], name)
+    """A packaged stance: no-ai, no-training or search-only. Raises PolicyInvalid for any other name."""
+    stances = _rules(None)[0]["stances"]
+    if name not in stances:
+        raise PolicyInvalid([Problem("P009", f"unknown stance {name!r}", f"one of {', '.join(stances)}")])
+    return build_policy(stances[name], name)
 
 
 def load_policy(file: str | Path) -> Policy:
@@ -111,26 +127,27 @@ def load_policy(file: str | Path) -> Policy:
 
 def check_policy(file: str | Path) -> tuple[Policy | None, tuple[Problem, ...]]:
     """A site's noai.yaml -> the policy (None when it cannot be used) and every problem and warning."""
-    path = Path(file)
+    from noai_guard.loading.nodes import MOST_BYTES
+
     try:
-        with path.open("rb") as stream:
-            text = stream.read(1024 * 1024 + 1)
-    except OSError as error:
-        hint = "noai-guard init writes one"
-        return None, (Problem("P001", f"cannot be read: {error.strerror}", hint, str(file)),)
+        with Path(file).open("rb") as stream:
+            text = stream.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        stances = _rules(None)[0]["stances"]
+        hint = f"write a file that says extends: {file}" if str(file) in stances else "`noai-guard init` writes one"
+        return None, (Problem("P001", f"cannot be read: {why}", hint, str(file)),)
     return check_policy_text(text, str(file))
 
 
 def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | None, tuple[Problem, ...]]:
-    """As `check_policy`, for text at hand."""
-    from noai_guard.loading.policy_file import look_over, read_policy
+    """As `check_policy`, for text at hand. Never raises, whatever the text is."""
+    from noai_guard.loading.policy_file import read_policy
 
     rules, catalog = _rules(None)
-    said, log = read_policy(text, file)
-    look_over(said, catalog, log)
+    said, log = read_policy(text, file, catalog)
     problems = tuple(sorted(log.problems, key=lambda p: (p.line, p.column, p.code)))
-    if any(not problem.warning for problem in problems):
+    if not log.sound():
         return None, problems
     stance = said.get("extends", "no-ai")
     return build_policy(merged(rules["stances"][stance], said), stance), problems
-

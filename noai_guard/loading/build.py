@@ -1,7 +1,7 @@
 """Checked plain data (as YAML or the compiled rules hold it) -> objects. Needs no YAML."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from noai_guard.client_address import TrustedProxies
@@ -41,26 +41,23 @@ def merged(base: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
 def build_policy(said: Mapping[str, Any], stance: str) -> Policy:
     """Complete plain data (a stance, with a site's wishes laid over it) -> Policy."""
     usages = _actions(said["usages"])
-    site = {**said.get("site", {})}
-    if "@" in site.get("contact", "") and not site["contact"].startswith(("mailto:", "http")):
-        site["contact"] = f"mailto:{site['contact']}"
     exempt = said.get("exemptions", {})
     trusted = said.get("trusted_proxies", {})
     features = said.get("features", {})
     return Policy(
         stance=stance,
         mode=Mode(said.get("mode", "enforce")),
-        site=Site(**site),
+        site=Site(**said.get("site", {})),
         usages=usages,
         sections=tuple(
             Section(pattern, {**usages, **_actions(section.get("usages", {}))})
             for pattern, section in said.get("paths", {}).items()
         ),
-        rules=rules_from(said.get("rules", ())),
+        rules=tuple(rule_from(rule, number) for number, rule in enumerate(said.get("rules", ()), 1)),
         exemptions=Exemptions(
             paths=tuple(exempt.get("paths", ())),
             agents=frozenset(name.lower() for name in exempt.get("agents", ())),
-            addresses=tuple(ipaddress.ip_network(text, strict=False) for text in exempt.get("addresses", ())),
+            addresses=tuple(ipaddress.ip_network(text) for text in exempt.get("addresses", ())),
         ),
         on_unknown=Action(said.get("on_unknown", "allow")),
         trusted_proxies=TrustedProxies.parse(
@@ -77,17 +74,15 @@ def _actions(wishes: Mapping[str, str]) -> dict[Usage, Action]:
     return {Usage(usage): Action(action) for usage, action in wishes.items()}
 
 
-def rules_from(said: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(
-            id=rule.get("id", f"rule-{number}"),
-            action=Action(rule.get("action", "allow")),
-            agents=frozenset(name.lower() for name in rule.get("agents", ())),
-            operators=frozenset(name.lower() for name in rule.get("operators", ())),
-            usages=frozenset(map(Usage, rule.get("usages", ()))),
-            identities=frozenset(map(Identity, rule.get("identities", ()))),
-            paths=tuple(rule.get("paths", ())),
-            message=rule.get("message", ""),
-        )
-        for number, rule in enumerate(said, 1)
+def rule_from(said: Mapping[str, Any], number: int) -> Rule:
+    """The rule that stands at `number` (from 1) in the list; without an id it is called after it."""
+    return Rule(
+        id=said.get("id", f"rule-{number}"),
+        action=Action(said["action"]),
+        agents=frozenset(name.lower() for name in said.get("agents", ())),
+        operators=frozenset(name.lower() for name in said.get("operators", ())),
+        usages=frozenset(map(Usage, said.get("usages", ()))),
+        identities=frozenset(map(Identity, said.get("identities", ()))),
+        paths=tuple(said.get("paths", ())),
+        message=said.get("message", ""),
     )

@@ -7,36 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.errors import CatalogInvalid, Problem
-from noai_guard.loading.fields import Choice, Field, Flag, ListOf, Record, Text
-from noai_guard.loading.nodes import ProblemLog, parse
+from noai_guard.loading.fields import FLAG, Choice, Field, ListOf, Record, Text, Wrong
+from noai_guard.loading.nodes import ProblemLog, Spot, TooManyProblems, parse, shown
 from noai_guard.matching import token_problem
 from noai_guard.model import Usage
 
-Wrong = tuple[str, str, str] | None
 
-
-def _token(text: str) -> Wrong:
+def _token(text: str) -> str | Wrong:
     problem = token_problem(text)
-    return ("C001", f"bad token {text[:100]!r}: {problem}", "see rules/README.md") if problem else None
+    return Wrong("C001", f"bad token {shown(text)!r}: {problem}", "see rules/README.md") if problem else text
 
 
-def _product_token(text: str) -> Wrong:
+def _product_token(text: str) -> str | Wrong:
     if re.fullmatch(r"[A-Za-z_-]+", text):
-        return None
-    return "C002", f"{text[:100]!r} is not an RFC 9309 product token", "letters, - and _; else robots_txt_tokens"
+        return text
+    message = f"{shown(text)!r} is not an RFC 9309 product token"
+    return Wrong("C002", message, "letters, - and _; else robots_txt_tokens")
 
 
-def _robots_token(text: str) -> Wrong:
+def _robots_token(text: str) -> str | Wrong:
     if re.fullmatch(r"[A-Za-z0-9_.!-]+( [A-Za-z0-9_.!-]+)*", text):
-        return None
-    return "C002", f"{text[:100]!r} cannot stand in a robots.txt User-agent line", "letters, digits, - _ ."
+        return text
+    return Wrong("C002", f"{shown(text)!r} cannot stand in a robots.txt User-agent line", "letters, digits, - _ .")
 
 
 def _words(*words: str) -> Choice:
-    return Choice(dict.fromkeys(words, ""), {})
+    return Choice(dict.fromkeys(words, ""))
 
 
-_usages = ListOf(Choice({usage.value: "" for usage in Usage}, {}, "P012", "usage"))
+_usages = ListOf(Choice({usage.value: "" for usage in Usage}, code="P012", noun="usage"), least=1)
 _texts = ListOf(Text())
 
 _AGENT = Record(
@@ -46,7 +45,7 @@ _AGENT = Record(
         "rfc9309_product_token": Field(Text(_product_token, 100), "what robots.txt calls it"),
         "robots_txt_tokens": Field(ListOf(Text(_robots_token, 100)), "further names in robots.txt"),
         "expected_user_agent": Field(ListOf(Text(_token, 200)), "token forms, never regexes", required=True),
-        "robots_only": Field(Flag(), "exists only in robots.txt, never as a user agent"),
+        "robots_only": Field(FLAG, "exists only in robots.txt, never as a user agent"),
         "trigger": Field(_words("crawler", "fetcher", "client"), "what sets it off", required=True),
         "usages": Field(_usages, "what the fetched content is used for", required=True),
         "opt_out": Field(
@@ -140,22 +139,36 @@ def agents_schema() -> dict[str, Any]:
     }
 
 
+def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
+    log = ProblemLog(file.name)
+    said = None
+    try:
+        root = parse(file.read_bytes(), log)
+        said = table.read(Spot(root, (), log)) if root is not None else None
+        if root is None and log.sound():
+            log.add("P021", "the file says nothing", "remove it, or write what it is for")
+    except OSError as error:
+        log.add("P001", f"cannot be read: {error.strerror}")
+    except TooManyProblems:
+        pass
+    return said or {}, log
+
+
 def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
     """Operator files -> agent entries as plain data. Raises CatalogInvalid with every problem of every file."""
     entries: list[dict[str, Any]] = []
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for file in sorted(files):
-        log = ProblemLog(str(file.name))
-        root = parse(file.read_bytes(), log)
-        said = (AGENTS_FILE.read(root, (), log) if root is not None else None) or {}
+        said, log = _read(file, AGENTS_FILE)
         for number, entry in enumerate(said.get("agents", ())):
-            name = entry.get("name", "")
+            name = (entry or {}).get("name", "")
             if first := seen.get(name.lower()):
-                log.add_at("C003", f"agent {name!r} is already in {first}", ("agents", number), hint="rename it")
-            seen[name.lower()] = file.name
-            entries.append({"operator": said.get("operator", ""), **entry})
-        problems += log.problems
+                log.add("C003", f"agent {name!r} is already in {first}", "rename it", path=("agents", number, "name"))
+            if name:
+                seen[name.lower()] = file.name
+            entries.append({"operator": said.get("operator", ""), **(entry or {})})
+        problems += (problem for problem in log.problems if not problem.warning)
     if problems:
         raise CatalogInvalid(problems)
     return entries
@@ -168,9 +181,7 @@ def samples_from(entry: Mapping[str, Any]) -> Samples:
 
 def read_browsers(file: Path) -> dict[str, tuple[str, ...]]:
     """rules/browsers.yaml -> user agents by kind of client."""
-    log = ProblemLog(file.name)
-    root = parse(file.read_bytes(), log)
-    said = (BROWSERS_FILE.read(root, (), log) if root is not None else None) or {}
-    if log.problems:
+    said, log = _read(file, BROWSERS_FILE)
+    if not log.sound():
         raise CatalogInvalid(log.problems)
     return {group["name"]: tuple(group["user_agents"]) for group in said["groups"]}

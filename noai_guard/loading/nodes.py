@@ -1,6 +1,7 @@
 """YAML text -> nodes that know their line; every mistake is collected, none is raised."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,110 +15,219 @@ except ImportError:  # PyYAML built without libyaml: ten times slower, same resu
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 MOST_BYTES = 1024 * 1024
+_MOST_EVENTS = 200_000
+"""A browser corpus of 5,000 lines has 5,000; a mebibyte of brackets has a million."""
 _DEEPEST = 24
+_MOST_PROBLEMS = 100
 
 Node = yaml.Node
 ScalarNode = yaml.ScalarNode
 SequenceNode = yaml.SequenceNode
 MappingNode = yaml.MappingNode
 
+Path = tuple[str | int, ...]
+"""Where a value stands in the structure: `("rules", 2, "action")`."""
+
+Value = Any
+"""What a node becomes: str, int, bool, list, dict of these; None where a problem was logged."""
+
+
+class TooManyProblems(Exception):
+    """Raised by `ProblemLog.add` when nobody would read on; caught by whoever made the log."""
+
 
 @dataclass(slots=True)
 class ProblemLog:
-    """Problems found so far in one file, and where each value of it stands."""
+    """Problems found so far in one file, where each value of it stands, and which values are wrong."""
 
     file: str
+    homes: Mapping[str, str] = field(default_factory=dict)
+    """Key -> the key that it belongs under, for keys that somebody wrote in the wrong place."""
     problems: list[Problem] = field(default_factory=list)
-    places: dict[tuple[str | int, ...], tuple[int, int]] = field(default_factory=dict)
+    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    _wrong: set[Path] = field(default_factory=set)
 
-    def add(self, code: str, message: str, node: Node | None = None, hint: str = "") -> None:
-        line, column = place(node) if node is not None else (0, 0)
-        self.problems.append(Problem(code, message, hint, self.file, line, column))
-
-    def add_at(self, code: str, message: str, path: tuple[str | int, ...], *, hint: str = "",
-               warning: bool = False) -> None:  # fmt: skip
-        """A problem found after reading, at the value that stood at `path` (or its nearest parent)."""
-        while path and path not in self.places:
+    def add(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        path: Path = (),
+        at: tuple[int, int] | None = None,
+        warning: bool = False,
+    ) -> None:
+        """A problem with the value at `path`, shown at line and column `at`, else where the value stands."""
+        if not warning:
+            self._wrong.update(path[:length] for length in range(len(path) + 1))
+        while at is None:
+            at = self.places.get(path) if path else (0, 0)
             path = path[:-1]
-        line, column = self.places.get(path, (0, 0))
-        self.problems.append(Problem(code, message, hint, self.file, line, column, warning))
+        if len(self.problems) == _MOST_PROBLEMS:
+            self.problems.append(Problem("P023", "there are more problems than these", "mend these first", self.file))
+            raise TooManyProblems
+        self.problems.append(Problem(code, message, hint, self.file, *at, warning))
+
+    def sound(self, *path: str | int) -> bool:
+        """Whether no error was logged at `path` or below it."""
+        return path not in self._wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A node, where it stands, and the log that its problems go to."""
+
+    node: Node
+    path: Path
+    log: ProblemLog
+
+    def below(self, step: str | int, node: Node, at: Node | None = None) -> "Spot":
+        """The value at one key or number of this one; later problems with it are shown where `at` stands."""
+        path = (*self.path, step)
+        self.log.places[path] = place(at or node)
+        return Spot(node, path, self.log)
+
+    def wrong(self, code: str, message: str, hint: str = "", *, key: Node | None = None, warning: bool = False) -> None:
+        """Logs a problem with this value, or with one of its keys."""
+        self.log.add(code, message, hint, path=self.path, at=place(key or self.node), warning=warning)
+
+    @property
+    def label(self) -> str:
+        """`rules[2].action`, as a person would point at it (lists count from 1)."""
+        text = ""
+        for step in self.path:
+            text += f"[{step + 1}]" if isinstance(step, int) else f".{shown(step)}" if text else shown(step)
+        return text or "the file"
 
 
 def place(node: Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
+def shown(text: str) -> str:
+    """Text of a file, cut, and quoted where a terminal would not show it as it is."""
+    cut = text[:100]
+    return cut if cut.isprintable() else repr(cut)
+
+
 def parse(text: bytes, log: ProblemLog) -> Node | None:
     """The root node, or None when the text is empty or a problem was logged."""
     if len(text) > MOST_BYTES:
-        log.add("P001", f"the file is larger than {MOST_BYTES // 1024} KiB", hint="a policy is a few KiB")
+        log.add("P001", f"the file is larger than {MOST_BYTES // 1024} KiB", "a policy is a few KiB")
+        return None
+    decoded = _decoded(text, log)
+    if decoded is None:
         return None
     try:
-        if not _is_tame(text, log):
-            return None
-        return yaml.compose(text, Loader=_Loader)
+        return yaml.compose(decoded, Loader=_Loader) if _is_tame(decoded, log) else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = f"not YAML: {error.problem or error.context}"
-        log.problems.append(Problem("P002", message, "check indentation and quotes", log.file, line, column))
-    except (yaml.YAMLError, UnicodeError) as error:
-        message = f"not YAML: {' '.join(str(error).split())[:200]}"
-        log.add("P002", message, hint="save the file as UTF-8 text")
+        problem = error.problem or error.context or ""
+        hint = next((hint for words, hint in _SYNTAX_HINTS if words in problem), "check indentation and quotes")
+        log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark))
+    except yaml.YAMLError as error:
+        log.add("P002", f"not YAML: {shown(' '.join(str(error).split()))}", "save the file as UTF-8 text")
     return None
 
 
-def _is_tame(text: bytes, log: ProblemLog) -> bool:
-    """Refuses, before anything is built, what makes YAML grow: aliases, deep nesting, several documents."""
+def _place_of(mark: Any) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+_SYNTAX_HINTS = (
+    ("tab", "indent with spaces, not tabs"),
+    ("\\t", "indent with spaces, not tabs"),
+    ("mapping values are not allowed", "put text that holds a colon in quotes"),
+    ("cannot start any token", "put text that begins with a special character in quotes; indent with spaces"),
+    ("alphabetic or numeric character", "put text that begins with * or & in quotes"),
+    ("end of stream", "a quote or bracket is never closed"),
+    ("expected ',' or", "a bracket is never closed, or a comma is missing"),
+    ("block end", "entries of one list or mapping begin in the same column"),
+    ("could not find expected ':'", "write a colon and a space after the key"),
+    ("escape", "write the text in single quotes"),
+)
+
+_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+
+
+def _decoded(text: bytes, log: ProblemLog) -> str | None:
+    """The characters: UTF-8, or UTF-16 with a byte order mark, as Windows editors write it."""
+    encoding = "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        decoded = text.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = text[: error.start].decode(encoding, "replace")
+        log.add("P002", "the file is not UTF-8 text", "save it as UTF-8", at=_end_of(before))
+        return None
+    if odd := _NOT_TEXT.search(decoded):
+        log.add("P002", f"the file holds the control character U+{ord(odd[0]):04X}", "save it as UTF-8 text",
+                at=_end_of(decoded[: odd.start()]))  # fmt: skip
+        return None
+    return decoded
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    lines = re.split(r"\r\n|\r|\n", text)
+    return len(lines), len(lines[-1]) + 1
+
+
+def _is_tame(text: str, log: ProblemLog) -> bool:
+    """Refuses, before anything is built, what makes YAML grow or act: aliases, tags, depth, several documents."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            message, hint = "anchors and aliases (& and *) are not read", "write the value out"
+            message = "anchors and aliases (& and *) are not read"
+            hint = "write the value out, and put text that begins with & or * in quotes"
+        elif getattr(event, "tag", None):
+            message, hint = "tags (!) are not read", "remove it, and put text that begins with ! in quotes"
         elif isinstance(event, yaml.CollectionStartEvent) and (depth := depth + 1) > _DEEPEST:
             message, hint = f"nested deeper than {_DEEPEST} levels", "a policy needs about 5"
         elif isinstance(event, yaml.DocumentStartEvent) and (documents := documents + 1) > 1:
             message, hint = "a second document begins here", "remove the --- line"
+        elif number >= _MOST_EVENTS:
+            message, hint = f"more than {_MOST_EVENTS} keys and values", "a policy has a few hundred"
         else:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             continue
-        mark = event.start_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        log.problems.append(Problem("P003", message, hint, log.file, line, column))
+        log.add("P003", message, hint, at=_place_of(event.start_mark))
         return False
     return True
 
 
-def items(node: MappingNode, log: ProblemLog) -> Iterator[tuple[str, ScalarNode, Node]]:
-    """Key text, key node and value node; duplicate and odd keys are logged and left out."""
+def items(spot: Spot) -> Iterator[tuple[str, ScalarNode, Node]]:
+    """Key text, key node and value node of a mapping; duplicate and odd keys are logged and left out."""
     seen: dict[str, int] = {}
-    for key, value in node.value:
+    for key, value in spot.node.value:
         if not isinstance(key, ScalarNode):
-            log.add("P006", "a key must be text", key)
-            continue
-        text = str(key.value)
-        if text in seen:
-            log.add("P004", f"{text!r} stands twice", key, hint=f"first on line {seen[text]}; remove one")
-            continue
-        seen[text] = place(key)[0]
-        yield text, key, value
+            spot.wrong("P006", "a key must be text", "write it on one line, before a colon", key=key)
+        elif key.tag == "tag:yaml.org,2002:merge":
+            spot.wrong("P003", "merge keys (<<) are not read", "write the keys out", key=key)
+        elif key.value in seen:
+            hint = f"first on line {seen[key.value]}; remove one"
+            spot.wrong("P004", f"{shown(key.value)!r} stands twice", hint, key=key)
+        else:
+            seen[key.value] = place(key)[0]
+            yield key.value, key, value
 
 
 def is_null(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and str(node.tag).endswith(":null")
+    return bool(node.tag == "tag:yaml.org,2002:null")
 
 
 def is_bool(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and str(node.tag).endswith(":bool")
+    return bool(node.tag == "tag:yaml.org,2002:bool")
 
 
 def kind_of(node: Node) -> str:
     """What a person would call the node's type."""
-    if isinstance(node, MappingNode):
-        return "a mapping"
-    if isinstance(node, SequenceNode):
-        return "a list"
-    return "nothing" if is_null(node) else "yes/no" if is_bool(node) else "text"
+    return _KINDS.get(str(node.tag).rpartition(":")[2], "text")
 
 
-Value = Any
-"""What a node becomes: str, int, bool, list, dict of these; None where a problem was logged."""
+_KINDS = {
+    "map": "a mapping",
+    "seq": "a list",
+    "null": "nothing",
+    "bool": "yes or no",
+    "int": "a number",
+    "float": "a number",
+}
