@@ -7,12 +7,13 @@ load: an edited catalogue is read from its YAML, more slowly, never from a stale
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from noai_guard.catalog import Catalog
-from noai_guard.errors import PolicyInvalid, Problem
+from noai_guard.errors import CatalogInvalid, PolicyInvalid, Problem
 from noai_guard.loading.build import agent_from, build_policy, merged
 from noai_guard.policy import Policy
 
@@ -27,15 +28,24 @@ def rules_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "rules"
 
 
-def _sources(rules: Path) -> list[Path]:
-    return [*sorted((rules / "agents").glob("*.yaml")), *sorted((rules / "policies").glob("*.yaml"))]
+def _sources(rules: Path, folder: str) -> list[str]:
+    """The YAML files of one folder of rules/, sorted."""
+    # No Path objects: with 900 files they cost more than reading (20 ms, measured 2026-11-23).
+    where = str(rules / folder)
+    try:
+        return [f"{where}/{name}" for name in sorted(os.listdir(where)) if name.endswith(".yaml")]
+    except OSError as error:
+        problem = Problem("P001", f"cannot be read: {error.strerror}", "reinstall noai-guard", where)
+        raise CatalogInvalid([problem]) from None
 
 
 def _digest(rules: Path) -> str:
     digest = hashlib.sha256(str(_FORMAT).encode())
-    for file in _sources(rules):
-        content = file.read_bytes()
-        digest.update(f"{file.name} {len(content)}\n".encode() + content)
+    for folder in ("agents", "policies"):
+        for file in _sources(rules, folder):
+            with open(file, "rb", buffering=0) as stream:
+                content = stream.read()
+            digest.update(f"{file[file.rindex('/') :]} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
@@ -84,7 +94,7 @@ def _read_rules(rules: Path) -> dict[str, Any]:
             raise PolicyInvalid([Problem("P001", f"cannot be read: {error.strerror}", file=str(file))]) from None
         if log.problems:
             raise PolicyInvalid(log.problems)
-    entries = read_agent_files(file for file in _sources(rules) if file.parent.name == "agents")
+    entries = read_agent_files(map(Path, _sources(rules, "agents")))
     kept = [{key: value for key, value in entry.items() if key not in ("samples", "sources")} for entry in entries]
     return {"agents": kept, "stances": stances}
 

@@ -46,6 +46,7 @@ class ProblemLog:
     problems: list[Problem] = field(default_factory=list)
     places: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _wrong: set[Path] = field(default_factory=set)
+    _counts: dict[bool, int] = field(default_factory=dict)
 
     def add(
         self,
@@ -58,14 +59,17 @@ class ProblemLog:
         warning: bool = False,
     ) -> None:
         """A problem with the value at `path`, shown at line and column `at`, else where the value stands."""
+        number = self._counts[warning] = self._counts.get(warning, 0) + 1
+        if number > _MOST_PROBLEMS:
+            if warning:
+                return
+            self.problems.append(Problem("P023", "there are more problems than these", "mend these first", self.file))
+            raise TooManyProblems
         if not warning:
             self._wrong.update(path[:length] for length in range(len(path) + 1))
         while at is None:
             at = self.places.get(path) if path else (0, 0)
             path = path[:-1]
-        if len(self.problems) == _MOST_PROBLEMS:
-            self.problems.append(Problem("P023", "there are more problems than these", "mend these first", self.file))
-            raise TooManyProblems
         self.problems.append(Problem(code, message, hint, self.file, *at, warning))
 
     def sound(self, *path: str | int) -> bool:
@@ -123,7 +127,9 @@ def parse(text: bytes, log: ProblemLog) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or ""
-        hint = next((hint for words, hint in _SYNTAX_HINTS if words in problem), "check indentation and quotes")
+        at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
+        words = "tab" if at_tab else problem
+        hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
         log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark))
     except yaml.YAMLError as error:
         log.add("P002", f"not YAML: {shown(' '.join(str(error).split()))}", "save the file as UTF-8 text")
@@ -136,7 +142,6 @@ def _place_of(mark: Any) -> tuple[int, int]:
 
 _SYNTAX_HINTS = (
     ("tab", "indent with spaces, not tabs"),
-    ("\\t", "indent with spaces, not tabs"),
     ("mapping values are not allowed", "put text that holds a colon in quotes"),
     ("cannot start any token", "put text that begins with a special character in quotes; indent with spaces"),
     ("alphabetic or numeric character", "put text that begins with * or & in quotes"),

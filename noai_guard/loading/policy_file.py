@@ -8,7 +8,7 @@ from noai_guard.declarations import STANDARDS
 from noai_guard.loading import texts
 from noai_guard.loading.fields import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
 from noai_guard.loading.nodes import ProblemLog, Spot, TooManyProblems, parse
-from noai_guard.loading.review import review
+from noai_guard.loading.review import look_over as look_over
 from noai_guard.model import Usage
 
 STANCES = ("no-ai", "no-training", "search-only")
@@ -121,7 +121,7 @@ POLICY_FILE = Record(
             MapOf(_pattern, _SECTION),
             "different wishes for parts of the site; the most specific pattern counts",
         ),
-        "rules": Field(ListOf(_RULE, lone=False, most=500), "exceptions, first match wins, before usages"),
+        "rules": Field(ListOf(_RULE, lone=False, most=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(
             Record(
                 {
@@ -210,7 +210,7 @@ def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple
         elif log.sound():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
         if catalog is not None:
-            review(said, catalog, log)
+            look_over(said, catalog, log)
     except TooManyProblems:
         pass
     return said, log

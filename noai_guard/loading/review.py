@@ -16,7 +16,7 @@ from noai_guard.policy import OWN_RULE_IDS, Rule
 from noai_guard.request_path import Globs, compile_globs
 
 
-def review(said: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
+def look_over(said: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     """Logs the problems of a policy that was read. Parts that are wrong in themselves are left out."""
     _review_proxies(said, log)
     _review_sections(said, log)
