@@ -12,10 +12,7 @@ from noai_guard.model import UNKNOWN_BOT, Action, Agent, Request, Verdict
 from noai_guard.policy import Plan, Policy
 from noai_guard.ports import Count, Examination
 
-_CALLS_ITSELF_A_BOT = re.compile(
-    rb"(?<![a-z])(?:[a-z0-9_.-]*(?<!cu)bot|[a-z0-9_.-]*(?:crawler|spider|scraper|fetcher|archiver))(?![a-z])",
-    re.IGNORECASE,
-)
+_CALLS_ITSELF_A_BOT = re.compile(rb"(?:(?<!cu)bot|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
 """What an unknown client must say to count as an unknown bot. CUBOT makes phones."""
 
 _BOT_WORDS = (b"bot", b"crawler", b"spider", b"scraper", b"fetcher", b"archiver")
