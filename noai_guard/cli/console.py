@@ -37,8 +37,9 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def terminal_width(elsewhere: int = 140) -> int:
-    return shutil.get_terminal_size().columns if on_terminal() else elsewhere
+def terminal_width() -> int:
+    """Columns of the terminal; where there is none, more than any table has."""
+    return shutil.get_terminal_size().columns if on_terminal() else 10_000
 
 
 def cut(text: str, width: int) -> str:

@@ -60,7 +60,7 @@ def command(once: bool, port: int | None) -> None:
     with Site(site_module.create_app, port) as site:
         click.echo(f"Night Ferry Records plays at {site.url}, guarded by one line: add_middleware(NoAIMiddleware)\n")
         visits = [visit for visitor in visitors for visit in site.visited_by(visitor)]
-        _show(visits)
+        _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
         _show_metrics(REGISTRY)
         _show_outcome(visits, failures)
@@ -107,7 +107,7 @@ def _show(visits: Sequence[Visit]) -> None:
     for line, visit in zip(lines[1:], visits, strict=True):
         if visit.kind != heading:
             heading = visit.kind
-            click.secho(f"\n{_HEADINGS.get(heading, heading)}", bold=True)
+            click.secho(f"\n{_HEADINGS[heading]}", bold=True)
         refused = visit.verdict is not None and visit.verdict.refuses
         noted = visit.verdict is not None and visit.verdict.action is Action.LOG
         click.secho(line, fg="red" if refused else "yellow" if noted else "green")

@@ -11,6 +11,8 @@ from typing import Any, Self
 from prometheus_client import make_asgi_app
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog, load_stance
 from noai_guard.model import Verdict
 
 _PATIENCE = 20.0
@@ -34,12 +36,11 @@ class Visit:
     @property
     def why(self) -> str:
         if self.is_document:
-            return "a declaration: sent to everybody, unjudged"
+            return "a declaration, sent to everybody"
         if self.verdict is None:
             return "answered by the server, before the guard" if self.status else "no answer"
-        verdict = self.verdict
-        agent = f"{verdict.agent.name}, " if verdict.agent else ""
-        return f"{agent}{verdict.action}, rule {verdict.rule}"
+        agent = f"{self.verdict.agent.name}: " if self.verdict.agent else ""
+        return f"{agent}{self.verdict.reasons[-1]}"
 
 
 class Site:
@@ -57,6 +58,7 @@ class Site:
         self._app = create_app(url=self.url)
         self._metrics = make_asgi_app()
         self._verdict: Verdict | None = None
+        self.documents = tuple(Front(load_stance(), load_catalog()).documents)
         # proxy_headers would replace the client's address before the guard sees it; the sizes let a user agent of
         # 64 KB come as far as the guard.
         config = uvicorn.Config(
@@ -107,17 +109,8 @@ class Site:
         while self._thread.is_alive():
             self._thread.join(0.2)
 
-    @property
-    def documents(self) -> tuple[str, ...]:
-        """The paths that are answered with declarations."""
-        from noai_guard.front import Front
-        from noai_guard.loading import load_catalog, load_stance
-
-        return tuple(Front(load_stance(), load_catalog()).documents)
-
     def visited_by(self, visitor: Any) -> Iterator[Visit]:
         """Sends a visitor's requests, each on a connection of its own."""
-        documents = self.documents
         for line in visitor.lines:
             self._verdict = None
             status, size, content_type = _answer(self._host, line.wire(self._host), line.method)
@@ -130,7 +123,7 @@ class Site:
                 size,
                 content_type,
                 self._verdict,
-                line.path in documents,
+                line.path in self.documents,
             )
 
 

@@ -223,7 +223,7 @@ def _text(front: Front, explanation: Explanation) -> Iterator[str]:
         yield _row("section", f"{pattern} (the whole site)" if verdict.section == 0 else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
     problem = f" ({client.problem})" if client.problem and asked.peer else ""
-    yield _row("client", f"{client.address}, from {source}{problem}" if client.address else f"not known{problem}")
+    yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")
     for place, reason in enumerate(_reasons(explanation)):
         yield _row("" if place else "because", reason)
     if explanation.also_named:

@@ -12,6 +12,9 @@ from noai_guard.loading.policy_file import POLICY_FILE, STANCES, policy_schema
 from noai_guard.model import Action, Agent, Usage
 from noai_guard.policy import Plan, Policy
 
+_WISHED = "/press/**"
+"""The part of the site that has wishes of its own, as an example."""
+
 _EXAMPLES: Mapping[str, str] = {
     "site.url": "https://example.org",
     "site.name": "Example Records",
@@ -20,6 +23,8 @@ _EXAMPLES: Mapping[str, str] = {
     "site.policy_page": "/.well-known/noai",
     "site.licence": "https://example.org/licence",
     "site.tdm_policy": "https://example.org/tdm-policy.json",
+    f"paths.{_WISHED}.usages.train-ai": "license_required",
+    f"paths.{_WISHED}.usages.ai-search": "yes",
     "rules.id": "training-by-licence",
     "rules.agents": "[GPTBot]",
     "rules.operators": "[OpenAI]",
@@ -35,12 +40,12 @@ _EXAMPLES: Mapping[str, str] = {
     "trusted_proxies.header": "x-forwarded-for",
     "trusted_proxies.max_hops": "1",
 }
-"""A value for each key that no stance gives one. `paths./press/**` has the values of `usages`."""
+"""A value for each key that no stance gives one."""
 
 _FIRST_NAMED = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "PerplexityBot", "OAI-SearchBot", "ChatGPT-User",
                 "Claude-User", "Diffbot", "img2dataset")  # fmt: skip
 _WISHES = {Action.ALLOW: "yes", Action.DENY: "no"}
-_KEYS_WIDE = 40
+_KEYS_WIDE = 44
 
 
 @click.command("init")
@@ -99,7 +104,8 @@ def template(policy: Policy) -> str:
     lines = [*head, ""]
     for key, field in POLICY_FILE.fields.items():
         mark = "" if key == "extends" else "# "
-        lines += [f"{mark}{line}" for line in _field(key, field, key, values)] + [""]
+        depth = len("# ") - len(mark)
+        lines += [f"{mark}{line}" for line in _field(key, field, key, values, -depth)] + [""]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -122,7 +128,6 @@ def _values_of(policy: Policy) -> dict[str, str]:
         "features.second_look": "yes" if policy.second_look else "no",
         "features.reload": policy.reload,
         **{f"usages.{usage}": wish for usage, wish in wishes.items()},
-        **{f"paths./press/**.usages.{usage}": wish for usage, wish in wishes.items()},
         **{f"declarations.{key}": _switch(value) for key, value in policy.declarations.items()},
     }
 
@@ -131,15 +136,15 @@ def _switch(value: object) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def _field(key: str, field: Field, path: str, values: Mapping[str, str]) -> Iterator[str]:
-    """The lines of one key, its meaning behind it."""
+def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: int = 0) -> Iterator[str]:
+    """The lines of one key, its meaning behind it; `depth` is how far its first line will be moved right."""
     kind = field.kind
     doc = field.doc
     if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
         doc += f" ({', '.join(kind.words)})"
-    below = list(_below(kind, path, values))
+    below = list(_below(kind, path, values, depth + 2))
     text = f"{key}:" if below else f"{key}: {values.get(path) or _first_word(kind)}"
-    yield f"{text:<{_KEYS_WIDE}}# {doc}"
+    yield f"{text:<{_KEYS_WIDE - depth}}  # {doc}"
     yield from (f"  {line}" for line in below)
 
 
@@ -147,16 +152,16 @@ def _first_word(kind: Kind) -> str:
     return next(iter(kind.words)) if isinstance(kind, Choice) else ""
 
 
-def _below(kind: Kind, path: str, values: Mapping[str, str]) -> Iterator[str]:
+def _below(kind: Kind, path: str, values: Mapping[str, str], depth: int) -> Iterator[str]:
     if isinstance(kind, Record):
         for key, field in kind.fields.items():
-            yield from _field(key, field, f"{path}.{key}", values)
+            if _WISHED not in path or f"{path}.{key}" in values or not isinstance(field.kind, Choice):
+                yield from _field(key, field, f"{path}.{key}", values, depth)
     elif isinstance(kind, MapOf):
-        example = kind.key.examples[-1]
-        yield f"{example}:"
-        yield from (f"  {line}" for line in _below(kind.value, f"{path}.{example}", values))
+        yield f"{_WISHED}:"
+        yield from (f"  {line}" for line in _below(kind.value, f"{path}.{_WISHED}", values, depth + 2))
     elif isinstance(kind, ListOf) and isinstance(kind.kind, Record):
-        for number, line in enumerate(_below(kind.kind, path, values)):
+        for number, line in enumerate(_below(kind.kind, path, values, depth + 2)):
             yield f"{'  ' if number else '- '}{line}"
 
 
@@ -176,7 +181,7 @@ def _summary(policy: Policy) -> Iterator[str]:
         if usage in refused:
             agents = refused[usage]
             yield f"  {len(agents):>4} {usage:<12} {_named(agents, len(agents))}"
-    yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notices nothing."
+    yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notice nothing."
     beyond = {
         "Only declared, for want of a user agent of their own": [
             agent for agent in catalog.agents if not agent.expected_user_agent and zone.verdicts[agent].refuses
