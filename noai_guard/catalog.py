@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from noai_guard.matching import TokenIndex, compile_token
+from noai_guard.matching import Hit, TokenIndex, compile_token
 from noai_guard.memo import Memo
 from noai_guard.model import Agent, Usage
 
@@ -14,8 +14,8 @@ class Catalog:
     """All known agents, indexed by the tokens that their user agents carry.
 
     `match(user_agent)` returns the Agent that a user agent (bytes, several lines joined by a line feed) names,
-    or None. Where several are named, the one whose usage weighs most wins (`Usage`, in order), then the
-    longer token, then the name.
+    or None. Where several are named, the one whose usage weighs most wins (`Usage`, in order), then the one
+    named first: an app before the library it is made with.
     """
 
     __slots__ = ("_by_name", "_index", "agents", "match", "memo", "version")
@@ -37,13 +37,11 @@ class Catalog:
             return None
         if len(hits) == 1:
             return hits[0].value
-        return min(hits, key=lambda hit: (rank(hit.value), -len(hit.token), hit.value.name)).value
+        return min(hits, key=_precedence).value
 
     def candidates(self, user_agent: bytes) -> Sequence[Agent]:
         """Every agent that the user agent names, the winner first."""
-        hits = sorted(
-            self._index.hits(user_agent), key=lambda hit: (rank(hit.value), -len(hit.token), hit.value.name)
-        )
+        hits = sorted(self._index.hits(user_agent), key=_precedence)
         return tuple(dict.fromkeys(hit.value for hit in hits))
 
     def agent(self, name: str) -> Agent | None:
@@ -57,6 +55,10 @@ class Catalog:
     def restricted_to(self, usages: Iterable[Usage]) -> tuple[Agent, ...]:
         wanted = frozenset(usages)
         return tuple(agent for agent in self.agents if wanted.intersection(agent.usages))
+
+
+def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
+    return rank(hit.value), hit.start, -len(hit.token), hit.value.name
 
 
 def rank(agent: Agent) -> int:

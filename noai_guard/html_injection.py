@@ -129,7 +129,8 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
     Only a 200 is changed: 206 is a part, 204, 205 and 304 have no body, and the pages of redirects and errors
     hold nothing that is reserved. `text/html` only, in a charset that contains ASCII, not encoded. Whatever
     is unclear (two media types, an unknown charset) counts as not injectable. Of the request, the fields with
-    which scripts fetch fragments are read. Field names in any case; iterables are read once.
+    which scripts fetch fragments are read. Names of request fields are lower case, as servers hand them over; those
+    of the response in any case, as apps write them. Iterables are read once.
     """
     content_types = []
     found: set[Reason] = set()
@@ -170,14 +171,13 @@ def _read_content_type(value: bytes) -> tuple[bool, tuple[bytes, ...]]:
 
 def _asks_for_fragment(request_headers: Headers) -> bool:
     for name, value in request_headers:
-        field = name.lower()
-        if field not in _REQUEST_FIELDS:
+        if name not in _REQUEST_FIELDS:
             continue
-        if field == b"sec-fetch-dest":
+        if name == b"sec-fetch-dest":
             if value.strip().lower() not in _DOCUMENT_DESTINATIONS:
                 return True
         # Android WebViews send the name of their app in X-Requested-With when they open a page.
-        elif field != b"x-requested-with" or value.strip().lower() == b"xmlhttprequest":
+        elif name != b"x-requested-with" or value.strip().lower() == b"xmlhttprequest":
             return True
     return False
 

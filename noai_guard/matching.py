@@ -50,7 +50,9 @@ _DOMAIN_TAIL = re.compile(rb"\.[a-z]{2,}(?![a-z0-9-]*\.?\d)")
 _DOMAIN_PATH = re.compile(rb"[a-z0-9-]\.[a-z]{2,}(?::\d+)?/")
 _SUBDOMAIN = re.compile(rb"[a-z0-9]\.\Z")
 _HOST = re.compile(rb"https?://(?:[^\s/@;,()<>]{0,64}@)?([a-z0-9.-]{1,255})(?::\d{1,5})?(/[^\s;,()<>]{0,255})?")
-_LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2}))")
+_LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2})|[nrt])")
+_ESCAPED_NAME = re.compile(rb"(?:\A|(?<=[\s;,(]))[A-Za-z0-9_.-]*%[A-Za-z0-9_.%-]*")
+_WORD = re.compile(rb"[A-Za-z0-9_-]*")
 _COMMON_WORDS = frozenset(
     b"ai agent android app apple bot browser chrome client com compatible crawler data fetcher gecko google "
     b"http https image index linux mac mobile mozilla news org player podcast reader safari search server "
@@ -123,23 +125,29 @@ def excerpt(user_agent: bytes) -> bytes:
 
 
 def decoded(user_agent: bytes) -> bytes:
-    """Undo what logs and proxies do to user agents: ``\\x22``, percent-encoding, plus signs for blanks.
+    """Undo what logs, proxies and apps do to user agents: ``\\x22``, percent-encoding, plus or underscore for blanks.
 
-    Percent and plus are undone only where no blank is left: a browser's user agent has blanks, and there
-    a plus belongs to ``+https://`` and a percent to somebody's URL.
+    Where blanks are left, a plus belongs to ``+https://`` and most percents to somebody's URL: then only whole
+    names are decoded (iOS apps escape their own name).
     """
     if b"\\" in user_agent:
         user_agent = _LOG_ESCAPE.sub(_unescaped, user_agent)
-    for _ in range(2):
-        if b"%" in user_agent and b" " not in user_agent and user_agent.count(b"%") <= _MOST_ESCAPES:
+    if b"%" in user_agent and user_agent.count(b"%") <= _MOST_ESCAPES:
+        if b" " in user_agent:
+            return _ESCAPED_NAME.sub(lambda match: unquote_to_bytes(match[0]), user_agent)
+        user_agent = unquote_to_bytes(user_agent)
+        if b" " not in user_agent and b"%" in user_agent:
             user_agent = unquote_to_bytes(user_agent)
-    if b"+" in user_agent and b" " not in user_agent:
-        user_agent = user_agent.replace(b"+", b" ")
-    return user_agent
+    if b" " in user_agent:
+        return user_agent
+    if b"+" in user_agent:
+        return user_agent.replace(b"+", b" ")
+    return user_agent.replace(b"_", b" ") if user_agent.startswith(b"Mozilla/") else user_agent
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes.fromhex((match[1] or match[2]).decode("ascii"))
+    code = match[1] or match[2]
+    return bytes.fromhex(code.decode("ascii")) if code else b" "
 
 
 class TokenIndex(Generic[V]):
@@ -161,7 +169,7 @@ class TokenIndex(Generic[V]):
         """
         if len(user_agent) > HEAD_BYTES:
             user_agent = excerpt(user_agent)
-        if b"%" in user_agent or b"\\" in user_agent or (b"+" in user_agent and b" " not in user_agent):
+        if b" " not in user_agent or b"%" in user_agent or b"\\" in user_agent:
             user_agent = decoded(user_agent)
         anchors = self._anchors.intersection(user_agent.translate(_FOLD).split())
         return self._looked_at(user_agent.lower(), anchors) if anchors else ()
@@ -208,7 +216,10 @@ def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:
         return False
     if previous not in _DELIMITERS and _goes_on_before(text[max(0, start - 512) : start]):
         return False
-    return following not in _ADDRESS_GOES_ON or not _goes_on_after(text[end : end + 512], b"." in body)
+    if token.family:
+        end += len(_WORD.match(text, end)[0])  # type: ignore[index]
+        following = text[end] if end < len(text) else 0x20
+    return following not in _ADDRESS_GOES_ON or not _goes_on_after(text[end : end + 512])
 
 
 def _goes_on_before(text: bytes) -> bool:
@@ -224,11 +235,11 @@ def _goes_on_before(text: bytes) -> bool:
     )
 
 
-def _goes_on_after(text: bytes, is_domain: bool) -> bool:
+def _goes_on_after(text: bytes) -> bool:
     """Whether a name goes on as a domain name or an e-mail address."""
     forwards = _CHUNK.match(text)
     after = forwards[0] if forwards else b""
-    return b"@" in after or (not is_domain and _DOMAIN_TAIL.match(after) is not None)
+    return b"@" in after or _DOMAIN_TAIL.match(after) is not None
 
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:

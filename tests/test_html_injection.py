@@ -467,8 +467,8 @@ def test_only_whole_plain_html_is_injectable(
 @pytest.mark.parametrize(
     ("expected", "name", "value"),
     [
-        ("fragment", b"HX-Request", b"true"),
-        ("fragment", b"X-Requested-With", b"XMLHttpRequest"),
+        ("fragment", b"hx-request", b"true"),
+        ("fragment", b"x-requested-with", b"XMLHttpRequest"),
         (None, b"x-requested-with", b"com.example.browser"),
         ("fragment", b"turbo-frame", b"comments"),
         ("fragment", b"x-pjax", b"true"),
@@ -478,7 +478,7 @@ def test_only_whole_plain_html_is_injectable(
         ("fragment", b"sec-fetch-dest", b""),
         ("fragment", b"sec-fetch-dest", b"audio"),
         *(
-            (None, b"Sec-Fetch-Dest", dest)
+            (None, b"sec-fetch-dest", dest)
             for dest in (b"document", b"iframe", b"frame", b"embed", b"object")
         ),
         (None, b"sec-fetch-dest", b"fencedframe"),

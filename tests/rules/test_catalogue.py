@@ -1,0 +1,123 @@
+"""The shipped catalogue: every entry carries its own proof."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noai_guard import load_catalog, load_stance
+from noai_guard.front import Front
+from noai_guard.loading import rules_folder
+from noai_guard.loading.catalog_files import Samples, read_agent_files, read_browsers, samples_from
+from noai_guard.model import Action, Agent
+
+CATALOG = load_catalog()
+ENTRIES = read_agent_files((rules_folder() / "agents").glob("*.yaml"))
+SAMPLES = [samples_from(entry) for entry in ENTRIES]
+BROWSERS = read_browsers(rules_folder() / "browsers.yaml")
+
+
+def spellings(user_agent: str) -> Iterator[bytes]:
+    yield user_agent.encode()
+    yield user_agent.lower().encode()
+    yield user_agent.upper().encode()
+
+
+def named(user_agent: bytes) -> str | None:
+    agent = CATALOG.find(user_agent)
+    return agent.name if agent else None
+
+
+def test_there_are_at_least_440_agents_and_no_name_twice() -> None:
+    names = [agent.name.lower() for agent in CATALOG.agents]
+    assert len(names) >= 440
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("samples", SAMPLES, ids=lambda samples: samples.agent)
+def test_every_sample_names_its_agent_in_any_case(samples: Samples) -> None:
+    wrong = {text: named(text) for sample in samples.match for text in spellings(sample) if named(text) != samples.agent}
+    assert not wrong
+
+
+@pytest.mark.parametrize("samples", SAMPLES, ids=lambda samples: samples.agent)
+def test_no_look_alike_names_the_agent(samples: Samples) -> None:
+    assert not [text for sample in samples.look_alikes for text in spellings(sample) if named(text) == samples.agent]
+
+
+def test_every_agent_that_can_be_recognised_has_a_sample_and_a_look_alike() -> None:
+    lacking = [
+        samples.agent
+        for samples, entry in zip(SAMPLES, ENTRIES, strict=True)
+        if entry["expected_user_agent"] and not (samples.match and samples.look_alikes)
+    ]
+    assert not lacking
+
+
+def test_every_entry_names_a_source_with_a_date() -> None:
+    assert not [entry["name"] for entry in ENTRIES if not entry["sources"]]
+    assert not [
+        source for entry in ENTRIES for source in entry["sources"]
+        if not source["url"].startswith(("https://", "http://")) or len(source["retrieved"]) != 10
+    ]  # fmt: skip
+
+
+def test_at_least_300_people_and_players_are_listed() -> None:
+    assert sum(map(len, BROWSERS.values())) >= 300
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+@pytest.mark.parametrize("group", BROWSERS)
+def test_no_person_player_preview_or_feed_reader_is_refused(stance: str, group: str) -> None:
+    guard = Front(load_stance(stance), CATALOG).guard
+    refused = [
+        (verdict.agent and verdict.agent.name, text)
+        for sample in BROWSERS[group]
+        for text in spellings(sample)
+        if (verdict := guard.judged("/tracks/x.mp3", text)).refuses
+    ]
+    assert not refused
+
+
+def test_every_ai_agent_is_refused_by_the_default_stance() -> None:
+    plan = Front(load_stance(), CATALOG).guard.plan
+    let_in = [
+        agent.name for agent in CATALOG.agents if agent.ai and plan.decide(agent, plan.zone("/")).action is not Action.DENY
+    ]
+    assert not let_in
+
+
+def test_search_engines_that_also_feed_ai_are_let_in_and_say_how_to_opt_out() -> None:
+    by_name = {agent.name: agent for agent in CATALOG.agents}
+    for name, way in (("Googlebot", "Google-Extended"), ("bingbot", "noarchive"), ("Applebot", "Applebot-Extended")):
+        agent = by_name[name]
+        assert not agent.ai
+        assert agent.opt_out is not None
+        assert agent.opt_out.by == way
+
+
+def test_every_opt_out_leads_to_something_that_is_declared() -> None:
+    tokens = {agent.rfc9309_product_token for agent in CATALOG.agents if agent.robots_only}
+    ways = {agent.opt_out.by for agent in CATALOG.agents if agent.opt_out}
+    assert ways <= tokens | {"noarchive"}
+
+
+def test_robots_only_agents_have_a_token_and_no_user_agent() -> None:
+    only = [agent for agent in CATALOG.agents if agent.robots_only]
+    assert {"Google-Extended", "Applebot-Extended"} <= {agent.name for agent in only}
+    assert not [agent.name for agent in only if agent.expected_user_agent or not agent.rfc9309_product_token]
+
+
+def test_no_two_agents_share_a_token() -> None:
+    owners: dict[str, Agent] = {}
+    shared = [
+        (form, agent.name, owners[form.lower()].name)
+        for agent in CATALOG.agents
+        for form in agent.expected_user_agent
+        if owners.setdefault(form.lower(), agent) is not agent
+    ]
+    assert not shared
+
+
+def test_the_compiled_catalogue_is_the_one_in_the_files(tmp_path: Path) -> None:
+    assert {agent.name for agent in CATALOG.agents} == {entry["name"] for entry in ENTRIES}
