@@ -10,9 +10,11 @@ import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
+from types import FrameType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -24,11 +26,13 @@ from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, Unanswered
 from noai_guard.front import Front, document_headers
 from noai_guard.loading import load_catalog, load_policy, load_stance
+from noai_guard.matching import HEAD_BYTES, excerpt
 from noai_guard.memo import Memo
-from noai_guard.model import Action, Agent, Document, HeaderField, Identity, Request, Verdict
+from noai_guard.model import Action, Agent, Document, HeaderField, Identity, Mode, Request, Verdict
 from noai_guard.policy import Policy, Zone
 from noai_guard.ports import Answer, AsyncAnswerer, Question, arun
-from noai_guard.request_path import normal_path
+from noai_guard.refusal import Refusal
+from noai_guard.request_path import MAX_RAW_PATH, normal_path
 from noai_guard.telemetry import Cell, Telemetry, decisions, log_decision
 
 Scope = MutableMapping[str, Any]
@@ -54,8 +58,12 @@ _TIMED_MASK = 15
 """Of the requests with one kind of verdict, the first of each second and every 16th are timed: reading the
 clock again and adding to the histogram costs as much as judging."""
 
-_WATCH_SECONDS = 1.0
-_FOLD_SECONDS = 1.0
+_ROBOTS_SECONDS = 5.0
+"""How long an app may take over its own robots.txt."""
+
+_FILE_CHUNK = 64 * 1024
+
+_CHORES_SECONDS = 1.0
 _MOST_ROBOTS_READERS = 4096
 
 
@@ -116,13 +124,13 @@ class NoAIMiddleware:
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
         self._backend: AsyncAnswerer = backend or _Backend()
         self._deadline = deadline
-        self._fold_due = False
+        self._next_chores = 0.0
         self._robots_readers: dict[tuple[str, str], None] = {}
         self._told_rewritten = False
         self._reloading = threading.Lock()
         self._modified = self._file_time()
-        self._next_look = 0.0
         self._listens = False
+        self._reload_due = False
         if policy is None:
             loaded = load_stance()
         else:
@@ -145,13 +153,19 @@ class NoAIMiddleware:
         # One assignment: a request that has read it sees one policy from beginning to end.
         self._live = front, Memo(place), front.guard.agents, after
         self._reloads = self._file is not None and front.policy.reload != "off"
-        self._unjudged = Verdict(
-            front.policy.on_unknown, "unjudged", None, None, Identity.UNCLAIMED, ("the guard failed",), 0
-        )
+        self._unjudged = self._prepared(front, front.policy.on_unknown, "the guard failed")
+        self._too_long = self._prepared(front, Action.DENY, "the path is too long to be judged")
         catalog = front.catalog
         self.telemetry.in_force(
             __version__, front.policy.stance, front.policy.mode, catalog.version, len(catalog.agents)
         )
+
+    def _prepared(self, front: Front, action: Action, why: str) -> tuple[_Standing, Refusal | None]:
+        """What a request gets that could not be judged; made beforehand, because then nothing may fail."""
+        enforced = front.policy.mode is Mode.ENFORCE
+        verdict = Verdict(action, "unjudged", None, None, Identity.UNCLAIMED, (why,), 0, enforced)
+        refusal = front.refusal(verdict, "/", "GET", ()) if verdict.refuses else None
+        return _Standing(front, self.telemetry, verdict), refusal
 
     @property
     def front(self) -> Front:
@@ -161,45 +175,55 @@ class NoAIMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if (kind != "http" and kind != "websocket") or _JUDGED in scope:
-            await self.app(scope, receive, self._folding_at_end(send) if kind == "lifespan" else send)
+            await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
         started = perf_counter()
-        if self._reloads:
-            self._look_for_changes(started)
-        front, places, agents, after = self._live
-        place = places[scope["path"]]
-        headers = scope["headers"]
+        document = refusal = None
         user_agent = b""
-        for name, value in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
-            if name == b"user-agent":
-                user_agent = user_agent + b"\n" + value if user_agent else value
-        if place.document is not None and kind == "http" and scope["method"].upper() in ("GET", "HEAD"):
-            await self._send_document(scope, send, front, place.document, user_agent)
-            return
         try:
-            standing = place.standings[agents[user_agent]]
-            if not standing.settled:
-                standing = after[await self._examined(scope, front, place.path, user_agent)]
-        except Exception:
-            _log.exception("noai-guard could not judge a request; on_unknown says %s", front.policy.on_unknown)
-            self.telemetry.guard_failures.labels("judging").inc()
-            standing = after[self._unjudged]
+            if started >= self._next_chores:
+                self._do_chores(started)
+            front, places, agents, after = self._live
+            path = scope["path"]
+            if len(path) > MAX_RAW_PATH:
+                raise _PathTooLong
+            place = places[path]
+            headers = scope["headers"]
+            for name, value in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
+                if name == b"user-agent":
+                    user_agent = _joined(user_agent, value) if user_agent else value
+            if not 0 < len(user_agent) <= HEAD_BYTES:
+                headers, user_agent = _looked_at_again(headers, user_agent)
+            if place.document is not None and kind == "http" and _method(scope) in ("GET", "HEAD"):
+                document = place.document
+            else:
+                standing = place.standings[agents[user_agent]]
+                if not standing.settled:
+                    standing = after[await self._examined(scope, front, place.path, user_agent)]
+                if not standing.plain and standing.verdict.refuses:
+                    refusal = front.refusal(standing.verdict, place.path, _method(scope), headers[:_MOST_HEADERS])
+        except Exception as error:
+            if type(scope.get("headers")) is not list:
+                scope["headers"] = list(scope.get("headers") or ())
+                await self(scope, receive, send)
+                return
+            standing, refusal = self._unjudgeable(error)
+        if document is not None:
+            await self._send_document(scope, send, front, document, user_agent)
+            return
         cell = standing.cell
         if not cell.requests & _TIMED_MASK:
             self.telemetry.judged_in(perf_counter() - started)
         cell.requests += 1
-        if not self._fold_due:
-            self._fold_due = True
-            asyncio.get_running_loop().call_later(_FOLD_SECONDS, self._fold)
         scope[_JUDGED] = verdict = standing.verdict
         try:
             scope["state"]["noai"] = verdict
-        except KeyError:
+        except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
         if not standing.plain:
-            self._note(scope, front, standing, place.path, user_agent)
-            if verdict.refuses:
-                await self._refuse(scope, receive, send, front, standing, place.path)
+            self._note(scope, standing, user_agent)
+            if refusal is not None:
+                await self._refuse(scope, receive, send, refusal, cell)
                 return
         if kind == "http":
             # A partial of a plain function that returns the real send's awaitable: a coroutine of its own, or a
@@ -207,21 +231,40 @@ class NoAIMiddleware:
             send = partial(self._declare, send, scope, standing, [])
         await self.app(scope, receive, send)
 
+    def _unjudgeable(self, error: Exception) -> tuple[_Standing, Refusal | None]:
+        """What is done where judging fails: never a 500."""
+        if isinstance(error, _PathTooLong):
+            return self._too_long
+        self._failed("judging", error)
+        return self._unjudged
+
+    def _failed(self, place: str, error: BaseException) -> None:
+        """Something of ours is broken: it is told, and the request goes on."""
+        _log.error("noai-guard failed (%s)", place, exc_info=error)
+        self.telemetry.guard_failures.labels(place).inc()
+
     async def _examined(self, scope: Scope, front: Front, path: str, user_agent: bytes) -> Verdict:
         request = Request(
             path=path,
             user_agent=user_agent,
             method=_method(scope),
             address=self._client(scope, front).address,
-            received_at=asyncio.get_running_loop().time(),
+            received_at=monotonic(),
         )
         return await arun(front.guard.examine(request), self, self._unanswered)
 
     async def answer(self, question: Question) -> Answer:
         """Asks the backend, within the deadline; whatever goes wrong there is an Unanswered here."""
         try:
-            return await asyncio.wait_for(self._backend.answer(question), self._deadline)
-        except Exception as error:
+            async with asyncio.timeout(self._deadline):
+                return await self._backend.answer(question)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            # pyo3's panics are no Exceptions, and a cancellation may be the backend's own.
+            task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+            if task is not None and task.cancelling():
+                raise
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
     def _unanswered(self, question: Question, error: Exception) -> None:
@@ -231,11 +274,11 @@ class NoAIMiddleware:
     def _client(self, scope: Scope, front: Front) -> ClientAddress:
         client = scope.get("client")
         trusted = front.policy.trusted_proxies
-        headers = scope["headers"][:_MOST_HEADERS]
-        found = client_address(client[0] if client else None, headers, trusted)
+        # All headers: a proxy's own line may stand behind 300 of the client's.
+        found = client_address(client[0] if client else None, scope["headers"], trusted)
         if found.problem and trusted.header:
             self.telemetry.address_problems.labels(found.problem).inc()
-        if not self._told_rewritten and proxy_headers_rewritten(client, headers):
+        if not self._told_rewritten and proxy_headers_rewritten(client, scope["headers"][:_MOST_HEADERS]):
             self._told_rewritten = True
             _log.warning(
                 "the server has already replaced the client's address from X-Forwarded-For (uvicorn does, for "
@@ -244,36 +287,37 @@ class NoAIMiddleware:
             )
         return found
 
-    def _note(self, scope: Scope, front: Front, standing: _Standing, path: str, user_agent: bytes) -> None:
+    def _note(self, scope: Scope, standing: _Standing, user_agent: bytes) -> None:
         """What is remembered of a request that was not plainly let in."""
         verdict = standing.verdict
         refused = verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
         logs = decisions.isEnabledFor(logging.INFO)
         if not logs and not (refused and self._robots_readers):
             return
-        client = self._client(scope, front)
-        if refused and verdict.agent and (verdict.agent.name, address_block(client.address)) in self._robots_readers:
-            standing.cell.robots_ignored += 1
-        if logs:
-            host = next((value for name, value in scope["headers"][:_MOST_HEADERS] if name == b"host"), b"")
-            log_decision(verdict, _method(scope), path, user_agent, client, host.decode("latin-1"))
+        try:
+            client = self._client(scope, self.front)
+            agent = verdict.agent.name if verdict.agent else ""
+            if refused and (agent, address_block(client.address)) in self._robots_readers:
+                standing.cell.robots_ignored += 1
+            if logs:
+                host = next((value for name, value in scope["headers"][:_MOST_HEADERS] if name == b"host"), b"")
+                path = normal_path(scope["path"][:MAX_RAW_PATH])
+                log_decision(verdict, _method(scope), path, user_agent, client, host[:256].decode("latin-1"))
+        except Exception as error:
+            self._failed("noting", error)
 
-    async def _refuse(
-        self, scope: Scope, receive: Receive, send: Send, front: Front, standing: _Standing, path: str
-    ) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, cell: Cell) -> None:
         """Sends the refusal: as an HTTP response, also to a websocket handshake where the server can, else
         close code 1008."""
         kind = scope["type"]
-        method = _method(scope)
-        refusal = front.refusal(standing.verdict, path, method, scope["headers"][:_MOST_HEADERS])
-        body = b"" if method == "HEAD" else refusal.body
+        body = b"" if _method(scope) == "HEAD" else refusal.body
         if kind == "websocket":
             await receive()
             if "websocket.http.response" not in (scope.get("extensions") or {}):
                 await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
                 return
             kind = "websocket.http"
-        standing.cell.bytes += len(body)
+        cell.bytes += len(body)
         await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": list(refusal.headers)})
         await send({"type": f"{kind}.response.body", "body": body})
 
@@ -281,14 +325,7 @@ class NoAIMiddleware:
         self, scope: Scope, send: Send, front: Front, document: Document, user_agent: bytes
     ) -> None:
         if document.path == robots_txt.PATH:
-            if front.merges_robots:
-                document = await self._robots_with_the_apps(scope, front)
-            agent = front.guard.agents[user_agent]
-            if agent is not None:
-                if len(self._robots_readers) >= _MOST_ROBOTS_READERS:
-                    self._robots_readers.clear()
-                block = address_block(self._client(scope, front).address)
-                self._robots_readers[agent.name, block] = None
+            document = await self._robots(scope, front, document, user_agent)
         self.telemetry.documents.labels(document.path).inc()
         headers = document_headers(document)
         known = next((v for n, v in scope["headers"][:_MOST_HEADERS] if n.lower() == b"if-none-match"), b"")
@@ -301,16 +338,22 @@ class NoAIMiddleware:
         await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
         await send({"type": "http.response.body", "body": b"" if _method(scope) == "HEAD" else document.body})
 
-    async def _robots_with_the_apps(self, scope: Scope, front: Front) -> Document:
-        """Our robots.txt, merged with the app's own when it has one."""
-        own = front.documents[robots_txt.PATH]
+    async def _robots(self, scope: Scope, front: Front, own: Document, user_agent: bytes) -> Document:
+        """Our robots.txt, merged with the app's own when it has one; remembers who has read it."""
         try:
-            existing = await _fetched(self.app, scope)
-        except Exception:
-            _log.exception("the app's own robots.txt failed; only noai-guard's is served")
-            self.telemetry.guard_failures.labels("robots_txt").inc()
-            return own
-        return own if existing is None else front.merged_robots[existing]
+            agent = front.guard.agents[user_agent]
+            if agent is not None:
+                if len(self._robots_readers) >= _MOST_ROBOTS_READERS:
+                    self._robots_readers.clear()
+                block = address_block(self._client(scope, front).address)
+                self._robots_readers[agent.name, block] = None
+            if front.merges_robots:
+                verdict = front.guard.judged(robots_txt.PATH, user_agent)
+                existing = await _apps_robots(self.app, scope, verdict)
+                return own if existing is None else front.merged_robots[existing]
+        except Exception as error:
+            self._failed("robots_txt", error)
+        return own
 
     def _declare(
         self,
@@ -325,26 +368,33 @@ class NoAIMiddleware:
         `injectors` is empty, or holds the one of this response.
         """
         kind = message["type"]
-        if kind == "http.response.body":
-            if injectors:
-                return self._inject(send, injectors[0], message, standing.cell)
-            if "body" in message and scope["method"] != "HEAD":
-                standing.cell.bytes += len(message["body"])
-        elif kind == "http.response.start":
-            declared = standing.declared
-            headers = list(message.get("headers") or ())
-            watched = declared.watched
-            for name, value in headers:
-                if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
-                    headers = self._with_care(headers, message["status"], scope, standing, injectors)
-                    break
-            else:
-                headers += declared.fields
-            return send({**message, "headers": headers})
-        elif kind == "http.response.zerocopysend":
-            standing.cell.bytes += message.get("count") or 0
-        elif kind == "http.response.pathsend":
-            standing.cell.bytes += _size(message["path"])
+        try:
+            if kind == "http.response.body":
+                if injectors:
+                    return self._inject(send, injectors[0], message, standing.cell)
+                if "body" in message and scope["method"] != "HEAD":
+                    standing.cell.bytes += len(message["body"])
+            elif kind == "http.response.start":
+                declared = standing.declared
+                headers = list(message.get("headers") or ())
+                watched = declared.watched
+                for name, value in headers:
+                    if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
+                        headers = self._with_care(headers, message["status"], scope, standing, injectors)
+                        break
+                else:
+                    headers += declared.fields
+                message = {**message, "headers": headers}
+            elif kind == "http.response.zerocopysend":
+                if injectors:
+                    return self._inject_nothing_before(send, injectors[0], message, standing.cell)
+                standing.cell.bytes += message.get("count") or 0
+            elif kind == "http.response.pathsend":
+                if injectors:
+                    return self._inject_file(send, injectors[0], message, standing.cell)
+                standing.cell.bytes += _size(message["path"])
+        except Exception as error:
+            self._failed("declaring", error)
         return send(message)
 
     def _with_care(
@@ -385,17 +435,46 @@ class NoAIMiddleware:
         cell.bytes += len(chunk)
         await send(message)
 
-    def _folding_at_end(self, send: Send) -> Send:
+    async def _inject_file(
+        self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+    ) -> None:
+        """A page that the app leaves to the server to send (`http.response.pathsend`), sent by us with tags."""
+        with await asyncio.to_thread(open, message["path"], "rb") as file:
+            more = True
+            while more:
+                chunk = await asyncio.to_thread(file.read, _FILE_CHUNK)
+                more = bool(chunk)
+                body = {"type": "http.response.body", "body": chunk, "more_body": more}
+                await self._inject(send, injector, body, cell)
+
+    async def _inject_nothing_before(
+        self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+    ) -> None:
+        """A page whose bytes we cannot see (`http.response.zerocopysend`), behind what was held back of it."""
+        if injector.outcome == "pending":
+            held = injector.feed(b"", True)
+            self.telemetry.injected[injector.outcome] += 1
+            cell.bytes += len(held)
+            await send({"type": "http.response.body", "body": held, "more_body": True})
+        cell.bytes += message.get("count") or 0
+        await send(message)
+
+    def _lifespan(self, send: Send) -> Send:
+        if self._reloads and not self._listens:
+            self._listen_for_hangup()
+
         async def watching(message: Message) -> None:
-            if message["type"] == "lifespan.shutdown.complete":
-                self.telemetry.fold()
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                self._fold()
             await send(message)
 
         return watching
 
     def _fold(self) -> None:
-        self._fold_due = False
-        self.telemetry.fold()
+        try:
+            self.telemetry.fold()
+        except Exception as error:
+            _log.error("noai-guard could not write its metrics", exc_info=error)
 
     def _file_time(self) -> float:
         try:
@@ -403,24 +482,44 @@ class NoAIMiddleware:
         except OSError:
             return 0.0
 
-    def _look_for_changes(self, now: float) -> None:
+    def _do_chores(self, now: float) -> None:
+        """What is done once a second while requests come."""
+        self._next_chores = now + _CHORES_SECONDS
+        try:
+            asyncio.get_running_loop().call_later(_CHORES_SECONDS, self._fold)
+        except RuntimeError:  # another kind of loop, such as trio's
+            self._fold()
+        if not self._reloads:
+            return
         if not self._listens:
             self._listen_for_hangup()
-        if self.front.policy.reload != "watch" or now < self._next_look:
-            return
-        self._next_look = now + _WATCH_SECONDS
-        modified = self._file_time()
-        if modified and modified != self._modified:
-            self._modified = modified
-            asyncio.get_running_loop().run_in_executor(None, self.reload)
+        if self.front.policy.reload == "watch":
+            modified = self._file_time()
+            if modified and modified != self._modified:
+                self._modified = modified
+                self._reload_soon()
 
     def _listen_for_hangup(self) -> None:
         self._listens = True
-        loop = asyncio.get_running_loop()
         try:
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self.reload))
-        except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+            loop = asyncio.get_running_loop()
+            before = signal.getsignal(signal.SIGHUP)
+
+            def hangup(number: int, frame: FrameType | None) -> None:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(self._reload_soon)
+                if callable(before):
+                    before(number, frame)
+
+            signal.signal(signal.SIGHUP, hangup)
+        except (AttributeError, RuntimeError, ValueError) as error:
             _log.warning("SIGHUP cannot be listened to here (%s); reload is by file change or not at all", error)
+
+    def _reload_soon(self) -> None:
+        """Reloads in a thread; of many demands while one is waiting, one is met."""
+        if not self._reload_due:
+            self._reload_due = True
+            threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
     def reload(self) -> bool:
         """Reads the policy file again. The new policy replaces the old one at once, or, when it cannot be used,
@@ -428,6 +527,7 @@ class NoAIMiddleware:
         if self._file is None:
             return False
         with self._reloading:
+            self._reload_due = False
             try:
                 front = Front(load_policy(self._file), load_catalog())
             except Exception as error:
@@ -455,33 +555,96 @@ def _method(scope: Scope) -> str:
     return str(scope.get("method", "GET")).upper()
 
 
-async def _fetched(app: App, scope: Scope) -> bytes | None:
-    """What the app answers to GET for the scope's path: the body of a plain text 200, else None."""
+class _PathTooLong(Exception):
+    """Behind what is read of such a path, dot segments could still lead anywhere."""
+
+
+def _joined(first: bytes, second: bytes) -> bytes:
+    return excerpt(first) + b"\n" + excerpt(second)
+
+
+def _looked_at_again(headers: list[HeaderField], user_agent: bytes) -> tuple[list[HeaderField], bytes]:
+    """Headers and user agent where the user agent is long or missing.
+
+    A long one is cut to what is read of it. A missing one may be there in another spelling: servers can be told to
+    leave names as they were sent (hypercorn's h11_pass_raw_headers).
+    """
+    if user_agent:
+        return headers, excerpt(user_agent)
+    lowered = [(name[:64].lower(), value) for name, value in headers[:_MOST_HEADERS]]
+    for name, value in lowered:
+        if name == b"user-agent":
+            user_agent = _joined(user_agent, value) if user_agent else value
+    return lowered, excerpt(user_agent)
+
+
+_apps_at_work: set[asyncio.Task[None]] = set()
+"""Apps that still have to finish after what we wanted of them is known."""
+
+
+async def _apps_robots(app: App, scope: Scope, verdict: Verdict) -> bytes | None:
+    """The robots.txt of the app, when it has one in plain text; at most _MOST_ROBOTS_BYTES, whole lines.
+
+    The app runs to its end (background tasks included), but not for longer than _ROBOTS_SECONDS, and is not
+    waited for once the answer is known.
+    """
     unwanted = (b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding")
     asked = {
         **scope,
         "method": "GET",
+        "path": robots_txt.PATH,
+        "raw_path": robots_txt.PATH.encode(),
         "query_string": b"",
         "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in unwanted],
         "extensions": {},
-        "state": dict(scope.get("state") or {}),
-        _JUDGED: None,
+        "state": {**(scope.get("state") or {}), "noai": verdict},
+        _JUDGED: verdict,
     }
     body = bytearray()
-    is_text = False
+    known = asyncio.Event()
+    wanted = False
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if requests:
+            return requests.pop()
+        await known.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        nonlocal is_text
+        nonlocal wanted
         if message["type"] == "http.response.start":
             headers = {name.lower(): value for name, value in message.get("headers") or ()}
             kind = headers.get(b"content-type", b"text/plain").lower()
-            is_text = message["status"] == 200 and kind.startswith(b"text/plain")
-            is_text = is_text and headers.get(b"content-encoding", b"identity") == b"identity"
-        elif message["type"] == "http.response.body" and is_text and len(body) < _MOST_ROBOTS_BYTES:
-            body.extend(message.get("body", b"")[: _MOST_ROBOTS_BYTES - len(body)])
+            wanted = message["status"] == 200 and kind.startswith(b"text/plain")
+            wanted = wanted and headers.get(b"content-encoding", b"identity") == b"identity"
+            if not wanted:
+                known.set()
+        elif message["type"] == "http.response.body" and wanted and not known.is_set():
+            body.extend(message.get("body", b"")[: _MOST_ROBOTS_BYTES + 1 - len(body)])
+            if len(body) > _MOST_ROBOTS_BYTES or not message.get("more_body", False):
+                known.set()
+        await asyncio.sleep(0)
 
-    await app(asked, receive, send)
-    return bytes(body) if is_text else None
+    async def run() -> None:
+        try:
+            async with asyncio.timeout(_ROBOTS_SECONDS):
+                await app(asked, receive, send)
+        finally:
+            known.set()
+
+    task = asyncio.create_task(run())
+    _apps_at_work.add(task)
+    task.add_done_callback(_finished)
+    await known.wait()
+    if task.done():
+        task.result()
+    if len(body) > _MOST_ROBOTS_BYTES:
+        del body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :]
+    return bytes(body) if wanted else None
+
+
+def _finished(task: asyncio.Task[None]) -> None:
+    _apps_at_work.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.debug("the app failed behind its robots.txt", exc_info=error)
