@@ -3,33 +3,32 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from noai_guard.version import __version__
+
 if TYPE_CHECKING:
-    from noai_guard.catalog import Catalog
-    from noai_guard.errors import Invalid, NoAIGuardError, Problem
+    from noai_guard.errors import Invalid, NoAIGuardError
     from noai_guard.guard import Guard
     from noai_guard.loading import load_catalog, load_policy, load_stance
     from noai_guard.model import Action, Request, Verdict
     from noai_guard.serve.asgi import NoAIMiddleware
-
-__version__ = "0.1.0"
+    from noai_guard.serve.metrics import metrics_app
 
 _HOMES = {
     "Action": "model",
-    "Catalog": "catalog",
     "Guard": "guard",
     "Invalid": "errors",
     "NoAIGuardError": "errors",
     "NoAIMiddleware": "serve.asgi",
-    "Problem": "errors",
     "Request": "model",
     "Verdict": "model",
     "load_catalog": "loading",
     "load_policy": "loading",
     "load_stance": "loading",
+    "metrics_app": "serve.metrics",
 }
 
-__all__ = ["Action", "Catalog", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "Problem", "Request",
-           "Verdict", "load_catalog", "load_policy", "load_stance"]  # fmt: skip
+__all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "Request", "Verdict", "__version__",
+           "load_catalog", "load_policy", "load_stance", "metrics_app"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

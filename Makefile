@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine with Python and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench docs rules fuzz clean
+
+demo: $(STAMP)
+	$(BIN)/noai-guard demo $(if $(ONCE),--once)
+
+test: $(STAMP) check
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/noai-guard rules check
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --write docs/benchmarks.md
+
+rules: $(STAMP)
+	$(BIN)/noai-guard rules compile
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet atheris
+	for target in tests/fuzz/fuzz_*.py; do $(BIN)/python $$target -max_total_time=60; done
+
+$(STAMP): pyproject.toml hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
