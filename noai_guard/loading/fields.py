@@ -58,7 +58,7 @@ class Text:
     def read(self, spot: Spot) -> Value:
         node = spot.node
         if not isinstance(node, ScalarNode) or is_bool(node) or is_null(node):
-            hint = f"write '{node.value}' in quotes" if is_bool(node) else ""
+            hint = f"write '{node.value}' in quotes" if is_bool(node) else "write one line of text, or remove the key"
             spot.wrong("P006", f"{spot.label} must be text, not {kind_of(node)}", hint)
             return None
         text = str(node.value)
@@ -173,9 +173,9 @@ class ListOf:
 
     def read(self, spot: Spot) -> Value:
         node = spot.node
-        if is_null(node) and not self.least:
-            return []
-        if self.lone and isinstance(node, ScalarNode) and not is_null(node):
+        if is_null(node):
+            node = SequenceNode(node.tag, [])
+        if self.lone and isinstance(node, ScalarNode):
             value = self.kind.read(spot)
             return None if value is None else [value]
         if not isinstance(node, SequenceNode):
@@ -290,7 +290,7 @@ class Record:
                 found[text] = value
         for name in self._required:
             if name not in named:
-                spot.wrong("P010", f"{spot.label} needs a key {name!r}", f"{name}: {self.fields[name].doc}")
+                spot.wrong("P010", f"{spot.label} needs a key {name!r}", f"add {name}: ({self.fields[name].doc})")
         return found
 
     def _hint(self, text: str, spot: Spot) -> str:

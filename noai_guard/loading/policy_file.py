@@ -7,7 +7,7 @@ from noai_guard.client_address import HEADERS
 from noai_guard.declarations import STANDARDS
 from noai_guard.loading import texts
 from noai_guard.loading.fields import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
-from noai_guard.loading.nodes import ProblemLog, Spot, TooManyProblems, parse
+from noai_guard.loading.nodes import ProblemLog, Spot, TooManyProblems, is_null, parse
 from noai_guard.loading.review import look_over as look_over
 from noai_guard.model import Usage
 
@@ -205,7 +205,7 @@ def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple
     said: dict[str, Any] = {}
     try:
         root = parse(text, log)
-        if root is not None:
+        if root is not None and not is_null(root):
             said = POLICY_FILE.read(Spot(root, (), log)) or {}
         elif log.sound():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)

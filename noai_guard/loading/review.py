@@ -64,7 +64,7 @@ def _review_names(names: Sequence[str | None], path: Path, catalog: Catalog, log
         if agent is not None:
             if not agent.expected_user_agent:
                 message = f"{agent.name} cannot be recognised by its user agent: it is declared, not enforced"
-                log.add("P020", message, path=(*path, number), warning=True)
+                log.add("P020", message, "nothing to change: robots.txt says it", path=(*path, number), warning=True)
             continue
         if name.lower() in operators:
             hint = f"write operators: [{operators[name.lower()]}]"
