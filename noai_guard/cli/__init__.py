@@ -15,9 +15,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from noai_guard import __version__
 from noai_guard.cli.console import CannotRun
 from noai_guard.errors import Invalid, MissingExtra
+from noai_guard.version import __version__
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {

@@ -21,7 +21,7 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 
 @click.command("agents")
-@click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only these usages; may be repeated.")
+@click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only this usage; may be repeated.")
 @click.option("--operator", help="Only this operator's.")
 @click.option("--ai/--no-ai", "ai", default=None, help="Only AI agents, or only others.")
 @click.option(
@@ -32,9 +32,7 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
     help="table: fitted to a terminal; tab-separated, without a header, in a pipe.",
 )
 @policy_option
-def command(
-    usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None
-) -> None:
+def command(usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None) -> None:
     """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
 
     The action is the one for a request of /. An agent marked * has no user agent of its own: what the policy

@@ -20,13 +20,11 @@ _MOST_ROBOTS_BYTES = 500 * 1024
 
 @click.command("build")
 @click.option("--out", type=click.Path(), required=True, metavar="DIR", help="Where to write; the site's root.")
-@click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt, whose rules are kept.")
-@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 when a file is missing or stale.")
+@click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 when a file is stale.")
 @policy_option
 @click.pass_context
-def command(
-    ctx: click.Context, out: str, merge: str | None, only_check: bool, policy_file: str | None
-) -> None:
+def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, policy_file: str | None) -> None:
     """Write every document that the policy declares below DIR: robots.txt, .well-known/tdmrep.json, the page ...
 
     Each file is replaced at once or not at all, and only when its content changed. Serve each with the media

@@ -84,9 +84,7 @@ def _summary(name: str, policy: Policy, warnings: int) -> str:
     return f"{said}. Extends {policy.stance}, mode {policy.mode}, {what}."
 
 
-def _facts(
-    name: str, wrong: bool, problems: Sequence[Problem], notes: Sequence[str]
-) -> dict[str, object]:
+def _facts(name: str, wrong: bool, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, object]:
     found = [
         {
             "severity": "warning" if problem.warning else "error",

@@ -1,6 +1,7 @@
 """noai-guard classify: user agents in, JSON lines out, fast enough for yesterday's logs."""
 
 import json
+import sys
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
 from typing import BinaryIO
@@ -38,7 +39,7 @@ def command(policy_file: str | None) -> None:
       echo 'CCBot/2.0' | noai-guard classify --policy noai.yaml
     """
     guard = Guard(chosen_policy(policy_file), load_catalog())
-    convert(click.get_binary_stream("stdin"), click.get_binary_stream("stdout"), classifier(guard))
+    convert(sys.stdin.buffer, sys.stdout.buffer, classifier(guard))
 
 
 def classifier(guard: Guard) -> Callable[[bytes], bytes]:

@@ -8,12 +8,11 @@ from http.client import HTTPException, HTTPResponse
 from types import TracebackType
 from typing import Any, Self
 
-from prometheus_client import make_asgi_app
-
 from noai_guard.cli.console import CannotRun
 from noai_guard.front import Front
 from noai_guard.loading import load_catalog, load_stance
 from noai_guard.model import Verdict
+from noai_guard.serve.metrics import metrics_app
 
 _PATIENCE = 20.0
 """Seconds for the site to start, and for one answer."""
@@ -56,7 +55,7 @@ class Site:
         self._host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self.url = f"http://{self._host}"
         self._app = create_app(url=self.url)
-        self._metrics = make_asgi_app()
+        self._metrics = metrics_app()
         self._verdict: Verdict | None = None
         self.documents = tuple(Front(load_stance(), load_catalog()).documents)
         # proxy_headers would replace the client's address before the guard sees it; the sizes let a user agent of

@@ -13,6 +13,7 @@ from noai_guard.backends.memory import MemoryBackend
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.client_address import ClientAddress, client_address
+from noai_guard.declarations import robots_txt
 from noai_guard.evidence import second_look
 from noai_guard.front import Front, document_headers
 from noai_guard.loading import load_catalog
@@ -120,7 +121,9 @@ def explained(front: Front, asked: Asked) -> Explanation:
     guard = front.guard
     client = client_address(asked.peer, asked.headers, front.policy.trusted_proxies)
     if asked.path in front.documents and asked.method in ("GET", "HEAD"):
-        return Explanation(asked, client, front.documents[asked.path], None, None, None, (), ())
+        merged = asked.path == robots_txt.PATH and front.merges_robots
+        notes = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
+        return Explanation(asked, client, front.documents[asked.path], None, None, None, (), notes)
     request = Request(asked.path, asked.user_agent, asked.method, client.address)
     verdict = run(guard.examine(request), MemoryBackend(), lambda question, error: None)
     refusal = front.refusal(verdict, asked.path, asked.method, asked.headers) if verdict.refuses else None

@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+WARNING = "rules:\n  - agents: [Google-Extended]\n    action: deny\n"
+BROKEN = "extends: no-ai\nusages:\n  trian-ai: no\nmode: sometimes\n"
+
+
+def test_a_good_policy_is_fine_and_says_what_it_cannot_enforce(run, write):
+    result = run("check", write("extends: no-ai\n"))
+    assert "note: Google-Extended (Google) exists only in robots.txt" in result.stdout
+    assert ": fine." in result.stdout.splitlines()[-1]
+
+
+def test_every_problem_is_one_line_with_place_code_and_hint(run, write):
+    file = write(BROKEN)
+    first, second = run("check", file, code=1).stdout.splitlines()
+    assert first == f"{file}:3:3: P012 unknown usage 'trian-ai'; did you mean 'train-ai'?"
+    assert second.startswith(f"{file}:4:7: P009 ")
+
+
+def test_noai_yaml_here_is_the_default(run, write, tmp_path, monkeypatch):
+    write(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    assert run("check", code=1).stdout.startswith("noai.yaml:3:3: P012")
+
+
+def test_a_dash_is_standard_input(run):
+    assert run("check", "-", input=BROKEN, code=1).stdout.startswith("-:3:3: P012")
+
+
+def test_warnings_are_fine_unless_strict(run, write):
+    file = write(WARNING)
+    assert "warning: P020" in run("check", file).stdout
+    run("check", "--strict", file, code=1)
+
+
+def test_programs_get_json(run, write):
+    facts = json.loads(run("check", "--format", "json", write(BROKEN), code=1).stdout)
+    assert facts["ok"] is False
+    assert facts["problems"][0] == {
+        "severity": "error",
+        "code": "P012",
+        "message": "unknown usage 'trian-ai'",
+        "hint": "did you mean 'train-ai'?",
+        "file": facts["file"],
+        "line": 3,
+        "column": 3,
+    }
+    fine = json.loads(run("check", "--format", "json", write("")).stdout)
+    assert fine["ok"] is True
+    assert fine["notes"]
+
+
+def test_github_gets_annotations(run, write):
+    lines = run("check", "--format", "github", write(BROKEN), code=1).stdout.splitlines()
+    assert lines[0].startswith("::error file=")
+    assert ",line=3,col=3,title=P012::unknown usage 'trian-ai'; did you mean" in lines[0]
+    noted = run("check", "--format", "github", write(WARNING)).stdout
+    assert "::warning file=" in noted
+    assert "::notice file=" in noted
+
+
+def test_an_annotation_cannot_be_ended_by_the_policy(run, write):
+    file = write('extends: no-ai\n"a\\n::error::%0A b": 1\n')
+    for line in run("check", "--format", "github", file, code=1).stdout.splitlines():
+        assert line.startswith(("::error file=", "::notice file="))
+        assert line.count("::error") <= 2
+
+
+def test_a_header_that_clients_can_set_themselves_is_pointed_out(run, write):
+    file = write("trusted_proxies: {peers: [10.0.0.0/8], header: true-client-ip}\n")
+    assert "note: true-client-ip passes on a value the client sent" in run("check", file).stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", b"a: &a [*a, *a]", b"[" * 100_000, b"x" * (1024 * 1024 + 1), b"- 1\n---\n- 2", b"\0"],
+    ids=["not text", "bomb", "deep", "large", "two documents", "nul"],
+)
+def test_a_hostile_file_is_refused_with_a_line_and_no_traceback(run, tmp_path, content):
+    file = tmp_path / "noai.yaml"
+    file.write_bytes(content)
+    assert ": P0" in run("check", str(file), code=1).stdout.splitlines()[0]
