@@ -1,0 +1,46 @@
+"""What the documentation shows, works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noai_guard.loading import check_policy_text
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "rules" / "README.md"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_python_in_the_documentation_runs_in_order(page: str) -> None:
+    code = "\n".join(blocks(ROOT / page, "python"))
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_policies_in_the_documentation_have_no_problem(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        if "operator:" in text or "expected_user_agent" in text or "wrong" in text:
+            continue
+        _, problems = check_policy_text(text.encode())
+        assert not [str(problem) for problem in problems if not problem.warning]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_commands_in_the_readme_exist() -> None:
+    said = set(re.findall(r"^noai-guard (\w+)", "".join(blocks(ROOT / "README.md", "sh")), re.MULTILINE))
+    done = subprocess.run([sys.executable, "-m", "noai_guard", "--help"], capture_output=True, text=True, check=True)
+    assert said
+    assert said <= set(re.findall(r"^  (\w+) ", done.stdout, re.MULTILINE))

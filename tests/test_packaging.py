@@ -1,0 +1,84 @@
+"""What a user installs: wheel, sdist and checkout all find their rules."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBE = """
+import sys
+from noai_guard import load_catalog, load_stance
+from noai_guard.front import Front
+from noai_guard.loading import rules_folder
+front = Front(load_stance(), load_catalog())
+assert "yaml" not in sys.modules, "the compiled rules were not used"
+assert front.guard.judged("/", b"GPTBot/1.2").refuses
+assert not front.guard.judged("/", b"Mozilla/5.0 Firefox/140.0").refuses
+print(rules_folder())
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    return out
+
+
+def probe(python: Path | str, cwd: Path) -> Path:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(python), "-W", "error", "-c", PROBE], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def installed(target: Path, archive: Path) -> Path:
+    """A fresh virtual environment with the archive in it; what it depends on is borrowed from this one."""
+    venv.create(target, with_pip=False, symlinks=True)
+    (site,) = target.glob("lib/python3*/site-packages")
+    ours = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([*command, str(archive)], check=True, capture_output=True, text=True, timeout=300)
+    (site / "borrowed.pth").write_text(f"{ours}\n")
+    return target / "bin" / "python"
+
+
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+def test_an_installed_archive_finds_its_own_rules(built: Path, tmp_path: Path, kind: str) -> None:
+    (archive,) = built.glob(kind)
+    rules = probe(installed(tmp_path / "venv", archive), tmp_path)
+    assert rules.is_relative_to(tmp_path / "venv")
+
+
+def test_the_checkout_finds_the_rules_beside_pyproject(tmp_path: Path) -> None:
+    assert probe(sys.executable, tmp_path) == ROOT / "rules"
+
+
+def test_the_wheel_holds_catalogue_schema_types_and_compiled_rules(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {
+        "noai_guard/py.typed",
+        "noai_guard/rules/compiled/rules.json",
+        "noai_guard/rules/agents/openai.yaml",
+        "noai_guard/rules/browsers.yaml",
+        "noai_guard/rules/policies/no-ai.yaml",
+        "noai_guard/rules/schema/policy.schema.json",
+    }
+    assert wanted <= names
+    assert not [name for name in names if name.startswith(("tests/", "examples/"))]
+
+
+def test_the_sdist_can_run_the_demo_and_the_tests(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    assert {"Makefile", "LICENSE", "README.md", "examples/music_site/app.py", "tests/test_packaging.py"} <= names
