@@ -23,7 +23,8 @@ _MEDIA_PATH = re.compile(
     re.IGNORECASE,
 )
 _TELLS_FORMAT = frozenset({b"accept", b"range", b"icy-metadata", b"sec-fetch-dest", b"x-requested-with"})
-_MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image", b"empty", b"script", b"style", b"font"})
+_MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image"})
+_SCRIPT_DESTINATIONS = frozenset({b"empty", b"script", b"style", b"font"})
 
 
 class Declared:
@@ -38,7 +39,7 @@ class Declared:
         # ASGI wants names in lower case; some apps send them as they are usually written.
         self.watched = frozenset(
             spelling
-            for name in ((*self._names, b"content-type") if fields else ())
+            for name in ((*self._names, b"content-type") if fields or tags else ())
             for spelling in (name, name.title(), name.upper())
         )
 
@@ -140,25 +141,29 @@ class Front:
 
 
 def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
-    """The format of a refusal. Media and scripts get plain text, whatever they say they accept."""
+    """The format of a refusal: HTML for page loads only, never for media, whatever a player says it accepts."""
     accept = b""
     media = _MEDIA_PATH.search(path) is not None
+    script = method not in ("GET", "HEAD")
     for name, value in headers:
         if name not in _TELLS_FORMAT:
             continue
+        value = value[:1024].strip().lower()
         if name == b"accept":
-            accept += value.lower()[:1024] + b","
+            accept += value + b","
         elif name == b"sec-fetch-dest":
-            media = media or value.strip().lower() in _MEDIA_DESTINATIONS
+            media = media or value in _MEDIA_DESTINATIONS
+            script = script or value in _SCRIPT_DESTINATIONS
         elif name == b"x-requested-with":
-            media = media or value.strip().lower() == b"xmlhttprequest"
+            script = script or value == b"xmlhttprequest"
         else:
             media = True
-    if b"application/json" in accept or b"+json" in accept:
-        return Format.TEXT if _MEDIA_PATH.search(path) else Format.JSON
-    if media or b"audio/" in accept or b"text/html" not in accept or method not in ("GET", "HEAD"):
+    if media or b"audio/" in accept:
         return Format.TEXT
-    return Format.HTML
+    page, json = accept.find(b"text/html"), max(accept.find(b"application/json"), accept.find(b"+json"))
+    if json >= 0 and (script or not 0 <= page < json):
+        return Format.JSON
+    return Format.HTML if page >= 0 and not script else Format.TEXT
 
 
 def document_headers(document: Document) -> tuple[HeaderField, ...]:

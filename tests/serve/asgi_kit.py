@@ -146,8 +146,15 @@ async def asked(
 
 
 def ask(app: Any, scope: dict[str, Any], *received: dict[str, Any], **options: Any) -> Exchange:
-    """As `asked`, in an event loop of its own; an exception of the app is raised."""
-    exchange = asyncio.run(asked(app, scope, received or None, **options))
+    """As `asked`, in an event loop of its own, which ends when all work is done; raises what the app raised."""
+
+    async def all_of_it() -> Exchange:
+        exchange = await asked(app, scope, received or None, **options)
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=2)
+        return exchange
+
+    exchange = asyncio.run(all_of_it())
     if exchange.error is not None:
         raise exchange.error
     return exchange
