@@ -79,8 +79,7 @@ def command(
       noai-guard explain --ua curl/8.5 --ip 10.0.0.2 --header 'X-Forwarded-For: 203.0.113.9' \\
                          --policy noai.yaml --format json
     """
-    lines = [(b"user-agent", _value(os.fsencode(line), "--ua")) for line in user_agents]
-    asked = Asked(method.upper(), _path(target), (*lines, *map(_field, headers)), _peer(peer))
+    asked = asked_for(user_agents, peer, target, method, headers)
     front = Front(chosen_policy(policy_file), load_catalog())
     explanation = explained(front, asked)
     if style == "json":
@@ -88,6 +87,12 @@ def command(
     else:
         for line in _text(front, explanation):
             click.echo(line)
+
+
+def asked_for(user_agents: Sequence[str], peer: str | None, target: str, method: str, headers: Sequence[str]) -> Asked:
+    """The request that the options describe. Raises CannotRun where no request could be so."""
+    lines = [(b"user-agent", _value(os.fsencode(line), "--ua")) for line in user_agents]
+    return Asked(method.upper(), _path(target), (*lines, *map(_field, headers)), _peer(peer))
 
 
 def _path(target: str) -> str:

@@ -10,6 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from noai_guard.cli.explain import as_facts, asked_for, explained
+from noai_guard.cli.policy_option import chosen_policy
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog
 from noai_guard.serve.asgi import NoAIMiddleware
 
 POLICY = """
@@ -45,7 +49,12 @@ REST = [
 ]
 
 
-def answered(policy: str | None, user_agents: Any, path: str, method: str, peer: str, headers: Any) -> dict[str, Any]:
+async def audio(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"audio/mpeg")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def answered(guarded: NoAIMiddleware, user_agents: Any, path: str, method: str, peer: str, headers: Any) -> Any:
     """What the middleware really does: the verdict in the scope, and what is sent."""
     sent: list[Any] = []
     lines = [("user-agent", line) for line in user_agents] + list(headers)
@@ -57,21 +66,17 @@ def answered(policy: str | None, user_agents: Any, path: str, method: str, peer:
         "headers": [(name.lower().encode(), value.encode()) for name, value in lines],
     }
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"audio/mpeg")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    asyncio.run(NoAIMiddleware(app, policy, registry=CollectorRegistry())(scope, receive, send))
+    asyncio.run(guarded(scope, receive, send))
     return {"verdict": scope.get("state", {}).get("noai"), "start": sent[0], "body": sent[1]["body"]}
 
 
-def explained(run: Any, policy: str | None, user_agents: Any, path: str, method: str, peer: str, headers: Any) -> Any:
+def printed(run: Any, policy: str | None, user_agents: Any, path: str, method: str, peer: str, headers: Any) -> Any:
     arguments = ["--path", path, "--method", method.lower(), "--ip", peer, "--format", "json"]
     for user_agent in user_agents:
         arguments += ["--ua", user_agent]
@@ -88,11 +93,14 @@ def text_of(headers: Any) -> list[list[str]]:
 
 @pytest.mark.parametrize("own", [True, False], ids=["own policy", "packaged stance"])
 @pytest.mark.parametrize("path", PATHS)
-def test_explain_says_what_the_middleware_does(run, write, own, path):
+def test_explain_says_what_the_middleware_does(write, own, path):
     policy = write(POLICY) if own else None
+    front = Front(chosen_policy(policy), load_catalog())
+    guarded = NoAIMiddleware(audio, policy, registry=CollectorRegistry())
     for user_agents, (method, peer, headers) in product(USER_AGENTS, REST):
-        facts = explained(run, policy, user_agents, path, method, peer, headers)
-        real = answered(policy, user_agents, path, method, peer, headers)
+        asked = asked_for(user_agents, peer, path, method, [f"{name}: {value}" for name, value in headers])
+        facts = json.loads(json.dumps(as_facts(front, explained(front, asked))))
+        real = answered(guarded, user_agents, path, method, peer, headers)
         verdict = real["verdict"]
         if verdict is None:
             assert facts["document"]["path"] == path
@@ -113,8 +121,8 @@ def test_explain_says_what_the_middleware_does(run, write, own, path):
 
 def test_the_address_comes_from_a_trusted_proxy_only(run, write):
     header = (("X-Forwarded-For", "203.0.113.9"),)
-    believed = explained(run, write(POLICY), ("GPTBot",), "/", "GET", "10.0.0.1", header)
-    doubted = explained(run, write(POLICY), ("GPTBot",), "/", "GET", "192.0.2.1", header)
+    believed = printed(run, write(POLICY), ("GPTBot",), "/", "GET", "10.0.0.1", header)
+    doubted = printed(run, write(POLICY), ("GPTBot",), "/", "GET", "192.0.2.1", header)
     assert believed["client"] == {"address": "203.0.113.9", "source": "x-forwarded-for", "problem": None}
     assert (believed["rule"], believed["action"]) == ("exempt-address", "allow")
     assert doubted["client"] == {"address": "192.0.2.1", "source": "socket", "problem": "peer_not_trusted"}
@@ -156,7 +164,7 @@ def test_a_declaration_is_for_everyone(run):
 
 
 def test_a_url_with_a_query_is_judged_by_its_path(run, write):
-    facts = explained(run, write(POLICY), ("GPTBot",), "https://label.example/press/%6Bit?x=/y", "GET", "192.0.2.1", ())
+    facts = printed(run, write(POLICY), ("GPTBot",), "https://label.example/press/%6Bit?x=/y", "GET", "192.0.2.1", ())
     assert (facts["request"]["path"], facts["section"]) == ("/press/kit", "/press/**")
     assert facts["refusal"]["status"] == 402
 
