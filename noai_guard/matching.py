@@ -27,13 +27,14 @@ from urllib.parse import unquote_to_bytes
 
 V = TypeVar("V")
 
-HEAD_BYTES = 2048
-"""How much of the start of a user agent is read. Real ones end below 1 KB; servers let 10 MB in."""
+HEAD_BYTES = 1024
+"""How much of the start of a user agent is read. Of 367,590 from public lists 10 were longer, and the 99.99th
+percentile was 548 bytes (measured 2026-11-23); servers let 10 MB in."""
 
 TAIL_BYTES = 512
 """How much of the end of a longer one is read: agents append their name to a browser's user agent."""
 
-_MOST_PLACES = 32
+_MOST_PLACES = 24
 """How many places are looked at closely before giving up: bounds the work on hostile input."""
 
 _MOST_ESCAPES = 256
@@ -53,10 +54,15 @@ _HOST = re.compile(rb"https?://(?:[^\s/@;,()<>]{0,64}@)?([a-z0-9.-]{1,255})(?::\
 _LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2})|[nrt])")
 _ESCAPED_NAME = re.compile(rb"(?:\A|(?<=[\s;,(]))[A-Za-z0-9_.-]*%[A-Za-z0-9_.%-]*")
 _WORD = re.compile(rb"[A-Za-z0-9_-]*")
+# Of the words in 930 user agents of people and players (rules/browsers.yaml): in most of them, and in many.
+_BROWSER_WORDS = frozenset(
+    b"android applewebkit chrome compatible gecko intel khtml like linux mac macintosh mobile mozilla os safari "
+    b"version win windows".split()
+)
 _COMMON_WORDS = frozenset(
-    b"ai agent android app apple bot browser chrome client com compatible crawler data fetcher gecko google "
-    b"http https image index linux mac mobile mozilla news org player podcast reader safari search server "
-    b"site spider the user video web webkit windows www".split()
+    b"agent amazon app apple bot browser client com crawler data electron fetcher google http https image index "
+    b"media microsoft news org player podcast reader search server site smart spider the user video web webkit "
+    b"www".split()
 )
 
 
@@ -109,9 +115,14 @@ def compile_token(form: str, value: V) -> Token[V]:
     host = form.startswith("//")
     at_start = form.startswith("^")
     text = form.removeprefix("//" if host else "^").removesuffix("*").lower().encode("ascii")
-    anchor = max(text.translate(_FOLD).split(), key=lambda word: (word not in _COMMON_WORDS, len(word)))
+    anchor = max(text.translate(_FOLD).split(), key=_rarity)
     text, slash, path = text.partition(b"/") if host else (text, b"", b"")
     return Token(text, value, at_start, form.endswith("*"), host, slash + path, anchor)
+
+
+def _rarity(word: bytes) -> tuple[bool, bool, int]:
+    """Sorts words of a token: what few other user agents say comes last. One or two letters are in many."""
+    return word not in _BROWSER_WORDS, len(word) > 2 and word not in _COMMON_WORDS, len(word)
 
 
 def excerpt(user_agent: bytes) -> bytes:
@@ -169,10 +180,13 @@ class TokenIndex(Generic[V]):
         """
         if len(user_agent) > HEAD_BYTES:
             user_agent = excerpt(user_agent)
-        if b" " not in user_agent or b"%" in user_agent or b"\\" in user_agent:
+        # Numbers, because `b"%" in bytes` first tries to read the needle as a number: five times slower.
+        if 0x20 not in user_agent or 0x25 in user_agent or 0x5C in user_agent:
             user_agent = decoded(user_agent)
-        anchors = self._anchors.intersection(user_agent.translate(_FOLD).split())
-        return self._looked_at(user_agent.lower(), anchors) if anchors else ()
+        words = user_agent.translate(_FOLD).split()
+        if self._anchors.isdisjoint(words):
+            return ()
+        return self._looked_at(user_agent.lower(), self._anchors.intersection(words))
 
     def _looked_at(self, text: bytes, anchors: Iterable[bytes]) -> Sequence[Hit[V]]:
         names: list[Hit[V]] = []
