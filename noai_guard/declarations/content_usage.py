@@ -6,10 +6,10 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13), carried as draft-i
 
 from collections.abc import Sequence
 
+from noai_guard.declarations.path_lines import by_section
 from noai_guard.declarations.standard import Standard
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
-from noai_guard.request_path import glob_to_robots
 
 _LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),
@@ -31,11 +31,7 @@ def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
 
 
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    by_path = (
-        f"Content-Usage: {path} {preference(section)}"
-        for section in policy.sections
-        for path in glob_to_robots(section.pattern) or ()
-    )
+    by_path = [f"Content-Usage: {line} {preference(section)}" for line, section in by_section(policy)]
     return (f"Content-Usage: {preference(policy.whole_site)}", *by_path)
 
 
