@@ -23,9 +23,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from noai_guard.client_address import ClientAddress
+from noai_guard.client_address import PROBLEMS, ClientAddress
 from noai_guard.evidence import second_look
 from noai_guard.model import UNKNOWN_BOT, Action, Mode, Verdict
+from noai_guard.ports import Count
 
 JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 0.1, 1.0)
 
@@ -128,6 +129,15 @@ class Telemetry:
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")
         )
         self.catalogue_agents = gauge("noai_catalogue_agents", "Agents in the catalogue in force.")
+        # Known beforehand, so at zero from the start: Prometheus sees no increase in a series born at 1.
+        for metric, values in (
+            (self.reloads, ("ok", "failed")),
+            (self.backend_failures, (Count.__name__,)),
+            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring")),
+            (self.address_problems, PROBLEMS),
+        ):
+            for value in values:
+                metric.labels(value)
         self.injected: Counted[str] = Counted()
         self._cells: dict[tuple[str, ...], Cell] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
