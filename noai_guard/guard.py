@@ -12,8 +12,8 @@ from noai_guard.model import UNKNOWN_BOT, Action, Agent, Request, Verdict
 from noai_guard.policy import Plan, Policy
 from noai_guard.ports import Count, Examination
 
-# The first letters stand apart because the engine skips to one of them: three times as fast as an alternation of words.
-_CALLS_ITSELF_A_BOT = re.compile(rb"[bcsfa](?:(?<!cub)ot|rawler|pider|craper|etcher|rchiver)(?![a-z])")
+# CUBOT is looked for behind the word, so that every alternative begins with a letter and the engine skips to one.
+_CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
 """What an unknown client must say, in lower case, to count as an unknown bot. CUBOT makes phones."""
 
 
