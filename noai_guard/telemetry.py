@@ -1,9 +1,10 @@
 """Every metric name and the decision log line.
 
 A request adds to plain integers (0.1 µs, where a metric child costs 0.7 µs and `labels()` 2.7 µs, measured
-2026-11-23); they are folded into the metrics when somebody scrapes, once a second while requests come, and when
-the worker ends. Labels come from the catalogue and the policy, never from a request, so the number of series
-is bounded.
+2026-11-23); they are folded into the metrics when somebody scrapes, each second where several workers share a
+folder, and when the worker ends. The integers only ever grow and folding never writes to them, so that a fold in
+another thread cannot lose what is being added. Labels come from the catalogue and the policy, never from a
+request, so the number of series is bounded.
 """
 
 import atexit
@@ -13,9 +14,11 @@ import os
 import threading
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from time import time
+from time import sleep, time
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -25,24 +28,70 @@ from prometheus_client.registry import Collector
 
 from noai_guard.client_address import PROBLEMS, ClientAddress
 from noai_guard.evidence import second_look
-from noai_guard.model import UNKNOWN_BOT, Action, Mode, Verdict
+from noai_guard.model import UNKNOWN_BOT, Mode, Verdict
+from noai_guard.policy import Policy
 from noai_guard.ports import Count
 
 JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 0.1, 1.0)
+
+FOLD_SECONDS = 1.0
+"""How long a count may wait before other workers can see it."""
+
+MOST_SHOWN_PATH = 1024
+MOST_SHOWN_USER_AGENT = 512
+
+_log = logging.getLogger("noai_guard")
 
 decisions = logging.getLogger("noai_guard.decisions")
 """One INFO record for each request that was not plainly let in; `record.noai` holds the facts."""
 
 
+class _Share:
+    """How much of a growing count is already in its metric, whose series begins with the first of them."""
+
+    __slots__ = ("_child", "_labels", "_metric", "folded")
+
+    def __init__(self, metric: Counter, *labels: str) -> None:
+        self._metric = metric
+        self._labels = labels
+        self._child: Counter | None = None
+        self.folded = 0
+
+    def fold(self, count: int) -> None:
+        if count != self.folded:
+            if self._child is None:
+                self._child = self._metric.labels(*self._labels)
+            self._child.inc(count - self.folded)
+            self.folded = count
+
+
 class Cell:
-    """What is counted for one kind of verdict between two folds."""
+    """What was counted for one kind of verdict since the start. To be added to by one thread only."""
 
-    __slots__ = ("bytes", "requests", "robots_ignored")
+    __slots__ = ("_shares", "bytes", "requests", "robots_ignored")
 
-    def __init__(self) -> None:
+    def __init__(self, requests: _Share, bytes: _Share, robots_ignored: _Share) -> None:
         self.requests = 0
         self.bytes = 0
         self.robots_ignored = 0
+        self._shares = requests, bytes, robots_ignored
+
+    def shares(self) -> Iterable[tuple[_Share, int]]:
+        return zip(self._shares, (self.requests, self.bytes, self.robots_ignored), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One request that was refused, or would have been in monitor mode; `at` in seconds since 1970.
+
+    `path` and `user_agent` are the client's words, cut and with everything unprintable escaped.
+    """
+
+    at: float
+    verdict: Verdict
+    method: str
+    path: str
+    user_agent: str
 
 
 class _Timings(Histogram):
@@ -70,7 +119,10 @@ class _FoldFirst(Collector):
 
 
 class Telemetry:
-    """The metrics of one registry. `Telemetry.of(registry)` gives the same one each time."""
+    """The metrics of one registry. `Telemetry.of(registry)` gives the same one each time.
+
+    `policy` is the one in force, once a guard has said so.
+    """
 
     _by_registry: ClassVar["WeakKeyDictionary[CollectorRegistry, Telemetry]"] = WeakKeyDictionary()
 
@@ -84,7 +136,8 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(_FoldFirst(self))
         counter = partial(Counter, registry=registry)
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="mostrecent")
+        # "live": what a worker that has ended said last is not in force any more.
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
         self.requests = counter(
             "noai_requests_total",
             "Requests judged.",
@@ -139,11 +192,17 @@ class Telemetry:
             for value in values:
                 metric.labels(value)
         self.injected: Counted[str] = Counted()
+        self.policy: Policy | None = None
         self._cells: dict[tuple[str, ...], Cell] = {}
+        self._injected_shares: dict[str, _Share] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
         self._seconds = 0.0
+        self._timings_folded = self._timings.copy()
+        self._seconds_folded = 0.0
         self._folding = threading.Lock()
+        self._folder: threading.Thread | None = None
         self._policy_in_force: tuple[str, ...] = ()
+        self._recent: deque[tuple[float, Verdict, str, str, bytes]] = deque(maxlen=0)
         atexit.register(self.fold)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -162,7 +221,12 @@ class Telemetry:
         )
         cell = self._cells.get(labels)
         if cell is None:
-            cell = self._cells[labels] = Cell()
+            outcome = "refused" if verdict.refuses else "served"
+            cell = self._cells[labels] = Cell(
+                _Share(self.requests, *labels),
+                _Share(self.bytes, outcome, labels[1], labels[3]),
+                _Share(self.robots_ignored, labels[1]),
+            )
         return cell
 
     def judged_in(self, seconds: float) -> None:
@@ -170,45 +234,91 @@ class Telemetry:
         self._seconds += seconds
 
     def fold(self) -> None:
-        """Moves what was counted into the metrics. May be called at any time, from any thread."""
+        """Brings the metrics up to what was counted. May be called at any time, from any thread."""
         with self._folding:
-            for labels, cell in list(self._cells.items()):
-                action, agent, _, usage, *_, mode = labels
-                requests, cell.requests = cell.requests, 0
-                sent, cell.bytes = cell.bytes, 0
-                ignored, cell.robots_ignored = cell.robots_ignored, 0
-                if requests:
-                    self.requests.labels(*labels).inc(requests)
-                if sent:
-                    refused = mode == Mode.ENFORCE and Action(action).strictness >= Action.THROTTLE.strictness
-                    self.bytes.labels("refused" if refused else "served", agent, usage).inc(sent)
-                if ignored:
-                    self.robots_ignored.labels(agent).inc(ignored)
-            injected, self.injected = self.injected, Counted()
-            for outcome, count in injected.items():
-                self.injections.labels(outcome).inc(count)
-            timings, self._timings = self._timings, [0] * len(self._timings)
-            seconds, self._seconds = self._seconds, 0.0
-            if any(timings):
-                self.judging.add(timings, seconds)
+            for share, count in self._shares():
+                share.fold(count)
+            timings, seconds = self._timings.copy(), self._seconds
+            if timings != self._timings_folded:
+                new = [now - before for now, before in zip(timings, self._timings_folded, strict=True)]
+                self.judging.add(new, seconds - self._seconds_folded)
+                self._timings_folded, self._seconds_folded = timings, seconds
+
+    def _shares(self) -> Iterator[tuple[_Share, int]]:
+        for cell in list(self._cells.values()):
+            yield from cell.shares()
+        for outcome, count in list(self.injected.items()):
+            share = self._injected_shares.get(outcome)
+            if share is None:
+                share = self._injected_shares[outcome] = _Share(self.injections, outcome)
+            yield share, count
+
+    def keep_folding(self) -> None:
+        """Where several workers share a folder: folds each second from now on, in a thread, so that the others
+        see what this one counted also when no more requests come to it. Else does nothing.
+
+        To be called from a worker that serves, not before it is forked.
+        """
+        if self._folder is None and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            self._folder = threading.Thread(target=self._fold_for_ever, name="noai-guard-metrics", daemon=True)
+            self._folder.start()
+
+    def _fold_for_ever(self) -> None:
+        told = False
+        while True:
+            sleep(FOLD_SECONDS)
+            try:
+                self.fold()
+            except Exception:
+                if not told:
+                    _log.exception("noai-guard could not write its metrics")
+                told = True
 
     def _forget(self) -> None:
         """After a fork: what the parent counted is the parent's."""
         self._folding = threading.Lock()
-        for cell in self._cells.values():
-            cell.requests = cell.bytes = cell.robots_ignored = 0
-        self.injected.clear()
-        self._timings = [0] * len(self._timings)
-        self._seconds = 0.0
+        self._folder = None
+        for share, count in self._shares():
+            share.folded = count
+        self._timings_folded, self._seconds_folded = self._timings.copy(), self._seconds
+        self._recent.clear()
 
-    def in_force(self, version: str, stance: str, mode: str, catalogue: str, agents: int) -> None:
+    def keep_refusals(self, most: int) -> None:
+        """Keeps the last `most` refusals from now on, for a page that shows them. Before, none are kept."""
+        if most > (self._recent.maxlen or 0):
+            self._recent = deque(self._recent, most)
+
+    def note_refusal(self, verdict: Verdict, method: str, path: str, user_agent: bytes) -> None:
+        """Keeps a request that was refused, or would have been in monitor mode, if anybody wants to see it."""
+        if self._recent.maxlen:
+            cut = method[:16], path[:MOST_SHOWN_PATH], user_agent[:MOST_SHOWN_USER_AGENT]
+            self._recent.append((time(), verdict, *cut))
+
+    def last_refusals(self) -> list[Refused]:
+        """What this worker refused last, the latest first."""
+        return [
+            Refused(
+                at,
+                verdict,
+                shown(method, 16),
+                shown(path, MOST_SHOWN_PATH),
+                shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
+            )
+            for at, verdict, method, path, user_agent in reversed(self._recent.copy())
+        ]
+
+    def in_force(
+        self, version: str, stance: str, mode: str, catalogue: str, agents: int, policy: Policy | None = None
+    ) -> None:
         """Says which policy and catalogue run now."""
+        self.policy = policy
         labels = (version, stance, mode, catalogue)
         if self._policy_in_force and self._policy_in_force != labels:
             self.policy_info.labels(*self._policy_in_force).set(0)
         self._policy_in_force = labels
         self.policy_info.labels(*labels).set(1)
         self.catalogue_agents.set(agents)
+        self.reload_failed.set(0)
 
 
 class _DescriptionBudget:
@@ -250,12 +360,12 @@ def log_decision(
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        "method": _shown(method, 16),
-        "host": _shown(host, 255),
-        "path": _shown(path, 1024),
+        "method": shown(method, 16),
+        "host": shown(host, 255),
+        "path": shown(path, MOST_SHOWN_PATH),
         "client": client.address,
         "client_from": client.source,
-        "user_agent": _shown(user_agent.decode("latin-1"), 512),
+        "user_agent": shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
     }
     if agent is None or agent is UNKNOWN_BOT:
         facts["looks_like"] = _budget.description(user_agent)
@@ -267,7 +377,7 @@ def log_decision(
     )  # fmt: skip
 
 
-def _shown(text: str, most: int) -> str:
+def shown(text: str, most: int) -> str:
     """Text from a request, cut, with everything that is not printable escaped: one line stays one line."""
     cut = text[:most]
     if cut.isascii() and cut.isprintable():
