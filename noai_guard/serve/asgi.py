@@ -317,8 +317,12 @@ class NoAIMiddleware:
                 await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
                 return
             kind = "websocket.http"
+        headers = list(refusal.headers)
+        if kind == "websocket.http":
+            # Once each: granian 2.8.7 ends, all of it, when a name stands twice here (tried 2026-11-23).
+            headers = list({name: (name, value) for name, value in reversed(headers)}.values())
         cell.bytes += len(body)
-        await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": list(refusal.headers)})
+        await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": headers})
         await send({"type": f"{kind}.response.body", "body": body})
 
     async def _send_document(

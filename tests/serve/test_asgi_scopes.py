@@ -115,7 +115,15 @@ def test_a_scrapers_websocket_gets_a_403_where_the_server_can_send_one():
     start, body = ask(guard, scope).messages
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
     assert (b"cache-control", b"no-store") in start["headers"]
+    assert (b"x-robots-tag", b"noai, noimageai") in start["headers"]
     assert b"GPTBot" in body["body"]
+
+
+def test_a_refused_handshake_names_each_header_once():
+    """granian 2.8.7 panics and ends the whole server when a name stands twice there."""
+    scope = websocket(user_agent=SCRAPER, extensions={"websocket.http.response": {}})
+    names = [name for name, _ in ask(guarded(answering()), scope).messages[0]["headers"]]
+    assert len(names) == len(set(names))
 
 
 def test_the_handshake_is_taken_before_it_is_refused():
