@@ -386,3 +386,22 @@ def test_notes_name_agents_that_exist_only_in_robots_txt() -> None:
     notes = "\n".join(opt_out_notes(load_stance("no-ai"), load_catalog()))
     assert "Google-Extended (Google) exists only in robots.txt: declared, never enforced." in notes
     assert not list(opt_out_notes(policy_of("usages: {" + ", ".join(f"{u}: yes" for u in Usage) + "}"), load_catalog()))
+
+
+def test_a_second_look_finds_bots_that_do_not_say_so() -> None:
+    slurp = "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)"
+    empty = Catalog(())
+    assert judged("extends: no-ai", slurp, catalog=empty).rule == "unclaimed"
+    assert judged("features: {second_look: yes}", slurp, catalog=empty).rule == "unknown-bot"
+    assert judged("features: {second_look: yes}", "Mozilla/5.0 Firefox/143.0", catalog=empty).rule == "unclaimed"
+
+
+def test_rules_with_very_many_overlapping_paths_are_judged_in_bounded_memory() -> None:
+    letters = "abcdefghijklm"
+    rules = "".join(f"  - {{id: {letter}, paths: [/**{letter}**], action: log}}\n" for letter in letters)
+    plan = Plan(policy_of(f"rules:\n{rules}"), Catalog(()))
+    for number in range(2 ** len(letters)):
+        chosen = "".join(letter for place, letter in enumerate(letters) if number >> place & 1)
+        zone = plan.zone(f"/{chosen}")
+        assert [rule.id for rule in zone.rules] == list(chosen)
+    assert len(plan._zones) <= 4096

@@ -124,15 +124,13 @@ def parse(text: bytes, log: ProblemLog) -> Node | None:
         return None
     try:
         return yaml.compose(decoded, Loader=_Loader) if _is_tame(decoded, log) else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = error.problem or error.context or ""
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
         at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
         words = "tab" if at_tab else problem
         hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
         log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark))
-    except yaml.YAMLError as error:
-        log.add("P002", f"not YAML: {shown(' '.join(str(error).split()))}", "save the file as UTF-8 text")
     return None
 
 
@@ -149,7 +147,7 @@ _SYNTAX_HINTS = (
     ("end of stream", "a quote or bracket is never closed"),
     ("expected ',' or", "a bracket is never closed, or a comma is missing"),
     ("expected key", "keys of one mapping begin in the same column"),
-    ("block end", "entries of one list or mapping begin in the same column"),
+    ("block end", "keys of one mapping begin in the same column"),
     ("could not find expected ':'", "write a colon and a space after the key"),
     ("escape", "write the text in single quotes"),
 )

@@ -1,4 +1,7 @@
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +217,30 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 def test_more_values_than_anybody_means_are_refused() -> None:
     _, (problem,) = check_policy_text(b"rules: [" + b"[]," * 200_000 + b"]")
     assert problem.code == "P003"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"exemptions: {{agents: [{'GPTBot, ' * 1001}]}}", "more than 1000 entries"),
+        ("rules: [" + "{agents: GPTBot, action: deny}, " * 301 + "]", "more than 300 entries"),
+        ("paths:\n" + "".join(f"  /{number}/**: {{}}\n" for number in range(501)), "more than 500 entries"),
+    ],
+)
+def test_more_entries_than_can_be_judged_fast_are_refused(text: str, words: str) -> None:
+    policy, (problem,) = check_policy_text(text.encode())
+    assert policy is None
+    assert problem.code == "P008"
+    assert words in problem.message
+
+
+def test_without_libyaml_the_same_mistakes_are_found_at_the_same_places() -> None:
+    code = (
+        "import sys, yaml, json; del yaml.CSafeLoader; from noai_guard.loading import check_policy\n"
+        "print(json.dumps([[(p.code, p.line, p.hint) for p in check_policy(f)[1]] for f in sys.argv[1:]]))"
+    )
+    files = [str(file) for file in (*BAD, *GOOD, *WARNED)]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    here = [[[p.code, p.line, p.hint] for p in check_policy(file)[1]] for file in files]
+    there = json.loads(done.stdout)
+    assert {file: found for file, found, ours in zip(files, there, here, strict=True) if found != ours} == {}
