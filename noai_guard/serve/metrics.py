@@ -1,34 +1,47 @@
 """/metrics for Prometheus, where the site wants it: `app.mount("/metrics", metrics_app())`."""
 
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app
-from prometheus_client.multiprocess import MultiProcessCollector
 
+from noai_guard.serve.worker_files import registry_of_workers
 from noai_guard.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_READ = (b"accept", b"accept-encoding")
+
 
 def metrics_app(registry: CollectorRegistry | None = None) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """An ASGI app that answers with all metrics of `registry` (the default one when None).
 
     With several workers, set PROMETHEUS_MULTIPROC_DIR to an empty folder before they start: then whichever worker
-    is asked answers for all of them.
+    is asked answers for all of them, and files of dead workers are put together when there are many.
+    Raises ValueError when that is no folder.
     """
     telemetry = Telemetry.of(registry)
-    shown = registry or REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        shown = CollectorRegistry()
-        MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
-    answer = make_asgi_app(shown)
+    answer = make_asgi_app(registry_of_workers() or registry or REGISTRY)
 
     async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+            return
         telemetry.fold()
-        await answer(scope, receive, send)
+        # prometheus_client decodes all of it as UTF-8 and fails where that is wrong.
+        asked = {
+            **scope,
+            "query_string": scope.get("query_string", b"").decode("ascii", "ignore").encode(),
+            "headers": [
+                (name.lower(), value.decode("ascii", "ignore").encode())
+                for name, value in scope["headers"]
+                if name.lower() in _READ
+            ],
+        }
+        await answer(asked, receive, send)
 
     return metrics
