@@ -107,16 +107,18 @@ class _Reach:
         return frozenset(self.paths)
 
     @cached_property
-    def _wider(self) -> tuple[frozenset[str], ...]:
-        return tuple(map(_patterns_over, self.paths))
+    def _over(self) -> Mapping[str, frozenset[str]]:
+        return {path: _patterns_over(path) for path in self.paths}
 
     def everywhere_that(self, other: "_Reach") -> bool:
         """Whether the paths of `other` certainly all lie within the paths of this."""
         if not self.paths or "/**" in self.paths:
             return True
         return bool(other.paths) and all(
-            not over.isdisjoint(self._patterns) if "*" in path or "?" in path else self._globs.first(path) >= 0
-            for path, over in zip(other.paths, other._wider, strict=True)
+            not other._over[path].isdisjoint(self._patterns)
+            if "*" in path or "?" in path
+            else self._globs.first(path) >= 0
+            for path in other._patterns - self._patterns
         )
 
 
