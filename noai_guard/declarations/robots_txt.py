@@ -9,7 +9,7 @@ What shapes it:
 - Lines of an app are never removed: its groups keep their shape for every parser. A name that is taken out is
   replaced by one that no crawler has.
 - Some parsers read a group name as the beginning or any part of a crawler's name. A crawler that is not refused,
-  whose name holds a refused one (`Spider`, `Baiduspider`), gets a group with the rules that hold for it anyway.
+  whose name holds a refused one (`Spider`, `Baiduspider`), is named beside `*`, whose rules hold for it anyway.
 - What is said may be milder than the policy for crawlers that are let in, never stricter; for crawlers that are
   refused it may be stricter, since the guard refuses them anyhow.
 """
@@ -243,7 +243,7 @@ def merge(existing: bytes, said: Groups) -> bytes:
     Ours stands before the app's first group. What the app says to crawlers that we do not refuse is unchanged
     for parsers that read as RFC 9309 or Google do; a crawler that we refuse in some places only gets, there and
     elsewhere, the app's rules too. Lines that belong in every group are added to each; where the file would be
-    too long, only to those for `*`, and crawlers that are only named like refused ones get no group. Merging a merged file again, also for another policy, is the same as merging
+    too long, only to those for `*`, and crawlers that are only named like refused ones are not named. Merging a merged file again, also for another policy, is the same as merging
     the original. Bytes that are not UTF-8 stay as they are.
     """
     lines = _own_lines(existing)
@@ -370,6 +370,9 @@ class _Robots:
     def names(self, number: int) -> tuple[str, ...]:
         return _names(self.directives[number].value)
 
+    def is_for_all(self, number: int) -> bool:
+        return self.directives[number].kind == "agent" and self.names(number) == ("*",)
+
     @cached_property
     def for_all(self) -> "_Own":
         """What holds for crawlers that have no group."""
@@ -434,37 +437,40 @@ def _matches(pattern: str, path: str) -> bool:
 def _merged(app: _Robots, said: Groups, sparing: bool) -> Iterator[str]:
     yield from app.lines[: app.begins]
     yield BEGIN
-    yield from _ours(app, said, sparing)
+    untouched = [f"User-agent: {token}" for token in said.untouched if not (sparing or app.has(token))]
+    yield from _ours(app, said, untouched)
     yield END
     tokens = said.tokens
     taken_out, joined = set[int](), set[int]()
     for section in app.sections:
         out = [number for number in section.agents if not tokens.isdisjoint(app.names(number))]
         taken_out.update(out)
-        wanted = not sparing or any(app.names(number) == ("*",) for number in section.agents)
+        wanted = not sparing or any(map(app.is_for_all, section.agents))
         if wanted and len(out) < len(section.agents):
             last = section.lines[-1] if section.lines else section.agents[-1]
             joined.add(last if section.first_rule is None else section.first_rule)
     for number in range(app.begins, len(app.lines)):
         line = app.lines[number]
         yield f"{TAKEN_OUT}{line}" if number in taken_out else line
+        if untouched and app.is_for_all(number):
+            yield from (BEGIN, *untouched, END)
         if said.common and number in joined:
             yield from (BEGIN, *said.common, END)
 
 
-def _ours(app: _Robots, said: Groups, sparing: bool) -> Iterator[str]:
+def _ours(app: _Robots, said: Groups, untouched: Sequence[str]) -> Iterator[str]:
     yield from (f"# {line}".rstrip() for line in said.preamble)
+    if untouched and not app.has("*"):
+        # First, for parsers that take the first group whose name is part of theirs.
+        yield from (*untouched, "Allow: /", *said.common, "")
     for group in said.groups:
         by_lines: dict[tuple[str, ...], list[str]] = {}
         for own, tokens in _by_own(app, group).items():
             by_lines.setdefault(tuple(_with_own(group, own)), []).extend(tokens)
         for lines, tokens in by_lines.items():
-            yield from _group(tokens, lines, said)
-    untouched = [token for token in said.untouched if not app.has(token)]
+            yield from (*(f"User-agent: {token}" for token in tokens), *lines, *said.common, "")
     if not app.has("*"):
-        yield from _group([*untouched, "*"], ["Allow: /"], said)
-    elif untouched and not sparing:
-        yield from _group(untouched, _complete([line for line, _ in app.for_all.lines]), said)
+        yield from ("User-agent: *", "Allow: /", *said.common, "")
 
 
 def _by_own(app: _Robots, group: Group) -> dict[_Own, list[str]]:
@@ -474,19 +480,6 @@ def _by_own(app: _Robots, group: Group) -> dict[_Own, list[str]]:
     for token in group.tokens:
         found.setdefault(app.for_name(token), []).append(token)
     return found
-
-
-def _group(tokens: Iterable[str], lines: Iterable[str], said: Groups) -> Iterator[str]:
-    yield from (f"User-agent: {token}" for token in tokens)
-    yield from lines
-    yield from said.common
-    yield ""
-
-
-def _complete(lines: list[str]) -> list[str]:
-    """A group needs a rule, see the top."""
-    has_rule = any(_directive(line).kind in ("allow", "disallow") for line in lines)
-    return lines if has_rule else [*lines, "Allow: /"]
 
 
 def _with_own(group: Group, own: _Own) -> Iterator[str]:

@@ -1,0 +1,71 @@
+"""Parsers that other people wrote, and small readers of what documented tools do, to read our declarations back."""
+
+import re
+from pathlib import Path
+
+import robotstxt
+from jwm.robotstxt.googlebot import RobotsMatcher
+from protego import Protego
+
+ROBOTS_FILES = sorted((Path(__file__).parent / "robots").iterdir())
+
+SITE = "https://band.example"
+
+_google = RobotsMatcher()
+_google_fork = robotstxt.RobotsMatcher()
+
+
+def google_allows(robots: bytes, name: str, path: str) -> bool:
+    """Google's own parser (jwm-robotstxt), on the bytes."""
+    return _google.OneAgentAllowedByRobots(robots, name, SITE + path)
+
+
+def google_fork_allows(robots: bytes, name: str, path: str) -> bool:
+    """The same C++ as kept by another project (fast-robotstxt); text only."""
+    return _google_fork.is_allowed(robots.decode("utf-8", "replace"), name, SITE + path)
+
+
+class ProtegoReader:
+    """Scrapy's parser; it reads a byte-order mark as part of the first name, so that is taken off."""
+
+    def __init__(self, robots: bytes) -> None:
+        self._parsed = Protego.parse(robots.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+
+    def allows(self, name: str, path: str) -> bool:
+        return self._parsed.can_fetch(SITE + path, name)
+
+
+def img2dataset_skips(x_robots_tag_lines: list[str], own_token: str | None = None) -> bool:
+    """Whether img2dataset skips a download: each header line is cut at its first colon into user agent and words."""
+    refusing = {"noai", "noimageai", "noindex", "noimageindex"}
+    for line in x_robots_tag_lines:
+        before, colon, after = line.partition(":")
+        agent = before.strip().lower() if colon else None
+        words = {word.strip().lower() for word in (after if colon else before).split(",")}
+        if (agent is None or agent == own_token) and words & refusing:
+            return True
+    return False
+
+
+def datadiligence_skips(x_robots_tag_lines: list[str], own_name: str = "spawningbot") -> bool:
+    """Whether Spawning's datadiligence skips: all lines joined, cut at commas, exact spelling, `name: word` once."""
+    for part in ",".join(x_robots_tag_lines).split(","):
+        agent, colon, word = part.strip().rpartition(":")
+        if (not colon or agent.strip().lower() == own_name) and word.strip() in ("noai", "noimageai"):
+            return True
+    return False
+
+
+def tdmrep_reservation(rules: object, path: str) -> tuple[int | None, str | None]:
+    """What a TDMRep reader finds for a path: the first entry whose location matches; anything odd is unset."""
+    if not isinstance(rules, list):
+        return None, None
+    for entry in rules:
+        pattern = "".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", entry["location"]))
+        pattern = pattern.removesuffix(r"\$") + (r"\Z" if entry["location"].endswith("$") else "")
+        if re.match(pattern, path):
+            reserved = entry["tdm-reservation"]
+            if type(reserved) is not int or reserved not in (0, 1):
+                return None, None
+            return reserved, entry.get("tdm-policy") if reserved else None
+    return None, None

@@ -1,0 +1,227 @@
+"""Merging with an app's robots.txt: read before and after by Google's parser and by Scrapy's."""
+
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from noai_guard.declarations import robots_txt
+from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog, load_stance
+from noai_guard.model import Action, Usage
+from noai_guard.policy import Section
+
+CATALOG = load_catalog()
+STANCE = load_stance("no-ai")
+OPEN = {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW}
+CLOSED = {**STANCE.usages, Usage.SEARCH: Action.DENY, Usage.PREVIEW: Action.DENY}
+
+
+def said_by(*sections, stance="no-ai"):
+    return Front(replace(load_stance(stance), sections=sections), CATALOG).robots_groups
+
+
+OURS = said_by()
+OTHERS = [said_by(stance="no-training"), said_by(stance="search-only"), said_by(Section("/press/**", OPEN))]
+
+REFUSED = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "Google-Extended", "Applebot-Extended", "PerplexityBot")
+LET_IN = ("Googlebot", "Bingbot", "bingbot", "Baiduspider", "AdsBot-Google", "AhrefsBot", "Twitterbot", "Spotify",
+          "Yandex", "Applebot", "SomebodyElse", "Googlebot-Image", "MJ", "Sogou", "Nutch", "wget", "GPT")  # fmt: skip
+PATHS = ("/", "/a", "/a/open", "/b", "/c?x=1", "/private/", "/private/open/x", "/drafts/x", "/tracks/1.mp3",
+         "/caf%C3%A9/menu", "/index.html", "/search?q=x", "/x", "/y", "/d/open/1", "/w/load.php?")  # fmt: skip
+
+
+def paths_in(robots: bytes) -> list[str]:
+    """Paths that the rules of a file are about."""
+    rules = re.findall(rb"llow[a-z-]*[ \t]*:?[ \t]*(/[^\s#]{0,60})", robots[:20_000], re.IGNORECASE)
+    found = (rule.decode("ascii", "ignore").replace("*", "x").rstrip("$") for rule in rules[:40])
+    return list(dict.fromkeys(found))
+
+
+def names_in(robots: bytes) -> list[str]:
+    tokens = OURS.tokens
+    names = re.findall(rb"agents?[ \t]*:?[ \t]*([A-Za-z_-]+)", robots[:20_000], re.IGNORECASE)
+    return [name for name in dict.fromkeys(found.decode() for found in names) if name.lower() not in tokens]
+
+
+def reads_the_same(before: bytes, after: bytes, names, paths) -> None:
+    protego_before, protego_after = ProtegoReader(before), ProtegoReader(after)
+    for name in names:
+        for path in paths:
+            assert google_allows(after, name, path) is google_allows(before, name, path), (name, path, after)
+            assert protego_after.allows(name, path) is protego_before.allows(name, path), (name, path, after)
+
+
+def is_whole_site_refused(robots: bytes) -> None:
+    protego = ProtegoReader(robots)
+    for name in REFUSED:
+        for path in ("/", "/tracks/1.mp3", "/private/open/x"):
+            assert not google_allows(robots, name, path), name
+            assert not protego.allows(name, path), name
+        assert google_allows(robots, name, "/.well-known/tdmrep.json")
+
+
+@pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
+def test_a_real_file_keeps_its_meaning_for_everybody_we_do_not_refuse(file):
+    existing = file.read_bytes()
+    merged = merge(existing, OURS)
+    is_whole_site_refused(merged)
+    # Two files in which Scrapy's parser reads groups for `*` and `Spider` otherwise than RFC 9309 has it.
+    let_in = set(LET_IN) - ({"Baiduspider"} if file.stem in ("star-with-words", "nul-bytes") else set())
+    reads_the_same(existing, merged, let_in | set(names_in(existing)), [*PATHS, *paths_in(existing)])
+
+
+@pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
+def test_merging_again_changes_nothing_and_another_policy_starts_anew(file):
+    existing = file.read_bytes()
+    merged = merge(existing, OURS)
+    assert merge(merged, OURS) == merged
+    for other in OTHERS:
+        assert merge(merged, other) == merge(existing, other)
+
+
+def test_there_are_enough_real_files():
+    assert len(ROBOTS_FILES) >= 60
+
+
+@pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
+def test_lines_that_are_no_names_of_ours_stand_in_the_merged_file(file):
+    existing = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    kept = set(merge(existing, OURS).split(b"\n"))
+    if not existing.startswith(b"<!"):
+        for line in re.split(rb"[\r\n]+", existing):
+            assert not line.strip() or line in kept or robots_txt.TAKEN_OUT.encode() + line in kept
+
+
+names = st.sampled_from(["*", "* all", "*x", "Bingbot", "bingbot/2.0", "Googlebot", "GPTBot", "gptbot", "GPTBot/1.2",
+                         "ClaudeBot, CCBot", "CCBot", "Bing", "AI2Bot", "Baiduspider", "Spider", "SomebodyElse", ""])  # fmt: skip
+agent_keys = st.sampled_from(["User-agent", "user-agent", "USER-AGENT ", "Useragent", "User agent", " User-Agent"])
+rule_keys = st.sampled_from(["Disallow", "Allow", "disallow", "Disalow", "ALLOW", "Dissallow ", "\tAllow"])
+rule_paths = st.sampled_from(["/", "", "/a", "/a/open", "/b", "/*.mp3$", "/private/", "/private/open", "/x*y", "/$",
+                              "/*?", "private", "/caf\u00e9", "/caf%c3%a9/menu", "/index.html", "/a # b"])  # fmt: skip
+other_lines = st.sampled_from(["", " ", "# comment", "#User-agent: *", "Sitemap: https://band.example/s.xml",
+                               "Crawl-delay: 5", "Host: band.example", "Content-Signal: ai-train=no", "nonsense",
+                               "User-agent", "Noindex: /a", "License: https://band.example/l.xml", "key : v",
+                               "Clean-param: a /b", "two words", "<b>", "\ufffd"])  # fmt: skip
+lines = st.one_of(
+    st.builds("{}: {}".format, agent_keys, names),
+    st.builds("{}: {}".format, agent_keys, names),
+    st.builds("{}:{}".format, rule_keys, rule_paths),
+    st.builds("{}: {}".format, rule_keys, rule_paths),
+    other_lines,
+)
+
+
+@st.composite
+def robots_files(draw: st.DrawFn) -> bytes:
+    found = draw(st.lists(lines, max_size=14))
+    end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
+    bom = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
+    return bom + end.join(found).encode() + draw(st.sampled_from([b"", b"\n", b"\xff\xfe", b"\r\n\r\n"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(robots_files())
+@example(b"User-agent: *\nCrawl-delay: 5\nUser-agent: GPTBot\nDisallow: /\n")
+@example(b"Disallow: /\nUser-agent: Bingbot\nAllow: /a")
+def test_any_file_keeps_its_meaning_for_everybody_we_do_not_refuse(existing):
+    merged = merge(existing, OURS)
+    is_whole_site_refused(merged)
+    checked = ("Googlebot", "Bingbot", "Bing", "SomebodyElse", "Baiduspider")
+    # Scrapy's parser reads `Spider` in an app's file as Baiduspider's too; by RFC 9309 it is another crawler.
+    checked = checked[:-1] if b"Spider" in existing or b"* all" in existing else checked
+    reads_the_same(existing, merged, checked, PATHS[:9])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(robots_files(), st.binary(max_size=200)))
+@example(b"# Begin noai-guard\nUser-agent: *\nDisallow: /\n")
+@example(b"Host: a\n# Begin noai-guard\nb: c\nUser-agent: *\nDisallow: /\n# End noai-guard\n# End noai-guard")
+@example(b"# End noai-guard\n# Begin noai-guard\nUser-agent: *\nAllow: /")
+def test_merging_any_bytes_again_changes_nothing(existing):
+    merged = merge(existing, OURS)
+    assert merge(merged, OURS) == merged
+    for other in OTHERS:
+        assert merge(merged, other) == merge(existing, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(robots_files())
+def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_opens_it(existing):
+    merged = merge(existing, said_by(Section("/private/**", OPEN)))
+    for path in ("/private/", "/private/open/x", "/private/x.mp3", "/a", "/tracks/1.mp3"):
+        open_here = google_allows(merged, "GPTBot", path)
+        assert not open_here or (path.startswith("/private/") and google_allows(existing, "GPTBot", path)), merged
+
+
+@settings(max_examples=100, deadline=None)
+@given(robots_files())
+def test_a_section_closed_to_a_search_engine_is_closed_beside_what_the_app_closes(existing):
+    merged = merge(existing, said_by(Section("/private/**", CLOSED)))
+    for name in ("Googlebot", "Bingbot"):
+        for path in ("/", "/a", "/a/open", "/b", "/tracks/1.mp3", "/privateer"):
+            assert google_allows(merged, name, path) is google_allows(existing, name, path), (name, path, merged)
+        for path in ("/private/", "/private", "/private/a"):
+            assert not google_allows(merged, name, path), (path, merged)
+
+
+def test_an_app_that_welcomes_a_crawler_which_the_site_refuses_is_overruled_visibly():
+    merged = merge(b"User-agent: GPTBot\nAllow: /\n", OURS)
+    assert not google_allows(merged, "GPTBot", "/")
+    assert b"\nUser-agent: taken-out-by-noai-guard # User-agent: GPTBot\nAllow: /\n" in merged
+
+
+def test_an_app_that_closes_everything_to_everybody_stays_closed():
+    merged = merge(b"User-agent: *\nDisallow: /\n", said_by(Section("/press/**", OPEN)))
+    for name in ("Googlebot", "GPTBot", "Baiduspider", "SomebodyElse"):
+        assert not google_allows(merged, name, "/press/a")
+        assert not ProtegoReader(merged).allows(name, "/press/a")
+
+
+def test_the_lines_of_other_standards_are_in_every_group_of_the_app():
+    merged = merge(b"User-agent: *\nDisallow: /a\n\nUser-agent: Bingbot\nCrawl-delay: 5\nDisallow: /b", OURS)
+    usage = b"# Begin noai-guard\nContent-Usage: train-ai=n, ai-use=n, search=y\n# End noai-guard"
+    assert b"Disallow: /a\n" + usage in merged
+    assert merged.endswith(b"Disallow: /b\n" + usage + b"\n")
+
+
+def test_global_lines_stay_before_the_first_group():
+    merged = merge(b"License: https://band.example/l.xml\n\nUser-agent: *\nDisallow: /a\n", OURS)
+    assert merged.startswith(b"License: https://band.example/l.xml\n# Begin noai-guard\n")
+
+
+def test_an_html_page_is_not_a_robots_txt():
+    assert merge(b" \n<!doctype html><title>404</title>", OURS) == merge(b"", OURS)
+
+
+def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
+    existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
+    merged = merge(existing, OURS)
+    assert MOST_BYTES - 100 < len(merged) <= MOST_BYTES
+    assert re.fullmatch(rb"Disallow: /private/\d{6}", merged.splitlines()[-1])
+    is_whole_site_refused(merged[:MOST_BYTES])
+    assert google_allows(merged, "Googlebot", "/private/")
+
+
+@pytest.mark.parametrize("line", [b"Disallow: /" + b"x" * 480_000, b" " * 480_000 + b"User-agent: *", b"a " * 240_000,
+                                  b"User-agent: " + b"*" * 480_000, b"Disallow: /" + b"*x" * 240_000])  # fmt: skip
+def test_a_line_of_any_length_is_kept_and_costs_little(line):
+    started = time.perf_counter()
+    merged = merge(b"User-agent: Bingbot\nDisallow: /b\n" + line, said_by(Section("/press/**", OPEN)))
+    assert time.perf_counter() - started < 5
+    assert line in merged
+
+
+def test_ten_thousand_groups_take_time_in_proportion():
+    def seconds(count: int) -> float:
+        existing = b"".join(b"User-agent: bot%d\nDisallow: /%d\n\n" % (n, n) for n in range(count))
+        started = time.perf_counter()
+        merge(existing, OURS)
+        return time.perf_counter() - started
+
+    assert seconds(10_000) < 60 * min(seconds(1_000) for _ in range(3))
