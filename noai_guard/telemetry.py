@@ -121,7 +121,7 @@ class _FoldFirst(Collector):
 class Telemetry:
     """The metrics of one registry. `Telemetry.of(registry)` gives the same one each time.
 
-    `policy` is the one in force, once a guard has said so.
+    `policy` is the one in force and `policy_in_force` its labels, once a guard has said so.
     """
 
     _by_registry: ClassVar["WeakKeyDictionary[CollectorRegistry, Telemetry]"] = WeakKeyDictionary()
@@ -201,7 +201,7 @@ class Telemetry:
         self._seconds_folded = 0.0
         self._folding = threading.Lock()
         self._folder: threading.Thread | None = None
-        self._policy_in_force: tuple[str, ...] = ()
+        self.policy_in_force: tuple[str, ...] = ()
         self._recent: deque[tuple[float, Verdict, str, str, bytes]] = deque(maxlen=0)
         atexit.register(self.fold)
         if hasattr(os, "register_at_fork"):
@@ -313,9 +313,9 @@ class Telemetry:
         """Says which policy and catalogue run now."""
         self.policy = policy
         labels = (version, stance, mode, catalogue)
-        if self._policy_in_force and self._policy_in_force != labels:
-            self.policy_info.labels(*self._policy_in_force).set(0)
-        self._policy_in_force = labels
+        if self.policy_in_force and self.policy_in_force != labels:
+            self.policy_info.labels(*self.policy_in_force).set(0)
+        self.policy_in_force = labels
         self.policy_info.labels(*labels).set(1)
         self.catalogue_agents.set(agents)
         self.reload_failed.set(0)
