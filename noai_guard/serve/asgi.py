@@ -489,10 +489,7 @@ class NoAIMiddleware:
     def _do_chores(self, now: float) -> None:
         """What is done once a second while requests come."""
         self._next_chores = now + _CHORES_SECONDS
-        try:
-            asyncio.get_running_loop().call_later(_CHORES_SECONDS, self._fold)
-        except RuntimeError:  # another kind of loop, such as trio's
-            self._fold()
+        self.telemetry.keep_folding()
         if not self._reloads:
             return
         if not self._listens:

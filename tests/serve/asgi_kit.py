@@ -41,9 +41,7 @@ def guarded(app: Any, text: str | None = None, **options: Any) -> NoAIMiddleware
 def metric(guard: NoAIMiddleware, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels."""
     guard.telemetry.fold()
-    found = (sample for family in guard.telemetry.requests.collect() for sample in family.samples)
-    family = getattr(guard.telemetry, name)
-    found = (sample for metric in family.collect() for sample in metric.samples)
+    found = (sample for family in getattr(guard.telemetry, name).collect() for sample in family.samples)
     return sum(
         sample.value
         for sample in found

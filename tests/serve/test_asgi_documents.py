@@ -51,7 +51,9 @@ def test_everyone_may_read_the_documents(path, user_agent):
     assert metric(guard, "documents", document=path) == 1
 
 
-@pytest.mark.parametrize("path", ["//robots.txt", "/./robots.txt", "/a/../robots.txt", "http://music.example/robots.txt"])
+@pytest.mark.parametrize(
+    "path", ["//robots.txt", "/./robots.txt", "/a/../robots.txt", "http://music.example/robots.txt"]
+)
 def test_robots_txt_is_known_in_every_spelling_and_the_app_is_asked_for_the_plain_one(path):
     asked_for = []
 

@@ -41,7 +41,9 @@ def test_the_result_is_the_same_wherever_the_page_is_cut():
         assert ask(guard, http()).body == whole
 
 
-@pytest.mark.parametrize("content_type", [b"text/html", b"TEXT/HTML", b"Text/Html;charset=UTF-8", b"text/html ; charset=latin1"])
+@pytest.mark.parametrize(
+    "content_type", [b"text/html", b"TEXT/HTML", b"Text/Html;charset=UTF-8", b"text/html ; charset=latin1"]
+)
 def test_html_is_known_by_its_content_type_in_any_case(content_type):
     assert META in page(content_type=content_type).body
 
@@ -122,12 +124,14 @@ def test_a_weak_etag_stays():
 
 
 def test_the_apps_304_to_our_weakened_etag_is_the_apps():
-    exchange = page(b"", b"text/html", (b"etag", b'"a"'), status=304, scope=http("/", b"x", (b"if-none-match", b'W/"a"')))
+    exchange = page(
+        b"", b"text/html", (b"etag", b'"a"'), status=304, scope=http("/", b"x", (b"if-none-match", b'W/"a"'))
+    )
     assert exchange.values(b"etag") == [b'"a"']
 
 
 def test_a_page_of_a_stance_that_reserves_nothing_is_left_alone():
-    usages = "data-broker scraper ai-search ai-input ai-agent train-ai".split()
+    usages = ["data-broker", "scraper", "ai-search", "ai-input", "ai-agent", "train-ai"]
     text = "usages: {" + ", ".join(f"{usage}: yes" for usage in usages) + "}"
     exchange = page(text=text)
     assert exchange.body == PAGE

@@ -45,7 +45,7 @@ def test_headers_may_be_any_sequence_of_pairs(headers):
 
 
 def test_headers_may_be_a_generator():
-    start = started((pair for pair in [(b"content-type", b"audio/mpeg")]))
+    start = started(pair for pair in [(b"content-type", b"audio/mpeg")])
     exchange = ask(guarded(sending(start, {"type": BODY})), http())
     assert exchange.headers == [(b"content-type", b"audio/mpeg"), *OURS]
 
@@ -143,7 +143,7 @@ def test_each_chunk_of_a_stream_is_forwarded_before_the_next_is_made(content_typ
 
     def keep(message):
         if message["type"] == BODY:
-            seen.append(message["body"] if "body" in message else b"")
+            seen.append(message.get("body", b""))
 
     ask(guarded(app), http(), on_send=keep)
     assert forwarded == [2, 3, 4]

@@ -23,7 +23,9 @@ known_names = st.sampled_from(
     b"user-agent User-Agent host accept range if-none-match x-forwarded-for forwarded sec-fetch-dest hx-request "
     b"x-requested-with accept-encoding cookie content-type".split()
 )
-values = st.one_of(st.binary(max_size=60), st.sampled_from([BROWSER, SCRAPER, LIBRARY, b"*", b"text/html", b'for="[::1]"']))
+values = st.one_of(
+    st.binary(max_size=60), st.sampled_from([BROWSER, SCRAPER, LIBRARY, b"*", b"text/html", b'for="[::1]"'])
+)
 request_headers = st.lists(st.tuples(st.one_of(known_names, st.binary(max_size=20)), values), max_size=12)
 texts = st.text(max_size=40)
 addresses = st.one_of(
@@ -45,7 +47,9 @@ def scopes(draw: Any) -> dict[str, Any]:
     if kind == "http":
         scope["method"] = draw(st.one_of(st.sampled_from(["GET", "HEAD", "POST", "get", "head"]), texts))
     headers = draw(request_headers)
-    scope["headers"] = draw(st.sampled_from([list, tuple, iter, lambda fields: [list(field) for field in fields]]))(headers)
+    scope["headers"] = draw(st.sampled_from([list, tuple, iter, lambda fields: [list(field) for field in fields]]))(
+        headers
+    )
     optional = {
         "client": addresses,
         "server": addresses,
@@ -74,7 +78,9 @@ answers = st.builds(
     lambda status, headers, parts: (status, headers, parts),
     st.sampled_from([100, 200, 200, 200, 204, 206, 304, 404, 500]),
     st.lists(st.tuples(own_names, own_values), max_size=6),
-    st.lists(st.one_of(st.binary(max_size=50), st.sampled_from([b"<html>", b"<head>", b"</head>", b"<!-- "])), max_size=6),
+    st.lists(
+        st.one_of(st.binary(max_size=50), st.sampled_from([b"<html>", b"<head>", b"</head>", b"<!-- "])), max_size=6
+    ),
 )
 
 GUARDS = [guarded(None, text) for text in POLICIES]

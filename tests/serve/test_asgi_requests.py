@@ -189,7 +189,9 @@ def test_a_path_too_long_to_be_judged_is_let_in_when_nothing_is_refused():
     assert ask(guard, http("/" + "a" * 70_000)).status == 200
 
 
-@pytest.mark.parametrize("part", ["path", "query", "host", "user-agent", "referer", "accept", "x-forwarded-for", "method"])
+@pytest.mark.parametrize(
+    "part", ["path", "query", "host", "user-agent", "referer", "accept", "x-forwarded-for", "method"]
+)
 @pytest.mark.parametrize("accept", [b"text/html", b"application/json", b"*/*"])
 def test_nothing_of_a_request_is_repeated_in_a_refusal(part, accept):
     scope = http("/", SCRAPER, (b"accept", accept))

@@ -141,8 +141,7 @@ def test_the_handshake_is_taken_before_it_is_refused():
 
 
 def test_a_websocket_to_robots_txt_is_judged_and_not_answered_with_a_document():
-    app, scopes = sees()
-    exchange = ask(guarded(app), websocket("/robots.txt", user_agent=SCRAPER))
+    exchange = ask(guarded(answering()), websocket("/robots.txt", user_agent=SCRAPER))
     assert exchange.messages[0]["code"] == 1008
 
 
@@ -165,7 +164,9 @@ def test_a_scope_of_a_kind_we_do_not_know_is_the_apps(kind):
     assert scope == {"type": kind}
 
 
-@pytest.mark.parametrize("missing", ["state", "client", "server", "root_path", "raw_path", "query_string", "scheme", "asgi"])
+@pytest.mark.parametrize(
+    "missing", ["state", "client", "server", "root_path", "raw_path", "query_string", "scheme", "asgi"]
+)
 @pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
 def test_a_scope_without(missing, user_agent):
     scope = http(user_agent=user_agent)
@@ -211,8 +212,7 @@ def test_a_scope_with(field, value, user_agent, caplog):
 def test_request_headers_of_any_shape(shape):
     scope = http(user_agent=SCRAPER)
     scope["headers"] = shape(scope["headers"])
-    app, scopes = sees()
-    guard = guarded(app)
+    guard = guarded(answering())
     exchange = ask(guard, scope)
     assert exchange.status == (200 if shape(()) is None else 403)
     assert metric(guard, "guard_failures") == 0

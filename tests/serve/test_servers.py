@@ -77,7 +77,9 @@ def parsed(got: bytes, method: bytes = b"GET") -> Answer:
     return Answer(status, headers, body, False)
 
 
-def fetch(site, target: str, *more: bytes, method: bytes = b"GET", user_agent: bytes = BROWSER, body: bytes = b"") -> Answer:
+def fetch(
+    site, target: str, *more: bytes, method: bytes = b"GET", user_agent: bytes = BROWSER, body: bytes = b""
+) -> Answer:
     lines = [
         b"%s %s HTTP/1.1" % (method, target.encode()),
         b"Host: music.example",
@@ -136,7 +138,9 @@ def test_pages_get_the_metas_and_nothing_else_does(site):
         assert (TAGS in fetch(site, target).body) is expected, target
 
 
-@pytest.mark.parametrize("span", [b"bytes=0-", b"bytes=0-0", b"bytes=100-199", b"bytes=-500", b"bytes=0-1,5-6", b"bytes=9999999-"])
+@pytest.mark.parametrize(
+    "span", [b"bytes=0-", b"bytes=0-0", b"bytes=100-199", b"bytes=-500", b"bytes=0-1,5-6", b"bytes=9999999-"]
+)
 def test_ranges_of_a_song_are_equal(site, span):
     guarded, bare = both(site, "/song", b"Range: " + span)
     assert bare.status == (416 if span == b"bytes=9999999-" else 206)

@@ -1,15 +1,28 @@
-"""The app that test_workers.py runs in several workers."""
+"""An app for several workers: says which one answered."""
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+import os
+from typing import Any
 
-from noai_guard import NoAIMiddleware, metrics_app
+from noai_guard import NoAIMiddleware
+from noai_guard.serve.metrics import metrics_app
 
-
-async def song(request: Request) -> PlainTextResponse:
-    return PlainTextResponse("la " * 100)
+metrics = metrics_app()
+BODY = b"x" * 1000
 
 
-app = NoAIMiddleware(Starlette(routes=[Route("/song", song), Mount("/metrics", metrics_app())]))
+async def bare(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        while True:
+            kind = (await receive())["type"]
+            await send({"type": f"{kind}.complete"})
+            if kind == "lifespan.shutdown":
+                return
+    if scope["path"] == "/metrics":
+        await metrics(scope, receive, send)
+        return
+    headers = [(b"content-type", b"audio/mpeg"), (b"content-length", b"1000"), (b"x-worker", b"%d" % os.getpid())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+app = NoAIMiddleware(bare)
