@@ -30,7 +30,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_MOST_ROWS = 40
+_FIRST_ROWS = 12
+_MOST_ROWS = 100
 _EVERY = 10
 """Seconds between reloads, for a reader who asks for them."""
 
@@ -247,6 +248,7 @@ svg{display:block;width:100%;height:.3rem;margin-top:.3rem}.let{fill:var(--bar)}
 .no,.deny,.license_required,.throttle{color:var(--no)}.allow,.log{color:var(--yes)}
 ol{list-style:none;margin:0;padding:0}li.one{border-bottom:1px solid var(--line);padding:.7rem 0}
 .one p{overflow-wrap:anywhere}.tag{font-weight:650}
+summary{cursor:pointer;padding:.6rem 0;color:var(--soft)}summary:focus-visible{outline:3px solid;outline-offset:3px}
 code{font-size:.9em;overflow-wrap:anywhere}footer{margin-top:3rem;font-size:.9rem}
 """
 _CSP = (
@@ -331,13 +333,26 @@ def _table(title: str, what: str, rows: Mapping[str, Count], none: str = "none")
     most = max(count.requests for count in rows.values()) or 1
     bytes_known = any(count.bytes_served or count.bytes_refused for count in rows.values())
     lines = [_row(none if name == "none" else name, count, most, bytes_known) for name, count in rows.items()]
-    more = f'<p class="soft">{len(lines) - _MOST_ROWS} more in the JSON.</p>' if len(lines) > _MOST_ROWS else ""
     sent = '<th scope="col">Sent</th>' if bytes_known else ""
-    return (
-        f'<h2>{title}</h2><div class="wide" tabindex="0" role="region" aria-label="{title}"><table><thead><tr>'
-        f'<th scope="col">{what}</th><th scope="col">Requests</th><th scope="col">Refused</th>{sent}</tr></thead>'
-        f"<tbody>{''.join(lines[:_MOST_ROWS])}</tbody></table></div>{more}"
+    head = (
+        f'<thead><tr><th scope="col">{what}</th><th scope="col">Requests</th><th scope="col">Refused</th>{sent}'
+        "</tr></thead>"
     )
+
+    def table(part: list[str], label: str) -> str:
+        return (
+            f'<div class="wide" tabindex="0" role="region" aria-label="{label}"><table>{head}'
+            f"<tbody>{''.join(part)}</tbody></table></div>"
+        )
+
+    rest = lines[_FIRST_ROWS:_MOST_ROWS]
+    more = (
+        f"<details><summary>{len(lines) - _FIRST_ROWS} more</summary>{table(rest, f'{title}, more')}</details>"
+        if rest
+        else ""
+    )
+    left = f'<p class="soft">{len(lines) - _MOST_ROWS} more in the JSON.</p>' if len(lines) > _MOST_ROWS else ""
+    return f"<h2>{title}</h2>{table(lines[:_FIRST_ROWS], title)}{more}{left}"
 
 
 def _row(name: str, count: Count, most: int, bytes_known: bool) -> str:
@@ -365,7 +380,10 @@ def _refusals(status: Status) -> str:
             f"<p>{escape('; '.join(one['reasons']))} (rule {escape(one['rule'])}).</p>"
             f'<p class="soft"><code>{escape(one["user_agent"]) or "no user agent"}</code></p></li>'
         )
-    listed = f"<ol>{''.join(lines)}</ol>" if lines else "<p>None yet.</p>"
+    first, rest = "".join(lines[:_FIRST_ROWS]), "".join(lines[_FIRST_ROWS:])
+    listed = f"<ol>{first}</ol>" if first else "<p>None yet.</p>"
+    if rest:
+        listed += f"<details><summary>{len(lines) - _FIRST_ROWS} more</summary><ol>{rest}</ol></details>"
     return f"<h2>Last refusals</h2>{whose}{listed}"
 
 
