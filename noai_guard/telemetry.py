@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from noai_guard.client_address import PROBLEMS, ClientAddress
@@ -207,6 +208,11 @@ class Telemetry:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
+    @property
+    def metrics(self) -> tuple[MetricWrapperBase, ...]:
+        """Every metric of noai-guard, in the order they are shown."""
+        return tuple(value for value in vars(self).values() if isinstance(value, MetricWrapperBase))
+
     def cell(self, verdict: Verdict) -> Cell:
         """Where requests with this verdict are counted; the same for all verdicts with equal labels."""
         agent = verdict.agent
@@ -260,8 +266,13 @@ class Telemetry:
         To be called from a worker that serves, not before it is forked.
         """
         if self._folder is None and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            self._folder = threading.Thread(target=self._fold_for_ever, name="noai-guard-metrics", daemon=True)
-            self._folder.start()
+            folder = threading.Thread(target=self._fold_for_ever, name="noai-guard-metrics", daemon=True)
+            try:
+                folder.start()
+            except RuntimeError:  # no more threads to be had
+                self.fold()
+            else:
+                self._folder = folder
 
     def _fold_for_ever(self) -> None:
         told = False
