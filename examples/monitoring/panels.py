@@ -66,6 +66,7 @@ class Query:
 class Panel:
     """`id` is the panel's for ever: links and embeds hold it. `width` is in 24ths of the screen.
 
+    `stacked` curves lie on one another; their axis reaches `at_least` so far, lest noise look like a mountain.
     `steps` are thresholds, from a value upwards a colour; `words` replace values by (text, colour); `colours` are
     those of single series; `columns` a table's labels and their headings, in order; `units` a table's columns'
     where they differ from `unit`. `may_be_zero` says why the figure is rightly nothing on a site that is well.
@@ -80,6 +81,7 @@ class Panel:
     width: int
     height: int = 8
     stacked: bool = False
+    at_least: float | None = None
     steps: tuple[tuple[float | None, str], ...] = ((None, "blue"),)
     words: Mapping[str, tuple[str, str]] | None = None
     colours: Mapping[str, str] | None = None
@@ -97,12 +99,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variable whose values are those of `label` in `chosen`."""
+    """A variable whose values are those of `label` in `chosen`. `All` means these values where they are `listed`,
+    else anything: a query with fewer labels than `chosen` stays limited only by the list."""
 
     name: str
     title: str
     chosen: str
     label: str
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ def to_json(board: Board) -> str:
 
 
 def _variable(choice: Choice) -> dashboard.QueryVariable:
-    return (
+    built = (
         dashboard.QueryVariable(choice.name)
         .label(choice.title)
         .datasource(_SOURCE)
@@ -177,9 +181,9 @@ def _variable(choice: Choice) -> dashboard.QueryVariable:
         .sort(model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".*")
         .current(model.VariableOption(selected=True, text="All", value="$__all"))
     )
+    return built if choice.listed else built.all_value(".*")
 
 
 class _Annotation(Builder[model.AnnotationQuery]):
@@ -257,7 +261,7 @@ def _figure(panel: Panel) -> stat.Panel:
 def _curves(panel: Panel) -> timeseries.Panel:
     built = (
         timeseries.Panel()
-        .color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1 if panel.stacked else 2)
         .fill_opacity(45 if panel.stacked else 8)
         .show_points(shape.VisibilityMode.NEVER)
@@ -270,6 +274,8 @@ def _curves(panel: Panel) -> timeseries.Panel:
         )
         .tooltip(common.VizTooltipOptions().mode(shape.TooltipDisplayMode.MULTI).sort(shape.SortOrder.DESCENDING))
     )
+    if panel.at_least is not None:
+        built.axis_soft_max(panel.at_least)
     if panel.stacked:
         built.stacking(common.StackingConfig().mode(shape.StackingMode.NORMAL))
     return built

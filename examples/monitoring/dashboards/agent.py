@@ -13,7 +13,13 @@ AGENT = Board(
     (
         *SITES,
         Choice("operator", "Operator", 'noai_requests_total{job=~"$job",agent!="none"}', "operator"),
-        Choice("agent", "Agent", 'noai_requests_total{job=~"$job",operator=~"$operator",agent!="none"}', "agent"),
+        Choice(
+            "agent",
+            "Agent",
+            'noai_requests_total{job=~"$job",operator=~"$operator",agent!="none"}',
+            "agent",
+            listed=True,
+        ),
     ),
     RELOADS,
     (

@@ -28,7 +28,7 @@ HEALTH = Board(
                     (Query('min(up{job=~"$job",instance=~"$instance"})', "answers"),),
                     4,
                     4,
-                    words={"1": ("stands", "green"), "0": ("is down", "red")},
+                    words={"1": ("up", "green"), "0": ("down", "red")},
                 ),
                 Panel(
                     2,
@@ -39,7 +39,7 @@ HEALTH = Board(
                     (Query(f"max({series('noai_reload_failed')})", "policy file"),),
                     4,
                     4,
-                    words={"0": ("in force", "green"), "1": ("has mistakes", "red")},
+                    words={"0": ("ok", "green"), "1": ("broken", "red")},
                 ),
                 Panel(
                     3,
@@ -132,6 +132,7 @@ HEALTH = Board(
                     Unit.PER_MINUTE,
                     (Query(per_minute("place", series("noai_guard_failures_total")), "{{place}}"),),
                     8,
+                    at_least=10,
                 ),
                 Panel(
                     21,
@@ -141,6 +142,7 @@ HEALTH = Board(
                     Unit.PER_MINUTE,
                     (Query(per_minute("question", series("noai_backend_failures_total")), "{{question}}"),),
                     8,
+                    at_least=10,
                 ),
                 Panel(
                     22,
@@ -150,6 +152,7 @@ HEALTH = Board(
                     Unit.PER_MINUTE,
                     (Query(per_minute("problem", series("noai_client_address_problems_total")), "{{problem}}"),),
                     8,
+                    at_least=10,
                 ),
                 Panel(
                     23,

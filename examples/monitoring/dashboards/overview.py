@@ -7,7 +7,6 @@ from .shared import (
     BY_WELCOME,
     BYTES,
     GOOD_IS_ZERO,
-    NAMED,
     NOT_AI,
     REFUSAL_BODIES,
     REFUSED,
@@ -24,7 +23,7 @@ from .shared import (
 def _welcome_refused() -> str:
     refused = f"sum by (usage) ({rate(series(REQUESTS, BY_WELCOME, REFUSED))})"
     came = f"sum by (usage) ({rate(series(REQUESTS, BY_WELCOME))})"
-    return _named(f"({refused} or 0 * {came}) / {came}")
+    return _named(f"({refused} or 0 * {came}) / ({came} > 0)")
 
 
 def _named(expr: str) -> str:
@@ -43,6 +42,11 @@ def _kept_back() -> str:
 
 def _operators() -> str:
     return f"count(sum by (operator) ({counted(series(REQUESTS, BY_AI))}) > 0) or vector(0)"
+
+
+def _alerts() -> str:
+    firing = 'ALERTS{alertname=~"NoAI.+",alertstate="firing"}'
+    return f"count(count by (alertname) ({firing})) or vector(0)"
 
 
 def _let_in() -> str:
@@ -67,8 +71,8 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.COUNT,
                     (Query(_operators(), "operators"),),
+                    6,
                     3,
-                    4,
                 ),
                 Panel(
                     2,
@@ -77,8 +81,8 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.COUNT,
                     (Query(total(series(REQUESTS, BY_AI, REFUSED)), "refused"),),
+                    6,
                     3,
-                    4,
                     steps=((None, "orange"),),
                 ),
                 Panel(
@@ -89,8 +93,8 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.COUNT,
                     (Query(_let_in(), "let in"),),
+                    6,
                     3,
-                    4,
                 ),
                 Panel(
                     4,
@@ -100,18 +104,18 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.BYTES,
                     (Query(_kept_back(), "kept back"),),
+                    6,
                     3,
-                    4,
                 ),
                 Panel(
                     5,
                     "Read robots.txt, came anyway",
-                    "Requests for reserved pages by agents that had read in robots.txt that they are not welcome there.",
+                    "Requests for reserved pages by agents that had read in robots.txt that they should not.",
                     Kind.FIGURE,
                     Unit.COUNT,
                     (Query(total(series(ROBOTS)), "requests"),),
+                    6,
                     3,
-                    4,
                     steps=((None, "blue"), (1.0, "orange")),
                 ),
                 Panel(
@@ -122,8 +126,8 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.COUNT,
                     (Query(total(series(REQUESTS, BY_WELCOME, REFUSED)), "refused"),),
+                    6,
                     3,
-                    4,
                     steps=GOOD_IS_ZERO,
                     may_be_zero="no listener is refused on a site that is well",
                 ),
@@ -134,9 +138,9 @@ OVERVIEW = Board(
                     Kind.FIGURE,
                     Unit.STATE,
                     (Query('min(up{job=~"$job",instance=~"$instance"})', "answers"),),
+                    6,
                     3,
-                    4,
-                    words={"1": ("stands", "green"), "0": ("is down", "red")},
+                    words={"1": ("up", "green"), "0": ("down", "red")},
                 ),
                 Panel(
                     8,
@@ -144,14 +148,9 @@ OVERVIEW = Board(
                     "Alerts of noai-guard that are firing. Each has a page in docs/runbooks.",
                     Kind.FIGURE,
                     Unit.COUNT,
-                    (
-                        Query(
-                            'count(count by (alertname) (ALERTS{alertname=~"NoAI.+",alertstate="firing"})) or vector(0)',
-                            "firing",
-                        ),
-                    ),
+                    (Query(_alerts(), "firing"),),
+                    6,
                     3,
-                    4,
                     steps=GOOD_IS_ZERO,
                     may_be_zero="no alert fires on a site that is well",
                 ),
@@ -168,29 +167,24 @@ OVERVIEW = Board(
                     Kind.CURVES,
                     Unit.PER_MINUTE,
                     (Query(per_minute("operator", series(REQUESTS, BY_AI)), "{{operator}}"),),
-                    12,
+                    10,
                     9,
                     stacked=True,
                 ),
                 Panel(
                     11,
-                    "Agents in the time shown",
-                    "Every client known by name: how often it asked, how often it was refused, how much content it "
-                    "got, and how often it came although robots.txt had told it not to.",
+                    "AI agents in the time shown",
+                    "How often each asked, how often it was refused, and how much content it got.",
                     Kind.TABLE,
                     Unit.COUNT,
                     (
-                        Query(f"sum by (operator, agent) ({counted(series(REQUESTS, NAMED))})", "Requests"),
-                        Query(f"sum by (agent) ({counted(series(REQUESTS, NAMED, REFUSED))})", "Refused"),
-                        Query(
-                            f"sum by (agent) ({counted(series(BYTES, NAMED, SERVED))})",
-                            "Content received",
-                        ),
-                        Query(f"sum by (agent) ({counted(series(ROBOTS))})", "Despite robots.txt"),
+                        Query(f"sum by (operator, agent) ({counted(series(REQUESTS, BY_AI))})", "Requests"),
+                        Query(f"sum by (agent) ({counted(series(REQUESTS, BY_AI, REFUSED))})", "Refused"),
+                        Query(f"sum by (agent) ({counted(series(BYTES, BY_AI, SERVED))})", "Content received"),
                     ),
-                    12,
+                    14,
                     9,
-                    columns={"agent": "Agent", "operator": "Operator"},
+                    columns={"operator": "Operator", "agent": "Agent"},
                     units={"Content received": Unit.BYTES},
                 ),
             ),
@@ -252,6 +246,7 @@ OVERVIEW = Board(
                     Unit.SHARE,
                     (Query(_welcome_refused(), "{{usage}}"),),
                     12,
+                    at_least=0.1,
                 ),
                 Panel(
                     31,
