@@ -84,15 +84,16 @@ def traced(app: App) -> App:
     """
 
     async def with_verdict(scope: Scope, receive: Receive, send: Send) -> None:
-        before = _verdict(scope)
-        if before is not None:
-            _describe(before)
-        try:
-            await app(scope, receive, send)
-        finally:
-            after = _verdict(scope)
-            if after is not None and after is not before:
-                _describe(after)
+        described = _describe(scope)
+
+        async def sending(message: Message) -> None:
+            # Not after the app has returned: by then OpenTelemetry's own middleware has ended the span.
+            nonlocal described
+            if not described:
+                described = _describe(scope)
+            await send(message)
+
+        await app(scope, receive, send if described else sending)
 
     return with_verdict
 
@@ -103,10 +104,14 @@ def _verdict(scope: Scope) -> Verdict | None:
     return found if isinstance(found, Verdict) else None
 
 
-def _describe(verdict: Verdict) -> None:
+def _describe(scope: Scope) -> bool:
+    """Puts the verdict on the span, if there is one; returns whether there is nothing more to do."""
     span = trace.get_current_span()
     if not span.is_recording():
-        return
+        return True
+    verdict = _verdict(scope)
+    if verdict is None:
+        return False
     span.set_attribute("noai.action", str(verdict.action))
     span.set_attribute("noai.enforced", verdict.enforced)
     span.set_attribute("noai.rule", verdict.rule)
@@ -116,3 +121,4 @@ def _describe(verdict: Verdict) -> None:
         span.set_attribute("noai.operator", verdict.agent.operator)
     if verdict.usage is not None:
         span.set_attribute("noai.usage", str(verdict.usage))
+    return True

@@ -97,8 +97,8 @@ def test_an_exporter_for_prometheus_writes_the_old_names(registry: CollectorRegi
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, InMemorySpanExporter]:
-    """A middleware that makes a span for each request, and what it exported."""
+def spans() -> tuple[Any, InMemorySpanExporter]:
+    """A middleware that makes a span for each request, as OpenTelemetry's does, and what it exported."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -106,8 +106,17 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, InMemorySpanExporter]:
 
     def spanned(app: Any) -> Any:
         async def with_span(scope: Any, receive: Any, send: Any) -> None:
-            with tracer.start_as_current_span("request"):
-                await app(scope, receive, send)
+            async def sending(message: Any) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    span.end()
+
+            with tracer.start_as_current_span("request", end_on_exit=False) as span:
+                try:
+                    await app(scope, receive, sending)
+                finally:
+                    if span.is_recording():
+                        span.end()
 
         return with_span
 
@@ -140,16 +149,23 @@ def test_a_visitor_without_a_name_has_no_agent_on_the_span(spans: Any, inside: b
     }  # fmt: skip
 
 
-def test_an_app_that_fails_still_has_the_verdict_on_its_span(spans: Any) -> None:
+def test_an_app_that_fails_inside_still_has_the_verdict_on_its_span(spans: Any) -> None:
     spanned, exporter = spans
 
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        ask(spanned(traced(guarded(failing))), http())
+        ask(spanned(guarded(traced(failing))), http())
     (span,) = exporter.get_finished_spans()
     assert span.attributes["noai.action"] == "allow"
+
+
+def test_a_websocket_has_its_verdict_on_the_span(spans: Any) -> None:
+    spanned, exporter = spans
+    ask(spanned(traced(guarded(answering()))), websocket(user_agent=SCRAPER))
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes["noai.action"] == "deny"
 
 
 @pytest.mark.parametrize("scope", [http(), websocket(), {**http(), "state": None}, {"type": "lifespan"}])
@@ -168,3 +184,15 @@ def test_without_opentelemetry_the_error_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "pip install 'noai-guard[otel]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("user_agent", "action"), [(BROWSER, "allow"), (SCRAPER, "deny")])
+def test_opentelemetrys_own_middleware_gets_every_verdict(user_agent: bytes, action: str) -> None:
+    asgi = pytest.importorskip("opentelemetry.instrumentation.asgi")
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = asgi.OpenTelemetryMiddleware(traced(guarded(answering())), tracer_provider=provider)
+    ask(app, http(user_agent=user_agent))
+    (span,) = (span for span in exporter.get_finished_spans() if span.parent is None)
+    assert span.attributes["noai.action"] == action
