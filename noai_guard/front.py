@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 
 from noai_guard.actions import ANSWERS
 from noai_guard.catalog import Catalog
-from noai_guard.declarations import STANDARDS, robots_txt
+from noai_guard.declarations import STANDARDS, path_lines, robots_txt
 from noai_guard.guard import Guard
 from noai_guard.memo import Memo
 from noai_guard.model import Document, HeaderField, Verdict
 from noai_guard.policy import Plan, Policy, Section
-from noai_guard.refusal import Format, Refusal, body
+from noai_guard.refusal import Format, Refusal, body, policy_address
 
 OPEN_PREFIX = "/.well-known/"
 
@@ -93,14 +94,24 @@ class Front:
         found = [document for standard in self.standards for document in standard.documents(plan)]
         documents = {document.path: document for document in found}
         lines = [line for standard in self.standards for line in standard.robots_lines(plan.policy)]
-        owner = plan.policy.site.owner
-        preamble = [f"This site reserves its rights{f' ({owner})' if owner else ''}. Stance: {plan.policy.stance}."]
-        if "://" not in plan.policy.site.policy_page:
-            preamble.append(f"In plain words: {plan.policy.site.url.rstrip('/')}{plan.policy.site.policy_page}")
+        site = plan.policy.site
+        if "://" not in site.policy_page and site.policy_page not in documents:
+            site = replace(site, policy_page="")
+        self._site = site
+        reserves = any(section.reserves_anything for section in plan.sections)
+        says = "This site reserves its rights" if reserves else "What programs may do on this site"
+        preamble = [f"{says}{f' ({site.owner})' if site.owner else ''}. Stance: {plan.policy.stance}."]
+        if site.policy_page:
+            preamble.append(f"In plain words: {policy_address(site)}")
         self.robots_groups = robots_txt.groups(plan, lines, tuple(documents), preamble)
         if any(standard.key == "robots_txt" for standard in self.standards):
             documents[robots_txt.PATH] = robots_txt.document(self.robots_groups)
         return documents
+
+    @property
+    def inexpressible(self) -> tuple[path_lines.Inexpressible, ...]:
+        """Path patterns that robots.txt, tdmrep.json and Content-Usage leave out; the guard enforces them."""
+        return path_lines.inexpressible(self.policy)
 
     def _merged_robots(self, existing: bytes) -> Document:
         merged = robots_txt.merge(existing, self.robots_groups)
@@ -126,7 +137,7 @@ class Front:
     def _refusal(self, key: tuple[Verdict, Format]) -> Refusal:
         verdict, format = key
         answer = ANSWERS[verdict.action]
-        site = self.policy.site
+        site = self._site
         sentence = answer.sentence(verdict, site)
         content = body(format, answer.status, answer.title, sentence, verdict, site)
         headers: list[HeaderField] = [

@@ -3,11 +3,11 @@
 from noai_guard.actions.answer import Answer
 from noai_guard.model import Verdict
 from noai_guard.policy import Site
-from noai_guard.refusal import closing, purpose, who
+from noai_guard.refusal import because, purpose, who
 
 
 def _sentence(verdict: Verdict, site: Site) -> str:
-    return f"{who(verdict)} is not allowed to fetch this{purpose(verdict)}{closing(verdict, site)}"
+    return f"{who(verdict)} is not allowed to fetch this{purpose(verdict)}{because(verdict)}"
 
 
-ANSWER = Answer(403, "No AI", _sentence)
+ANSWER = Answer(403, "Not allowed", _sentence)

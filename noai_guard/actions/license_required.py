@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from noai_guard.actions.answer import Answer
 from noai_guard.model import HeaderField, Verdict
 from noai_guard.policy import Site
-from noai_guard.refusal import closing, purpose, who
+from noai_guard.refusal import ascii_uri, because, purpose, who
 
 
 def _sentence(verdict: Verdict, site: Site) -> str:
-    licence = f" Licence: {site.licence}" if site.licence else ""
-    return f"{who(verdict)} needs a licence to fetch this{purpose(verdict)}{closing(verdict, site)}{licence}"
+    return f"{who(verdict)} needs a licence to fetch this{purpose(verdict)}{because(verdict)}"
 
 
 def _fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
-    return ((b"link", f'<{site.licence}>; rel="license"'.encode("ascii")),) if site.licence else ()
+    return ((b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii")),) if site.licence else ()
 
 
 ANSWER = Answer(402, "Licence required", _sentence, _fields)

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from noai_guard.actions.answer import Answer
 from noai_guard.model import HeaderField, Verdict
 from noai_guard.policy import Site
-from noai_guard.refusal import closing, purpose, who
+from noai_guard.refusal import because, purpose, who
 
 
 def _sentence(verdict: Verdict, site: Site) -> str:
-    again = f" Come again in {verdict.retry_after} seconds."
-    return f"{who(verdict)} sends more requests{purpose(verdict)} than are allowed{closing(verdict, site)}{again}"
+    unit = "second" if verdict.retry_after == 1 else "seconds"
+    said = f"{who(verdict)} sends more requests{purpose(verdict)} than are allowed, and may come again in"
+    return f"{said} {verdict.retry_after} {unit}{because(verdict)}"
 
 
 def _fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
-    return ((b"retry-after", b"%d" % verdict.retry_after),)
+    return ((b"retry-after", b"%d" % max(1, verdict.retry_after)),)
 
 
 ANSWER = Answer(429, "Too many requests", _sentence, _fields)

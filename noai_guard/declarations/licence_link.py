@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from noai_guard.declarations.standard import Standard, ascii_uri
+from noai_guard.declarations.standard import Standard
 from noai_guard.model import HeaderField
 from noai_guard.policy import Policy, Section
+from noai_guard.refusal import ascii_uri
 
 
 def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:

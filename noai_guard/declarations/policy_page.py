@@ -1,93 +1,162 @@
 """The policy in plain words, for people: what is refused, what is welcome, whom to ask."""
 
 import html
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote, urlsplit
 
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import Action, Document, Usage
-from noai_guard.policy import Plan, Section
+from noai_guard.model import AI_USAGES, Action, Document, Usage
+from noai_guard.policy import Plan, Section, Site
+from noai_guard.refusal import ascii_uri
 
-_WORDS: dict[Usage, str] = {
-    Usage.TRAIN_AI: "Training generative AI",
-    Usage.DATA_BROKER: "Collecting data for resale",
-    Usage.SCRAPER: "Scraping for AI tools",
-    Usage.AI_AGENT: "AI agents acting for a person",
-    Usage.AI_INPUT: "Fetching pages to answer a prompt",
-    Usage.AI_SEARCH: "Indexes of AI answer engines",
-    Usage.SEARCH: "Search engines",
-    Usage.PREVIEW: "Link previews",
-    Usage.FEED: "Feed readers and podcast directories",
-    Usage.PLAYER: "Players and podcast apps",
-    Usage.MONITORING: "Uptime and security checks",
-    Usage.ADS: "Advertising checks",
-    Usage.ARCHIVE: "Web archives",
-    Usage.SEO: "SEO tools",
+_WORDS: dict[Usage, tuple[str, str]] = {
+    Usage.TRAIN_AI: ("Training AI", "collecting works to train generative models"),
+    Usage.DATA_BROKER: ("Selling data", "collecting pages to resell them"),
+    Usage.SCRAPER: ("Scraping for AI", "services that fetch pages for AI tools"),
+    Usage.AI_AGENT: ("AI agents", "programs that act on a person’s behalf"),
+    Usage.AI_INPUT: ("AI answers", "fetching a page to answer a prompt"),
+    Usage.AI_SEARCH: ("AI search", "indexes of answer engines"),
+    Usage.SEARCH: ("Search engines", "finding this site and linking to it"),
+    Usage.PREVIEW: ("Link previews", "cards in chats and social networks"),
+    Usage.FEED: ("Feeds and podcasts", "feed readers and podcast directories"),
+    Usage.PLAYER: ("Players", "audio players and podcast apps"),
+    Usage.MONITORING: ("Monitoring", "uptime and security checks"),
+    Usage.ADS: ("Advertising checks", "reviewing pages that ads point to"),
+    Usage.ARCHIVE: ("Web archives", "keeping copies for the record"),
+    Usage.SEO: ("SEO tools", "analysing links and rankings"),
 }
 _ANSWERS = {
     Action.ALLOW: "Welcome",
-    Action.LOG: "Let in, noted",
-    Action.THROTTLE: "Rationed",
+    Action.LOG: "Welcome",
+    Action.THROTTLE: "In moderation",
     Action.LICENSE_REQUIRED: "With a licence",
     Action.DENY: "No",
 }
+_MARKS = {
+    Action.ALLOW: "yes", Action.LOG: "yes", Action.THROTTLE: "some", Action.LICENSE_REQUIRED: "some", Action.DENY: "no"
+}  # fmt: skip
+
 _STYLE = """
-:root{color-scheme:light dark;--ink:#17191c;--soft:#565d66;--paper:#fbfaf8;--line:#dcd8d0;--no:#a3221b;--yes:#1c6b3c}
-@media(prefers-color-scheme:dark){:root{--ink:#ecebe8;--soft:#a7adb5;--paper:#141518;--line:#34373c;--no:#ff8b80;--yes:#7ddc9f}}
-body{margin:0;background:var(--paper);color:var(--ink);font:1.05rem/1.6 system-ui,sans-serif}
-main{max-width:42rem;margin:0 auto;padding:clamp(2rem,8vw,5rem) 1.25rem}
-h1{font-size:clamp(2rem,7vw,3.2rem);line-height:1.05;letter-spacing:-.03em;margin:0 0 1rem}
-h2{font-size:1.15rem;margin:2.5rem 0 .5rem}p,footer{color:var(--soft)}
-a{color:inherit;text-underline-offset:.2em}a:focus-visible{outline:3px solid;outline-offset:3px}
-table{width:100%;border-collapse:collapse}th,td{text-align:left;padding:.55rem 0;border-bottom:1px solid var(--line);
-font-weight:400}td{text-align:right;font-weight:600}.deny,.license_required{color:var(--no)}.allow,.log{color:var(--yes)}
-code{font-size:.95em}footer{margin-top:3rem;font-size:.9rem}
+:root{color-scheme:light dark;--ink:#17191c;--soft:#555c65;--paper:#fbfaf8;--card:#fff;--line:#e2ded6;
+--no:#a3221b;--some:#7a5200;--yes:#1c6b3c}
+@media(prefers-color-scheme:dark){:root{--ink:#ecebe8;--soft:#aab0b8;--paper:#141518;--card:#1b1d21;--line:#34373c;
+--no:#ff8b80;--some:#f0bf63;--yes:#7ddc9f}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:1.0625rem/1.6 system-ui,sans-serif;overflow-wrap:anywhere}
+main{max-width:44rem;margin:0 auto;padding:clamp(2rem,7vw,4.5rem) 1.25rem}
+h1{font-size:clamp(2.1rem,7vw,3.2rem);line-height:1.08;letter-spacing:-.025em;margin:0 0 1.25rem;text-wrap:balance}
+h2{font-size:1.2rem;line-height:1.3;margin:2.75rem 0 .75rem}
+p{margin:0 0 1rem}.lead{font-size:1.2rem;line-height:1.5}
+.law,footer,dd,.what{color:var(--soft)}
+a{color:inherit;text-underline-offset:.2em}
+a:focus-visible{outline:3px solid;outline-offset:3px;border-radius:2px}
+table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:.6rem;
+border-spacing:0;border-collapse:separate;overflow:hidden}
+caption{text-align:left;color:var(--soft);padding:0 0 .6rem}
+th,td{text-align:left;vertical-align:top;padding:.6rem 1rem;font-weight:400}
+tr+tr>*{border-top:1px solid var(--line)}
+th b{display:block;font-weight:600}.what{display:block;font-size:.9rem;line-height:1.4}
+td{text-align:right;font-weight:650;white-space:nowrap}
+.no{color:var(--no)}.some{color:var(--some)}.yes{color:var(--yes)}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.4rem 1.25rem;margin:0}dt{font-weight:600}dd{margin:0}
+code{font:.95em ui-monospace,monospace}
+footer{margin-top:3.5rem;padding-top:1.25rem;border-top:1px solid var(--line);font-size:.92rem}
+@media(max-width:26rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.75rem}th,td{padding:.6rem .75rem}}
+@media print{body{background:#fff;color:#000}}
 """
 
 
-def _table(section: Section) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{words}</th><td class="{section.usages[usage]}">{_ANSWERS[section.usages[usage]]}</td></tr>'
-        for usage, words in _WORDS.items()
-    )
-    return f"<table><tbody>{rows}</tbody></table>"
-
-
 def _documents(plan: Plan) -> Sequence[Document]:
-    site = plan.policy.site
-    if not site.policy_page.startswith("/"):
+    if not plan.policy.site.policy_page.startswith("/"):
         return ()
-    owner = html.escape(site.owner or site.name or urlsplit(site.url).hostname or "This site")
-    parts = [f"<h2>{'Whole site' if plan.policy.sections else 'What may be done'}</h2>{_table(plan.sections[0])}"]
-    parts += [
-        f"<h2>Under <code>{html.escape(section.pattern)}</code></h2>{_table(section)}"
-        for section in plan.policy.sections
-    ]
-    if site.contact:
-        shown = html.escape(site.contact.removeprefix("mailto:"))
-        parts.append(
-            f'<h2>Whom to ask</h2><p>For a licence or a question: <a href="{html.escape(site.contact)}">{shown}</a>.</p>'
+    page = "\n".join(_page(plan)).encode("utf-8", "replace")
+    return (Document(plan.policy.site.policy_page, "text/html; charset=utf-8", page + b"\n"),)
+
+
+def _page(plan: Plan) -> Iterator[str]:
+    policy = plan.policy
+    site = policy.site
+    reserves = any(section.reserves_anything for section in plan.sections)
+    owner = html.escape(_name(site))
+    title = _title(policy.whole_site)
+    named = f" · {owner}" if _name(site) else ""
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{title.rstrip('.')}{named}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>"
+    yield f"<h1>{title}</h1>"
+    says = f"{owner} says here" if owner else "This page says"
+    yield f'<p class="lead">{says} what programs may do with the recordings and pages of this site.</p>'
+    players = any(section.reserves(Usage.PLAYER) for section in plan.sections)
+    apps = "" if players else ", and neither are their players and apps"
+    yield f"<p>People who listen, read and share are not affected{apps}.</p>"
+    if any(section.reserves(Usage.TRAIN_AI) for section in plan.sections):
+        everywhere = all(section.reserves(Usage.TRAIN_AI) for section in plan.sections)
+        where = "" if everywhere else ", except where training AI is welcome below"
+        yield (
+            f'<p class="law">Text and data mining is expressly reserved under Article 4(3) of Directive (EU) '
+            f"2019/790{where}.</p>"
         )
+    yield from _section("The whole site" if policy.sections else "What programs may do", policy.whole_site, _WORDS)
+    for section in policy.sections:
+        differing = [usage for usage in _WORDS if section.usages[usage] is not policy.usages[usage]]
+        heading = f"Under <code>{html.escape(section.pattern)}</code>"
+        if differing:
+            yield from _section(heading, section, differing, "Different here; all else as on the whole site.")
+        else:
+            yield f"<h2>{heading}</h2>\n<p>The same as on the whole site.</p>"
+    if policy.rules:
+        yield "<p>Single programs may be treated differently; a refusal says which rule refused it.</p>"
+    yield from _facts(site)
+    documents = "".join(f', <a href="{path}">{path}</a>' for path in ("/.well-known/tdmrep.json",) if reserves)
+    yield (
+        '<footer>The same for programs: <a href="/robots.txt">/robots.txt</a>'
+        f"{documents if policy.declares('tdmrep') else ''} and the header fields of every response. "
+        "Kept by noai-guard.</footer>\n</main>\n</body>\n</html>"
+    )
+
+
+def _title(whole_site: Section) -> str:
+    denied = {usage for usage in AI_USAGES if whole_site.usages[usage] is Action.DENY}
+    if denied == AI_USAGES:
+        return "People welcome. AI is not."
+    return "People welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
+
+
+def _name(site: Site) -> str:
+    return site.owner or site.name or (urlsplit(site.url).hostname or "" if site.url else "")
+
+
+def _section(heading: str, section: Section, usages: Iterable[Usage], caption: str = "") -> Iterator[str]:
+    yield f"<h2>{heading}</h2>\n<table>"
+    if caption:
+        yield f"<caption>{caption}</caption>"
+    yield "<tbody>"
+    for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
+        name, what = _WORDS[usage]
+        action = section.usages[usage]
+        yield (
+            f'<tr><th scope="row"><b>{name}</b><span class="what">{what}</span></th>'
+            f'<td class="{_MARKS[action]}">{_ANSWERS[action]}</td></tr>'
+        )
+    yield "</tbody>\n</table>"
+
+
+def _facts(site: Site) -> Iterator[str]:
+    facts = []
+    if _name(site):
+        facts.append(("Site", html.escape(_name(site))))
+    if site.contact:
+        shown = unquote(site.contact.removeprefix("mailto:"))
+        facts.append(("Ask", f'<a href="{html.escape(ascii_uri(site.contact))}">{html.escape(shown)}</a>'))
     if site.licence:
-        licence = html.escape(site.licence)
-        parts.append(f'<h2>Licence</h2><p><a rel="license" href="{licence}">{licence}</a></p>')
-    reserves = any(section.reserves(Usage.TRAIN_AI) for section in plan.sections)
-    title = "No AI. Listeners welcome." if reserves else "How this site may be used"
-    law = (
-        "<p>Rights to text and data mining are reserved under Article 4(3) of Directive (EU) 2019/790.</p>"
-        if reserves
-        else ""
-    )
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1>"
-        f"<p>{owner} says here what its recordings and pages may be used for. People who listen, "
-        f"share and search are not affected.</p>{law}{''.join(parts)}"
-        '<footer>The same in machine-readable form: <a href="/robots.txt">robots.txt</a>. '
-        "Kept by noai-guard.</footer></main></body></html>\n"
-    )
-    return (Document(site.policy_page, "text/html; charset=utf-8", page.encode("utf-8")),)
+        address = html.escape(ascii_uri(site.licence))
+        facts.append(("Licence", f'<a rel="license" href="{address}">{html.escape(site.licence)}</a>'))
+    if site.tdm_policy:
+        address = html.escape(ascii_uri(site.tdm_policy))
+        facts.append(("Mining policy", f'<a href="{address}">{html.escape(site.tdm_policy)}</a>'))
+    if facts:
+        listed = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
+        yield f"<h2>Whom to ask</h2>\n<dl>{listed}</dl>"
 
 
 STANDARD = Standard("policy_page", "page for people", _documents)

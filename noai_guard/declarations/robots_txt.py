@@ -240,11 +240,12 @@ def document(said: Groups) -> Document:
 def merge(existing: bytes, said: Groups) -> bytes:
     """An app's robots.txt with ours in it; at most `MOST_BYTES`, in time linear in its length.
 
-    Ours stands before the app's first group. What the app says to crawlers that we do not refuse is unchanged
-    for parsers that read as RFC 9309 or Google do; a crawler that we refuse in some places only gets, there and
-    elsewhere, the app's rules too. Lines that belong in every group are added to each; where the file would be
-    too long, only to those for `*`, and crawlers that are only named like refused ones are not named. Merging a merged file again, also for another policy, is the same as merging
-    the original. Bytes that are not UTF-8 stay as they are.
+    Ours stands before the app's first group. What the app says to crawlers that we do not refuse is unchanged for
+    parsers that read as RFC 9309 or Google do; a crawler that we refuse in some places only gets, there and
+    elsewhere, the app's rules too. Lines that belong in every group are added to each; where the file would be too
+    long, only to those for `*`, and crawlers that are only named like refused ones are not named. Merging a merged
+    file again, also for another policy, is the same as merging the original. Bytes that are not UTF-8 stay as they
+    are.
     """
     lines = _own_lines(existing)
     while True:

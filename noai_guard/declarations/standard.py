@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from noai_guard.model import Document, HeaderField
 from noai_guard.policy import Plan, Policy, Section
@@ -39,8 +38,3 @@ class Standard:
     header_fields: Callable[[Policy, Section], Sequence[HeaderField]] = _no_fields
     tags: Callable[[Policy, Section], Sequence[bytes]] = _no_tags
     robots_lines: Callable[[Policy], Sequence[str]] = _no_lines
-
-
-def ascii_uri(text: str) -> str:
-    """An address as it may stand in a header field, between `<>` or in quotes, whatever the policy holds."""
-    return quote(text, safe="%/:?#[]@!$&'()*+,;=~", errors="replace")

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from noai_guard.declarations.path_lines import by_section, covering
-from noai_guard.declarations.standard import Standard, ascii_uri
+from noai_guard.declarations.standard import Standard
 from noai_guard.model import Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section
+from noai_guard.refusal import ascii_uri
 from noai_guard.request_path import glob_to_robots
 
 PATH = "/.well-known/tdmrep.json"
@@ -33,8 +34,8 @@ def _documents(plan: Plan) -> Sequence[Document]:
         return ()
     lines = [*by_section(policy), ("/", policy.whole_site)]
     if len(reserved) < len(plan.sections):
-        # The file must not say 0 of what is reserved. A pattern that it cannot say exactly is covered by a wider
-        # one; where that says too much, the header field of the response, which comes later, says 0.
+        # The file must not say 0 of what is reserved: a pattern that it cannot say exactly is covered by a wider
+        # one. A header field of a response comes later and counts more.
         wider = [
             (covering(section.pattern), section)
             for section in reserved

@@ -141,7 +141,7 @@ patterns = st.one_of(
     st.sampled_from(["/tracks/*/kit", "/**/*.mp3", "/a?b", "/tr*", "/press**", "/a/*/**", "/**/kit/**", "/$x/**"]),
 )
 actions = st.sampled_from(list(Action))
-usages = st.fixed_dictionaries({usage: actions for usage in Usage})
+usages = st.fixed_dictionaries(dict.fromkeys(Usage, actions))
 STANCE = load_stance("no-ai")
 
 
