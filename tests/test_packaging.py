@@ -80,5 +80,6 @@ def test_the_wheel_holds_catalogue_schema_types_and_compiled_rules(built: Path) 
 
 def test_the_sdist_can_run_the_demo_and_the_tests(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "LICENSE", "README.md", "examples/music_site/app.py", "tests/test_packaging.py"} <= names

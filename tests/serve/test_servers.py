@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torture_app
 from asgi_kit import BROWSER, OURS, SCRAPER, TAGS
-from conftest import SERVERS, require
+from tests.servers import SERVERS, require
 
 HERE = Path(__file__).parent
 PER_ANSWER = frozenset({b"date", b"server", b"transfer-encoding", b"connection", b"keep-alive"})
