@@ -33,6 +33,7 @@ from noai_guard.policy import Policy, Zone
 from noai_guard.ports import Answer, AsyncAnswerer, Question, arun
 from noai_guard.refusal import Refusal
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
+from noai_guard.serve.app_robots import apps_robots
 from noai_guard.telemetry import Cell, Telemetry, decisions, log_decision
 from noai_guard.version import __version__
 
@@ -50,17 +51,11 @@ _JUDGED = "noai_guard.verdict"
 _MOST_HEADERS = 256
 """How many request headers are looked at: servers let 20,000 in, browsers send about 20."""
 
-_MOST_ROBOTS_BYTES = 500 * 1024
-"""How much of an app's robots.txt is merged: RFC 9309 lets parsers stop there."""
-
 _PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 
 _TIMED_MASK = 15
 """Of the requests with one kind of verdict, the first of each second and every 16th are timed: reading the
 clock again and adding to the histogram costs as much as judging."""
-
-_ROBOTS_SECONDS = 5.0
-"""How long an app may take over its own robots.txt."""
 
 _FILE_CHUNK = 64 * 1024
 
@@ -126,6 +121,7 @@ class NoAIMiddleware:
         self._backend: AsyncAnswerer = backend or _Backend()
         self._deadline = deadline
         self._next_chores = 0.0
+        self._apps_robots: bytes | None = None
         self._robots_readers: dict[tuple[str, str], None] = {}
         self._told_rewritten = False
         self._reloading = threading.Lock()
@@ -341,7 +337,8 @@ class NoAIMiddleware:
         await send({"type": "http.response.body", "body": b"" if _method(scope) == "HEAD" else document.body})
 
     async def _robots(self, scope: Scope, front: Front, own: Document, user_agent: bytes) -> Document:
-        """Our robots.txt, merged with the app's own when it has one; remembers who has read it."""
+        """Our robots.txt, merged with the app's own when it has one (the last one when it fails now: without it,
+        what the app disallows would be open); remembers who has read it."""
         try:
             agent = front.guard.agents[user_agent]
             if agent is not None:
@@ -351,11 +348,12 @@ class NoAIMiddleware:
                 self._robots_readers[agent.name, block] = None
             if front.merges_robots:
                 verdict = front.guard.judged(robots_txt.PATH, user_agent)
-                existing = await _apps_robots(self.app, scope, verdict)
-                return own if existing is None else front.merged_robots[existing]
+                marks = {"state": {**(scope.get("state") or {}), "noai": verdict}, _JUDGED: verdict}
+                self._apps_robots = await apps_robots(self.app, scope, marks)
         except Exception as error:
             self._failed("robots_txt", error)
-        return own
+        existing = self._apps_robots if front.merges_robots else None
+        return own if existing is None else front.merged_robots[existing]
 
     def _with_care(
         self,
@@ -578,73 +576,3 @@ def _looked_at_again(headers: list[HeaderField], user_agent: bytes) -> tuple[lis
     return lowered, excerpt(user_agent)
 
 
-_apps_at_work: set[asyncio.Task[None]] = set()
-"""Apps that still have to finish after what we wanted of them is known."""
-
-
-async def _apps_robots(app: App, scope: Scope, verdict: Verdict) -> bytes | None:
-    """The robots.txt of the app, when it has one in plain text; at most _MOST_ROBOTS_BYTES, whole lines.
-
-    The app runs to its end (background tasks included), but not for longer than _ROBOTS_SECONDS, and is not
-    waited for once the answer is known.
-    """
-    unwanted = (b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding")
-    asked = {
-        **scope,
-        "method": "GET",
-        "path": robots_txt.PATH,
-        "raw_path": robots_txt.PATH.encode(),
-        "query_string": b"",
-        "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in unwanted],
-        "extensions": {},
-        "state": {**(scope.get("state") or {}), "noai": verdict},
-        _JUDGED: verdict,
-    }
-    body = bytearray()
-    known = asyncio.Event()
-    wanted = False
-    requests = [{"type": "http.request", "body": b"", "more_body": False}]
-
-    async def receive() -> Message:
-        if requests:
-            return requests.pop()
-        await known.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        nonlocal wanted
-        if message["type"] == "http.response.start":
-            headers = {name.lower(): value for name, value in message.get("headers") or ()}
-            kind = headers.get(b"content-type", b"text/plain").lower()
-            wanted = message["status"] == 200 and kind.startswith(b"text/plain")
-            wanted = wanted and headers.get(b"content-encoding", b"identity") == b"identity"
-            if not wanted:
-                known.set()
-        elif message["type"] == "http.response.body" and wanted and not known.is_set():
-            body.extend(message.get("body", b"")[: _MOST_ROBOTS_BYTES + 1 - len(body)])
-            if len(body) > _MOST_ROBOTS_BYTES or not message.get("more_body", False):
-                known.set()
-        await asyncio.sleep(0)
-
-    async def run() -> None:
-        try:
-            async with asyncio.timeout(_ROBOTS_SECONDS):
-                await app(asked, receive, send)
-        finally:
-            known.set()
-
-    task = asyncio.create_task(run())
-    _apps_at_work.add(task)
-    task.add_done_callback(_finished)
-    await known.wait()
-    if task.done():
-        task.result()
-    if len(body) > _MOST_ROBOTS_BYTES:
-        del body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :]
-    return bytes(body) if wanted else None
-
-
-def _finished(task: asyncio.Task[None]) -> None:
-    _apps_at_work.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.debug("the app failed behind its robots.txt", exc_info=error)

@@ -139,7 +139,7 @@ def test_people_read_reasons_headers_and_the_refusal(run):
     text = run("explain", "--ua", "GPTBot/1.3", "--path", "/tracks/song", "--ip", "198.51.100.7").stdout
     for part in ("deny  HTTP 403", "rule       train-ai", "GPTBot of OpenAI", "/** (the whole site)",
                  "198.51.100.7, from the socket", "known for train-ai", "x-robots-tag: noai, noimageai",
-                 "GPTBot (OpenAI) is not allowed to fetch this for train-ai"):  # fmt: skip
+                 "GPTBot (OpenAI) is not allowed to fetch this to train AI"):  # fmt: skip
         assert part in text
 
 

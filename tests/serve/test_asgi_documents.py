@@ -194,10 +194,10 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
             ended.append(True)
 
     async def run():
-        from noai_guard.serve import asgi
+        from noai_guard.serve import app_robots
 
         exchange = await asyncio.wait_for(asked(guarded(app), http("/robots.txt")), 4)
-        for task in list(asgi._apps_at_work):
+        for task in list(app_robots._apps_at_work):
             task.cancel()
         await asyncio.sleep(0.01)
         return exchange
@@ -207,7 +207,7 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
 
 
 def test_an_app_that_never_answers_is_not_waited_for_forever(monkeypatch):
-    monkeypatch.setattr("noai_guard.serve.asgi._ROBOTS_SECONDS", 0.05)
+    monkeypatch.setattr("noai_guard.serve.app_robots._ROBOTS_SECONDS", 0.05)
 
     async def app(scope, receive, send):
         await asyncio.Event().wait()
@@ -284,3 +284,21 @@ def test_an_empty_robots_txt_and_odd_bytes_are_merged():
         robots = Protego.parse(ask(guarded(answering(own)), http("/robots.txt")).body.decode("utf-8", "replace"))
         assert not robots.can_fetch("https://music.example/tracks/a", "GPTBot")
         assert robots.can_fetch("https://music.example/tracks/a", "SomeBot")
+
+
+@pytest.mark.parametrize("failure", ["exception", "503"])
+def test_an_app_that_fails_later_keeps_the_rules_that_it_had(failure):
+    """Without its own rules, what the app disallows would be open for as long as it fails."""
+    broken = False
+
+    async def robots(request: Request) -> PlainTextResponse:
+        if broken and failure == "exception":
+            raise RuntimeError("the database is away")
+        return PlainTextResponse("try later" if broken else OWN, 503 if broken else 200)
+
+    guard = guarded(Starlette(routes=[Route("/robots.txt", robots)]))
+    says_both(Protego.parse(ask(guard, http("/robots.txt", BROWSER)).text))
+    broken = True
+    exchange = ask(guard, http("/robots.txt", BROWSER))
+    assert exchange.status == 200
+    says_both(Protego.parse(exchange.text))

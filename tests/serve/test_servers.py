@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torture_app
 from asgi_kit import BROWSER, OURS, SCRAPER, TAGS
+
 from tests.servers import SERVERS, require
 
 HERE = Path(__file__).parent
