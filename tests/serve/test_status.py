@@ -32,7 +32,6 @@ def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware
 
 
 def refuse(guard: NoAIMiddleware, path: str = "/song.mp3", user_agent: bytes = SCRAPER) -> None:
-    ask(guard, http(path, user_agent))
     guard.telemetry.note_refusal(guard.front.guard.judged("/", user_agent), "GET", path, user_agent)
 
 
@@ -82,6 +81,7 @@ def test_counts_are_by_operator_agent_action_and_usage() -> None:
 
 def test_in_monitor_mode_nobody_was_refused() -> None:
     guard, page = visited("mode: monitor\n")
+    ask(guard, http(user_agent=SCRAPER))
     refuse(guard)
     found = told(page)
     assert (found["total"]["refused"], found["total"]["would_refuse"]) == (0, 1)
@@ -217,13 +217,9 @@ def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes
 def test_memory_for_refusals_is_bounded() -> None:
     guard, page = visited(refusals=50)
     for _ in range(200):
-        refuse_at(guard, "/" + "ü" * 100_000, b"x" * 100_000)
+        refuse(guard, "/" + "ü" * 100_000, b"x" * 100_000)
     assert len(told(page)["last_refusals"]) == 50
     assert sum(len(entry[3]) + len(entry[4]) for entry in guard.telemetry._recent) <= 50 * (1024 + 512)
-
-
-def refuse_at(guard: NoAIMiddleware, path: str, user_agent: bytes) -> None:
-    guard.telemetry.note_refusal(guard.front.guard.judged("/", SCRAPER), "GET", path, user_agent)
 
 
 def test_head_has_the_length_and_no_body() -> None:
