@@ -215,7 +215,7 @@ for number in range(3):
     if os.fork() == 0:
         telemetry.keep_folding()
         cell.requests += 1
-        time.sleep(3)
+        time.sleep(2)
         os._exit(0)
 for number in range(3):
     os.wait()
