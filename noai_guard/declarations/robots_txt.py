@@ -409,9 +409,15 @@ class _Own:
                     best = max(best, (len(pattern), kind == "allow"))
         return best[1]
 
-    @property
-    def disallowing(self) -> list[str]:
-        return [line for line, (kind, value) in self.lines if kind == "disallow" and value]
+    def disallowing(self, longest: int) -> Iterator[str]:
+        """What the app closes, so that it also holds below openings of at most this length."""
+        for line, (kind, value) in self.lines:
+            pattern = _escaped(value)
+            if kind == "disallow" and "*" in pattern and len(pattern) <= longest:
+                # `/*.mp3` is shorter than `/press/`; several * mean the same as one and make it the longer match.
+                yield f"Disallow: {pattern.replace('*', '*' * (longest - len(pattern) + 2), 1)}"
+            elif kind == "disallow" and value:
+                yield line
 
 
 def _escaped(pattern: str) -> str:
@@ -497,8 +503,9 @@ def _with_own(group: Group, own: _Own) -> Iterator[str]:
     ]
     yield from (rule.line for rule in always)
     if group.closed:
-        if any(rule.allowed for rule in ours):
-            yield from own.disallowing
+        longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
+        if longest:
+            yield from own.disallowing(longest)
             yield from (rule.line for rule in ours)
         yield "Disallow: /"
         return
