@@ -140,5 +140,7 @@ def test_a_standard_that_is_switched_off_says_nothing(standard):
 
 def test_nothing_points_to_a_page_that_is_not_there():
     front = Front(replace(STANCE, declarations={**STANCE.declarations, "policy_page": False}), CATALOG)
-    refusal = front.refusal(front.guard.judged("/", b"GPTBot/1.0"), "/", "GET", [])
-    assert b"/.well-known/noai" not in refusal.body + front.documents["/robots.txt"].body
+    verdict = front.guard.judged("/", b"GPTBot/1.0")
+    for accept in (b"*/*", b"text/html", b"application/json"):
+        assert b"/.well-known/noai" not in front.refusal(verdict, "/", "GET", [(b"accept", accept)]).body
+    assert b"/.well-known/noai" not in front.documents["/robots.txt"].body
