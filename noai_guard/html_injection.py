@@ -117,9 +117,16 @@ _REQUEST_FIELDS: Final = frozenset(
     b"sec-fetch-dest x-requested-with hx-request turbo-frame x-pjax x-inertia x-up-version x-alpine-request"
     b" x-livewire datastar-request".split()
 )
-_RESPONSE_FIELDS: Final = frozenset(b"content-type content-encoding content-range cache-control".split())
-_REWRITTEN_FIELDS: Final = frozenset(
-    b"etag content-length digest content-digest repr-digest content-md5 accept-ranges".split()
+
+
+def _spelled(names: bytes) -> frozenset[bytes]:
+    """Names as ASGI wants them (lower case) and as apps that do not care write them; no other is in use."""
+    return frozenset(spelling for name in names.split() for spelling in (name, name.title(), name.upper()))
+
+
+_RESPONSE_FIELDS: Final = _spelled(b"content-type content-encoding content-range cache-control")
+_REWRITTEN_FIELDS: Final = _spelled(
+    b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges"
 )
 
 
@@ -135,9 +142,9 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
     content_types = []
     found: set[Reason] = set()
     for name, value in headers:
-        field = name.lower()
-        if field not in _RESPONSE_FIELDS:
+        if name not in _RESPONSE_FIELDS:
             continue
+        field = name.lower()
         if field == b"content-type":
             content_types.append(value)
         elif field == b"content-encoding":
@@ -184,7 +191,10 @@ def _asks_for_fragment(request_headers: Headers) -> bool:
 
 def has_charset(headers: Headers) -> bool:
     """Whether Content-Type names a charset, so that browsers do not look for one in the document."""
-    return any(name.lower() == b"content-type" and _read_content_type(value)[1] for name, value in headers)
+    for name, value in headers:
+        if name in _RESPONSE_FIELDS and name.lower() == b"content-type" and _read_content_type(value)[1]:
+            return True
+    return False
 
 
 def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -199,16 +209,15 @@ def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     match, which is right: a range of the unchanged bytes must not complete a changed copy.
     """
     kept = []
-    for name, value in headers:
-        field = name.lower()
-        if field not in _REWRITTEN_FIELDS:
-            kept.append((name, value))
-        elif field == b"etag":
-            tag = value.strip()
+    for field in headers:
+        if field[0] not in _REWRITTEN_FIELDS:
+            kept.append(field)
+        elif field[0].lower() == b"etag":
+            tag = field[1].strip()
             if tag.startswith(b'"'):
                 tag = b"W/" + tag
             if tag.startswith(b'W/"'):
-                kept.append((name, tag))
+                kept.append((field[0], tag))
     return kept
 
 

@@ -17,7 +17,10 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+@pytest.mark.parametrize("page", [
+    "README.md", "docs/start.md", "docs/how-to/several-workers.md", "docs/how-to/opentelemetry.md",
+    "docs/how-to/status-page.md",
+])
 def test_python_in_the_documentation_runs_in_order(page: str) -> None:
     code = "\n".join(blocks(ROOT / page, "python"))
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
@@ -26,7 +29,7 @@ def test_python_in_the_documentation_runs_in_order(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_policies_in_the_documentation_have_no_problem(page: Path) -> None:
-    for text in blocks(page, "yaml"):
+    for text in blocks(page, "yaml") if page.name != "problems.md" else ():
         if "operator:" in text or "expected_user_agent" in text or "wrong" in text:
             continue
         _, problems = check_policy_text(text.encode())

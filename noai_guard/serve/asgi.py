@@ -54,7 +54,7 @@ _MOST_HEADERS = 256
 _PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 
 _TIMED_MASK = 15
-"""Of the requests with one kind of verdict, the first of each second and every 16th are timed: reading the
+"""Of the requests with one kind of verdict, the first and every 16th after it are timed: reading the
 clock again and adding to the histogram costs as much as judging."""
 
 _FILE_CHUNK = 64 * 1024
@@ -154,7 +154,7 @@ class NoAIMiddleware:
         self._too_long = self._prepared(front, Action.DENY, "the path is too long to be judged")
         catalog = front.catalog
         self.telemetry.in_force(
-            __version__, front.policy.stance, front.policy.mode, catalog.version, len(catalog.agents)
+            __version__, front.policy.stance, front.policy.mode, catalog.version, len(catalog.agents), front.policy
         )
 
     def _prepared(self, front: Front, action: Action, why: str) -> tuple[_Standing, Refusal | None]:
@@ -286,9 +286,11 @@ class NoAIMiddleware:
         verdict = standing.verdict
         refused = verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
         logs = decisions.isEnabledFor(logging.INFO)
-        if not logs and not (refused and self._robots_readers):
-            return
         try:
+            if verdict.action.strictness >= Action.THROTTLE.strictness:
+                self.telemetry.note_refusal(verdict, _method(scope), scope["path"], user_agent)
+            if not logs and not (refused and self._robots_readers):
+                return
             client = self._client(scope, self.front)
             agent = verdict.agent.name if verdict.agent else ""
             if refused and (agent, address_block(client.address)) in self._robots_readers:
@@ -493,7 +495,6 @@ class NoAIMiddleware:
                 return False
             self._use(front)
             self.telemetry.reloads.labels("ok").inc()
-            self.telemetry.reload_failed.set(0)
             _log.info("the policy was reloaded from %s", self._file)
             return True
 

@@ -270,3 +270,13 @@ def test_an_operator_beyond_the_first_rows_is_behind_a_fold() -> None:
     words = Words(seen(page).text)
     assert "details" in words.elements
     assert "more in the JSON." in words.text
+
+
+def test_a_refused_request_is_on_the_page_and_one_let_in_is_not() -> None:
+    guard, page = visited(PARTS)
+    for user_agent in (BROWSER, SCRAPER):
+        ask(guard, http("/<i>song</i>.mp3", user_agent))
+    found = told(page)
+    (refused,) = found["last_refusals"]
+    assert (refused["agent"], refused["path"], refused["method"]) == ("GPTBot", "/<i>song</i>.mp3", "GET")
+    assert found["policy"]["sections"]["/press/**"]["train-ai"] == "allow"
