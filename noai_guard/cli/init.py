@@ -8,7 +8,7 @@ import click
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.loading import load_catalog, load_stance
 from noai_guard.loading.fields import Choice, Field, Kind, ListOf, MapOf, Record
-from noai_guard.loading.policy_file import POLICY_FILE, STANCES, policy_schema
+from noai_guard.loading.policy_file import POLICY_FILE, STANCES
 from noai_guard.model import Action, Agent, Usage
 from noai_guard.policy import Plan, Policy
 
@@ -73,6 +73,7 @@ def command(stance: str, out: str, force: bool) -> None:
     for line in _summary(policy):
         click.echo(line)
     click.echo(f"\nWrote {name}. Fill in site:, then: noai-guard check {name}")
+    click.echo("Editors complete it with: noai-guard schema policy > noai.schema.json")
     click.echo(f'In the app: app.add_middleware(NoAIMiddleware, policy="{name}")')
 
 
@@ -94,7 +95,7 @@ def _write(file: Path, text: str, force: bool) -> None:
 def template(policy: Policy) -> str:
     """A noai.yaml for a stance. Lines that begin with one `#` and a blank become keys when both are removed."""
     head = [
-        f"# yaml-language-server: $schema={policy_schema()['$id']}",
+        "# yaml-language-server: $schema=noai.schema.json",
         "## What this site wishes, for noai-guard. After a change: noai-guard check",
         "## To use a key, remove the '# ' before it and before the keys that it stands under.",
         "## A wish is yes, no, or an action:",

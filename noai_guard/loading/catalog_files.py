@@ -133,7 +133,7 @@ def agents_schema() -> dict[str, Any]:
     """The JSON Schema of rules/agents/*.yaml, generated from the table that reads them."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://noai-guard.dev/schema/agent.schema.json",
+        "$id": "urn:noai-guard:schema:agent",
         "title": "noai-guard catalogue file (rules/agents/*.yaml)",
         **AGENTS_FILE.schema(),
     }

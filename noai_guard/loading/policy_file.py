@@ -193,7 +193,7 @@ def policy_schema() -> dict[str, Any]:
     """The JSON Schema of noai.yaml, generated from the table that reads it."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://noai-guard.dev/schema/policy.schema.json",
+        "$id": "urn:noai-guard:schema:policy",
         "title": "noai-guard policy (noai.yaml)",
         **POLICY_FILE.schema(),
     }

@@ -23,9 +23,9 @@ from noai_guard import html_injection
 from noai_guard.backends.memory import MemoryBackend
 from noai_guard.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.declarations import robots_txt
-from noai_guard.errors import Invalid, Unanswered
+from noai_guard.errors import Invalid, PolicyInvalid, Unanswered
 from noai_guard.front import Front, document_headers
-from noai_guard.loading import load_catalog, load_policy, load_stance
+from noai_guard.loading import check_policy, load_catalog, load_policy, load_stance
 from noai_guard.matching import HEAD_BYTES, excerpt
 from noai_guard.memo import Memo
 from noai_guard.model import Action, Agent, Document, HeaderField, Identity, Mode, Request, Verdict
@@ -486,7 +486,7 @@ class NoAIMiddleware:
         with self._reloading:
             self._reload_due = False
             try:
-                front = Front(load_policy(self._file), load_catalog())
+                front = Front(_policy_to_reload(self._file), load_catalog())
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)
@@ -540,6 +540,14 @@ def _declare(
     except Exception as error:
         guard._failed("declaring", error)
     return send(message)
+
+
+def _policy_to_reload(file: Path) -> Policy:
+    """As `load_policy`, but a file that says nothing is not the packaged stance: an editor is about to write it."""
+    policy, problems = check_policy(file)
+    if policy is None or any(problem.code == "P021" for problem in problems):
+        raise PolicyInvalid(problems)
+    return policy
 
 
 def _size(path: str) -> int:

@@ -292,3 +292,16 @@ def test_our_headers_follow_the_policy_in_force(file):
     before, after = asyncio.run(story())
     assert before[-len(OURS) :] == OURS
     assert not [value for name, value in after if name == b"x-robots-tag"]
+
+
+def test_a_file_that_says_nothing_yet_keeps_the_policy_in_force(tmp_path):
+    """Some editors empty a file before they write it again."""
+    file = tmp_path / "noai.yaml"
+    file.write_text("mode: monitor\nfeatures: {reload: watch}\n")
+    guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
+    file.write_text("")
+    assert not guard.reload()
+    assert guard.front.policy.mode == "monitor"
+    file.write_text("mode: enforce\n")
+    assert guard.reload()
+    assert guard.front.policy.mode == "enforce"
