@@ -4,18 +4,18 @@ With `--once` it ends by itself, with exit code 1 when a query of a dashboard or
 """
 
 import argparse
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep, time
+from typing import Any
 from urllib.request import urlopen
 
 from .crowd import Script
-from .dashboards.overview import OVERVIEW
-from .panels import Kind, Unit
 from .prometheus import Prometheus, installed, scraping
-from .proof import Finding, Period, filled_in, findings
+from .proof import Finding, Period, boards, findings, panels
 from .site import Site, serving
 
 _SCRIPT_SECONDS = 40.0
@@ -41,28 +41,34 @@ def play(site: Site, seconds: float, prometheus: Prometheus | None = None, say_e
 
 
 def _say_figures(prometheus: Prometheus, period: Period, elapsed: float) -> None:
-    figures = (panel for panel in OVERVIEW.panels if panel.kind is Kind.FIGURE)
+    overview = next(board for board in boards() if board["uid"] == "noai-overview")
     said = []
-    for panel in figures:
-        found = prometheus.instant(filled_in(panel.queries[0].expr, period))
-        value = float(found[0]["value"][1]) if found else 0.0
-        word = (panel.words or {}).get(f"{value:.0f}", ("", ""))[0]
-        shown = word or (f"{value / 1e6:,.1f} MB" if panel.unit is Unit.BYTES else f"{value:,.0f}")
-        said.append(f"{panel.title}: {shown}")
-    print(f"{elapsed:4.0f} s  " + "  ·  ".join(said), flush=True)
+    for panel in panels(overview):
+        if panel["type"] == "stat":
+            found = prometheus.instant(period.filled_in(panel["targets"][0]["expr"]))
+            said.append(f"{panel['title']}: {_shown(panel, float(found[0]['value'][1]) if found else 0.0)}")
+    print(f"{elapsed:4.0f} s  {'  ·  '.join(said)}", flush=True)
     firing = prometheus.firing()
     if firing:
         print(f"        alerts: {', '.join(firing)}", flush=True)
 
 
-def _say_findings(found: list[Finding]) -> int:
-    for finding in found:
+def _shown(panel: dict[str, Any], value: float) -> str:
+    """A figure as the panel would show it, near enough."""
+    settings = panel["fieldConfig"]["defaults"]
+    for mapping in settings.get("mappings", ()):
+        return str(mapping["options"].get(f"{value:.0f}", {}).get("text", value))
+    return f"{value / 1e6:,.1f} MB" if settings["unit"] == "bytes" else f"{value:,.0f}"
+
+
+def _say_findings(found: list[tuple[str, Finding]]) -> int:
+    for where, finding in found:
         mark = "NOTHING" if finding.fails else f"{finding.found:>5} series" if finding.found else "    none"
         reason = f" ({finding.excuse})" if not finding.found and finding.excuse else ""
-        print(f"{mark}  {finding.where}{reason}")
+        print(f"{mark:<12}  {where}: {finding.where}{reason}")
         if finding.fails:
-            print(f"         {finding.query}")
-    failed = sum(finding.fails for finding in found)
+            print(f"              {finding.query}")
+    failed = sum(finding.fails for _, finding in found)
     print(f"\n{len(found)} queries, {failed} without data.")
     return int(failed > 0)
 
@@ -108,6 +114,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

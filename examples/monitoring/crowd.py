@@ -65,7 +65,7 @@ class Wave:
 
 
 WAVES = (
-    Wave("ai", 0.35, 0.55, 3),
+    Wave("ai", 0.4, 0.55, 3),
     Wave("ai", 0.62, 0.85, 6),
     Wave("listener", 0.45, 0.75, 1.6),
     Wave("player", 0.5, 0.8, 1.6),
@@ -100,12 +100,12 @@ class Script:
         enforcing = self._policy.replace("mode: monitor", "mode: enforce")
         if share < 0.2:
             self._save(self._policy)
-        elif share < 0.3:
+        elif share < 0.35:
             self._save(enforcing.replace("train-ai: no", "trian-ai: no"))
         else:
             self._save(enforcing)
         self._site.backend.down = 0.45 <= share < 0.5
-        self._site.log.full = 0.7 <= share < 0.72
+        self._site.log.full = 0.7 <= share < 0.76
         self._proxy_well = not 0.8 <= share < 0.9
 
     def _save(self, policy: str) -> None:

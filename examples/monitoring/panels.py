@@ -69,7 +69,7 @@ class Panel:
     `stacked` curves lie on one another; their axis reaches `at_least` so far, lest noise look like a mountain.
     `steps` are thresholds, from a value upwards a colour; `words` replace values by (text, colour); `colours` are
     those of single series; `columns` a table's labels and their headings, in order; `units` a table's columns'
-    where they differ from `unit`. `may_be_zero` says why the figure is rightly nothing on a site that is well.
+    where they differ from `unit`.
     """
 
     id: int
@@ -87,7 +87,6 @@ class Panel:
     colours: Mapping[str, str] | None = None
     columns: Mapping[str, str] | None = None
     units: Mapping[str, Unit] | None = None
-    may_be_zero: str = ""
 
 
 @dataclass(frozen=True, slots=True)

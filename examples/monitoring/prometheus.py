@@ -69,17 +69,18 @@ def _configuration(target: str) -> str:
     return yaml.safe_dump(settings)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def _free_port(port: int) -> int:
+    """`port`, or any when 0. Raises OSError when it is taken."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+        free: int = server.getsockname()[1]
+        return free
 
 
 @contextmanager
 def scraping(target: str, folder: Path, program: str, port: int = 0) -> Iterator[Prometheus]:
     """A Prometheus that scrapes `target` each second and evaluates the example's rules; its data in `folder`."""
     (folder / "prometheus.yml").write_text(_configuration(target), encoding="utf-8")
-    address = f"127.0.0.1:{port or _free_port()}"
+    address = f"127.0.0.1:{_free_port(port)}"
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -1,5 +1,6 @@
-"""Whether every query of the dashboards and alerts finds something in a Prometheus."""
+"""Whether every query of the dashboards (as committed) and of the alerts finds something in a Prometheus."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +9,18 @@ from typing import Any
 
 import yaml
 
-from .dashboards import BOARDS
-from .panels import Kind, Panel
 from .prometheus import Prometheus
 
-ALERTS = Path(__file__).parent / "prometheus" / "alerts.yml"
+_HERE = Path(__file__).parent
 _NOTHING_IS_ZERO = " or vector(0)"
 _COMPARES = re.compile(r"\s(?:==|!=|<=|>=|<|>|and|unless)\s")
+
+EXCUSED = {
+    "Listeners refused": "no listener is refused on a site that is well",
+    "NoAIListenersRefused": "no listener is refused on a site that is well",
+    "Alerts now": "no alert fires on a site that is well",
+}
+"""Panels and alerts that may rightly find nothing, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,11 @@ class Period:
     begin: float
     end: float
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """What Grafana would put for each variable, with everything chosen and a scrape each second."""
-        everything = dict.fromkeys(("$job", "$instance", "$operator", "$agent"), ".*")
-        return everything | {"$__range": f"{max(1, round(self.end - self.begin))}s", "$__rate_interval": "10s"}
+    def filled_in(self, expr: str) -> str:
+        """The query as Grafana would send it, with everything chosen and a scrape each second."""
+        span = f"{max(1, round(self.end - self.begin))}s"
+        expr = expr.replace("$__rate_interval", "10s").replace("$__range", span)
+        return re.sub(r"\$(job|instance|operator|agent)\b", ".*", expr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,17 @@ class Finding:
         return not self.found and not self.excuse
 
 
-def filled_in(expr: str, period: Period) -> str:
-    """The query as Grafana would send it."""
-    for name, value in sorted(period.variables.items(), key=lambda pair: -len(pair[0])):
-        expr = expr.replace(name, value)
-    return expr
+def boards() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((_HERE / "grafana").glob("*.json"))]
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((_HERE / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def subject(expr: str) -> str:
@@ -62,45 +74,53 @@ def subject(expr: str) -> str:
     return expr.strip()
 
 
-def alerts() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def panel_findings(prometheus: Prometheus, panel: Panel, where: str, period: Period) -> Iterator[Finding]:
+def of_panel(prometheus: Prometheus, panel: dict[str, Any], period: Period) -> Iterator[Finding]:
     """One finding for each query. `or vector(0)` is taken away, since with it every query gives something."""
-    for query in panel.queries:
-        expr = filled_in(query.expr, period)
+    for target in panel["targets"]:
+        expr = period.filled_in(target["expr"])
         bare = expr.replace(_NOTHING_IS_ZERO, "")
-        if panel.kind is Kind.CURVES:
+        if target.get("range"):
             found = prometheus.curve(bare, period.begin, period.end, 1)
         else:
             found = prometheus.instant(bare)
-            if panel.may_be_zero and not found and not prometheus.instant(expr):
-                yield Finding(where, expr, 0)
-                continue
-        yield Finding(where, bare, len(found), panel.may_be_zero)
+        excuse = EXCUSED.get(panel["title"], "")
+        shown = found or (excuse and prometheus.instant(expr))
+        yield Finding(panel["title"], expr, len(found), excuse if shown else "")
 
 
-def findings(prometheus: Prometheus, period: Period) -> Iterator[Finding]:
-    """All panels, variables, annotations and alerts."""
-    for board in BOARDS:
-        for panel in board.panels:
-            yield from panel_findings(prometheus, panel, f"{board.uid}, {panel.title}", period)
-        for choice in board.choices:
-            chosen = filled_in(choice.chosen, period)
-            values = prometheus.label_values(choice.label, chosen)
-            yield Finding(f"{board.uid}, choice of {choice.title}", f"{choice.label} of {chosen}", len(values))
-        for mark in board.marks:
-            expr = filled_in(mark.expr, period)
-            yield Finding(
-                f"{board.uid}, mark {mark.name}", expr, len(prometheus.curve(expr, period.begin, period.end, 1))
-            )
+def of_choices(prometheus: Prometheus, board: dict[str, Any], period: Period) -> Iterator[Finding]:
+    """One for each variable that is filled by a query."""
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
+            assert asked is not None, variable["query"]
+            values = prometheus.label_values(asked[2], period.filled_in(asked[1]))
+            yield Finding(f"choice of {variable['label']}", variable["query"], len(values))
+
+
+def of_marks(prometheus: Prometheus, board: dict[str, Any], period: Period) -> Iterator[Finding]:
+    """One for each annotation."""
+    for mark in board["annotations"]["list"]:
+        expr = period.filled_in(mark["expr"])
+        yield Finding(f"mark {mark['name']}", expr, len(prometheus.curve(expr, period.begin, period.end, 1)))
+
+
+def of_alert(prometheus: Prometheus, alert: dict[str, Any]) -> Finding:
+    """Whether there is what the alert compares; that it fires when it should is for `promtool test rules`."""
+    expr = subject(alert["expr"])
+    prometheus.instant(alert["expr"])
+    return Finding(alert["alert"], expr, len(prometheus.instant(expr)), EXCUSED.get(alert["alert"], ""))
+
+
+def findings(prometheus: Prometheus, period: Period) -> Iterator[tuple[str, Finding]]:
+    """Of all panels, variables, annotations and alerts, with where they stand."""
+    for board in boards():
+        for panel in panels(board):
+            for finding in of_panel(prometheus, panel, period):
+                yield board["uid"], finding
+        for finding in of_choices(prometheus, board, period):
+            yield board["uid"], finding
+        for finding in of_marks(prometheus, board, period):
+            yield board["uid"], finding
     for alert in alerts():
-        expr = subject(alert["expr"])
-        excuse = EXCUSED_ALERTS.get(alert["alert"], "")
-        yield Finding(f"alert {alert['alert']}", expr, len(prometheus.instant(expr)), excuse)
-
-
-EXCUSED_ALERTS = {"NoAIListenersRefused": "no listener is refused on a site that is well"}
-"""Alerts whose subject may rightly be empty, and why."""
+        yield "alert", of_alert(prometheus, alert)

@@ -129,7 +129,6 @@ OVERVIEW = Board(
                     6,
                     3,
                     steps=GOOD_IS_ZERO,
-                    may_be_zero="no listener is refused on a site that is well",
                 ),
                 Panel(
                     7,
@@ -152,7 +151,6 @@ OVERVIEW = Board(
                     6,
                     3,
                     steps=GOOD_IS_ZERO,
-                    may_be_zero="no alert fires on a site that is well",
                 ),
             ),
         ),

@@ -1,0 +1,97 @@
+"""Recording and alert rules, and the pages that say what to do."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from noai_guard.model import Action
+from tests.monitoring.programs import ROOT, RULES, promtool
+from tests.servers import require
+
+ALERTS: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+TESTS = sorted(RULES.glob("*_test.yml"))
+NAMES = [alert["alert"] for alert in ALERTS]
+every_alert = pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
+
+
+def tests_of(alert: str) -> list[list[object]]:
+    """What is expected of an alert in each test."""
+    return [
+        expected["exp_alerts"]
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for expected in test["alert_rule_test"]
+        if expected["alertname"] == alert
+    ]
+
+
+def test_prometheus_takes_the_configuration() -> None:
+    promtool("check", "config", "prometheus.yml")
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_and_keep_quiet_as_described(path: Any) -> None:
+    promtool("test", "rules", path.name)
+
+
+@every_alert
+def test_an_alert_is_tested_to_fire_and_to_keep_quiet(alert: dict[str, Any]) -> None:
+    expected = tests_of(alert["alert"])
+    assert any(expected)
+    assert not all(expected)
+
+
+@every_alert
+def test_an_alert_has_a_severity_a_summary_and_a_page(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+    assert alert["annotations"]["summary"]
+    assert alert["annotations"]["description"].endswith(".")
+    assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
+
+
+@every_alert
+def test_the_page_of_an_alert_says_what_it_means_and_what_to_do(alert: dict[str, Any]) -> None:
+    page = (ROOT / alert["annotations"]["runbook_url"]).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    assert headings == [alert["alert"], "What it means", "Look at", "Do"]
+
+
+def test_every_page_is_of_an_alert() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert pages - {"README"} == set(NAMES)
+
+
+def test_rules_and_dashboards_call_the_same_things_refused_and_welcome() -> None:
+    require("grafana_foundation_sdk")
+    from examples.monitoring.dashboards.shared import REFUSALS, WELCOME
+
+    text = (RULES / "recording.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r'action=~"([^"]+)"', text)) == {REFUSALS}
+    assert set(re.findall(r'usage=~"([^"]+)"', text)) == {WELCOME}
+    assert set(REFUSALS.split("|")) == {Action.THROTTLE, Action.LICENSE_REQUIRED, Action.DENY}
+
+
+def test_grafana_is_told_of_the_data_source_and_the_dashboards() -> None:
+    folder = RULES.parent / "grafana-provisioning"
+    source = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"][0]
+    provider = yaml.safe_load((folder / "dashboards" / "noai-guard.yml").read_text())["providers"][0]
+    compose = yaml.safe_load((RULES.parent / "docker-compose.yml").read_text())["services"]
+    mounts = {mount.split(":")[1] for mount in compose["grafana"]["volumes"] if mount.startswith("./")}
+    assert source["type"] == "prometheus"
+    assert provider["options"]["path"] in mounts
+    assert {"/etc/grafana/provisioning"} <= mounts
+
+
+def test_the_compose_file_is_one() -> None:
+    require("check_jsonschema")
+    from check_jsonschema import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["--builtin-schema", "vendor.compose-spec", str(RULES.parent / "docker-compose.yml")], standalone_mode=True
+        )
+    assert ended.value.code in (0, None)
