@@ -30,8 +30,8 @@ _TITLES = {
     "start": ("From process start to the first verdict", "Fresh interpreters in turns; the verdict is a refusal."),
     "hostile": (
         "Hostile requests",
-        "CPU time of the judge (user agents) or of the whole middleware (the rest), every request different; the "
-        "figure is the 99th percentile, the spread ends with the slowest.",
+        "CPU time of the judge (user agents) or of the whole middleware (the rest), every request different and new to "
+        "three judges, of which the fastest counts. Figure: the 99th percentile; spread: up to the slowest.",
     ),
     "telemetry": ("Metrics", "The statements with which a request is counted, against calls that count nothing."),
     "memory": ("Memory", "In a process of its own; half of the user agents are short enough to be remembered."),
@@ -56,7 +56,7 @@ def as_markdown(measured: Mapping[str, Sequence[Row]], where: str, *, quick: boo
         f"Written by `make bench` (`python -m benchmarks`) on {where}{', with --quick' if quick else ''}.",
         "",
         "Contenders run in turns in one process, or as processes in turns, and are compared turn by turn. *Figure* is",
-        "the median of those comparisons by CPU time, *spread* their quartiles, *fastest* compares the fastest turns, *wall*",
+        "the median of those comparisons by CPU time, *spread* their quartiles, *fastest* compares the fastest, *wall*",
         "is the median by wall time. The machine is shared: read ratios, not microseconds.",
     ]
     for name, rows in measured.items():
