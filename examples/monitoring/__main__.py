@@ -46,7 +46,8 @@ def _say_figures(prometheus: Prometheus, period: Period, elapsed: float) -> None
     for panel in panels(overview):
         if panel["type"] == "stat":
             found = prometheus.instant(period.filled_in(panel["targets"][0]["expr"]))
-            said.append(f"{panel['title']}: {_shown(panel, float(found[0]['value'][1]) if found else 0.0)}")
+            shown = _shown(panel, float(found[0]["value"][1])) if found else "-"
+            said.append(f"{panel['title']}: {shown}")
     print(f"{elapsed:4.0f} s  {'  ·  '.join(said)}", flush=True)
     firing = prometheus.firing()
     if firing:
