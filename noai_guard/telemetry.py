@@ -235,6 +235,11 @@ class Telemetry:
             )
         return cell
 
+    def failed(self, place: str, error: BaseException) -> None:
+        """Something of ours is broken: it is told, and the request goes on."""
+        _log.error("noai-guard failed (%s)", place, exc_info=error)
+        self.guard_failures.labels(place).inc()
+
     def judged_in(self, seconds: float) -> None:
         self._timings[bisect_left(JUDGING_BUCKETS, seconds)] += 1
         self._seconds += seconds

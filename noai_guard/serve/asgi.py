@@ -19,7 +19,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from noai_guard import html_injection
 from noai_guard.backends.memory import MemoryBackend
 from noai_guard.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.declarations import robots_txt
@@ -34,6 +33,7 @@ from noai_guard.ports import Answer, AsyncAnswerer, Question, arun
 from noai_guard.refusal import Refusal
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
 from noai_guard.serve.app_robots import apps_robots
+from noai_guard.serve.asgi_response import MOST_HEADERS, Standing, declare, method_of
 from noai_guard.telemetry import Cell, Telemetry, decisions, log_decision
 from noai_guard.version import __version__
 
@@ -48,32 +48,12 @@ _log = logging.getLogger("noai_guard")
 _JUDGED = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
 
-_MOST_HEADERS = 256
-"""How many request headers are looked at: servers let 20,000 in, browsers send about 20."""
-
-_PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
-
 _TIMED_MASK = 15
 """Of the requests with one kind of verdict, the first and every 16th after it are timed: reading the
 clock again and adding to the histogram costs as much as judging."""
 
-_FILE_CHUNK = 64 * 1024
-
 _CHORES_SECONDS = 1.0
 _MOST_ROBOTS_READERS = 4096
-
-
-class _Standing:
-    """Everything known in advance about one agent in one zone of the site."""
-
-    __slots__ = ("cell", "declared", "plain", "settled", "verdict")
-
-    def __init__(self, front: Front, telemetry: Telemetry, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.settled = not front.guard.asks(verdict)
-        self.plain = verdict.action is Action.ALLOW
-        self.cell = telemetry.cell(verdict)
-        self.declared = front.declared[verdict.section]
 
 
 class _Place:
@@ -81,7 +61,7 @@ class _Place:
 
     __slots__ = ("document", "path", "standings")
 
-    def __init__(self, path: str, document: Document | None, standings: Memo[Agent | None, _Standing]) -> None:
+    def __init__(self, path: str, document: Document | None, standings: Memo[Agent | None, Standing]) -> None:
         self.path = path
         self.document = document
         self.standings = standings
@@ -135,9 +115,9 @@ class NoAIMiddleware:
         self._use(Front(loaded, load_catalog()))
 
     def _use(self, front: Front) -> None:
-        standing = partial(_Standing, front, self.telemetry)
-        after: Memo[Verdict, _Standing] = Memo(standing)
-        by_zone: Memo[Zone, Memo[Agent | None, _Standing]] = Memo(
+        standing = partial(Standing, front, self.telemetry)
+        after: Memo[Verdict, Standing] = Memo(standing)
+        by_zone: Memo[Zone, Memo[Agent | None, Standing]] = Memo(
             lambda zone: Memo(lambda agent: standing(zone.verdicts[agent]))
         )
 
@@ -157,12 +137,12 @@ class NoAIMiddleware:
             __version__, front.policy.stance, front.policy.mode, catalog.version, len(catalog.agents), front.policy
         )
 
-    def _prepared(self, front: Front, action: Action, why: str) -> tuple[_Standing, Refusal | None]:
+    def _prepared(self, front: Front, action: Action, why: str) -> tuple[Standing, Refusal | None]:
         """What a request gets that could not be judged; made beforehand, because then nothing may fail."""
         enforced = front.policy.mode is Mode.ENFORCE
         verdict = Verdict(action, "unjudged", None, None, Identity.UNCLAIMED, (why,), 0, enforced)
         refusal = front.refusal(verdict, "/", "GET", ()) if verdict.refuses else None
-        return _Standing(front, self.telemetry, verdict), refusal
+        return Standing(front, self.telemetry, verdict), refusal
 
     @property
     def front(self) -> Front:
@@ -183,19 +163,19 @@ class NoAIMiddleware:
             front, places, agents, after = self._live
             place = places[scope["path"]]
             headers = scope["headers"]
-            for name, value in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
+            for name, value in headers if len(headers) <= MOST_HEADERS else headers[:MOST_HEADERS]:
                 if name == b"user-agent":
                     user_agent = _joined(user_agent, value) if user_agent else value
             if not 0 < len(user_agent) <= HEAD_BYTES:
                 headers, user_agent = _looked_at_again(headers, user_agent)
-            if place.document is not None and kind == "http" and _method(scope) in ("GET", "HEAD"):
+            if place.document is not None and kind == "http" and method_of(scope) in ("GET", "HEAD"):
                 document = place.document
             else:
                 standing = place.standings[agents[user_agent]]
                 if not standing.settled:
                     standing = after[await self._examined(scope, front, place.path, user_agent)]
                 if not standing.plain and standing.verdict.refuses:
-                    refusal = front.refusal(standing.verdict, place.path, _method(scope), headers[:_MOST_HEADERS])
+                    refusal = front.refusal(standing.verdict, place.path, method_of(scope), headers[:MOST_HEADERS])
         except Exception as error:
             if type(scope.get("headers")) is not list:
                 scope["headers"] = list(scope.get("headers") or ())
@@ -222,26 +202,21 @@ class NoAIMiddleware:
         if kind == "http":
             # A partial of a module's function that returns the awaitable of the real send: as a method, a closure or
             # a coroutine it costs 6 to 8 % of a bare Starlette request more (instructions counted, 2026-11-23).
-            send = partial(_declare, self, send, scope, standing, [])
+            send = partial(declare, self.telemetry, send, scope, standing, [])
         await self.app(scope, receive, send)
 
-    def _unjudgeable(self, error: Exception) -> tuple[_Standing, Refusal | None]:
+    def _unjudgeable(self, error: Exception) -> tuple[Standing, Refusal | None]:
         """What is done where judging fails: never a 500."""
         if isinstance(error, _PathTooLong):
             return self._too_long
-        self._failed("judging", error)
+        self.telemetry.failed("judging", error)
         return self._unjudged
-
-    def _failed(self, place: str, error: BaseException) -> None:
-        """Something of ours is broken: it is told, and the request goes on."""
-        _log.error("noai-guard failed (%s)", place, exc_info=error)
-        self.telemetry.guard_failures.labels(place).inc()
 
     async def _examined(self, scope: Scope, front: Front, path: str, user_agent: bytes) -> Verdict:
         request = Request(
             path=path,
             user_agent=user_agent,
-            method=_method(scope),
+            method=method_of(scope),
             address=self._client(scope, front).address,
             received_at=monotonic(),
         )
@@ -272,7 +247,7 @@ class NoAIMiddleware:
         found = client_address(client[0] if client else None, scope["headers"], trusted)
         if found.problem and trusted.header:
             self.telemetry.address_problems.labels(found.problem).inc()
-        if not self._told_rewritten and proxy_headers_rewritten(client, scope["headers"][:_MOST_HEADERS]):
+        if not self._told_rewritten and proxy_headers_rewritten(client, scope["headers"][:MOST_HEADERS]):
             self._told_rewritten = True
             _log.warning(
                 "the server has already replaced the client's address from X-Forwarded-For (uvicorn does, for "
@@ -281,14 +256,14 @@ class NoAIMiddleware:
             )
         return found
 
-    def _note(self, scope: Scope, standing: _Standing, user_agent: bytes) -> None:
+    def _note(self, scope: Scope, standing: Standing, user_agent: bytes) -> None:
         """What is remembered of a request that was not plainly let in."""
         verdict = standing.verdict
         refused = verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
         logs = decisions.isEnabledFor(logging.INFO)
         try:
             if verdict.action.strictness >= Action.THROTTLE.strictness:
-                self.telemetry.note_refusal(verdict, _method(scope), scope["path"], user_agent)
+                self.telemetry.note_refusal(verdict, method_of(scope), scope["path"], user_agent)
             if not logs and not (refused and self._robots_readers):
                 return
             client = self._client(scope, self.front)
@@ -296,17 +271,17 @@ class NoAIMiddleware:
             if refused and (agent, address_block(client.address)) in self._robots_readers:
                 standing.cell.robots_ignored += 1
             if logs:
-                host = next((value for name, value in scope["headers"][:_MOST_HEADERS] if name == b"host"), b"")
+                host = next((value for name, value in scope["headers"][:MOST_HEADERS] if name == b"host"), b"")
                 path = normal_path(scope["path"][:MAX_RAW_PATH])
-                log_decision(verdict, _method(scope), path, user_agent, client, host[:256].decode("latin-1"))
+                log_decision(verdict, method_of(scope), path, user_agent, client, host[:256].decode("latin-1"))
         except Exception as error:
-            self._failed("noting", error)
+            self.telemetry.failed("noting", error)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, cell: Cell) -> None:
         """Sends the refusal: as an HTTP response, also to a websocket handshake where the server can, else
         close code 1008."""
         kind = scope["type"]
-        body = b"" if _method(scope) == "HEAD" else refusal.body
+        body = b"" if method_of(scope) == "HEAD" else refusal.body
         if kind == "websocket":
             await receive()
             if "websocket.http.response" not in (scope.get("extensions") or {}):
@@ -328,7 +303,7 @@ class NoAIMiddleware:
             document = await self._robots(scope, front, document, user_agent)
         self.telemetry.documents.labels(document.path).inc()
         headers = document_headers(document)
-        known = next((v for n, v in scope["headers"][:_MOST_HEADERS] if n.lower() == b"if-none-match"), b"")
+        known = next((v for n, v in scope["headers"][:MOST_HEADERS] if n.lower() == b"if-none-match"), b"")
         etag = dict(headers)[b"etag"]
         if etag in known or known.strip() == b"*":
             headers = tuple(field for field in headers if field[0] not in (b"content-length", b"content-type"))
@@ -336,7 +311,7 @@ class NoAIMiddleware:
             await send({"type": "http.response.body", "body": b""})
             return
         await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
-        await send({"type": "http.response.body", "body": b"" if _method(scope) == "HEAD" else document.body})
+        await send({"type": "http.response.body", "body": b"" if method_of(scope) == "HEAD" else document.body})
 
     async def _robots(self, scope: Scope, front: Front, own: Document, user_agent: bytes) -> Document:
         """Our robots.txt, merged with the app's own when it has one (the last one when it fails now: without it,
@@ -353,71 +328,9 @@ class NoAIMiddleware:
                 marks = {"state": {**(scope.get("state") or {}), "noai": verdict}, _JUDGED: verdict}
                 self._apps_robots = await apps_robots(self.app, scope, marks)
         except Exception as error:
-            self._failed("robots_txt", error)
+            self.telemetry.failed("robots_txt", error)
         existing = self._apps_robots if front.merges_robots else None
         return own if existing is None else front.merged_robots[existing]
-
-    def _with_care(
-        self,
-        headers: list[HeaderField],
-        status: int,
-        scope: Scope,
-        standing: _Standing,
-        injectors: list[html_injection.TagInjector],
-    ) -> list[HeaderField]:
-        """The headers of a response that is HTML or has declarations of its own: ours beside the app's, and,
-        where tags will be put into the body, only what stays true of it."""
-        together, html = standing.declared.added_to(headers)
-        if not html:
-            return together
-        method = _method(scope)
-        reason = html_injection.injectable(status, together, scope["headers"][:_MOST_HEADERS])
-        if reason is not None or method not in ("GET", "HEAD"):
-            self.telemetry.injected[reason or "method"] += 1
-            return together
-        if method == "GET":
-            has_charset = html_injection.has_charset(together)
-            injectors.append(html_injection.TagInjector(standing.declared.tags, has_charset=has_charset))
-        return html_injection.rewritten_headers(together)
-
-    async def _inject(
-        self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
-    ) -> None:
-        chunk = message.get("body", b"")
-        if injector.outcome == "pending":
-            last = not message.get("more_body", False)
-            chunk = injector.feed(chunk, last)
-            if injector.outcome != "pending":
-                self.telemetry.injected[injector.outcome] += 1
-            elif not chunk:
-                return
-            message = {**message, "body": chunk}
-        cell.bytes += len(chunk)
-        await send(message)
-
-    async def _inject_file(
-        self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
-    ) -> None:
-        """A page that the app leaves to the server to send (`http.response.pathsend`), sent by us with tags."""
-        with await asyncio.to_thread(open, message["path"], "rb") as file:
-            more = True
-            while more:
-                chunk = await asyncio.to_thread(file.read, _FILE_CHUNK)
-                more = bool(chunk)
-                body = {"type": "http.response.body", "body": chunk, "more_body": more}
-                await self._inject(send, injector, body, cell)
-
-    async def _inject_nothing_before(
-        self, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
-    ) -> None:
-        """A page whose bytes we cannot see (`http.response.zerocopysend`), behind what was held back of it."""
-        if injector.outcome == "pending":
-            held = injector.feed(b"", True)
-            self.telemetry.injected[injector.outcome] += 1
-            cell.bytes += len(held)
-            await send({"type": "http.response.body", "body": held, "more_body": True})
-        cell.bytes += message.get("count") or 0
-        await send(message)
 
     def _lifespan(self, send: Send) -> Send:
         if self._reloads and not self._listens:
@@ -499,67 +412,12 @@ class NoAIMiddleware:
             return True
 
 
-def _declare(
-    guard: NoAIMiddleware,
-    send: Send,
-    scope: Scope,
-    standing: _Standing,
-    injectors: list[html_injection.TagInjector],
-    message: Message,
-) -> Awaitable[None]:
-    """Sends a message of the app, with our headers added and, in HTML pages, our tags; counts body bytes.
-
-    `injectors` is empty, or holds the one of this response.
-    """
-    kind = message["type"]
-    try:
-        if kind == "http.response.body":
-            if injectors:
-                return guard._inject(send, injectors[0], message, standing.cell)
-            if "body" in message and scope["method"] != "HEAD":
-                standing.cell.bytes += len(message["body"])
-        elif kind == "http.response.start":
-            declared = standing.declared
-            headers = list(message.get("headers") or ())
-            watched = declared.watched
-            for name, value in headers:
-                if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
-                    headers = guard._with_care(headers, message["status"], scope, standing, injectors)
-                    break
-            else:
-                headers += declared.fields
-            message = {**message, "headers": headers}
-        elif kind == "http.response.zerocopysend":
-            if injectors:
-                return guard._inject_nothing_before(send, injectors[0], message, standing.cell)
-            standing.cell.bytes += message.get("count") or 0
-        elif kind == "http.response.pathsend":
-            if injectors:
-                return guard._inject_file(send, injectors[0], message, standing.cell)
-            standing.cell.bytes += _size(message["path"])
-    except Exception as error:
-        guard._failed("declaring", error)
-    return send(message)
-
-
 def _policy_to_reload(file: Path) -> Policy:
     """As `load_policy`, but a file that says nothing is not the packaged stance: an editor is about to write it."""
     policy, problems = check_policy(file)
     if policy is None or any(problem.code == "P021" for problem in problems):
         raise PolicyInvalid(problems)
     return policy
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
-
-
-def _method(scope: Scope) -> str:
-    """The method in upper case: four of five servers pass lower-case methods on as they came."""
-    return str(scope.get("method", "GET")).upper()
 
 
 class _PathTooLong(Exception):
@@ -578,7 +436,7 @@ def _looked_at_again(headers: list[HeaderField], user_agent: bytes) -> tuple[lis
     """
     if user_agent:
         return headers, excerpt(user_agent)
-    lowered = [(name[:64].lower(), value) for name, value in headers[:_MOST_HEADERS]]
+    lowered = [(name[:64].lower(), value) for name, value in headers[:MOST_HEADERS]]
     for name, value in lowered:
         if name == b"user-agent":
             user_agent = _joined(user_agent, value) if user_agent else value

@@ -23,6 +23,14 @@ FILES_EACH = 3
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 
 
+def command_line(pid: str) -> bytes:
+    """Of a process that may have ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 @dataclass
 class Site:
     """A uvicorn supervisor with workers."""
@@ -49,7 +57,7 @@ class Site:
 
     def workers(self) -> set[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        return {int(pid) for pid in children if b"spawn_main" in command_line(pid)}
 
     def restart(self, signum: int = signal.SIGTERM) -> None:
         """Ends the oldest worker; the supervisor starts another."""

@@ -1,0 +1,156 @@
+"""The way out: our headers and metas join the app's response, and its bytes are counted, message by message."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from noai_guard import html_injection
+from noai_guard.front import Front
+from noai_guard.model import Action, HeaderField, Verdict
+from noai_guard.telemetry import Cell, Telemetry
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+MOST_HEADERS = 256
+"""How many request headers are looked at: servers let 20,000 in, browsers send about 20."""
+
+_PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
+
+_FILE_CHUNK = 64 * 1024
+
+
+class Standing:
+    """Everything known in advance about one agent in one zone of the site."""
+
+    __slots__ = ("cell", "declared", "plain", "settled", "verdict")
+
+    def __init__(self, front: Front, telemetry: Telemetry, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.settled = not front.guard.asks(verdict)
+        self.plain = verdict.action is Action.ALLOW
+        self.cell = telemetry.cell(verdict)
+        self.declared = front.declared[verdict.section]
+
+
+def declare(
+    telemetry: Telemetry,
+    send: Send,
+    scope: Scope,
+    standing: Standing,
+    injectors: list[html_injection.TagInjector],
+    message: Message,
+) -> Awaitable[None]:
+    """Sends a message of the app, with our headers added and, in HTML pages, our tags; counts body bytes.
+
+    `injectors` is empty, or holds the one of this response.
+    """
+    kind = message["type"]
+    try:
+        if kind == "http.response.body":
+            if injectors:
+                return _inject(telemetry, send, injectors[0], message, standing.cell)
+            if "body" in message and scope["method"] != "HEAD":
+                standing.cell.bytes += len(message["body"])
+        elif kind == "http.response.start":
+            declared = standing.declared
+            headers = list(message.get("headers") or ())
+            watched = declared.watched
+            for name, value in headers:
+                if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
+                    headers = _with_care(telemetry, headers, message["status"], scope, standing, injectors)
+                    break
+            else:
+                headers += declared.fields
+            message = {**message, "headers": headers}
+        elif kind == "http.response.zerocopysend":
+            if injectors:
+                return _inject_nothing_before(telemetry, send, injectors[0], message, standing.cell)
+            standing.cell.bytes += message.get("count") or 0
+        elif kind == "http.response.pathsend":
+            if injectors:
+                return _inject_file(telemetry, send, injectors[0], message, standing.cell)
+            standing.cell.bytes += _size(message["path"])
+    except Exception as error:
+        telemetry.failed("declaring", error)
+    return send(message)
+
+
+def _with_care(
+    telemetry: Telemetry,
+    headers: list[HeaderField],
+    status: int,
+    scope: Scope,
+    standing: Standing,
+    injectors: list[html_injection.TagInjector],
+) -> list[HeaderField]:
+    """The headers of a response that is HTML or has declarations of its own: ours beside the app's, and,
+    where tags will be put into the body, only what stays true of it."""
+    together, html = standing.declared.added_to(headers)
+    if not html:
+        return together
+    method = method_of(scope)
+    reason = html_injection.injectable(status, together, scope["headers"][:MOST_HEADERS])
+    if reason is not None or method not in ("GET", "HEAD"):
+        telemetry.injected[reason or "method"] += 1
+        return together
+    if method == "GET":
+        has_charset = html_injection.has_charset(together)
+        injectors.append(html_injection.TagInjector(standing.declared.tags, has_charset=has_charset))
+    return html_injection.rewritten_headers(together)
+
+
+async def _inject(
+    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+) -> None:
+    chunk = message.get("body", b"")
+    if injector.outcome == "pending":
+        last = not message.get("more_body", False)
+        chunk = injector.feed(chunk, last)
+        if injector.outcome != "pending":
+            telemetry.injected[injector.outcome] += 1
+        elif not chunk:
+            return
+        message = {**message, "body": chunk}
+    cell.bytes += len(chunk)
+    await send(message)
+
+
+async def _inject_file(
+    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+) -> None:
+    """A page that the app leaves to the server to send (`http.response.pathsend`), sent by us with tags."""
+    with await asyncio.to_thread(open, message["path"], "rb") as file:
+        more = True
+        while more:
+            chunk = await asyncio.to_thread(file.read, _FILE_CHUNK)
+            more = bool(chunk)
+            body = {"type": "http.response.body", "body": chunk, "more_body": more}
+            await _inject(telemetry, send, injector, body, cell)
+
+
+async def _inject_nothing_before(
+    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+) -> None:
+    """A page whose bytes we cannot see (`http.response.zerocopysend`), behind what was held back of it."""
+    if injector.outcome == "pending":
+        held = injector.feed(b"", True)
+        telemetry.injected[injector.outcome] += 1
+        cell.bytes += len(held)
+        await send({"type": "http.response.body", "body": held, "more_body": True})
+    cell.bytes += message.get("count") or 0
+    await send(message)
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def method_of(scope: Scope) -> str:
+    """The method in upper case: four of five servers pass lower-case methods on as they came."""
+    return str(scope.get("method", "GET")).upper()
