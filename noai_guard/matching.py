@@ -45,6 +45,7 @@ _FOLD = bytes(byte if byte in _LETTERS else byte + 32 if 65 <= byte <= 90 else 3
 _WORD_CHARACTERS = frozenset(_LETTERS + b"0123456789-_")
 _DELIMITERS = frozenset(b" \t\n\r\v\f;,()<>[]{}\"'|")
 _ADDRESS_GOES_ON = frozenset(b"@.+%")
+_ENDS = frozenset(range(256)) - _WORD_CHARACTERS - _ADDRESS_GOES_ON
 _START = re.compile(rb"""(?:\A|\n)[\s"'(]*\Z""")
 _CHUNK = re.compile(rb"""[^\s;,()<>\[\]{}"'|]*""")
 _DOMAIN_TAIL = re.compile(rb"\.[a-z]{2,}(?![a-z0-9-]*\.?\d)")
@@ -197,14 +198,20 @@ class TokenIndex(Generic[V]):
                 if token.host:
                     hosts.append(token)
                     continue
-                length = len(token.text)
-                start = text.find(token.text)
+                name = token.text
+                start = text.find(name)
                 while start >= 0 and places:
                     places -= 1
-                    if _is_named(text, start, start + length, token):
-                        names.append(Hit(token.value, token.text, start, start + length))
+                    end = start + len(name)
+                    plain = (
+                        (not start or text[start - 1] in _DELIMITERS)
+                        and (end == len(text) or text[end] in _ENDS)
+                        and not token.at_start
+                    )
+                    if plain or _is_named(text, start, end, token):
+                        names.append(Hit(token.value, name, start, end))
                         break
-                    start = text.find(token.text, start + 1)
+                    start = text.find(name, start + 1)
             if not places:
                 break
         if len(names) > 1:
@@ -223,6 +230,8 @@ def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:
     previous = text[start - 1] if start else 0x20
     following = text[end] if end < len(text) else 0x20
     if previous in _WORD_CHARACTERS and body[0] in _WORD_CHARACTERS:
+        return False
+    if previous == 0x2F and text.startswith(b"//", start - 2):
         return False
     if following in _WORD_CHARACTERS and body[-1] in _WORD_CHARACTERS and not token.family:
         return False

@@ -50,7 +50,7 @@ def declare(
     kind = message["type"]
     try:
         if kind == "http.response.body":
-            if injectors:
+            if injectors and injectors[0].outcome == "pending":
                 return _inject(telemetry, send, injectors[0], message, standing.cell)
             if "body" in message and scope["method"] != "HEAD":
                 standing.cell.bytes += len(message["body"])
@@ -107,8 +107,7 @@ async def _inject(
 ) -> None:
     chunk = message.get("body", b"")
     if injector.outcome == "pending":
-        last = not message.get("more_body", False)
-        chunk = injector.feed(chunk, last)
+        chunk = injector.feed(chunk, not message.get("more_body", False))
         if injector.outcome != "pending":
             telemetry.injected[injector.outcome] += 1
         elif not chunk:
