@@ -9,13 +9,11 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
 from types import FrameType
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -34,14 +32,9 @@ from noai_guard.refusal import Refusal
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
 from noai_guard.serve.app_robots import apps_robots
 from noai_guard.serve.asgi_response import MOST_HEADERS, Standing, declare, method_of
+from noai_guard.serve.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.telemetry import Cell, Telemetry, decisions, log_decision
 from noai_guard.version import __version__
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("noai_guard")
 

@@ -1,18 +1,14 @@
 """The way out: our headers and metas join the app's response, and its bytes are counted, message by message."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
 
 from noai_guard import html_injection
 from noai_guard.front import Front
 from noai_guard.model import Action, HeaderField, Verdict
+from noai_guard.serve.asgi_types import Message, Scope, Send
 from noai_guard.telemetry import Cell, Telemetry
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 MOST_HEADERS = 256
 """How many request headers are looked at: servers let 20,000 in, browsers send about 20."""

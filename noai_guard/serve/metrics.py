@@ -1,16 +1,12 @@
 """/metrics for Prometheus, where the site wants it: `app.mount("/metrics", metrics_app())`."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app
 
+from noai_guard.serve.asgi_types import Receive, Scope, Send
 from noai_guard.serve.worker_files import registry_of_workers
 from noai_guard.telemetry import Telemetry
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _READ = (b"accept", b"accept-encoding")
 

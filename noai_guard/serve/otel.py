@@ -3,15 +3,15 @@
 Only the API is used: which SDK and exporter run, the site decides.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from functools import partial
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from noai_guard.errors import MissingExtra
 from noai_guard.model import Verdict
+from noai_guard.serve.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.telemetry import Telemetry
 from noai_guard.version import __version__
 
@@ -21,11 +21,6 @@ try:
 except ImportError as error:
     raise MissingExtra("otel", "noai_guard.serve.otel") from error
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _UNITS = {"_seconds": "s", "_bytes": "By"}
 

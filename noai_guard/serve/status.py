@@ -9,7 +9,7 @@ import base64
 import json
 import os
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -22,13 +22,10 @@ from prometheus_client.core import Metric
 from noai_guard.front import chosen_format
 from noai_guard.model import Action, Mode
 from noai_guard.refusal import Format
+from noai_guard.serve.asgi_types import Receive, Scope, Send
 from noai_guard.serve.worker_files import registry_of_workers
 from noai_guard.telemetry import Refused, Telemetry
 from noai_guard.version import __version__
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _FIRST_ROWS = 12
 _MOST_ROWS = 100
