@@ -5,6 +5,7 @@ With `--once` it ends by itself, with exit code 1 when a query of a dashboard or
 
 import argparse
 import signal
+import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,17 +82,29 @@ def _say_raw_metrics(site: Site) -> None:
                 print(line)
 
 
+def _port(chosen: int | None, usual: int) -> int:
+    """The chosen port, else the usual one, or 0 (any) where that is taken."""
+    if chosen is not None:
+        return chosen
+    try:
+        with socket.create_server(("127.0.0.1", usual)):
+            return usual
+    except OSError:
+        return 0
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m examples.monitoring", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end by itself, after proving every query")
-    parser.add_argument("--seconds", type=float, default=_SCRIPT_SECONDS, help="length of the script (%(default)s)")
-    parser.add_argument("--port", type=int, help="the site's port (8000; with --once any)")
-    parser.add_argument("--prometheus-port", type=int, help="Prometheus's port (9090; with --once any)")
+    parser.add_argument(
+        "--seconds", type=float, default=_SCRIPT_SECONDS, help="length of the script (%(default)s, at least 30)"
+    )
+    parser.add_argument("--port", type=int, help="the site's port (8000, if free; with --once any)")
+    parser.add_argument("--prometheus-port", type=int, help="Prometheus's port (9090, if free; with --once any)")
     parser.add_argument("--prometheus", default=installed(), help="the program (%(default)s)")
     chosen = parser.parse_args(arguments)
-    default = (0, 0) if chosen.once else (8000, 9090)
-    port = default[0] if chosen.port is None else chosen.port
-    prometheus_port = default[1] if chosen.prometheus_port is None else chosen.prometheus_port
+    port = _port(chosen.port, 0 if chosen.once else 8000)
+    prometheus_port = _port(chosen.prometheus_port, 0 if chosen.once else 9090)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="noai-monitoring-")))
         print("Starting the site (the first time it records its music, which takes a few seconds) ...", flush=True)

@@ -98,7 +98,9 @@ def test_every_query_has_a_data_source_and_a_legend(panel: dict[str, Any]) -> No
     assert panel["targets"]
     for target in panel["targets"]:
         assert target["datasource"] == SOURCE
-        assert target["legendFormat"] or panel["title"] == "In force"  # a table of labels, without a value
+        assert (
+            target["legendFormat"] or panel["title"] == "In force on each instance"
+        )  # a table of labels, without a value
 
 
 @every_panel
