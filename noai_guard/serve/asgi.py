@@ -18,7 +18,7 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 
 from noai_guard.backends.memory import MemoryBackend
-from noai_guard.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
+from noai_guard.client_address import NOBODY, ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, PolicyInvalid, Unanswered
 from noai_guard.front import Front, document_headers
@@ -236,18 +236,24 @@ class NoAIMiddleware:
     def _client(self, scope: Scope, front: Front) -> ClientAddress:
         client = scope.get("client")
         trusted = front.policy.trusted_proxies
+        if proxy_headers_rewritten(client, scope["headers"][:MOST_HEADERS]):
+            # The peer is not the socket's but text from a header: no reason to believe more of them.
+            trusted = NOBODY
+            self._tell_rewritten()
         # All headers: a proxy's own line may stand behind 300 of the client's.
         found = client_address(client[0] if client else None, scope["headers"], trusted)
         if found.problem and trusted.header:
             self.telemetry.address_problems.labels(found.problem).inc()
-        if not self._told_rewritten and proxy_headers_rewritten(client, scope["headers"][:MOST_HEADERS]):
+        return found
+
+    def _tell_rewritten(self) -> None:
+        if not self._told_rewritten:
             self._told_rewritten = True
             _log.warning(
                 "the server has already replaced the client's address from X-Forwarded-For (uvicorn does, for "
                 "peers in FORWARDED_ALLOW_IPS): start it with --no-proxy-headers and name your proxies under "
                 "trusted_proxies, else an address in logs and limits is only as true as the server's setting"
             )
-        return found
 
     def _note(self, scope: Scope, standing: Standing, user_agent: bytes) -> None:
         """What is remembered of a request that was not plainly let in."""

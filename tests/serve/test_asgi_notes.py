@@ -151,3 +151,12 @@ def test_rewritten_proxy_headers_are_told_once(caplog):
         ask(guard, http("/", SCRAPER, (b"x-forwarded-for", b"203.0.113.7"), client=("203.0.113.7", 0)))
         ask(guard, http("/robots.txt", SCRAPER, (b"x-forwarded-for", b"203.0.113.7"), client=("203.0.113.7", 0)))
     assert caplog.text.count("--no-proxy-headers") == 1
+
+
+def test_a_peer_that_was_itself_read_from_a_header_vouches_for_nobody():
+    """A server that trusts every proxy lets a client name itself as ours: then what it forwards is not read."""
+    policy = "exemptions: {addresses: [10.9.9.9]}\ntrusted_proxies: {peers: [10.0.0.0/8], header: x-forwarded-for}"
+    guard = guarded(answering(), policy)
+    forged = (b"x-forwarded-for", b"10.0.0.1, 10.9.9.9")
+    assert ask(guard, http("/", SCRAPER, forged, client=("10.0.0.1", 0))).status == 403
+    assert ask(guard, http("/", SCRAPER, (b"x-forwarded-for", b"10.9.9.9"), client=("10.0.0.1", 44123))).status == 200
