@@ -74,15 +74,20 @@ def subject(expr: str) -> str:
     return expr.strip()
 
 
+def _says(values: list[list[Any]]) -> bool:
+    """Whether one of a series' values is a number, as not every quotient is."""
+    return any(value != "NaN" for _, value in values)
+
+
 def of_panel(prometheus: Prometheus, panel: dict[str, Any], period: Period) -> Iterator[Finding]:
     """One finding for each query. `or vector(0)` is taken away, since with it every query gives something."""
     for target in panel["targets"]:
         expr = period.filled_in(target["expr"])
         bare = expr.replace(_NOTHING_IS_ZERO, "")
         if target.get("range"):
-            found = prometheus.curve(bare, period.begin, period.end, 1)
+            found = [each for each in prometheus.curve(bare, period.begin, period.end, 1) if _says(each["values"])]
         else:
-            found = prometheus.instant(bare)
+            found = [each for each in prometheus.instant(bare) if _says([each["value"]])]
         excuse = EXCUSED.get(panel["title"], "")
         shown = found or (excuse and prometheus.instant(expr))
         yield Finding(panel["title"], expr, len(found), excuse if shown else "")

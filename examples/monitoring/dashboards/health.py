@@ -8,6 +8,10 @@ def _judging(quantile: str) -> str:
     return f"histogram_quantile({quantile}, sum by (le) ({rate(series('noai_judging_seconds_bucket'))}))"
 
 
+def _in_force() -> str:
+    return f"max by (job, instance, version, stance, mode, catalogue) ({series('noai_policy_info')}) == 1"
+
+
 HEALTH = Board(
     "noai-health",
     "noai-guard: is the guard well?",
@@ -68,12 +72,7 @@ HEALTH = Board(
                     "Version, stance, mode and catalogue of each instance. Instances of one site should agree.",
                     Kind.TABLE,
                     Unit.STATE,
-                    (
-                        Query(
-                            f"max by (job, instance, version, stance, mode, catalogue) ({series('noai_policy_info')}) == 1",
-                            "",
-                        ),
-                    ),
+                    (Query(_in_force(), ""),),
                     24,
                     5,
                     columns={

@@ -38,7 +38,7 @@ const named = (legend, labels) => legend.replace(/\{\{(\w+)\}\}/g, (_, label) =>
 const grid = Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, place) => from + place * step);
 
 function curve({ legend }, { metric, values }) {
-  const found = new Map(values.map(([time, value]) => [time, Number(value)]));
+  const found = new Map(values.filter(([, value]) => value !== "NaN").map(([time, value]) => [time, Number(value)]));
   return toDataFrame({
     fields: [
       { name: "Time", type: FieldType.time, values: grid.map((time) => time * 1000) },
