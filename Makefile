@@ -5,19 +5,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench docs rules fuzz clean
+.PHONY: demo test check bench monitoring rules fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/noai-guard demo $(if $(ONCE),--once)
 
 test: $(STAMP) check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m coverage report
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/noai-guard rules check
+
+monitoring: $(STAMP)
+	$(BIN)/python -m examples.monitoring $(if $(ONCE),--once)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --write docs/benchmarks.md

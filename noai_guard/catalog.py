@@ -52,10 +52,6 @@ class Catalog:
     def operators(self) -> tuple[str, ...]:
         return tuple(sorted({agent.operator for agent in self.agents}))
 
-    def restricted_to(self, usages: Iterable[Usage]) -> tuple[Agent, ...]:
-        wanted = frozenset(usages)
-        return tuple(agent for agent in self.agents if wanted.intersection(agent.usages))
-
 
 def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
     return rank(hit.value), hit.start, -len(hit.token), hit.value.name

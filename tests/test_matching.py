@@ -141,6 +141,11 @@ def test_the_cut_of_a_long_user_agent_makes_no_name() -> None:
     assert names("y " * (HEAD_BYTES // 2) + "Not" * 300 + tail) == set()
 
 
+def test_a_crowd_of_almost_names_ends_the_search_and_matches_nothing() -> None:
+    assert names(" ".join(["xGPTBot"] * 100)) == set()
+    assert names(" ".join(["xGPTBot AI2Botx ExaBotx Foo.x"] * 30)) == set()
+
+
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_searched_without_an_exception(raw: bytes) -> None:
     INDEX.hits(raw)

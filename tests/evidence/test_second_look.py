@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,14 @@ def test_a_bot_that_the_library_knows_is_a_bot() -> None:
 
 def test_a_number_that_the_library_cannot_read_is_not_an_error() -> None:
     second_look.describe(b"Mozilla/5.0 (Linux; Android " + b"1" * 5000 + b")")
+
+
+def test_a_failure_of_the_library_is_no_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(user_agent: str) -> None:
+        raise ValueError("Exceeds the limit for integer string conversion")
+
+    monkeypatch.setattr("user_agents.parse", fails)
+    assert second_look.describe(b"a user agent that no other test describes") is None
 
 
 @settings(max_examples=200)
