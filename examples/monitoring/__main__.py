@@ -116,6 +116,7 @@ def main(arguments: list[str]) -> int:
             return int(chosen.once)
         prometheus = stack.enter_context(scraping(site.host, folder, chosen.prometheus, prometheus_port))
         print(f"The site is {site.url}, Prometheus {prometheus.url}, the policy {site.policy}.")
+        print(f"The guard's own status page, without Grafana: {site.url}/noai-status/")
         print("In Grafana, import examples/monitoring/grafana/*.json. The figures, as they fill:\n", flush=True)
         period = play(site, chosen.seconds, prometheus, 5.0)
         print()

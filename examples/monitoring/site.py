@@ -19,6 +19,7 @@ from noai_guard import NoAIMiddleware, metrics_app
 from noai_guard.backends.memory import MemoryBackend
 from noai_guard.errors import Unanswered
 from noai_guard.ports import Answer, Question
+from noai_guard.serve.status import status_app
 from noai_guard.telemetry import decisions
 
 _POLICY = Path(__file__).parent / "noai.yaml"
@@ -64,6 +65,7 @@ class Site:
         registry = CollectorRegistry()
         app = create_site(self.url)
         app.mount("/metrics", metrics_app(registry))
+        app.mount("/noai-status", status_app(registry))
         app.add_middleware(NoAIMiddleware, policy=self.policy, registry=registry, backend=self.backend)
         # proxy_headers would replace the client's address before the guard sees it; the size lets a user agent of
         # 64 KB come as far as the guard.
