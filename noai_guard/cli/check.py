@@ -7,6 +7,7 @@ import click
 
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.client_address import HEADERS
+from noai_guard.declarations import STANDARDS
 from noai_guard.declarations.path_lines import inexpressible
 from noai_guard.errors import Problem
 from noai_guard.loading import check_policy_text, load_catalog
@@ -75,6 +76,9 @@ def _notes(policy: Policy) -> Iterator[str]:
     yield from opt_out_notes(policy, load_catalog())
     for pattern, where in inexpressible(policy):
         yield f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
+    for standard in STANDARDS:
+        if policy.declares(standard.key):
+            yield from standard.notes(policy)
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."

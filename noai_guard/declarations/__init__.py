@@ -4,6 +4,7 @@ To add a standard: one module with a `STANDARD`, and one word in `STANDARDS`.
 """
 
 from noai_guard.declarations import (
+    content_signal,
     content_usage,
     html_meta,
     licence_link,
@@ -18,6 +19,8 @@ STANDARDS: tuple[Standard, ...] = (
     robots_txt.STANDARD,
     x_robots_tag.STANDARD,
     content_usage.STANDARD,
+    content_signal.STANDARD,
+    content_signal.HEADER,
     tdmrep.STANDARD,
     html_meta.STANDARD,
     licence_link.STANDARD,

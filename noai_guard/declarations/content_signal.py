@@ -5,7 +5,7 @@ there. The header says what holds for the path it was asked for; the policy does
 and agents read it (seen 2026-11).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from noai_guard.declarations.standard import Standard
 from noai_guard.model import HeaderField, Usage
@@ -67,13 +67,9 @@ def _notes(policy: Policy) -> Iterator[str]:
         otherwise = [key for key, granted in _signals(section).items() if granted is not site[key]]
         if otherwise:
             yield (
-                f"Content Signals have no paths in robots.txt: {_listed(otherwise)} of {section.pattern} is said in "
-                f"the header of its responses alone."
+                f"Content Signals have no paths in robots.txt: {', '.join(otherwise)} of {section.pattern} "
+                "is said in the header of its responses alone."
             )
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(words)
 
 
 STANDARD = Standard("content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, notes=_notes)

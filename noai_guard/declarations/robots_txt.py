@@ -94,7 +94,11 @@ class Groups:
 
 
 def groups(plan: Plan, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
-    """The groups of a plan. `common` lines stand in every group; `documents` are paths open to everyone."""
+    """The groups of a plan. `common` lines stand in every group, comments among them once, after the preamble.
+
+    `documents` are paths open to everyone.
+    """
+    comments = [line.removeprefix("#") for line in common if line.startswith("#")]
     spoken = _Spoken(plan, (PATH, *documents))
     by_rules: dict[tuple[bool, tuple[PathRule, ...]], list[str]] = {}
     others: list[str] = []
@@ -109,7 +113,8 @@ def groups(plan: Plan, common: Sequence[str], documents: Sequence[str], preamble
     )
     refused = [token.lower() for group in found if group.closed for token in group.tokens]
     untouched = tuple(other for other in others if any(token in other.lower() for token in refused))
-    return Groups(found, untouched, tuple(common), tuple(map(_one_line, preamble)))
+    lines = tuple(line for line in common if not line.startswith("#"))
+    return Groups(found, untouched, lines, tuple(map(_one_line, (*preamble, *comments))))
 
 
 def _one_line(text: str) -> str:

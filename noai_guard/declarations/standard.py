@@ -1,6 +1,6 @@
 """The shape of a declaration standard."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from noai_guard.model import Document, HeaderField
@@ -29,7 +29,8 @@ class Standard:
 
     `key` is its switch under `declarations:` in the policy. `documents` gives files of the site,
     `header_fields` lines for each response of a section (each is sent on a line of its own), `tags` elements
-    for the head of HTML pages (bytes, ASCII), `robots_lines` lines repeated in every group of robots.txt.
+    for the head of HTML pages (bytes, ASCII), `robots_lines` lines repeated in every group of robots.txt; comments
+    among them stand once, on top. `notes` are sentences for `check` about what it cannot say of this policy.
     """
 
     key: str
@@ -38,3 +39,4 @@ class Standard:
     header_fields: Callable[[Policy, Section], Sequence[HeaderField]] = _no_fields
     tags: Callable[[Policy, Section], Sequence[bytes]] = _no_tags
     robots_lines: Callable[[Policy], Sequence[str]] = _no_lines
+    notes: Callable[[Policy], Iterable[str]] = _no_lines

@@ -69,3 +69,31 @@ def tdmrep_reservation(rules: object, path: str) -> tuple[int | None, str | None
                 return None, None
             return reserved, entry.get("tdm-policy") if reserved else None
     return None, None
+
+
+_SIGNALS = {"search": ("yes", "no"), "ai-input": ("yes", "no"), "ai-train": ("yes", "no"),
+            "use": ("immediate", "reference", "full")}  # fmt: skip
+
+
+def content_signals(value: str) -> dict[str, str]:
+    """The signals of one value: known keys with known values, cut at commas; anything else says nothing."""
+    pairs = (pair.strip().partition("=") for pair in value.split(","))
+    return {key: said for key, _, said in pairs if said in _SIGNALS.get(key, ())}
+
+
+def signals_of_groups(robots: str) -> list[list[dict[str, str]]]:
+    """The Content-Signal lines of each group of a robots.txt, as a group is in Google's parser."""
+    groups: list[list[dict[str, str]]] = []
+    ended = True
+    for line in robots.splitlines():
+        key, _, value = line.partition("#")[0].partition(":")
+        key = key.strip().lower()
+        if key == "user-agent":
+            if ended:
+                groups.append([])
+            ended = False
+        elif key in ("allow", "disallow"):
+            ended = True
+        elif key == "content-signal":
+            groups[-1].append(content_signals(value))
+    return groups

@@ -1,0 +1,119 @@
+"""Content Signals, read back as the policy that came with them says."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from declaration_readers import content_signals, google_allows, signals_of_groups
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noai_guard.catalog import Catalog
+from noai_guard.declarations import content_signal
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog, load_stance
+from noai_guard.model import Action, Usage
+from noai_guard.policy import Section
+
+CATALOG = load_catalog()
+STANCE = load_stance("no-ai")
+OPEN = dict.fromkeys(Usage, Action.ALLOW)
+NO_AI = {"search": "yes", "ai-input": "no", "ai-train": "no", "use": "reference"}
+
+
+def robots(policy, catalog=CATALOG):
+    return Front(policy, catalog).documents["/robots.txt"].body.decode()
+
+
+def headers(policy, section=0):
+    fields = Front(policy, CATALOG).declared[section].fields
+    return [content_signals(value.decode()) for name, value in fields if name == b"content-signal"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("search=yes, ai-train=no", {"search": "yes", "ai-train": "no"}),
+        ("search=yes,ai-train=no,use=reference", {"search": "yes", "ai-train": "no", "use": "reference"}),
+        ("ai-train=n", {}),
+        ("train-ai=no", {}),
+        ("ai-train=disallow, search=allow", {}),
+        ("ai-input=no, use=all", {"ai-input": "no"}),
+    ],
+)
+def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expected):
+    assert content_signals(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("stance", "expected"),
+    [("no-ai", NO_AI), ("search-only", NO_AI), ("no-training", {**NO_AI, "ai-input": "yes"})],
+)
+def test_every_group_and_every_response_say_the_same(stance, expected):
+    policy = load_stance(stance)
+    groups = signals_of_groups(robots(policy))
+    assert len(groups) >= 2
+    assert groups == [[expected]] * len(groups)
+    assert headers(policy) == [expected]
+
+
+def test_the_meaning_and_the_reservation_stand_once_before_the_first_group():
+    before, _, after = robots(STANCE).partition("User-agent:")
+    assert "EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4" in before
+    assert "#" not in re.sub(r"# (Begin|End) noai-guard", "", after)
+    for key in NO_AI:
+        assert f"# {key}: " in before
+
+
+def test_the_comments_go_with_the_signals():
+    off = replace(STANCE, declarations={**STANCE.declarations, "content_signal": False})
+    assert "ARTICLE 4" not in robots(off)
+    assert "Content-Signal" not in robots(off)
+    assert headers(off) == [NO_AI]
+
+
+def test_the_header_has_a_switch_of_its_own():
+    off = replace(STANCE, declarations={**STANCE.declarations, "content_signal_header": False})
+    assert headers(off) == []
+    assert [NO_AI] in signals_of_groups(robots(off))
+
+
+def test_signals_do_not_join_groups_for_googles_parser():
+    said = robots(STANCE).encode()
+    assert not google_allows(said, "GPTBot", "/")
+    assert google_allows(said, "Googlebot", "/")
+
+
+def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_none():
+    front = Front(STANCE, CATALOG)
+    once = front.merged_robots[b"User-agent: *\nDisallow: /cart\n\nUser-agent: Bingbot\nAllow: /\n"].body
+    assert all(signals == [NO_AI] for signals in signals_of_groups(once.decode()))
+    assert front.merged_robots[once].body == once
+    assert once.decode().count("EXPRESS RESERVATIONS") == 1
+
+
+def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
+    policy = replace(STANCE, usages=OPEN, sections=(Section("/tracks/**", STANCE.usages),))
+    assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
+    assert headers(policy, 1) == [NO_AI]
+    (note,) = content_signal.STANDARD.notes(policy)
+    assert "ai-input, ai-train of /tracks/**" in note
+
+
+def test_where_nothing_may_be_found_or_taken_in_nothing_may_be_kept():
+    closed = dict.fromkeys(Usage, Action.DENY)
+    assert headers(replace(STANCE, usages=closed))[0]["use"] == "immediate"
+
+
+wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY]) for usage in Usage})
+
+
+@given(wishes, st.lists(wishes, max_size=3))
+def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
+    sections = tuple(Section(f"/{number}/**", part) for number, part in enumerate(parts))
+    policy = replace(STANCE, usages=site, sections=sections)
+    (signals,) = signals_of_groups(robots(policy, Catalog(())))[0]
+    for section in policy.all_sections:
+        for key, usage in (("search", Usage.SEARCH), ("ai-train", Usage.TRAIN_AI), ("ai-input", Usage.AI_INPUT)):
+            assert not (section.reserves(usage) and signals.get(key) == "yes")
+    assert (signals.get("ai-train") == "no") is policy.whole_site.reserves(Usage.TRAIN_AI)
