@@ -168,7 +168,9 @@ class Telemetry:
             "noai_backend_failures_total", "Questions that a backend could not answer.", ("question",)
         )
         self.guard_failures = counter(
-            "noai_guard_failures_total", "Times something of the guard itself failed and the request went on, by place.", ("place",)
+            "noai_guard_failures_total",
+            "Times something of the guard itself failed and the request went on, by place.",
+            ("place",),
         )
         self.address_problems = counter(
             "noai_client_address_problems_total",
