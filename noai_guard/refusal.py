@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 from noai_guard.model import HeaderField, Usage, Verdict
 from noai_guard.policy import Site
@@ -63,7 +63,7 @@ def policy_address(site: Site) -> str:
     page = site.policy_page
     if not page:
         return ""
-    return ascii_uri(page if "://" in page else f"{site.url.rstrip('/')}{page}")
+    return ascii_uri(page if "://" in page else urljoin(site.url, page))
 
 
 def ascii_uri(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from noai_guard.declarations import robots_txt
 from noai_guard.serve.asgi_types import App, Message, Scope
@@ -32,11 +33,12 @@ async def apps_robots(app: App, scope: Scope, marks: Mapping[str, Any]) -> bytes
     and AppFailed when it answers with a server error.
     """
     unwanted = (b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding")
+    path = marks.get("path", robots_txt.PATH)
     asked = {
         **scope,
+        "raw_path": quote(path, errors="replace").encode("ascii"),
         "method": "GET",
         "path": robots_txt.PATH,
-        "raw_path": robots_txt.PATH.encode(),
         "query_string": b"",
         "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in unwanted],
         "extensions": {},

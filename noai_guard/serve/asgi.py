@@ -7,13 +7,15 @@ for HTML pages that get metas, body messages.
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from types import FrameType
+from weakref import ref
 
 from prometheus_client import CollectorRegistry
 
@@ -50,13 +52,19 @@ _MOST_ROBOTS_READERS = 4096
 
 
 class _Place:
-    """Everything known in advance about one path, as the server hands it over."""
+    """Everything known in advance about one path, as the server hands it over.
 
-    __slots__ = ("document", "path", "standings")
+    `document` is what is published there, provided that the app is mounted at `root`.
+    """
 
-    def __init__(self, path: str, document: Document | None, standings: Memo[Agent | None, Standing]) -> None:
+    __slots__ = ("document", "path", "root", "standings")
+
+    def __init__(
+        self, path: str, document: Document | None, root: str, standings: Memo[Agent | None, Standing]
+    ) -> None:
         self.path = path
         self.document = document
+        self.root = root
         self.standings = standings
 
 
@@ -101,6 +109,7 @@ class NoAIMiddleware:
         self._modified = self._file_time()
         self._listens = False
         self._reload_due = False
+        self._watched_in = 0
         if policy is None:
             loaded = load_stance()
         else:
@@ -118,7 +127,10 @@ class NoAIMiddleware:
             if len(raw) > MAX_RAW_PATH:
                 raise _PathTooLong
             path = normal_path(raw)
-            return _Place(path, front.documents.get(path), by_zone[front.guard.plan.zones[path]])
+            published = next((where for where in front.documents if path.endswith(where)), None)
+            document = front.documents[published] if published else None
+            root = path.removesuffix(published or "")
+            return _Place(path, document, root, by_zone[front.guard.plan.zones[path]])
 
         # One assignment: a request that has read it sees one policy from beginning to end.
         self._live = front, Memo(place), front.guard.agents, after
@@ -161,7 +173,7 @@ class NoAIMiddleware:
                     user_agent = _joined(user_agent, value) if user_agent else value
             if not 0 < len(user_agent) <= HEAD_BYTES:
                 headers, user_agent = _looked_at_again(headers, user_agent)
-            if place.document is not None and kind == "http" and method_of(scope) in ("GET", "HEAD"):
+            if place.document is not None and kind == "http" and _is_published(place, scope):
                 document = place.document
             else:
                 standing = place.standings[agents[user_agent]]
@@ -252,7 +264,7 @@ class NoAIMiddleware:
             _log.warning(
                 "the server has already replaced the client's address from X-Forwarded-For (uvicorn does, for "
                 "peers in FORWARDED_ALLOW_IPS): start it with --no-proxy-headers and name your proxies under "
-                "trusted_proxies, else an address in logs and limits is only as true as the server's setting"
+                "trusted_proxies, else an address in logs, limits and exemptions is only as true as its setting"
             )
 
     def _note(self, scope: Scope, standing: Standing, user_agent: bytes) -> None:
@@ -277,23 +289,19 @@ class NoAIMiddleware:
             self.telemetry.failed("noting", error)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, cell: Cell) -> None:
-        """Sends the refusal: as an HTTP response, also to a websocket handshake where the server can, else
-        close code 1008."""
-        kind = scope["type"]
-        body = b"" if method_of(scope) == "HEAD" else refusal.body
-        if kind == "websocket":
+        """Sends the refusal; a websocket handshake is closed with 1008, which servers answer with 403.
+
+        Not with the `websocket.http.response` extension: granian 2.8.7 ends when a header name stands twice in it,
+        and uvicorn 0.54 logs an error each time (both tried 2026-11-23).
+        """
+        if scope["type"] == "websocket":
             await receive()
-            if "websocket.http.response" not in (scope.get("extensions") or {}):
-                await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
-                return
-            kind = "websocket.http"
-        headers = list(refusal.headers)
-        if kind == "websocket.http":
-            # Once each: granian 2.8.7 ends, all of it, when a name stands twice here (tried 2026-11-23).
-            headers = list({name: (name, value) for name, value in reversed(headers)}.values())
+            await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
+            return
+        body = b"" if method_of(scope) == "HEAD" else refusal.body
         cell.bytes += len(body)
-        await send({"type": f"{kind}.response.start", "status": refusal.status, "headers": headers})
-        await send({"type": f"{kind}.response.body", "body": body})
+        await send({"type": "http.response.start", "status": refusal.status, "headers": list(refusal.headers)})
+        await send({"type": "http.response.body", "body": body})
 
     async def _send_document(
         self, scope: Scope, send: Send, front: Front, document: Document, user_agent: bytes
@@ -323,8 +331,9 @@ class NoAIMiddleware:
                 block = address_block(self._client(scope, front).address)
                 self._robots_readers[agent.name, block] = None
             if front.merges_robots:
-                verdict = front.guard.judged(robots_txt.PATH, user_agent)
-                marks = {"state": {**(scope.get("state") or {}), "noai": verdict}, _JUDGED: verdict}
+                path = normal_path(scope["path"])
+                verdict = front.guard.judged(path, user_agent)
+                marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _JUDGED: verdict}
                 self._apps_robots = await apps_robots(self.app, scope, marks)
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
@@ -332,8 +341,7 @@ class NoAIMiddleware:
         return own if existing is None else front.merged_robots[existing]
 
     def _lifespan(self, send: Send) -> Send:
-        if self._reloads and not self._listens:
-            self._listen_for_hangup()
+        self._do_chores(perf_counter())
 
         async def watching(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
@@ -355,18 +363,27 @@ class NoAIMiddleware:
             return 0.0
 
     def _do_chores(self, now: float) -> None:
-        """What is done once a second while requests come."""
+        """What is looked after at the start and once a second while requests come."""
         self._next_chores = now + _CHORES_SECONDS
         self.telemetry.keep_folding()
         if not self._reloads:
             return
         if not self._listens:
             self._listen_for_hangup()
-        if self.front.policy.reload == "watch":
+        if self.front.policy.reload == "watch" and self._watched_in != os.getpid():
+            self._watched_in = os.getpid()
+            threading.Thread(target=_watch, args=(ref(self),), name="noai-guard-watch", daemon=True).start()
+
+    def look_at_file(self) -> bool:
+        """Reloads when the file has changed. Returns whether it is still to be watched."""
+        if self._reloads and self.front.policy.reload == "watch":
             modified = self._file_time()
             if modified and modified != self._modified:
                 self._modified = modified
-                self._reload_soon()
+                self.reload()
+            return True
+        self._watched_in = 0
+        return False
 
     def _listen_for_hangup(self) -> None:
         self._listens = True
@@ -411,12 +428,25 @@ class NoAIMiddleware:
             return True
 
 
+def _watch(guard: "ref[NoAIMiddleware]") -> None:
+    """Looks at a guard's policy file as long as the guard is there and wants it; also while nobody visits."""
+    while (watched := guard()) is not None and watched.look_at_file():
+        del watched
+        sleep(_CHORES_SECONDS)
+
+
 def _policy_to_reload(file: Path) -> Policy:
     """As `load_policy`, but a file that says nothing is not the packaged stance: an editor is about to write it."""
     policy, problems = check_policy(file)
     if policy is None or any(problem.code == "P021" for problem in problems):
         raise PolicyInvalid(problems)
     return policy
+
+
+def _is_published(place: _Place, scope: Scope) -> bool:
+    """Whether a request is for the place's document: at the root of the host, or of an app mounted below it."""
+    root = place.root
+    return method_of(scope) in ("GET", "HEAD") and (not root or root == scope.get("root_path", "").rstrip("/"))
 
 
 class _PathTooLong(Exception):

@@ -22,10 +22,14 @@ OURS: Fields = [
     (b"content-usage", b"train-ai=n, ai-use=n, search=y"),
     (b"content-signal", b"search=yes, ai-input=no, ai-train=no, use=reference"),
     (b"tdm-reservation", b"1"),
+    (b"link", b'</license.xml>; rel="license"; type="application/rsl+xml"'),
 ]
 """What the packaged no-ai stance adds to every response."""
 
-TAGS = b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai">'
+TAGS = (
+    b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai">'
+    b'<link rel="license" type="application/rsl+xml" href="/license.xml">'
+)
 
 
 def policy(text: str) -> Policy:

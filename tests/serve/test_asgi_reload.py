@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from asgi_kit import OURS, SCRAPER, answering, asked, http, metric
+from asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 from prometheus_client import CollectorRegistry
 
 from noai_guard import Invalid, NoAIMiddleware
@@ -305,3 +305,14 @@ def test_a_file_that_says_nothing_yet_keeps_the_policy_in_force(tmp_path):
     file.write_text("mode: enforce\n")
     assert guard.reload()
     assert guard.front.policy.mode == "enforce"
+
+
+def test_an_edit_is_seen_while_nobody_visits(file):
+    file.write_text(WATCHED)
+    guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
+    assert ask(guard, http("/", SCRAPER)).status == 403
+    file.write_text(WATCHED + LETS_IN)
+    until = time.monotonic() + 10
+    while guard.front.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ask(guard, http("/", SCRAPER)).status == 200
