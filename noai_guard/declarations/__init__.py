@@ -10,6 +10,7 @@ from noai_guard.declarations import (
     licence_link,
     policy_page,
     robots_txt,
+    rsl,
     tdmrep,
     x_robots_tag,
 )
@@ -24,6 +25,7 @@ STANDARDS: tuple[Standard, ...] = (
     tdmrep.STANDARD,
     html_meta.STANDARD,
     licence_link.STANDARD,
+    rsl.STANDARD,
     policy_page.STANDARD,
 )
 """In the order in which their header fields and tags are sent."""

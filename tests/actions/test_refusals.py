@@ -109,9 +109,7 @@ def test_a_licence_is_linked_once_also_where_the_section_reserves_nothing():
     opened = (Section("/press/**", dict.fromkeys(Usage, Action.ALLOW)),)
     for sections in ((), opened):
         answer = refusal(Action.LICENSE_REQUIRED, site=SITE, sections=sections)
-        assert [value for name, value in answer.headers if name == b"link"] == [
-            b'<https://band.example/licence>; rel="license"'
-        ]
+        assert answer.headers.count((b"link", b'<https://band.example/licence>; rel="license"')) == 1
 
 
 @pytest.mark.parametrize(("action", "site"), list(product(REFUSING, (NOTHING_SAID, SITE))))

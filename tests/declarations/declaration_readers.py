@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import robotstxt
 from jwm.robotstxt.googlebot import RobotsMatcher
@@ -97,3 +98,57 @@ def signals_of_groups(robots: str) -> list[list[dict[str, str]]]:
         elif key == "content-signal":
             groups[-1].append(content_signals(value))
     return groups
+
+
+_RSL = "{https://rslstandard.org/rsl}"
+_RSL_AI = {"ai-train", "ai-input", "ai-index"}
+_RSL_USAGES = _RSL_AI | {"search"}
+_RSL_ELEMENTS = {"rsl", "content", "license", "permits", "prohibits", "payment", "standard", "custom", "amount",
+                 "accepts", "reporting", "legal", "alternate", "schema", "copyright", "terms"}  # fmt: skip
+
+
+class RslReader:
+    """A reader of RSL 1.0: of the contents that match, those with the longest url count, read conservatively."""
+
+    def __init__(self, document: bytes) -> None:
+        self.root = ElementTree.fromstring(document)
+        if self.root.tag != f"{_RSL}rsl":
+            raise ValueError("not RSL")
+        for element in self.root.iter():
+            if element.tag.startswith(_RSL) and element.tag.removeprefix(_RSL) not in _RSL_ELEMENTS:
+                raise ValueError("unknown element in the namespace of RSL")
+        self.contents = self.root.findall(f"{_RSL}content")
+        if any(content.find(f"{_RSL}license") is None for content in self.contents):
+            raise ValueError("content without a license")
+
+    def allows(self, path: str, usage: str) -> bool | None:
+        """Whether a usage of a path is licensed; None where nothing is said."""
+        matching = [content for content in self.contents if robots_match(content.get("url"), path)]
+        for length in sorted({len(content.get("url")) for content in matching}, reverse=True):
+            narrowest = [content for content in matching if len(content.get("url")) == length]
+            said = {self._says(content, usage) for content in narrowest} - {None}
+            if said:
+                return said == {True}
+        return None
+
+    def _says(self, content, usage: str) -> bool | None:
+        answers = set()
+        for rule in content.iterfind(f"{_RSL}license/{_RSL}permits[@type='usage']"):
+            answers.add(usage in self._usages(rule.text or ""))
+        for rule in content.iterfind(f"{_RSL}license/{_RSL}prohibits[@type='usage']"):
+            if usage in self._usages(rule.text or ""):
+                answers.add(False)
+        return None if not answers else answers == {True}
+
+    @staticmethod
+    def _usages(text: str) -> set[str]:
+        if "," in text:
+            raise ValueError("words are separated by spaces")
+        words = set(text.split())
+        return words | (_RSL_AI if "ai-all" in words else set()) | (_RSL_USAGES if "all" in words else set())
+
+
+def robots_match(pattern: str, path: str) -> bool:
+    """Whether a pattern of RFC 9309 matches the beginning of a path."""
+    regex = "".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern.removesuffix("$")))
+    return re.match(regex + (r"\Z" if pattern.endswith("$") else ""), path, re.DOTALL) is not None

@@ -81,10 +81,11 @@ def test_content_usage_is_the_dictionary_that_aipref_means(stance, expected):
 
 def test_a_licence_and_a_mining_policy_are_linked():
     policy = replace(STANCE, site=SITE)
-    assert values(policy, b"link") == ['<https://band.example/licence>; rel="license"']
+    assert values(policy, b"link")[0] == '<https://band.example/licence>; rel="license"'
     assert values(policy, b"tdm-reservation") == ["1"]
     assert values(policy, b"tdm-policy") == ["https://band.example/tdm.json"]
-    assert values(STANCE, b"link") == values(STANCE, b"tdm-policy") == []
+    assert values(STANCE, b"tdm-policy") == []
+    assert not any("/licence>" in link for link in values(STANCE, b"link"))
 
 
 def test_a_section_that_reserves_nothing_says_nothing():

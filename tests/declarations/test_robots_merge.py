@@ -185,7 +185,10 @@ def test_an_app_that_closes_everything_to_everybody_stays_closed():
 
 def test_the_lines_of_other_standards_are_in_every_group_of_the_app():
     merged = merge(b"User-agent: *\nDisallow: /a\n\nUser-agent: Bingbot\nCrawl-delay: 5\nDisallow: /b", OURS)
-    usage = b"# Begin noai-guard\nContent-Usage: train-ai=n, ai-use=n, search=y\n# End noai-guard"
+    usage = (
+        b"# Begin noai-guard\nContent-Usage: train-ai=n, ai-use=n, search=y\n"
+        b"Content-Signal: search=yes, ai-input=no, ai-train=no, use=reference\n# End noai-guard"
+    )
     assert b"Disallow: /a\n" + usage in merged
     assert merged.endswith(b"Disallow: /b\n" + usage + b"\n")
 

@@ -21,7 +21,7 @@ from noai_guard.policy import Exemptions, Policy, Rule, Section
 
 STANCES = ("no-ai", "no-training", "search-only")
 PATHS = ("/", "/tracks/first/audio.mp3", "/tracks/first/audio.mp3?sig=1", "/press/", "/caf%C3%A9")
-DOCUMENTS = ("/robots.txt", "/.well-known/tdmrep.json", "/.well-known/noai")
+DOCUMENTS = ("/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/.well-known/noai")
 NAME = re.compile(r"[A-Za-z_-]+")
 CATALOG = load_catalog()
 
@@ -214,7 +214,7 @@ def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_
     )
     said = robots(policy, SMALL).decode()
     group = said[said.index("User-agent: TrainBot") :].partition("\n\n")[0]
-    documents = ("/robots.txt", "/.well-known/")
+    documents = ("/robots.txt", "/license.xml", "/.well-known/")
     paths = [path for path in re.findall(r"^(?:Allow|Disallow): (.*)$", group, re.M) if not path.startswith(documents)]
     assert {"/press/", "/press/internal/", "/"} <= set(paths)
     assert all(len(one) >= len(next_one) for one, next_one in pairwise(paths))

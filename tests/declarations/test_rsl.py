@@ -1,0 +1,217 @@
+"""/license.xml, read by a parser of XML and evaluated as RSL 1.0 says."""
+
+from dataclasses import replace
+from urllib.parse import quote
+
+import html5lib
+import pytest
+from declaration_readers import RslReader, google_allows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noai_guard.catalog import Catalog
+from noai_guard.declarations import rsl
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog, load_stance
+from noai_guard.model import Action, Usage
+from noai_guard.policy import Plan, Section, Site
+
+SITE = Site(url="https://band.example", owner="Tape & Club <Records>", contact="mailto:rights@band.example")
+STANCE = replace(load_stance("no-ai"), site=SITE)
+OPEN = dict.fromkeys(Usage, Action.ALLOW)
+EMPTY = Catalog(())
+LINK = '<https://band.example/license.xml>; rel="license"; type="application/rsl+xml"'
+NAMESPACE = "{https://rslstandard.org/rsl}"
+
+
+def read(policy):
+    return RslReader(Front(policy, EMPTY).documents["/license.xml"].body)
+
+
+def links(policy, section=0):
+    return [value.decode() for name, value in Front(policy, EMPTY).declared[section].fields if name == b"link"]
+
+
+def document(content):
+    return f'<rsl xmlns="https://rslstandard.org/rsl">{content}</rsl>'.encode()
+
+
+def content(url, terms):
+    return f'<content url="{url}"><license>{terms}</license></content>'
+
+
+def permits(words):
+    return f'<permits type="usage">{words}</permits>'
+
+
+def prohibits(words):
+    return f'<prohibits type="usage">{words}</prohibits>'
+
+
+@pytest.mark.parametrize(
+    ("contents", "path", "usage", "expected"),
+    [
+        (content("/", permits("search") + prohibits("ai-all")), "/t/a.mp3", "search", True),
+        (content("/", permits("search") + prohibits("ai-all")), "/t/a.mp3", "ai-index", False),
+        (content("/", permits("search")), "/x", "ai-input", False),
+        (content("/", permits("ai-train") + prohibits("ai-all")), "/x", "ai-train", False),
+        (content("/", permits("all")) + content("/a/", prohibits("ai-train")), "/a/x", "ai-train", False),
+        (content("/", permits("all")) + content("/a/", prohibits("ai-train")), "/a/x", "ai-input", True),
+        (content("/", permits("all")) + content("/a/", prohibits("ai-train")), "/b", "ai-train", True),
+        (content("/a/", permits("all")), "/b", "search", None),
+    ],
+)
+def test_the_reader_evaluates_as_the_standard_says(contents, path, usage, expected):
+    assert RslReader(document(contents)).allows(path, usage) is expected
+
+
+@pytest.mark.parametrize("wrong", [
+    document("<content url='/'><license><permit type='usage'>search</permit></license></content>"),
+    document(content("/", "")).replace(b"https://", b"http://"),
+    document("<content url='/'/>"),
+])  # fmt: skip
+def test_the_reader_refuses_what_does_not_conform(wrong):
+    with pytest.raises(ValueError, match=r"RSL|license"):
+        RslReader(wrong)
+
+
+@pytest.mark.parametrize(
+    ("stance", "permitted", "prohibited"),
+    [
+        ("no-ai", "search", "ai-all"),
+        ("search-only", "search", "ai-all"),
+        ("no-training", "search ai-input ai-index", "ai-train"),
+    ],
+)
+def test_a_stance_is_one_licence_for_the_whole_site(stance, permitted, prohibited):
+    (only,) = read(replace(load_stance(stance), site=SITE)).contents
+    terms = {element.tag.removeprefix(NAMESPACE): element.text for element in only[0]}
+    assert terms == {"permits": permitted, "prohibits": prohibited, "legal": "mailto:rights@band.example"}
+    assert only.get("url") == "/"
+    assert only.get("server") is None
+
+
+def test_it_names_the_holder_of_the_rights_and_the_terms_for_people():
+    (only,) = read(STANCE).contents
+    holder = only.find(f"{NAMESPACE}copyright")
+    assert holder.text == "Tape & Club <Records>"
+    assert dict(holder.attrib) == {"contactEmail": "rights@band.example"}
+    assert only.find(f"{NAMESPACE}terms").text == "https://band.example/.well-known/noai"
+
+
+def test_a_contact_on_the_web_is_an_address_and_a_page_that_is_off_is_not_named():
+    policy = replace(STANCE, site=replace(SITE, contact="https://band.example/ask?a=1&b=2"),
+                     declarations={**STANCE.declarations, "policy_page": False})  # fmt: skip
+    (only,) = read(policy).contents
+    assert only.find(f"{NAMESPACE}copyright").get("contactUrl") == "https://band.example/ask?a=1&b=2"
+    assert only.find(f"{NAMESPACE}terms") is None
+
+
+def test_a_site_without_facts_has_terms_only():
+    (only,) = read(load_stance("no-ai")).contents
+    assert [element.tag.removeprefix(NAMESPACE) for element in only.iter()] == [
+        "content", "license", "permits", "prohibits", "terms"]  # fmt: skip
+
+
+def test_where_everything_is_reserved_everything_is_prohibited():
+    policy = replace(STANCE, usages=dict.fromkeys(Usage, Action.LICENSE_REQUIRED))
+    assert read(policy).contents[0][0][0].text == "all"
+
+
+def test_it_is_served_as_rsl_and_linked_in_every_form():
+    front = Front(STANCE, EMPTY)
+    assert front.documents["/license.xml"].media_type == "application/rsl+xml"
+    assert links(STANCE) == [LINK]
+    assert b"\nLicense: https://band.example/license.xml\n" in front.documents["/robots.txt"].body
+    page = html5lib.parse(b"<!doctype html><head>" + front.declared[0].tags, namespaceHTMLElements=False)
+    (link,) = page.find("head").findall("link")
+    assert link.attrib == {
+        "rel": "license", "type": "application/rsl+xml", "href": "https://band.example/license.xml"}  # fmt: skip
+
+
+def test_a_licence_of_the_sites_own_stands_beside_it():
+    own = replace(STANCE, site=replace(SITE, licence="https://band.example/licence"))
+    assert links(own) == ['<https://band.example/licence>; rel="license"', LINK]
+
+
+@pytest.mark.parametrize("url", ["", "http://band.example"])
+def test_without_an_https_address_links_are_relative_and_robots_txt_has_no_line(url):
+    policy = replace(STANCE, site=replace(SITE, url=url))
+    assert links(policy) == ['</license.xml>; rel="license"; type="application/rsl+xml"']
+    assert b"License:" not in Front(policy, EMPTY).documents["/robots.txt"].body
+    (note,) = rsl.STANDARD.notes(policy)
+    assert "site.url" in note
+    assert list(rsl.STANDARD.notes(STANCE)) == []
+
+
+def test_a_site_that_reserves_nothing_gives_no_licence():
+    front = Front(replace(STANCE, usages=OPEN), EMPTY)
+    assert "/license.xml" not in front.documents
+    assert b"License:" not in front.documents["/robots.txt"].body
+    assert front.declared[0].fields == ()
+
+
+def test_the_licence_line_joins_no_groups_and_the_refused_may_read_the_licence():
+    front = Front(STANCE, load_catalog())
+    merged = front.merged_robots[b"User-agent: Bingbot\nCrawl-delay: 3\n\nUser-agent: GPTBot\nDisallow: /\n"].body
+    for said in (front.documents["/robots.txt"].body, merged):
+        assert google_allows(said, "Googlebot", "/")
+        assert not google_allows(said, "GPTBot", "/")
+        assert google_allows(said, "GPTBot", "/license.xml")
+
+
+texts = st.text(st.characters(exclude_categories=[]))
+
+
+@settings(deadline=None)
+@given(texts, texts, st.text(st.characters(exclude_categories=['Cs'])))
+def test_no_fact_of_a_site_breaks_the_document(owner, contact, url):
+    site = Site(url=f"https://band.example/{url}", owner=owner, name=owner, contact=contact, policy_page=f"/{url}")
+    front = Front(replace(STANCE, site=site), EMPTY)
+    (only,) = RslReader(front.documents["/license.xml"].body).contents
+    assert {element.tag for element in only.iter()} <= {
+        f"{NAMESPACE}{name}" for name in ("content", "license", "permits", "prohibits", "legal", "copyright", "terms")}  # fmt: skip
+    assert front.declared[0].tags.isascii()
+    for value in links(front.policy):
+        assert (value.count("<"), value.count(">"), "\n" in value) == (1, 1, False)
+
+
+segments = st.sampled_from(["tracks", "press", "a b", "café", "x&y"])
+directories = st.lists(segments, max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))
+expressible = st.one_of(directories.map(lambda d: f"{d}/**"), directories.filter(bool))
+any_pattern = st.one_of(expressible, directories.map(lambda d: f"{d}/*"), directories.map(lambda d: f"{d}/**/x"),
+                        st.sampled_from(["/tr*", "/a?b/**", "/*/x", "/**/*.mp3", "/$a"]))  # fmt: skip
+wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY]) for usage in Usage})
+paths = directories.flatmap(lambda d: st.sampled_from([d or "/", f"{d}/", f"{d}/q.mp3", f"{d}/q/x", f"{d}/x"]))
+USAGES = {
+    "search": [Usage.SEARCH], "ai-train": [Usage.TRAIN_AI], "ai-index": [Usage.AI_SEARCH],
+    "ai-input": [Usage.AI_INPUT, Usage.AI_AGENT],
+}  # fmt: skip
+
+
+def policies(patterns):
+    sections = st.lists(st.builds(Section, patterns, wishes), max_size=4, unique_by=lambda section: section.pattern)
+    return st.builds(lambda usages, found: replace(STANCE, usages=usages, sections=tuple(found)), wishes, sections)
+
+
+def reserved(policy, path, word):
+    plan = Plan(policy, EMPTY)
+    return any(map(plan.sections[plan.zone(path).section].reserves, USAGES[word]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(policies(expressible), paths)
+def test_a_reader_finds_for_every_path_what_the_policy_says(policy, path):
+    if any(section.reserves_anything for section in policy.all_sections):
+        document = read(policy)
+        for word in USAGES:
+            assert document.allows(quote(path, safe="/&"), word) is not reserved(policy, path, word)
+
+
+@settings(max_examples=300, deadline=None)
+@given(policies(any_pattern), paths)
+def test_what_is_reserved_is_never_licensed(policy, path):
+    if any(section.reserves_anything for section in policy.all_sections):
+        document = read(policy)
+        for word in USAGES:
+            assert not (reserved(policy, path, word) and document.allows(quote(path, safe="/&"), word))
