@@ -118,8 +118,8 @@ def _page(plan: Plan) -> Iterator[str]:
 def _title(whole_site: Section) -> str:
     denied = {usage for usage in AI_USAGES if whole_site.usages[usage] is Action.DENY}
     if denied == AI_USAGES:
-        return "People welcome. AI is not."
-    return "People welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
+        return "People are welcome. AI is not."
+    return "People are welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
 
 
 def _name(site: Site) -> str:

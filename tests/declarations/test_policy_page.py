@@ -72,8 +72,8 @@ def test_the_title_claims_no_more_than_the_policy():
     def title(policy):
         return page(policy)[0].find(".//h1").text
 
-    assert title(STANCE) == "People welcome. AI is not."
-    assert title(load_stance("no-training")) == "People welcome. AI training is not."
+    assert title(STANCE) == "People are welcome. AI is not."
+    assert title(load_stance("no-training")) == "People are welcome. AI training is not."
     assert title(replace(STANCE, usages=dict.fromkeys(Usage, Action.ALLOW))) == "How this site may be used"
 
 
