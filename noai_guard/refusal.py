@@ -120,8 +120,8 @@ def _page(status: int, title: str, sentence: str, site: Site) -> str:
         '<meta name="robots" content="noindex, noai, noimageai">'
         f"<style>{_STYLE}</style></head><body><main><h1>{title}</h1><p>{html.escape(sentence)}</p>"
         f"<p>{' · '.join(links)}</p>"
-        "<small>People are welcome. If you are one and see this, your browser or an extension calls itself "
-        "a program that is not.</small></main></body></html>\n"
+        "<small>People are welcome. If you are a person and see this, your browser or an extension goes by the name "
+        "of a program that is not.</small></main></body></html>\n"
     )
 
 
