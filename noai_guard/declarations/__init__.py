@@ -4,6 +4,7 @@ To add a standard: one module with a `STANDARD`, and one word in `STANDARDS`.
 """
 
 from noai_guard.declarations import (
+    ai_txt,
     content_signal,
     content_usage,
     html_meta,
@@ -12,6 +13,7 @@ from noai_guard.declarations import (
     robots_txt,
     rsl,
     tdmrep,
+    trust_txt,
     x_robots_tag,
 )
 from noai_guard.declarations.standard import Standard
@@ -26,6 +28,8 @@ STANDARDS: tuple[Standard, ...] = (
     html_meta.STANDARD,
     licence_link.STANDARD,
     rsl.STANDARD,
+    ai_txt.STANDARD,
+    trust_txt.STANDARD,
     policy_page.STANDARD,
 )
 """In the order in which their header fields and tags are sent."""

@@ -1,0 +1,38 @@
+"""/ai.txt of Spawning (2023): the whole site closed to training, kind of file by kind of file.
+
+Off unless a policy asks for it: Spawning's own page about it is under maintenance (2026-11), and other projects
+use the same name for something else.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from noai_guard.declarations.standard import Standard
+from noai_guard.model import Document, Usage
+from noai_guard.policy import Plan, Policy
+
+PATH = "/ai.txt"
+
+_ENDINGS = (
+    *("aac", "aiff", "amr", "flac", "m4a", "mp3", "oga", "opus", "wav", "wma"),
+    *("txt", "pdf", "doc", "docx", "gif", "jpeg", "jpg", "png", "svg", "webp", "avi", "mov", "mp4", "webm"),
+)
+"""The audio endings are those of Spawning's own files; then usual ones of text, pictures and video."""
+
+
+def _documents(plan: Plan) -> Sequence[Document]:
+    if not plan.policy.whole_site.reserves(Usage.TRAIN_AI):
+        return ()
+    endings = "".join(f"Disallow: *.{ending}\n" for ending in _ENDINGS)
+    text = f"# Spawning AI\nUser-Agent: *\n{endings}Disallow: /\nDisallow: *\n"
+    return (Document(PATH, "text/plain; charset=utf-8", text.encode("ascii")),)
+
+
+def _notes(policy: Policy) -> Iterator[str]:
+    site = policy.whole_site.reserves(Usage.TRAIN_AI)
+    for section in policy.sections:
+        if section.reserves(Usage.TRAIN_AI) is not site:
+            says = "closes the whole site" if site else "is not published, because the whole site is open"
+            yield f"ai.txt {says}: {section.pattern} is otherwise, which only the other declarations say."
+
+
+STANDARD = Standard("ai_txt", "ai.txt (Spawning)", documents=_documents, notes=_notes)

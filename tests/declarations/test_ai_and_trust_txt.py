@@ -1,0 +1,63 @@
+"""ai.txt and trust.txt: published only where a policy asks for them."""
+
+from dataclasses import replace
+
+import pytest
+from declaration_readers import SITE, ProtegoReader
+
+from noai_guard.catalog import Catalog
+from noai_guard.declarations import ai_txt
+from noai_guard.front import Front
+from noai_guard.loading import load_stance
+from noai_guard.model import Action, Usage
+from noai_guard.policy import Section, Site
+
+STANCE = load_stance("no-ai")
+OPEN = dict.fromkeys(Usage, Action.ALLOW)
+ASKED = replace(STANCE, declarations={**STANCE.declarations, "ai_txt": True, "trust_txt": True})
+
+
+def document(policy, path):
+    found = Front(policy, Catalog(())).documents.get(path)
+    return found.body.decode() if found else None
+
+
+def trust(policy):
+    return dict(line.split("=", 1) for line in document(policy, "/trust.txt").splitlines())
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+def test_no_stance_publishes_them(stance):
+    for path in ("/ai.txt", "/trust.txt"):
+        assert document(load_stance(stance), path) is None
+
+
+def test_ai_txt_closes_every_path_to_a_parser_of_its_syntax():
+    said = document(ASKED, "/ai.txt")
+    assert said.startswith("# Spawning AI\nUser-Agent: *\n")
+    reader = ProtegoReader(said.encode())
+    for path in ("/", "/tracks/1.flac", "/a.mp3?sig=1", "/page"):
+        assert not reader.allows("AnyBot", path), SITE + path
+
+
+def test_ai_txt_of_an_open_site_is_not_published_and_check_says_what_it_cannot_say():
+    part = (Section("/tracks/**", STANCE.usages),)
+    assert document(replace(ASKED, usages=OPEN, sections=part), "/ai.txt") is None
+    for usages, said in ((OPEN, "is not published"), (STANCE.usages, "")):
+        notes = list(ai_txt.STANDARD.notes(replace(ASKED, usages=usages, sections=part)))
+        assert [said in note for note in notes] == ([True] if said else [])
+    (note,) = ai_txt.STANDARD.notes(replace(ASKED, sections=(Section("/press/**", OPEN),)))
+    assert "closes the whole site: /press/**" in note
+
+
+def test_trust_txt_says_no_where_any_part_of_the_site_does():
+    assert trust(ASKED) == {"datatrainingallowed": "no"}
+    assert trust(replace(ASKED, usages=OPEN)) == {"datatrainingallowed": "yes"}
+    assert trust(replace(ASKED, usages=OPEN, sections=(Section("/a/**", STANCE.usages),)))["datatrainingallowed"] == "no"
+
+
+@pytest.mark.parametrize("contact", ["mailto:a@band.example", "https://band.example/\ndatatrainingallowed=yes"])
+def test_the_contact_stays_on_its_line(contact):
+    said = trust(replace(ASKED, site=Site(contact=contact)))
+    assert said["datatrainingallowed"] == "no"
+    assert said["contact"].startswith(contact[:10])
