@@ -1,0 +1,49 @@
+"""schema.org in JSON-LD: the reservation for an app's own MusicRecording or AudioObject.
+
+schema.org has no property that means "no AI". `usageInfo` leads to the policy, `copyrightNotice` reserves in words,
+`license` and `acquireLicensePage` say where a licence is. An app calls this itself; nothing is injected.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from noai_guard.model import Usage
+from noai_guard.policy import Policy, Section
+from noai_guard.refusal import ascii_uri, policy_address
+
+
+def reservation(policy: Policy, section: Section | None = None) -> dict[str, str]:
+    """Properties of a CreativeWork for a section (without one, the whole site) to put into an app's own object.
+
+    `license`, `usageInfo`, `acquireLicensePage` and `copyrightNotice`, each only where the policy knows it; empty
+    where the section reserves nothing.
+    """
+    section = section or policy.whole_site
+    if not section.reserves_anything:
+        return {}
+    site = policy.site
+    asked_on_the_web = "" if site.contact.startswith("mailto:") else site.contact
+    is_own_page = site.policy_page.startswith("/")
+    found = {
+        "license": ascii_uri(site.licence),
+        "usageInfo": policy_address(site) if policy.declares("policy_page") or not is_own_page else "",
+        "acquireLicensePage": ascii_uri(asked_on_the_web or site.licence),
+        "copyrightNotice": _notice(policy, section),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _notice(policy: Policy, section: Section) -> str:
+    if not section.reserves(Usage.TRAIN_AI):
+        return ""
+    owner = f"© {policy.site.owner}. " if policy.site.owner else ""
+    return f"{owner}Text and data mining and AI training are reserved (Article 4(3) of Directive (EU) 2019/790)."
+
+
+def script(data: Mapping[str, Any]) -> str:
+    """A `<script type="application/ld+json">` with this object, which no text in it can end."""
+    text = json.dumps({"@context": "https://schema.org", **data})
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return f'<script type="application/ld+json">{text}</script>'

@@ -1,0 +1,63 @@
+"""The reservation in JSON-LD, read back from a page by a parser of HTML."""
+
+import json
+from dataclasses import replace
+
+import html5lib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noai_guard.declarations.json_ld import reservation, script
+from noai_guard.loading import load_stance
+from noai_guard.model import Action, Usage
+from noai_guard.policy import Section, Site
+
+SITE = Site(url="https://band.example", owner="Tape Club", licence="https://band.example/licence",
+            contact="https://band.example/ask")  # fmt: skip
+STANCE = replace(load_stance("no-ai"), site=SITE)
+OPEN = dict.fromkeys(Usage, Action.ALLOW)
+
+
+def read(element):
+    page = html5lib.parse(f"<!doctype html><head>{element}</head><p>after", namespaceHTMLElements=False)
+    (found,) = page.iter("script")
+    assert found.get("type") == "application/ld+json"
+    assert page.find("body/p").text == "after"
+    return json.loads(found.text)
+
+
+def test_a_recording_says_where_its_licence_and_policy_are():
+    assert read(script({"@type": "MusicRecording", "name": "One", **reservation(STANCE)})) == {
+        "@context": "https://schema.org",
+        "@type": "MusicRecording",
+        "name": "One",
+        "license": "https://band.example/licence",
+        "usageInfo": "https://band.example/.well-known/noai",
+        "acquireLicensePage": "https://band.example/ask",
+        "copyrightNotice": "© Tape Club. Text and data mining and AI training are reserved "
+        "(Article 4(3) of Directive (EU) 2019/790).",
+    }
+
+
+def test_what_the_policy_does_not_know_is_not_said():
+    bare = replace(STANCE, site=Site(), declarations={**STANCE.declarations, "policy_page": False})
+    assert set(reservation(bare)) == {"copyrightNotice"}
+
+
+def test_an_address_for_mail_is_no_page():
+    mail = replace(STANCE, site=replace(SITE, contact="mailto:a@band.example"))
+    assert reservation(mail)["acquireLicensePage"] == SITE.licence
+
+
+def test_a_section_says_what_it_reserves_itself():
+    assert reservation(STANCE, Section("/press/**", OPEN)) == {}
+    answers = Section("/press/**", {**OPEN, Usage.AI_INPUT: Action.DENY})
+    assert "copyrightNotice" not in reservation(STANCE, answers)
+    assert reservation(STANCE, answers)["license"] == SITE.licence
+
+
+@given(st.one_of(st.text(), st.sampled_from(["</script><script>", "<!--<script>", "]]>", "\u2028"])))
+def test_no_text_ends_the_element(text):
+    policy = replace(STANCE, site=replace(SITE, owner=text, contact=text))
+    data = {"@type": "AudioObject", "name": text, **reservation(policy)}
+    assert read(script(data)) == {"@context": "https://schema.org", **data}
