@@ -13,10 +13,18 @@ from noai_guard.declarations import content_signal
 from noai_guard.front import Front
 from noai_guard.loading import load_catalog, load_stance
 from noai_guard.model import Action, Usage
-from noai_guard.policy import Section
+from noai_guard.policy import Policy, Section
 
 CATALOG = load_catalog()
-STANCE = load_stance("no-ai")
+
+
+def with_header(policy: Policy) -> Policy:
+    """No stance sends the header: the policy of Content Signals does not define it."""
+    assert not policy.declarations["content_signal_header"]
+    return replace(policy, declarations={**policy.declarations, "content_signal_header": True})
+
+
+STANCE = with_header(load_stance())
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
 NO_AI = {"search": "yes", "ai-input": "no", "ai-train": "no", "use": "reference"}
 
@@ -50,7 +58,7 @@ def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expec
     [("no-ai", NO_AI), ("search-only", NO_AI), ("no-training", {**NO_AI, "ai-input": "yes"})],
 )
 def test_every_group_and_every_response_say_the_same(stance, expected):
-    policy = load_stance(stance)
+    policy = with_header(load_stance(stance))
     groups = signals_of_groups(robots(policy))
     assert len(groups) >= 2
     assert groups == [[expected]] * len(groups)

@@ -20,7 +20,6 @@ OURS: Fields = [
     (b"x-robots-tag", b"noai, noimageai"),
     (b"x-robots-tag", b"noarchive"),
     (b"content-usage", b"train-ai=n, ai-use=n, search=y"),
-    (b"content-signal", b"search=yes, ai-input=no, ai-train=no, use=reference"),
     (b"tdm-reservation", b"1"),
     (b"link", b'</license.xml>; rel="license"; type="application/rsl+xml"'),
 ]
