@@ -259,7 +259,8 @@ def _action(verdict: Verdict, refusal: Refusal | None) -> str:
     said = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
     if refusal:
         return f"{said}  HTTP {refusal.status}"
-    return f"{said}  let in" if verdict.enforced else f"{said}  let in, because mode is monitor"
+    refuses = verdict.action.strictness >= Action.THROTTLE.strictness
+    return f"{said}  let in, because mode is monitor" if refuses else f"{said}  let in"
 
 
 def _who(verdict: Verdict) -> str:

@@ -20,7 +20,8 @@ class Description:
 
     def __str__(self) -> str:
         kind = "a bot" if self.is_bot else "not a bot"
-        return f"{self.browser or 'unknown browser'} on {self.system or 'unknown system'}, {self.device}, {kind}"
+        known = [part for part in (self.browser, self.system, self.device) if part not in ("", "Other", "Spider")]
+        return ", ".join([*known, kind])
 
 
 def describe(user_agent: bytes) -> Description | None:

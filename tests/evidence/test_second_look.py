@@ -14,7 +14,7 @@ def test_a_browser_is_described() -> None:
     seen = second_look.describe(b"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0")
     assert seen is not None
     assert (seen.browser, seen.system, seen.is_bot) == ("Firefox 140.0", "Windows 10", False)
-    assert str(seen) == "Firefox 140.0 on Windows 10, PC, not a bot"
+    assert str(seen) == "Firefox 140.0, Windows 10, PC, not a bot"
 
 
 def test_a_bot_that_the_library_knows_is_a_bot() -> None:
