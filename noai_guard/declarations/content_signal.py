@@ -68,7 +68,7 @@ def _notes(policy: Policy) -> Iterator[str]:
         if otherwise:
             yield (
                 f"Content Signals have no paths in robots.txt: {', '.join(otherwise)} of {section.pattern} "
-                "is said in the header of its responses alone."
+                "can only be said in the header (declarations: content_signal_header)."
             )
 
 

@@ -125,3 +125,12 @@ def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
         for key, usage in (("search", Usage.SEARCH), ("ai-train", Usage.TRAIN_AI), ("ai-input", Usage.AI_INPUT)):
             assert not (section.reserves(usage) and signals.get(key) == "yes")
     assert (signals.get("ai-train") == "no") is policy.whole_site.reserves(Usage.TRAIN_AI)
+
+
+def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
+    notes = content_signal.STANDARD.notes
+    agreeing = Section("/a/**", STANCE.usages)
+    otherwise = Section("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
+    (note,) = notes(replace(STANCE, sections=(agreeing, otherwise)))
+    assert "ai-train of /press/**" in note
+    assert not list(notes(replace(STANCE, sections=(agreeing,))))

@@ -228,3 +228,12 @@ def test_ten_thousand_groups_take_time_in_proportion():
         return time.perf_counter() - started
 
     assert seconds(10_000) < 60 * min(seconds(1_000) for _ in range(3))
+
+
+def test_what_an_app_opens_below_a_closed_section_is_closed_too():
+    closed = Section("/drafts/**", {**load_stance().usages, Usage.SEARCH: Action.DENY})
+    existing = b"User-agent: Googlebot\nAllow: /drafts/open\nAllow: /tracks/open\nDisallow: /tracks/\n"
+    merged = merge(existing, said_by(closed))
+    assert not google_allows(merged, "Googlebot", "/drafts/open")
+    assert google_allows(merged, "Googlebot", "/tracks/open")
+    assert not google_allows(merged, "Googlebot", "/tracks/closed")
