@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.console import printable
 from noai_guard.client_address import HEADERS
 from noai_guard.declarations import STANDARDS
 from noai_guard.declarations.path_lines import inexpressible
@@ -32,7 +32,7 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     """Find every problem in FILE (noai.yaml when not given, - for standard input).
 
     Prints one problem a line, as file:line:column: code message; hint, then what the policy cannot enforce.
-    Exit code 0 when the policy can be used, 1 when it has problems, 2 when it cannot be read.
+    Exit code 0 when the policy can be used, 1 when it has problems, 2 when the file cannot be opened.
 
     \b
     Examples:
@@ -41,7 +41,10 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
       noai-guard check --format github
     """
     name = printable(file)
-    policy, problems = check_policy_text(_content(file), name)
+    content, problems = _content(file, name)
+    policy = None
+    if content is not None:
+        policy, problems = check_policy_text(content, name)
     wrong = policy is None or (strict and bool(problems))
     notes = tuple(_notes(policy)) if policy else ()
     if style == "json":
@@ -59,17 +62,16 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
         else:
             count = sum(not problem.warning for problem in problems)
             click.echo(f"{name}: {count} problem{'s' * (count != 1)}; the policy cannot be used", err=True)
-    ctx.exit(int(wrong))
+    ctx.exit(2 if content is None else int(wrong))
 
 
-def _content(file: str) -> bytes:
+def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
     try:
         with click.open_file(file, "rb") as stream:
-            content: bytes = stream.read(_MOST_BYTES)
-            return content
+            return stream.read(_MOST_BYTES), ()
     except OSError as error:
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
-        raise CannotRun(f"{file} cannot be read: {error.strerror}; {hint}") from error
+        return None, (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
 
 
 def _notes(policy: Policy) -> Iterator[str]:

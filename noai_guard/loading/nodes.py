@@ -130,12 +130,16 @@ def parse(text: bytes, log: ProblemLog) -> Node | None:
         at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
         words = "tab" if at_tab else problem
         hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
-        log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark))
+        log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark, decoded))
     return None
 
 
-def _place_of(mark: Any) -> tuple[int, int]:
-    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+def _place_of(mark: Any, text: str) -> tuple[int, int]:
+    """Where the reader gave up: never behind the last line that holds something."""
+    if mark is None:
+        return 0, 0
+    written = text.rstrip("\r\n")
+    return (mark.line + 1, mark.column + 1) if mark.index < len(written) else _end_of(written)
 
 
 _SYNTAX_HINTS = (
@@ -194,7 +198,7 @@ def _is_tame(text: str, log: ProblemLog) -> bool:
         else:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             continue
-        log.add("P003", message, hint, at=_place_of(event.start_mark))
+        log.add("P003", message, hint, at=_place_of(event.start_mark, text))
         return False
     return True
 

@@ -82,3 +82,22 @@ def test_a_hostile_file_is_refused_with_a_line_and_no_traceback(run, tmp_path, c
     file = tmp_path / "noai.yaml"
     file.write_bytes(content)
     assert ": P0" in run("check", str(file), code=1).stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["", "missing.yaml"], ids=["a folder", "a missing file"])
+def test_a_file_that_cannot_be_opened_is_p001_and_exit_code_2(run, tmp_path, name):
+    file = str(tmp_path / name)
+    assert run("check", file, code=2).stdout.startswith(f"{file}: P001 cannot be read: ")
+    facts = json.loads(run("check", "--format", "json", file, code=2).stdout)
+    assert (facts["ok"], facts["problems"][0]["code"]) == (False, "P001")
+    assert run("check", "--format", "github", file, code=2).stdout.startswith("::error file=")
+
+
+def test_a_file_that_is_too_large_is_p001_and_exit_code_1(run):
+    large = "#" * (1024 * 1024 + 1)
+    assert run("check", "-", input=large, code=1).stdout.startswith("-: P001 the file is larger than 1024 KiB")
+
+
+@pytest.mark.parametrize("text", ["{{{{", "a: [\n", "a: [\r\n\r\n", "a: [\n\n\n"])
+def test_a_mistake_at_the_end_is_on_a_line_that_the_file_has(run, text):
+    assert run("check", "-", input=text, code=1).stdout.startswith("-:1:5: P002 ")

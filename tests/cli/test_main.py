@@ -48,8 +48,6 @@ def test_the_module_is_the_command():
     [
         ["chek"],
         ["check", "--bogus"],
-        ["check", "/nowhere/noai.yaml"],
-        ["check", "."],
         ["explain", "--policy", "/nowhere/noai.yaml"],
         ["explain", "--header", "no colon"],
         ["explain", "--ip", "example.org"],
