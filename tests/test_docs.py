@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -14,12 +15,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "rul
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    """The code blocks of a page in one language, those that stand indented in a list included."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [dedent(code) for _, code in found]
 
 
 @pytest.mark.parametrize("page", [
     "README.md", "docs/start.md", "docs/how-to/several-workers.md", "docs/how-to/opentelemetry.md",
-    "docs/how-to/status-page.md",
+    "docs/how-to/status-page.md", "docs/how-to/monitoring.md",
 ])
 def test_python_in_the_documentation_runs_in_order(page: str) -> None:
     code = "\n".join(blocks(ROOT / page, "python"))

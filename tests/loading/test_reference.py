@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from noai_guard.backends.memory import MemoryBackend
 from noai_guard.client_address import HEADERS, PROBLEMS
+from noai_guard.front import Front
 from noai_guard.html_injection import OUTCOMES, REASONS
-from noai_guard.loading import check_policy_text, load_stance
+from noai_guard.loading import check_policy_text, load_catalog, load_stance
 from noai_guard.loading.fields import Choice, Kind, ListOf, MapOf, Record
 from noai_guard.loading.policy_file import POLICY_FILE, STANCES
-from noai_guard.model import Action, Identity, Mode, Usage
+from noai_guard.model import Action, Identity, Mode, Request, Usage
 from noai_guard.policy import OWN_RULE_IDS
+from noai_guard.ports import run
 from noai_guard.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +124,15 @@ def test_every_value_of_a_closed_label_is_documented() -> None:
 
 def test_every_action_is_documented_from_the_mildest_to_the_strictest() -> None:
     assert re.findall(r"(?m)^\| `(\w+)` \|", ACTIONS) == list(Action)
+
+
+def test_the_refusal_in_the_reference_is_what_is_sent() -> None:
+    policy, _ = check_policy_text(b"site: {url: https://label.example, contact: rights@label.example}\nmode: enforce\n")
+    assert policy
+    front = Front(policy, load_catalog())
+    verdict = run(front.guard.examine(Request("/", b"GPTBot/1.3")), MemoryBackend(), lambda question, error: None)
+    (example,) = re.findall(r"```text\n(.*?)```", ACTIONS, re.DOTALL)
+    assert front.refusal(verdict, "/", "GET", []).body.decode() == example
 
 
 def test_headers_named_in_the_reference_exist() -> None:
