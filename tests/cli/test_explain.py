@@ -152,6 +152,12 @@ def test_people_are_told_that_monitor_mode_lets_in(run, write):
     assert "deny  let in, because mode is monitor" in text
 
 
+def test_what_is_let_in_anyway_owes_nothing_to_monitor_mode(run, write):
+    text = run("explain", "--ua", "VLC/3.0.21", "--policy", write("mode: monitor\n")).stdout
+    assert "allow  let in\n" in text
+    assert "monitor" not in text
+
+
 def test_people_are_told_of_a_rate(run, write):
     file = write("usages: {train-ai: throttle}\nlimits: {throttle: {requests: 5, seconds: 60}}\n")
     assert "after 5 in 60 s it is 429" in run("explain", "--ua", "GPTBot", "--policy", file).stdout

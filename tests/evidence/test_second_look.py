@@ -21,6 +21,7 @@ def test_a_bot_that_the_library_knows_is_a_bot() -> None:
     seen = second_look.describe(b"Mozilla/5.0 (compatible; SomeBot/1.0; +http://example.org/bot)")
     assert seen is not None
     assert seen.is_bot
+    assert str(seen) == "SomeBot 1.0, a bot"
 
 
 def test_a_number_that_the_library_cannot_read_is_not_an_error() -> None:
