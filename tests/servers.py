@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,6 +67,17 @@ def require(*modules: str) -> None:
         pytest.fail(f"{', '.join(missing)} not installed, and NOAI_REQUIRE=all")
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed")
+
+
+def require_program(name: str, package: str = "") -> str:
+    """Where a program is. Skips the test when it is not installed, or fails it where NOAI_REQUIRE=all."""
+    found = shutil.which(name)
+    missing = f"{name} is not installed (apt-get install {package or name})"
+    if found is None and os.environ.get("NOAI_REQUIRE") == "all":
+        pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
+    if found is None:
+        pytest.skip(missing)
+    return found
 
 
 def _start(kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str]) -> Server:

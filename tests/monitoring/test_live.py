@@ -12,7 +12,8 @@ from examples.monitoring.__main__ import main, play
 from examples.monitoring.prometheus import Prometheus, scraping
 from examples.monitoring.proof import Period, alerts, boards, of_alert, of_choices, of_marks, of_panel, panels
 from examples.monitoring.site import serving
-from tests.monitoring.programs import program, promtool
+from tests.monitoring.programs import promtool
+from tests.servers import require_program
 
 every_panel = pytest.mark.parametrize(
     "panel", [pytest.param(each, id=f"{board['uid']}: {each['title']}") for board in boards() for each in panels(board)]
@@ -31,7 +32,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    prometheus = program("prometheus")
+    prometheus = require_program("prometheus")
     folder = tmp_path_factory.mktemp("monitoring")
     with serving(folder) as site, scraping(site.host, folder, prometheus) as watching:
         period = play(site, 36.0)
