@@ -11,7 +11,7 @@ from noai_guard.declarations.standard import Standard
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
 
-_KEYS: tuple[tuple[str, frozenset[Usage]], ...] = (
+KEYS: tuple[tuple[str, frozenset[Usage]], ...] = (
     ("search", frozenset({Usage.SEARCH})),
     ("ai-input", frozenset({Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT})),
     ("ai-train", frozenset({Usage.TRAIN_AI})),
@@ -32,7 +32,7 @@ _PREAMBLE = (
 
 
 def _signals(section: Section) -> dict[str, bool]:
-    return {key: not any(map(section.reserves, usages)) for key, usages in _KEYS}
+    return {key: not any(map(section.reserves, usages)) for key, usages in KEYS}
 
 
 def _line(signals: dict[str, bool]) -> str:

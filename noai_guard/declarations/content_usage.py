@@ -11,7 +11,7 @@ from noai_guard.declarations.standard import Standard
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
 
-_LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
+LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),
     ("ai-use", frozenset({Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT})),
     ("search", frozenset({Usage.SEARCH})),
@@ -22,7 +22,7 @@ _LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
 def preference(section: Section) -> str:
     """The wishes of a section, serialised: `train-ai=n, ai-use=n, search=y`."""
     return ", ".join(
-        f"{label}={'n' if any(map(section.reserves, usages)) else 'y'}" for label, usages in _LABELS
+        f"{label}={'n' if any(map(section.reserves, usages)) else 'y'}" for label, usages in LABELS
     )
 
 

@@ -283,7 +283,7 @@ def _own_lines(existing: bytes) -> list[str]:
         own.append(line)
     _strip(own)
     is_page = next((line for line in own if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(_directive(line).kind == "agent" for line in own):
+    if is_page and not any(directive(line).kind == "agent" for line in own):
         return []
     return [line.removeprefix(TAKEN_OUT) for line in own]
 
@@ -293,7 +293,9 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-class _Directive(NamedTuple):
+class Directive(NamedTuple):
+    """What Google's parser takes a line for; a kind of "" is no line at all."""
+
     kind: Literal["agent", "allow", "disallow", "site", "other", ""]
     value: str
 
@@ -312,29 +314,37 @@ _LONGEST_LINE = 2083 * 8 - 1
 _SPACE = " \t\n\v\f\r"
 
 
-def _directive(line: str) -> _Directive:
+def directive(line: str) -> Directive:
     """A line as Google's parser reads it: up to NUL or #, `key: value`, or just two words."""
     text = line[:_LONGEST_LINE].partition("\0")[0].partition("#")[0].strip(_SPACE)
     key, colon, value = text.partition(":")
     if not colon:
         words = re.split(r"[ \t]+", text, maxsplit=2)
         if len(words) != 2:
-            return _Directive("", "")
+            return Directive("", "")
         key, value = words
     key, value = key.strip(_SPACE).lower(), value.strip(_SPACE)
     if not key:
-        return _Directive("", "")
-    return _Directive(next((kind for begins, kind in _KINDS if key.startswith(begins)), "other"), value)
+        return Directive("", "")
+    return Directive(next((kind for begins, kind in _KINDS if key.startswith(begins)), "other"), value)
 
 
 def _names(value: str) -> tuple[str, ...]:
     """What parsers take for the name in a User-agent line: as Google's does, up to a version, or all of it."""
-    if value[:1] == "*" and (len(value) == 1 or value[1] in _SPACE):
+    google = google_name(value)
+    if google == "*":
         return ("*",)
     lower = value.lower()
-    names = (_READ_BY_GOOGLE.match(lower), lower.partition("/")[0].strip(_SPACE), lower)
-    found = (names[0][0] if names[0] else "", *names[1:])
+    found = (google, lower.partition("/")[0].strip(_SPACE), lower)
     return tuple(dict.fromkeys(name for name in found if name))
+
+
+def google_name(value: str) -> str:
+    """The name that Google's parser reads in a User-agent line, in lower case: it ends at the first digit or sign."""
+    if value[:1] == "*" and (len(value) == 1 or value[1] in _SPACE):
+        return "*"
+    found = _READ_BY_GOOGLE.match(value.lower())
+    return found[0] if found else ""
 
 
 @dataclass(slots=True)
@@ -351,7 +361,7 @@ class _Robots:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
-        self.directives = [_directive(line) for line in lines]
+        self.directives = [directive(line) for line in lines]
         self.sections: list[_Section] = []
         self.begins = 0
         for number, (kind, _) in enumerate(self.directives):
@@ -402,7 +412,7 @@ class _Robots:
 class _Own:
     """The lines of an app's file that hold for one name, and how each is read."""
 
-    lines: tuple[tuple[str, _Directive], ...]
+    lines: tuple[tuple[str, Directive], ...]
 
     def allows(self, path: str) -> bool:
         """Whether the app lets this path be fetched: the longest match counts, allow wins ties."""
@@ -410,7 +420,7 @@ class _Own:
         for _, (kind, value) in self.lines:
             if kind in ("allow", "disallow") and value:
                 pattern = _escaped(value)
-                if len(pattern) >= best[0] and _matches(pattern, path):
+                if len(pattern) >= best[0] and matches(pattern, path):
                     best = max(best, (len(pattern), kind == "allow"))
         return best[1]
 
@@ -429,7 +439,7 @@ def _escaped(pattern: str) -> str:
     return quote(pattern, safe="!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~", errors="surrogateescape")
 
 
-def _matches(pattern: str, path: str) -> bool:
+def matches(pattern: str, path: str) -> bool:
     """Whether a pattern of robots.txt matches the beginning of a path; linear, however many `*` it has."""
     first, *rest = pattern.removesuffix("$").split("*")
     anchored = pattern.endswith("$")
