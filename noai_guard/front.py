@@ -10,9 +10,9 @@ from noai_guard.catalog import Catalog
 from noai_guard.declarations import STANDARDS, path_lines, robots_txt
 from noai_guard.guard import Guard
 from noai_guard.memo import Memo
-from noai_guard.model import Document, HeaderField, Verdict
+from noai_guard.model import Document, HeaderField, Response, Verdict
 from noai_guard.policy import Plan, Policy, Section
-from noai_guard.refusal import Format, Refusal, body, policy_address
+from noai_guard.refusal import Format, body, policy_address
 
 OPEN_PREFIX = "/.well-known/"
 
@@ -86,7 +86,7 @@ class Front:
                                and policy.declares(standard.key))  # fmt: skip
         self.documents = self._documents(self.guard.plan)
         self.declared = tuple(self._declared(section) for section in self.guard.plan.sections)
-        self.refusals: Memo[tuple[Verdict, Format], Refusal] = Memo(self._refusal)
+        self.refusals: Memo[tuple[Verdict, Format], Response] = Memo(self._refusal)
         self.merged_robots: Memo[bytes, Document] = Memo(self._merged_robots, most=8, heaviest=512 * 1024)
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
@@ -130,11 +130,11 @@ class Front:
         )
         return Declared(fields, tags)
 
-    def refusal(self, verdict: Verdict, path: str, method: str, headers: Iterable[HeaderField]) -> Refusal:
+    def refusal(self, verdict: Verdict, path: str, method: str, headers: Iterable[HeaderField]) -> Response:
         """The answer to a verdict that refuses: HTML only for a person's page load, JSON where it is asked for."""
         return self.refusals[verdict, chosen_format(path, method, headers)]
 
-    def _refusal(self, key: tuple[Verdict, Format]) -> Refusal:
+    def _refusal(self, key: tuple[Verdict, Format]) -> Response:
         verdict, format = key
         answer = ANSWERS[verdict.action]
         site = self._site
@@ -148,7 +148,7 @@ class Front:
             (b"x-content-type-options", b"nosniff"),
             *answer.fields(verdict, site),
         ]
-        return Refusal(answer.status, tuple(self.declared[verdict.section].added_to(headers)[0]), content)
+        return Response(answer.status, tuple(self.declared[verdict.section].added_to(headers)[0]), content)
 
 
 def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
@@ -187,3 +187,12 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
         (b"etag", f'"{tag}"'.encode("ascii")),
         (b"access-control-allow-origin", b"*"),
     )
+
+
+def document_answer(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
+    """The complete answer to a GET or HEAD request for a document: 304 where `headers` say it is known."""
+    own = document_headers(document)
+    known = next((value for name, value in headers if name.lower() == b"if-none-match"), b"")
+    if dict(own)[b"etag"] in known or known.strip() == b"*":
+        return Response(304, tuple(field for field in own if field[0] not in (b"content-length", b"content-type")), b"")
+    return Response(200, own, b"" if method == "HEAD" else document.body)

@@ -168,3 +168,12 @@ class Document:
 
 HeaderField = tuple[bytes, bytes]
 """Lower-case name and value, as ASGI carries them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer in bytes: what a driver sends by itself."""
+
+    status: int
+    headers: tuple[HeaderField, ...]
+    body: bytes

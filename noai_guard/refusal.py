@@ -3,11 +3,10 @@
 import html
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote, urljoin
 
-from noai_guard.model import HeaderField, Usage, Verdict
+from noai_guard.model import Usage, Verdict
 from noai_guard.policy import Site
 
 
@@ -15,15 +14,6 @@ class Format(StrEnum):
     TEXT = "text/plain; charset=utf-8"
     JSON = "application/json"
     HTML = "text/html; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A complete answer in bytes: what a driver sends when a verdict refuses."""
-
-    status: int
-    headers: tuple[HeaderField, ...]
-    body: bytes
 
 
 _PURPOSES: dict[Usage, str] = {

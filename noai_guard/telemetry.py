@@ -67,7 +67,8 @@ class _Share:
 
 
 class Cell:
-    """What was counted for one kind of verdict since the start. To be added to by one thread only."""
+    """What was counted for one kind of verdict since the start. To be added to by one thread only, or, where it was
+    made for several, by who holds `Telemetry.counting`."""
 
     __slots__ = ("_shares", "bytes", "requests", "robots_ignored")
 
@@ -196,7 +197,8 @@ class Telemetry:
                 metric.labels(value)
         self.injected: Counted[str] = Counted()
         self.policy: Policy | None = None
-        self._cells: dict[tuple[str, ...], Cell] = {}
+        self.counting = threading.Lock()
+        self._cells: dict[tuple[object, ...], Cell] = {}
         self._injected_shares: dict[str, _Share] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
         self._seconds = 0.0
@@ -215,8 +217,13 @@ class Telemetry:
         """Every metric of noai-guard, in the order they are shown."""
         return tuple(value for value in vars(self).values() if isinstance(value, MetricWrapperBase))
 
-    def cell(self, verdict: Verdict) -> Cell:
-        """Where requests with this verdict are counted; the same for all verdicts with equal labels."""
+    def cell(self, verdict: Verdict, threads: bool = False) -> Cell:
+        """Where requests with this verdict are counted; the same for all verdicts with equal labels.
+
+        With `threads` it is another one, for drivers whose requests run in several threads: they add to it, to
+        `injected` and by `judged_in` only while they hold `counting` (0.1 µs for each request). One cell for each
+        thread would need none, but threads come and go and cells stay.
+        """
         agent = verdict.agent
         labels = (
             str(verdict.action),
@@ -227,14 +234,16 @@ class Telemetry:
             str(verdict.identity),
             str(Mode.ENFORCE if verdict.enforced else Mode.MONITOR),
         )
-        cell = self._cells.get(labels)
+        key = (threads, *labels)
+        cell = self._cells.get(key)
         if cell is None:
             outcome = "refused" if verdict.refuses else "served"
-            cell = self._cells[labels] = Cell(
+            cell = Cell(
                 _Share(self.requests, *labels),
                 _Share(self.bytes, outcome, labels[1], labels[3]),
                 _Share(self.robots_ignored, labels[1]),
             )
+            cell = self._cells.setdefault(key, cell)  # another thread may have been first
         return cell
 
     def failed(self, place: str, error: BaseException) -> None:
@@ -295,6 +304,7 @@ class Telemetry:
     def _forget(self) -> None:
         """After a fork: what the parent counted is the parent's."""
         self._folding = threading.Lock()
+        self.counting = threading.Lock()
         self._folder = None
         for share, count in self._shares():
             share.folded = count

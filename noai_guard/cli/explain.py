@@ -17,9 +17,8 @@ from noai_guard.declarations import robots_txt
 from noai_guard.evidence import second_look
 from noai_guard.front import Front, document_headers
 from noai_guard.loading import load_catalog
-from noai_guard.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Verdict
+from noai_guard.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Response, Verdict
 from noai_guard.ports import run
-from noai_guard.refusal import Refusal
 from noai_guard.request_path import normal_path
 
 _COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
@@ -47,7 +46,7 @@ class Explanation:
     client: ClientAddress
     document: Document | None
     verdict: Verdict | None
-    refusal: Refusal | None
+    refusal: Response | None
     looks_like: str | None
     also_named: tuple[str, ...]
     notes: tuple[str, ...]
@@ -212,7 +211,7 @@ def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields]
 
 
-def _refusal(refusal: Refusal | None) -> dict[str, Any] | None:
+def _refusal(refusal: Response | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
     return {"status": refusal.status, "headers": _fields(refusal.headers), "body": refusal.body.decode()}
@@ -255,7 +254,7 @@ def _row(name: str, value: str) -> str:
     return f"  {name:<11}{value}"
 
 
-def _action(verdict: Verdict, refusal: Refusal | None) -> str:
+def _action(verdict: Verdict, refusal: Response | None) -> str:
     said = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
     if refusal:
         return f"{said}  HTTP {refusal.status}"
@@ -272,7 +271,7 @@ def _who(verdict: Verdict) -> str:
     return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"
 
 
-def _shown_refusal(refusal: Refusal) -> Iterator[str]:
+def _shown_refusal(refusal: Response) -> Iterator[str]:
     yield _row("refusal", f"HTTP {refusal.status}")
     yield from (f"    {name}: {value}" for name, value in _fields(refusal.headers))
     yield ""

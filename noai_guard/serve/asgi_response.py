@@ -5,30 +5,15 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from noai_guard import html_injection
-from noai_guard.front import Front
-from noai_guard.model import Action, HeaderField, Verdict
+from noai_guard.model import HeaderField, Response
 from noai_guard.serve.asgi_types import Message, Scope, Send
+from noai_guard.serve.raw_request import MOST_HEADERS
+from noai_guard.serve.standing import Standing
 from noai_guard.telemetry import Cell, Telemetry
-
-MOST_HEADERS = 256
-"""How many request headers are looked at: servers let 20,000 in, browsers send about 20."""
 
 _PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 
 _FILE_CHUNK = 64 * 1024
-
-
-class Standing:
-    """Everything known in advance about one agent in one zone of the site."""
-
-    __slots__ = ("cell", "declared", "plain", "settled", "verdict")
-
-    def __init__(self, front: Front, telemetry: Telemetry, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.settled = not front.guard.asks(verdict)
-        self.plain = verdict.action is Action.ALLOW
-        self.cell = telemetry.cell(verdict)
-        self.declared = front.declared[verdict.section]
 
 
 def declare(
@@ -149,3 +134,9 @@ def _size(path: str) -> int:
 def method_of(scope: Scope) -> str:
     """The method in upper case: four of five servers pass lower-case methods on as they came."""
     return str(scope.get("method", "GET")).upper()
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Sends a complete response of our own."""
+    await send({"type": "http.response.start", "status": response.status, "headers": list(response.headers)})
+    await send({"type": "http.response.body", "body": response.body})

@@ -73,7 +73,7 @@ def test_a_guard_whose_own_parts_are_lost_lets_in(attribute, monkeypatch):
 
 
 def test_a_decision_that_cannot_be_logged_still_holds(monkeypatch):
-    monkeypatch.setattr("noai_guard.serve.asgi.log_decision", broken)
+    monkeypatch.setattr("noai_guard.serve.live.log_decision", broken)
     guard = guarded(answering())
     telemetry.decisions.setLevel("INFO")
     try:

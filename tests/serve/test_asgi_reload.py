@@ -11,6 +11,7 @@ from asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 from prometheus_client import CollectorRegistry
 
 from noai_guard import Invalid, NoAIMiddleware
+from noai_guard.serve import live
 
 WATCHED = "features: {reload: watch}\n"
 SIGNALLED = "features: {reload: signal}\n"
@@ -31,7 +32,7 @@ def hangup_as_before():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("noai_guard.serve.asgi._CHORES_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.serve.live._CHORES_SECONDS", 0.01)
 
 
 def guard_of(file: Path, text: str) -> NoAIMiddleware:
@@ -256,15 +257,13 @@ def test_reloading_by_hand_says_whether_it_was_done(file):
 
 def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
     guard = guard_of(file, SIGNALLED)
-    from noai_guard.serve import asgi
-
-    read = asgi.load_policy
+    read = live.check_policy
 
     def slowly(path):
         time.sleep(0.3)
         return read(path)
 
-    monkeypatch.setattr(asgi, "load_policy", slowly)
+    monkeypatch.setattr(live, "check_policy", slowly)
 
     async def story():
         await status(guard)
