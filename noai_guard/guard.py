@@ -13,13 +13,13 @@ from noai_guard.policy import Plan, Policy
 from noai_guard.ports import Count, Examination
 
 # CUBOT is looked for behind the word, so that every alternative begins with a letter and the engine skips to one.
-_CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
+CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
 """What an unknown client must say, in lower case, to count as an unknown bot. CUBOT makes phones."""
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
     """Whether a user agent that names no known agent says that it is a bot."""
-    return _CALLS_ITSELF_A_BOT.search(excerpt(user_agent).lower()) is not None
+    return CALLS_ITSELF_A_BOT.search(excerpt(user_agent).lower()) is not None
 
 
 class Guard:

@@ -15,8 +15,10 @@ __all__ = [
     "MAX_RAW_PATH",
     "Globs",
     "GlobsInvalid",
+    "by_specificity",
     "compile_globs",
     "glob_problem",
+    "glob_to_regex",
     "glob_to_robots",
     "normal_path",
 ]
@@ -182,7 +184,7 @@ class Globs:
         # Directory of each `directory/**` -> (rank, place).
         self._below: dict[str, tuple[int, int]] = {}
         self._wild: list[tuple[int, str, str, re.Pattern[str], int]] = []
-        for rank, place in enumerate(sorted(range(len(patterns)), key=lambda at: _specificity(patterns[at]))):
+        for rank, place in enumerate(by_specificity(patterns)):
             tokens = _tokens(patterns[place])
             kinds = [kind for kind, _ in tokens]
             first, last = (text if kind == "text" else "" for kind, text in (tokens[0], tokens[-1]))
@@ -218,6 +220,11 @@ class Globs:
         return place
 
 
+def by_specificity(patterns: Sequence[str]) -> list[int]:
+    """The places in `patterns`, the most specific pattern first: the order in which `Globs.first` decides."""
+    return sorted(range(len(patterns)), key=lambda at: _specificity(patterns[at]))
+
+
 def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
     literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
     wild = len(re.findall(r"[*?]", pattern))
@@ -237,6 +244,32 @@ def compile_globs(patterns: Sequence[str]) -> Globs:
     if problems:
         raise GlobsInvalid(problems)
     return Globs(patterns)
+
+
+def glob_to_regex(pattern: str) -> str:
+    """A pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $, to be matched with case.
+
+    Without look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
+    its UTF-8. `$` must mean the very end. Where an engine backtracks, time may grow with the square of the path's
+    length.
+    """
+    return "^" + "".join(_PORTABLE.get(kind) or _in_hex(text) for kind, text in _tokens(pattern)) + "$"
+
+
+_PORTABLE: Final = {
+    "one": "[^/]",
+    "star": "[^/]*",
+    "segments": "(?:[^/]*/)*",
+    "deep": ".*",
+    "below": "(?:/.*)?",
+}
+
+
+def _in_hex(text: str) -> str:
+    return "".join(
+        chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-/") else f"\\x{byte:02x}"
+        for byte in text.encode("utf-8")
+    )
 
 
 # Characters that browsers send unescaped in a path (WHATWG URL path percent-encode set), but no `*` and `$`.

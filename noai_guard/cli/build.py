@@ -1,21 +1,16 @@
 """noai-guard build: the declarations as files, for a site that serves them itself."""
 
-import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
 
-from noai_guard.cli.console import CannotRun, unwritable
+from noai_guard.cli.output_files import existing_robots, written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.declarations import robots_txt
 from noai_guard.front import Front
 from noai_guard.loading import load_catalog
 from noai_guard.model import Document
 from noai_guard.request_path import normal_path
-
-_MOST_ROBOTS_BYTES = 500 * 1024
-"""How much of a robots.txt counts: RFC 9309 lets parsers stop there."""
 
 
 @click.command("build")
@@ -39,58 +34,16 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     front = Front(chosen_policy(policy_file), load_catalog())
     documents = dict(front.documents)
     if merge is not None:
-        documents[robots_txt.PATH] = front.merged_robots[_existing(merge)]
+        documents[robots_txt.PATH] = front.merged_robots[existing_robots(merge)]
     folder = Path(out)
     files = {_place(folder, document): document for document in documents.values()}
-    stale = {file: document for file, document in files.items() if _content(file) != document.body}
-    if not only_check:
-        _write(stale)
+    states = written({file: document.body for file, document in files.items()}, only_check)
     for file, document in sorted(files.items()):
-        state = ("stale" if only_check else "wrote") if file in stale else "current"
-        click.echo(f"{state:<8}{click.format_filename(file)}  {document.media_type}")
-    ctx.exit(int(only_check and bool(stale)))
-
-
-def _existing(file: str) -> bytes:
-    try:
-        with Path(file).open("rb") as stream:
-            return stream.read(_MOST_ROBOTS_BYTES)
-    except OSError as error:
-        raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
+        click.echo(f"{states[file]:<8}{click.format_filename(file)}  {document.media_type}")
+    ctx.exit(int("stale" in states.values()))
 
 
 def _place(folder: Path, document: Document) -> Path:
     """Where a document stands below the folder, whatever its path: dot segments do not lead out of it."""
     path = normal_path(document.path)
     return folder / (f"{path}index.html" if path.endswith("/") else path).lstrip("/")
-
-
-def _content(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CannotRun(f"{file} cannot be read: {error.strerror}; choose another folder with --out") from error
-
-
-def _write(documents: Mapping[Path, Document]) -> None:
-    """All files beside their places first, then all into place."""
-    partial = {file: file.with_name(f".{file.name}.{os.getpid()}.partial") for file in documents}
-    try:
-        for file, document in documents.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial[file].write_bytes(document.body)
-        for file in documents:
-            partial[file].replace(file)
-    except OSError as error:
-        _remove(partial.values())
-        raise unwritable(error) from error
-
-
-def _remove(files: Iterable[Path]) -> None:
-    for file in files:
-        try:
-            file.unlink()
-        except OSError:
-            continue

@@ -1,0 +1,12 @@
+"""Other servers that a policy is compiled for, one module per server.
+
+To add a server: one module with a `TARGET`, and one word in `TARGETS`.
+"""
+
+from collections.abc import Mapping
+
+from noai_guard.edge import nginx
+from noai_guard.edge.target import Target
+
+TARGETS: Mapping[str, Target] = {target.key: target for target in (nginx.TARGET,)}
+"""In the order in which they are listed."""

@@ -1,0 +1,86 @@
+"""The shape of an edge target: another server that a policy is compiled for."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from noai_guard.edge.plan import EdgePlan, inexpressible
+from noai_guard.version import __version__
+
+
+class Feature(StrEnum):
+    """What a server's configuration may be able to do."""
+
+    HEADERS = "declarations on every response, errors too"
+    LINES = "two header lines of one name"
+    DOCUMENTS = "robots.txt and the other documents served"
+    REFUSALS = "refusals by agent, with their status"
+    BODIES = "the refusal's own text and headers"
+    PATHS = "wishes by path"
+    ADDRESSES = "exempt addresses"
+    MONITOR = "monitor mode: nobody is refused, the verdict is passed on"
+    VERDICT = "a header to the backend with the verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file to be written; `path` is relative to the output folder."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server. `render(plan, root)` gives its files; `root` is where the output folder will be on the server.
+
+    `proof` says how it was tested: by sending every sample to the running server, or by a schema only.
+    `notes` gives sentences on what this server cannot do of a plan beyond a feature that is missing in `supports`.
+    """
+
+    key: str
+    title: str
+    supports: frozenset[Feature]
+    render: Callable[[EdgePlan, str], Sequence[File]]
+    proof: Literal["server", "schema"] = "server"
+    notes: Callable[[EdgePlan], Iterable[str]] = lambda plan: ()
+
+    def cannot_express(self, plan: EdgePlan) -> Iterator[str]:
+        """What of this policy the server cannot do: sentences for the person who wrote it."""
+        yield from inexpressible(plan)
+        missing = {
+            Feature.LINES: _repeats_a_name(plan),
+            Feature.DOCUMENTS: bool(plan.documents),
+            Feature.BODIES: _refuses(plan),
+            Feature.PATHS: bool(plan.path_sets),
+            Feature.ADDRESSES: bool(plan.exempt_networks),
+            Feature.VERDICT: True,
+        }
+        for feature, asked in missing.items():
+            if asked and feature not in self.supports:
+                yield f"{self.title} cannot do this: {feature}."
+        yield from self.notes(plan)
+
+
+def _repeats_a_name(plan: EdgePlan) -> bool:
+    names = [[name for name, _ in declared.fields] for _, declared in plan.declared]
+    return any(len(set(found)) < len(found) for found in names)
+
+
+def _refuses(plan: EdgePlan) -> bool:
+    classes = (*plan.classes, plan.unclaimed, plan.unknown_bot)
+    return any(decision.status for found in classes for decision in found.decisions)
+
+
+def head(plan: EdgePlan, target: str) -> str:
+    """The first line of every generated file, without a comment sign. Says nothing that changes by itself."""
+    return (
+        f"noai-guard {__version__}, stance {plan.policy.stance}, mode {plan.policy.mode}. Generated: do not edit, "
+        f"write it again with: noai-guard edge {target}"
+    )
+
+
+def document_files(plan: EdgePlan, folder: str) -> list[File]:
+    """The documents as files below a folder, at the same paths as on the site."""
+    return [File(folder + document.path, document.body) for document in plan.documents]

@@ -1,0 +1,135 @@
+"""Real web servers on loopback, each with the configuration that was compiled for it.
+
+To add a server: one function that writes what a site has around our files, and one word in `SERVERS`. It gets a
+folder that holds the rendered files below `rendered/`, the port to listen on and the port of the origin, and returns
+the command that runs the server in the foreground.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from noai_guard.edge import TARGETS
+from noai_guard.edge.plan import EdgePlan
+from noai_guard.front import Front
+from tests.servers import free_port, require_program
+
+AUDIO = bytes(range(256)) * 1024
+
+Command = list[str]
+Arrange = Callable[[Path, int, int], Command]
+
+
+def program(*names: str) -> str:
+    """The path of the first of these programs; else the test is skipped, or fails where NOAI_REQUIRE=all."""
+    found = next((path for name in names if (path := shutil.which(name) or _in_sbin(name))), None)
+    if found is None:
+        require_program(names[0])
+    return str(found)
+
+
+def _in_sbin(name: str) -> str | None:
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+
+
+def _nginx_main(folder: Path, http: str) -> str:
+    temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return (
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temp}\n{http}\n}}\n"
+    )
+
+
+def nginx(folder: Path, port: int, origin: int) -> Command:
+    """A static site and a proxied application, as Debian's nginx includes conf.d."""
+    rendered = folder / "rendered"
+    server = (
+        f"include {rendered}/*.conf;\n"
+        f"server {{ listen 127.0.0.1:{port}; include {rendered}/noai-guard/server.conf; location / {{\n"
+        f"proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1; proxy_set_header Connection '';"
+        f"include {rendered}/noai-guard/proxy.conf; }} }}"
+    )
+    (folder / "nginx.conf").write_text(_nginx_main(folder, f"pcre_jit on;\n{server}"))
+    return [program("nginx"), "-c", str(folder / "nginx.conf")]
+
+
+SERVERS: Mapping[str, Arrange] = {"nginx": nginx}
+
+
+@contextmanager
+def running(command: Command, port: int, folder: Path) -> Iterator[int]:
+    """The port, once the server answers on it."""
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+    try:
+        _wait(process, port, log)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    import socket
+
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    process.kill()
+    pytest.fail(f"{process.args} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@contextmanager
+def origin(folder: Path) -> Iterator[int]:
+    """A site behind the edge: pages, audio with Range, and /echo, which answers with the verdict it was told."""
+    port = free_port()
+    site = folder / "site"
+    (site / "tracks").mkdir(parents=True)
+    (site / "press").mkdir()
+    for path in ("index.html", "tracks/index.html", "press/index.html"):
+        (site / path).write_text(f"<!doctype html><title>{path}</title>\n")
+    (site / "tracks" / "song.mp3").write_bytes(AUDIO)
+    server = (
+        f"types {{ text/html html; audio/mpeg mp3; }} default_type text/plain; keepalive_requests 100000;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {site};\n"
+        'location /echo { return 200 "$http_x_noai_verdict\\n"; }\n'
+        'location /own { add_header Content-Usage "train-ai=y"; return 200 "own\\n"; }\n'
+        "location /open/ { try_files $uri /index.html; } }"
+    )
+    (folder / "nginx.conf").write_text(_nginx_main(folder, server))
+    with running([program("nginx"), "-c", str(folder / "nginx.conf")], port, folder):
+        yield port
+
+
+def render(key: str, front: Front, folder: Path) -> EdgePlan:
+    """Writes the files of a target below `folder/rendered`."""
+    plan = EdgePlan(front)
+    for file in TARGETS[key].render(plan, str(folder / "rendered")):
+        path = folder / "rendered" / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+    return plan
+
+
+@contextmanager
+def edge(key: str, front: Front, folder: Path, origin_port: int) -> Iterator[int]:
+    """A running server of this kind in front of the origin; its port."""
+    render(key, front, folder)
+    port = free_port()
+    with running(SERVERS[key](folder, port, origin_port), port, folder):
+        yield port
