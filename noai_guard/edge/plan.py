@@ -5,6 +5,7 @@ whose paths match counts; every path pattern stands in a `PathSet`, so a server 
 "which class is this user agent" and the list.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -198,13 +199,19 @@ class EdgePlan:
 
     @cached_property
     def shields(self) -> tuple[Token[Agent], ...]:
-        """Tokens of others in which a wanted one stands: where the longer is found, the shorter does not count."""
-        index = TokenIndex(token for token in self.tokens if token.value in self._wanted_agents)
-        return tuple(
-            token
-            for token in self.tokens
-            if token.value not in self._wanted_agents and not token.host and index.hits(token.text)
-        )
+        """Tokens in which a shorter one of an agent stands that is treated otherwise: the shorter does not count."""
+        by_anchor: dict[bytes, list[Token[Agent]]] = {}
+        for token in self.tokens:
+            if token.value in self._wanted_agents:
+                by_anchor.setdefault(token.anchor, []).append(token)
+
+        def is_shield(token: Token[Agent]) -> bool:
+            words = set(re.findall(rb"[a-z]+", token.text))
+            near = [other for word in words for other in by_anchor.get(word, ()) if other.value is not token.value]
+            inside = TokenIndex(near).hits(token.text) if near else ()
+            return any(self._class_of[hit.value].outcome != self._class_of[token.value].outcome for hit in inside)
+
+        return tuple(token for token in self.tokens if not token.host and is_shield(token))
 
     @cached_property
     def tiers(self) -> tuple[tuple[Token[Agent], ...], ...]:

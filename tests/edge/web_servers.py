@@ -6,7 +6,9 @@ the command that runs the server in the foreground.
 """
 
 import shutil
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,16 +27,9 @@ Command = list[str]
 Arrange = Callable[[Path, int, int], Command]
 
 
-def program(*names: str) -> str:
-    """The path of the first of these programs; else the test is skipped, or fails where NOAI_REQUIRE=all."""
-    found = next((path for name in names if (path := shutil.which(name) or _in_sbin(name))), None)
-    if found is None:
-        require_program(names[0])
-    return str(found)
-
-
-def _in_sbin(name: str) -> str | None:
-    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+def program(name: str, package: str = "") -> str:
+    """The path of a server, also where users have none in PATH; else the test is skipped or fails."""
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin") or require_program(name, package)
 
 
 def _nginx_main(folder: Path, http: str) -> str:
@@ -54,7 +49,7 @@ def nginx(folder: Path, port: int, origin: int) -> Command:
         f"proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1; proxy_set_header Connection '';"
         f"include {rendered}/noai-guard/proxy.conf; }} }}"
     )
-    (folder / "nginx.conf").write_text(_nginx_main(folder, f"pcre_jit on;\n{server}"))
+    (folder / "nginx.conf").write_text(_nginx_main(folder, server))
     return [program("nginx"), "-c", str(folder / "nginx.conf")]
 
 
@@ -80,8 +75,6 @@ def running(command: Command, port: int, folder: Path) -> Iterator[int]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    import socket
-
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -92,6 +85,15 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
             return
     process.kill()
     pytest.fail(f"{process.args} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@contextmanager
+def readable_folder() -> Iterator[Path]:
+    """A new folder that servers can read which give up root's rights; pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="noai-edge-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @contextmanager

@@ -1,0 +1,193 @@
+"""The whole corpus through every real server: what it answers is what the judge decides, sample by sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import pytest
+from conformance import ask, ask_all, corpus, refusal
+from web_servers import AUDIO, SERVERS, edge, origin, readable_folder
+
+from noai_guard.edge import TARGETS
+from noai_guard.edge.target import Feature
+from noai_guard.front import Front
+from noai_guard.loading import check_policy_text, load_catalog, load_stance
+from noai_guard.model import Mode
+from noai_guard.policy import Policy
+
+CATALOG = load_catalog()
+GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
+BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
+
+RICH = b"""
+extends: search-only
+site: {url: "https://music.example", owner: 'Example "$Records"', contact: "mailto:rights@music.example"}
+usages: {ai-search: license_required}
+paths:
+  /press/**: {usages: {train-ai: allow, ai-search: allow}}
+  /tracks/*/stems/**: {usages: {search: deny}}
+  /caf\xc3\xa9/*.mp3: {usages: {preview: deny}}
+rules:
+  - {id: partner, agents: [ClaudeBot], paths: [/partner/**], action: allow}
+  - {id: nobody, agents: [GPTBot], paths: [/open/**], action: license_required, message: 'Ask "us" for $5 \\ a {copy}; thanks'}
+exemptions: {paths: [/health], agents: [CCBot], addresses: [192.0.2.0/24]}
+"""
+RICH_PATHS = ("/", "/press/", "/press", "/pressing/", "/tracks/a/stems/b", "/tracks/a/b/stems/c", "/caf%C3%A9/x.mp3",
+              "/caf%C3%A9/x/y.mp3", "/partner/a", "/open/page", "/health", "/healthy", "/press/../tracks/song.mp3",
+              "/%70ress/x", "//press/x", "/press/./x", "/press%2Fx", "/tracks/song.mp3?x=/press/", "/Press/")  # fmt: skip
+
+
+def policy(text: bytes) -> Policy:
+    found, problems = check_policy_text(text)
+    assert found is not None, problems
+    return found
+
+
+@dataclass
+class Edge:
+    key: str
+    port: int
+    front: Front
+
+    def supports(self, feature: Feature) -> bool:
+        return feature in TARGETS[self.key].supports
+
+
+@pytest.fixture(scope="module")
+def origin_port() -> Iterator[int]:
+    with readable_folder() as folder, origin(folder) as port:
+        yield port
+
+
+def started(key: str, found: Policy, origin_port: int) -> Iterator[Edge]:
+    front = Front(found, CATALOG)
+    with readable_folder() as folder, edge(key, front, folder, origin_port) as port:
+        yield Edge(key, port, front)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def plain(request, origin_port) -> Iterator[Edge]:
+    yield from started(request.param, load_stance("no-ai"), origin_port)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def rich(request, origin_port) -> Iterator[Edge]:
+    yield from started(request.param, policy(RICH), origin_port)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def unknown_refused(request, origin_port) -> Iterator[Edge]:
+    found = policy(b"extends: no-ai\nusages: {unknown-bot: deny}\n")
+    yield from started(request.param, found, origin_port)
+
+
+def disagreements(edge: Edge, asks: list[tuple[str, bytes]], judged: dict[str, str] | None = None) -> list[object]:
+    """Where the server's answer is not the judge's. `judged` are paths as the origin sees them."""
+    found: list[object] = []
+    for (path, user_agent), answer in ask_all(edge.port, asks):
+        status, text = refusal(edge.front, (judged or {}).get(path, path), user_agent)
+        refused = answer.status in (402, 403, 429)
+        if (answer.status if refused else 0) != status:
+            found.append((path, user_agent, answer.status, status or "let in"))
+        elif refused and edge.supports(Feature.BODIES) and answer.body.decode() != text:
+            found.append((path, user_agent, answer.body, text))
+    return found
+
+
+def test_every_sample_gets_what_the_judge_decides(plain: Edge) -> None:
+    assert not disagreements(plain, [("/index.html", user_agent) for user_agent in corpus()])
+
+
+def test_clients_that_only_say_that_they_are_bots_can_be_refused(unknown_refused: Edge) -> None:
+    assert not disagreements(unknown_refused, [("/index.html", user_agent) for user_agent in corpus()])
+
+
+def test_paths_rules_and_exemptions_hold(rich: Edge) -> None:
+    if not rich.supports(Feature.PATHS):
+        pytest.skip(f"{rich.key} knows no paths")
+    agents = (GPTBOT, b"ClaudeBot/1.0", b"CCBot/2.0", b"PerplexityBot/1.0", b"Googlebot/2.1", b"AhrefsBot/7.0", BROWSER,
+              b"facebookexternalhit/1.1", b"bytespider", b"")  # fmt: skip
+    seen = {"/press/../tracks/song.mp3": "/tracks/song.mp3", "/%70ress/x": "/press/x", "//press/x": "/press/x",
+            "/press/./x": "/press/x", "/press%2Fx": "/press/x", "/tracks/song.mp3?x=/press/": "/tracks/song.mp3",
+            "/caf%C3%A9/x.mp3": "/café/x.mp3", "/caf%C3%A9/x/y.mp3": "/café/x/y.mp3"}  # fmt: skip
+    assert not disagreements(rich, list(product(RICH_PATHS, agents)), seen)
+
+
+def test_the_corpus_under_another_stance(rich: Edge) -> None:
+    assert not disagreements(rich, [("/index.html", user_agent) for user_agent in corpus()[::7]])
+
+
+def declared(edge: Edge, section: int = 0) -> set[tuple[str, str]]:
+    return {(name.decode(), value.decode()) for name, value in edge.front.declared[section].fields}
+
+
+@pytest.mark.parametrize("path", ["/index.html", "/tracks/song.mp3", "/nothing-here"])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("user_agent", [BROWSER, GPTBOT])
+def test_every_response_declares(plain: Edge, path: str, method: bytes, user_agent: bytes) -> None:
+    answer = ask(plain.port, path, user_agent, method)
+    missing = declared(plain) - set(answer.headers)
+    if not plain.supports(Feature.LINES):
+        missing -= {("x-robots-tag", "noarchive")}
+    assert not missing
+    assert "noai, noimageai" in answer.all("x-robots-tag")
+
+
+def test_a_refusal_has_the_judges_status_text_and_headers(plain: Edge) -> None:
+    answer = ask(plain.port, "/tracks/song.mp3", GPTBOT)
+    assert answer.status == 403
+    if plain.supports(Feature.BODIES):
+        assert answer.all("content-type") == ["text/plain; charset=utf-8"]
+        assert answer.all("cache-control") == ["no-store"]
+        assert answer.all("x-content-type-options") == ["nosniff"]
+
+
+def test_documents_are_for_everyone_and_the_judges_own(plain: Edge) -> None:
+    if not plain.supports(Feature.DOCUMENTS):
+        pytest.skip(f"{plain.key} serves no files")
+    for path, document in plain.front.documents.items():
+        for user_agent in (GPTBOT, BROWSER, b""):
+            answer = ask(plain.port, path, user_agent)
+            assert (answer.status, answer.body) == (200, document.body), path
+            assert answer.all("content-type") == [document.media_type]
+        assert ask(plain.port, f"{path}?x=1", GPTBOT).status == 200
+
+
+def test_a_player_gets_its_range(plain: Edge) -> None:
+    answer = ask(plain.port, "/tracks/song.mp3", BROWSER, headers=[b"Range: bytes=1000-1999"])
+    assert (answer.status, answer.body) == (206, AUDIO[1000:2000])
+    assert not declared(plain) - set(answer.headers) - {("x-robots-tag", "noarchive")}
+    assert ask(plain.port, "/tracks/song.mp3", GPTBOT, headers=[b"Range: bytes=0-"]).status == 403
+
+
+def test_the_backend_is_told_the_verdict_and_no_client_can_tell_it(rich: Edge) -> None:
+    if not rich.supports(Feature.VERDICT):
+        pytest.skip(f"{rich.key} passes no verdict on")
+    spoofed = [b"X-NoAI-Verdict: allow; agent=me"]
+    assert ask(rich.port, "/echo", BROWSER, headers=spoofed).body == b"allow\n"
+    assert ask(rich.port, "/echo", b"", headers=spoofed).body == b"allow\n"
+
+
+def test_the_sites_own_content_usage_stands(plain: Edge) -> None:
+    assert ask(plain.port, "/own", BROWSER).all("content-usage") == ["train-ai=y"]
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_in_monitor_mode_nobody_is_refused_and_the_backend_is_told(key, origin_port) -> None:
+    found = replace(load_stance("no-ai"), mode=Mode.MONITOR)
+    for monitored in started(key, found, origin_port):
+        assert ask(monitored.port, "/index.html", GPTBOT).status == 200
+        if monitored.supports(Feature.VERDICT):
+            told = ask(monitored.port, "/echo", GPTBOT).body
+            assert told == b"monitor-deny; rule=train-ai; agent=GPTBot\n"
+
+
+HOSTILE = (b"GPTBot" * 1000, b"(" * 7000, b"a-" * 3500, b"\xff\xfe" * 500, b"x.y/" * 1800, b"Mozilla/5.0 " + b"Foo/1 " * 1200,
+           b"%" * 3000, b"\t GPTBot", b'"GPTBot"', b"GPTBot\\x22", b"a" * 7900)  # fmt: skip
+
+
+@pytest.mark.parametrize("user_agent", HOSTILE, ids=lambda found: repr(found[:12]))
+def test_hostile_user_agents_are_answered(plain: Edge, user_agent: bytes) -> None:
+    status, _ = refusal(plain.front, "/index.html", user_agent)
+    assert ask(plain.port, "/index.html", user_agent).status == (status or 200)
+    assert ask(plain.port, "/index.html", BROWSER).status == 200
