@@ -35,7 +35,7 @@ fuzz: $(STAMP)
 
 $(STAMP): pyproject.toml hatch_build.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,frameworks,test]'
 	touch $(STAMP)
 
 clean:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from noai_guard.model import Action, Request, Verdict
     from noai_guard.serve.asgi import NoAIMiddleware
     from noai_guard.serve.metrics import metrics_app
+    from noai_guard.serve.wsgi import NoAIWSGIMiddleware
 
 _HOMES = {
     "Action": "model",
@@ -19,6 +20,7 @@ _HOMES = {
     "Invalid": "errors",
     "NoAIGuardError": "errors",
     "NoAIMiddleware": "serve.asgi",
+    "NoAIWSGIMiddleware": "serve.wsgi",
     "Request": "model",
     "Verdict": "model",
     "load_catalog": "loading",
@@ -27,8 +29,8 @@ _HOMES = {
     "metrics_app": "serve.metrics",
 }
 
-__all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "Request", "Verdict", "__version__",
-           "load_catalog", "load_policy", "load_stance", "metrics_app"]  # fmt: skip
+__all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "NoAIWSGIMiddleware", "Request",
+           "Verdict", "__version__", "load_catalog", "load_policy", "load_stance", "metrics_app"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

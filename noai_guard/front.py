@@ -29,13 +29,17 @@ _SCRIPT_DESTINATIONS = frozenset({b"empty", b"script", b"style", b"font"})
 
 
 class Declared:
-    """What every response of a section carries: header `fields`, and `tags` for the head of HTML pages."""
+    """What every response of a section carries: header `fields`, and `tags` for the head of HTML pages.
 
-    __slots__ = ("_names", "fields", "tags", "watched")
+    `watched` are the names of an app's fields that need a closer look. Both again as WSGI's native strings.
+    """
+
+    __slots__ = ("_names", "fields", "native_fields", "native_watched", "tags", "watched")
 
     def __init__(self, fields: tuple[HeaderField, ...], tags: bytes) -> None:
         self.fields = fields
         self.tags = tags
+        self.native_fields = native(fields)
         self._names = frozenset(name for name, _ in fields)
         # ASGI wants names in lower case; some apps send them as they are usually written.
         self.watched = frozenset(
@@ -43,6 +47,7 @@ class Declared:
             for name in ((*self._names, b"content-type") if fields or tags else ())
             for spelling in (name, name.title(), name.upper())
         )
+        self.native_watched = frozenset(name.decode("latin-1") for name in self.watched)
 
     def added_to(self, headers: Iterable[HeaderField]) -> tuple[list[HeaderField], bool]:
         """A response's headers with ours (a new list), and whether it is HTML and should get tags.
@@ -73,6 +78,11 @@ class Declared:
             if (field not in lines if field[0] in _REPEATABLE else field[0] not in own)
             and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
         )
+
+
+def native(fields: Iterable[HeaderField]) -> list[tuple[str, str]]:
+    """Header fields as WSGI carries them: bytes as the characters of the same numbers."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
 
 
 class Front:

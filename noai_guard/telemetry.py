@@ -12,13 +12,13 @@ import json
 import logging
 import os
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter as Counted
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from time import sleep, time
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -293,7 +293,7 @@ class Telemetry:
     def _fold_for_ever(self) -> None:
         told = False
         while True:
-            sleep(FOLD_SECONDS)
+            time.sleep(FOLD_SECONDS)  # not imported by name: gevent replaces it, perhaps after this module was read
             try:
                 self.fold()
             except Exception:
@@ -320,7 +320,7 @@ class Telemetry:
         """Keeps a request that was refused, or would have been in monitor mode, if anybody wants to see it."""
         if self._recent.maxlen:
             cut = method[:16], path[:MOST_SHOWN_PATH], user_agent[:MOST_SHOWN_USER_AGENT]
-            self._recent.append((time(), verdict, *cut))
+            self._recent.append((time.time(), verdict, *cut))
 
     def last_refusals(self) -> list[Refused]:
         """What this worker refused last, the latest first."""
@@ -359,7 +359,7 @@ class _DescriptionBudget:
         self._left = 0
 
     def description(self, user_agent: bytes) -> str | None:
-        second = int(time())
+        second = int(time.time())
         if second != self._second:
             self._second, self._left = second, 10
         if self._left <= 0:

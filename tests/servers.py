@@ -1,4 +1,4 @@
-"""Real ASGI servers on loopback, for tests."""
+"""Real ASGI and WSGI servers on loopback, for tests."""
 
 import importlib.util
 import os
@@ -25,12 +25,31 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "granian": ("granian", "{app}", "--interface=asgi", "--host=127.0.0.1", "--port={port}", "--log-level=warning"),
     "daphne": ("daphne", "{app}", "-b", "127.0.0.1", "-p", "{port}", "-v", "0"),
 }
+_GUNICORN = (
+    *("gunicorn", "{app}", "--bind=127.0.0.1:{port}", "--log-level=warning", "--graceful-timeout=1"),
+    "--no-control-socket",
+)
+_WSGI_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "gunicorn-sync": (*_GUNICORN, "--worker-class=sync"),
+    "gunicorn-gthread": (*_GUNICORN, "--worker-class=gthread", "--threads=4"),
+    "gunicorn-gevent": (*_GUNICORN, "--worker-class=gevent"),
+    "waitress": ("waitress", "--listen=127.0.0.1:{port}", "{app}"),
+    "granian-wsgi": (
+        *("granian", "{app}", "--interface=wsgi", "--host=127.0.0.1", "--port={port}"),
+        *("--blocking-threads=4", "--log-level=warning"),
+    ),
+}
 _NEEDS = {
     "uvicorn-h11": ("uvicorn", "h11"),
     "uvicorn-httptools": ("uvicorn", "httptools", "uvloop"),
     "hypercorn": ("hypercorn", "h2"),
+    "gunicorn-sync": ("gunicorn",),
+    "gunicorn-gthread": ("gunicorn",),
+    "gunicorn-gevent": ("gunicorn", "gevent"),
+    "granian-wsgi": ("granian",),
 }
 SERVERS = tuple(_COMMANDS)
+WSGI_SERVERS = tuple(_WSGI_COMMANDS)
 
 
 @dataclass
@@ -83,7 +102,7 @@ def require_program(name: str, package: str = "") -> str:
 def _start(kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str]) -> Server:
     require(*_NEEDS.get(kind, (kind,)))
     port = free_port()
-    command = [part.format(app=app, port=port) for part in _COMMANDS[kind]]
+    command = [part.format(app=app, port=port) for part in {**_COMMANDS, **_WSGI_COMMANDS}[kind]]
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -105,7 +124,7 @@ def _start(kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """`server(kind, "module:app", folder)`: starts one of SERVERS with the app of a module in that folder.
+    """`server(kind, "module:app", folder)`: starts one of SERVERS or WSGI_SERVERS with the app of a module in that folder.
 
     More command line options and environment variables by `options=` and `env=`. Stopped at the end of the
     session unless the test stops it.

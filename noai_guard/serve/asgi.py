@@ -19,8 +19,8 @@ from noai_guard.policy import Policy
 from noai_guard.ports import AsyncAnswerer, arun
 from noai_guard.request_path import normal_path
 from noai_guard.serve.answering import Awaited
-from noai_guard.serve.app_robots import apps_robots
 from noai_guard.serve.asgi_response import declare, method_of, send_response
+from noai_guard.serve.asgi_robots import apps_robots
 from noai_guard.serve.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.serve.live import TIMED_MASK, LiveGuard
 from noai_guard.serve.raw_request import MOST_HEADERS, RawRequest, in_lower_case, joined_user_agents, user_agent_of

@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 
-from noai_guard import html_injection
+from noai_guard.html_injection import TagInjector
 from noai_guard.model import HeaderField, Response
 from noai_guard.serve.asgi_types import Message, Scope, Send
-from noai_guard.serve.raw_request import MOST_HEADERS
 from noai_guard.serve.standing import Standing
+from noai_guard.serve.tagging import PERHAPS_HTML, feed, tagged
 from noai_guard.telemetry import Cell, Telemetry
-
-_PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 
 _FILE_CHUNK = 64 * 1024
 
@@ -21,7 +19,7 @@ def declare(
     send: Send,
     scope: Scope,
     standing: Standing,
-    injectors: list[html_injection.TagInjector],
+    injectors: list[TagInjector],
     message: Message,
 ) -> Awaitable[None]:
     """Sends a message of the app, with our headers added and, in HTML pages, our tags; counts body bytes.
@@ -40,7 +38,7 @@ def declare(
             headers = list(message.get("headers") or ())
             watched = declared.watched
             for name, value in headers:
-                if name in watched and (name != b"content-type" or value.startswith(_PERHAPS_HTML)):
+                if name in watched and (name != b"content-type" or value.startswith(PERHAPS_HTML)):
                     headers = _with_care(telemetry, headers, message["status"], scope, standing, injectors)
                     break
             else:
@@ -65,42 +63,28 @@ def _with_care(
     status: int,
     scope: Scope,
     standing: Standing,
-    injectors: list[html_injection.TagInjector],
+    injectors: list[TagInjector],
 ) -> list[HeaderField]:
-    """The headers of a response that is HTML or has declarations of its own: ours beside the app's, and,
-    where tags will be put into the body, only what stays true of it."""
-    together, html = standing.declared.added_to(headers)
-    if not html:
-        return together
-    method = method_of(scope)
-    reason = html_injection.injectable(status, together, scope["headers"][:MOST_HEADERS])
-    if reason is not None or method not in ("GET", "HEAD"):
-        telemetry.injected[reason or "method"] += 1
-        return together
-    if method == "GET":
-        has_charset = html_injection.has_charset(together)
-        injectors.append(html_injection.TagInjector(standing.declared.tags, has_charset=has_charset))
-    return html_injection.rewritten_headers(together)
+    """The headers of a response that is HTML or has declarations of its own: ours beside the app's."""
+    declared = standing.declared
+    together, html = declared.added_to(headers)
+    if html:
+        method, asked = method_of(scope), scope["headers"]
+        together, injector = tagged(telemetry, declared.tags, status, together, method, asked)
+        if injector is not None:
+            injectors.append(injector)
+    return together
 
 
-async def _inject(
-    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
-) -> None:
-    chunk = message.get("body", b"")
-    if injector.outcome == "pending":
-        chunk = injector.feed(chunk, not message.get("more_body", False))
-        if injector.outcome != "pending":
-            telemetry.injected[injector.outcome] += 1
-        elif not chunk:
-            return
-        message = {**message, "body": chunk}
-    cell.bytes += len(chunk)
-    await send(message)
+async def _inject(telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, cell: Cell) -> None:
+    more = message.get("more_body", False)
+    chunk = feed(telemetry, injector, message.get("body", b""), last=not more)
+    if chunk or not more:
+        cell.bytes += len(chunk)
+        await send({**message, "body": chunk})
 
 
-async def _inject_file(
-    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
-) -> None:
+async def _inject_file(telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, cell: Cell) -> None:
     """A page that the app leaves to the server to send (`http.response.pathsend`), sent by us with tags."""
     with await asyncio.to_thread(open, message["path"], "rb") as file:
         more = True
@@ -112,12 +96,11 @@ async def _inject_file(
 
 
 async def _inject_nothing_before(
-    telemetry: Telemetry, send: Send, injector: html_injection.TagInjector, message: Message, cell: Cell
+    telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, cell: Cell
 ) -> None:
     """A page whose bytes we cannot see (`http.response.zerocopysend`), behind what was held back of it."""
     if injector.outcome == "pending":
-        held = injector.feed(b"", True)
-        telemetry.injected[injector.outcome] += 1
+        held = feed(telemetry, injector, b"", last=True)
         cell.bytes += len(held)
         await send({"type": "http.response.body", "body": held, "more_body": True})
     cell.bytes += message.get("count") or 0

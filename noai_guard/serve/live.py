@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, perf_counter, sleep
+from time import monotonic, perf_counter
 from types import FrameType
 from weakref import ref
 
@@ -24,7 +25,7 @@ from noai_guard.model import Action, Agent, Document, HeaderField, Identity, Mod
 from noai_guard.policy import Policy, Zone
 from noai_guard.ports import Examination, Question
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
-from noai_guard.serve.raw_request import MOST_HEADERS, RawRequest, user_agent_of
+from noai_guard.serve.raw_request import MOST_HEADERS, RawRequest
 from noai_guard.serve.standing import Judged, Place, Published, Standing
 from noai_guard.telemetry import Telemetry, decisions, log_decision
 from noai_guard.version import __version__
@@ -135,7 +136,7 @@ class LiveGuard:
                 self._do_chores(started)
             front, places, agents, after = self._live
             place = places[request.path]
-            user_agent = user_agent_of(request.headers)
+            user_agent = request.user_agent()
             if place.document is not None and place.publishes(request.method, request.root_path):
                 return Published(front, place.document, user_agent)
             standing = place.standings[agents[user_agent]]
@@ -319,7 +320,7 @@ def _watch(guard: "ref[LiveGuard]") -> None:
     """Looks at a guard's policy file as long as the guard is there and wants it; also while nobody visits."""
     while (watched := guard()) is not None and watched.look_at_file():
         del watched
-        sleep(_CHORES_SECONDS)
+        time.sleep(_CHORES_SECONDS)  # not imported by name: gevent replaces it, perhaps after this module was read
 
 
 def _policy_to_reload(file: Path) -> Policy:

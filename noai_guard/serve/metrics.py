@@ -1,8 +1,9 @@
 """/metrics for Prometheus, where the site wants it: `app.mount("/metrics", metrics_app())`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app, make_wsgi_app
 
 from noai_guard.serve.asgi_types import Receive, Scope, Send
 from noai_guard.serve.worker_files import registry_of_workers
@@ -39,5 +40,17 @@ def metrics_app(registry: CollectorRegistry | None = None) -> Callable[[Scope, R
             ],
         }
         await answer(asked, receive, send)
+
+    return metrics
+
+
+def metrics_wsgi_app(registry: CollectorRegistry | None = None) -> WSGIApplication:
+    """As `metrics_app`, a WSGI app."""
+    telemetry = Telemetry.of(registry)
+    answer: WSGIApplication = make_wsgi_app(registry_of_workers() or registry or REGISTRY)
+
+    def metrics(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        telemetry.fold()
+        return answer(environ, start_response)
 
     return metrics

@@ -29,6 +29,10 @@ class RawRequest:
         """The first line of a header, empty when there is none."""
         return next((value for field, value in self.headers[:MOST_HEADERS] if field == name), b"")
 
+    def user_agent(self) -> bytes:
+        """What is judged of the user agent."""
+        return user_agent_of(self.headers)
+
 
 def joined_user_agents(first: bytes, second: bytes) -> bytes:
     """Two User-Agent lines as one: every line is judged, because nobody knows which one the app reads."""

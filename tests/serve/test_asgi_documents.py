@@ -194,10 +194,10 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
             ended.append(True)
 
     async def run():
-        from noai_guard.serve import app_robots
+        from noai_guard.serve import asgi_robots
 
         exchange = await asyncio.wait_for(asked(guarded(app), http("/robots.txt")), 4)
-        for task in list(app_robots._apps_at_work):
+        for task in list(asgi_robots._apps_at_work):
             task.cancel()
         await asyncio.sleep(0.01)
         return exchange
@@ -207,7 +207,7 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
 
 
 def test_an_app_that_never_answers_is_not_waited_for_forever(monkeypatch):
-    monkeypatch.setattr("noai_guard.serve.app_robots._ROBOTS_SECONDS", 0.05)
+    monkeypatch.setattr("noai_guard.serve.asgi_robots._ROBOTS_SECONDS", 0.05)
 
     async def app(scope, receive, send):
         await asyncio.Event().wait()

@@ -6,7 +6,7 @@ import threading
 import pytest
 from asgi_kit import BROWSER, OURS, SCRAPER, answering, ask, asked, guarded, http, metric, websocket
 
-from noai_guard import html_injection, telemetry
+from noai_guard import telemetry
 
 DENIES = "on_unknown: deny\n"
 RATIONS = "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 100, seconds: 60}}\n"
@@ -94,7 +94,7 @@ def test_an_answer_whose_headers_we_cannot_read_goes_out_as_it_was(content_type,
 
 
 def test_an_injector_that_cannot_be_made_leaves_the_page_as_it_was(monkeypatch):
-    monkeypatch.setattr(html_injection, "TagInjector", broken)
+    monkeypatch.setattr("noai_guard.serve.tagging.TagInjector", broken)
     exchange = ask(guarded(answering(b"<head></head>", b"text/html")), http())
     assert exchange.body == b"<head></head>"
     assert exchange.values(b"content-length") == [b"13"]

@@ -3,18 +3,17 @@
 import json
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torture_app
-from asgi_kit import BROWSER, OURS, SCRAPER, TAGS
+from asgi_kit import BROWSER, SCRAPER, TAGS
+from side_by_side import assert_equal_but_for_ours, both, fetch
 
+from tests.raw_http import exchanged, parsed
 from tests.servers import SERVERS, require
 
 HERE = Path(__file__).parent
-PER_ANSWER = frozenset({b"date", b"server", b"transfer-encoding", b"connection", b"keep-alive"})
-REWRITTEN = frozenset({b"content-length", b"etag", b"accept-ranges"})
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -22,101 +21,6 @@ def site(request, server):
     running = server(request.param, "torture_app:app", HERE)
     yield running
     running.stop()
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    complete: bool
-
-    def values(self, name: bytes) -> list[bytes]:
-        return [value for field, value in self.headers if field == name]
-
-
-def exchanged(port: int, request: bytes, until: bytes | None = None, seconds: float = 20.0) -> bytes:
-    """What a server sends back on a raw socket until it closes, or until these bytes have come."""
-    with socket.create_connection(("127.0.0.1", port), seconds) as connection:
-        connection.sendall(request)
-        got = b""
-        while chunk := _received(connection):
-            got += chunk
-            if until is not None and until in got:
-                break
-        return got
-
-
-def _received(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(65536)
-    except ConnectionResetError:
-        return b""
-
-
-def parsed(got: bytes, method: bytes = b"GET") -> Answer:
-    head, _, rest = got.partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    status = int(lines[0].split()[1])
-    headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines[1:])]
-    fields = dict(headers)
-    if fields.get(b"transfer-encoding") != b"chunked" or method == b"HEAD":
-        size = int(fields.get(b"content-length", b"-1"))
-        return Answer(status, headers, rest, method == b"HEAD" or size in (-1, len(rest)))
-    body = b""
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        if not size.strip():
-            break
-        length = int(size, 16)
-        if length == 0:
-            return Answer(status, headers, body, True)
-        body += rest[:length]
-        if len(rest) < length + 2:
-            break
-        rest = rest[length + 2 :]
-    return Answer(status, headers, body, False)
-
-
-def fetch(
-    site, target: str, *more: bytes, method: bytes = b"GET", user_agent: bytes = BROWSER, body: bytes = b""
-) -> Answer:
-    lines = [
-        b"%s %s HTTP/1.1" % (method, target.encode()),
-        b"Host: music.example",
-        b"User-Agent: %s" % user_agent,
-        b"Connection: close",
-        *more,
-    ]
-    if body:
-        lines.append(b"Content-Length: %d" % len(body))
-    return parsed(exchanged(site.port, b"\r\n".join(lines) + b"\r\n\r\n" + body), method)
-
-
-def both(site, target: str, *more: bytes, method: bytes = b"GET", body: bytes = b"") -> tuple[Answer, Answer]:
-    bare = fetch(site, target, b"X-Guard: off", *more, method=method, body=body)
-    return fetch(site, target, *more, method=method, body=body), bare
-
-
-def without(headers, names):
-    return [field for field in headers if field[0] not in names]
-
-
-def assert_equal_but_for_ours(guarded: Answer, bare: Answer) -> None:
-    assert guarded.status == bare.status
-    assert guarded.complete
-    injected = TAGS in guarded.body or guarded.values(b"etag") != bare.values(b"etag")
-    ignored = PER_ANSWER | REWRITTEN if injected or bare.values(b"content-type")[:1] == [HTML] else PER_ANSWER
-    own = without(bare.headers, ignored)
-    ours = without(guarded.headers, ignored)
-    assert sorted(ours) == sorted(own + [field for field in OURS if field in ours and field not in own])
-    assert [field for field in ours if field in own] == own
-    assert guarded.body.replace(TAGS, b"", 1) == bare.body
-    if not injected and bare.values(b"content-type")[:1] != [HTML]:
-        assert guarded.values(b"content-length") == bare.values(b"content-length")
-
-
-HTML = b"text/html; charset=utf-8"
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])

@@ -78,7 +78,12 @@ def test_the_totals_of_all_workers_are_what_was_sent(kind, lifespan, server, tmp
         time.sleep(2 * FOLD_SECONDS)
     running.stop()
     assert statuses == {200: LISTENERS + READERS, 403: SCRAPERS}
-    all_of_them = Folder(tmp_path)
+    assert_counted(tmp_path, listeners, refused)
+
+
+def assert_counted(folder: Path, listeners: int, refused: int) -> None:
+    """That the files of all workers say what was sent."""
+    all_of_them = Folder(folder)
     assert all_of_them.total("noai_requests_total") == listeners + SCRAPERS
     assert all_of_them.total("noai_requests_total", action="allow") == listeners
     assert all_of_them.total("noai_requests_total", action="deny", agent="GPTBot") == SCRAPERS
@@ -86,6 +91,18 @@ def test_the_totals_of_all_workers_are_what_was_sent(kind, lifespan, server, tmp
     assert all_of_them.total("noai_response_body_bytes_total", outcome="refused") == refused
     assert all_of_them.total("noai_documents_served_total", document="/robots.txt") == READERS
     assert 0 < all_of_them.total("noai_judging_seconds_count") <= listeners + SCRAPERS
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
+def test_the_totals_of_all_wsgi_workers_are_what_was_sent(kind, server, tmp_path):
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    running = server(kind, "wsgi_workers_app:app", HERE, options=("--workers=2",), env=env)
+    listeners = met(running.port, 2) + LISTENERS
+    statuses, refused = visited(running.port)
+    assert "noai_requests_total" in get(running.port, "/metrics", BROWSER)[2]
+    running.stop()
+    assert statuses == {200: LISTENERS + READERS, 403: SCRAPERS}
+    assert_counted(tmp_path, listeners, refused)
 
 
 def test_any_worker_answers_for_all_and_gauges_are_not_added_up(server, tmp_path):

@@ -1,0 +1,138 @@
+"""The way out of WSGI: our headers and metas join the app's response, and its bytes are counted, chunk by chunk."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+from wsgiref.types import StartResponse
+
+from noai_guard.front import native
+from noai_guard.html_injection import TagInjector
+from noai_guard.serve.standing import Standing
+from noai_guard.serve.tagging import PERHAPS_HTML, feed, tagged
+from noai_guard.serve.wsgi_request import EnvironRequest
+from noai_guard.telemetry import Telemetry
+
+_PERHAPS_HTML = tuple(beginning.decode("latin-1") for beginning in PERHAPS_HTML)
+
+NativeHeaders = list[tuple[str, str]]
+
+
+class Outgoing:
+    """One response on its way. `start` is what the app gets as its `start_response`."""
+
+    __slots__ = ("_headers", "_injector", "_request", "_standing", "_start_response", "_started", "_telemetry")
+
+    def __init__(
+        self, telemetry: Telemetry, request: EnvironRequest, standing: Standing, start_response: StartResponse
+    ) -> None:
+        self._telemetry = telemetry
+        self._request = request
+        self._standing = standing
+        self._start_response = start_response
+        self._started = False
+        self._injector: TagInjector | None = None
+        self._headers: NativeHeaders = []
+
+    def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
+        """Starts the response, or, with `exc_info`, starts it again with what stands for an error."""
+        self._injector = None
+        self._headers = headers
+        try:
+            headers = self._declared(status, headers)
+            self._started = True
+        except Exception as error:
+            self._injector = None
+            self._telemetry.failed("declaring", error)
+        write = self._start_response(status, headers, *([exc_info] if exc_info else ()))
+        return partial(self._write, write)
+
+    def _declared(self, status: str, headers: NativeHeaders) -> NativeHeaders:
+        declared = self._standing.declared
+        watched = declared.native_watched
+        for name, value in headers:
+            if name in watched and (name.lower() != "content-type" or value.startswith(_PERHAPS_HTML)):
+                break
+        else:
+            return [*headers, *declared.native_fields]
+        together, html = declared.added_to(
+            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        )
+        if html:
+            method, asked = self._request.method, self._request.headers
+            together, injector = tagged(self._telemetry, declared.tags, int(status[:3]), together, method, asked)
+            self._injector = injector
+        return native(together)
+
+    def passed_on(self, answer: Iterable[bytes]) -> Iterable[bytes]:
+        """What the server gets for what the app returned: the same object where it can be."""
+        try:
+            if self._started and self._injector is None:
+                if isinstance(answer, (list, tuple)):
+                    self._count(sum(map(len, answer)))
+                    return answer
+                if self._is_file(answer):
+                    self._count(_length(self._headers))
+                    return answer
+            return _Body(self, answer)
+        except Exception as error:
+            self._telemetry.failed("declaring", error)
+            return answer
+
+    def _is_file(self, answer: object) -> bool:
+        """Whether this came from `wsgi.file_wrapper`, which is a class, in uWSGI a function."""
+        wrapper = self._request.environ.get("wsgi.file_wrapper")
+        if isinstance(wrapper, type):
+            return isinstance(answer, wrapper)
+        return wrapper is not None and hasattr(answer, "read")
+
+    def _write(self, write: Callable[[bytes], object], data: bytes) -> None:
+        if data := self.passed(data):
+            write(data)
+
+    def passed(self, chunk: bytes, *, last: bool = False) -> bytes:
+        """The bytes to send now that the app has sent these; perhaps none yet, or more."""
+        try:
+            if self._injector is not None:
+                chunk = feed(self._telemetry, self._injector, chunk, last=last)
+            self._count(len(chunk))
+        except Exception as error:
+            self._telemetry.failed("declaring", error)
+        return chunk
+
+    def _count(self, size: int) -> None:
+        if size and self._request.method != "HEAD":
+            with self._telemetry.counting:
+                self._standing.cell.bytes += size
+
+
+def _length(headers: NativeHeaders) -> int:
+    """What Content-Length says, 0 without one."""
+    for name, value in headers:
+        if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
+            return int(value)
+    return 0
+
+
+class _Body(Iterator[bytes]):
+    """The app's body, chunk by chunk."""
+
+    __slots__ = ("_answer", "_chunks", "_outgoing")
+
+    def __init__(self, outgoing: Outgoing, answer: Iterable[bytes]) -> None:
+        self._outgoing = outgoing
+        self._answer = answer
+        self._chunks = iter(answer)
+
+    def __next__(self) -> bytes:
+        # Middleware yields whenever the app does, if only b"", so that the server can do other work in between.
+        for chunk in self._chunks:
+            return self._outgoing.passed(chunk)
+        self._chunks = iter(())
+        if held := self._outgoing.passed(b"", last=True):
+            return held
+        raise StopIteration
+
+    def close(self) -> None:
+        close = getattr(self._answer, "close", None)
+        if close is not None:
+            close()
