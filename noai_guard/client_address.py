@@ -168,6 +168,13 @@ class TrustedProxies:
             return NOBODY, tuple(problems)
         return cls(tuple(networks), unix, name, max_hops, max_bytes), ()
 
+    def trusts(self, peer: object) -> bool:
+        """Whether a peer (the host of the ASGI scope's `client`, None for a UNIX domain socket) is trusted."""
+        if peer is None:
+            return self.unix
+        key = _socket(peer)[1] if isinstance(peer, str) and len(peer) <= _MAX_NODE else None
+        return key is not None and self._covers(key)
+
     def _covers(self, key: int) -> bool:
         index = bisect_right(self._starts, key) - 1
         return index >= 0 and key <= self._ends[index]

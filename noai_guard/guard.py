@@ -72,6 +72,10 @@ class Guard:
             return self._after[verdict, Action.ALLOW, verdict.rule, f"within {rate}"]
         return self._after[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
+    def instead(self, verdict: Verdict, action: Action, why: str) -> Verdict:
+        """The same verdict with another action; one object for equal arguments."""
+        return self._after[verdict, action, verdict.rule, why]
+
     def _is_exempt(self, address: str | None) -> bool:
         if address is None:
             return False

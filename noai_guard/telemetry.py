@@ -38,6 +38,16 @@ JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1
 FOLD_SECONDS = 1.0
 """How long a count may wait before other workers can see it."""
 
+GATEWAY_PROBLEMS = (
+    "caller_not_trusted",  # who asks is not in trusted_proxies: nothing it says is believed
+    "uri_missing",  # a trusted proxy asks, and does not say about which request
+    "uri_malformed",  # what it says is no request target
+    "method_malformed",
+    "sources_disagree",  # two headers, or two lines of one, name different requests
+    "record_malformed",  # FastCGI that is none
+)
+"""Every value of the label `problem` of noai_gateway_problems_total."""
+
 MOST_SHOWN_PATH = 1024
 MOST_SHOWN_USER_AGENT = 512
 
@@ -178,6 +188,11 @@ class Telemetry:
             "Client addresses that could not be taken from the configured header.",
             ("problem",),
         )
+        self.gateway_problems = counter(
+            "noai_gateway_problems_total",
+            "Times a proxy asked the gateway in a way that could not be taken as it was.",
+            ("problem",),
+        )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed", "1 while the policy file on disk cannot be used and the last good one runs."
@@ -192,6 +207,7 @@ class Telemetry:
             (self.backend_failures, (Count.__name__,)),
             (self.guard_failures, ("judging", "noting", "robots_txt", "declaring")),
             (self.address_problems, PROBLEMS),
+            (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
             for value in values:
                 metric.labels(value)

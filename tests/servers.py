@@ -99,9 +99,11 @@ def require_program(name: str, package: str = "") -> str:
     return found
 
 
-def _start(kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str]) -> Server:
+def _start(
+    kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str], port: int
+) -> Server:
     require(*_NEEDS.get(kind, (kind,)))
-    port = free_port()
+    port = port or free_port()
     command = [part.format(app=app, port=port) for part in {**_COMMANDS, **_WSGI_COMMANDS}[kind]]
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     with log.open("wb") as out:
@@ -126,16 +128,22 @@ def _start(kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """`server(kind, "module:app", folder)`: starts one of SERVERS or WSGI_SERVERS with the app of a module in that folder.
 
-    More command line options and environment variables by `options=` and `env=`. Stopped at the end of the
-    session unless the test stops it.
+    More command line options and environment variables by `options=` and `env=`; a free port unless `port=`.
+    Stopped at the end of the session unless the test stops it.
     """
     with ExitStack() as stack:
 
         def start(
-            kind: str, app: str, folder: Path, *, options: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+            kind: str,
+            app: str,
+            folder: Path,
+            *,
+            options: tuple[str, ...] = (),
+            env: Mapping[str, str] | None = None,
+            port: int = 0,
         ) -> Server:
             log = tmp_path_factory.mktemp(kind) / "log"
-            started = _start(kind, app, folder, log, options, env or {})
+            started = _start(kind, app, folder, log, options, env or {}, port)
             stack.callback(started.stop)
             return started
 

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "agents": "List the known agents and what the policy does with them.",
         "build": "Write robots.txt and the other declarations as files.",
         "edge": "Write the policy as configuration of another server.",
+        "snippet": "Print the configuration of a proxy that asks the gateway.",
         "demo": "Run a music site and send it listeners and scrapers.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",

@@ -134,7 +134,7 @@ POLICY_FILE = Record(
         ),
         "on_unknown": Field(
             Choice({"allow": "let in", "deny": "403"}, noun="answer"),
-            "what happens when a backend cannot answer",
+            "what happens when a backend, or the gateway, cannot answer",
         ),
         "trusted_proxies": Field(
             Record(

@@ -23,7 +23,7 @@ from noai_guard.loading import check_policy, load_catalog, load_policy, load_sta
 from noai_guard.memo import Memo
 from noai_guard.model import Action, Agent, Document, HeaderField, Identity, Mode, Request, Response, Verdict
 from noai_guard.policy import Policy, Zone
-from noai_guard.ports import Examination, Question
+from noai_guard.ports import Answer, Examination, Question
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
 from noai_guard.serve.raw_request import MOST_HEADERS, RawRequest
 from noai_guard.serve.standing import Judged, Place, Published, Standing
@@ -55,6 +55,9 @@ class LiveGuard:
     `threads` it may do so in several threads at once. The ASGI driver has the steps of `judge` in line, because a
     generator and a RawRequest for each request would cost as much as all of its judging.
     """
+
+    _served_by_anybody = True
+    """False where we start the server ourselves, and it leaves the peer's address alone."""
 
     def __init__(
         self,
@@ -96,7 +99,8 @@ class LiveGuard:
             published = next((where for where in front.documents if path.endswith(where)), None)
             document = front.documents[published] if published else None
             root = path.removesuffix(published or "")
-            return Place(path, document, root, by_zone[front.guard.plan.zones[path]])
+            zone = front.guard.plan.zones[path]
+            return Place(path, document, root, zone, by_zone[zone])
 
         # One assignment: a request that has read it sees one policy from beginning to end.
         self._live = front, Memo(place), front.guard.agents, after
@@ -130,7 +134,9 @@ class LiveGuard:
         """
         started = perf_counter()
         user_agent = b""
+        zone: Zone | None = None
         refusal: Response | None = None
+        lasts = True
         try:
             if started >= self._next_chores:
                 self._do_chores(started)
@@ -141,11 +147,15 @@ class LiveGuard:
                 return Published(front, place.document, user_agent)
             standing = place.standings[agents[user_agent]]
             if not standing.settled:
-                standing = after[(yield from self._examination(front, request, place.path, user_agent))]
+                examination = self._examination(front, request, place.path, user_agent)
+                verdict, lasts = yield from _with_questions_seen(examination)
+                standing = after[verdict]
+            zone = place.zone
             if standing.verdict.refuses:
                 refusal = front.refusal(standing.verdict, place.path, request.method, request.headers[:MOST_HEADERS])
         except Exception as error:
             standing, refusal = self._unjudgeable(error)
+            lasts = False
         cell = standing.cell
         seconds = perf_counter() - started
         with self.telemetry.counting:
@@ -154,7 +164,7 @@ class LiveGuard:
             cell.requests += 1
         if not standing.plain:
             self._note(request, standing, user_agent)
-        return Judged(standing, refusal, user_agent)
+        return Judged(standing, refusal, user_agent, lasts, zone)
 
     def _examination(self, front: Front, request: RawRequest, path: str, user_agent: bytes) -> Examination[Verdict]:
         address = self._client(request.client, request.headers, front).address
@@ -173,7 +183,7 @@ class LiveGuard:
 
     def _client(self, client: Sequence[object] | None, headers: list[HeaderField], front: Front) -> ClientAddress:
         trusted = front.policy.trusted_proxies
-        if proxy_headers_rewritten(client, headers[:MOST_HEADERS]):
+        if self._served_by_anybody and proxy_headers_rewritten(client, headers[:MOST_HEADERS]):
             # The peer is not the socket's but text from a header: no reason to believe more of them.
             trusted = NOBODY
             self._tell_rewritten()
@@ -306,6 +316,19 @@ class LiveGuard:
             self.telemetry.reloads.labels("ok").inc()
             _log.info("the policy was reloaded from %s", self._file)
             return True
+
+
+def _with_questions_seen(examination: Examination[Verdict]) -> Examination[tuple[Verdict, bool]]:
+    """The verdict, and whether nobody had to be asked for it."""
+    answer: Answer = None
+    unasked = True
+    try:
+        while True:
+            question = examination.send(answer)
+            unasked = False
+            answer = yield question
+    except StopIteration as done:
+        return done.value, unasked
 
 
 def _soon() -> Callable[[Callable[[], None]], object]:

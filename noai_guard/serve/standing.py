@@ -3,6 +3,7 @@
 from noai_guard.front import Front
 from noai_guard.memo import Memo
 from noai_guard.model import Action, Agent, Document, Response, Verdict
+from noai_guard.policy import Zone
 from noai_guard.telemetry import Cell
 
 
@@ -28,14 +29,15 @@ class Place:
     `document` is what is published there, provided that the app is mounted at `root`.
     """
 
-    __slots__ = ("document", "path", "root", "standings")
+    __slots__ = ("document", "path", "root", "standings", "zone")
 
     def __init__(
-        self, path: str, document: Document | None, root: str, standings: Memo[Agent | None, Standing]
+        self, path: str, document: Document | None, root: str, zone: Zone, standings: Memo[Agent | None, Standing]
     ) -> None:
         self.path = path
         self.document = document
         self.root = root
+        self.zone = zone
         self.standings = standings
 
     def publishes(self, method: str, root_path: str) -> bool:
@@ -56,11 +58,18 @@ class Published:
 
 
 class Judged:
-    """What became of any other request: `refusal` is to be sent, or, without one, the request is let in."""
+    """What became of any other request: `refusal` is to be sent, or, without one, the request is let in.
 
-    __slots__ = ("refusal", "standing", "user_agent")
+    `lasts`: every request of this user agent, client address and `zone` gets the same until the policy changes.
+    """
 
-    def __init__(self, standing: Standing, refusal: Response | None, user_agent: bytes) -> None:
+    __slots__ = ("lasts", "refusal", "standing", "user_agent", "zone")
+
+    def __init__(
+        self, standing: Standing, refusal: Response | None, user_agent: bytes, lasts: bool, zone: Zone | None
+    ) -> None:
         self.standing = standing
         self.refusal = refusal
         self.user_agent = user_agent
+        self.lasts = lasts
+        self.zone = zone

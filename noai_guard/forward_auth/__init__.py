@@ -1,0 +1,9 @@
+"""How a proxy asks the gateway before it serves: the contract both keep, and its configuration, a module per proxy."""
+
+from collections.abc import Mapping
+
+from noai_guard.forward_auth import nginx
+from noai_guard.forward_auth.snippet import Proxy
+
+PROXIES: Mapping[str, Proxy] = {proxy.key: proxy for proxy in (nginx.PROXY,)}
+"""In the order in which they are listed. To add one: a module with a `PROXY`, and a word here."""

@@ -1,0 +1,33 @@
+"""What a proxy and the gateway have agreed on: paths, header names, statuses. docs/reference/gateway.md explains it."""
+
+from typing import Final
+
+VERIFY: Final = "/.noai/verify"
+"""Asked before each request: 200 lets it in; 402, 403 and 429 are the refusal, complete; 503 is no verdict."""
+
+VERIFY_NGINX: Final = "/.noai/verify/nginx"
+"""The same for `auth_request`: 204, 403 with X-NoAI-Status, or 503."""
+
+ANSWER: Final = "/.noai/answer"
+"""The refusal that X-NoAI-Status stands for, for `error_page`. Never lets anything in."""
+
+HEALTH: Final = "/.noai/health"
+READY: Final = "/.noai/ready"
+METRICS: Final = "/metrics"
+
+URI: Final = ("x-original-uri", "x-original-url", "x-forwarded-uri")
+"""Where a proxy says what was asked for: nginx, ingress-nginx, Traefik and Caddy. Envoy appends it to VERIFY."""
+
+METHOD: Final = ("x-original-method", "x-forwarded-method")
+HOST: Final = ("x-original-host", "x-forwarded-host")
+
+SOURCES: Final = (*URI, *METHOD, *HOST)
+"""All that the gateway believes of a trusted proxy beside the client's address: a proxy sets it or takes it away."""
+
+STATUS: Final = "x-noai-status"
+
+VERDICT: Final = ("x-noai-verdict", "x-noai-mode", "x-noai-agent", "x-noai-rule")
+"""What a proxy passes on to the site, and takes away from the client's own request."""
+
+REASON: Final = "x-noai-reason"
+KEY: Final = "x-noai-key"

@@ -1,0 +1,305 @@
+"""The forward-auth gateway: a proxy asks it about each request and does what it says.
+
+An ASGI app, and without ASGI `Gateway.verdict`, which FastCGI uses too. Nothing is redirected and no address is made
+from what a request says.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from zlib import crc32
+
+from prometheus_client import CollectorRegistry
+
+from noai_guard.actions import ANSWERS
+from noai_guard.client_address import address_block, client_address
+from noai_guard.declarations import robots_txt
+from noai_guard.forward_auth import contract
+from noai_guard.front import Front, document_answer
+from noai_guard.memo import Memo
+from noai_guard.model import Action, HeaderField, Mode, Response
+from noai_guard.policy import Policy, Zone
+from noai_guard.ports import AsyncAnswerer, arun
+from noai_guard.serve.answering import Awaited
+from noai_guard.serve.asgi_response import method_of, send_response
+from noai_guard.serve.asgi_types import Receive, Scope, Send
+from noai_guard.serve.live import LiveGuard
+from noai_guard.serve.metrics import metrics_app
+from noai_guard.serve.original_request import Malformed, Missing, original_request
+from noai_guard.serve.raw_request import RawRequest, user_agent_of
+from noai_guard.serve.standing import Judged, Published, Standing
+
+_log = logging.getLogger("noai_guard")
+
+_ACTIONS = {str(answer.status).encode("ascii"): action for action, answer in ANSWERS.items()}
+_MOST_SHOWN = 256
+_NO_STORE = (b"cache-control", b"no-store")
+_TELLS = {
+    "caller_not_trusted": "it is not among trusted_proxies of the policy, or the server that runs the gateway "
+    "replaces addresses (uvicorn: --no-proxy-headers)",
+    "uri_missing": "it does not say about which request (X-Original-URI or X-Forwarded-Uri)",
+}
+
+
+class Gateway(LiveGuard):
+    """`uvicorn --no-proxy-headers` and the like can serve it; `noai-guard serve` does.
+
+    `policy`, `registry` and `backend` as for NoAIMiddleware; `deadline` is for each answer of the backend and less
+    than proxies wait (0.5 s in the configurations we print). A proxy may keep a verdict for `hold` seconds, 0 for not
+    at all: so long the policy before a reload may hold on. `own_robots` is the site's own robots.txt, which ours is
+    merged with, as the policy says.
+    """
+
+    _served_by_anybody = False
+
+    def __init__(
+        self,
+        policy: str | Path | Policy | None = None,
+        *,
+        registry: CollectorRegistry | None = None,
+        backend: AsyncAnswerer | None = None,
+        deadline: float = 0.25,
+        hold: int = 10,
+        own_robots: str | Path | None = None,
+    ) -> None:
+        self._hold = hold
+        super().__init__(policy, registry=registry)
+        self._backend = Awaited(backend, deadline)
+        self._own_robots = Path(own_robots) if own_robots is not None else None
+        self._existing: bytes | None = None
+        self._told: set[tuple[str, object]] = set()
+        self._metrics = metrics_app(registry)
+        self._routes: dict[str, Callable[[RawRequest], Awaitable[Response]]] = {
+            contract.VERIFY: self.verdict,
+            contract.VERIFY_NGINX: self._for_nginx,
+            contract.ANSWER: self._answer,
+            contract.HEALTH: self._health,
+            contract.READY: self._ready,
+        }
+
+    def _use(self, front: Front) -> None:
+        super()._use(front)
+        why = "what was asked for cannot be read, or in more than one way"
+        self._malformed = self._prepared(front, Action.DENY, why)
+        self._denial = front.refusal(self._malformed[0].verdict, "/", "GET", ())
+        self._let_in: Memo[Standing, tuple[HeaderField, ...]] = Memo(_let_in)
+        self._said: Memo[Standing, tuple[HeaderField, ...]] = Memo(_said)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live_long(receive, send)
+        elif scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+            if path == contract.METRICS:
+                await self._metrics(scope, receive, send)
+            else:
+                await send_response(send, await self.respond(_request(scope, path)))
+
+    async def _live_long(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self._fold()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+            await send({"type": "lifespan.startup.complete"})
+
+    async def respond(self, request: RawRequest) -> Response:
+        """The answer to a request for anything but the metrics."""
+        try:
+            route = self._routes.get(request.path)
+            if route is not None:
+                return await route(request)
+            if request.path.startswith(contract.VERIFY + "/"):
+                return await self.verdict(request, request.path.removeprefix(contract.VERIFY))
+            return self._document(request)
+        except Exception as error:
+            self.telemetry.failed("judging", error)
+            return _text(503, "The gateway failed; its log says why.\n")
+
+    async def verdict(self, request: RawRequest, appended: str = "") -> Response:
+        """200, or the complete refusal, or 503 where nothing can be believed. `appended` as for original_request."""
+        judged = await self._judged(request, appended)
+        if isinstance(judged, Response):
+            return judged
+        if judged.refusal is None:
+            length = (b"content-length", b"0")
+            return Response(200, (length, *self._lasting(judged, request), *self._let_in[judged.standing]), b"")
+        judged.standing.cell.bytes += len(judged.refusal.body)
+        fields = (*judged.refusal.headers, *self._said[judged.standing])
+        body = b"" if request.method == "HEAD" else judged.refusal.body
+        return Response(judged.refusal.status, fields, body)
+
+    async def _for_nginx(self, request: RawRequest) -> Response:
+        """As `verdict`, in the two statuses that auth_request passes on."""
+        judged = await self._judged(request)
+        if isinstance(judged, Response):
+            return judged
+        if judged.refusal is None:
+            return Response(204, (*self._lasting(judged, request), *self._let_in[judged.standing]), b"")
+        status = (contract.STATUS.encode("ascii"), b"%d" % judged.refusal.status)
+        fields = (*self._lasting(judged, request), *self._said[judged.standing])
+        return Response(403, ((b"content-length", b"0"), status, *fields), b"")
+
+    async def _judged(self, request: RawRequest, appended: str = "") -> Judged | Response:
+        """The verdict on the request that was asked about, or what to answer without one."""
+        front = self.front
+        try:
+            if not front.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
+                return self._unusable("caller_not_trusted", request)
+            original = original_request(request, appended)
+        except Missing:
+            return self._unusable("uri_missing", request)
+        except Malformed as error:
+            self.telemetry.gateway_problems.labels(str(error)).inc()
+            return self._refused_as_malformed(request)
+        judged = await arun(self.judge(original), self._backend, self._unanswered)
+        if isinstance(judged, Judged):
+            return judged
+        return self._for_everyone(front, original, judged)
+
+    def _refused_as_malformed(self, request: RawRequest) -> Judged:
+        standing, refusal = self._malformed
+        standing.cell.requests += 1
+        user_agent = user_agent_of(request.headers)
+        uri = next((value for name in contract.URI if (value := request.value(name.encode()))), b"")
+        said = RawRequest("GET", uri.decode("latin-1"), request.headers, request.client)
+        self._note(said, standing, user_agent)
+        return Judged(standing, refusal, user_agent, False, None)
+
+    def _for_everyone(self, front: Front, original: RawRequest, published: Published) -> Response:
+        if published.document.path == robots_txt.PATH:
+            self._robots_read(front, original, published.user_agent)
+        return Response(200, ((b"content-length", b"0"), _NO_STORE, (b"x-noai-verdict", b"allow")), b"")
+
+    def _unusable(self, problem: str, request: RawRequest) -> Response:
+        """503: no verdict, so the proxy does what the policy says for that; told once for each caller."""
+        self.telemetry.gateway_problems.labels(problem).inc()
+        caller = request.client[0] if request.client else "a UNIX socket"
+        if (problem, caller) not in self._told and len(self._told) < _MOST_SHOWN:
+            self._told.add((problem, caller))
+            _log.error("the gateway was asked by %s and cannot answer: %s", caller, _TELLS[problem])
+        return _text(503, "The gateway cannot tell what it is asked; its log says why.\n")
+
+    def _lasting(self, judged: Judged, request: RawRequest) -> tuple[HeaderField, ...]:
+        """How long a verdict holds, and for whom."""
+        one_line = sum(name == b"user-agent" for name, _ in request.headers) < 2
+        if not (judged.lasts and judged.zone and self._hold and one_line):
+            return (_NO_STORE,)
+        front = self.front
+        block = "*"
+        if front.guard.asks_address:
+            peer = request.client[0] if request.client else None
+            found = client_address(peer, request.headers, front.policy.trusted_proxies)  # type: ignore[arg-type]
+            block = address_block(found.address)
+        agent = judged.standing.verdict.agent
+        key = f"{agent.name if agent else 'none'}|{block}|{_path_class(judged.zone)}"
+        return (
+            (b"cache-control", b"max-age=%d" % self._hold),
+            (contract.KEY.encode("ascii"), _ascii(key)),
+        )
+
+    async def _answer(self, request: RawRequest) -> Response:
+        """The refusal again, for a proxy that could not pass it on. Judges nothing anew, and never lets in."""
+        asked = await self._what_was_refused(request)
+        if isinstance(asked, Response):
+            return asked
+        standing, refusal = asked
+        standing.cell.bytes += len(refusal.body)
+        return Response(refusal.status, (*refusal.headers, *self._said[standing]), refusal.body)
+
+    async def _what_was_refused(self, request: RawRequest) -> tuple[Standing, Response] | Response:
+        front, places, agents, after = self._live
+        status = request.value(contract.STATUS.encode("ascii"))
+        if not front.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
+            return self._unusable("caller_not_trusted", request)
+        if status not in _ACTIONS:
+            # The proxy itself said no to a request that we let in, or never asked about.
+            return _text(403, "Forbidden\n")
+        action = _ACTIONS[status]
+        try:
+            original = original_request(request)
+            place = places[original.path]
+            verdict = place.standings[agents[user_agent_of(original.headers)]].verdict
+            if verdict.action is not action:
+                verdict = front.guard.instead(verdict, action, "as was decided")
+            return after[verdict], front.refusal(verdict, place.path, original.method, original.headers)
+        except Exception as error:
+            if not isinstance(error, (Malformed, Missing)):
+                self.telemetry.failed("judging", error)
+            return self._malformed[0], self._denial
+
+    async def _health(self, request: RawRequest) -> Response:
+        return _text(200, "alive\n")
+
+    async def _ready(self, request: RawRequest) -> Response:
+        trusted = self.front.policy.trusted_proxies
+        if trusted.peers or trusted.unix:
+            return _text(200, "ready\n")
+        return _text(503, "nobody may ask: the policy names no trusted_proxies\n")
+
+    def _document(self, request: RawRequest) -> Response:
+        """A declaration, for everyone; 404 for what is none."""
+        front, places, *_ = self._live
+        place = places[request.path]
+        document = place.document
+        if document is None or not place.publishes(request.method, ""):
+            return _text(404, "Nothing is here. Proxies ask at /.noai/verify.\n")
+        if document.path == robots_txt.PATH:
+            self._robots_read(front, request, user_agent_of(request.headers))
+            document = self._robots(front, document, self._sites_robots(front))
+        self.telemetry.documents.labels(document.path).inc()
+        return document_answer(document, request.method, request.headers)
+
+    def _sites_robots(self, front: Front) -> bytes | None:
+        """The site's own robots.txt; as it was read last where it cannot be read now."""
+        if self._own_robots is not None and front.merges_robots:
+            try:
+                with self._own_robots.open("rb") as file:
+                    self._existing = file.read(robots_txt.MOST_BYTES)
+            except OSError as error:
+                self.telemetry.failed("robots_txt", error)
+        return self._existing
+
+
+def _request(scope: Scope, path: str) -> RawRequest:
+    return RawRequest(method_of(scope), path, list(scope["headers"]), scope.get("client"))
+
+
+def _let_in(standing: Standing) -> tuple[HeaderField, ...]:
+    """What a proxy adds to a request that is let in, and to its response: one line for each name, because
+    auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a colon, so they may be joined.)"""
+    declared: dict[bytes, bytes] = {}
+    for name, value in standing.declared.fields:
+        declared[name] = b", ".join(filter(None, (declared.get(name), value)))
+    return (*_said(standing), *declared.items())
+
+
+def _said(standing: Standing) -> tuple[HeaderField, ...]:
+    verdict = standing.verdict
+    mode = Mode.ENFORCE if verdict.enforced else Mode.MONITOR
+    agent = verdict.agent.name if verdict.agent else "none"
+    values = (verdict.action, mode, agent, verdict.rule, "; ".join(verdict.reasons))
+    names = (*contract.VERDICT, contract.REASON)
+    return tuple((name.encode("ascii"), _ascii(value)) for name, value in zip(names, values, strict=True))
+
+
+def _ascii(text: str) -> bytes:
+    """Text as a header value: printable ASCII, cut."""
+    plain = text[:_MOST_SHOWN].encode("ascii", "replace")
+    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in plain).strip()
+
+
+def _path_class(zone: Zone) -> str:
+    """A short name for all paths that are judged alike; the same in every worker."""
+    rules = ",".join(rule.id for rule in zone.rules)
+    return f"{crc32(f'{zone.section}|{zone.exempt}|{rules}'.encode()):08x}"
+
+
+def _text(status: int, text: str) -> Response:
+    body = text.encode("ascii")
+    kind = (b"content-type", b"text/plain; charset=utf-8")
+    return Response(status, (kind, (b"content-length", b"%d" % len(body)), _NO_STORE), body)

@@ -1,0 +1,182 @@
+"""A client that sends what it is told to, and real proxies with our configuration, each in a process of its own."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noai_guard.forward_auth import PROXIES
+from noai_guard.forward_auth.snippet import Address, Wanted
+from noai_guard.front import Front
+from noai_guard.loading import check_policy_text, load_catalog
+from tests.edge.web_servers import program
+from tests.servers import free_port
+
+CATALOG = load_catalog()
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+SCRAPER = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)"
+LICENSED = "Mozilla/5.0 (compatible; ClaudeBot/1.0; +claudebot@anthropic.com)"
+RATIONED = "CCBot/2.0 (https://commoncrawl.org/faq/)"
+
+POLICY = """
+extends: no-ai
+site: {url: "https://music.example", licence: "https://music.example/licence", contact: "rights@music.example"}
+rules:
+  - {id: by-licence, agents: [ClaudeBot], action: license_required}
+  - {id: slowly, agents: [CCBot], action: throttle}
+paths:
+  /press/**: {usages: {train-ai: yes, data-broker: yes, scraper: yes, ai-agent: yes, ai-input: yes, ai-search: yes}}
+limits: {throttle: {requests: 2, seconds: 86400}}
+trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}
+"""
+
+
+@dataclass
+class Got:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        return [value for field, value in self.headers if field.lower() == name]
+
+    def value(self, name: str) -> str:
+        return ", ".join(self.values(name))
+
+    @property
+    def said(self) -> Any:
+        """What the origin says it was asked."""
+        return json.loads(self.body)
+
+    def seen(self, name: str) -> list[str]:
+        """The values of a request header as the origin saw it."""
+        return [value for field, value in self.said["headers"] if field == name]
+
+
+def fetch(
+    port: int,
+    target: str = "/",
+    user_agent: str | None = BROWSER,
+    headers: Iterable[tuple[str, str]] = (),
+    method: str = "GET",
+    body: bytes = b"",
+    timeout: float = 20,
+) -> Got:
+    """One request, with the target and the header lines exactly as given."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection._validate_path = lambda url: None  # type: ignore[attr-defined,method-assign]
+    try:
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", "music.example")
+        if user_agent is not None:
+            connection.putheader("User-Agent", user_agent.encode("utf-8", "surrogateescape"))
+        for name, value in headers:
+            connection.putheader(name, value.encode("latin-1"))
+        if body or method == "POST":
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body or None)
+        answer = connection.getresponse()
+        return Got(answer.status, answer.getheaders(), answer.read())
+    finally:
+        connection.close()
+
+
+@dataclass
+class Edge:
+    """A running proxy."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    folder: Path
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def front(text: str = POLICY) -> Front:
+    policy, problems = check_policy_text(text.encode())
+    assert policy is not None, problems
+    return Front(policy, CATALOG)
+
+
+def started(command: list[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> Edge:
+    """Starts a proxy and waits until it accepts connections."""
+    log = folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **(env or {})})
+    edge = Edge(port, process, log, folder)
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return edge
+    edge.stop()
+    pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def written(key: str, wanted: Wanted, folder: Path) -> None:
+    for snippet in PROXIES[key].render(wanted):
+        file = folder / snippet.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(snippet.text)
+
+
+@dataclass
+class Site:
+    """What a proxy is started with."""
+
+    folder: Path
+    origin: int
+    gateway: Address
+    front: Front = field(default_factory=front)
+    cache: bool = False
+
+    def wanted(self) -> Wanted:
+        cache = str(self.folder / "cache") if self.cache else None
+        return Wanted(self.front, self.gateway, str(self.folder), Address("127.0.0.1", self.origin), cache)
+
+
+def nginx(site: Site, location: str = "", name: str = "nginx") -> Edge:
+    written("nginx", site.wanted(), site.folder)
+    port = free_port()
+    location = location or f"location / {{ proxy_pass http://127.0.0.1:{site.origin}; }}"
+    temporary = " ".join(
+        f"{kind}_temp_path {site.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""
+    (site.folder / "nginx.conf").write_text(
+        f"daemon off; {user} worker_processes 1; pid {site.folder}/pid; error_log {site.folder}/error.log;\n"
+        f"events {{ worker_connections 512; }}\n"
+        f"http {{ access_log off; {temporary}\n include noai-guard-gateway.conf;\n"
+        f" server {{ listen 127.0.0.1:{port}; include noai-guard-gateway/server.conf;\n {location}\n }}\n}}\n"
+    )
+    command = [program(name), "-p", str(site.folder), "-c", str(site.folder / "nginx.conf")]
+    return started(command, port, site.folder)
+
+
+def caching_nginx(site: Site) -> Edge:
+    site.cache = True
+    return nginx(site)
+
+
+EDGES: Mapping[str, Callable[[Site], Edge]] = {"nginx": nginx, "nginx-caching": caching_nginx}
