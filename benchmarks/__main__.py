@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     classifying,
+    edges,
     hostile,
     injection,
     memory,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "telemetry": telemetry.rows,
     "memory": memory.rows,
     "classify": classifying.rows,
+    "edges": edges.rows,
 }
 
 

@@ -15,7 +15,7 @@ from noai_guard.edge import user_agents
 from noai_guard.edge.plan import AgentClass, Decision, EdgePlan, PathSet, listed
 from noai_guard.edge.target import Feature, File, Target, document_files, head
 from noai_guard.errors import CannotExpress
-from noai_guard.front import Declared, document_headers
+from noai_guard.front import document_headers
 from noai_guard.guard import CALLS_ITSELF_A_BOT
 from noai_guard.matching import Token
 from noai_guard.model import Agent
@@ -29,6 +29,9 @@ _LONGEST_NAME = 80
 
 _NAMES = 12
 """How many names of one user agent are looked up; what follows is searched by expression."""
+
+_STEP = 4
+"""How many names are looked up at once before it is asked whether there are more."""
 
 _COMMON = {b"x-robots-tag", b"link"}
 """Header fields that may stand beside the site's own of that name (`noai_guard.front`)."""
@@ -104,26 +107,41 @@ class _Config:
 
     def _names(self) -> Iterator[str]:
         yield "# The names in a user agent that are no browser's words, each looked up in a hash."
-        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agents.WORD}]++)" for number in range(1, _NAMES + 1))
-        skipped = user_agents.skipped(self.single)
-        split = rf"(?(DEFINE)({skipped}))^{names}(?<noai_rest>.+)?{')?' * _NAMES}"
-        yield from _map("$http_user_agent", "noai_split", [(_expression(split), '""')])
         for number in range(1, _NAMES + 1):
             yield f'map $noai_n{number} $noai_h{number} {{ default ""; include {self.root}/noai-guard/names.map; }}'
-        yield from self._searched("$noai_rest", "noai_rest_hit", self._first_tokens(), '"" ""')
-        yield from self._searched("$http_user_agent", "noai_phrase_hit", [self.wanted], '"" ""')
-        hits = "".join(f"$noai_h{number}" for number in range(1, _NAMES + 1))
+        yield from self._searched("$noai_rest", "noai_rest_hit", self._first_tokens())
+        yield from self._searched("$http_user_agent", "noai_phrase_hit", [self.wanted])
+        steps = range(1, _NAMES + 1, _STEP)
+        for first in steps:
+            hits = "".join(f"$noai_h{number}" for number in range(first, first + _STEP))
+            last = first + _STEP > _NAMES
+            more = "$noai_rest_hit" if last else f"$noai_hits_from_{first + _STEP}"
+            if first == 1:
+                found = f"{hits}{more}"
+            else:
+                yield from _map(f"$noai_n{first}", f"noai_hits_from_{first}", [('""', '""')], f'"{hits}{more}"')
         anchors = self.plan.anchors
-        browser = user_agents.browser_expression(anchors)
-        rows = [('""', '""'), (_expression(browser), '""')]
-        yield from _map("$http_user_agent", "noai_hits", rows, f'"$noai_split$noai_phrase_hit{hits}$noai_rest_hit"')
+        usual = user_agents.usual_browser_expression(anchors)
+        rows = [('""', "-"), *([(_expression(usual, any_case=False), "-")] if usual else [])]
+        rows.append((_expression(user_agents.browser_expression(anchors, possessive=True)), "-"))
+        sightings = user_agents.sighting(self.wanted, _LONGEST)
+        rows += [(_expression(found), "$noai_hits_with_phrases") for found in sightings]
+        rows.append((_expression(self._split()), f'"{found}"'))
+        yield from _map("$http_user_agent", "noai_hits", rows, "-")
+        rows = [(_expression(self._split()), f'"$noai_phrase_hit{found}"')]
+        yield from _map("$http_user_agent", "noai_hits_with_phrases", rows)
+
+    def _split(self) -> str:
+        """Matches any user agent, and captures its first names."""
+        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agents.WORD}]++)" for number in range(1, _NAMES + 1))
+        skipped = user_agents.skipped(self.single)
+        url = "(?=(?:[^:]++|:(?!//))*+(?<noai_url>://)?)"
+        return rf"(?(DEFINE)({skipped}))^{url}{names}(?<noai_rest>.+)?{')?' * _NAMES}"
 
     def _first_tokens(self) -> list[list[Token[Agent]]]:
         return [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
 
-    def _searched(
-        self, source: str, variable: str, tiers: Sequence[Sequence[Token[Agent]]], empty: str
-    ) -> Iterator[str]:
+    def _searched(self, source: str, variable: str, tiers: Sequence[Sequence[Token[Agent]]]) -> Iterator[str]:
         """A map from a user agent to the hit of the first token that is found by expression."""
         captured = f"{variable}_name"
         expressions = [
@@ -138,21 +156,21 @@ class _Config:
             for spelling in _spellings(token.text.decode("ascii"))
         }
         yield from _map(f"${captured}", f"{variable}_of", rows.items())
-        yield from _map(source, variable, [('""', '""'), *((key, f"${variable}_of") for key in expressions)])
+        yield from _map(source, variable, [(key, f"${variable}_of") for key in expressions])
 
     def _agent(self) -> Iterator[str]:
         yield "# Of all names that were found, the one that weighs most; a URL only where there is no name."
         ranks = sorted({self._hit(token)[1] for token in self.plan.tokens})
         rows = [(f'"~(?:^|;){letter}:(?<noai_found_{letter}>[^;]+)"', f"$noai_found_{letter}") for letter in ranks]
-        yield from _map("$noai_hits", "noai_agent", [*rows, ('""', "$noai_agent_by_host")])
+        yield from _map("$noai_hits", "noai_agent", [*rows, ('""', "$noai_agent_by_host"), ("-", '""')])
         hosts = [(_expression(user_agents.host_expression(token)), self.ids[token.value]) for token in self.plan.hosts]
-        no_url = _expression("^[^:]*(?::(?!//)[^:]*)*$")
         unknown = "$noai_unknown" if self.plan.asks_unknown_bots else '""'
-        yield from _map("$http_user_agent", "noai_host", [(no_url, '""'), *hosts])
+        yield from _map("$noai_url", "noai_agent_by_host", [('""', unknown)], "$noai_agent_by_url")
+        yield from _map("$noai_host", "noai_agent_by_url", [('""', unknown)], "$noai_host_alone")
+        yield from _map("$http_user_agent", "noai_host", hosts)
         others = [(_expression(found.pattern()), "1") for found in user_agents.expressions(self.others, _LONGEST)]
         yield from _map("$http_user_agent", "noai_other_name", others)
         yield from _map("$noai_other_name", "noai_host_alone", [('""', "$noai_host")])
-        yield from _map("$noai_host", "noai_agent_by_host", [('""', unknown)], "$noai_host_alone")
         if self.plan.asks_unknown_bots:
             says = CALLS_ITSELF_A_BOT.pattern.decode("ascii")
             yield from _map("$http_user_agent", "noai_unknown", [(_expression(says), "unknown")])
@@ -192,7 +210,11 @@ class _Config:
             for decision in found.decisions:
                 name = ids.setdefault(decision, f"d{len(ids) + 1}")
                 rows.append((self._where(found, decision.paths), name))
-        yield from _map(f'"$noai_class{key}"', "noai_decision", rows)
+        if self.path_sets:
+            yield from _map(f'"$noai_class{key}"', "noai_decision_by_path", rows)
+            yield from _map("$noai_class", "noai_decision", [("none", '""')], "$noai_decision_by_path")
+        else:
+            yield from _map("$noai_class", "noai_decision", rows)
         refusing = [(name, decision) for decision, name in ids.items() if decision.status]
         yield from _map("$noai_decision", "noai_tail", [(name, quote(found.tail)) for name, found in refusing])
         named = {self.ids[agent]: self.plan.who(agent) for found in self.harmful for agent in found.agents}
@@ -217,8 +239,10 @@ class _Config:
             exempt = "$noai_is_exempt_address"
         key = f'"{exempt}$noai_status_here"'
         rows = [(f'"{status}"', "$noai_status_unless_document") for status in sorted({d.status for _, d in refusing})]
+        yield from _map(key, "noai_status_of", rows)
         yield "# The status of the refusal, or nothing."
-        yield from _map(key, "noai_status", rows)
+        through = [("-", '""')] if self.plan.unclaimed.harmless else []
+        yield from _map("$noai_hits", "noai_status", through, "$noai_status_of")
         self.statuses = sorted({found.status for _, found in refusing})
         yield from self._refusal_fields([found for _, found in refusing])
 
@@ -238,37 +262,39 @@ class _Config:
 
     def _where(self, found: AgentClass, paths: PathSet | None) -> str:
         """The key of a decision: class, and the one path set that has to match."""
+        if not self.path_sets:
+            return found.name
         if paths is None:
-            return f'"~^{found.name}(?::|$)"'.replace("$", r"\\z")
+            return f'"~^{found.name}:"'
         place = self.path_sets.index(paths)
         return f'"~^{found.name}(?::.){{{place}}}:1"'
 
     def _declared(self) -> Iterator[str]:
-        """A variable for each header line: what the section of a path declares, unless the site says it itself."""
+        """The value of each header line: what the section of a path declares, unless the site says it itself."""
         yield "# What every response declares, by section. The site's own Content-Usage and tdm-... stand."
-        by_section: list[tuple[int, Declared]] = list(enumerate(self.plan.front.declared))
+        declared = self.plan.front.declared
         self.lines: list[tuple[bytes, str]] = []
-        names = dict.fromkeys(name for _, declared in by_section for name, _ in declared.fields)
-        for name in names:
-            values = {number: [v for n, v in declared.fields if n == name] for number, declared in by_section}
-            for place in range(max(map(len, values.values()))):
+        for name in dict.fromkeys(name for found in declared for name, _ in found.fields):
+            values = [[quote(v.decode("ascii")) for n, v in found.fields if n == name] for found in declared]
+            for place in range(max(map(len, values))):
+                by_section = [found[place] if place < len(found) else '""' for found in values]
                 variable = f"noai_{_variable(name)}_{place + 1}"
-                rows = [
-                    (str(number), quote(found[place].decode("ascii")) if place < len(found) else '""')
-                    for number, found in values.items()
-                ]
-                yield from _map("$noai_section", variable, rows)
+                value = by_section[0]
+                if len(set(by_section)) > 1:
+                    yield from _map("$noai_section", variable, [(str(n), v) for n, v in enumerate(by_section)])
+                    value = f"${variable}"
                 if name not in _COMMON:
                     own = f"$upstream_http_{_variable(name)}"
-                    yield from _map(own, f"{variable}_alone", [('""', f"${variable}")])
-                    variable += "_alone"
-                self.lines.append((name, variable))
+                    yield from _map(own, f"{variable}_alone", [('""', value)])
+                    value = f"${variable}_alone"
+                self.lines.append((name, value))
 
     def server(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
         yield "# Include this in each server { } that noai-guard protects, once, before your locations."
         yield "# A location with add_header lines of its own inherits none: include headers.conf there too."
-        yield "set $noai_section_asked_for $noai_section;"
+        if self.plan.sections:
+            yield "set $noai_section_asked_for $noai_section;"
         yield f"include {self.root}/noai-guard/headers.conf;"
         yield "if ($noai_status) { rewrite ^ /.noai-guard/refusal? last; }"
         yield "location = /.noai-guard/refusal {"
@@ -294,7 +320,7 @@ class _Config:
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
-        yield from (f"add_header {_title(name)} ${variable} always;" for name, variable in self.lines)
+        yield from (f"add_header {_title(name)} {value} always;" for name, value in self.lines)
 
     def proxy(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"

@@ -6,7 +6,7 @@ does not go on as one. The expressions here say the same without look-around and
 PCRE, RE2 and Go read them alike; ASCII only, to be matched without regard to case.
 
 What is lost against the judge: names with escaped letters (`%47PTBot`), blanks written as underscores, names behind
-a part of a domain in the same chunk (`node.js+GPTBot`), and the limit of 1,536 bytes.
+a part of a domain (`node.js+GPTBot`) or behind several of `.:/` in the same chunk, and the limit of 1,536 bytes.
 """
 
 import re
@@ -24,8 +24,8 @@ DELIMITERS: Final = r"\s\x22\x27(),;<>\[\]{}|"
 BLANK: Final = r"(?:[ +]|%20)"
 """A blank of a name; some clients and logs write it otherwise."""
 
-_UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|[:/][^{DELIMITERS}@?:./])"
-_BEFORE = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*[^{WORD}{DELIMITERS}@?.])?"
+_UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|(?::/?|/+)[^{DELIMITERS}@?:./])"
+_BEFORE = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
 """The start of a chunk, and what may stand in it before a name: nothing, or text that ends with punctuation."""
 
 _AT_START = r"^[\s\x22\x27(]*"
@@ -167,30 +167,62 @@ def skipped(names: Container[str]) -> str:
     rest = rf"[^{DELIMITERS}]*"
     domain = r"\.[A-Za-z]{2,}+(?![A-Za-z0-9\-]*\.?[0-9])"
     items = (
-        rf"[{DELIMITERS}]",
+        rf"[{DELIMITERS}]++",
+        rf"{words}(?![{WORD}])",
+        rf"/[0-9][0-9.]*+(?![{WORD}])",
+        rf"[0-9_\-]++(?![{WORD}])",
         rf"://{rest}+",
         rf"[@?]{rest}+",
         rf"//[{WORD}]*+",
         rf"(?<=[A-Za-z0-9\-])\.[A-Za-z]{{2,}}+(?::[0-9]+)?/{rest}+",
         rf"(?<=[A-Za-z0-9])\.[{WORD}]*+",
         rf"[{WORD}]++(?=@|[.+%]{rest}@|{domain})",
-        rf"{words}(?![{WORD}])",
-        rf"[0-9_\-]++(?![{WORD}])",
         rf"[^{DELIMITERS}{WORD}]",
     )
     return f"(?:{'|'.join(items)})*+"
 
 
-def browser_expression(anchors: Iterable[str]) -> str:
+def browser_expression(anchors: Iterable[str], *, possessive: bool = False) -> str:
     """An expression for user agents in which surely no name stands that has one of these anchors.
 
     They consist of common words, of one or two letters, and of digits and punctuation. `anchors` are those of
-    `noai_guard.matching`: of each token one run of letters that stands in every user agent it is found in.
+    `noai_guard.matching`: of each token one run of letters that stands in every user agent it is found in. With
+    `possessive` for PCRE, where it then never goes back.
     """
     named = set(anchors)
     words = trie(word for word in BROWSER_WORDS if word not in named)
+    known = "|".join([words, *_short_words_without(named)])
     other = r"[^A-Za-z%\x5c]"
-    return rf"^{other}*(?:(?:{'|'.join([words, *_short_words_without(named)])})(?:{other}+|$))*$"
+    if possessive:
+        return rf"^(?:{other}++|(?:{known})(?![A-Za-z]))*+$"
+    return rf"^{other}*(?:(?:{known})(?:{other}+|$))*$"
+
+
+_USUAL = (
+    r"^Mozilla/5\.0 \((?:Windows NT 1[01]\.0; Win64; x64|Macintosh; Intel Mac OS X [0-9_]+|X11; Linux x86_64"
+    r"|Linux; Android [0-9.]+; K|(?:iPhone; CPU iPhone|iPad; CPU) OS [0-9_]+ like Mac OS X)"
+    r"(?:; rv:[0-9.]+\) Gecko/[0-9.]+|\) AppleWebKit/[0-9.]+ \(KHTML, like Gecko\))"
+    r"(?: (?:Chrome|Safari|Version|Firefox|Edg|OPR|CriOS|Mobile)/(?:[0-9.]+|[0-9]+[A-Z][0-9]+)| Mobile)*$"
+)
+_USUAL_WORDS = frozenset(re.findall("[a-z]+", re.sub(r"\[[^]]*\]|\\.", " ", _USUAL).lower()))
+
+
+def usual_browser_expression(anchors: Collection[str]) -> str | None:
+    """An expression for what most people's browsers send, which is quick to read; with case.
+
+    None when one of these anchors is among its words: then an agent could be named so.
+    """
+    return None if _USUAL_WORDS & set(anchors) else _USUAL
+
+
+def sighting(tokens: Iterable[Token[V]], longest: int) -> Iterator[str]:
+    """For PCRE: expressions of which one matches wherever one of these tokens (not hosts) may stand; quick to fail."""
+    texts = sorted({token.text.decode("ascii") for token in tokens if not token.host})
+    for begins in (True, False):
+        chosen = [text for text in texts if bool(_IS_WORD.match(text)) is begins]
+        before = rf"(?<![{WORD}])" if begins else ""
+        for words in _pieces(chosen, longest - len(before)) if chosen else ():
+            yield f"{before}{trie(words)}"
 
 
 def _short_words_without(named: Collection[str]) -> Iterator[str]:

@@ -1,0 +1,141 @@
+"""Other web servers with the compiled policy, against the same server without it.
+
+The server's CPU time for a request decides. A list that looks free among a few hundred user agents may cost much
+with each new one, so both are measured.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from socket import create_connection, socket
+
+from benchmarks.load import in_turns, pin, request
+from benchmarks.measure import Effort, Row, faster
+from benchmarks.requests import BROWSER
+from benchmarks.visitors import MIX, catalog_of, token_forms, unique
+from noai_guard import load_catalog, load_stance
+from noai_guard.catalog import Catalog
+from noai_guard.edge import TARGETS
+from noai_guard.edge.plan import EdgePlan
+from noai_guard.front import Front
+
+_PATH = "/tracks/first.txt"
+
+Arrange = Callable[[Path, int, bool], list[str]]
+"""Folder with the rendered files below `rendered`, port, whether they are to be used -> the command."""
+
+
+def nginx(folder: Path, port: int, guarded: bool) -> list[str]:
+    """One process, so that all its CPU time is seen."""
+    ours = (f"include {folder}/rendered/*.conf;", f"include {folder}/rendered/noai-guard/server.conf;")
+    http, server = ours if guarded else ("", "")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log warn; pcre_jit on;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log off; keepalive_requests 100000000; {temp}\n{http}\n"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}/site; {server} }} }}\n"
+    )
+    return ["nginx", "-c", str(folder / "nginx.conf")]
+
+
+SERVERS: dict[str, tuple[Arrange, float | None]] = {"nginx": (nginx, 0.9)}
+"""Server -> how it is started, and the least share of its own throughput that it is to keep."""
+
+
+def rows(effort: Effort) -> Iterator[Row]:
+    for key, (arrange, bound) in SERVERS.items():
+        if shutil.which(key) is None and shutil.which(key, path="/usr/sbin") is None:
+            continue
+        count = effort.of(4000, 50)
+        catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
+        with ExitStack() as stack:
+            servers = {
+                name: stack.enter_context(_running(key, arrange, catalog))
+                for name, catalog in {"bare": None, **catalogs}.items()
+            }
+            for mix, user_agents in _mixes(count * (effort.rounds + 1)).items():
+                visits = [request(_PATH, user_agent) for user_agent in user_agents]
+                timings = in_turns(servers, visits, count, effort.rounds)
+                bare = timings["bare"]
+                for name in ("packaged", "300"):
+                    title = "packaged catalogue" if name == "packaged" else f"{name} tokens"
+                    yield faster(f"{key}, {mix}, {title}", timings[name], bare, f"bare {key}", bound)
+                yield faster(f"{key}, {mix}, 10,000 tokens", timings["10000"], timings["300"], f"{key} with 300")
+
+
+def _mixes(count: int) -> dict[str, list[bytes]]:
+    """Who asks: one browser; people, most of whom use one of few browsers; and a crowd in which nobody comes twice,
+    with every player, phone and agent that the rules know (`benchmarks.visitors.MIX`)."""
+    random = Random(13)
+    people = [*(_usual(random) for _ in range(240)), *unique({"browsers": 0.6, "apps": 0.4}, 60, seed=13)]
+    return {
+        "one browser": [BROWSER] * count,
+        "300 people": random.choices(people, k=count),
+        "every user agent new": unique(MIX, count, seed=12),
+    }
+
+
+def _usual(random: Random) -> bytes:
+    """A browser of the kinds that most people have, in one of many versions."""
+    version = random.randrange(120, 156)
+    chrome = f"AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0"
+    safari = f"AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{version // 8}.{version % 8}"
+    return random.choice(
+        (
+            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {chrome} Safari/537.36",
+            f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {chrome} Safari/537.36",
+            f"Mozilla/5.0 (Linux; Android 10; K) {chrome} Mobile Safari/537.36",
+            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {chrome} Safari/537.36 Edg/{version}.0.0.0",
+            f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_{version % 8} like Mac OS X) {safari} Mobile/15E148 Safari/604.1",
+            f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {safari} Safari/605.1.15",
+            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0",
+        )
+    ).encode()
+
+
+@contextmanager
+def _running(key: str, arrange: Arrange, catalog: Catalog | None) -> Iterator[tuple[int, int]]:
+    """The process id and the port of a server that serves one small file."""
+    with tempfile.TemporaryDirectory(prefix="noai-bench-") as name, socket() as probe:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "site" / "tracks").mkdir(parents=True)
+        (folder / "site" / _PATH[1:]).write_bytes(b"la " * 400)
+        if catalog is not None:
+            _render(key, catalog, folder / "rendered")
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        process = subprocess.Popen(arrange(folder, port, catalog is not None), stdout=subprocess.DEVNULL)
+        try:
+            pin(process.pid)
+            _wait(process, port)
+            yield process.pid, port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _render(key: str, catalog: Catalog, folder: Path) -> None:
+    front = Front(replace(load_stance("no-ai"), rules=()), catalog)
+    for file in TARGETS[key].render(EdgePlan(front), str(folder)):
+        path = folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError):
+            create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.05)
+    raise RuntimeError("the server did not start")
