@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from noai_guard.forward_auth import nginx
+from noai_guard.forward_auth import caddy, envoy, nginx, traefik
 from noai_guard.forward_auth.snippet import Proxy
 
-PROXIES: Mapping[str, Proxy] = {proxy.key: proxy for proxy in (nginx.PROXY,)}
+PROXIES: Mapping[str, Proxy] = {proxy.key: proxy for proxy in (nginx.PROXY, caddy.PROXY, traefik.PROXY, envoy.PROXY)}
 """In the order in which they are listed. To add one: a module with a `PROXY`, and a word here."""

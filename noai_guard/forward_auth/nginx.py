@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.forward_auth.contract import ANSWER, REASON, SOURCES, STATUS, VERDICT, VERIFY_NGINX
-from noai_guard.forward_auth.snippet import Proxy, Snippet, Wanted, title, variable
+from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, title, variable
 from noai_guard.request_path import glob_to_regex
 
 _LONGEST = 3800
@@ -16,9 +16,6 @@ _LONGEST = 3800
 _FOLDER = "noai-guard-gateway"
 _OURS = ("x-original-uri", "x-original-method", "x-original-host")
 _APPENDS = {"x-forwarded-for": "$proxy_add_x_forwarded_for", "x-real-ip": "$remote_addr"}
-_BESIDE = frozenset({"x-robots-tag", "link"})
-"""Fields that may stand beside the site's own; of the others, the site's own stands alone."""
-
 _WITH = {"tdm-policy": "$upstream_http_tdm_reservation$upstream_http_tdm_policy"}
 """tdm-policy belongs to tdm-reservation: with the site's own reservation goes its own policy."""
 
@@ -40,7 +37,7 @@ def _http(wanted: Wanted) -> Iterator[str]:
         )
     yield "# The site's own stands alone."
     for name in wanted.declared:
-        if name not in _BESIDE:
+        if name not in BESIDE:
             own = _WITH.get(name, f"$upstream_http_{variable(name)}")
             yield f'map "{own}" $noai_gate_add_{variable(name)} {{'
             yield f'    "" $noai_gate_{variable(name)};'
@@ -136,7 +133,7 @@ def _headers(wanted: Wanted) -> Iterator[str]:
     yield f"# {wanted.head('nginx')}"
     yield "# For responses. A location with add_header lines of its own inherits none: include this there too."
     for name in wanted.declared:
-        add = "" if name in _BESIDE else "add_"
+        add = "" if name in BESIDE else "add_"
         yield f"add_header {title(name)} $noai_gate_{add}{variable(name)} always;"
 
 
@@ -201,6 +198,8 @@ def _key(wanted: Wanted) -> str:
 
 
 def _render(wanted: Wanted) -> Sequence[Snippet]:
+    if wanted.address_header == "forwarded":
+        raise CannotExpress("nginx passes a client's Forwarded on; set trusted_proxies.header to x-forwarded-for")
     files = (
         (f"{_FOLDER}.conf", "in http { }; conf.d is included there already", _http),
         (f"{_FOLDER}/server.conf", "in each server { } that is protected", _server),

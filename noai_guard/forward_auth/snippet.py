@@ -10,6 +10,12 @@ from noai_guard.model import Action
 from noai_guard.request_path import by_specificity
 from noai_guard.version import __version__
 
+BESIDE = frozenset({"x-robots-tag", "link"})
+"""Response fields that may stand beside the site's own; of the others, the site's own stands alone."""
+
+SPOOFED = ("X-NoAI-*", "X_noai_*", "X.noai.*")
+"""Request headers that only we may send, in every spelling that some server or language takes for the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

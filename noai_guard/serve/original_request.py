@@ -21,6 +21,16 @@ _NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 """RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
 server sees a part of the path and another one nothing."""
 
+_TWO_WAYS = re.compile(
+    r"(?:\A|[/\\])\.\.?;"  # Tomcat cuts parameters off a segment before it looks for dots
+    r"|\\\.\.?(?:[/\\;]|\Z)|/\.\.?\\"  # IIS takes a backslash for a slash
+    r"|\x00"  # ends the path for what is written in C
+)
+"""Dot segments, and paths, that some servers read and others do not. Nobody sends them by accident."""
+
+_OVERLONG = re.compile(rb"\xc0[\xae\xaf]|\xc1\x9c|\xe0\x80[\xae\xaf]")
+"""`.`, `/` and a backslash in more bytes than UTF-8 allows (RFC 3629 section 3); old decoders take them."""
+
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
 
@@ -50,6 +60,8 @@ def original_request(asked: RawRequest, appended: str = "") -> RawRequest:
         paths.append(appended)
     if not paths:
         raise Missing
+    if any(_TWO_WAYS.search(path) for path in paths):
+        raise Malformed("uri_malformed")
     if len(paths) > 1 and len({normal_path(path) for path in paths}) > 1:
         raise Malformed("sources_disagree")
     methods = {method.strip().upper() for name in _METHOD for method in said.get(name, ())}
@@ -69,4 +81,7 @@ def _path(uri: bytes) -> str:
     path = uri.partition(b"?")[0]
     if len(path) > MAX_RAW_PATH:
         raise Malformed("uri_malformed")
-    return unquote_to_bytes(path).decode("utf-8", "replace")
+    decoded = unquote_to_bytes(path)
+    if _OVERLONG.search(decoded):
+        raise Malformed("uri_malformed")
+    return decoded.decode("utf-8", "replace")

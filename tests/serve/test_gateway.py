@@ -169,7 +169,10 @@ CLOSED = "paths: {/open/**: {usages: {train-ai: yes, data-broker: yes, scraper: 
     ("/x/../open/x", 200), ("//open//x", 200), ("/%6fpen/x", 200), ("/open%2fx", 200), ("/open/%252e%252e/x", 200),
     ("/x?/open/x", 403), ("/x?a=/../open/x", 403), ("/open/x?..", 200), ("http://evil.example/open/x", 200),
     ("http://open/x", 403), ("/OPEN/x", 403), ("/open;a/x", 403), ("/open%3b/x", 403), ("/open%23/x", 403),
-    ("/open/%c0%ae%c0%ae/x", 200), ("/open/%ff", 200), ("/open\\..\\x", 403), ("*", 403), ("open/x", 200),
+    ("/open/%c0%ae%c0%ae/x", 403), ("/open/%ff", 200), ("/open\\..\\x", 403), ("*", 403), ("open/x", 200),
+    ("/open/..;/x", 403), ("/open/.;/x", 403), ("/open/%2e%2e%3ba=b/x", 403), ("/open/..\\x", 403), ("/open\\../x", 403),
+    ("/open/..%00/x", 403), ("/open/a;b=../x", 200), ("/open/..a;/x", 200), ("/open/a..;/x", 200), ("/open/a\\b", 200),
+    ("/open/caf%E9", 200), ("/open/%C0%20la%20carte", 200), ("/open/a...;b", 200),
 ])  # fmt: skip
 def test_the_judged_path_is_the_one_the_site_sees(uri, status):
     assert verify(gateway(CLOSED), uri).status == status
@@ -179,7 +182,8 @@ def test_the_judged_path_is_the_one_the_site_sees(uri, status):
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), min_size=1, max_size=60))
 def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
     request = RawRequest("GET", VERIFY, [(b"x-original-uri", b"/" + tail.encode())], PROXY)
-    assert original_request(request).path == unquote(("/" + tail).partition("?")[0])
+    with suppress(Malformed):
+        assert original_request(request).path == unquote(("/" + tail).partition("?")[0])
 
 
 @given(st.lists(st.tuples(
