@@ -35,7 +35,7 @@ fuzz: $(STAMP)
 
 $(STAMP): pyproject.toml hatch_build.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[clients,demo,frameworks,servers,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[clients,demo,frameworks,serve,servers,test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps img2dataset
 	touch $(STAMP)
 

@@ -18,7 +18,6 @@ from benchmarks import (
     starting,
     telemetry,
     throughput,
-    wsgi,
 )
 from benchmarks.measure import Effort, Row
 from benchmarks.report import as_markdown, as_text
@@ -30,7 +29,6 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "new": recognising.new,
     "seen": recognising.seen,
     "middleware": middleware.rows,
-    "wsgi": wsgi.rows,
     "throughput": throughput.rows,
     "injection": injection.rows,
     "start": starting.rows,

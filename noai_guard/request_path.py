@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 __all__ = [
     "MAX_PATH",
@@ -21,6 +21,7 @@ __all__ = [
     "glob_to_regex",
     "glob_to_robots",
     "normal_path",
+    "other_readings",
 ]
 
 MAX_PATH: Final = 8192
@@ -78,6 +79,45 @@ def _normalised(raw: str) -> str:
     path = path[:MAX_PATH]
     # The cut must not leave `.` or `..` behind, which were the beginning of a name.
     return path[: path.rfind("/") + 1] if path.endswith(("/.", "/..")) else path
+
+
+# Two slashes, a dot segment (plain or encoded), a backslash, `;`, and what `%2F`, `%5C`, `%3B` and `%25` hide.
+_READ_DIFFERENTLY: Final = re.compile(rb"//|(?:/|%2F)(?:\.|%2E)|[\\;]|%(?:2F|5C|3B|25)", re.IGNORECASE)
+_PARAMETERS: Final = re.compile(r";[^/]*")
+_HOST_IN_FRONT: Final = re.compile(r"//[^/]*")
+
+
+def other_readings(raw: bytes) -> tuple[str, ...]:
+    """What else than `normal_path(unquote(raw))` a server may take a path for, that came as `raw` in a request.
+
+    Servers and frameworks are known to leave dot segments alone (routing by prefix), to leave `%2F` in its segment
+    (Apache, Node), to cut `;parameters` off before dot segments are resolved (Tomcat, Jetty), to read a backslash
+    as a slash (IIS), to take `//host` in front for a host (`new URL(target, base)`, PHP's `parse_url`), and to
+    decode twice. Who passes `raw` on without knowing the server judges these too, and the strictest verdict counts.
+
+    Every answer is a fixed point of `normal_path`. For all but a few odd paths there is none, at a regular
+    expression's cost.
+    """
+    if not _READ_DIFFERENTLY.search(raw):
+        return ()
+    text = raw[:MAX_RAW_PATH].decode("latin-1")
+    path = unquote(text)
+    twice = unquote(path)
+    readings = [
+        _dots_left_alone(path),
+        unquote(re.sub("%2F", "%252F", text, flags=re.IGNORECASE)),
+        _HOST_IN_FRONT.sub("", path, count=1) if path.startswith("//") else path,
+        twice,
+    ]
+    readings += [_PARAMETERS.sub("", reading) for reading in (path, unquote(_PARAMETERS.sub("", text)))]
+    readings += [reading.replace("\\", "/") for reading in (path, twice)]
+    own = normal_path(path)
+    return tuple(dict.fromkeys(normal for reading in readings if (normal := normal_path(reading)) != own))
+
+
+def _dots_left_alone(path: str) -> str:
+    """The path with its dot segments as names: encoded once more, nobody resolves them."""
+    return "/".join(segment.replace(".", "%2e") if segment in (".", "..") else segment for segment in path.split("/"))
 
 
 _NEVER_MATCHES: Final = "never matches, because paths are judged without"

@@ -48,7 +48,7 @@ def parsed(got: bytes, method: bytes = b"GET") -> Answer:
         size, _, rest = rest.partition(b"\r\n")
         if not size.strip():
             break
-        length = int(size, 16)
+        length = int(size.partition(b";")[0], 16)
         if length == 0:
             return Answer(status, headers, body, True)
         body += rest[:length]

@@ -2,7 +2,7 @@ import random
 import re
 import timeit
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,6 +16,7 @@ from noai_guard.request_path import (
     glob_problem,
     glob_to_robots,
     normal_path,
+    other_readings,
 )
 
 PROPERTY = settings(
@@ -382,3 +383,49 @@ def test_robots_rules_match_the_urls_whose_path_the_pattern_matches(seed: int, q
         for path in [*paths, "/a", "/a/", "/a b", "/ab/a"]:
             said = any(robots_match(rule, quote(path) + query) for rule in rules)
             assert said is matches(glob, path), (glob, path + query)
+
+
+READINGS = {
+    # raw: what else a server may read
+    "/": (),
+    "/tracks/neon/one.mp3": (),
+    "/.well-known/tdmrep.json": (),
+    "/a//b": (),
+    "/press/../tracks/one": ("/press/%2e%2e/tracks/one",),
+    "/press/%2E%2e/tracks/one": ("/press/%2e%2e/tracks/one",),
+    "/press/./one": ("/press/%2e/one",),
+    "//press/tracks/one": ("/tracks/one",),
+    "//press": ("/",),
+    "/press%2ftracks": ("/press%2Ftracks",),
+    "/press/..%2Ftracks": ("/press/%2e%2e/tracks", "/press/..%2Ftracks"),
+    "/tracks;v=1/one;x": ("/tracks/one",),
+    "/press/..;/tracks/one": ("/tracks/one",),
+    "/press/..%3B/tracks/one": ("/tracks/one",),
+    "/press\\..\\tracks": ("/tracks",),
+    "/press%5C..%5Ctracks": ("/tracks",),
+    "/press/%252e%252e/tracks": ("/tracks",),
+    "/100%25": (),
+}
+
+
+@pytest.mark.parametrize(("raw", "others"), READINGS.items())
+def test_what_else_a_server_may_read(raw, others):
+    assert other_readings(raw.encode()) == others
+
+
+@PROPERTY
+@given(st.text(st.sampled_from("/.;%25eEfFcC3bB\\ax"), max_size=40))
+def test_other_readings_are_normal_paths_and_others(raw):
+    readings = other_readings(raw.encode())
+    assert len(set(readings)) == len(readings) <= 10
+    assert normal_path(unquote(raw)) not in readings
+    assert [normal_path(reading) for reading in readings] == list(readings)
+
+
+@pytest.mark.parametrize("raw", ["//" * 30_000, "/.." * 20_000, ";/" * 30_000, "%252f" * 13_000, "\\.." * 20_000, "/" + ";" * 60_000])
+def test_other_readings_take_time_in_proportion_to_the_path(raw):
+    def seconds(path):
+        return min(timeit.repeat(lambda: other_readings(path), number=1, repeat=3))
+
+    half, whole = seconds(raw[: len(raw) // 2].encode()), seconds(raw.encode())
+    assert whole < 8 * half + 0.01

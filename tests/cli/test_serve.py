@@ -1,0 +1,53 @@
+"""What `noai-guard serve` says when it cannot; what it does when it can is in tests/serve/test_serve_command.py."""
+
+import socket
+from importlib.util import find_spec
+
+import pytest
+
+from tests.servers import require
+
+UP = ("--upstream", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--upstream", "localhost:3000"), "write http://host:port"),
+        (("--upstream", "http://127.0.0.1:1/app"), "write http://127.0.0.1:1"),
+        ((*UP, "--listen", "8080"), "write HOST:PORT"),
+        ((*UP, "--metrics", "127.0.0.1:99999"), "write HOST:PORT"),
+        ((*UP, "--listen", "127.0.0.1:1"), "is this server itself"),
+        ((*UP, "--socket-mode", "888"), "write three octal digits"),
+        ((*UP, "--workers", "0"), "--workers"),
+        ((*UP, "--drain", "soon"), "--drain"),
+        ((*UP, "--policy", "bad.yaml"), "bad.yaml:1:7: P0"),
+        (("--policy", "bad.yaml"), "bad.yaml:1:7: P0"),
+        ((*UP, "--policy", "none.yaml"), "none.yaml: P001"),
+        (("--upstream", "https://127.0.0.1:1", "--upstream-ca", "no.pem"), "no.pem cannot be used"),
+        (("--upstream", "https://127.0.0.1:1", "--upstream-ca", "none.pem"), "none.pem cannot be used"),
+    ],
+)
+def test_what_was_typed_wrong_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, said):
+    require("aiohttp", "uvloop")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("mode: nonsense\n")
+    (tmp_path / "no.pem").write_text("nothing")
+    (line,) = run("serve", *arguments, code=2).stderr.splitlines()
+    assert said in line
+
+
+def test_what_the_system_refuses_is_one_line_and_exit_code_3(run, tmp_path):
+    require("aiohttp", "uvloop")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (line,) = run("serve", *UP, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", code=3).stderr.splitlines()
+    assert "Address already in use" in line
+    (line,) = run("serve", *UP, "--listen", f"unix:{tmp_path}/none/x.sock", code=3).stderr.splitlines()
+    assert "No such file or directory" in line
+    (line,) = run("serve", *UP, "--listen", "no-such-host.invalid:1", code=3).stderr.splitlines()
+    assert "cannot listen on no-such-host.invalid:1" in line
+
+
+def test_a_missing_extra_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr("noai_guard.cli.serve.find_spec", lambda name: None if name == "uvloop" else find_spec(name))
+    assert "pip install 'noai-guard[serve]'" in run("serve", *UP, code=2).stderr
