@@ -1,12 +1,14 @@
 """The corpus, what the judge says of it, and a client that asks a running server all of it."""
 
+import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from random import Random
 
 from noai_guard.front import Front
-from noai_guard.loading import rules_folder
+from noai_guard.loading import load_catalog, rules_folder
 from noai_guard.loading.catalog_files import read_agent_files, read_browsers, samples_from
 from noai_guard.model import Action
 
@@ -35,6 +37,38 @@ def corpus() -> tuple[bytes, ...]:
     texts += [text for group in browsers for text in group]
     spelled = (spelling for text in texts for spelling in (text, text.lower()))
     return tuple(dict.fromkeys(spelling.encode() for spelling in spelled if "\n" not in spelling))
+
+
+NAMES = ("GPTBot", "gptbot", "ClaudeBot", "CCBot", "Bytespider-x", "Bytespider", "Diffbot", "Cursor/1", "Ai2Bot Dolma",
+         "Chrome", "Mozilla/5.0", "Safari/605.1", "facebookexternalhit/1.1", "Exabot/3.0", "NotGPTBot", "GPTBotter",
+         "compatible; Claude/1", "AI2Bot", "img2dataset", "WordPress/6.1", "Zorgo", "Plix-5")  # fmt: skip
+GLUE = (" ", "; ", "/1.2 ", " (", ") ", ", ", "/", "+", "-", "_", ".", ".1 ", ".com/", "@x.org ", "?a=", " +https://example.org/",
+        " http://www.diffbot.com ", "://", "//", "=", ":", '"', "'", "|", "%")  # fmt: skip
+
+
+def is_plain(user_agent: str) -> bool:
+    """Whether expressions without look-around read it as the judge does (`noai_guard.edge.user_agents`)."""
+    if set("%\\?") & set(user_agent) or "." in re.sub(r"\.\d|diffbot\.com|example\.org", "", user_agent):
+        return False
+    if " " not in user_agent and set("+_") & set(user_agent):
+        return False
+    in_a_row = re.search(r"[.:][.:/]|/[.:]|///", user_agent.replace("://", ""))
+    several = {agent.name for agent in load_catalog().candidates(user_agent.encode())}
+    return user_agent.count("://") == user_agent.count("http") and not in_a_row and len(several) < 2
+
+
+@cache
+def neighbourhoods(count: int = 2000) -> tuple[bytes, ...]:
+    """Names in every neighbourhood, some behind many words that nobody knows; the same in every run."""
+    random = Random(5)
+    found: list[str] = []
+    while len(found) < count:
+        before = "".join(f"Zo{number}rgo/1 " for number in range(random.choice((0, 0, 0, 5, 12, 13, 60))))
+        parts = range(random.randrange(1, 4))
+        text = "".join(random.choice(GLUE) + random.choice(NAMES) + random.choice(GLUE) for _ in parts)
+        if is_plain((before + text).strip()):
+            found.append((before + text).strip())
+    return tuple(text.encode() for text in found)
 
 
 def refusal(front: Front, path: str, user_agent: bytes) -> tuple[int, str]:

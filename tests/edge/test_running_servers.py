@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
-from conformance import ask, ask_all, corpus, refusal
+from conformance import ask, ask_all, corpus, neighbourhoods, refusal
 from web_servers import AUDIO, SERVERS, edge, origin, readable_folder
 
 from noai_guard.edge import TARGETS
@@ -96,6 +96,10 @@ def disagreements(edge: Edge, asks: list[tuple[str, bytes]], judged: dict[str, s
 
 def test_every_sample_gets_what_the_judge_decides(plain: Edge) -> None:
     assert not disagreements(plain, [("/index.html", user_agent) for user_agent in corpus()])
+
+
+def test_names_in_every_neighbourhood_are_read_as_by_the_judge(plain: Edge) -> None:
+    assert not disagreements(plain, [("/index.html", user_agent) for user_agent in neighbourhoods()])
 
 
 def test_clients_that_only_say_that_they_are_bots_can_be_refused(unknown_refused: Edge) -> None:
