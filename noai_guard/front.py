@@ -187,6 +187,12 @@ def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> For
     return Format.HTML if page >= 0 and not script else Format.TEXT
 
 
+def document_file(document: Document) -> str:
+    """Where a document stands as a file below the site's root, relative; dot segments do not lead out of it."""
+    path = normal_path(document.path)
+    return (f"{path}index.html" if path.endswith("/") else path).lstrip("/")
+
+
 def document_headers(document: Document) -> tuple[HeaderField, ...]:
     """The headers of a published document: cacheable for an hour, with a strong ETag."""
     tag = sha256(document.body).hexdigest()[:16]

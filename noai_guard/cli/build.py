@@ -7,10 +7,8 @@ import click
 from noai_guard.cli.output_files import existing_robots, written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.declarations import robots_txt
-from noai_guard.front import Front
+from noai_guard.front import Front, document_file
 from noai_guard.loading import load_catalog
-from noai_guard.model import Document
-from noai_guard.request_path import normal_path
 
 
 @click.command("build")
@@ -36,14 +34,8 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     if merge is not None:
         documents[robots_txt.PATH] = front.merged_robots[existing_robots(merge)]
     folder = Path(out)
-    files = {_place(folder, document): document for document in documents.values()}
+    files = {folder / document_file(document): document for document in documents.values()}
     states = written({file: document.body for file, document in files.items()}, only_check)
     for file, document in sorted(files.items()):
         click.echo(f"{states[file]:<8}{click.format_filename(file)}  {document.media_type}")
     ctx.exit(int("stale" in states.values()))
-
-
-def _place(folder: Path, document: Document) -> Path:
-    """Where a document stands below the folder, whatever its path: dot segments do not lead out of it."""
-    path = normal_path(document.path)
-    return folder / (f"{path}index.html" if path.endswith("/") else path).lstrip("/")

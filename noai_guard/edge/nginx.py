@@ -15,7 +15,7 @@ from noai_guard.edge import user_agents
 from noai_guard.edge.plan import AgentClass, Decision, EdgePlan, PathSet, listed
 from noai_guard.edge.target import Feature, File, Target, document_files, head
 from noai_guard.errors import CannotExpress
-from noai_guard.front import document_headers
+from noai_guard.front import document_file, document_headers
 from noai_guard.guard import CALLS_ITSELF_A_BOT
 from noai_guard.matching import Token
 from noai_guard.model import Agent
@@ -39,17 +39,29 @@ _COMMON = {b"x-robots-tag", b"link"}
 
 def quote(text: str) -> str:
     """A text as one nginx parameter that means itself: no quote, space, semicolon or dollar sign gets out of it."""
-    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "$": "${noai_dollar}", "\0": ""}
-    quoted = '"' + "".join(escapes.get(character, character) for character in text) + '"'
+    quoted = _in_quotes(text).replace("$", "${noai_dollar}")
     if len(quoted.encode("utf-8", "replace")) > 4000:
         raise CannotExpress("nginx: a text of the policy is longer than the 4,096 bytes that nginx reads at once")
     return quoted
 
 
+def _in_quotes(text: str) -> str:
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": ""}
+    return '"' + "".join(escapes.get(character, character) for character in text) + '"'
+
+
+_KEYWORDS = frozenset({"default", "include", "hostnames", "volatile"})
+
+
+def _key(text: str) -> str:
+    """A text as the key of a map: neither one of the map's own words nor an expression; `$` is no variable there."""
+    return _in_quotes(f"\\{text}" if text in _KEYWORDS or text.startswith(("~", "\\")) else text)
+
+
 def _expression(pattern: str, any_case: bool = True) -> str:
     """A regular expression as the key of a map; `$` there is no variable, and means the very end."""
     pattern = pattern.replace("$", r"\z")
-    return '"' + ("~*" if any_case else "~") + pattern.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _in_quotes(("~*" if any_case else "~") + pattern)
 
 
 def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: str = '""') -> Iterator[str]:
@@ -88,7 +100,7 @@ class _Config:
     def names(self) -> Iterator[str]:
         """One line a name: what it counts, and whose it is."""
         for name, token in sorted(self.single.items()):
-            yield f"{quote(name) if not name.isalnum() or name in _KEYWORDS else name} {self._hit(token)};"
+            yield f"{_key(name)} {self._hit(token)};"
 
     def http(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -150,7 +162,7 @@ class _Config:
             for expression in user_agents.expressions(tier, _LONGEST)
         ]
         rows = {
-            quote(spelling): self._hit(token)
+            _key(spelling): self._hit(token)
             for tier in tiers
             for token in tier
             for spelling in _spellings(token.text.decode("ascii"))
@@ -312,7 +324,7 @@ class _Config:
             yield "    types { }"
             yield f"    default_type {quote(document.media_type)};"
             yield "    charset off;"
-            yield f"    alias {quote(f'{self.root}/noai-guard/documents{document.path}')};"
+            yield f"    alias {quote(f'{self.root}/noai-guard/documents/{document_file(document)}')};"
             for name, content in document_headers(document):
                 if name not in (b"content-type", b"content-length", b"etag"):
                     yield f"    add_header {_title(name)} {quote(content.decode('ascii'))};"
@@ -326,9 +338,6 @@ class _Config:
         yield f"# {head(self.plan, 'nginx')}"
         yield "# Include this beside your own proxy_set_header lines: the backend reads the verdict in X-NoAI-Verdict."
         yield "proxy_set_header X-NoAI-Verdict $noai_verdict;"
-
-
-_KEYWORDS = frozenset({"default", "include", "hostnames", "volatile"})
 
 
 def _is_name(token: Token[Agent]) -> bool:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from noai_guard.edge.plan import EdgePlan, inexpressible
+from noai_guard.front import document_file
 from noai_guard.version import __version__
 
 
@@ -83,4 +84,4 @@ def head(plan: EdgePlan, target: str) -> str:
 
 def document_files(plan: EdgePlan, folder: str) -> list[File]:
     """The documents as files below a folder, at the same paths as on the site."""
-    return [File(folder + document.path, document.body) for document in plan.documents]
+    return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]

@@ -32,7 +32,7 @@ def program(name: str, package: str = "") -> str:
     return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin") or require_program(name, package)
 
 
-def _nginx_main(folder: Path, http: str) -> str:
+def nginx_main(folder: Path, http: str) -> str:
     temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     return (
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;\n"
@@ -49,7 +49,7 @@ def nginx(folder: Path, port: int, origin: int) -> Command:
         f"proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1; proxy_set_header Connection '';"
         f"include {rendered}/noai-guard/proxy.conf; }} }}"
     )
-    (folder / "nginx.conf").write_text(_nginx_main(folder, server))
+    (folder / "nginx.conf").write_text(nginx_main(folder, server))
     return [program("nginx"), "-c", str(folder / "nginx.conf")]
 
 
@@ -113,7 +113,7 @@ def origin(folder: Path) -> Iterator[int]:
         'location /own { add_header Content-Usage "train-ai=y"; return 200 "own\\n"; }\n'
         "location /open/ { try_files $uri /index.html; } }"
     )
-    (folder / "nginx.conf").write_text(_nginx_main(folder, server))
+    (folder / "nginx.conf").write_text(nginx_main(folder, server))
     with running([program("nginx"), "-c", str(folder / "nginx.conf")], port, folder):
         yield port
 
