@@ -13,6 +13,7 @@ from noai_guard.memo import Memo
 from noai_guard.model import Document, HeaderField, Response, Verdict
 from noai_guard.policy import Plan, Policy, Section
 from noai_guard.refusal import Format, body, policy_address
+from noai_guard.request_path import normal_path
 
 OPEN_PREFIX = "/.well-known/"
 
