@@ -68,7 +68,7 @@ def test_what_cannot_be_written_leaves_nothing_half(run, tmp_path):
 
 @pytest.mark.parametrize("page", ["/../../outside", "/a/../../outside", "/./x"])
 def test_no_document_leaves_the_folder(tmp_path, page):
-    from noai_guard.cli.build import _place
+    from noai_guard.front import document_file
     from noai_guard.model import Document
 
-    assert _place(tmp_path, Document(page, "text/html", b"")).resolve().is_relative_to(tmp_path.resolve())
+    assert (tmp_path / document_file(Document(page, "text/html", b""))).resolve().is_relative_to(tmp_path.resolve())
