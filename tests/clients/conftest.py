@@ -1,63 +1,59 @@
 """The music site behind each front door, for the clients to visit."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_policy
 from tests.clients import page
-from tests.clients.music_site import POLICY
-from tests.clients.site import Asked, PlainSite, Site, fetched
-from tests.servers import Server, free_port
+from tests.clients.front_doors import FRONT_DOORS, serve
+from tests.clients.site import Asked, PlainSite, Site
+from tests.servers import Server
 
-_ROOT = Path(__file__).parents[2]
-
-StartServer = Callable[..., Server]
-
-
-def _middleware(server: StartServer, log: Path) -> str:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    server(
-        "uvicorn-httptools", "tests.clients.music_site:guarded", _ROOT,
-        port=port, options=("--factory",), env={"SITE_URL": url, "ASKED": str(log)},
-    )  # fmt: skip
-    return url
+HUNG_UP = 499
+"""What nginx notes when the client was gone before there was an answer."""
 
 
-_FRONT_DOORS: dict[str, Callable[[StartServer, Path], str]] = {"middleware": _middleware}
-"""Ways to put the guard before the site: each starts it and returns its address."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `one_door` visits through the first front door only, unless NOAI_FULL=1."""
+    if os.environ.get("NOAI_FULL") != "1":
+        others = [
+            item for item in items if item.get_closest_marker("one_door") and _door(item) != next(iter(FRONT_DOORS))
+        ]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
-@pytest.fixture(scope="session", params=_FRONT_DOORS)
-def guarded_site(request: pytest.FixtureRequest, server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    log = tmp_path_factory.mktemp(request.param) / "asked"
-    url = _FRONT_DOORS[request.param](server, log)
-    robots = fetched(url, "/robots.txt").body.decode()
-    return Site(url, Front(load_policy(POLICY), load_catalog()), robots, log, 0)
+def _door(item: pytest.Item) -> str:
+    assert isinstance(item, pytest.Function)
+    return str(item.callspec.params["guarded_site"])
+
+
+@pytest.fixture(scope="session", params=FRONT_DOORS)
+def guarded_site(
+    request: pytest.FixtureRequest, server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    with FRONT_DOORS[request.param](server, tmp_path_factory.mktemp(request.param)) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")
-def plain(guarded_site: Site, server: StartServer) -> PlainSite:
+def plain(guarded_site: Site, server: Callable[..., Server]) -> PlainSite:
     """The guarded site's content without the guard."""
-    started = server(
-        "uvicorn-httptools", "tests.clients.music_site:plain", _ROOT,
-        options=("--factory",), env={"SITE_URL": guarded_site.url},
-    )  # fmt: skip
+    started = serve(server, "plain", SITE_URL=guarded_site.url)
     return PlainSite(f"http://127.0.0.1:{started.port}")
 
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, guarded_site: Site) -> Iterator[Site]:
     """The guarded site as this test's client finds it. Whatever it asked for was answered as the policy says."""
+    guarded_site.asked()  # whatever came before is written down now
     site = replace(guarded_site, begin=guarded_site.log.stat().st_size)
     yield site
     asked = site.asked()
     assert [each for each in asked if not _as_the_policy_says(site, each)] == []
-    for mark in request.node.iter_markers("client"):
+    for mark in request.node.iter_markers("client") if site.sees_refused else ():
         (client,) = mark.args
         said = page.described().get(client, page.NOTHING_SAID)
         seen = page.seen(site, asked, said[0])
@@ -65,6 +61,8 @@ def site(request: pytest.FixtureRequest, guarded_site: Site) -> Iterator[Site]:
 
 
 def _as_the_policy_says(site: Site, asked: Asked) -> bool:
+    if asked.status == HUNG_UP:
+        return True
     if site.is_document(asked):
         return asked.status in (200, 304)
     if site.verdict(asked).refuses:

@@ -1,4 +1,4 @@
-"""The example's music site as real clients reach it, every request written down. Served by the fixtures beside it."""
+"""The example's music site, and the guard before it, as the fixtures beside this file serve them."""
 
 import json
 import os
@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from examples.music_site.app import create_app, create_site
+from noai_guard.serve.gateway import Gateway
 
 POLICY = Path(__file__).parents[2] / "examples" / "music_site" / "noai.yaml"
 
 
 def guarded() -> Any:
+    """The site with the middleware around it, and a record of every request around both."""
     return _written_down(create_app(POLICY, os.environ["SITE_URL"]))
 
 
 def plain() -> Any:
     """The same site, its addresses too, without the guard."""
     return create_site(os.environ["SITE_URL"])
+
+
+def gateway() -> Any:
+    """What a proxy asks; the site's own robots.txt is merged into the one it serves."""
+    return Gateway(os.environ["POLICY"], own_robots=os.environ["OWN_ROBOTS"])
 
 
 def _written_down(app: Any) -> Any:

@@ -21,6 +21,8 @@ LISTENER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 )
 
+_ENDS = "the test's own look at the record"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -58,13 +60,19 @@ def fetched(url: str, target: str, method: str = "GET", **headers: str) -> Answe
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The guarded site during one test: `url`, what it should do (`front`), its robots.txt, and what was asked since the test began."""
+    """The guarded site during one test: what it should do (`front`), and what it was asked since the test began.
+
+    `log` has every request, or, unless `sees_refused`, those that the guard let through to the site.
+    `writes_tags`: whether the guard writes into the pages; a gateway does not see them.
+    """
 
     url: str
     front: Front
     robots: str
     log: Path
-    begin: int
+    sees_refused: bool
+    writes_tags: bool
+    begin: int = 0
 
     @property
     def port(self) -> int:
@@ -72,12 +80,19 @@ class Site:
 
     def asked(self) -> list[Asked]:
         """In order of answering."""
+        # nginx writes a request down after it was answered, but before it answers the next one.
+        fetched(self.url, "/robots.txt", User_Agent=_ENDS)
         with self.log.open("rb") as log:
             log.seek(self.begin)
-            return [Asked(**json.loads(line)) for line in log]
+            asked = [Asked(**json.loads(line.decode("latin-1"))) for line in log]
+        return [each for each in asked if each.user_agent != _ENDS]
 
     def asked_beside_documents(self) -> list[Asked]:
         return [each for each in self.asked() if not self.is_document(each)]
+
+    def let_in(self) -> list[Asked]:
+        """What the site itself answered."""
+        return [each for each in self.asked_beside_documents() if each.status != 403]
 
     def is_document(self, asked: Asked) -> bool:
         """Whether it is one of the declarations, which everybody may read."""
@@ -88,6 +103,8 @@ class Site:
 
     def tags(self, path: str) -> bytes:
         """What the guard writes into the head of the HTML at a path."""
+        if not self.writes_tags:
+            return b""
         return self.front.declared[self.front.guard.judged(path, LISTENER.encode()).section].tags
 
 

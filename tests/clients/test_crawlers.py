@@ -17,11 +17,9 @@ DOWNLOADER = Path(__file__).with_name("img2dataset_download.py")
 
 
 def disallowed(site: Site, token: str) -> list[str]:
-    """What was asked for after robots.txt was read, although robots.txt disallows it for that product token."""
+    """What was asked for although robots.txt disallows it for that product token."""
     robots = Protego.parse(site.robots)
-    targets = [each.target for each in site.asked()]
-    after = targets[targets.index("/robots.txt") + 1 :]
-    return [target for target in after if target != "/robots.txt" and not robots.can_fetch(target, token)]
+    return [each.target for each in site.asked_beside_documents() if not robots.can_fetch(each.target, token)]
 
 
 @pytest.mark.client("wget --mirror")
@@ -42,7 +40,7 @@ def test_wget_mirrors_the_whole_site_as_itself(site: Site, plain: PlainSite, tmp
 @pytest.mark.client("wget --mirror, as GPTBot")
 def test_wget_that_says_it_is_gptbot_is_stopped_by_the_guard_not_by_robots_txt(site: Site, tmp_path: Path) -> None:
     run(tmp_path, "wget", "--quiet", "--mirror", "--user-agent", "GPTBot/1.3", site.url + "/tracks/", code=8)
-    assert [(each.target, each.status) for each in site.asked_beside_documents()] == [("/tracks/", 403)]
+    assert site.let_in() == []
     assert not list(tmp_path.rglob("index.html"))
 
 
@@ -54,31 +52,36 @@ def crawl(home: Path, site: Site, *paths: str, **settings: object) -> set[str]:
     return {page["url"].removeprefix(site.url) for page in kept} - set(site.front.documents)
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Scrapy")
 def test_scrapy_as_itself_is_refused_everywhere(site: Site, tmp_path: Path) -> None:
     assert crawl(tmp_path, site, "/", "/tracks/", "/press/") == set()
-    assert [each.status for each in site.asked()] == [403, 403, 403]
+    assert site.let_in() == []
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Scrapy, obeying as GPTBot")
 def test_scrapy_that_obeys_robots_txt_as_gptbot_fetches_nothing(site: Site, tmp_path: Path) -> None:
     assert crawl(tmp_path, site, "/", ROBOTSTXT_OBEY=True, USER_AGENT="GPTBot/1.3") == set()
-    assert [each.target for each in site.asked()] == ["/robots.txt"]
+    assert site.asked_beside_documents() == []
 
 
+@pytest.mark.one_door
 def test_what_scrapy_lets_slip_past_robots_txt_is_refused(site: Site, tmp_path: Path) -> None:
     # Scrapy 2.19.0 checks only the first two of several requests that wait for robots.txt together.
     starts = ("/", "/tracks/", "/artists/", "/podcast/")
     assert crawl(tmp_path, site, *starts, ROBOTSTXT_OBEY=True, USER_AGENT="GPTBot/1.3") == set()
-    assert {each.status for each in site.asked_beside_documents()} <= {403}
+    assert site.let_in() == []
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Scrapy, ignoring as GPTBot")
 def test_scrapy_that_ignores_robots_txt_as_gptbot_is_refused_everywhere(site: Site, tmp_path: Path) -> None:
     assert crawl(tmp_path, site, "/", "/press/", USER_AGENT="GPTBot/1.3") == set()
-    assert [each.status for each in site.asked()] == [403, 403]
+    assert site.let_in() == []
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Scrapy, obeying as PerplexityBot")
 def test_scrapy_that_obeys_robots_txt_gets_all_of_the_part_that_is_open_to_it(site: Site, tmp_path: Path) -> None:
     kept = crawl(tmp_path, site, "/press/", ROBOTSTXT_OBEY=True, USER_AGENT="PerplexityBot/1.0")
@@ -86,6 +89,7 @@ def test_scrapy_that_obeys_robots_txt_gets_all_of_the_part_that_is_open_to_it(si
     assert disallowed(site, "PerplexityBot") == []
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Scrapy, obeying as Googlebot")
 def test_scrapy_that_obeys_robots_txt_as_a_search_engine_gets_the_whole_site(
     site: Site, plain: PlainSite, tmp_path: Path
@@ -114,22 +118,26 @@ DIRECTIVES = ["noai", "noimageai", "noindex", "noimageindex"]
 """img2dataset's default."""
 
 
+@pytest.mark.one_door
 @pytest.mark.client("img2dataset's downloader")
 def test_img2dataset_keeps_no_image_that_says_noai(site: Site, tmp_path: Path) -> None:
     assert keeps_image(tmp_path, site, None, DIRECTIVES) == "Use of image disallowed by X-Robots-Tag directive"
 
 
+@pytest.mark.one_door
 def test_img2dataset_that_ignores_the_header_and_names_nobody_keeps_the_image(
     site: Site, plain: PlainSite, tmp_path: Path
 ) -> None:
     assert keeps_image(tmp_path, site, None, []) == str(len(plain.body(COVER)))
 
 
+@pytest.mark.one_door
 @pytest.mark.client("img2dataset's downloader, naming itself")
 def test_img2dataset_that_names_itself_is_refused(site: Site, tmp_path: Path) -> None:
     assert keeps_image(tmp_path, site, "img2dataset", []) == "HTTP Error 403: Forbidden"
 
 
+@pytest.mark.one_door
 @pytest.mark.slow
 @pytest.mark.skipif(
     os.environ.get("NOAI_FULL") != "1", reason="takes a minute and a half to install; NOAI_FULL=1 runs it"

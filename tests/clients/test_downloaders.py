@@ -50,6 +50,7 @@ def test_who_is_refused_may_read_every_declaration(site: Site, tmp_path: Path) -
         assert run(tmp_path, "curl", "-sSf", "-A", "GPTBot/1.3", site.url + document)
 
 
+@pytest.mark.one_door
 @pytest.mark.client("yt-dlp")
 def test_yt_dlp_finds_and_fetches_the_recording_of_a_page(site: Site, plain: PlainSite, tmp_path: Path) -> None:
     require("yt_dlp")
@@ -58,6 +59,7 @@ def test_yt_dlp_finds_and_fetches_the_recording_of_a_page(site: Site, plain: Pla
     assert (tmp_path / "song.wav").read_bytes() == plain.body(AUDIO)
 
 
+@pytest.mark.one_door
 @pytest.mark.client("yt-dlp, as ClaudeBot")
 def test_yt_dlp_that_says_it_is_claudebot_is_refused(site: Site, tmp_path: Path) -> None:
     require("yt_dlp")
@@ -84,6 +86,7 @@ body = asyncio.run(get())""",
 }
 
 
+@pytest.mark.one_door
 @pytest.mark.parametrize("library", [pytest.param(name, marks=pytest.mark.client(name)) for name in _LIBRARIES])
 def test_a_library_of_python_gets_recording_and_feed(
     site: Site, plain: PlainSite, tmp_path: Path, library: str

@@ -159,7 +159,8 @@ class Site:
         return Wanted(self.front, self.gateway, str(self.folder), Address("127.0.0.1", self.origin), cache)
 
 
-def nginx(site: Site, location: str = "", name: str = "nginx") -> Edge:
+def nginx(site: Site, location: str = "", name: str = "nginx", http: str = "") -> Edge:
+    """`location` stands in the server block, `http` in the block around it."""
     written("nginx", site.wanted(), site.folder)
     port = free_port()
     location = location or f"location / {{ proxy_pass http://127.0.0.1:{site.origin}; }}"
@@ -170,7 +171,7 @@ def nginx(site: Site, location: str = "", name: str = "nginx") -> Edge:
     (site.folder / "nginx.conf").write_text(
         f"daemon off; {user} worker_processes 1; pid {site.folder}/pid; error_log {site.folder}/error.log;\n"
         f"events {{ worker_connections 512; }}\n"
-        f"http {{ access_log off; {temporary}\n include noai-guard-gateway.conf;\n"
+        f"http {{ access_log off; {temporary} {http}\n include noai-guard-gateway.conf;\n"
         f" server {{ listen 127.0.0.1:{port}; include noai-guard-gateway/server.conf;\n {location}\n }}\n}}\n"
     )
     command = [_found(name), "-p", str(site.folder), "-c", str(site.folder / "nginx.conf")]

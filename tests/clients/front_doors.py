@@ -1,0 +1,75 @@
+"""The ways to put the guard before the music site. Each starts what it takes and gives the site."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from examples.music_site import feeds
+from noai_guard.forward_auth.snippet import Address
+from noai_guard.front import Front
+from noai_guard.loading import load_catalog, load_policy
+from tests.clients.music_site import POLICY
+from tests.clients.site import Site, fetched
+from tests.forward_auth import rig
+from tests.servers import Server, free_port
+
+_ROOT = Path(__file__).parents[2]
+
+StartServer = Callable[..., Server]
+
+
+def serve(server: StartServer, factory: str, port: int = 0, **env: str) -> Server:
+    """Starts an app of music_site.py."""
+    app = f"tests.clients.music_site:{factory}"
+    return server("uvicorn-httptools", app, _ROOT, port=port, options=("--factory", "--no-proxy-headers"), env=env)
+
+
+@contextmanager
+def middleware(server: StartServer, folder: Path) -> Iterator[Site]:
+    """The middleware in the site's own application."""
+    port, log = free_port(), folder / "asked"
+    url = f"http://127.0.0.1:{port}"
+    serve(server, "guarded", port, SITE_URL=url, ASKED=str(log))
+    yield _site(url, POLICY, log, sees_refused=True, writes_tags=True)
+
+
+@contextmanager
+def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
+    """nginx before the site, which asks the gateway."""
+    policy, own_robots, log = folder / "noai.yaml", folder / "robots.txt", folder / "asked"
+    policy.write_text(POLICY.read_text() + "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n")
+    own_robots.touch()
+    asking = serve(server, "gateway", POLICY=str(policy), OWN_ROBOTS=str(own_robots))
+    origin = free_port()
+    before = rig.Site(folder, origin, Address("127.0.0.1", asking.port), _front(policy))
+    written_down = f"log_format asked escape=json '{_NGINX_ASKED}';"
+    location = f"access_log {log} asked; location / {{ proxy_pass http://127.0.0.1:{origin}; }}"
+    edge = rig.nginx(before, location, http=written_down)
+    try:
+        url = f"http://127.0.0.1:{edge.port}"
+        own_robots.write_text(feeds.robots(url))
+        serve(server, "plain", origin, SITE_URL=url)
+        yield _site(url, policy, log, sees_refused=True, writes_tags=False)
+    finally:
+        edge.stop()
+
+
+_NGINX_ASKED = (
+    '{"method":"$request_method","target":"$request_uri","user_agent":"$http_user_agent",'
+    '"range":"$http_range","status":$status}'
+)
+
+FRONT_DOORS: Mapping[str, Callable[[StartServer, Path], AbstractContextManager[Site]]] = {
+    "middleware": middleware,
+    "nginx": nginx,
+}
+"""The first is the one through which every client comes."""
+
+
+def _front(policy: Path) -> Front:
+    return Front(load_policy(policy), load_catalog())
+
+
+def _site(url: str, policy: Path, log: Path, *, sees_refused: bool, writes_tags: bool) -> Site:
+    robots = fetched(url, "/robots.txt").body.decode()
+    return Site(url, _front(policy), robots, log, sees_refused, writes_tags)
