@@ -18,6 +18,7 @@ from benchmarks import (
     starting,
     telemetry,
     throughput,
+    wsgi,
 )
 from benchmarks.measure import Effort, Row
 from benchmarks.report import as_markdown, as_text
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "new": recognising.new,
     "seen": recognising.seen,
     "middleware": middleware.rows,
+    "wsgi": wsgi.rows,
     "throughput": throughput.rows,
     "injection": injection.rows,
     "start": starting.rows,

@@ -18,6 +18,10 @@ _TITLES = {
         "The whole middleware, in process",
         "A Starlette app with a route that answers five bytes; a browser's request with 11 headers.",
     ),
+    "wsgi": (
+        "The whole WSGI middleware, in process",
+        "Bottle and Flask apps with a route that answers five bytes; a browser's request with 11 headers.",
+    ),
     "throughput": (
         "Under uvicorn",
         "httptools and uvloop, one worker; HTML pages, JSON and audio; 85 % people, 10 % agents, half of them "

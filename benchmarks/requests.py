@@ -12,7 +12,7 @@ LOOP = asyncio.new_event_loop()
 BROWSER = (
     b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/155.0.0.0 Safari/537.36"
 )
-_BROWSER_HEADERS = [
+BROWSER_HEADERS = [
     (b"host", b"music.example"),
     (b"user-agent", BROWSER),
     (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
@@ -41,7 +41,7 @@ def scope(path: str, user_agent: bytes = BROWSER) -> dict[str, Any]:
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(name, user_agent if name == b"user-agent" else value) for name, value in _BROWSER_HEADERS],
+        "headers": [(name, user_agent if name == b"user-agent" else value) for name, value in BROWSER_HEADERS],
         "state": {},
     }
 

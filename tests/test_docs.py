@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [
     "README.md", "docs/start.md", "docs/how-to/several-workers.md", "docs/how-to/opentelemetry.md",
-    "docs/how-to/status-page.md", "docs/how-to/monitoring.md",
+    "docs/how-to/status-page.md", "docs/how-to/monitoring.md", "docs/how-to/wsgi.md",
 ])
 def test_python_in_the_documentation_runs_in_order(page: str) -> None:
     code = "\n".join(blocks(ROOT / page, "python"))
@@ -67,3 +67,25 @@ def test_every_option_of_serve_is_explained() -> None:
 def options_of(name: str) -> set[str]:
     command = import_module(f"noai_guard.cli.{name}").command
     return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+RECIPES = (ROOT / "docs" / "how-to" / "frameworks.md").read_text(encoding="utf-8")
+
+
+def test_the_code_of_the_framework_recipes_is_that_of_the_examples() -> None:
+    seen = 0
+    for section in RECIPES.split("\n## ")[1:]:
+        examples = [(ROOT / path).read_text() for path in re.findall(r"\(../../(examples/\w+/app.py)\)", section)]
+        for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+            lines = [line.replace('"noai.yaml"', '"examples/one_song/noai.yaml"') for line in code.splitlines() if line]
+            missing = [[line for line in lines if line not in example] for example in examples]
+            assert [] in missing, missing
+            seen += 1
+    assert seen == 6
+
+
+def test_the_servers_of_the_framework_recipes_serve_what_is_there() -> None:
+    said = re.findall(r"examples\.(\w+)\.app:(\w+)", RECIPES)
+    assert len(said) == 8
+    for name, attribute in said:
+        assert re.search(rf"^{attribute} = ", (ROOT / "examples" / name / "app.py").read_text(), re.MULTILINE)

@@ -43,7 +43,7 @@ def default_cache() -> Path:
     return Path(home) / "night-ferry-records" / hashlib.sha256(source).hexdigest()[:16]
 
 
-def _make(path: Path, content: Callable[[], bytes], released: float) -> Path:
+def make_once(path: Path, content: Callable[[], bytes], released: float) -> Path:
     if not path.exists():
         # Several workers may start at once; each writes its own file and the last rename wins.
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -73,12 +73,12 @@ def fill(cache: Path | None = None) -> Shelf:
     recordings: dict[str, Recording] = {}
     for track in TRACKS:
         released = track.released.timestamp()
-        audio = _make(folder / f"{track.slug}.wav", partial(pieces.record, track.slug), released)
+        audio = make_once(folder / f"{track.slug}.wav", partial(pieces.record, track.slug), released)
         seconds, loudness = _loudness(audio.read_bytes())
         drawing = artwork.cover(track, loudness)
-        picture = _make(folder / f"{track.slug}.png", partial(artwork.png, drawing, 1400), released)
+        picture = make_once(folder / f"{track.slug}.png", partial(artwork.png, drawing, 1400), released)
         recordings[track.slug] = Recording(track, audio, audio.stat(), seconds, loudness, artwork.svg(drawing), picture)
     every = [recording.loudness for recording in recordings.values()]
     wide = artwork.harbour(every, 120, 63)
-    preview = _make(folder / "harbour.png", partial(artwork.png, wide, 1200), TRACKS[0].released.timestamp())
+    preview = make_once(folder / "harbour.png", partial(artwork.png, wide, 1200), TRACKS[0].released.timestamp())
     return Shelf(recordings, artwork.svg(artwork.harbour(every, 240, 90)), preview)

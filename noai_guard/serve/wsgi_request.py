@@ -17,9 +17,9 @@ class EnvironRequest(RawRequest):
 
     def __init__(self, environ: WSGIEnvironment, user_agents: Mapping[str, bytes]) -> None:
         self.environ = environ
-        self.method = str(environ.get("REQUEST_METHOD", "GET")).upper()
+        self.method = method_of(environ)
+        self.path = path_of(environ)
         self.root_path = _characters(str(environ.get("SCRIPT_NAME", "")))
-        self.path = self.root_path + _characters(str(environ.get("PATH_INFO", "")))
         peer = environ.get("REMOTE_ADDR")
         self.client = (peer, environ.get("REMOTE_PORT")) if peer else None
         self._user_agents = user_agents
@@ -28,15 +28,29 @@ class EnvironRequest(RawRequest):
     @property
     def headers(self) -> list[HeaderField]:  # type: ignore[override]
         if self._headers is None:
-            self._headers = [
-                (_bytes(name[5:].lower().replace("_", "-")), _bytes(value))
-                for name, value in self.environ.items()
-                if name.startswith("HTTP_")
-            ]
+            self._headers = headers_of(self.environ)
         return self._headers
 
     def user_agent(self) -> bytes:
         return self._user_agents[self.environ.get("HTTP_USER_AGENT", "")]
+
+
+def method_of(environ: WSGIEnvironment) -> str:
+    """The method in upper case."""
+    return str(environ.get("REQUEST_METHOD", "GET")).upper()
+
+
+def path_of(environ: WSGIEnvironment) -> str:
+    """The whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
+    return _characters(f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}")
+
+
+def headers_of(environ: WSGIEnvironment) -> list[HeaderField]:
+    return [
+        (_bytes(name[5:].lower().replace("_", "-")), _bytes(value))
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    ]
 
 
 def _characters(text: str) -> str:

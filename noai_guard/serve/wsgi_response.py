@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
-from wsgiref.types import StartResponse
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from noai_guard.front import native
 from noai_guard.html_injection import TagInjector
 from noai_guard.serve.standing import Standing
 from noai_guard.serve.tagging import PERHAPS_HTML, feed, tagged
-from noai_guard.serve.wsgi_request import EnvironRequest
+from noai_guard.serve.wsgi_request import headers_of, method_of
 from noai_guard.telemetry import Telemetry
 
 _PERHAPS_HTML = tuple(beginning.decode("latin-1") for beginning in PERHAPS_HTML)
@@ -20,18 +20,17 @@ NativeHeaders = list[tuple[str, str]]
 class Outgoing:
     """One response on its way. `start` is what the app gets as its `start_response`."""
 
-    __slots__ = ("_headers", "_injector", "_request", "_standing", "_start_response", "_started", "_telemetry")
+    __slots__ = ("_environ", "_headers", "_injector", "_standing", "_start_response", "_telemetry")
 
     def __init__(
-        self, telemetry: Telemetry, request: EnvironRequest, standing: Standing, start_response: StartResponse
+        self, telemetry: Telemetry, environ: WSGIEnvironment, standing: Standing, start_response: StartResponse
     ) -> None:
         self._telemetry = telemetry
-        self._request = request
+        self._environ = environ
         self._standing = standing
         self._start_response = start_response
-        self._started = False
+        self._headers: NativeHeaders | None = None
         self._injector: TagInjector | None = None
-        self._headers: NativeHeaders = []
 
     def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
         """Starts the response, or, with `exc_info`, starts it again with what stands for an error."""
@@ -39,11 +38,13 @@ class Outgoing:
         self._headers = headers
         try:
             headers = self._declared(status, headers)
-            self._started = True
         except Exception as error:
             self._injector = None
             self._telemetry.failed("declaring", error)
-        write = self._start_response(status, headers, *([exc_info] if exc_info else ()))
+        if exc_info is None:
+            write = self._start_response(status, headers)
+        else:
+            write = self._start_response(status, headers, exc_info)
         return partial(self._write, write)
 
     def _declared(self, status: str, headers: NativeHeaders) -> NativeHeaders:
@@ -58,7 +59,7 @@ class Outgoing:
             [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         )
         if html:
-            method, asked = self._request.method, self._request.headers
+            method, asked = method_of(self._environ), headers_of(self._environ)
             together, injector = tagged(self._telemetry, declared.tags, int(status[:3]), together, method, asked)
             self._injector = injector
         return native(together)
@@ -66,9 +67,9 @@ class Outgoing:
     def passed_on(self, answer: Iterable[bytes]) -> Iterable[bytes]:
         """What the server gets for what the app returned: the same object where it can be."""
         try:
-            if self._started and self._injector is None:
+            if self._headers is not None and self._injector is None:
                 if isinstance(answer, (list, tuple)):
-                    self._count(sum(map(len, answer)))
+                    self._count(len(answer[0]) if len(answer) == 1 else sum(map(len, answer)))
                     return answer
                 if self._is_file(answer):
                     self._count(_length(self._headers))
@@ -80,7 +81,7 @@ class Outgoing:
 
     def _is_file(self, answer: object) -> bool:
         """Whether this came from `wsgi.file_wrapper`, which is a class, in uWSGI a function."""
-        wrapper = self._request.environ.get("wsgi.file_wrapper")
+        wrapper = self._environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type):
             return isinstance(answer, wrapper)
         return wrapper is not None and hasattr(answer, "read")
@@ -100,7 +101,7 @@ class Outgoing:
         return chunk
 
     def _count(self, size: int) -> None:
-        if size and self._request.method != "HEAD":
+        if size and self._environ.get("REQUEST_METHOD") != "HEAD":
             with self._telemetry.counting:
                 self._standing.cell.bytes += size
 

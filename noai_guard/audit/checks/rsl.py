@@ -1,0 +1,129 @@
+"""RSL licence documents, and how they are announced. Codes A421 to A429."""
+
+from collections.abc import Iterator
+
+from noai_guard.audit.finding import Family, Finding, Kind, Severity
+from noai_guard.audit.look import Licence, Look
+from noai_guard.audit.reading import Reading
+from noai_guard.audit.rsl_file import ELEMENTS, USAGES, RslFile, read_rsl
+from noai_guard.audit.xml_document import Unreadable
+from noai_guard.declarations.rsl import MEDIA_TYPE, NAMESPACE
+
+_NOT_FETCHED = Kind(
+    "A421", Severity.WARNING,
+    "A licence is announced and cannot be fetched",
+    "RSL 1.0: what cannot be fetched is to be taken for unlicensed, but nobody learns the terms.",
+    "Serve the document with 200 at the announced address.",
+)  # fmt: skip
+_NOT_XML = Kind(
+    "A422", Severity.ERROR,
+    "The RSL document is not XML",
+    "A document that does not parse says nothing.",
+    "Write it with an XML library; noai-guard build writes one.",
+)  # fmt: skip
+_NAMESPACE = Kind(
+    "A423", Severity.ERROR,
+    "The RSL document has another root or namespace",
+    f"The root is rsl in the namespace {NAMESPACE}; readers skip everything else.",
+    f'<rsl xmlns="{NAMESPACE}">',
+)  # fmt: skip
+_WORDS = Kind(
+    "A424", Severity.ERROR,
+    "The RSL document names usages that do not exist",
+    f"Usages are {', '.join(sorted(USAGES))}, with blanks between. Commas were used until version 0.9; with them, and "
+    "with other words, nothing is said.",
+    '<prohibits type="usage">ai-all</prohibits>',
+)  # fmt: skip
+_ELEMENT = Kind(
+    "A425", Severity.WARNING,
+    "The RSL document has an element that RSL does not know",
+    "An unknown element in RSL's own namespace makes the document non-conformant; strict readers discard it.",
+    "Remove it, or give it a namespace of its own.",
+)  # fmt: skip
+_TYPE = Kind(
+    "A426", Severity.WARNING,
+    "The RSL document is not sent with its media type",
+    f"Readers look for {MEDIA_TYPE}.",
+    f"Content-Type: {MEDIA_TYPE}",
+)  # fmt: skip
+_PLAIN_HTTP = Kind(
+    "A427", Severity.WARNING,
+    "The licence of a site served over https is fetched over http",
+    "RSL 1.0 wants https; others could change the terms on the way.",
+    "License: https://your.site/license.xml",
+)  # fmt: skip
+_UNLICENSED = Kind(
+    "A428", Severity.WARNING,
+    "A content element has no license",
+    "RSL 1.0 wants at least one; without it the element says nothing.",
+    '<content url="/"><license><prohibits type="usage">ai-all</prohibits></license></content>',
+)  # fmt: skip
+_UNANNOUNCED = Kind(
+    "A429", Severity.WARNING,
+    "There is a licence document that nothing leads to",
+    "Crawlers find it by License in robots.txt, a Link header or an HTML link; nobody guesses its address.",
+    "License: https://your.site/license.xml (robots.txt), or Link: </license.xml>; rel=\"license\"; "
+    f'type="{MEDIA_TYPE}"',
+)  # fmt: skip
+_TOKEN = Kind(
+    "A430", Severity.NOTE,
+    "The licence names a server, so every client must fetch a token first",
+    "With a server attribute even what is free needs a token from that server (RSL 1.0).",
+    "Leave server out, unless such a server runs.",
+)  # fmt: skip
+
+
+def _check(reading: Reading) -> Iterator[Finding]:
+    is_secure = reading.seen.page.get.url.startswith("https:")
+    for licence in reading.seen.licences:
+        look = licence.look
+        if licence.announced and not look.ok:
+            found = f"HTTP {look.status}" if look.status else look.problem
+            yield _NOT_FETCHED.at(look.asked, f"{licence.announced} leads there: {found}")
+        elif look.ok:
+            if is_secure and licence.announced and "http:" in (look.asked[:5], look.url[:5]):
+                yield _PLAIN_HTTP.at(look.asked, f"{licence.announced} leads there")
+            yield from _of_document(licence)
+
+
+def _of_document(licence: Licence) -> Iterator[Finding]:
+    look = licence.look
+    try:
+        document = read_rsl(look.body)
+    except Unreadable as error:
+        if licence.announced:
+            yield _NOT_XML.at(look.url, str(error))
+        return
+    if not document.is_rsl:
+        root = document.elements[0]
+        if licence.announced or root.name == "rsl":
+            yield _NAMESPACE.at(look.url, f"{root.name} in {root.namespace or 'no namespace'}", root.line)
+        return
+    if not licence.announced:
+        yield _UNANNOUNCED.at(look.url)
+    if look.media_type != MEDIA_TYPE:
+        yield _TYPE.at(look.url, f"Content-Type: {look.first('content-type') or 'not sent'}")
+    yield from _of_elements(look, document)
+
+
+def _of_elements(look: Look, document: RslFile) -> Iterator[Finding]:
+    for rule in document.rules:
+        unknown = sorted(set(rule.text.replace(",", " ").split()) - USAGES)
+        if "," in rule.text or unknown:
+            yield _WORDS.at(look.url, f"<{rule.name}>{' '.join(rule.text.split())}</{rule.name}>", rule.line)
+    for element in document.elements:
+        if element.namespace == NAMESPACE and element.name not in ELEMENTS:
+            yield _ELEMENT.at(look.url, f"<{element.name}>", element.line)
+        elif element.namespace == NAMESPACE and element.name == "content" and "server" in element.attributes:
+            yield _TOKEN.at(look.url, f'server="{element.attributes["server"]}"', element.line)
+    for element in document.unlicensed:
+        yield _UNLICENSED.at(look.url, f'<content url="{element.attributes.get("url", "")}">', element.line)
+
+
+FAMILY = Family(
+    "RSL licence",
+    (
+        _NOT_FETCHED, _NOT_XML, _NAMESPACE, _WORDS, _ELEMENT, _TYPE, _PLAIN_HTTP, _UNLICENSED, _UNANNOUNCED, _TOKEN,
+    ),
+    _check,
+)  # fmt: skip

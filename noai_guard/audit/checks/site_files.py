@@ -1,0 +1,63 @@
+"""ai.txt, trust.txt, and pages that declarations lead to. Codes A441 to A444."""
+
+from collections.abc import Iterator
+
+from noai_guard.audit.finding import Family, Finding, Kind, Severity
+from noai_guard.audit.reading import Reading
+from noai_guard.audit.statements import trust_values
+from noai_guard.declarations import ai_txt, tdmrep, trust_txt
+
+_AI_TXT = Kind(
+    "A441", Severity.WARNING,
+    "ai.txt closes nothing",
+    "Spawning's ai.txt is written like robots.txt; without Disallow lines it opens the site to training.",
+    "User-Agent: * and below it Disallow: /",
+)  # fmt: skip
+_TRUST_TXT = Kind(
+    "A442", Severity.WARNING,
+    "trust.txt has another word than yes or no",
+    "datatrainingallowed has two words; others say nothing.",
+    "datatrainingallowed=no",
+)  # fmt: skip
+_DEAD_LINK = Kind(
+    "A443", Severity.WARNING,
+    "A declaration leads to a page that is not there",
+    "Who wants to know the terms, or to ask for a licence, finds nothing.",
+    "Serve the page, or correct the address.",
+)  # fmt: skip
+_PAGES_EVERYWHERE = Kind(
+    "A444", Severity.NOTE,
+    "Files that do not exist are answered with an HTML page and 200",
+    "Readers of ai.txt, trust.txt or tdmrep.json get a page where they expect a file.",
+    "Answer 404 for addresses that do not exist.",
+)  # fmt: skip
+
+
+def _check(reading: Reading) -> Iterator[Finding]:
+    yield from _files(reading)
+    for look in reading.seen.policies:
+        if look.status >= 400:
+            yield _DEAD_LINK.at(look.asked, f"HTTP {look.status}")
+
+
+def _files(reading: Reading) -> Iterator[Finding]:
+    documents = reading.seen.documents
+    for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH):
+        look = documents.get(path)
+        if look and look.ok and look.is_html:
+            yield _PAGES_EVERYWHERE.at(look.asked)
+            break
+    text = documents.get(ai_txt.PATH)
+    if text and text.ok and not text.is_html:
+        rules = [line.partition("#")[0].lower() for line in text.text.splitlines()]
+        is_spawning = any(line.startswith("user-agent") for line in rules)
+        if is_spawning and not any(line.startswith("disallow:") and line[9:].strip() for line in rules):
+            yield _AI_TXT.at(text.url)
+    trust = documents.get(trust_txt.PATH)
+    if trust and trust.ok and not trust.is_html:
+        for value in trust_values(trust):
+            if value not in ("yes", "no"):
+                yield _TRUST_TXT.at(trust.url, f"datatrainingallowed={value}")
+
+
+FAMILY = Family("Small files and links", (_AI_TXT, _TRUST_TXT, _DEAD_LINK, _PAGES_EVERYWHERE), _check)

@@ -1,0 +1,140 @@
+"""What each declaration says of one address, in the same words, so that they can be compared."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from noai_guard.audit import fields, tdm_file
+from noai_guard.audit.addresses import path_of
+from noai_guard.audit.fields import TRAINING
+from noai_guard.audit.look import Look
+from noai_guard.audit.robots_reading import Line, RobotsFile
+from noai_guard.audit.rsl_file import RslFile
+from noai_guard.audit.web_page import WebPage
+from noai_guard.declarations import ai_txt, trust_txt
+from noai_guard.declarations.robots_txt import matches
+from noai_guard.model import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One form says that one usage (AIPREF's label) is allowed, or is not.
+
+    `whole_site` marks forms without paths: a no of theirs leaves room for a part of the site that says otherwise.
+    `here` marks those that come with the answer itself: its header lines and metas.
+    """
+
+    form: str
+    usage: str
+    allowed: bool
+    whole_site: bool = False
+    here: bool = False
+
+
+def of_headers(look: Look) -> Iterator[Statement]:
+    """What the header lines of an answer say."""
+    if fields.robots_directives(look.values("x-robots-tag")).meant:
+        yield Statement("X-Robots-Tag", TRAINING, False, here=True)
+    if usage := look.values("content-usage"):
+        yield from _said("Content-Usage", fields.content_usage_value(", ".join(usage)).said, here=True)
+    for signal in look.values("content-signal"):
+        yield from _said("Content-Signal", fields.content_signal_value(signal).said, here=True)
+    for reservation in look.values("tdm-reservation"):
+        reserved = fields.tdm_reservation(reservation)
+        if reserved is not None:
+            yield Statement("tdm-reservation", TRAINING, not reserved, here=True)
+
+
+def _said(form: str, said: Mapping[str, bool], whole_site: bool = False, here: bool = False) -> Iterator[Statement]:
+    for usage, allowed in said.items():
+        yield Statement(form, usage, allowed, whole_site, here)
+
+
+def of_metas(page: WebPage) -> Iterator[Statement]:
+    """What the metas of a page say, which cover the page alone."""
+    if fields.robots_directives(page.contents("robots")).plain:
+        yield Statement("meta robots", TRAINING, False, here=True)
+    for content in page.contents("tdm-reservation"):
+        reserved = fields.tdm_reservation(content)
+        if reserved is not None:
+            yield Statement("meta tdm-reservation", TRAINING, not reserved, here=True)
+
+
+def of_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iterator[Statement]:
+    """What a robots.txt says of an address: Disallow to the crawlers that train, and the lines for everybody."""
+    names = [agent.rfc9309_product_token or "" for agent in crawlers]
+    if names and all(robots.closes(name, url) for name in names):
+        yield Statement("robots.txt Disallow", TRAINING, False)
+    if robots.google_allows("*", url):
+        # AIPREF: what may not be crawled has no preference.
+        path = path_of(url)
+        yield from _said("robots.txt Content-Usage", preference(robots.for_everybody("content-usage"), path))
+    for signal in robots.for_everybody("content-signal"):
+        said = fields.content_signal_value(signal.value).said
+        yield from _said("robots.txt Content-Signal", said, whole_site=True)
+
+
+def preference(lines: Iterable[Line], path: str) -> fields.Said:
+    """What Content-Usage lines of one group say of a path: the longest path that matches; a no beats a yes."""
+    best, said = -1, fields.Said()
+    for line in lines:
+        pattern, value = split_usage(line.value)
+        if len(pattern) < best or not matches(pattern, path):
+            continue
+        if len(pattern) > best:
+            best, said = len(pattern), {}
+        for usage, allowed in fields.content_usage_value(value).said.items():
+            said[usage] = said.get(usage, True) and allowed
+    return said
+
+
+def split_usage(value: str) -> tuple[str, str]:
+    """A Content-Usage line of robots.txt -> its path (`` for the whole site) and its preference."""
+    if not value.startswith("/"):
+        return "", value
+    path, *rest = value.split(maxsplit=1)
+    return path, rest[0] if rest else ""
+
+
+def of_tdm_file(entries: Sequence[tdm_file.Entry], url: str) -> Iterator[Statement]:
+    entry = tdm_file.first_match(entries, path_of(url))
+    if entry and entry.reserved is not None:
+        yield Statement("tdmrep.json", TRAINING, not entry.reserved)
+
+
+def of_licence(licence: RslFile, url: str) -> Iterator[Statement]:
+    yield from _said("RSL licence", licence.said(url))
+
+
+def of_site_files(documents: Mapping[str, Look]) -> Iterator[Statement]:
+    """What ai.txt and trust.txt say of the whole site."""
+    text = documents.get(ai_txt.PATH)
+    if text and text.ok and not text.is_html:
+        rules = [line.partition("#")[0].lower().replace(" ", "").strip() for line in text.text.splitlines()]
+        if "disallow:/" in rules:
+            yield Statement("ai.txt", TRAINING, False, whole_site=True)
+        elif "allow:/" in rules:
+            yield Statement("ai.txt", TRAINING, True, whole_site=True)
+    trust = documents.get(trust_txt.PATH)
+    if trust and trust.ok and not trust.is_html:
+        for value in trust_values(trust):
+            if value in ("yes", "no"):
+                yield Statement("trust.txt", TRAINING, value == "yes", whole_site=True)
+
+
+def trust_values(look: Look) -> list[str]:
+    """The values of `datatrainingallowed` in a trust.txt, in lower case."""
+    pairs = (line.partition("#")[0].partition("=") for line in look.text.splitlines())
+    return [value.strip().lower() for key, _, value in pairs if key.strip().lower() == "datatrainingallowed"]
+
+
+def declared_by(look: Look) -> frozenset[str]:
+    """Which declaring header lines an answer has."""
+    lines = {name for name in ("Content-Usage", "Content-Signal", "tdm-reservation") if look.values(name.lower())}
+    meant = fields.robots_directives(look.values("x-robots-tag")).meant
+    return frozenset(lines | {"X-Robots-Tag: noai"} if meant else lines)
+
+
+def lacking(look: Look, expected: Look) -> str:
+    """The declaring header lines that an answer lacks beside another, in words; empty when it lacks none."""
+    lines = declared_by(expected) - declared_by(look)
+    return f"without {', '.join(sorted(lines))}" if lines else ""

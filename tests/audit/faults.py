@@ -1,0 +1,268 @@
+"""One broken site for every finding."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from noai_guard.declarations.robots_txt import MOST_BYTES
+from tests.audit.live_site import (
+    CLOSED,
+    LICENCE,
+    PAGE,
+    REFUSED,
+    ROBOTS,
+    SAYS_NO,
+    Answer,
+    Asked,
+    Fault,
+    good,
+)
+
+DECLARING = tuple(name.lower() for name, _ in SAYS_NO)
+TDM = "/.well-known/tdmrep.json"
+CHALLENGE = b"<!doctype html><title>Just a moment...</title><p>Verifying you are human"
+
+
+class Broken(NamedTuple):
+    code: str
+    fault: Fault
+
+
+def at(path: str, change, when=lambda asked: True) -> Fault:
+    """Changes answers for one path (`*` for all), where `when` holds."""
+
+    def fault(asked: Asked, answer: Answer) -> Answer | None:
+        return change(answer) if path in (asked.path, "*") and when(asked) else answer
+
+    return fault
+
+
+def status(number: int, **lines: str):
+    """An error answer without the site's own content."""
+    made = tuple((name.replace("_", "-"), value) for name, value in lines.items())
+    return lambda answer: Answer(number, (("Content-Type", "text/plain"), *made), b"error")
+
+
+def body(text: str | bytes, kind: str = ""):
+    """The answer with another body, and media type; only where there is a body to change."""
+    data = text.encode() if isinstance(text, str) else text
+
+    def change(answer: Answer) -> Answer:
+        if answer.status != 200:
+            return answer
+        return replace(answer.line("Content-Type", kind) if kind else answer, body=data)
+
+    return change
+
+
+def line(name: str, *values: str):
+    return lambda answer: answer.line(name, *values)
+
+
+def without(*names: str):
+    return lambda answer: answer.without(*names)
+
+
+def nothing(answer: Answer) -> None:
+    return None
+
+
+def named(*names: str):
+    """Whether the client goes by one of these names."""
+    return lambda asked: any(name in asked.user_agent for name in names)
+
+
+def robots(text: str | bytes) -> Fault:
+    return at("/robots.txt", body(text))
+
+
+def page(*changes: tuple[str, str]) -> Fault:
+    text = PAGE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return at("/", body(text), lambda asked: not named(*REFUSED)(asked))
+
+
+def licence(*changes: tuple[str, str]) -> Fault:
+    text = LICENCE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return at("/license.xml", body(text))
+
+
+def both(*faults: Fault) -> Fault:
+    def fault(asked: Asked, answer: Answer) -> Answer | None:
+        for one in faults:
+            changed = one(asked, answer)
+            if changed is None:
+                return None
+            answer = changed
+        return answer
+
+    return fault
+
+
+def elsewhere(asked: Asked, answer: Answer) -> Answer:
+    """robots.txt at another name of this machine."""
+    host = asked.headers["host"]
+    if asked.path == "/robots.txt" and host.startswith("127."):
+        return Answer(302, (("Location", f"http://localhost:{host.partition(':')[2]}/robots.txt"),))
+    return answer
+
+
+def served_to_ai(asked: Asked, answer: Answer) -> Answer:
+    """Crawlers get what everybody gets."""
+    if named(*REFUSED)(asked) and answer.status == 403:
+        return good(Asked(asked.method, asked.path, {**asked.headers, "user-agent": "x"}))
+    return answer
+
+
+def no_browser_needed(asked: Asked) -> bool:
+    return "noai-guard-audit" in asked.user_agent
+
+
+def as_text(asked: Asked) -> bool:
+    return asked.headers.get("accept") == "text/markdown"
+
+
+def has(name: str):
+    return lambda asked: name in asked.headers
+
+
+def is_head(asked: Asked) -> bool:
+    return asked.method == "HEAD"
+
+
+PLAIN = "User-agent: *\nAllow: /\n"
+ANSWERED_200 = at("*", lambda answer: Answer(200, (("Content-Type", "text/html"),), CHALLENGE), named(*REFUSED))
+
+BROKEN = (
+    Broken("A001", at("/ai.txt", nothing)),
+    Broken("A002", at("/", status(500))),
+    Broken("A003", at("/", status(403), no_browser_needed)),
+    Broken("A101", at("/robots.txt", status(403))),
+    Broken("A101", at("/robots.txt", status(401, WWW_Authenticate="Basic"))),
+    Broken("A102", at("/robots.txt", status(404))),
+    Broken("A103", at("/robots.txt", status(503))),
+    Broken("A103", at("/robots.txt", nothing)),
+    Broken("A104", at("/robots.txt", status(302, Location="/robots.txt"))),
+    Broken("A105", elsewhere),
+    Broken("A106", at("/robots.txt", line("Content-Type", "application/octet-stream"))),
+    Broken("A107", robots(ROBOTS + "# more\n" * (MOST_BYTES // 7))),
+    Broken("A108", robots(b"\xef\xbb\xbf" + ROBOTS.encode())),
+    Broken("A109", robots("<!DOCTYPE html><title>Our site</title>")),
+    Broken("A110", robots(f"User-agent: *\nContent-Signal: search=yes, ai-train=no\n\n{CLOSED}")),
+    Broken("A111", robots(f"{ROBOTS}\nUser-agent: Bingbot\nCrawl-delay: 1\n")),
+    Broken("A112", robots(f"{ROBOTS}\nUser-agent: AI2Bot\nDisallow: /\n")),
+    Broken("A113", robots(f"{ROBOTS}\nUser-agent: SomeBot/1.0\nDisallow: /\n")),
+    Broken("A113", robots(f"{ROBOTS}\nUser-agent: SomeBot, OtherBot\nDisallow: /\n")),
+    Broken("A114", robots(f"{ROBOTS}\nUser-agent: Bingbot\nAllow: /\n")),
+    Broken("A115", robots(f"{ROBOTS}\nUser-agent: Bingbot\nAllow: /\nContent-Usage: train-ai=n\n")),
+    Broken("A116", robots(f"{PLAIN}License: https://a.invalid/l.xml\n\nUser-agent: Bingbot\nAllow: /\n")),
+    Broken("A117", robots(f"{PLAIN}Content-Usage: train-ai=n,\n")),
+    Broken("A117", robots(f"{PLAIN}Content-Usage: Train-AI=n\n")),
+    Broken("A117", robots(f"{PLAIN}Content-Usage: /music/ train-ai: n\n")),
+    Broken("A118", robots(f"{PLAIN}Content-Usage: train-ai=no\n")),
+    Broken("A118", robots(f"{PLAIN}Content-Usage: ai-train=n\n")),
+    Broken("A118", robots(f"{PLAIN}Content-Usage: train-ai=n; search=y\n")),
+    Broken("A119", robots(f"{PLAIN}Content-Signal: ai-train=n\n")),
+    Broken("A119", robots(f"{PLAIN}Content-Signal: train-ai=no\n")),
+    Broken("A119", robots(f"{PLAIN}Content-Signal: ai-train=no; search=yes\n")),
+    Broken("A119", robots(f"{PLAIN}Content-Signal: ai-train=disallow\n")),
+    Broken("A120", robots(f"User-agent: *\nDisallow: /*.mp3$\n\n{CLOSED}")),
+    Broken("A121", robots(ROBOTS.replace("User-agent: CCBot\n", ""))),
+    Broken("A121", robots("User-agent: *\nAllow: /\n")),
+    Broken("A122", robots("User-agent: *\nDisallow: /\n")),
+    Broken("A123", robots(f"{PLAIN}Disallow: private\n")),
+    Broken("A124", robots(f"{PLAIN}Dissallow: /x\n")),
+    Broken("A124", robots(f"{PLAIN}Disallow /x\n")),
+    Broken("A124", robots(f"{PLAIN}Contentusage: train-ai=n\n")),
+    Broken("A125", robots(f"Disallow: /\n{PLAIN}")),
+    Broken("A126", robots(f"{PLAIN}License: /license.xml\n")),
+    Broken("A201", at("*", line("X-Robots-Tag", "googlebot: noarchive, noai"))),
+    Broken("A201", at("*", line("X-Robots-Tag", "noai, max-snippet:20"))),
+    Broken("A202", at("*", line("X-Robots-Tag", "NoAI"))),
+    Broken("A203", at("*", line("X-Robots-Tag", "no-ai"))),
+    Broken("A204", at("/a.mp3", without(*DECLARING))),
+    Broken("A205", at("/a.mp3", without("content-usage"))),
+    Broken("A206", at("*", without(*DECLARING), is_head)),
+    Broken("A207", at("/a.mp3", without("x-robots-tag"), has("range"))),
+    Broken("A208", at("*", without(*DECLARING), has("if-none-match"))),
+    Broken("A209", lambda asked, answer: answer.without(*DECLARING) if answer.status == 404 else answer),
+    Broken("A210", at("*", line("Content-Usage", "train-ai=n,"))),
+    Broken("A210", at("/a.mp3", line("Content-Usage", "Train-AI=n"))),
+    Broken("A211", at("*", line("Content-Usage", "train-ai=no"))),
+    Broken("A212", at("*", line("Content-Signal", "ai-train=n"))),
+    Broken("A213", at("*", line("tdm-reservation", "yes"))),
+    Broken("A214", both(at("*", line("tdm-policy", "/policy")))),
+    Broken("A214", both(at("*", line("tdm-policy", "https://a.invalid/p")), at("*", line("tdm-reservation", "0")))),
+    Broken("A215", at("/", line("content-signal", "ai-train=yes, search=yes, ai-input=yes"), as_text)),
+    Broken("A216", at("/", lambda answer: answer.without(*DECLARING).line("Content-Type", "text/markdown"), as_text)),
+    Broken("A301", lambda asked, answer: (
+        status(404)(answer) if asked.path.endswith(("txt", "json", "xml"))
+        else body(PAGE.replace("noai", "").replace('"1"', '""'))(answer.without(*DECLARING))
+        if asked.path == "/" else answer.without(*DECLARING)
+    )),
+    Broken("A302", at("/", line("Content-Type", "application/json"))),
+    Broken("A303", page(("/a.mp3", "mailto:a"))),
+    Broken("A304", page(('name="robots"', 'name="googlebot"'))),
+    Broken("A305", page(("noai, noimageai", "no-ai"))),
+    Broken("A306", page(('"tdm-reservation" content="1"', '"tdm-reservation" content="true"'))),
+    Broken("A307", page(('{"@type"', '{&quot;@type'))),
+    Broken("A308", page((', "usageInfo": "/policy"', ""))),
+    Broken("A309", lambda asked, answer: answer),
+    Broken("A401", at(TDM, body("tdm-reservation: 1"))),
+    Broken("A402", at(TDM, body('{"location": "/", "tdm-reservation": 1}'))),
+    Broken("A403", at(TDM, body('[{"location": "/", "tdm-reservation": "1"}]'))),
+    Broken("A403", at(TDM, body('[{"tdm-reservation": 1}]'))),
+    Broken("A404", at(TDM, body(
+        '[{"location": "/", "tdm-reservation": 1}, {"location": "/press/", "tdm-reservation": 0}]'))),
+    Broken("A405", at(TDM, line("Content-Type", "text/plain"))),
+    Broken("A406", at(TDM, body('[{"location": "/", "tdm-reservation": 1, "tdm-policy": "/policy"}]'))),
+    Broken("A407", at(TDM, status(500))),
+    Broken("A421", at("/license.xml", status(404))),
+    Broken("A422", licence(("</rsl>", ""))),
+    Broken("A423", licence(("https://rslstandard.org/rsl", "https://rslstandard.org/ns"))),
+    Broken("A424", licence(("ai-all", "ai-train,ai-input"))),
+    Broken("A424", licence(("ai-all", "training"))),
+    Broken("A425", licence(("<license>", "<licence/><license>"))),
+    Broken("A426", at("/license.xml", line("Content-Type", "text/xml"))),
+    Broken("A428", licence(("</rsl>", '<content url="/x"/></rsl>'))),
+    Broken("A429", at("*", without("link"))),
+    Broken("A430", licence(('url="/"', 'url="/" server="https://a.invalid"'))),
+    Broken("A441", at("/ai.txt", body("User-Agent: *\nAllow: /\n"))),
+    Broken("A442", at("/trust.txt", body("datatrainingallowed=never\n"))),
+    Broken("A443", at("/policy", status(404))),
+    Broken("A444", lambda asked, answer: (
+        body(PAGE, "text/html")(replace(answer, status=200)) if asked.path == "/ai.txt" else answer)),
+    Broken("A501", at(TDM, body('[{"location": "/", "tdm-reservation": 0}]'))),
+    Broken("A501", at("/a.mp3", line("Content-Signal", "ai-train=yes"))),
+    Broken("A501", at("/trust.txt", body("datatrainingallowed=yes\n"))),
+    Broken("A501", licence(("search<", "all<"), ('<prohibits type="usage">ai-all</prohibits>', ""))),
+    Broken("A501", robots(ROBOTS.replace("Content-Usage: train-ai=n", "Content-Usage: train-ai=y"))),
+    Broken("A502", at("*", line("Content-Usage", "train-ai=n, ai-use=y, search=y"))),
+    Broken("A503", at("*", line("Content-Usage", "train-ai=n, ai-use=n, search=n"))),
+    Broken("A601", served_to_ai),
+    Broken("A602", ANSWERED_200),
+    Broken("A603", at("/robots.txt", status(403), named("GPTBot"))),
+    Broken("A603", at("/robots.txt", status(500), named("Googlebot"))),
+    Broken("A604", at("*", status(403), named("AntennaPod", "antennapod"))),
+    Broken("A604", at("*", status(403), named("facebookexternalhit"))),
+    Broken("A604", at("*", status(403), named("Chrome/"))),
+    Broken("A604", at("/a.mp3", nothing, named("antennapod"))),
+    Broken("A605", at("/", status(403), named("Googlebot"))),
+    Broken("A606", at("/a.mp3", lambda answer: Answer(200, (("Content-Type", "text/html"),), CHALLENGE),
+                      named("antennapod"))),
+    Broken("A607", at("/", line("Cache-Control", "public, max-age=600"), named("GPTBot"))),
+    Broken("A607", at("/", status(404), named("GPTBot"))),
+    Broken("A608", at("/", without("cache-control"), named("GPTBot"))),
+    Broken("A609", robots(ROBOTS.replace("User-agent: GPTBot\n", ""))),
+    Broken("A610", at(TDM, status(403), named("GPTBot"))),
+    Broken("A611", at("/robots.txt", status(403), lambda asked: not asked.user_agent)),
+    Broken("A612", lambda asked, answer: (
+        served_to_ai(asked, answer).without(*DECLARING) if named("GPTBot")(asked) else answer)),
+    Broken("A613", at("/", status(503), named("GPTBot"))),
+    Broken("A613", at("/a.mp3", nothing, named("ClaudeBot"))),
+    Broken("A614", at("/a.mp3", line("Content-Type", "text/html"), named("GPTBot"))),
+)  # fmt: skip

@@ -1,0 +1,281 @@
+"""Servers that mean harm, or are broken below HTTP: an audit ends in bounded time, with findings or one line."""
+
+import contextlib
+import gzip
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from noai_guard.audit.fetch import Fetcher
+from noai_guard.audit.look import Ask
+from noai_guard.audit.survey import Unreachable, survey
+from tests.audit.faults import at, both, line, page, robots
+from tests.audit.live_site import AUDIO, Answer, audited, served
+
+Talk = Callable[[socket.socket], None]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+
+
+@contextlib.contextmanager
+def speaking(talk: Talk) -> Iterator[str]:
+    """A server that reads a request and then does what `talk` does with the connection."""
+    ended = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = listening.accept()
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        ended.set()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def look_at(url: str, seconds: float = 1.0):
+    with Fetcher(seconds=seconds) as fetcher:
+        return fetcher.look(Ask(url))
+
+
+def drip(connection: socket.socket, piece: bytes, pause: float = 0.05) -> None:
+    while True:
+        connection.sendall(piece)
+        time.sleep(pause)
+
+
+def endless(connection: socket.socket, piece: bytes) -> None:
+    while True:
+        connection.sendall(piece)
+
+
+SPEECHES: dict[str, Talk] = {
+    "silence": lambda connection: time.sleep(5),
+    "nothing": lambda connection: None,
+    "garbage": lambda connection: connection.sendall(b"\x00\xff\xfe garbage\r\n\r\n"),
+    "half a header": lambda connection: connection.sendall(HEAD + b"X-Robots-Tag: no"),
+    "a header that never ends": lambda connection: endless(connection, b"X-Robots-Tag: noai\r\n" * 100),
+    "a header that drips": lambda connection: drip(connection, b"a"),
+    "a status line that never ends": lambda connection: endless(connection, b"H" * 4096),
+    "a name with a space": lambda connection: connection.sendall(HEAD + b"X Robots: a\r\n\r\n"),
+    "two lengths": lambda connection: connection.sendall(HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    "no such status": lambda connection: connection.sendall(b"HTTP/1.1 9999 What\r\n\r\n"),
+    "another protocol": lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
+}
+
+
+@pytest.mark.parametrize("speech", SPEECHES)
+def test_a_connection_that_gives_no_answer_is_a_look_with_a_problem(speech: str):
+    with speaking(SPEECHES[speech]) as url:
+        look = look_at(url)
+        assert (look.status, look.body) == (0, b"")
+        assert look.problem
+        with pytest.raises(Unreachable), Fetcher(seconds=0.3) as fetcher:
+            survey(fetcher, url)
+
+
+BODIES: dict[str, Talk] = {
+    "a body that never ends": lambda connection: (connection.sendall(HEAD + b"\r\n"), endless(connection, b"x" * 65536)),
+    "a body that drips": lambda connection: (connection.sendall(HEAD + b"\r\n"), drip(connection, b"x")),
+    "a body that breaks off": lambda connection: connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nshort"),
+    "chunks that are none": lambda connection: connection.sendall(
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("speech", BODIES)
+def test_a_body_without_an_end_is_cut_and_the_header_is_still_read(speech: str):
+    with speaking(BODIES[speech]) as url:
+        look = look_at(url)
+    assert look.status == 200
+    assert look.is_html
+    assert not look.complete
+    assert len(look.body) <= Ask("").most_bytes
+
+
+def test_a_gzip_bomb_is_unpacked_only_as_far_as_it_is_read():
+    bomb = gzip.compress(b"\0" * 100_000_000)
+    with served(at("/", lambda answer: Answer(200, (("Content-Encoding", "gzip"),), bomb))) as url:
+        look = look_at(url + "/", 10)
+    assert len(look.body) == Ask("").most_bytes
+    assert not look.complete
+
+
+def test_a_body_that_is_not_what_its_encoding_says_is_empty():
+    with served(at("/", lambda answer: answer.line("Content-Encoding", "gzip"))) as url:
+        look = look_at(url + "/")
+    assert (look.status, look.body, look.complete) == (200, b"", False)
+
+
+def test_header_lines_come_as_they_were_sent_unmerged_and_in_order():
+    lines = (("X-Robots-Tag", "googlebot: noarchive"), ("x-robots-tag", "noai"), ("X-ROBOTS-TAG", "\xe9"))
+    with served(lambda asked, answer: Answer(200, lines, b"")) as url:
+        look = look_at(url)
+    assert look.lines[:3] == lines
+    assert look.values("x-robots-tag") == ["googlebot: noarchive", "noai", "\xe9"]
+
+
+@pytest.mark.parametrize("location", ["/", "//", "http://[", "https://user:secret@a.invalid/", "file:///etc/passwd", "\x1b[2J"])
+def test_redirects_that_lead_nowhere_end(location: str):
+    with served(lambda asked, answer: Answer(302, (("Location", location),))) as url:
+        look = look_at(url + "/")
+    assert len(look.hops) <= 5
+    assert look.status in (0, 302)
+
+
+def test_a_redirect_is_followed_and_told():
+    def moved(asked, answer):
+        return Answer(301, (("Location", "/new?a=1"),)) if asked.path == "/" else Answer(200, body=b"new")
+
+    with served(moved) as url:
+        look = look_at(url + "/")
+    assert look.url == f"{url}/new?a=1"
+    assert [(hop.status, hop.location) for hop in look.hops] == [(301, look.url)]
+    assert look.body == b"new"
+
+
+def test_when_the_time_for_the_whole_audit_is_over_nothing_more_is_asked():
+    with served() as url, Fetcher(most_seconds=-1) as fetcher:
+        look = fetcher.look(Ask(url))
+        assert (look.status, fetcher.requests) == (0, 0)
+        assert look.problem.startswith("not asked")
+
+
+def test_nothing_listens():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    assert "Connect" in look_at(f"http://127.0.0.1:{port}/").problem
+
+
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://127.0.0.1:99999/", "http://[::1/", "http://\u2603\ud800/"])
+def test_an_address_that_leads_nowhere_is_a_look_with_a_problem(url: str):
+    look = look_at(url, 5)
+    assert look.status == 0
+    assert look.problem
+
+
+def test_no_cookie_and_no_credentials_are_ever_sent_and_one_request_goes_out_at_a_time():
+    seen, busy, most = [], [], []
+
+    def noting(asked, answer):
+        busy.append(asked)
+        most.append(len(busy))
+        seen.append(asked.headers)
+        busy.pop()
+        return answer.line("Set-Cookie", "session=secret")
+
+    with served(noting) as url:
+        observations, _ = audited(url)
+    assert len(seen) == observations.requests
+    assert max(most) == 1
+    assert not [headers for headers in seen if {"cookie", "authorization", "proxy-authorization"} & set(headers)]
+    assert {headers["accept-encoding"] for headers in seen} == {"identity"}
+
+
+def test_requests_without_a_user_agent_have_no_such_line():
+    seen = []
+    with served(lambda asked, answer: seen.append("user-agent" in asked.headers) or answer) as url:
+        audited(url)
+    assert False in seen
+
+
+@pytest.mark.parametrize("text", [
+    "<" * 300_000, "<!" * 200_000, "<a " * 150_000, "<a b=" * 100_000, "&" * 300_000, "<!--" * 100_000, "<?" * 200_000,
+    '<script type="application/ld+json">' + "[" * 200_000, '<script type="application/ld+json">' + "<" * 300_000,
+    "<base href='http://['>" + "<audio src='http://[::1'>" * 9000, "<meta name=robots content=noai>" * 15_000,
+    "</" * 200_000, "<![CDATA[" * 50_000,
+], ids=lambda text: text[:12])
+def test_a_hostile_page_takes_no_longer_than_it_should(text: str):
+    changed = at("/", lambda answer: Answer(200, (("Content-Type", "text/html"),), text.encode()))
+    with served(changed) as url:
+        seen, _ = audited(url)
+    assert seen.page.get.ok
+
+
+@pytest.mark.parametrize("text", [
+    "User-agent: *\n" * 30_000, "User-agent: *\nDisallow: /" + "*a" * 8000, "Disallow: /x\n" * 30_000, "\n" * 500_000,
+    "User-agent: a\nContent-Usage: " + "a=n, " * 3000, "User-agent: a\n" + "dissalow: /x\n" * 30_000, "\0" * 500_000,
+    "".join(f"User-agent: bot{n}\nDisallow: /{n}*{n}$\n" for n in range(12_000)),
+    "".join(f"unknown{n}: x\n" for n in range(30_000)), "User-agent: *\nContent-Signal: " + "x=" * 8000,
+], ids=lambda text: text[:24])
+def test_a_hostile_robots_txt_takes_no_longer_than_it_should(text: str):
+    with served(robots(text)) as url:
+        seen, _ = audited(url)
+    assert seen.robots.ok
+
+
+BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join(
+    f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9)
+) + "]><r>&a8;</r>"  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"])
+def test_hostile_documents_are_findings(text: str):
+    kind = line("Content-Type", "application/xml")
+    bad = {path: at(path, lambda answer: kind(Answer(200, (), text.encode("latin-1"))))
+           for path in ("/license.xml", "/.well-known/tdmrep.json", "/ai.txt", "/trust.txt")}  # fmt: skip
+    with served(both(*bad.values())) as url:
+        _, found = audited(url)
+    assert {"A422", "A401"} <= set(found)
+
+
+def test_audio_that_plays_forever_is_left_after_a_few_kilobytes():
+    with served(at("/a.mp3", lambda answer: Answer(200, answer.lines, AUDIO * 20_000))) as url:
+        seen, _ = audited(url)
+    assert len(seen.audio.get.body) <= 4096
+
+
+def test_a_site_on_the_open_network_cannot_lead_the_audit_inside():
+    from noai_guard.audit.addresses import leads_inside
+
+    for target in ("http://127.0.0.1/", "http://10.0.0.1/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/"):
+        assert leads_inside("https://music.example/", target)
+        assert not leads_inside("http://192.168.0.5/", target)
+    assert not leads_inside("https://music.example/", "https://cdn.example/a.mp3")
+
+
+@pytest.fixture(scope="module")
+def authority():
+    trustme = pytest.importorskip("trustme")
+    return trustme.CA()
+
+
+def tls(authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_a_certificate_that_nobody_trusts_is_a_problem_in_words(authority):
+    with served(tls=tls(authority)) as url:
+        assert "CERTIFICATE_VERIFY_FAILED" in look_at(url, 5).problem
+
+
+def test_over_tls_a_good_site_has_no_finding_and_a_licence_over_http_is_one(authority, tmp_path, monkeypatch):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with served(tls=tls(authority)) as url:
+        assert audited(url)[1] == {}
+    with served() as plain:
+        link = line("Link", f'<{plain}/license.xml>; rel="license"; type="application/rsl+xml"')
+        with served(at("*", link), tls(authority)) as url:
+            assert set(audited(url)[1]) == {"A427"}
+
+
+def test_a_page_may_name_audio_on_another_host_whose_robots_txt_counts():
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(served(robots("User-agent: *\nAllow: /\n")))
+        seen, found = audited(stack.enter_context(served(page(('src="/a.mp3"', f'src="{other}/a.mp3"')))))
+    assert seen.audio_robots.url == f"{other}/robots.txt"
+    assert found["A121"][0].url == f"{other}/robots.txt"
