@@ -1,0 +1,5 @@
+"""Assertions in `asks` say what they compare."""
+
+import pytest
+
+pytest.register_assert_rewrite("asks")
