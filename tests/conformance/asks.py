@@ -8,13 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import unquote
 
 from examples.one_song import song
 from noai_guard import load_catalog, load_policy
 from noai_guard.front import Front, document_answer
 from noai_guard.model import HeaderField, Response, Usage, Verdict
-from noai_guard.request_path import normal_path
+from noai_guard.request_path import normal_path, other_readings
 from noai_guard.serve.raw_request import user_agent_of
 from tests.edge.conformance import corpus
 from tests.raw_http import Answer, exchanged, parsed
@@ -110,8 +111,9 @@ def _documents() -> Iterator[Ask]:
             for method in (b"GET", b"HEAD"):
                 yield Ask("document", path.encode(), (user_agent,), method=method)
             yield Ask("POST to a document", path.encode(), (user_agent,), method=b"POST")
-        known = dict(_published(path, b"GET", []).headers)[b"etag"]
-        yield Ask("a known document", path.encode(), (SCRAPER,), ((b"if-none-match", known),))
+        if (published := _published(path, b"GET", [])) is not None:
+            known = dict(published.headers)[b"etag"]
+            yield Ask("a known document", path.encode(), (SCRAPER,), ((b"if-none-match", known),))
 
 
 def _odd() -> Iterator[Ask]:
@@ -136,11 +138,14 @@ def _odd() -> Iterator[Ask]:
 class Manner:
     """What somebody does in a way of their own. `tags`: metas are put into pages. `lines`: fields with several values
     have a line for each, as the judge gives them. `tells`: refusals say the verdict in fields of their own.
-    `cannot`: fields that it cannot add. `but`: names of requests that are answered differently."""
+    `shows`: the site sees the verdict. `all_readings`: a path that servers read differently is judged by the strictest
+    reading. `cannot`: fields that it cannot add. `but`: names of requests that are answered differently."""
 
     tags: bool = True
     lines: bool = True
     tells: bool = False
+    shows: bool = True
+    all_readings: bool = False
     cannot: frozenset[bytes] = frozenset()
     but: frozenset[str] = frozenset()
 
@@ -153,8 +158,9 @@ class Manner:
 
 def check(ask: Ask, answer: Answer, manner: Manner) -> None:
     """Raises AssertionError where an answer is not what the judge says."""
-    published = _expected_document(ask)
-    verdict = FRONT.guard.judged(_path(ask), user_agent_of(ask.fields))
+    path = _path(ask, manner)
+    published = _published(path, ask.method, ask.fields)
+    verdict = FRONT.guard.judged(path, user_agent_of(ask.fields))
     if ask.odd and answer.status in _THE_SERVERS_OWN and not answer.values(b"content-usage"):
         return
     if ask.odd and manner.tells and answer.values(b"x-noai-rule") == [b"unjudged"]:
@@ -163,7 +169,7 @@ def check(ask: Ask, answer: Answer, manner: Manner) -> None:
     if published is not None:
         _check_own(published, answer, manner)
     elif verdict.refuses:
-        refusal = FRONT.refusal(verdict, _path(ask), ask.method.decode().upper(), ask.fields)
+        refusal = FRONT.refusal(verdict, path, ask.method.decode().upper(), ask.fields)
         body = b"" if ask.method == b"HEAD" else refusal.body
         assert answer.values(b"x-noai-verdict") == ([str(verdict.action).encode()] if manner.tells else [])
         _check_own(Response(refusal.status, refusal.headers, body), answer, manner)
@@ -171,18 +177,19 @@ def check(ask: Ask, answer: Answer, manner: Manner) -> None:
         _check_let_in(ask, verdict, answer, manner)
 
 
-def _path(ask: Ask) -> str:
-    return normal_path(unquote(ask.target.partition(b"?")[0].decode("latin-1"), "utf-8", "replace"))
+def _path(ask: Ask, manner: Manner) -> str:
+    raw = ask.target.partition(b"?")[0]
+    path = normal_path(unquote(raw.decode("latin-1"), "utf-8", "replace"))
+    if not manner.all_readings or path in FRONT.documents:
+        return path
+    judged = partial(FRONT.guard.judged, user_agent=user_agent_of(ask.fields))
+    return max((path, *other_readings(raw)), key=lambda reading: judged(reading).action.strictness)
 
 
-def _expected_document(ask: Ask) -> Response | None:
-    path = _path(ask)
-    if path not in FRONT.documents or ask.method not in (b"GET", b"HEAD"):
+def _published(path: str, method: bytes, fields: list[HeaderField]) -> Response | None:
+    """The document that is published at a path, for who asks for it so; None where there is none."""
+    if path not in FRONT.documents or method not in (b"GET", b"HEAD"):
         return None
-    return _published(path, ask.method, ask.fields)
-
-
-def _published(path: str, method: bytes, fields: list[HeaderField]) -> Response:
     merged = FRONT.merged_robots[song.ROBOTS.encode()] if path == "/robots.txt" else FRONT.documents[path]
     return document_answer(merged, method.decode(), fields)
 
@@ -219,7 +226,7 @@ def _check_let_in(ask: Ask, verdict: Verdict, answer: Answer, manner: Manner) ->
     elif target == b"/audio/quay.wav":
         _check_audio(dict(ask.headers).get(b"range"), head, answer)
     elif target == b"/api/song" and not head:
-        assert json.loads(answer.body) == {**song.FACTS, "verdict": verdict.action}
+        assert json.loads(answer.body) == {**song.FACTS, "verdict": verdict.action if manner.shows else None}
     else:
         assert answer.status == (404 if target == b"/nope" else 200)
 

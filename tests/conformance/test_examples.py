@@ -1,10 +1,11 @@
-"""ASGI = WSGI = gateway: every example on every server, and the gateway that a proxy asks, give the same answers to the
-same requests.
+"""ASGI = WSGI = gateway = proxy: every example on every server, the gateway that a proxy asks, and our own reverse proxy
+give the same answers to the same requests.
 
 Without NOAI_FULL=1 each example and each server comes once, and a slice of the user agents.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +18,8 @@ from asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
 
 from examples.one_song import song
 from noai_guard.forward_auth.snippet import Address
-from tests.forward_auth.rig import EDGES, Edge, Site
-from tests.servers import SERVERS, WSGI_SERVERS, Server
+from tests.forward_auth.rig import EDGES, Edge, Site, started
+from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -90,13 +91,23 @@ def asking(proxy: str) -> Row:
     return Row(f"{proxy} asking the gateway", start, manner)
 
 
+def proxying() -> Row:
+    def start(rig: Rig, folder: Path) -> Edge:
+        port = free_port()
+        listen, site = f"127.0.0.1:{port}", f"http://127.0.0.1:{rig.origin}"
+        command = [sys.executable, "-m", "noai_guard", "serve", "--listen", listen, "--upstream", site, "--policy", str(POLICY)]
+        return started(command, port, folder)
+
+    return Row("noai-guard serve --upstream", start, Manner(shows=False, all_readings=True))
+
+
 def rows() -> list[Row]:
     pairs = ((ASGI, SERVERS), (WSGI, WSGI_SERVERS))
     if FULL:
         every = [served(*pair) for apps, kinds in pairs for pair in pairs_of(apps, kinds)]
-        return [*every, *map(asking, EDGES)]
+        return [*every, proxying(), *map(asking, EDGES)]
     once = [served(app, kind) for apps, kinds in pairs for app, kind in zip(cycle(apps), kinds, strict=False)]
-    return [*once, *(asking(proxy) for proxy in EDGES if "-" not in proxy)]
+    return [*once, proxying(), *(asking(proxy) for proxy in EDGES if "-" not in proxy)]
 
 
 @pytest.fixture(scope="module")
