@@ -101,7 +101,7 @@ def restarted(environ, start_response):
 def slow(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     yield b"data: 1\n\n"
-    time.sleep(3)
+    time.sleep(1)
     yield b"data: 2\n\n"
 
 
