@@ -24,8 +24,8 @@ _MOST_HOPS = 5
 class Fetcher:
     """Makes requests, `delay` seconds after each other, each with its redirects in at most `seconds`.
 
-    `requests` counts them; after `most_seconds` no more are made. Keeps no cookies, sends no credentials. A context
-    manager.
+    What gets no answer is asked once more. `requests` counts them; after `most_seconds` no more are made. Keeps no
+    cookies, sends no credentials. A context manager.
     """
 
     def __init__(self, delay: float = 0.0, seconds: float = 20.0, most_seconds: float = 300.0) -> None:
@@ -34,7 +34,9 @@ class Fetcher:
         self._seconds = seconds
         self._ends_at = monotonic() + most_seconds
         self._runner = asyncio.Runner()
-        self._client = httpx2.AsyncClient(follow_redirects=False, timeout=None)
+        # A connection for each request: visitors do not share one, and none is used that the server just closed.
+        single = httpx2.Limits(max_keepalive_connections=0)
+        self._client = httpx2.AsyncClient(follow_redirects=False, timeout=None, limits=single)
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +56,10 @@ class Fetcher:
         try:
             async with asyncio.timeout(self._seconds):
                 while True:
-                    found = await self._one(ask, found)
+                    so_far = found
+                    found = await self._one(ask, so_far)
+                    if found.status == 0 and is_web_address(so_far.url):
+                        found = await self._one(ask, so_far)
                     target = _target(found)
                     if target is None or len(found.hops) >= _MOST_HOPS:
                         return found

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from noai_guard.audit.reading import Reading
 
+_LONGEST_FOUND = 500
+
 
 class Severity(StrEnum):
     """How bad a finding is, the worst first; the words are SARIF's levels.
@@ -38,7 +40,7 @@ class Kind:
     fix: str
 
     def at(self, url: str, found: str = "", line: int = 0) -> "Finding":
-        return Finding(self, url, found, line)
+        return Finding(self, url, found[:_LONGEST_FOUND], line)
 
 
 @dataclass(frozen=True, slots=True)

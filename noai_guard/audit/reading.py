@@ -1,6 +1,7 @@
 """What the observations say: each declaration read once, for all checks."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from noai_guard.audit import fields, rsl_file, statements, tdm_file
@@ -86,7 +87,7 @@ class Reading:
     def _of_page(self) -> tuple[statements.Statement, ...]:
         page = self.seen.page.get
         return (
-            *statements.of_headers(page),
+            *_of_answers(self.seen.page),
             *statements.of_metas(self.page),
             *self._of_site(page.url, self.robots),
         )
@@ -98,7 +99,7 @@ class Reading:
         audio = self.seen.audio.get
         is_elsewhere = origin_of(audio.url) != origin_of(self.seen.robots.url)
         own = statements.of_robots(self.audio_robots, audio.url, self.training_crawlers)
-        return (*statements.of_headers(audio), *(own if is_elsewhere else self._of_site(audio.url, self.audio_robots)))
+        return (*_of_answers(self.seen.audio), *(own if is_elsewhere else self._of_site(audio.url, self.audio_robots)))
 
     def _of_site(self, url: str, robots: RobotsFile) -> Iterator[statements.Statement]:
         yield from statements.of_robots(robots, url, self.training_crawlers)
@@ -127,6 +128,17 @@ class Reading:
         """Whether any declaration says so of either."""
         seen = self.seen
         return self.says_no_of(seen.page) or (seen.audio is not None and self.says_no_of(seen.audio))
+
+
+def _of_answers(resource: Resource) -> Iterator[statements.Statement]:
+    """What the header lines of every answer say; of other ways to ask only what GET did not say."""
+    said = tuple(statements.of_headers(resource.get))
+    yield from said
+    for look in resource.variants:
+        way = look.method if look.method == "HEAD" else str(look.status)
+        for statement in statements.of_headers(look) if look.status in (200, 206, 304) else ():
+            if statement not in said:
+                yield replace(statement, form=f"{statement.form} ({way})")
 
 
 def robots_file(look: Look) -> RobotsFile:

@@ -51,7 +51,7 @@ def _said(form: str, said: Mapping[str, bool], whole_site: bool = False, here: b
 
 def of_metas(page: WebPage) -> Iterator[Statement]:
     """What the metas of a page say, which cover the page alone."""
-    if fields.robots_directives(page.contents("robots")).plain:
+    if fields.robots_directives(page.contents("robots")).meant:
         yield Statement("meta robots", TRAINING, False, here=True)
     for content in page.contents("tdm-reservation"):
         reserved = fields.tdm_reservation(content)
@@ -130,8 +130,11 @@ def trust_values(look: Look) -> list[str]:
 def declared_by(look: Look) -> frozenset[str]:
     """Which declaring header lines an answer has."""
     lines = {name for name in ("Content-Usage", "Content-Signal", "tdm-reservation") if look.values(name.lower())}
-    meant = fields.robots_directives(look.values("x-robots-tag")).meant
-    return frozenset(lines | {"X-Robots-Tag: noai"} if meant else lines)
+    if fields.robots_directives(look.values("x-robots-tag")).meant:
+        lines.add("X-Robots-Tag: noai")
+    if any(fields.links(look.values("link"), "license")):
+        lines.add("Link rel=license")
+    return frozenset(lines)
 
 
 def lacking(look: Look, expected: Look) -> str:

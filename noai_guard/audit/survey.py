@@ -1,4 +1,4 @@
-"""What is asked for, and in which order: about 35 requests to one site."""
+"""What is asked for, and in which order: about 40 requests to one site."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -80,8 +80,8 @@ class _Survey:
         elsewhere = None
         if recording and origin_of(recording.get.url) != origin:
             elsewhere = self._ask(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
-        declared = [look for look in (documents[tdmrep.PATH], *(licence.look for licence in licences))
-                    if look.ok and not is_page(look)]  # fmt: skip
+        files = (documents[tdmrep.PATH], *(licence.look for licence in licences))
+        declared = [look for look in (*(file for file in files if not is_page(file)), *policies) if look.ok]
         seen = Observations(
             page=self._resource(page),
             robots=robots,

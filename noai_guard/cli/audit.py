@@ -26,6 +26,9 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _WIDTH = 80
 _LONGEST_FOUND = 240
 _INDENT = 8
+_MOST_SECONDS = 300
+_MOST_REQUESTS = 60
+"""More than an audit makes, redirects not counted."""
 
 
 @click.command("audit")
@@ -54,7 +57,7 @@ def command(
 ) -> None:
     """Look at the live site at URL as crawlers do, and say what is wrong with its declarations.
 
-    Makes about 35 requests, one after the other: the page, one recording in several ways, robots.txt, other
+    Makes about 40 requests, one after the other: the page, one recording in several ways, robots.txt, other
     declarations; then what a browser, a podcast app, a link preview, Googlebot, GPTBot and ClaudeBot get, under their
     names. Sends no cookies and no credentials.
 
@@ -96,7 +99,7 @@ def _audited(
     if on_terminal():
         click.echo(f"Looking at {printable(url)}, one request at a time ...", err=True)
     try:
-        with Fetcher(delay, seconds) as fetcher:
+        with Fetcher(delay, seconds, most_seconds=_MOST_SECONDS + delay * _MOST_REQUESTS) as fetcher:
             reading = Reading(survey(fetcher, url, audio, user_agents), load_catalog())
     except Unreachable as error:
         raise CannotRun(str(error)) from error

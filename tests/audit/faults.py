@@ -111,6 +111,14 @@ def elsewhere(asked: Asked, answer: Answer) -> Answer:
     return answer
 
 
+def moved(asked: Asked, answer: Answer) -> Answer:
+    """The page is at another name of this machine."""
+    host = asked.headers["host"]
+    if asked.path == "/" and host.startswith("127."):
+        return Answer(302, (("Location", f"http://localhost:{host.partition(':')[2]}/"),))
+    return answer
+
+
 def served_to_ai(asked: Asked, answer: Answer) -> Answer:
     """Crawlers get what everybody gets."""
     if named(*REFUSED)(asked) and answer.status == 403:
@@ -141,6 +149,7 @@ BROKEN = (
     Broken("A001", at("/ai.txt", nothing)),
     Broken("A002", at("/", status(500))),
     Broken("A003", at("/", status(403), no_browser_needed)),
+    Broken("A004", moved),
     Broken("A101", at("/robots.txt", status(403))),
     Broken("A101", at("/robots.txt", status(401, WWW_Authenticate="Basic"))),
     Broken("A102", at("/robots.txt", status(404))),
@@ -186,12 +195,14 @@ BROKEN = (
     Broken("A203", at("*", line("X-Robots-Tag", "no-ai"))),
     Broken("A204", at("/a.mp3", without(*DECLARING))),
     Broken("A205", at("/a.mp3", without("content-usage"))),
+    Broken("A205", at("/a.mp3", without("link"))),
     Broken("A206", at("*", without(*DECLARING), is_head)),
     Broken("A207", at("/a.mp3", without("x-robots-tag"), has("range"))),
     Broken("A208", at("*", without(*DECLARING), has("if-none-match"))),
     Broken("A209", lambda asked, answer: answer.without(*DECLARING) if answer.status == 404 else answer),
     Broken("A210", at("*", line("Content-Usage", "train-ai=n,"))),
     Broken("A210", at("/a.mp3", line("Content-Usage", "Train-AI=n"))),
+    Broken("A211", at("/a.mp3", line("Content-Usage", "train-ai=0"), has("range"))),
     Broken("A211", at("*", line("Content-Usage", "train-ai=no"))),
     Broken("A212", at("*", line("Content-Signal", "ai-train=n"))),
     Broken("A213", at("*", line("tdm-reservation", "yes"))),
@@ -212,6 +223,8 @@ BROKEN = (
     Broken("A307", page(('{"@type"', '{&quot;@type'))),
     Broken("A308", page((', "usageInfo": "/policy"', ""))),
     Broken("A309", lambda asked, answer: answer),
+    Broken("A310", at("/", line("X-Robots-Tag", "noai, noindex"))),
+    Broken("A310", page(("noai, noimageai", "noai,NONE"))),
     Broken("A401", at(TDM, body("tdm-reservation: 1"))),
     Broken("A402", at(TDM, body('{"location": "/", "tdm-reservation": 1}'))),
     Broken("A403", at(TDM, body('[{"location": "/", "tdm-reservation": "1"}]'))),
@@ -241,10 +254,12 @@ BROKEN = (
     Broken("A501", at("/trust.txt", body("datatrainingallowed=yes\n"))),
     Broken("A501", licence(("search<", "all<"), ('<prohibits type="usage">ai-all</prohibits>', ""))),
     Broken("A501", robots(ROBOTS.replace("Content-Usage: train-ai=n", "Content-Usage: train-ai=y"))),
+    Broken("A501", at("/a.mp3", line("Content-Signal", "ai-train=yes"), has("range"))),
     Broken("A502", at("*", line("Content-Usage", "train-ai=n, ai-use=y, search=y"))),
     Broken("A503", at("*", line("Content-Usage", "train-ai=n, ai-use=n, search=n"))),
     Broken("A601", served_to_ai),
     Broken("A602", ANSWERED_200),
+    Broken("A602", at("/", lambda answer: Answer(200, (("Content-Type", "text/plain"),), b"Go away."), named("GPTBot"))),
     Broken("A603", at("/robots.txt", status(403), named("GPTBot"))),
     Broken("A603", at("/robots.txt", status(500), named("Googlebot"))),
     Broken("A604", at("*", status(403), named("AntennaPod", "antennapod"))),
@@ -259,6 +274,7 @@ BROKEN = (
     Broken("A608", at("/", without("cache-control"), named("GPTBot"))),
     Broken("A609", robots(ROBOTS.replace("User-agent: GPTBot\n", ""))),
     Broken("A610", at(TDM, status(403), named("GPTBot"))),
+    Broken("A610", at("/policy", status(403), named("ClaudeBot"))),
     Broken("A611", at("/robots.txt", status(403), lambda asked: not asked.user_agent)),
     Broken("A612", lambda asked, answer: (
         served_to_ai(asked, answer).without(*DECLARING) if named("GPTBot")(asked) else answer)),

@@ -77,7 +77,7 @@ def above_note(policy: Policy, path: str = "/") -> set[str]:
     return {finding.kind.code for finding in found if finding.kind.severity is not Severity.NOTE}
 
 
-SITE_LINES = f"site: {{url: {SITE}, contact: rights@label.example, licence: {SITE}/press/}}\n"
+SITE_LINES = f"site: {{url: {SITE}, contact: rights@label.example, licence: https://licences.example/}}\n"
 AI = ("train-ai", "ai-search", "ai-input", "ai-agent", "data-broker", "scraper")
 
 

@@ -1,4 +1,4 @@
-"""Answers that did not come, or are errors. Codes A001 to A003."""
+"""Answers that did not come, or are errors. Codes A001 to A004."""
 
 from collections.abc import Iterator
 
@@ -25,16 +25,26 @@ _AUDIT_REFUSED = Kind(
     "Nothing, if this is meant.",
 )  # fmt: skip
 
+_MOVED = Kind(
+    "A004", Severity.NOTE,
+    "The page was reached by redirects",
+    "All that follows is about the address where they end. What stands before it may declare something else.",
+    "Look at the other host too when it serves pages of its own.",
+)  # fmt: skip
+
 
 def _check(reading: Reading) -> Iterator[Finding]:
     seen = reading.seen
     for look in seen.looks():
         if look.status == 0 and look is not seen.robots and look is not seen.audio_robots:
             yield _NO_ANSWER.at(look.asked, f"{look.method}: {look.problem}")
+    if seen.page.get.hops:
+        way = " then ".join(f"{hop.status} {hop.location}" for hop in seen.page.get.hops)
+        yield _MOVED.at(seen.page.get.asked, way)
     if not seen.page.get.ok:
         yield _PAGE_FAILS.at(seen.page.get.url, f"HTTP {seen.page.get.status}")
     elif seen.page.get.client != OWN_NAME:
         yield _AUDIT_REFUSED.at(seen.page.get.url)
 
 
-FAMILY = Family("Answers", (_NO_ANSWER, _PAGE_FAILS, _AUDIT_REFUSED), _check)
+FAMILY = Family("Answers", (_NO_ANSWER, _PAGE_FAILS, _AUDIT_REFUSED, _MOVED), _check)

@@ -100,8 +100,9 @@ _CHALLENGE_FOR_MEDIA = Kind(
 )  # fmt: skip
 
 _REFUSAL_WORDS = re.compile(
-    r"\b(?:access denied|forbidden|not allowed|blocked|captcha|just a moment|attention required|are you (?:a )?human|"
-    r"verify(?:ing)? (?:that )?you are|checking your browser|bot (?:check|verification)|unusual traffic)\b",
+    r"\b(?:denied|forbidden|not (?:allowed|welcome)|unauthori[sz]ed|blocked|captcha|just a moment|attention required|"
+    r"are you (?:a )?human|verify(?:ing)? (?:that )?you are|checking your browser|unusual traffic|"
+    r"(?:bot|security) (?:check|verification))\b",
     re.IGNORECASE,
 )
 _KEPT_BY_CACHES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -110,23 +111,23 @@ _KEPT_BY_CACHES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 5
 
 def _check(reading: Reading) -> Iterator[Finding]:
     people = [visit for visit in reading.seen.visits if visit.visitor.role is Role.PERSON]
-    browser = next(iter(people), None)
-    if browser is None:
+    if not people:
         return
+    usual = next((visit for visit in people if visit.page.ok), people[0])
     for visit in reading.seen.visits:
         if visit.visitor.role is Role.PERSON:
             yield from _of_person(reading, visit)
         elif visit.visitor.role is Role.SEARCH:
             yield from _of_search(reading, visit)
         else:
-            yield from _of_ai(reading, visit, browser)
+            yield from _of_ai(reading, visit, usual)
         if visit.robots is not None and visit.robots.refuses and not reading.seen.robots.refuses:
             yield _ROBOTS_REFUSED.at(visit.robots.asked, _got(visit, visit.robots))
     for look in reading.seen.unnamed:
         if look.refuses:
             yield _UNNAMED_REFUSED.at(look.asked, f"HTTP {look.status}" if look.status else look.problem)
     for resource, of in ((reading.seen.page, _page_of), (reading.seen.audio, _audio_of)):
-        served = [visit.visitor.name for visit in reading.seen.visits if _is_served(visit, browser, of)]
+        served = [visit.visitor.name for visit in reading.seen.visits if _is_served(visit, usual, of)]
         if resource and served and reading.says_no_of(resource):
             yield _ONLY_DECLARED.at(resource.get.asked, f"served: {', '.join(served)}")
 
@@ -154,8 +155,8 @@ def _of_search(reading: Reading, visit: Visit) -> Iterator[Finding]:
         yield _SEARCH_REFUSED.at(visit.page.asked, _got(visit, visit.page))
 
 
-def _of_ai(reading: Reading, visit: Visit, browser: Visit) -> Iterator[Finding]:
-    for look, usual in _pairs(visit, browser):
+def _of_ai(reading: Reading, visit: Visit, person: Visit) -> Iterator[Finding]:
+    for look, usual in _pairs(visit, person):
         if not usual.ok:
             continue
         if is_disguised(look, usual):
@@ -177,32 +178,42 @@ def _of_ai(reading: Reading, visit: Visit, browser: Visit) -> Iterator[Finding]:
             yield _DOCUMENT_REFUSED.at(document.asked, _got(visit, document))
 
 
-def _pairs(visit: Visit, browser: Visit) -> Iterator[tuple[Look, Look]]:
-    """What a visitor got beside what a browser got."""
-    yield visit.page, browser.page
-    if visit.audio and browser.audio:
-        yield visit.audio, browser.audio
+def _pairs(visit: Visit, person: Visit) -> Iterator[tuple[Look, Look]]:
+    """What a visitor got beside what a person's client got."""
+    yield visit.page, person.page
+    if visit.audio and person.audio:
+        yield visit.audio, person.audio
 
 
 def _invited(reading: Reading, visit: Visit, look: Look) -> bool:
     """Whether robots.txt lets the visitor fetch what the server refuses."""
-    robots = reading.audio_robots if look is visit.audio else reading.robots
-    return robots.google_allows(visit.visitor.agent, look.asked)
+    answer = reading.seen.robots
+    robots = reading.robots
+    if look is visit.audio and reading.seen.audio_robots:
+        answer, robots = reading.seen.audio_robots, reading.audio_robots
+    return 200 <= answer.status < 500 and robots.google_allows(visit.visitor.agent, look.asked)
 
 
 def is_disguised(look: Look, usual: Look) -> bool:
-    """Whether an answer with 2xx is a refusal: a page for audio, or a page of words that the usual one has not."""
+    """Whether an answer with 2xx is a refusal.
+
+    It is when a page comes for audio, a much shorter page with another title, or one with words of a refusal that
+    the usual one has not.
+    """
     if not look.ok or look.body == usual.body:
         return False
     if is_page(look) and not is_page(usual):
         return True
-    mine, others = (_words(answer) for answer in (look, usual))
-    return bool(mine) and not others
+    if not is_page(usual) or look.media_type == "text/markdown":
+        return False
+    title, usual_title = (read_page(answer.text, answer.url).title.strip() for answer in (look, usual))
+    is_other_page = title != usual_title and len(look.body) * 2 < len(usual.body)
+    return is_other_page or bool(_words(look, title) and not _words(usual, usual_title))
 
 
-def _words(look: Look) -> str:
+def _words(look: Look, title: str) -> str:
     """The words of a refusal in the title of a page, or in the text of a short answer."""
-    said = f"{read_page(look.text, look.url).title} {look.text if len(look.body) < 4096 else ''}"
+    said = f"{title} {look.text if len(look.body) < 4096 else ''}"
     found = _REFUSAL_WORDS.search(said)
     return found[0] if found else ""
 
@@ -228,9 +239,9 @@ def _audio_of(visit: Visit) -> Look | None:
     return visit.audio
 
 
-def _is_served(visit: Visit, browser: Visit, of: Callable[[Visit], Look | None]) -> bool:
-    """Whether an AI crawler got what a browser got."""
-    look, usual = of(visit), of(browser)
+def _is_served(visit: Visit, person: Visit, of: Callable[[Visit], Look | None]) -> bool:
+    """Whether an AI crawler got what a person's client got."""
+    look, usual = of(visit), of(person)
     if visit.visitor.role is not Role.AI or look is None or usual is None:
         return False
     return look.ok and not is_disguised(look, usual)

@@ -116,7 +116,9 @@ def _check(reading: Reading) -> Iterator[Finding]:
     seen = reading.seen
     for resource in (seen.page, seen.audio):
         if resource and resource.get.ok:
-            yield from _values(resource.get)
+            for look in (resource.get, *resource.variants):
+                if look.status in (200, 206, 304):
+                    yield from _values(look)
             yield from _variants(resource)
     missing = seen.missing
     if missing and missing.status == 404 and not declared_by(missing) and (found := lacking(missing, seen.page.get)):

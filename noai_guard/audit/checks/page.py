@@ -1,4 +1,4 @@
-"""The page as HTML: metas and JSON-LD; and whether there is anything at all to look at. Codes A301 to A309."""
+"""The page as HTML: metas and JSON-LD; and whether there is anything at all to look at. Codes A301 to A310."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +62,12 @@ _PLAIN_HTTP = Kind(
     "Whoever stands between can take the declarations away, and an RSL licence counts over https only.",
     "Serve the site over https and redirect http to it.",
 )  # fmt: skip
+_NOINDEX = Kind(
+    "A310", Severity.WARNING,
+    "The page tells search engines not to list it",
+    "noindex takes a page out of every search. It is no way to say no to AI.",
+    "Take noindex out of X-Robots-Tag and meta robots, unless this is meant.",
+)  # fmt: skip
 
 _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "PodcastEpisode", "Audiobook"})
 _RIGHTS = ("license", "usageInfo", "acquireLicensePage", "copyrightNotice", "conditionsOfAccess")
@@ -80,6 +86,11 @@ def _check(reading: Reading) -> Iterator[Finding]:
         yield _NO_AUDIO.at(url, f"{seen.audio.get.asked} leads to a page")
     if url.startswith("http:"):
         yield _PLAIN_HTTP.at(url)
+    robots = {"X-Robots-Tag": seen.page.get.values("x-robots-tag"), "meta robots": page.contents("robots")}
+    for form, values in robots.items():
+        for value in values:
+            if {"noindex", "none"} & {word.strip().lower() for word in value.split(",")}:
+                yield _NOINDEX.at(url, f"{form}: {value}")
     for word in fields.robots_directives(page.contents("robots")).misspelt:
         yield _MISSPELT.at(url, f'<meta name="robots" content="... {word} ...">')
     general = fields.robots_directives(page.contents("robots")).meant
@@ -105,6 +116,6 @@ def _types(item: dict[str, Any]) -> set[str]:
 
 FAMILY = Family(
     "The page",
-    (_NOTHING, _NOT_HTML, _NO_AUDIO, _FOR_ONE, _MISSPELT, _RESERVATION, _JSON_LD, _NO_RIGHTS, _PLAIN_HTTP),
+    (_NOTHING, _NOT_HTML, _NO_AUDIO, _FOR_ONE, _MISSPELT, _RESERVATION, _JSON_LD, _NO_RIGHTS, _PLAIN_HTTP, _NOINDEX),
     _check,
 )
