@@ -7,10 +7,9 @@ runs. Google's own parser has no wheels for Python 3.14 (2026-11); tests compare
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 from protego import Protego
 
@@ -103,9 +102,16 @@ class RobotsFile:
             self.orphans.append(line)
 
     @property
-    def swallowed(self) -> Iterator[tuple[Group, Group]]:
-        """Each group that Google's parser reads as one with the next, and that next one."""
-        return ((group, following) for group, following in pairwise(self.groups) if not group.has_rule)
+    def swallowed(self) -> list[tuple[Group, Group | None]]:
+        """Each group without a rule, and the next with one, whose rules Google's parser reads for it; or None."""
+        found: list[tuple[Group, Group | None]] = []
+        following = None
+        for group in reversed(self.groups):
+            if group.has_rule:
+                following = group
+            else:
+                found.append((group, following))
+        return found[::-1]
 
     @cached_property
     def _named(self) -> dict[str, tuple[int, ...]]:

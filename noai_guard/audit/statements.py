@@ -60,9 +60,12 @@ def of_metas(page: WebPage) -> Iterator[Statement]:
 
 
 def of_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iterator[Statement]:
-    """What a robots.txt says of an address: Disallow to the crawlers that train, and the lines for everybody."""
-    names = [agent.rfc9309_product_token or "" for agent in crawlers]
-    if names and all(robots.closes(name, url) for name in names):
+    """What a robots.txt says of an address: Disallow to crawlers that train, and the lines for everybody.
+
+    One such crawler is enough where search engines may come in: it is meant against training then.
+    """
+    closed = [agent for agent in crawlers if robots.closes(agent.rfc9309_product_token or "", url)]
+    if closed and (len(closed) == len(crawlers) or robots.google_allows("Googlebot", url)):
         yield Statement("robots.txt Disallow", TRAINING, False)
     if robots.google_allows("*", url):
         # AIPREF: what may not be crawled has no preference.

@@ -162,6 +162,7 @@ BROKEN = (
     Broken("A108", robots(b"\xef\xbb\xbf" + ROBOTS.encode())),
     Broken("A109", robots("<!DOCTYPE html><title>Our site</title>")),
     Broken("A110", robots(f"User-agent: *\nContent-Signal: search=yes, ai-train=no\n\n{CLOSED}")),
+    Broken("A110", robots(f"User-agent: *\nCrawl-delay: 1\n\nUser-agent: b\nSitemap: https://a.invalid\n\n{CLOSED}")),
     Broken("A111", robots(f"{ROBOTS}\nUser-agent: Bingbot\nCrawl-delay: 1\n")),
     Broken("A112", robots(f"{ROBOTS}\nUser-agent: AI2Bot\nDisallow: /\n")),
     Broken("A113", robots(f"{ROBOTS}\nUser-agent: SomeBot/1.0\nDisallow: /\n")),
@@ -210,6 +211,8 @@ BROKEN = (
     Broken("A214", both(at("*", line("tdm-policy", "https://a.invalid/p")), at("*", line("tdm-reservation", "0")))),
     Broken("A215", at("/", line("content-signal", "ai-train=yes, search=yes, ai-input=yes"), as_text)),
     Broken("A216", at("/", lambda answer: answer.without(*DECLARING).line("Content-Type", "text/markdown"), as_text)),
+    Broken("A217", both(
+        at("*", without(*DECLARING)), page(("noai, noimageai", ""), ('"tdm-reservation" content="1"', '"x"')))),
     Broken("A301", lambda asked, answer: (
         status(404)(answer) if asked.path.endswith(("txt", "json", "xml"))
         else body(PAGE.replace("noai", "").replace('"1"', '""'))(answer.without(*DECLARING))

@@ -1,4 +1,4 @@
-"""Header lines of the page, the audio and the error page, in every way of asking. Codes A201 to A216."""
+"""Header lines of the page, the audio and the error page, in every way of asking. Codes A201 to A217."""
 
 from collections.abc import Iterator
 
@@ -111,6 +111,14 @@ _MARKDOWN_SILENT = Kind(
     "Send the declaring header lines with that answer too, or switch the conversion off.",
 )  # fmt: skip
 
+_ONLY_FILES = Kind(
+    "A217", Severity.WARNING,
+    "Only files say no; page and audio themselves carry nothing",
+    "Scrapers that fetch addresses from a list read no robots.txt and no well-known file: img2dataset and Spawning's "
+    "datadiligence look at header lines alone.",
+    "Send X-Robots-Tag: noai, noimageai and tdm-reservation: 1 with every answer.",
+)  # fmt: skip
+
 
 def _check(reading: Reading) -> Iterator[Finding]:
     seen = reading.seen
@@ -171,8 +179,11 @@ def _audio(reading: Reading, audio: Look) -> Iterator[Finding]:
         for said in reading.said_of(reading.seen.page)
         if said.here and said.usage == fields.TRAINING and not said.allowed
     ]
-    if page and not any(said.usage == fields.TRAINING for said in of_headers(audio)):
+    is_silent = not any(said.usage == fields.TRAINING for said in of_headers(audio))
+    if page and is_silent:
         yield _NOT_ON_AUDIO.at(audio.url, f"the page has {', '.join(page)}; the audio has none")
+    elif is_silent and reading.says_no:
+        yield _ONLY_FILES.at(audio.url)
     elif found := lacking(audio, reading.seen.page.get):
         yield _LESS_ON_AUDIO.at(audio.url, found)
 
@@ -191,7 +202,7 @@ FAMILY = Family(
     (
         _HIDDEN, _CAPITALS, _MISSPELT, _NOT_ON_AUDIO, _LESS_ON_AUDIO, _NOT_ON_HEAD, _NOT_ON_PARTIAL,
         _NOT_ON_UNCHANGED, _NOT_ON_ERRORS, _USAGE_UNREADABLE, _USAGE_MISSPELT, _SIGNAL_MISSPELT, _RESERVATION,
-        _POLICY, _MARKDOWN_GRANTS, _MARKDOWN_SILENT,
+        _POLICY, _MARKDOWN_GRANTS, _MARKDOWN_SILENT, _ONLY_FILES,
     ),
     _check,
 )  # fmt: skip

@@ -145,13 +145,12 @@ _Found = tuple[Kind, int, str]
 def _merging(file: RobotsFile) -> Iterator[_Found]:
     for group, following in file.swallowed:
         number = group.agents[0].number
-        rule = next((line for line in following.lines if line.kind == "disallow" and line.value), None)
-        if rule is None:
+        rules = following.lines if following else ()
+        rule = next((line for line in rules if line.kind == "disallow" and line.value), None)
+        if following is None or rule is None:
             yield _EMPTY, number, _shown(group)
         else:
             yield _SWALLOWED, number, f"{_shown(group)} is read with {_shown(following)}, so {rule} holds for it"
-    if file.groups and not file.groups[-1].has_rule:
-        yield _EMPTY, file.groups[-1].agents[0].number, _shown(file.groups[-1])
 
 
 def _shown(group: Group) -> str:
