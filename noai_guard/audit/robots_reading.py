@@ -34,7 +34,7 @@ class Line:
         return self.kind in ("allow", "disallow")
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.value}"
+        return f"{self.key.title()}: {self.value}"
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ def test_the_merge_trap_that_shuts_googlebot_out_is_told_with_its_lines():
         _, found = audited(url)
     (trap,) = found["A110"]
     assert trap.line == 1
-    assert "User-agent: GPTBot (line 4), so disallow: / holds for it" in trap.found
+    assert "User-agent: GPTBot (line 4), so Disallow: / holds for it" in trap.found
     assert found["A122"][0].found == "Googlebot, bingbot, DuckDuckBot"
 
 

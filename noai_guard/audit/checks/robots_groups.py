@@ -232,16 +232,19 @@ def _who(reading: Reading) -> Iterator[Finding]:
         shut_out = [name for name in _SEARCH_ENGINES if not reading.robots.google_allows(name, page)]
         if shut_out:
             yield _SEARCH_SHUT_OUT.at(seen.robots.url, listed(shut_out))
-    names = [agent.rfc9309_product_token or "" for agent in reading.training_crawlers]
+    entering: dict[str, dict[str, None]] = {}
     audio_robots = seen.audio_robots or seen.robots
     for resource, look, file in (
         (seen.page, seen.robots, reading.robots),
         (seen.audio, audio_robots, reading.audio_robots),
     ):
         if resource and look.ok and reading.says_no_of(resource):
-            entering = [name for name in names if not file.closes(name, resource.get.url)]
-            if entering:
-                yield _AI_OPEN.at(look.url, f"{listed(entering)} may fetch {resource.get.url}")
+            names = (agent.rfc9309_product_token or "" for agent in reading.training_crawlers)
+            let_in = (name for name in names if not file.closes(name, resource.get.url))
+            entering.setdefault(look.url, {}).update(dict.fromkeys(let_in))
+    for url, let_in_there in entering.items():
+        if let_in_there:
+            yield _AI_OPEN.at(url, listed(list(let_in_there)))
 
 
 FAMILY = Family(
