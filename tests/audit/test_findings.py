@@ -7,8 +7,8 @@ import pytest
 from noai_guard.audit.checks import FAMILIES, KINDS
 from noai_guard.audit.finding import Severity
 from noai_guard.audit.look import Observations
-from tests.audit.faults import BROKEN, PLAIN, both, robots
-from tests.audit.live_site import Fault, audited, served
+from tests.audit.faults import BROKEN, PLAIN, both, page, robots
+from tests.audit.live_site import Answer, Asked, Fault, audited, good, served
 
 HTTP = "A309"
 ONLY_OVER_TLS = {"A427"}
@@ -82,3 +82,47 @@ def test_two_faults_are_both_found_and_the_worst_comes_first():
     severities = [finding.kind.severity.rank for findings in found.values() for finding in findings]
     assert {"A118", "A123"} <= set(found)
     assert severities == sorted(severities)
+
+
+def test_audio_is_found_in_the_feed_of_a_page_that_has_none():
+    def feeding(asked: Asked, answer: Answer) -> Answer:
+        if asked.path == "/feed.xml":
+            feed = b'<rss><channel><item><enclosure type="audio/mpeg" url="/a.mp3"/></item></channel></rss>'
+            return Answer(200, (("Content-Type", "application/rss+xml"),), feed)
+        return answer
+
+    link = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
+    with served(both(page(('<audio src="/a.mp3"></audio>', link)), feeding)) as url:
+        seen, found = audited(url)
+    assert seen.audio.get.url == f"{url}/a.mp3"
+    assert set(found) == {HTTP}
+
+
+def test_without_an_etag_the_date_is_used_to_ask_again():
+    def dated(asked: Asked, answer: Answer) -> Answer:
+        if "if-modified-since" in asked.headers:
+            return Answer(304, answer.without("content-type").lines)
+        return answer.without("etag").line("Last-Modified", "Wed, 25 Nov 2026 10:00:00 GMT")
+
+    with served(dated) as url:
+        seen, found = audited(url)
+    assert (seen.page.again.status, seen.audio.again.status) == (304, 304)
+    assert set(found) == {HTTP}
+
+
+def test_a_site_that_knows_neither_head_nor_ranges_nor_conditions_has_no_finding_for_it():
+    def plain(asked: Asked, answer: Answer) -> Answer:
+        if asked.method == "HEAD":
+            return Answer(405)
+        simple = {name: value for name, value in asked.headers.items() if name not in ("range", "if-none-match")}
+        return good(Asked(asked.method, asked.path, simple))
+
+    with served(plain) as url:
+        _, found = audited(url)
+    assert set(found) == {HTTP}
+
+
+def test_a_meta_with_other_directives_beside_noai_counts():
+    with served(page(("noai, noimageai", "index, max-image-preview:large, noai"))) as url:
+        _, found = audited(url)
+    assert set(found) == {HTTP}
