@@ -111,12 +111,12 @@ _ASCII_COMPATIBLE: Final = frozenset(
 )
 
 _DOCUMENT_DESTINATIONS: Final = frozenset(b"document iframe frame embed object fencedframe".split())
-# With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly, Alpine AJAX, Livewire,
-# Datastar; the first two depend on their value.
-_REQUEST_FIELDS: Final = frozenset(
+REQUEST_FIELDS: Final = frozenset(
     b"sec-fetch-dest x-requested-with hx-request turbo-frame x-pjax x-inertia x-up-version x-alpine-request"
     b" x-livewire datastar-request".split()
 )
+"""All that is read of a request. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
+Alpine AJAX, Livewire, Datastar; the first two depend on their value."""
 
 
 def _spelled(names: bytes) -> frozenset[bytes]:
@@ -178,7 +178,7 @@ def _read_content_type(value: bytes) -> tuple[bool, tuple[bytes, ...]]:
 
 def _asks_for_fragment(request_headers: Headers) -> bool:
     for name, value in request_headers:
-        if name not in _REQUEST_FIELDS:
+        if name not in REQUEST_FIELDS:
             continue
         if name == b"sec-fetch-dest":
             if value.strip().lower() not in _DOCUMENT_DESTINATIONS:

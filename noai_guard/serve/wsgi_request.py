@@ -40,12 +40,20 @@ def method_of(environ: WSGIEnvironment) -> str:
     return str(environ.get("REQUEST_METHOD", "GET")).upper()
 
 
+def key_of(name: bytes) -> str:
+    """Where a header stands in an environ."""
+    return f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
+
+
 def path_of(environ: WSGIEnvironment) -> str:
     """The whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
     return _characters(f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}")
 
 
-def headers_of(environ: WSGIEnvironment) -> list[HeaderField]:
+def headers_of(environ: WSGIEnvironment, named: Mapping[str, bytes] | None = None) -> list[HeaderField]:
+    """The headers of a request, or those whose keys are `named`."""
+    if named is not None:
+        return [(name, _bytes(environ[key])) for key, name in named.items() if key in environ]
     return [
         (_bytes(name[5:].lower().replace("_", "-")), _bytes(value))
         for name, value in environ.items()

@@ -6,13 +6,15 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from noai_guard.front import native
-from noai_guard.html_injection import TagInjector
+from noai_guard.html_injection import REQUEST_FIELDS, TagInjector
 from noai_guard.serve.standing import Standing
 from noai_guard.serve.tagging import PERHAPS_HTML, feed, tagged
-from noai_guard.serve.wsgi_request import headers_of, method_of
+from noai_guard.serve.wsgi_request import headers_of, key_of, method_of
 from noai_guard.telemetry import Telemetry
 
 _PERHAPS_HTML = tuple(beginning.decode("latin-1") for beginning in PERHAPS_HTML)
+
+_READ_FOR_TAGS = {key_of(name): name for name in REQUEST_FIELDS}
 
 NativeHeaders = list[tuple[str, str]]
 
@@ -59,7 +61,7 @@ class Outgoing:
             [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         )
         if html:
-            method, asked = method_of(self._environ), headers_of(self._environ)
+            method, asked = method_of(self._environ), headers_of(self._environ, _READ_FOR_TAGS)
             together, injector = tagged(self._telemetry, declared.tags, int(status[:3]), together, method, asked)
             self._injector = injector
         return native(together)

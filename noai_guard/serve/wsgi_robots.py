@@ -7,8 +7,9 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from noai_guard.declarations import robots_txt
 from noai_guard.serve.app_robots import NOT_ASKED, AppsAnswer
+from noai_guard.serve.wsgi_request import key_of
 
-_NOT_ASKED = {f"HTTP_{name.decode().upper().replace('-', '_')}" for name in NOT_ASKED}
+_NOT_ASKED = {key_of(name) for name in NOT_ASKED}
 _OF_THE_BODY = {"CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING"}
 _WHOLE_PATHS = ("RAW_URI", "REQUEST_URI")
 """Keys in which some servers repeat the request's target, which some apps read."""
