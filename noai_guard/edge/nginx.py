@@ -368,7 +368,8 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "replace").decode("ascii")
 
 
-def _render(plan: EdgePlan, root: str) -> list[File]:
+def files(plan: EdgePlan, root: str) -> list[File]:
+    """The configuration, for a folder that will be `root` on the server."""
     config = _Config(plan, root)
     texts = {
         "noai-guard.conf": config.http(),
@@ -377,8 +378,8 @@ def _render(plan: EdgePlan, root: str) -> list[File]:
         "noai-guard/headers.conf": config.headers(),
         "noai-guard/proxy.conf": config.proxy(),
     }
-    files = [File(path, "".join(f"{line}\n" for line in lines).encode("utf-8")) for path, lines in texts.items()]
-    return [*files, *document_files(plan, "noai-guard/documents")]
+    found = [File(path, "".join(f"{line}\n" for line in lines).encode("utf-8")) for path, lines in texts.items()]
+    return [*found, *document_files(plan, "noai-guard/documents")]
 
 
-TARGET = Target("nginx", "nginx", frozenset(Feature), _render)
+TARGET = Target("nginx", "nginx", frozenset(Feature), files)

@@ -36,7 +36,7 @@ class File:
 class Target:
     """A server. `render(plan, root)` gives its files; `root` is where the output folder will be on the server.
 
-    `proof` says how it was tested: by sending every sample to the running server, or by a schema only.
+    `proof` says how it was tested: by sending every sample to the running server, by a schema only, or not at all.
     `notes` gives sentences on what this server cannot do of a plan beyond a feature that is missing in `supports`.
     """
 
@@ -44,7 +44,7 @@ class Target:
     title: str
     supports: frozenset[Feature]
     render: Callable[[EdgePlan, str], Sequence[File]]
-    proof: Literal["server", "schema"] = "server"
+    proof: Literal["server", "schema", "unchecked"] = "server"
     notes: Callable[[EdgePlan], Iterable[str]] = lambda plan: ()
 
     def cannot_express(self, plan: EdgePlan) -> Iterator[str]:

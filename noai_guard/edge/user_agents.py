@@ -10,10 +10,10 @@ a part of a domain (`node.js+GPTBot`) or behind several of `.:/` in the same chu
 """
 
 import re
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from noai_guard.matching import Token
 
@@ -90,23 +90,39 @@ def _branches(node: dict[str, dict[str, object]]) -> str:
     return f"{text}(?:{'|'.join(alternatives)}){'?' if ends else ''}"
 
 
-Kind = tuple[bool, bool, bool, bool]
+class Kind(NamedTuple):
+    """What has to stand around a name depends on these."""
+
+    begins_with_word: bool
+    ends_with_word: bool
+    at_start: bool
+    family: bool
 
 
 def _kind(token: Token[V]) -> Kind:
-    """(whether it begins with a word character, ends with one, stands only at the start, is a family)"""
     text = token.text.decode("ascii")
-    return bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start, token.family
+    return Kind(bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start, token.family)
 
 
-def _frame(kind: Kind) -> tuple[str, str]:
-    begins, ends, at_start, family = kind
-    before = _AT_START if at_start else _BEFORE if begins else ""
-    after = f"[{WORD}]*{_AFTER_WORD}" if family else _AFTER_WORD if ends else _AFTER_OTHER
-    return before, after
+def as_the_judge_reads(kind: Kind) -> tuple[str, str]:
+    """What stands before and behind a name of this kind."""
+    before = _AT_START if kind.at_start else _BEFORE if kind.begins_with_word else ""
+    after = _AFTER_WORD if kind.ends_with_word else _AFTER_OTHER
+    return before, f"[{WORD}]*{_AFTER_WORD}" if kind.family else after
 
 
-def expressions(tokens: Iterable[Token[V]], longest: int = 1 << 20) -> Iterator[Expression]:
+def in_few_characters(kind: Kind) -> tuple[str, str]:
+    """As `as_the_judge_reads`, but short: a name behind a slash or a dot, or before a dot, is not seen."""
+    before = "^" if kind.at_start else f"(?:^|[^./@{WORD}])" if kind.begins_with_word else ""
+    after = f"(?:[^.@{WORD}]|$)" if kind.ends_with_word else ""
+    return before, f"[{WORD}]*(?:[^.@{WORD}]|$)" if kind.family else after
+
+
+def expressions(
+    tokens: Iterable[Token[V]],
+    longest: int = 1 << 20,
+    around: Callable[[Kind], tuple[str, str]] = as_the_judge_reads,
+) -> Iterator[Expression]:
     """Expressions that find these tokens (not hosts), each pattern at most `longest` characters.
 
     The first that matches counts.
@@ -116,9 +132,9 @@ def expressions(tokens: Iterable[Token[V]], longest: int = 1 << 20) -> Iterator[
         if not token.host:
             kinds.setdefault(_kind(token), []).append(token.text.decode("ascii"))
     # Families last: what is a name of its own, `Bot-News`, is not one of the family `Bot-*`.
-    for kind, texts in sorted(kinds.items(), key=lambda entry: (entry[0][3], entry[0])):
-        before, after = _frame(kind)
-        for words in _pieces(sorted(set(texts)), longest - len(before) - len(after)):
+    for kind, texts in sorted(kinds.items(), key=lambda entry: (entry[0].family, entry[0])):
+        before, after = around(kind)
+        for words in _pieces(sorted(set(texts)), longest - len(before) - len(after) - len("()")):
             yield Expression(before, trie(words), after)
 
 
