@@ -11,6 +11,7 @@ from noai_guard.loading import load_catalog, load_policy
 from tests.clients.music_site import POLICY
 from tests.clients.site import Site, fetched
 from tests.forward_auth import rig
+from tests.serve import proxy_kit
 from tests.servers import Server, free_port
 
 _ROOT = Path(__file__).parents[2]
@@ -39,9 +40,11 @@ def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
     policy, own_robots, log = folder / "noai.yaml", folder / "robots.txt", folder / "asked"
     policy.write_text(POLICY.read_text() + "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n")
     own_robots.touch()
-    asking = serve(server, "gateway", POLICY=str(policy), OWN_ROBOTS=str(own_robots))
     origin = free_port()
-    before = rig.Site(folder, origin, Address("127.0.0.1", asking.port), _front(policy))
+    gateway = proxy_kit.started(
+        folder, f"--policy={policy}", f"--own-robots={own_robots}", "--listen=127.0.0.1:0", cwd=_ROOT
+    )
+    before = rig.Site(folder, origin, Address("127.0.0.1", gateway.port), _front(policy))
     written_down = f"log_format asked escape=json '{_NGINX_ASKED}';"
     location = f"access_log {log} asked; location / {{ proxy_pass http://127.0.0.1:{origin}; }}"
     edge = rig.nginx(before, location, http=written_down)
@@ -52,6 +55,23 @@ def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
         yield _site(url, policy, log, sees_refused=True, writes_tags=False)
     finally:
         edge.stop()
+        proxy_kit.stopped(gateway)
+
+
+@contextmanager
+def reverse_proxy(server: StartServer, folder: Path) -> Iterator[Site]:
+    """`noai-guard serve --upstream` before the site, which writes down what is let through."""
+    port, log = free_port(), folder / "asked"
+    upstream = f"http://127.0.0.1:{free_port()}"
+    proxy = proxy_kit.started(
+        folder, f"--policy={POLICY}", f"--upstream={upstream}", f"--listen=127.0.0.1:{port}", cwd=_ROOT
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        serve(server, "plain", int(upstream.rpartition(":")[2]), SITE_URL=url, ASKED=str(log))
+        yield _site(url, POLICY, log, sees_refused=False, writes_tags=True)
+    finally:
+        proxy_kit.stopped(proxy)
 
 
 _NGINX_ASKED = (
@@ -62,6 +82,7 @@ _NGINX_ASKED = (
 FRONT_DOORS: Mapping[str, Callable[[StartServer, Path], AbstractContextManager[Site]]] = {
     "middleware": middleware,
     "nginx": nginx,
+    "reverse-proxy": reverse_proxy,
 }
 """The first is the one through which every client comes."""
 

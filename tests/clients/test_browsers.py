@@ -34,7 +34,7 @@ PLAYS_AND_SEEKS = """
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param((), id="HeadlessChrome", marks=pytest.mark.client("Chromium, headless")),
+        pytest.param((), id="HeadlessChrome", marks=[pytest.mark.client("Chromium, headless"), pytest.mark.one_door]),
         pytest.param((f"--user-agent={LISTENER}",), id="Chrome", marks=pytest.mark.client("Chromium, as a listener's")),
     ],
 )
@@ -55,6 +55,7 @@ def test_chromium_shows_a_page_plays_its_recording_and_seeks(
     assert {part for part, _ in parts} > {"bytes=0-"}
 
 
+@pytest.mark.one_door
 @pytest.mark.client("Chromium, as GPTBot")
 def test_chromium_that_says_it_is_gptbot_sees_the_refusal(site: Site, tmp_path: Path) -> None:
     with chromium(tmp_path, "--user-agent=Mozilla/5.0 (compatible; GPTBot/1.3)") as tab:

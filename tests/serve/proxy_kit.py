@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from asgi_kit import BROWSER
 from prometheus_client import CollectorRegistry
 
 from noai_guard.serve.sites import proxied_site
 from noai_guard.serve.upstream import Timeouts, Upstream
 from noai_guard.serve.worker import server_of
 from tests.raw_http import Answer, exchanged, parsed
+from tests.serve.asgi_kit import BROWSER
 
 Serve = Callable[["Visit"], None]
 
