@@ -1,7 +1,7 @@
 """The ways to put the guard before the music site. Each starts what it takes and gives the site."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from examples.music_site import feeds
@@ -41,37 +41,35 @@ def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
     policy.write_text(POLICY.read_text() + "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n")
     own_robots.touch()
     origin = free_port()
-    gateway = proxy_kit.started(
-        folder, f"--policy={policy}", f"--own-robots={own_robots}", "--listen=127.0.0.1:0", cwd=_ROOT
-    )
-    before = rig.Site(folder, origin, Address("127.0.0.1", gateway.port), _front(policy))
-    written_down = f"log_format asked escape=json '{_NGINX_ASKED}';"
+    asked = f"log_format asked escape=json '{_NGINX_ASKED}';"
     location = f"access_log {log} asked; location / {{ proxy_pass http://127.0.0.1:{origin}; }}"
-    edge = rig.nginx(before, location, http=written_down)
-    try:
+    with ExitStack() as stack:
+        port = _noai_guard_serve(stack, folder, f"--policy={policy}", f"--own-robots={own_robots}")
+        before = rig.Site(folder, origin, Address("127.0.0.1", port), _front(policy))
+        edge = rig.nginx(before, location, http=asked)
+        stack.callback(edge.stop)
         url = f"http://127.0.0.1:{edge.port}"
         own_robots.write_text(feeds.robots(url))
         serve(server, "plain", origin, SITE_URL=url)
         yield _site(url, policy, log, sees_refused=True, writes_tags=False)
-    finally:
-        edge.stop()
-        proxy_kit.stopped(gateway)
 
 
 @contextmanager
 def reverse_proxy(server: StartServer, folder: Path) -> Iterator[Site]:
     """`noai-guard serve --upstream` before the site, which writes down what is let through."""
-    port, log = free_port(), folder / "asked"
-    upstream = f"http://127.0.0.1:{free_port()}"
-    proxy = proxy_kit.started(
-        folder, f"--policy={POLICY}", f"--upstream={upstream}", f"--listen=127.0.0.1:{port}", cwd=_ROOT
-    )
-    try:
+    origin, log = free_port(), folder / "asked"
+    with ExitStack() as stack:
+        port = _noai_guard_serve(stack, folder, f"--policy={POLICY}", f"--upstream=http://127.0.0.1:{origin}")
         url = f"http://127.0.0.1:{port}"
-        serve(server, "plain", int(upstream.rpartition(":")[2]), SITE_URL=url, ASKED=str(log))
+        serve(server, "plain", origin, SITE_URL=url, ASKED=str(log))
         yield _site(url, POLICY, log, sees_refused=False, writes_tags=True)
-    finally:
-        proxy_kit.stopped(proxy)
+
+
+def _noai_guard_serve(stack: ExitStack, folder: Path, *options: str) -> int:
+    """The port of a `noai-guard serve` that runs until the stack ends."""
+    command = proxy_kit.started(folder, "--listen=127.0.0.1:0", *options, cwd=_ROOT)
+    stack.callback(proxy_kit.stopped, command)
+    return command.port
 
 
 _NGINX_ASKED = (

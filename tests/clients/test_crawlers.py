@@ -22,6 +22,13 @@ def disallowed(site: Site, token: str) -> list[str]:
     return [each.target for each in site.asked_beside_documents() if not robots.can_fetch(each.target, token)]
 
 
+def test_the_sites_own_rules_are_still_in_robots_txt(site: Site) -> None:
+    robots = Protego.parse(site.robots)
+    assert not robots.can_fetch("/admin/", "Wget")
+    assert not robots.can_fetch(AUDIO, "AhrefsBot")
+    assert list(robots.sitemaps) == [f"{site.url}/sitemap.xml"]
+
+
 @pytest.mark.client("wget --mirror")
 def test_wget_mirrors_the_whole_site_as_itself(site: Site, plain: PlainSite, tmp_path: Path) -> None:
     run(tmp_path, "wget", "--quiet", "--mirror", site.url + "/")
