@@ -20,7 +20,7 @@ from websockets.uri import WebSocketURI
 from noai_guard.model import HeaderField
 from noai_guard.serve.asgi_types import Message, Receive, Scope, Send
 from noai_guard.serve.proxied_headers import response_fields, target_of
-from noai_guard.serve.upstream import Timeouts, Upstream, tls_context
+from noai_guard.serve.upstream import Timeouts, Upstream, UpstreamFailed, tls_context
 
 _log = logging.getLogger("noai_guard")
 
@@ -50,7 +50,8 @@ class _Handshake(ClientProtocol):
 async def pass_websocket(
     upstream: Upstream, timeouts: Timeouts, fields: list[HeaderField], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Runs until one end closes. A handshake that the upstream refuses is refused with the same status."""
+    """Runs until one end closes. A handshake that the upstream refuses is refused with the same status; raises
+    UpstreamFailed when it says nothing that could be passed on."""
     await receive()
     kept = [field for field in fields if not field[0].startswith(b"sec-websocket-")]
     try:
@@ -59,24 +60,21 @@ async def pass_websocket(
         answer = refused.response
         await _refuse(scope, send, answer.status_code, _fields(answer.headers), bytes(answer.body or b""))
         return
-    except TimeoutError:
-        _log.warning("the upstream %s does not answer a websocket handshake in time", upstream)
+    except TimeoutError as error:
         await _refuse(scope, send, 504, [], b"")
-        return
+        raise UpstreamFailed(504, "does not answer a websocket's handshake in time") from error
     except (InvalidHandshake, OSError, EOFError) as error:
-        _log.warning("the upstream %s failed a websocket handshake: %s", upstream, error)
         await _refuse(scope, send, 502, [], b"")
-        return
+        raise UpstreamFailed(502, f"failed a websocket's handshake ({error})") from error
     try:
         headers = _fields(connection.response.headers) if connection.response else []
-        accept = {"type": "websocket.accept", "subprotocol": connection.subprotocol, "headers": headers}
-        # A client that has gone cannot be sent anything: servers raise OSError.
-        with suppress(OSError):
-            await send(accept)
-            async with asyncio.TaskGroup() as tasks:
-                upwards = tasks.create_task(_to_upstream(receive, connection))
-                await _to_client(connection, send)
-                upwards.cancel()
+        await send({"type": "websocket.accept", "subprotocol": connection.subprotocol, "headers": headers})
+        async with asyncio.TaskGroup() as tasks:
+            upwards = tasks.create_task(_to_upstream(receive, connection))
+            await _to_client(connection, send)
+            upwards.cancel()
+    except* OSError:
+        pass  # what servers raise where the client has gone
     finally:
         connection.transport.abort()
 

@@ -55,7 +55,10 @@ class ReverseProxy:
         if kind == "http":
             await self._http(scope, fields, receive, send)
         elif kind == "websocket":
-            await pass_websocket(self.upstream, self.timeouts, fields, scope, receive, send)
+            try:
+                await pass_websocket(self.upstream, self.timeouts, fields, scope, receive, send)
+            except UpstreamFailed as failure:
+                self._tell(str(failure))
 
     @property
     def connections(self) -> Connections:
