@@ -15,6 +15,7 @@ from benchmarks import (
     memory,
     middleware,
     recognising,
+    reverse_proxy,
     starting,
     telemetry,
     throughput,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "telemetry": telemetry.rows,
     "memory": memory.rows,
     "classify": classifying.rows,
+    "proxy": reverse_proxy.rows,
     "edges": edges.rows,
 }
 

@@ -40,7 +40,7 @@ def in_turns(
         for name in order:
             process, port = servers[name]
             cpu_start, start = _cpu_seconds(process), time.perf_counter()
-            _ask(port, asked)
+            ask(port, asked)
             if turn:
                 cpu[name].append((_cpu_seconds(process) - cpu_start) / count)
                 wall[name].append((time.perf_counter() - start) / count)
@@ -48,7 +48,7 @@ def in_turns(
     return {name: Timing(tuple(cpu[name]), tuple(wall[name])) for name in servers}
 
 
-def _ask(port: int, requests: Sequence[bytes]) -> None:
+def ask(port: int, requests: Sequence[bytes]) -> None:
     """Sends every request, as many at a time as there are connections, and reads each answer to its end."""
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(_CONNECTIONS)]
     try:

@@ -39,6 +39,11 @@ _TITLES = {
     ),
     "telemetry": ("Metrics", "The statements with which a request is counted, against calls that count nothing."),
     "memory": ("Memory", "In a process of its own; half of the user agents are short enough to be remembered."),
+    "proxy": (
+        "noai-guard serve --upstream",
+        "Against the ASGI server it runs on (uvicorn, h11, uvloop) with the same file on disk. All servers and the "
+        "client share the machine's cores, and what a visitor waits decides, so figure and wall are the same.",
+    ),
     "classify": ("noai-guard classify", "Lines a second of CPU time, start of the program included."),
 }
 

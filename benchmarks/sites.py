@@ -1,6 +1,7 @@
 """The sites that are measured: bare, guarded, guarded with everything on. Also importable by uvicorn."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.responses import Response as StarletteResponse
 from starlette.routing import Route
 
@@ -101,6 +102,16 @@ def fastapi_bare() -> FastAPI:
         return Response(AUDIO, media_type="audio/mpeg")
 
     return app
+
+
+def files() -> Starlette:
+    """The files of a folder, one by one: what an ASGI server makes of a file."""
+    folder = Path(os.environ["NOAI_BENCHMARK_FILES"])
+
+    async def file(request: Request) -> StarletteResponse:
+        return FileResponse(folder / request.path_params["name"])
+
+    return Starlette(routes=[Route("/{name}", file)])
 
 
 def guarded(app: App, **said: Any) -> NoAIMiddleware:

@@ -96,6 +96,8 @@ def command(
       noai-guard serve --upstream unix:/run/site.sock --listen 0.0.0.0:80 --workers 4 --metrics 127.0.0.1:9464
       noai-guard serve --policy noai.yaml --listen unix:/run/noai/gateway.sock
     """
+    if not hasattr(os, "fork"):
+        raise CannotRun("serve needs a system with fork, as Linux and macOS; here, serve the ASGI app with uvicorn")
     missing = [module for module in _EXTRA if find_spec(module) is None]
     if missing:
         raise MissingExtra("serve", "noai-guard serve")

@@ -108,7 +108,8 @@ class Client:
                 await self._write(writer, message.get("body", b""), last=not more)
         if self.broken is None:
             self.body_passed = True
-        await_answer(upstream, self._timeouts.first_byte)
+        if not self.answered:
+            await_answer(upstream, self._timeouts.first_byte)
         await self._wait_for_the_end()
 
     async def _write(self, writer: StreamWriter, body: bytes, *, last: bool) -> None:

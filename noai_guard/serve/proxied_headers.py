@@ -101,6 +101,8 @@ def response_fields(raw: Iterable[HeaderField]) -> list[HeaderField]:
     for name, value in fields:
         if _SPOILT_VALUE.search(value) or _SPOILT_NAME.search(name) or not name:
             raise ValueError(f"the field {name!r} is malformed")
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            raise ValueError(f"the transfer coding {value[:64]!r} is not known")
     dropped = named_in_connection(fields) | _OF_ONE_CONNECTION
     return [field for field in fields if field[0] not in dropped]
 

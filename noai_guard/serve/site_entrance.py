@@ -9,6 +9,7 @@ The guard judges a path; the upstream reads the target as it was sent. So that t
 """
 
 import re
+from collections.abc import Awaitable
 from email.utils import formatdate
 from time import time
 from urllib.parse import unquote
@@ -116,9 +117,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, problem: str) -> N
 def _dated(send: Send) -> Send:
     """Gives answers of our own a Date (RFC 9110 section 6.6.1); the upstream's stays."""
 
-    async def sending(message: Message) -> None:
+    def sending(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start" and not any(n == b"date" for n, _ in message["headers"]):
             message = {**message, "headers": [*message["headers"], (b"date", formatdate(time(), usegmt=True).encode())]}
-        await send(message)
+        return send(message)
 
     return sending

@@ -27,6 +27,7 @@ _GRACE_SECONDS = 5.0
 _SETTLED_SECONDS = 5.0
 """A worker that dies younger is not started again at once: whatever it is, it will happen again."""
 
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -61,6 +62,7 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._came: list[int] = []
         self._due: list[float] = []
+        self._asked = False
         self._here, self._there = os.pipe()
         self._alarm, self._bell = os.pipe()
 
@@ -71,21 +73,22 @@ class Supervisor:
         on_hangup: Callable[[], object],
         on_tick: Callable[[], object],
     ) -> bool:
-        """Until SIGTERM or SIGINT. Returns False when the workers could not start.
+        """Until SIGTERM or SIGINT. Returns False when the workers could not start, and nobody asked them to stop.
 
         `on_start` is called when all serve, `on_stop` when they are about to be stopped, `on_tick` each second.
         """
         self._listen()
         gc.collect()
         gc.freeze()
-        self._fork_missing()
+        for _ in range(self._count):
+            self._fork()
         started = self._all_started()
         if started:
             on_start()
             self._look_after(on_hangup, on_tick)
         on_stop()
         self._stop()
-        return started
+        return started or self._asked
 
     def _listen(self) -> None:
         for end in (self._alarm, self._bell):
@@ -96,10 +99,6 @@ class Supervisor:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._came.append(number)
-
-    def _fork_missing(self) -> None:
-        for _ in range(self._count - len(self._workers)):
-            self._fork()
 
     def _fork(self) -> None:
         ready, tell = os.pipe()
@@ -140,10 +139,8 @@ class Supervisor:
         deadline = monotonic() + _START_SECONDS
         while monotonic() < deadline:
             self._wait(_TICK_SECONDS)
-            came = self._taken()
-            if not came.isdisjoint({signal.SIGTERM, signal.SIGINT}):
-                return False
-            if self._reap():
+            self._taken()
+            if self._asked or self._reap():
                 return False
             if all(worker.serves for worker in self._workers.values()):
                 return True
@@ -154,7 +151,7 @@ class Supervisor:
         while True:
             self._wait(_TICK_SECONDS)
             came = self._taken()
-            if not came.isdisjoint({signal.SIGTERM, signal.SIGINT}):
+            if self._asked:
                 return
             if signal.SIGHUP in came:
                 on_hangup()
@@ -172,8 +169,7 @@ class Supervisor:
         self._signal(signal.SIGTERM)
         deadline = monotonic() + self._drain + _GRACE_SECONDS
         while self._workers:
-            again = self._taken()
-            if monotonic() >= deadline or not again.isdisjoint({signal.SIGTERM, signal.SIGINT}):
+            if monotonic() >= deadline or not self._taken().isdisjoint(_ENDING):
                 _log.warning("workers are killed that have not ended: %s", ", ".join(map(str, self._workers)))
                 self._signal(signal.SIGKILL)
                 deadline = float("inf")
@@ -193,6 +189,7 @@ class Supervisor:
     def _taken(self) -> set[int]:
         came = set(self._came)
         self._came.clear()
+        self._asked = self._asked or not came.isdisjoint(_ENDING)
         return came
 
     def _signal(self, number: signal.Signals) -> None:

@@ -28,7 +28,7 @@ from yarl import URL
 
 _LARGEST_HEAD = 64 * 1024
 _MOST_FIELDS = 1024
-_BUFFER = 64 * 1024
+_BUFFER = 128 * 1024
 """Bytes of an answer that wait for a slow client before the upstream is no longer read; twice that at most."""
 
 _IDLE_SECONDS = 15.0

@@ -48,6 +48,16 @@ def drained(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(65536), b""))
 
 
+@pytest.fixture(scope="module")
+def broken_off():
+    """A proxy with an origin of its own, for requests that end within their body: what of them reaches the origin,
+    reaches it at some time later."""
+    running = Origin()
+    with proxying(f"http://127.0.0.1:{running.port}") as proxy:
+        yield running, proxy
+    running.close()
+
+
 BEGINNINGS = {
     "length": b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
     "chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -115,6 +125,7 @@ def test_an_http_1_0_client_sees_a_broken_answer_as_a_reset(origin, proxy):
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx-evil: a\x00b\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx evil: a\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000,
@@ -180,7 +191,8 @@ SMUGGLING = {
 
 
 @pytest.mark.parametrize("how", SMUGGLING)
-def test_a_request_with_two_ends_is_refused_and_its_connection_closed(origin, proxy, how):
+def test_a_request_with_two_ends_is_refused_and_its_connection_closed(broken_off, how):
+    origin, proxy = broken_off
     before = len(origin.visits)
     got = exchanged(proxy.port, b"POST / HTTP/1.1\r\nHost: x\r\n" + SMUGGLING[how] + SMUGGLED)
     assert re.findall(rb"HTTP/1\.1 (\d+)", got) == [b"400"]
@@ -260,7 +272,8 @@ def test_heads_without_end_are_refused(proxy):
     assert exchanged(proxy.port, long, until=b"\r\n\r\n")[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 403", b"")
 
 
-def test_trailers_without_end_are_cut(origin, proxy):
+def test_trailers_without_end_are_cut(broken_off):
+    _, proxy = broken_off
     got = b""
     with proxy.connect() as client, suppress(ConnectionError):
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
