@@ -12,8 +12,8 @@ from contextlib import suppress
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.http11 import Request
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -58,16 +58,16 @@ async def pass_websocket(
         connection = await _connected(upstream, timeouts, _Handshake(target_of(scope), kept, scope["subprotocols"]))
     except InvalidStatus as refused:
         answer = refused.response
-        await _refuse(scope, send, answer.status_code, _fields(answer.headers), bytes(answer.body or b""))
+        await _refuse(scope, send, answer.status_code, _fields(answer), bytes(answer.body or b""))
         return
     except TimeoutError as error:
         await _refuse(scope, send, 504, [], b"")
         raise UpstreamFailed(504, "does not answer a websocket's handshake in time") from error
-    except (InvalidHandshake, OSError, EOFError) as error:
+    except (WebSocketException, OSError, EOFError) as error:
         await _refuse(scope, send, 502, [], b"")
         raise UpstreamFailed(502, f"failed a websocket's handshake ({error})") from error
     try:
-        headers = _fields(connection.response.headers) if connection.response else []
+        headers = _fields(connection.response) if connection.response else []
         await send({"type": "websocket.accept", "subprotocol": connection.subprotocol, "headers": headers})
         async with asyncio.TaskGroup() as tasks:
             upwards = tasks.create_task(_to_upstream(receive, connection))
@@ -100,9 +100,12 @@ async def _connected(upstream: Upstream, timeouts: Timeouts, handshake: _Handsha
     return made
 
 
-def _fields(headers: Headers) -> list[HeaderField]:
-    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.raw_items()]
-    return [field for field in response_fields(raw) if not field[0].startswith(b"sec-websocket-")]
+def _fields(answer: Response) -> list[HeaderField]:
+    """What of the answer to a handshake is passed on; nothing, where a field is malformed."""
+    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers.raw_items()]
+    with suppress(ValueError):
+        return [field for field in response_fields(raw) if not field[0].startswith(b"sec-websocket-")]
+    return []
 
 
 async def _refuse(scope: Scope, send: Send, status: int, headers: list[HeaderField], body: bytes) -> None:

@@ -1,6 +1,7 @@
 """What one worker process of `noai-guard serve` does: it serves the site, and metrics on a listener of their own."""
 
 import asyncio
+import ctypes
 import logging
 import resource
 import signal
@@ -44,6 +45,7 @@ def serve(
 ) -> int:
     """Serves until SIGTERM or until the supervisor is gone; returns the exit code."""
     _allow_open_files()
+    _keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(site, sockets, metrics, drain, link))
     return 0
@@ -121,6 +123,16 @@ def _aside(health: Health) -> App:
             await send_response(send, Response(404, ((b"content-length", b"0"),), b""))
 
     return health.before(aside)
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep 16 MB of what is freed. A file passes in pieces of 256 KB, and each would be new memory from
+    the system: 9,500 page faults for a gigabyte instead of 1,000, and a fifth more CPU time (2026-11-26)."""
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        for setting in (trim_threshold, mmap_threshold):
+            libc.mallopt(setting, 16 * 1024 * 1024)
 
 
 def _allow_open_files() -> None:

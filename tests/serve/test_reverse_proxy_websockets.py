@@ -193,6 +193,18 @@ def test_a_redirect_of_a_handshake_is_the_clients_to_follow():
     origin.close()
 
 
+def test_an_upstream_that_breaks_off_within_the_handshake_is_a_bad_gateway():
+    origin = Origin()
+    origin.page("/chat", lambda visit: visit.reset())
+    origin.page("/odd", lambda visit: visit.say(b"HTTP/1.1 101 Odd\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n"))
+    with proxying(f"http://127.0.0.1:{origin.port}") as running:
+        for path in ("/chat", "/odd"):
+            with pytest.raises(InvalidStatus) as refused:
+                talk(running, None, path)
+            assert refused.value.response.status_code == 502
+    origin.close()
+
+
 def test_a_dead_upstream_refuses_the_handshake():
     origin = Origin()
     origin.close()
