@@ -70,6 +70,7 @@ class LiveGuard:
         self._threads = threads
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
         self._next_chores = 0.0
+        self._choosing_who_does_chores = threading.Lock()
         self._robots_readers: dict[tuple[str, str], None] = {}
         self._told_rewritten = False
         self._reloading = threading.Lock()
@@ -253,8 +254,11 @@ class LiveGuard:
             return 0.0
 
     def _do_chores(self, now: float) -> None:
-        """What is looked after at the start and once a second while requests come."""
-        self._next_chores = now + _CHORES_SECONDS
+        """What is looked after at the start and once a second while requests come, by one thread of those that come."""
+        with self._choosing_who_does_chores:
+            if now < self._next_chores:
+                return
+            self._next_chores = now + _CHORES_SECONDS
         self.telemetry.keep_folding()
         if not self._reloads:
             return

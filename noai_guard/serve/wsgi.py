@@ -80,7 +80,7 @@ class NoAIWSGIMiddleware(LiveGuard):
 
     def _let_in_at_once(self, environ: WSGIEnvironment) -> Standing | None:
         """A short cut through `judge` to what it mostly says: nothing to ask, publish, refuse or note. Counts the
-        request where it gives its standing. Saves half of the guard's time (2.0 of 4.2 µs, 2026-11-26)."""
+        request where it gives its standing. Half of the guard's time is saved (4.6 to 2.3 µs, 2026-11-26)."""
         started = perf_counter()
         try:
             if started >= self._next_chores:

@@ -77,6 +77,18 @@ def test_thousands_of_new_user_agents_and_paths_at_once_are_answered():
     assert metric(guard, "guard_failures") == 0
 
 
+def test_of_many_threads_that_come_first_one_starts_the_watch(tmp_path, monkeypatch):
+    watches = count()
+    monkeypatch.setattr("noai_guard.serve.live._watch", lambda guard: next(watches))
+    monkeypatch.setattr("noai_guard.serve.live._CHORES_SECONDS", 60)
+    (tmp_path / "noai.yaml").write_text("features: {reload: watch}\n")
+    for started in range(1, 21):
+        guard = NoAIWSGIMiddleware(answering(), tmp_path / "noai.yaml", registry=CollectorRegistry())
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert set(pool.map(lambda _: ask(guard, http()).status, range(THREADS))) == {200}  # noqa: B023
+        until(lambda: repr(watches) == f"count({started})")  # noqa: B023
+
+
 def until(true, seconds=10):
     deadline = time.monotonic() + seconds
     while not true():
