@@ -87,10 +87,15 @@ def native(fields: Iterable[HeaderField]) -> list[tuple[str, str]]:
 
 
 class Front:
-    """A guard with its declarations and refusals in bytes. Never changes after it was made."""
+    """A guard with its declarations and refusals in bytes. Never changes after it was made.
 
-    def __init__(self, policy: Policy, catalog: Catalog) -> None:
+    `generated` is the day that robots.txt names as its own (ISO 8601); without it no day is named, and the same
+    policy and catalogue give the same bytes.
+    """
+
+    def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:
         self.policy = policy
+        self._generated = generated
         self.catalog = catalog
         self.guard = Guard(policy, catalog)
         self.standards = tuple(standard for standard in STANDARDS if policy.declarations.get(standard.key) != "off"
@@ -114,6 +119,7 @@ class Front:
         preamble = [f"{says}{f' ({site.owner})' if site.owner else ''}. Stance: {plan.policy.stance}."]
         if site.policy_page:
             preamble.append(f"In plain words: {policy_address(site)}")
+        preamble.append(robots_txt.generated_line(self._generated))
         self.robots_groups = robots_txt.groups(plan, lines, tuple(documents), preamble)
         if any(standard.key == "robots_txt" for standard in self.standards):
             documents[robots_txt.PATH] = robots_txt.document(self.robots_groups)
@@ -123,6 +129,19 @@ class Front:
     def inexpressible(self) -> tuple[path_lines.Inexpressible, ...]:
         """Path patterns that robots.txt, tdmrep.json and Content-Usage leave out; the guard enforces them."""
         return path_lines.inexpressible(self.policy)
+
+    @property
+    def cannot_express(self) -> tuple[str, ...]:
+        """What some declaration cannot say of this policy, in sentences; the guard does it all the same."""
+        robots = any(standard.key == robots_txt.STANDARD.key for standard in self.standards)
+        return (
+            *(
+                f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
+                for pattern, where in self.inexpressible
+            ),
+            *(robots_txt.notes(self.policy, self.robots_groups) if robots else ()),
+            *(note for standard in self.standards for note in standard.notes(self.policy)),
+        )
 
     def _merged_robots(self, existing: bytes) -> Document:
         merged = robots_txt.merge(existing, self.robots_groups)
@@ -195,13 +214,19 @@ def document_file(document: Document) -> str:
 
 
 def document_headers(document: Document) -> tuple[HeaderField, ...]:
-    """The headers of a published document: cacheable for an hour, with a strong ETag."""
-    tag = sha256(document.body).hexdigest()[:16]
+    """The headers of a published document: cacheable for an hour, with an ETag.
+
+    That of robots.txt is weak and does not depend on the day it was made, so that servers which were started on
+    different days have the same.
+    """
+    content = robots_txt.undated(document.body)
+    weak = "W/" if len(content) < len(document.body) else ""
+    tag = sha256(content).hexdigest()[:16]
     return (
         (b"content-type", document.media_type.encode("ascii")),
         (b"content-length", b"%d" % len(document.body)),
         (b"cache-control", b"public, max-age=3600"),
-        (b"etag", f'"{tag}"'.encode("ascii")),
+        (b"etag", f'{weak}"{tag}"'.encode("ascii")),
         (b"access-control-allow-origin", b"*"),
     )
 

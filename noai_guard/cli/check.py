@@ -7,9 +7,8 @@ import click
 
 from noai_guard.cli.console import printable
 from noai_guard.client_address import HEADERS
-from noai_guard.declarations import STANDARDS
-from noai_guard.declarations.path_lines import inexpressible
 from noai_guard.errors import Problem
+from noai_guard.front import Front
 from noai_guard.loading import check_policy_text, load_catalog
 from noai_guard.policy import Policy, opt_out_notes
 
@@ -75,12 +74,9 @@ def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
 
 
 def _notes(policy: Policy) -> Iterator[str]:
-    yield from opt_out_notes(policy, load_catalog())
-    for pattern, where in inexpressible(policy):
-        yield f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
-    for standard in STANDARDS:
-        if policy.declares(standard.key):
-            yield from standard.notes(policy)
+    catalog = load_catalog()
+    yield from opt_out_notes(policy, catalog)
+    yield from Front(policy, catalog).cannot_express
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."

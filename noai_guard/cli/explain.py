@@ -13,6 +13,7 @@ from noai_guard.backends.memory import MemoryBackend
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.client_address import ClientAddress, client_address
+from noai_guard.day import today
 from noai_guard.declarations import robots_txt
 from noai_guard.evidence import second_look
 from noai_guard.front import Front, document_headers
@@ -79,7 +80,7 @@ def command(
                          --policy noai.yaml --format json
     """
     asked = asked_for(user_agents, peer, target, method, headers)
-    front = Front(chosen_policy(policy_file), load_catalog())
+    front = Front(chosen_policy(policy_file), load_catalog(), today())
     explanation = explained(front, asked)
     if style == "json":
         click.echo(json.dumps(as_facts(front, explanation), indent=2))

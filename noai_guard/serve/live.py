@@ -17,6 +17,7 @@ from weakref import ref
 from prometheus_client import CollectorRegistry
 
 from noai_guard.client_address import NOBODY, ClientAddress, address_block, client_address, proxy_headers_rewritten
+from noai_guard.day import today
 from noai_guard.errors import Invalid, PolicyInvalid
 from noai_guard.front import Front
 from noai_guard.loading import check_policy, load_catalog, load_policy, load_stance
@@ -82,7 +83,7 @@ class LiveGuard:
             loaded = load_stance()
         else:
             loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-        self._use(Front(loaded, load_catalog()))
+        self._use(Front(loaded, load_catalog(), today()))
 
     def _use(self, front: Front) -> None:
         def standing(verdict: Verdict) -> Standing:
@@ -309,7 +310,7 @@ class LiveGuard:
         with self._reloading:
             self._reload_due = False
             try:
-                front = Front(_policy_to_reload(self._file), load_catalog())
+                front = Front(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)

@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from noai_guard.cli.explain import as_facts, asked_for, explained
-from noai_guard.cli.policy_option import chosen_policy
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog
 from noai_guard.serve.asgi import NoAIMiddleware
 
 POLICY = """
@@ -95,8 +92,8 @@ def text_of(headers: Any) -> list[list[str]]:
 @pytest.mark.parametrize("path", PATHS)
 def test_explain_says_what_the_middleware_does(write, own, path):
     policy = write(POLICY) if own else None
-    front = Front(chosen_policy(policy), load_catalog())
     guarded = NoAIMiddleware(audio, policy, registry=CollectorRegistry())
+    front = guarded.front
     for user_agents, (method, peer, headers) in product(USER_AGENTS, REST):
         asked = asked_for(user_agents, peer, path, method, [f"{name}: {value}" for name, value in headers])
         facts = json.loads(json.dumps(as_facts(front, explained(front, asked))))

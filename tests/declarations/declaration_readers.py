@@ -35,6 +35,10 @@ class ProtegoReader:
     def allows(self, name: str, path: str) -> bool:
         return self._parsed.can_fetch(SITE + path, name)
 
+    @property
+    def sitemaps(self) -> list[str]:
+        return list(self._parsed.sitemaps)
+
 
 def img2dataset_skips(x_robots_tag_lines: list[str], own_token: str | None = None) -> bool:
     """Whether img2dataset skips a download: each header line is cut at its first colon into user agent and words."""

@@ -85,6 +85,13 @@ def test_merging_again_changes_nothing_and_another_policy_starts_anew(file):
         assert merge(merged, other) == merge(existing, other)
 
 
+@pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
+def test_sitemaps_are_kept_for_every_parser(file):
+    existing = file.read_bytes()
+    before, after = ProtegoReader(existing), ProtegoReader(merge(existing, OURS))
+    assert after.sitemaps == before.sitemaps
+
+
 def test_there_are_enough_real_files():
     assert len(ROBOTS_FILES) >= 60
 

@@ -18,6 +18,7 @@ from noai_guard.front import Front
 from noai_guard.loading import load_catalog, load_stance
 from noai_guard.model import Action, Agent, Identity, Usage
 from noai_guard.policy import Exemptions, Policy, Rule, Section
+from noai_guard.version import __version__
 
 STANCES = ("no-ai", "no-training", "search-only")
 PATHS = ("/", "/tracks/first/audio.mp3", "/tracks/first/audio.mp3?sig=1", "/press/", "/caf%C3%A9")
@@ -117,6 +118,22 @@ def test_names_that_strict_parsers_cannot_read_are_listed():
     unreadable = front(load_stance("no-ai")).robots_groups.unreadable
     assert "AI2Bot" in unreadable
     assert "GPTBot" not in unreadable
+
+
+@pytest.mark.parametrize("stance", STANCES)
+def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
+    dated = Front(load_stance(stance), CATALOG, "2026-11-23")
+    for said in (dated.documents["/robots.txt"].body, dated.merged_robots[b"User-agent: *\nDisallow: /a\n"].body):
+        comments = [line for line in said.decode().splitlines() if line.startswith("# ")]
+        assert f"Stance: {stance}." in " ".join(comments)
+        assert [line for line in comments if "2026-11-23" in line] == [f"# Generated 2026-11-23 by noai-guard {__version__}."]
+
+
+def test_files_of_different_days_differ_in_that_line_only():
+    one, other = (Front(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01"))
+    assert one != other
+    assert robots_txt.undated(one) == robots_txt.undated(other) == robots_txt.undated(robots(STANCE, SMALL))
+    assert Front(STANCE, SMALL).documents == Front(STANCE, SMALL).documents
 
 
 OPERATOR = "Example"
@@ -225,6 +242,45 @@ def test_a_rule_against_those_who_only_use_a_name_is_not_told_to_its_owner():
         STANCE, rules=(Rule("fakes", Action.DENY, frozenset({"searchbot"}), identities=frozenset({Identity.UNVERIFIED})),)
     )
     assert google_allows(robots(policy, SMALL), "SearchBot", "/")
+
+
+def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
+    agents = (
+        Agent("Crate", OPERATOR, (Usage.TRAIN_AI,), ("Crate/", "CrateFetcher", "^Crate 2")),
+        Agent("Crate 9", OPERATOR, (Usage.TRAIN_AI,), ("//crate.example",)),
+        Agent("Looks like a browser", OPERATOR, (Usage.TRAIN_AI,)),
+        Agent("Cra", OPERATOR, (Usage.SEARCH,), ("Cra",)),
+    )
+    said = front(STANCE, Catalog(agents))
+    body = said.documents["/robots.txt"].body
+    assert not google_allows(body, "Crate", "/")
+    assert not google_allows(body, "CrateFetcher", "/")
+    assert google_allows(body, "Cra", "/")
+    assert [agent.name for agent in said.robots_groups.nameless] == ["Crate 9", "Looks like a browser"]
+    notes = "\n".join(said.cannot_express)
+    assert "robots.txt has no name for Crate 9: refused, not told." in notes
+    assert "Looks like a browser. Not told, not refused." in notes
+
+
+def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
+    agents = (
+        Agent("Good", OPERATOR, (Usage.SEARCH,), ("GoodBot",), "Same"),
+        Agent("Bad", OPERATOR, (Usage.TRAIN_AI,), ("Same",)),
+    )
+    said = front(STANCE, Catalog(agents))
+    assert google_allows(said.documents["/robots.txt"].body, "Same", "/")
+    assert said.robots_groups.shared == (("Bad", "Same"),)
+
+
+@pytest.mark.parametrize(("rules", "note"), [
+    ((Rule("fakes", Action.DENY, identities=frozenset({Identity.UNVERIFIED})),), "rule fakes, which asks for an identity"),
+    ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),
+])  # fmt: skip
+def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note):
+    assert note in "\n".join(front(replace(STANCE, rules=rules), SMALL).cannot_express)
+    assert note not in "\n".join(front(STANCE, SMALL).cannot_express)
+    off = replace(STANCE, rules=rules, declarations={**STANCE.declarations, "robots_txt": "off"})
+    assert note not in "\n".join(front(off, SMALL).cannot_express)
 
 
 def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused():

@@ -90,6 +90,20 @@ def test_a_document_that_the_client_has_is_a_304(quote):
     assert exchange.values(b"etag") == [etag]
 
 
+def test_servers_that_were_started_on_different_days_have_one_etag(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1793750400")
+    before = ask(guarded(answering()), http("/robots.txt"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1793836800")
+    guard = guarded(answering())
+    after = ask(guard, http("/robots.txt"))
+    assert b"# Generated 2026-11-04 by noai-guard" in before.body
+    assert b"# Generated 2026-11-05 by noai-guard" in after.body
+    (etag,) = before.values(b"etag")
+    assert etag.startswith(b"W/")
+    assert after.values(b"etag") == [etag]
+    assert ask(guard, http("/robots.txt", BROWSER, (b"if-none-match", etag))).status == 304
+
+
 def test_another_etag_gets_the_document():
     exchange = ask(guarded(answering()), http("/robots.txt", BROWSER, (b"if-none-match", b'"other"')))
     assert exchange.status == 200

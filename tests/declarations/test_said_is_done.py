@@ -1,0 +1,203 @@
+"""Said = done: for every agent, every path and every policy here, Google's parser reads in our robots.txt what the
+middleware does.
+
+Where that cannot be, `Groups` lists it and `noai-guard check` says it; the lists are checked to be exact.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from functools import cache
+from urllib.parse import quote, unquote
+
+import pytest
+from declaration_readers import ProtegoReader, google_allows, google_fork_allows
+from prometheus_client import CollectorRegistry
+
+from noai_guard import NoAIMiddleware
+from noai_guard.loading import check_policy_text, load_catalog, load_stance, rules_folder
+from noai_guard.loading.catalog_files import read_agent_files, samples_from
+from noai_guard.model import Agent
+from noai_guard.policy import Policy, opt_out_notes
+from tests.serve.asgi_kit import answering, http
+
+CATALOG = load_catalog()
+STRICT = re.compile(r"[A-Za-z_-]+")
+SECTIONS = """
+paths:
+  /press/**: {usages: {train-ai: yes, ai-search: yes, ai-input: yes, ai-agent: yes, data-broker: yes, scraper: yes}}
+  /press/internal/**: {usages: {train-ai: no, ai-search: no, search: no, preview: no}}
+  /press/kit.pdf: {usages: {train-ai: no}}
+  /künstler/**: {usages: {ai-search: license_required, seo: no}}
+"""
+POLICIES = {
+    "no-ai": "extends: no-ai",
+    "no-training": "extends: no-training",
+    "search-only": "extends: search-only",
+    "sections": f"extends: no-ai\n{SECTIONS}",
+    "sections of an open site": f"extends: no-training\nusages: {{train-ai: yes, data-broker: yes, scraper: yes}}\n{SECTIONS}",
+    "rules and exemptions": """
+extends: no-ai
+rules:
+  - {id: cited, agents: [OAI-SearchBot, PerplexityBot], paths: [/press/**, /tracks/first], action: allow}
+  - {id: sold, operators: [OpenAI, Anthropic], action: license_required}
+  - {id: slow, usages: [seo], action: throttle}
+  - {id: no-images, agents: [Googlebot-Image], paths: [/covers/**], action: deny}
+  - {id: old, operators: [Common Crawl], paths: [/archive/**], action: allow}
+exemptions: {paths: [/open/**, /press/internal/**], agents: [Amazonbot]}
+""",
+    "everything that calls itself a program": """
+extends: no-ai
+usages: {automation: no, unknown-bot: no, feed: no, player: no, search: no, ads: throttle, archive: license_required}
+site: {policy_page: /ai-policy}
+""",
+    "watching": "extends: no-ai\nmode: monitor",
+}
+PATHS = (
+    *("/", "/?page=2", "/tracks", "/tracks/", "/tracks/first", "/tracks/first/audio.mp3", "/tracks/a.mp3?sig=1&x=/y"),
+    *("/press", "/press/", "/press?q=1", "/press/2026/a.html", "/pressroom", "/press/kit.pdf", "/press/kit.pdf?dl=1"),
+    *("/press/internal", "/press/internal/x?y", "/k%C3%BCnstler/a", "/k%C3%BCnstler", "/covers/1.png", "/open/x"),
+    *("/archive/1", "/robots.txt", "/robots.txt?x=1", "/license.xml", "/.well-known/tdmrep.json"),
+    *("/.well-known/noai", "/.well-known/noai?lang=en", "/.well-known/other", "/ai-policy"),
+)
+SAMPLES = {
+    samples.agent: samples.match[0].encode()
+    for samples in map(samples_from, read_agent_files((rules_folder() / "agents").glob("*.yaml")))
+    if samples.match
+}
+
+
+def policy(text: str) -> Policy:
+    found, problems = check_policy_text(text.encode())
+    assert found is not None, problems
+    return found
+
+
+@cache
+def guard(name: str) -> NoAIMiddleware:
+    return NoAIMiddleware(answering(), policy(POLICIES[name]), registry=CollectorRegistry())
+
+
+def names_of(agent: Agent) -> tuple[str, ...]:
+    """What an agent may look for in robots.txt: its documented names, else what it calls itself."""
+    called = (agent.name, *agent.expected_user_agent) if agent.expected_user_agent else ()
+    return agent.all_robots_tokens or tuple(filter(STRICT.fullmatch, called))
+
+
+@cache
+def refused_by_the_middleware(name: str) -> dict[tuple[str, str], bool]:
+    """(agent, path) -> whether a real request is refused, for every agent that can be recognised by its user agent.
+
+    In monitor mode nothing is; what would be is in the verdict that the app sees.
+    """
+    watched = guard(name).front.policy.mode == "monitor"
+    refused: dict[tuple[str, str], bool] = {}
+
+    async def ask(agent: str, path: str) -> None:
+        statuses: list[int] = []
+
+        async def send(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        where, _, query = path.partition("?")
+        scope = http(unquote(where), SAMPLES[agent], query_string=query.encode())
+        await guard(name)(scope, receive, send)
+        verdict = scope["state"].get("noai")
+        refused[agent, path] = statuses[0] in (402, 403) if not watched else bool(verdict and verdict.action == "deny")
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def everything() -> None:
+        for agent in SAMPLES:
+            for path in PATHS:
+                await ask(agent, path)
+
+    asyncio.run(everything())
+    return refused
+
+
+def is_refused(name: str, agent: Agent, path: str) -> bool:
+    """By the middleware; by the judge for a name that exists in robots.txt only, since no request can have it."""
+    if agent.name in SAMPLES:
+        return refused_by_the_middleware(name)[agent.name, path]
+    plan, where = guard(name).front.guard.plan, unquote(path.partition("?")[0])
+    if where in guard(name).front.documents:
+        return False
+    return plan.decide(agent, plan.zone(where)).action in ("deny", "license_required")
+
+
+def differences(name: str) -> Iterator[tuple[str, str, str]]:
+    """(agent, name, path) wherever Google's parser reads otherwise than is done."""
+    said = guard(name).front.documents["/robots.txt"].body
+    read = cache(lambda token, path: google_fork_allows(said, token, path))
+    for agent in CATALOG.agents:
+        for token in names_of(agent):
+            for path in PATHS:
+                if read(token, path) is is_refused(name, agent, path):
+                    yield agent.name, token, path
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(name):
+    groups = guard(name).front.robots_groups
+    found = list(differences(name))
+    unread = {token for _, token, _ in found if not STRICT.fullmatch(token)}
+    assert unread == set(groups.unreadable)
+    shared = {(agent, token) for agent, token, _ in found if STRICT.fullmatch(token)}
+    assert shared == {(agent, token) for agent, token in groups.shared if STRICT.fullmatch(token)}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name):
+    front = guard(name).front
+    protego = ProtegoReader(front.documents["/robots.txt"].body)
+    shared, unreadable = set(front.robots_groups.shared), set(front.robots_groups.unreadable)
+    for agent in CATALOG.agents:
+        for token in unreadable.intersection(agent.all_robots_tokens):
+            for path in PATHS:
+                if (agent.name, token) not in shared:
+                    assert protego.allows(token, path) is not is_refused(name, agent, path), (token, path)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_both_builds_of_googles_parser_agree(name):
+    said = guard(name).front.documents["/robots.txt"].body
+    for token in [*sorted({token for agent in CATALOG.agents for token in names_of(agent)})[::9], "Nobody"]:
+        for path in ("/tracks/first/audio.mp3", "/press/internal/x?y"):
+            assert google_allows(said, token, path) is google_fork_allows(said, token, path), (token, path)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_check_says_what_robots_txt_cannot(name):
+    front = guard(name).front
+    said = "\n".join((*front.cannot_express, *opt_out_notes(front.policy, CATALOG)))
+    for token in front.robots_groups.unreadable:
+        assert token in said
+    for agent, token in front.robots_groups.shared:
+        assert f"{token} is more than one agent's name; for {agent} " in said
+    everywhere = [path for path in PATHS if unquote(path.partition("?")[0]) not in front.documents]
+    for agent in CATALOG.agents:
+        unnamed = not names_of(agent) or agent in front.robots_groups.nameless
+        if unnamed and any(is_refused(name, agent, path) for path in everywhere):
+            assert agent.name in said
+        if agent.robots_only and all(is_refused(name, agent, path) for path in everywhere):
+            assert f"{agent.name} ({agent.operator}) exists only in robots.txt" in said
+
+
+def test_names_that_exist_in_robots_txt_only_are_said_no_to():
+    said = guard("no-ai").front.documents["/robots.txt"].body
+    only = [agent for agent in CATALOG.agents if agent.robots_only and agent.ai]
+    assert {"Google-Extended", "Applebot-Extended", "Webzio-Extended"} <= {agent.name for agent in only}
+    for agent in only:
+        assert not google_allows(said, agent.name, "/tracks/first/audio.mp3")
+
+
+def test_the_policies_here_have_no_mistake_and_every_agent_is_enumerated():
+    for text in POLICIES.values():
+        assert not [str(problem) for problem in check_policy_text(text.encode())[1] if not problem.warning]
+    unknown = {agent.name for agent in CATALOG.agents if agent.name not in SAMPLES and not names_of(agent)}
+    assert all(not agent.expected_user_agent for agent in CATALOG.agents if agent.name in unknown)
+    assert quote("/künstler/a") in PATHS
+    assert load_stance("no-ai").usages == policy(POLICIES["no-ai"]).usages
