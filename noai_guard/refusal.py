@@ -4,10 +4,10 @@ import html
 import json
 import re
 from enum import StrEnum
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote
 
 from noai_guard.model import Usage, Verdict
-from noai_guard.policy import Site
+from noai_guard.policy import Policy, Site
 
 
 class Format(StrEnum):
@@ -51,9 +51,18 @@ def purpose(verdict: Verdict) -> str:
 def policy_address(site: Site) -> str:
     """Where the policy is explained: a full address when the site's own is known, else a path; empty if nowhere."""
     page = site.policy_page
-    if not page:
-        return ""
-    return ascii_uri(page if "://" in page else urljoin(site.url, page))
+    return own_address(site, page) if page.startswith("/") else ascii_uri(page)
+
+
+def page_address(policy: Policy) -> str:
+    """As `policy_address`; empty where the page would be ours and the policy switches it off."""
+    is_published = policy.declares("policy_page") or not policy.site.policy_page.startswith("/")
+    return policy_address(policy.site) if is_published else ""
+
+
+def own_address(site: Site, path: str) -> str:
+    """Where one of our documents is: below the site's address where that is known, else its path."""
+    return ascii_uri(site.url.rstrip("/") + path)
 
 
 def ascii_uri(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from noai_guard.model import Usage
 from noai_guard.policy import Policy, Section
-from noai_guard.refusal import ascii_uri, policy_address
+from noai_guard.refusal import ascii_uri, page_address
 
 
 def reservation(policy: Policy, section: Section | None = None) -> dict[str, str]:
@@ -24,10 +24,9 @@ def reservation(policy: Policy, section: Section | None = None) -> dict[str, str
         return {}
     site = policy.site
     asked_on_the_web = "" if site.contact.startswith("mailto:") else site.contact
-    is_own_page = site.policy_page.startswith("/")
     found = {
         "license": ascii_uri(site.licence),
-        "usageInfo": policy_address(site) if policy.declares("policy_page") or not is_own_page else "",
+        "usageInfo": page_address(policy),
         "acquireLicensePage": ascii_uri(asked_on_the_web or site.licence),
         "copyrightNotice": _notice(policy, section),
     }

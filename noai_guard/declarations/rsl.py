@@ -14,7 +14,7 @@ from noai_guard.declarations.path_lines import by_section, covering
 from noai_guard.declarations.standard import Standard
 from noai_guard.model import Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section, Site
-from noai_guard.refusal import ascii_uri, contact_shown, policy_address
+from noai_guard.refusal import ascii_uri, contact_shown, own_address, page_address
 from noai_guard.request_path import glob_to_robots
 
 PATH = "/license.xml"
@@ -38,7 +38,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def _address(site: Site) -> str:
     """Absolute where the site is known to be at an https address, else a path."""
-    return f"{ascii_uri(site.url).rstrip('/')}{PATH}" if _is_known(site) else PATH
+    return own_address(site, PATH) if _is_known(site) else PATH
 
 
 def _is_known(site: Site) -> bool:
@@ -101,8 +101,7 @@ def _shared(policy: Policy) -> Iterator[str]:
     site = policy.site
     if site.owner or site.name:
         yield f"  <copyright{_contact(site)}>{_text(site.owner or site.name)}</copyright>"
-    page = "" if site.policy_page.startswith("/") and not policy.declares("policy_page") else policy_address(site)
-    if page:
+    if page := page_address(policy):
         yield f"  <terms>{_text(page)}</terms>"
 
 

@@ -1,35 +1,50 @@
-"""TDM Reservation Protocol (W3C Community Group Final): /.well-known/tdmrep.json, headers and metas.
+"""TDM Reservation Protocol (W3C Community Group Final): /.well-known/tdmrep.json, headers, metas and a policy in ODRL.
 
 The first matching entry of the file counts, so the longest path comes first. It has one bit: reserved or not;
 training is what it is about, so a section reserves when it reserves `train-ai`.
+
+`tdm-policy` leads to whom to ask. A reservation without it means that no licence can be had, so a site with an
+address that names no policy of its own gets one here: an Offer that permits mining to those who have obtained
+consent. It has no constraint, because a policy of a site says nothing of research or other purposes.
 """
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from noai_guard.declarations.path_lines import by_section, covering
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import Document, HeaderField, Usage
+from noai_guard.model import Action, Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section
-from noai_guard.refusal import ascii_uri
+from noai_guard.refusal import ascii_uri, own_address, page_address
 from noai_guard.request_path import glob_to_robots
 
 PATH = "/.well-known/tdmrep.json"
+POLICY_PATH = "/tdm-policy.json"
 
 
-def _entry(location: str, policy: Policy, section: Section) -> dict[str, Any]:
-    reserved = section.reserves(Usage.TRAIN_AI)
-    entry: dict[str, Any] = {"location": location, "tdm-reservation": int(reserved)}
-    if reserved and policy.site.tdm_policy:
-        entry["tdm-policy"] = ascii_uri(policy.site.tdm_policy)
-    return entry
+def _reserves(section: Section) -> bool:
+    return section.reserves(Usage.TRAIN_AI)
+
+
+def _is_own(policy: Policy) -> bool:
+    """Whether the policy document is one of ours: it must have an address, which a site without `url` has not."""
+    site = policy.site
+    return bool(site.url) and not site.tdm_policy and any(map(_reserves, policy.all_sections))
+
+
+def _policy_url(policy: Policy) -> str:
+    """The address for `tdm-policy`; empty where there is none."""
+    if _is_own(policy):
+        return own_address(policy.site, POLICY_PATH)
+    return ascii_uri(policy.site.tdm_policy)
 
 
 def _documents(plan: Plan) -> Sequence[Document]:
     policy = plan.policy
-    reserved = [section for section in plan.sections if section.reserves(Usage.TRAIN_AI)]
+    reserved = [section for section in plan.sections if _reserves(section)]
     if not reserved:
         return ()
     lines = [*by_section(policy), ("/", policy.whole_site)]
@@ -37,30 +52,80 @@ def _documents(plan: Plan) -> Sequence[Document]:
         # The file must not say 0 of what is reserved: a pattern that it cannot say exactly is covered by a wider
         # one. A header field of a response comes later and counts more.
         wider = [
-            (covering(section.pattern), section)
-            for section in reserved
-            if glob_to_robots(section.pattern) is None
+            (covering(section.pattern), section) for section in reserved if glob_to_robots(section.pattern) is None
         ]
         lines = [*wider, *lines]
-    entries = [_entry(line, policy, section) for line, section in lines]
-    return (Document(PATH, "application/json", json.dumps(entries, indent=1).encode() + b"\n"),)
+    found = [_document(PATH, [_entry(line, policy, section) for line, section in lines])]
+    if _is_own(policy):
+        found.append(_document(POLICY_PATH, _offer(policy, reserved)))
+    return found
+
+
+def _document(path: str, content: object) -> Document:
+    return Document(path, "application/json", json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _entry(location: str, policy: Policy, section: Section) -> dict[str, Any]:
+    reserved = _reserves(section)
+    entry: dict[str, Any] = {"location": location, "tdm-reservation": int(reserved)}
+    if reserved and _policy_url(policy):
+        entry["tdm-policy"] = _policy_url(policy)
+    return entry
+
+
+def _offer(policy: Policy, reserved: Sequence[Section]) -> dict[str, Any]:
+    """The profile of ODRL 2.2 that TDMRep defines: one assigner, one permission, no prohibition."""
+    duties = ["obtainConsent"]
+    if all(section.usages[Usage.TRAIN_AI] is Action.LICENSE_REQUIRED for section in reserved):
+        duties.append("compensate")
+    return {
+        "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
+        "@type": "Offer",
+        "profile": "http://www.w3.org/ns/tdmrep",
+        "uid": _policy_url(policy),
+        "assigner": _assigner(policy),
+        "permission": [{"action": "tdm:mine", "duty": [{"action": duty} for duty in duties]}],
+    }
+
+
+def _assigner(policy: Policy) -> dict[str, str]:
+    """Who holds the rights, and where to ask: by mail, and on the web page that is nearest to a licence."""
+    site = policy.site
+    is_mail = site.contact.startswith("mailto:")
+    facts = {
+        "uid": ascii_uri(site.url),
+        "vcard:fn": site.owner or site.name or urlsplit(site.url).hostname or site.url,
+        "vcard:hasEmail": ascii_uri(site.contact) if is_mail else "",
+        "vcard:hasURL": ascii_uri("" if is_mail else site.contact) or ascii_uri(site.licence) or page_address(policy),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    reserved = section.reserves(Usage.TRAIN_AI)
+    reserved = _reserves(section)
     fields: list[HeaderField] = [(b"tdm-reservation", b"1" if reserved else b"0")]
-    if reserved and policy.site.tdm_policy:
-        fields.append((b"tdm-policy", ascii_uri(policy.site.tdm_policy).encode("ascii")))
+    if reserved and _policy_url(policy):
+        fields.append((b"tdm-policy", _policy_url(policy).encode("ascii")))
     return fields
 
 
 def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
-    reserved = section.reserves(Usage.TRAIN_AI)
+    reserved = _reserves(section)
     tags = [b'<meta name="tdm-reservation" content="%d">' % reserved]
-    if reserved and policy.site.tdm_policy:
-        address = html.escape(ascii_uri(policy.site.tdm_policy)).encode("ascii")
+    if reserved and _policy_url(policy):
+        address = html.escape(_policy_url(policy)).encode("ascii")
         tags.append(b'<meta name="tdm-policy" content="' + address + b'">')
     return tags
 
 
-STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags)
+def _notes(policy: Policy) -> Iterator[str]:
+    site = policy.site
+    if not any(map(_reserves, policy.all_sections)):
+        return
+    if not site.url and not site.tdm_policy:
+        yield "TDMRep: no tdm-policy says whom to ask, because it needs an address; set site.url or site.tdm_policy."
+    elif _is_own(policy) and not site.contact:
+        yield f"TDMRep: {POLICY_PATH} asks for consent and names nobody to ask; set site.contact."
+
+
+STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags, notes=_notes)

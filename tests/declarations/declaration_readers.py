@@ -1,16 +1,25 @@
 """Parsers that other people wrote, and small readers of what documented tools do, to read our declarations back."""
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import robotstxt
+from jsonschema import Draft202012Validator
 from jwm.robotstxt.googlebot import RobotsMatcher
 from protego import Protego
 
 ROBOTS_FILES = sorted((Path(__file__).parent / "robots").iterdir())
 
 SITE = "https://band.example"
+
+_SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def schema(name: str) -> Draft202012Validator:
+    """A validator for one of schemas/NAME.schema.json."""
+    return Draft202012Validator(json.loads((_SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")))
 
 _google = RobotsMatcher()
 _google_fork = robotstxt.RobotsMatcher()

@@ -80,5 +80,5 @@ def test_the_title_claims_no_more_than_the_policy():
 def test_a_page_elsewhere_is_not_published_here():
     policy = replace(STANCE, site=replace(SITE, policy_page="https://band.example/ai"))
     front = Front(policy, Catalog(()))
-    assert set(front.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json"}
+    assert set(front.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
     assert b"# In plain words: https://band.example/ai\n" in front.documents["/robots.txt"].body

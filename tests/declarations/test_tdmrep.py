@@ -4,15 +4,16 @@ import json
 from dataclasses import replace
 from urllib.parse import quote
 
+import html5lib
 import pytest
-from declaration_readers import tdmrep_reservation
+from declaration_readers import google_allows, schema, tdmrep_reservation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.catalog import Catalog
 from noai_guard.declarations import tdmrep
 from noai_guard.front import Front
-from noai_guard.loading import load_stance
+from noai_guard.loading import load_catalog, load_stance
 from noai_guard.model import Action, Usage
 from noai_guard.policy import Plan, Section, Site
 
@@ -93,3 +94,104 @@ def test_what_is_reserved_is_never_given_away(policy, path):
     rules = published(policy)
     if reserved_by(policy, path):
         assert tdmrep_reservation(rules, quote(path))[0] == 1
+
+
+ADDRESS = "https://band.example/tdm-policy.json"
+SITE = Site(url="https://band.example/", owner="Tape Club", contact="mailto:rights@band.example")
+
+
+def offer(policy):
+    document = Front(policy, EMPTY).documents.get(tdmrep.POLICY_PATH)
+    return json.loads(document.body) if document else None
+
+
+def with_site(site, **changes):
+    return replace(load_stance("no-ai"), site=site, **changes)
+
+
+def named_policies(policy, section=0):
+    """The tdm-policy of the file (for the whole site), of the header and of the metas."""
+    declared = Front(policy, EMPTY).declared[section]
+    page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
+    metas = [meta.get("content") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
+    fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]
+    entries = [rule["tdm-policy"] for rule in published(policy) or () if rule["location"] == "/" and "tdm-policy" in rule]
+    return entries, fields, metas
+
+
+def test_a_site_with_an_address_offers_a_licence_to_those_who_ask():
+    assert offer(with_site(SITE)) == {
+        "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
+        "@type": "Offer",
+        "profile": "http://www.w3.org/ns/tdmrep",
+        "uid": ADDRESS,
+        "assigner": {
+            "uid": "https://band.example/",
+            "vcard:fn": "Tape Club",
+            "vcard:hasEmail": "mailto:rights@band.example",
+            "vcard:hasURL": "https://band.example/.well-known/noai",
+        },
+        "permission": [{"action": "tdm:mine", "duty": [{"action": "obtainConsent"}]}],
+    }
+
+
+def test_it_is_named_in_every_form():
+    assert named_policies(with_site(SITE)) == ([ADDRESS], [ADDRESS], [ADDRESS])
+
+
+def test_where_nothing_is_reserved_no_policy_is_named():
+    policy = with_site(SITE, sections=(Section("/press/**", {**CLOSED, Usage.TRAIN_AI: Action.ALLOW}),))
+    assert named_policies(policy, 1) == ([ADDRESS], [], [])
+    assert [rule for rule in published(policy) if rule["tdm-reservation"] == 0 and "tdm-policy" in rule] == []
+    assert offer(with_site(SITE, usages=OPEN)) is None
+
+
+@pytest.mark.parametrize(("site", "named"), [
+    (Site(), []),
+    (replace(SITE, tdm_policy="https://elsewhere.example/p"), ["https://elsewhere.example/p"]),
+    (Site(tdm_policy="https://elsewhere.example/p"), ["https://elsewhere.example/p"]),
+])  # fmt: skip
+def test_there_is_none_of_ours_without_an_address_or_beside_the_sites_own(site, named):
+    assert offer(with_site(site)) is None
+    assert named_policies(with_site(site)) == (named, named, named)
+
+
+def test_what_is_sold_is_to_be_paid_for():
+    sold = {**CLOSED, Usage.TRAIN_AI: Action.LICENSE_REQUIRED}
+    paid = [{"action": "obtainConsent"}, {"action": "compensate"}]
+    assert offer(with_site(SITE, usages=sold))["permission"][0]["duty"] == paid
+    partly = with_site(SITE, sections=(Section("/stems/**", sold),))
+    assert offer(partly)["permission"][0]["duty"] == paid[:1]
+
+
+def test_check_says_where_nobody_can_be_asked():
+    assert "set site.url" in "".join(tdmrep.STANDARD.notes(with_site(Site())))
+    assert "set site.contact" in "".join(tdmrep.STANDARD.notes(with_site(Site(url="https://band.example"))))
+    for site, usages in ((SITE, CLOSED), (Site(tdm_policy="https://x.example"), CLOSED), (Site(), OPEN)):
+        assert list(tdmrep.STANDARD.notes(with_site(site, usages=usages))) == []
+
+
+def test_a_refused_crawler_may_read_whom_to_ask():
+    front = Front(with_site(SITE), load_catalog())
+    assert google_allows(front.documents["/robots.txt"].body, "GPTBot", tdmrep.POLICY_PATH)
+
+
+texts = st.text(st.characters(exclude_categories=[]))
+addresses = st.sampled_from(["https://band.example", "http://band.example:8000/a", "https://bänd.example/ä b"])
+
+
+@settings(deadline=None)
+@given(policies(any_pattern), addresses, texts, st.one_of(texts.map("mailto:{}@x.example".format), addresses))
+def test_both_files_are_as_their_schemas_say(policy, url, owner, contact):
+    policy = replace(policy, site=Site(url=url, owner=owner, contact=contact))
+    if (rules := published(policy)) is not None:
+        schema("tdmrep").validate(rules)
+        schema("tdm-policy").validate(offer(policy))
+
+
+@pytest.mark.parametrize("change", [
+    {"@type": "Agreement"}, {"@context": "http://www.w3.org/ns/odrl.jsonld"}, {"prohibition": []}, {"permission": []},
+    {"assigner": {"uid": "https://band.example/"}}, {"uid": "policy"},
+])  # fmt: skip
+def test_the_schema_of_the_policy_can_say_no(change):
+    assert not schema("tdm-policy").is_valid({**offer(with_site(SITE)), **change})
