@@ -9,13 +9,14 @@ to fetch a token first.
 import html
 import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import unquote
 
 from noai_guard.declarations.path_lines import by_section, covering
 from noai_guard.declarations.standard import Standard
 from noai_guard.model import Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section, Site
 from noai_guard.refusal import ascii_uri, contact_shown, own_address, page_address
-from noai_guard.request_path import glob_to_robots
+from noai_guard.request_path import compile_globs, glob_to_robots, normal_path
 
 PATH = "/license.xml"
 NAMESPACE = "https://rslstandard.org/rsl"
@@ -32,6 +33,9 @@ _AI: tuple[tuple[str, Usage], ...] = (
 )
 _TOKENS = (("search", Usage.SEARCH), *_AI)
 """RSL's word -> a usage of ours that it stands for; any one reserved prohibits the word."""
+
+_USAGE = ' type="usage"'
+_CONTACT = ' type="contact"'
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -62,15 +66,31 @@ def _documents(plan: Plan) -> Sequence[Document]:
 
 
 def _document(plan: Plan) -> Iterator[str]:
-    policy = plan.policy
-    shared = "".join(f"{line}\n" for line in _shared(policy))
-    legal = f'\n   <legal type="contact">{_text(ascii_uri(policy.site.contact))}</legal>' if policy.site.contact else ""
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">'
     for line, prohibited in _entries(plan):
-        yield f' <content url="{_text(line)}">\n  <license>'
-        yield f"{_terms(prohibited)}{legal}\n  </license>\n{shared} </content>"
+        yield from _content(plan.policy, line, prohibited)
     yield "</rsl>"
+
+
+def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str = "") -> Iterator[str]:
+    """The lines of a `content` element; `prefix` stands before the names of all its elements."""
+
+    def element(name: str, text: str, attributes: str = "") -> str:
+        return f"<{prefix}{name}{attributes}>{_text(text)}</{prefix}{name}>"
+
+    site = policy.site
+    yield f' <{prefix}content url="{_text(url)}">'
+    yield f"  <{prefix}license>"
+    yield from (f"   {element(name, words, _USAGE)}" for name, words in _terms(prohibited))
+    if site.contact:
+        yield f"   {element('legal', ascii_uri(site.contact), _CONTACT)}"
+    yield f"  </{prefix}license>"
+    if site.owner or site.name:
+        yield f"  {element('copyright', site.owner or site.name, _contact(site))}"
+    if page := page_address(policy):
+        yield f"  {element('terms', page)}"
+    yield f" </{prefix}content>"
 
 
 def _entries(plan: Plan) -> Iterator[tuple[str, frozenset[str]]]:
@@ -86,7 +106,8 @@ def _entries(plan: Plan) -> Iterator[tuple[str, frozenset[str]]]:
                 yield covering(section.pattern), everywhere
 
 
-def _terms(prohibited: frozenset[str]) -> str:
+def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """`permits` and `prohibits` with their words, where there are any."""
     tokens = dict.fromkeys(token for token, _ in _TOKENS)
     permitted = " ".join(token for token in tokens if token not in prohibited)
     ai = {token for token, _ in _AI}
@@ -94,15 +115,7 @@ def _terms(prohibited: frozenset[str]) -> str:
     if ai <= prohibited:
         words.append("ai-all")
     said = [("permits", permitted), ("prohibits", " ".join(words) if permitted else "all")]
-    return "\n".join(f'   <{name} type="usage">{value}</{name}>' for name, value in said if value)
-
-
-def _shared(policy: Policy) -> Iterator[str]:
-    site = policy.site
-    if site.owner or site.name:
-        yield f"  <copyright{_contact(site)}>{_text(site.owner or site.name)}</copyright>"
-    if page := page_address(policy):
-        yield f"  <terms>{_text(page)}</terms>"
+    return ((name, value) for name, value in said if value)
 
 
 def _contact(site: Site) -> str:
@@ -132,6 +145,35 @@ def _robots_lines(policy: Policy) -> Sequence[str]:
 def _notes(policy: Policy) -> Iterator[str]:
     if _reserves(policy) and not _is_known(policy.site):
         yield "RSL: robots.txt has no License line, which needs an absolute address; set site.url to https://..."
+
+
+class FeedTerms:
+    """RSL for an app's own RSS or podcast feed (RSL 1.0, 4.7).
+
+    `namespace` is the attribute for the feed's root element. An app calls this itself; nothing is injected.
+    """
+
+    namespace = f'xmlns:rsl="{NAMESPACE}"'
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._globs = compile_globs([section.pattern for section in policy.sections])
+
+    def element(self, url: str) -> str:
+        """`<rsl:content>` for an item: the terms of what it is about, a page or a recording at this address.
+
+        The address should be absolute and on the feed's own origin. Empty where nothing is reserved and where the
+        policy switches RSL off; well-formed whatever the address and the policy hold.
+        """
+        section = self._policy.all_sections[self._globs.first(_path(url)) + 1]
+        if not section.reserves_anything or not self._policy.declares(STANDARD.key):
+            return ""
+        return "\n".join([*_content(self._policy, ascii_uri(url), _prohibited(section), "rsl:"), ""])
+
+
+def _path(url: str) -> str:
+    """The path of an address, as it is judged."""
+    return normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
 
 
 STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _notes)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import robotstxt
 from jsonschema import Draft202012Validator
 from jwm.robotstxt.googlebot import RobotsMatcher
+from lxml import etree
 from protego import Protego
 
 ROBOTS_FILES = sorted((Path(__file__).parent / "robots").iterdir())
@@ -120,6 +121,20 @@ _RSL_ELEMENTS = {"rsl", "content", "license", "permits", "prohibits", "payment",
                  "accepts", "reporting", "legal", "alternate", "schema", "copyright", "terms"}  # fmt: skip
 
 
+_rsl_schema = etree.RelaxNG(etree.parse(_SCHEMAS / "rsl.rng"))
+
+
+def rsl_problems(document: bytes) -> list[str]:
+    """What the schema of RSL 1.0 finds in a document; at most one rule of a kind and type is counted here."""
+    root = etree.fromstring(document)
+    _rsl_schema.validate(root)
+    problems = [str(error.message) for error in _rsl_schema.error_log]
+    for licence in root.iter(f"{_RSL}license"):
+        kinds = [(child.tag, child.get("type")) for child in licence if child.tag != f"{_RSL}reporting"]
+        problems += [f"{tag} of type {type} stands twice" for tag, type in set(kinds) if kinds.count((tag, type)) > 1]
+    return problems
+
+
 class RslReader:
     """A reader of RSL 1.0: of the contents that match, those with the longest url count, read conservatively."""
 
@@ -143,6 +158,11 @@ class RslReader:
             if said:
                 return said == {True}
         return None
+
+    def says(self, usage: str) -> bool | None:
+        """Whether the only content licenses a usage."""
+        (only,) = self.contents
+        return self._says(only, usage)
 
     def _says(self, content, usage: str) -> bool | None:
         answers = set()

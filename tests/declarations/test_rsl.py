@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import html5lib
 import pytest
-from declaration_readers import RslReader, google_allows
+from declaration_readers import RslReader, google_allows, rsl_problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +73,15 @@ def test_the_reader_evaluates_as_the_standard_says(contents, path, usage, expect
 def test_the_reader_refuses_what_does_not_conform(wrong):
     with pytest.raises(ValueError, match=r"RSL|license"):
         RslReader(wrong)
+
+
+@pytest.mark.parametrize("terms", [
+    "<permit type='usage'>search</permit>", permits("search, ai-index"), permits("ai"), permits("all") + permits("search"),
+    "<permits>all</permits>", "<payment type='cash'/>", "<legal type='attestation'>True</legal>",
+])  # fmt: skip
+def test_the_schema_refuses_what_does_not_conform(terms):
+    assert rsl_problems(document(content("/", terms)))
+    assert rsl_problems(document(content("/", permits("search ai-index") + prohibits("ai-train")))) == []
 
 
 @pytest.mark.parametrize(
@@ -168,6 +177,7 @@ texts = st.text(st.characters(exclude_categories=[]))
 def test_no_fact_of_a_site_breaks_the_document(owner, contact, url):
     site = Site(url=f"https://band.example/{url}", owner=owner, name=owner, contact=contact, policy_page=f"/{url}")
     front = Front(replace(STANCE, site=site), EMPTY)
+    assert rsl_problems(front.documents["/license.xml"].body) == []
     (only,) = RslReader(front.documents["/license.xml"].body).contents
     assert {element.tag for element in only.iter()} <= {
         f"{NAMESPACE}{name}" for name in ("content", "license", "permits", "prohibits", "legal", "copyright", "terms")}  # fmt: skip
@@ -213,5 +223,6 @@ def test_a_reader_finds_for_every_path_what_the_policy_says(policy, path):
 def test_what_is_reserved_is_never_licensed(policy, path):
     if any(section.reserves_anything for section in policy.all_sections):
         document = read(policy)
+        assert rsl_problems(Front(policy, EMPTY).documents["/license.xml"].body) == []
         for word in USAGES:
             assert not (reserved(policy, path, word) and document.allows(quote(path, safe="/&"), word))
