@@ -1,4 +1,4 @@
-"""The label's Starlette application; `create_app` is where noai-guard comes in, with one line."""
+"""The label's Starlette application; `create_app` is where noai-guard comes in."""
 
 import hashlib
 import os
@@ -13,6 +13,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from noai_guard import NoAIMiddleware
+from noai_guard.declarations.rsl import FeedTerms
+from noai_guard.loading import load_policy, load_stance
 
 from . import feeds, label, pages, shelf
 
@@ -55,12 +57,14 @@ def _text(request: Request, text: str, media_type: str, headers: dict[str, str] 
     return response
 
 
-def create_site(url: str = "http://127.0.0.1:8000", cache: Path | None = None) -> Starlette:
+def create_site(
+    url: str = "http://127.0.0.1:8000", cache: Path | None = None, terms: FeedTerms | None = None
+) -> Starlette:
     """The site without a guard.
 
     `url` is the address it is reached at, without a slash at the end; pages, feed and previews use it for
     absolute links, because the Host header is the client's word. `cache` holds the recordings, made at the
-    first start.
+    first start. `terms` are the licences in the podcast feed.
     """
     tapes = shelf.fill(cache)
 
@@ -141,7 +145,7 @@ def create_site(url: str = "http://127.0.0.1:8000", cache: Path | None = None) -
         return _text(request, _FAVICON, "image/svg+xml")
 
     async def feed(request: Request) -> Response:
-        return _text(request, feeds.rss(url, tapes), "application/rss+xml")
+        return _text(request, feeds.rss(url, tapes, terms), "application/rss+xml")
 
     async def site_map(request: Request) -> Response:
         return _text(request, feeds.site_map(url), "application/xml")
@@ -185,6 +189,7 @@ def create_app(
     policy: str | Path | None = None, url: str = "http://127.0.0.1:8000", cache: Path | None = None
 ) -> Starlette:
     """The site with its guard: `policy` is a noai.yaml, None the packaged stance."""
-    app = create_site(url, cache)
+    terms = FeedTerms(load_stance() if policy is None else load_policy(policy))
+    app = create_site(url, cache, terms)
     app.add_middleware(NoAIMiddleware, policy=policy)
     return app

@@ -3,23 +3,26 @@
 from datetime import UTC
 from email.utils import format_datetime
 
+from noai_guard.declarations.rsl import FeedTerms
+
 from . import label, pages
 from .pages import escape
 from .shelf import Recording, Shelf
 
 
-def rss(url: str, shelf: Shelf) -> str:
-    """RSS 2.0 with the iTunes, Atom and Podcasting 2.0 namespaces.
+def rss(url: str, shelf: Shelf, terms: FeedTerms | None = None) -> str:
+    """RSS 2.0 with the iTunes, Atom and Podcasting 2.0 namespaces; with `terms`, what each recording is licensed for.
 
     Tags as Apple Podcasts requires them (https://help.prx.org/hc/en-us/articles/360023748473, 2026-11-23); its
     directory would still refuse WAV, which other apps play.
     """
     recordings = list(shelf.recordings.values())
-    items = "".join(_item(url, recording, len(recordings) - i) for i, recording in enumerate(recordings))
+    items = "".join(_item(url, recording, len(recordings) - i, terms) for i, recording in enumerate(recordings))
+    rsl = f" {terms.namespace}" if terms else ""
     updated = format_datetime(recordings[0].track.released.astimezone(UTC), usegmt=True)
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd" \
-xmlns:atom="http://www.w3.org/2005/Atom" xmlns:podcast="https://podcastindex.org/namespace/1.0">
+xmlns:atom="http://www.w3.org/2005/Atom" xmlns:podcast="https://podcastindex.org/namespace/1.0"{rsl}>
 <channel>
 <title>{label.PODCAST}</title>
 <link>{escape(url)}/podcast/</link>
@@ -45,15 +48,16 @@ xmlns:atom="http://www.w3.org/2005/Atom" xmlns:podcast="https://podcastindex.org
 """
 
 
-def _item(url: str, recording: Recording, episode: int) -> str:
+def _item(url: str, recording: Recording, episode: int, terms: FeedTerms | None) -> str:
     track = recording.track
+    audio = f"{url}/audio/{track.slug}.wav"
     return f"""<item>
 <title>{escape(track.title)}</title>
 <link>{escape(url)}/tracks/{track.slug}</link>
 <description>{escape(track.about)}</description>
 <guid isPermaLink="false">nightferry.example:{track.catalogue.replace(" ", "")}</guid>
 <pubDate>{format_datetime(track.released, usegmt=True)}</pubDate>
-<enclosure url="{escape(url)}/audio/{track.slug}.wav" length="{recording.stat.st_size}" type="audio/wav"/>
+<enclosure url="{escape(audio)}" length="{recording.stat.st_size}" type="audio/wav"/>
 <itunes:title>{escape(track.title)}</itunes:title>
 <itunes:author>{escape(track.artist.name)}</itunes:author>
 <itunes:duration>{recording.seconds}</itunes:duration>
@@ -61,7 +65,7 @@ def _item(url: str, recording: Recording, episode: int) -> str:
 <itunes:episodeType>full</itunes:episodeType>
 <itunes:explicit>false</itunes:explicit>
 <itunes:image href="{escape(url)}/covers/{track.slug}.png"/>
-</item>
+{terms.element(audio) if terms else ""}</item>
 """
 
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
+import feedparser
 import h11
 import pytest
 from starlette.testclient import TestClient
@@ -23,6 +25,8 @@ from starlette.testclient import TestClient
 from examples.music_site import artwork, feeds, label, pages, pieces, shelf, synth
 from examples.music_site.app import create_site
 from examples.music_site.visitors import VISITORS, Visitor
+from noai_guard.declarations.rsl import FeedTerms
+from noai_guard.loading import load_policy
 
 URL = "https://nightferry.example"
 AUDIO = "/audio/paper-boats.wav"
@@ -219,6 +223,21 @@ def test_the_feed_is_a_podcast_that_apps_accept(client: TestClient, tapes: shelf
     assert myself is not None
     assert myself.attrib["href"] == f"{URL}/feed.xml"
     assert len(channel.findall("item")) == len(tapes.recordings)
+
+
+def test_every_episode_says_what_its_recording_is_licensed_for_and_is_read_as_before(tapes: shelf.Shelf) -> None:
+    terms = FeedTerms(load_policy(Path(feeds.__file__).parent / "noai.yaml"))
+    plain, licensed = feeds.rss(URL, tapes), feeds.rss(URL, tapes, terms)
+    for item in ElementTree.fromstring(licensed).iter("item"):
+        (content,) = item.iter("{https://rslstandard.org/rsl}content")
+        enclosure = item.find("enclosure")
+        assert enclosure is not None
+        assert content.attrib["url"] == enclosure.attrib["url"]
+        assert "ai-all" in [rule.text for rule in content.iter("{https://rslstandard.org/rsl}prohibits")]
+    before, after = feedparser.parse(plain), feedparser.parse(licensed)
+    assert not after.bozo
+    for one, other in zip(before.entries, after.entries, strict=True):
+        assert {key: other[key] for key in one} == dict(one)
 
 
 def test_every_episode_has_an_enclosure_of_the_stated_length_and_type(client: TestClient) -> None:
