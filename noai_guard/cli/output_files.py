@@ -15,7 +15,7 @@ def written(files: Mapping[Path, bytes], only_check: bool = False) -> dict[Path,
 
     With `only_check` nothing is written, and a file that differs is `stale`.
     """
-    stale = {file: content for file, content in files.items() if _content(file) != content}
+    stale = {file: content for file, content in files.items() if content_of(file) != content}
     if not only_check:
         _write(stale)
     changed = "stale" if only_check else "wrote"
@@ -31,7 +31,8 @@ def existing_robots(file: str) -> bytes:
         raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
 
 
-def _content(file: Path) -> bytes | None:
+def content_of(file: Path) -> bytes | None:
+    """What a file holds; None when it is not there."""
     try:
         return file.read_bytes()
     except FileNotFoundError:
