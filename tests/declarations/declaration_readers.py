@@ -86,6 +86,12 @@ def tdmrep_reservation(rules: object, path: str) -> tuple[int | None, str | None
     return None, None
 
 
+def tdmrep_precedence(*said: object) -> int | None:
+    """The reservation where file, header and meta (None where there is none) say so: the last valid one."""
+    valid = [int(value) for value in map(str, said) if value in ("0", "1")]
+    return valid[-1] if valid else None
+
+
 _SIGNALS = {"search": ("yes", "no"), "ai-input": ("yes", "no"), "ai-train": ("yes", "no"),
             "use": ("immediate", "reference", "full")}  # fmt: skip
 
@@ -179,6 +185,26 @@ class RslReader:
             raise ValueError("words are separated by spaces")
         words = set(text.split())
         return words | (_RSL_AI if "ai-all" in words else set()) | (_RSL_USAGES if "all" in words else set())
+
+
+def rsl_licences(robots: str, agent: str) -> list[str]:
+    """The licences that hold for a crawler: those of its group, else those before all groups; absolute ones only."""
+    by_name: dict[str, list[str]] = {"": []}
+    names, ended = [""], True
+    for line in robots.splitlines():
+        key, _, value = line.partition("#")[0].partition(":")
+        key, value = key.strip().lower(), value.strip()
+        if key == "user-agent":
+            names = [value.lower()] if ended else [*names, value.lower()]
+            by_name.setdefault(value.lower(), [])
+            ended = False
+        elif key in ("allow", "disallow"):
+            ended = True
+        elif key == "license" and re.match(r"[a-z][a-z0-9+.-]*://", value):
+            for name in names:
+                by_name[name].append(value)
+    own = by_name[agent.lower()] if agent.lower() in by_name else by_name.get("*", [])
+    return own or by_name[""]
 
 
 def robots_match(pattern: str, path: str) -> bool:
