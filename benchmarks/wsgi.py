@@ -17,8 +17,12 @@ from noai_guard import NoAIWSGIMiddleware
 
 
 def bottle_bare() -> WSGIApplication:
+    def text() -> bytes:
+        bottle.response.content_type = "text/plain"
+        return b"Hello"
+
     site = bottle.Bottle()
-    site.get("/text", callback=lambda: b"Hello")
+    site.get("/text", callback=text)
     site.get("/", callback=lambda: PAGE)
     app: WSGIApplication = site
     return app
