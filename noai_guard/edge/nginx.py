@@ -58,6 +58,11 @@ def _key(text: str) -> str:
     return _in_quotes(f"\\{text}" if text in _KEYWORDS or text.startswith(("~", "\\")) else text)
 
 
+def _without_variables(quoted: str) -> str:
+    """Where nginx knows no variables, a dollar sign is one."""
+    return quoted.replace("${noai_dollar}", "$")
+
+
 def _expression(pattern: str, any_case: bool = True) -> str:
     """A regular expression as the key of a map; `$` there is no variable, and means the very end."""
     pattern = pattern.replace("$", r"\z")
@@ -167,7 +172,8 @@ class _Config:
             for token in tier
             for spelling in _spellings(token.text.decode("ascii"))
         }
-        yield from _map(f"${captured}", f"{variable}_of", rows.items())
+        if expressions:
+            yield from _map(f"${captured}", f"{variable}_of", rows.items())
         yield from _map(source, variable, [(key, f"${variable}_of") for key in expressions])
 
     def _agent(self) -> Iterator[str]:
@@ -320,11 +326,12 @@ class _Config:
         yield "    return 403;"
         yield "}"
         for document in self.plan.documents:
-            yield f"location = {quote(document.path)} {{"
+            yield f"location = {_without_variables(quote(document.path))} {{"
             yield "    types { }"
             yield f"    default_type {quote(document.media_type)};"
             yield "    charset off;"
-            yield f"    alias {quote(f'{self.root}/noai-guard/documents/{document_file(document)}')};"
+            yield f"    root {quote(f'{self.root}/noai-guard/documents')};"
+            yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
             for name, content in document_headers(document):
                 if name not in (b"content-type", b"content-length", b"etag"):
                     yield f"    add_header {_title(name)} {quote(content.decode('ascii'))};"

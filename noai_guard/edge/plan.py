@@ -6,7 +6,7 @@ whose paths match counts; every path pattern stands in a `PathSet`, so a server 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -157,8 +157,8 @@ class EdgePlan:
 
     @property
     def asks_unknown_bots(self) -> bool:
-        """Whether a client that calls itself a bot and is in no catalogue is treated otherwise than a browser."""
-        return not self.unknown_bot.harmless
+        """Whether it counts that a client calls itself a bot and is in no catalogue: it or a browser is not let in."""
+        return not (self.unknown_bot.harmless and self.unclaimed.harmless)
 
     def class_of(self, agent: Agent) -> AgentClass:
         return self._class_of[agent]
@@ -200,36 +200,47 @@ class EdgePlan:
     @cached_property
     def shields(self) -> tuple[Token[Agent], ...]:
         """Tokens in which a shorter one of an agent stands that is treated otherwise: the shorter does not count."""
+
+        def outcomes(agents: Iterable[Agent]) -> set[object]:
+            return {self._class_of[agent].outcome for agent in agents}
+
+        return tuple(token for token, inside in self._inside if outcomes(inside) - outcomes([token.value]))
+
+    @cached_property
+    def _inside(self) -> tuple[tuple[Token[Agent], tuple[Agent, ...]], ...]:
+        """Tokens in which shorter ones of other agents stand that are wanted, and those agents."""
         by_anchor: dict[bytes, list[Token[Agent]]] = {}
         for token in self.tokens:
             if token.value in self._wanted_agents:
                 by_anchor.setdefault(token.anchor, []).append(token)
 
-        def is_shield(token: Token[Agent]) -> bool:
+        def inside(token: Token[Agent]) -> tuple[Agent, ...]:
             words = set(re.findall(rb"[a-z]+", token.text))
             near = [other for word in words for other in by_anchor.get(word, ()) if other.value is not token.value]
-            inside = TokenIndex(near).hits(token.text) if near else ()
-            return any(self._class_of[hit.value].outcome != self._class_of[token.value].outcome for hit in inside)
+            return tuple(hit.value for hit in TokenIndex(near).hits(token.text)) if near else ()
 
-        return tuple(token for token in self.tokens if not token.host and is_shield(token))
+        found = ((token, inside(token)) for token in self.tokens if not token.host)
+        return tuple((token, agents) for token, agents in found if agents)
 
     @cached_property
     def tiers(self) -> tuple[tuple[Token[Agent], ...], ...]:
         """`wanted` without hosts, in the order in which they count: the first tier that names anybody decides, in
         it the name that stands first. Neighbouring ranks that get the same are one tier."""
-        by_rank: dict[int, list[Token[Agent]]] = {}
-        shielding = frozenset(map(id, self.shields))
-        for token in self.wanted:
-            if not token.host:
-                by_rank.setdefault(-1 if id(token) in shielding else rank(token.value), []).append(token)
-        tiers: list[list[Token[Agent]]] = []
-        for _, tokens in sorted(by_rank.items()):
+        shields = frozenset(map(id, self.shields))
+        tiers: list[tuple[Token[Agent], ...]] = []
+        for tokens in _by_rank((token for token in self.wanted if not token.host), shields):
             outcomes = {self._class_of[token.value].outcome for token in tokens}
             if tiers and len(outcomes | {self._class_of[token.value].outcome for token in tiers[-1]}) == 1:
                 tiers[-1] += tokens
             else:
                 tiers.append(tokens)
-        return tuple(map(tuple, tiers))
+        return tuple(tiers)
+
+    def weights(self, tier: Iterable[Token[Agent]]) -> tuple[tuple[Token[Agent], ...], ...]:
+        """One tier in the order in which its names count where several stand: all get the same, but are called
+        by their own name."""
+        longer = (token for token, inside in self._inside if min(map(rank, inside)) < rank(token.value))
+        return tuple(_by_rank(tier, frozenset(map(id, (*self.shields, *longer)))))
 
     @property
     def hosts(self) -> tuple[Token[Agent], ...]:
@@ -240,6 +251,14 @@ class EdgePlan:
     def anchors(self) -> frozenset[str]:
         """One of these runs of letters stands in every user agent that names anybody wanted."""
         return frozenset(token.anchor.decode("ascii") for token in self.wanted)
+
+
+def _by_rank(tokens: Iterable[Token[Agent]], first: Collection[int]) -> Iterator[tuple[Token[Agent], ...]]:
+    """Tokens of one rank together, what outweighs the others first, before all those with these ids."""
+    found: dict[int, list[Token[Agent]]] = {}
+    for token in tokens:
+        found.setdefault(-1 if id(token) in first else rank(token.value), []).append(token)
+    yield from (tuple(tokens) for _, tokens in sorted(found.items()))
 
 
 def _told(decision: Decision) -> tuple[object, ...]:

@@ -28,6 +28,13 @@ _UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|(?::/?|/+)[^{DEL
 _BEFORE = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
 """The start of a chunk, and what may stand in it before a name: nothing, or text that ends with punctuation."""
 
+BOT_WORDS: Final = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
+CALLS_ITSELF_A_BOT: Final = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
+"""`noai_guard.guard.CALLS_ITSELF_A_BOT` without look-around."""
+
+NO_URL: Final = r"^(?:[^:]|:(?::|/:)*(?:[^:/]|/[^:/]))*(?::(?::|/:)*/?)?$"
+"""A user agent without `://`: host forms need not be looked for."""
+
 _AT_START = r"^[\s\x22\x27(]*"
 
 _GOES_ON = (
