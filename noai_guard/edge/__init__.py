@@ -5,11 +5,18 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.edge import aws, cloudflare, fastly, kubernetes, nginx
+from noai_guard.edge import aws, caddy, cloudflare, fastly, kubernetes, nginx
 from noai_guard.edge.target import Target
 
 TARGETS: Mapping[str, Target] = {
     target.key: target
-    for target in (nginx.TARGET, cloudflare.TARGET, aws.TARGET, fastly.TARGET, kubernetes.TARGET)
+    for target in (
+        nginx.TARGET,
+        caddy.TARGET,
+        cloudflare.TARGET,
+        aws.TARGET,
+        fastly.TARGET,
+        kubernetes.TARGET,
+    )
 }
 """In the order in which they are listed."""

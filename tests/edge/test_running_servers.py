@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 from conformance import ask, ask_all, corpus, neighbourhoods, refusal
-from web_servers import AUDIO, SERVERS, edge, origin, readable_folder
+from web_servers import AUDIO, SERVERS, edge, origin, readable_folder, recording_origin
 
 from noai_guard.edge import TARGETS
 from noai_guard.edge.target import Feature
@@ -76,6 +76,15 @@ def rich(request, origin_port) -> Iterator[Edge]:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
+def members_only(request, origin_port) -> Iterator[Edge]:
+    """Who is in no catalogue is refused in one place, and the address we come from is exempt in another policy."""
+    found = policy(
+        b"extends: no-ai\nrules: [{id: members, identities: [unclaimed], paths: [/members/**], action: deny}]\n"
+    )
+    yield from started(request.param, found, origin_port)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
 def unknown_refused(request, origin_port) -> Iterator[Edge]:
     found = policy(b"extends: no-ai\nusages: {unknown-bot: deny}\n")
     yield from started(request.param, found, origin_port)
@@ -115,6 +124,34 @@ def test_paths_rules_and_exemptions_hold(rich: Edge) -> None:
             "/press/./x": "/press/x", "/press%2Fx": "/press/x", "/tracks/song.mp3?x=/press/": "/tracks/song.mp3",
             "/caf%C3%A9/x.mp3": "/café/x.mp3", "/caf%C3%A9/x/y.mp3": "/café/x/y.mp3"}  # fmt: skip
     assert not disagreements(rich, list(product(RICH_PATHS, agents)), seen)
+
+
+def test_whoever_is_in_no_catalogue_can_be_refused(members_only: Edge) -> None:
+    agents = (BROWSER, b"", b"Foo/1.0", b"FooBot/1.0", b"CUBOT X", b"Googlebot/2.1", b"GPTBot/1.0", b"AntennaPod/3.4")
+    assert not disagreements(members_only, list(product(("/", "/members/", "/members/%0Ax"), agents)))
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_exempt_addresses_are_let_in(key: str, origin_port: int) -> None:
+    found = policy(b'extends: no-ai\nexemptions: {addresses: ["::1", 192.0.2.0/24, 127.0.0.0/8]}\n')
+    for exempt in started(key, found, origin_port):
+        if exempt.supports(Feature.ADDRESSES):
+            assert ask(exempt.port, "/index.html", GPTBOT).status == 200
+
+
+# What the configuration files of ai.robots.txt get wrong (docs/servers/peers.md).
+WELCOME = (
+    b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    b"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/13.1.1 Safari/605.1.15 (Applebot/0.1; +http://www.apple.com/go/applebot)",
+    b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Code/1.96.2 Chrome/128.0.6613.186 Electron/32.2.6 Safari/537.36",
+)
+
+
+def test_what_lists_of_others_get_wrong_is_right_here(plain: Edge) -> None:
+    assert ask(plain.port, "/index.html", b"gptbot/1.2").status == 403
+    assert [ask(plain.port, "/index.html", user_agent).status for user_agent in WELCOME] == [200, 200, 200]
+    if plain.supports(Feature.DOCUMENTS):
+        assert ask(plain.port, "/robots.txt?x=1", GPTBOT).status == 200
 
 
 def test_the_corpus_under_another_stance(rich: Edge) -> None:
@@ -170,6 +207,18 @@ def test_the_backend_is_told_the_verdict_and_no_client_can_tell_it(rich: Edge) -
     spoofed = [b"X-NoAI-Verdict: allow; agent=me"]
     assert ask(rich.port, "/echo", BROWSER, headers=spoofed).body == b"allow\n"
     assert ask(rich.port, "/echo", b"", headers=spoofed).body == b"allow\n"
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_no_spelling_of_the_verdict_gets_past(key: str) -> None:
+    spellings = (b"X_NoAI_Verdict", b"X-NoAI_Verdict", b"X_NoAI-Verdict", b"x-noai-verdict", b"X.NoAI.Verdict")
+    with recording_origin() as (origin_port, heads):
+        for edge in started(key, load_stance("no-ai"), origin_port):
+            if edge.supports(Feature.VERDICT):
+                ask(edge.port, "/", BROWSER, headers=[spelling + b": spoofed" for spelling in spellings])
+                assert heads
+                assert b"spoofed" not in heads[-1]
+                assert heads[-1].lower().count(b"x-noai-verdict: allow") == 1
 
 
 def test_the_sites_own_content_usage_stands(plain: Edge) -> None:

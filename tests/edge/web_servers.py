@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -53,7 +54,33 @@ def nginx(folder: Path, port: int, origin: int) -> Command:
     return [program("nginx"), "-c", str(folder / "nginx.conf")]
 
 
-SERVERS: Mapping[str, Arrange] = {"nginx": nginx}
+def caddyfile(folder: Path, port: int, site: str) -> Path:
+    """A Caddyfile with one site on this port."""
+    file = folder / "Caddyfile"
+    file.write_text(
+        f"{{\n\tadmin off\n\tauto_https off\n}}\nimport {folder}/rendered/noai-guard.caddy\n"
+        f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n{site}}}\n"
+    )
+    return file
+
+
+def caddy_command(caddy: str, file: Path) -> Command:
+    """Keeps what Caddy writes for itself beside its Caddyfile."""
+    own = [f"XDG_{kind}_HOME={file.parent}/caddy-{kind.lower()}" for kind in ("CONFIG", "DATA")]
+    return ["env", *own, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
+
+
+def caddy(folder: Path, port: int, origin: int) -> Command:
+    site = (
+        "\timport noai_guard\n"
+        "\thandle_errors {\n\t\timport noai_guard_errors\n\t}\n"
+        f"\thandle /tracks/* {{\n\t\treverse_proxy 127.0.0.1:{origin}\n\t}}\n"
+        f"\thandle {{\n\t\treverse_proxy 127.0.0.1:{origin}\n\t}}\n"
+    )
+    return caddy_command(program("caddy"), caddyfile(folder, port, site))
+
+
+SERVERS: Mapping[str, Arrange] = {"nginx": nginx, "caddy": caddy}
 
 
 @contextmanager
@@ -116,6 +143,31 @@ def origin(folder: Path) -> Iterator[int]:
     (folder / "nginx.conf").write_text(nginx_main(folder, server))
     with running([program("nginx"), "-c", str(folder / "nginx.conf")], port, folder):
         yield port
+
+
+@contextmanager
+def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
+    """A port on which every request is answered with 200, and the heads of the requests as they came."""
+    heads: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                head = connection.recv(65536)
+                while head and b"\r\n\r\n" not in head:
+                    head += connection.recv(65536)
+                if head:
+                    heads.append(head)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1], heads
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def render(key: str, front: Front, folder: Path) -> EdgePlan:
