@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
 _PROXY, _GATEWAY = "127.0.0.1:8080", "127.0.0.1:9797"
+_HERE = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
 
 
 class _CannotStart(CannotRun):
@@ -114,7 +115,7 @@ def command(
             what, site = "the gateway", gateway_site(policy_file, hold, own_robots)
         else:
             origin = _origin(upstream, upstream_host, upstream_ca)
-            if any(not place.path and (place.host, place.port) == (origin.hostname, origin.port) for place in places):
+            if any(_is_itself(place, origin) for place in places):
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             what, site = str(origin), proxied_site(origin, policy_file, timeouts)
@@ -125,7 +126,10 @@ def command(
 @contextmanager
 def _folder_for_metrics(workers: int) -> Iterator[None]:
     """Several workers count together in a folder of this run, unless the environment names one."""
-    if workers == 1 or "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if named is not None and not os.path.isdir(named):
+        raise CannotRun(f"PROMETHEUS_MULTIPROC_DIR names {named!r}, which is no folder; make it, or unset the variable")
+    if workers == 1 or named is not None:
         yield
         return
     folder = tempfile.mkdtemp(prefix="noai-guard-metrics-")
@@ -134,6 +138,13 @@ def _folder_for_metrics(workers: int) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_itself(place: "Address", origin: "Upstream") -> bool:
+    if place.path or origin.socket:
+        return place.path == origin.socket
+    hosts = {place.host, origin.hostname}
+    return place.port == origin.port and (len(hosts) == 1 or hosts <= _HERE)
 
 
 def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":

@@ -8,7 +8,7 @@ from time import monotonic
 
 from noai_guard.forward_auth import contract
 from noai_guard.model import Response
-from noai_guard.serve.asgi_response import method_of, send_response
+from noai_guard.serve.asgi_response import send_response
 from noai_guard.serve.asgi_types import App, Receive, Scope, Send
 
 _KEPT_SECONDS = 1.0
@@ -44,7 +44,7 @@ class Health:
             (b"cache-control", b"no-store"),
         )
         status = 200 if problem is None else 503
-        await send_response(send, Response(status, headers, b"" if method_of(scope) == "HEAD" else body))
+        await send_response(send, Response(status, headers, b"" if scope["method"] == "HEAD" else body))
 
     async def _problem(self) -> str | None:
         if self.draining:

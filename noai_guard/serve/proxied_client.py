@@ -10,7 +10,7 @@ from aiohttp.http import StreamWriter
 
 from noai_guard.model import HeaderField
 from noai_guard.serve.asgi_types import Receive, Scope
-from noai_guard.serve.upstream import AnswerCut, Timeouts, UpstreamFailed, await_answer
+from noai_guard.serve.upstream import Timeouts, UpstreamFailed, await_answer
 
 _LISTEN_SECONDS = 0.1
 """After this time it is worth a task to know that a client is gone; most answers are complete by then."""
@@ -21,14 +21,15 @@ class ClientGone(Exception):
 
 
 class ClientTooSlow(Exception):
-    """The client began a body and sends no more of it."""
+    """The client sends no more of the body that it began, or takes no more of the answer."""
 
 
 class Client:
     """Listens to the client in a task of its own, beside the one that answers it.
 
     A context manager for that one: it is cancelled where the client or the body's way to the upstream fails, and
-    leaves with what was wrong, as `asyncio.timeout` does. Once `answered` is set that is ClientGone or AnswerCut.
+    leaves with what was wrong, as `asyncio.timeout` does: ClientGone, ClientTooSlow or UpstreamFailed. `answered`
+    is set by it when the client has got the beginning of an answer.
     """
 
     def __init__(self, scope: Scope, receive: Receive, timeouts: Timeouts) -> None:
@@ -84,8 +85,6 @@ class Client:
             return
         task.uncancel()
         if isinstance(error, asyncio.CancelledError):
-            if self.answered and not isinstance(self._reason, ClientGone):
-                raise AnswerCut(str(self._reason)) from self._reason
             raise self._reason from None
 
     async def _pass_body(self, upstream: ResponseHandler) -> None:

@@ -11,9 +11,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from noai_guard.model import HeaderField
 from noai_guard.serve.asgi_types import Scope, Send
-from noai_guard.serve.proxied_client import Client
+from noai_guard.serve.proxied_client import Client, ClientTooSlow
 from noai_guard.serve.proxied_headers import response_fields, target_of
-from noai_guard.serve.upstream import AnswerCut, Timeouts, UpstreamFailed, await_answer, protocol_of
+from noai_guard.serve.upstream import Timeouts, UpstreamFailed, await_answer, protocol_of
 
 _CONTINUE_SECONDS = 1.0
 """How long an upstream may think about `Expect: 100-continue` before it gets the body all the same."""
@@ -34,8 +34,7 @@ class Exchange:
         self._timeouts = timeouts
 
     async def run(self, fields: Iterable[HeaderField]) -> bool:
-        """Returns whether the connection can be used again. Raises UpstreamFailed before, AnswerCut behind the
-        beginning of the answer."""
+        """Returns whether the connection can be used again. Raises UpstreamFailed and ClientTooSlow."""
         message, payload = await self._until_answer(fields)
         try:
             headers = response_fields(message.raw_headers)
@@ -47,10 +46,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": message.code, "headers": headers})
         if self._client.has_body:
             self._client.listen()
-        try:
-            await self._pass_body(payload)
-        except (ClientError, HttpProcessingError, OSError) as error:
-            raise AnswerCut(f"broke off within an answer ({error})") from error
+        await self._pass_body(payload)
         return self._client.body_passed
 
     async def _until_answer(self, fields: Iterable[HeaderField]) -> tuple[RawResponseMessage, StreamReader]:
@@ -109,11 +105,20 @@ class Exchange:
                 if not more and isinstance(self._protocol.exception(), ClientOSError):
                     # A body that ends with the connection, and that was reset: aiohttp 3.14 takes it for complete.
                     raise ClientOSError("reset")
-                async with asyncio.timeout(_STALLED_SECONDS):
-                    await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+                await self._send_part(chunk, more)
+        except (ClientError, HttpProcessingError, TimeoutError) as error:
+            raise UpstreamFailed(502, f"broke off within an answer ({error})") from error
         finally:
             if lost is not None:
                 lost.remove_done_callback(broken)
+
+
+    async def _send_part(self, chunk: bytes, more: bool) -> None:
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        except TimeoutError as error:
+            raise ClientTooSlow from error
 
 
 def _break(payload: StreamReader, lost: "asyncio.Future[None] | None") -> None:

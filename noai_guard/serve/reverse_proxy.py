@@ -28,9 +28,6 @@ _log = logging.getLogger("noai_guard")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing (RFC 9110 section 9.2.1): without a body, such a request may be sent twice."""
 
-_CLOSE: HeaderField = (b"connection", b"close")
-
-
 class ReverseProxy:
     """Passes HTTP and websockets to an upstream. `trusted` gives the proxies in front of us that are believed."""
 
@@ -85,23 +82,24 @@ class ReverseProxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, fields: list[HeaderField], receive: Receive, send: Send) -> None:
+        client = Client(scope, receive, self.timeouts)
         try:
-            async with Client(scope, receive, self.timeouts) as client:
+            async with client:
                 await self._answer(scope, fields, client, send)
-        except UpstreamFailed as failure:
-            self._tell(f"{failure}: visitors get {failure.status}")
-            await send_response(send, _failed(failure.status, scope))
-        except AnswerCut as cut:
-            self._tell(str(cut))
-            raise
-        except ClientTooSlow:
-            await send_response(send, _failed(408, scope, _CLOSE))
         except ClientGone:
             pass
+        except (ClientTooSlow, UpstreamFailed) as failure:
+            status = 408
+            if isinstance(failure, UpstreamFailed):
+                status = failure.status
+                self._tell(f"{failure}{'' if client.answered else f': visitors get {status}'}")
+            if client.answered:
+                raise AnswerCut from failure
+            await send_response(send, _failed(status, scope))
 
     async def _answer(self, scope: Scope, fields: list[HeaderField], client: Client, send: Send) -> None:
         fields += client.framing
-        again = method_of(scope) in _SAFE and not client.has_body
+        again = scope["method"] in _SAFE and not client.has_body
         try:
             await self._exchange(scope, fields, client, send, pooled=again)
         except UpstreamFailed as failure:
@@ -113,7 +111,7 @@ class ReverseProxy:
         self, scope: Scope, fields: list[HeaderField], client: Client, send: Send, *, pooled: bool
     ) -> None:
         """One request on one connection, which goes back to the pool when nothing of either is left on it."""
-        connection = await self.connections.take(pooled=pooled, has_body=method_of(scope) != "HEAD")
+        connection = await self.connections.take(pooled=pooled, has_body=scope["method"] != "HEAD")
         try:
             if await Exchange(scope, client, send, connection, self.timeouts).run(fields):
                 connection.release()
@@ -135,11 +133,10 @@ _SENTENCES = {
 }
 
 
-def _failed(status: int, scope: Scope, *more: HeaderField) -> Response:
-    """A short page, and only where a page is asked for."""
+def _failed(status: int, scope: Scope) -> Response:
+    """A short page, and only where a page is asked for. Where the request did not come to its end, it ends now."""
     title, sentence = _SENTENCES[status]
-    method = method_of(scope)
-    wanted = chosen_format(scope["path"], method, scope["headers"][:MOST_HEADERS])
+    wanted = chosen_format(scope["path"], method_of(scope), scope["headers"][:MOST_HEADERS])
     page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
     page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
     format, text = (Format.HTML, page) if wanted is Format.HTML else (Format.TEXT, f"{sentence}\n")
@@ -148,6 +145,6 @@ def _failed(status: int, scope: Scope, *more: HeaderField) -> Response:
         (b"content-type", format.value.encode("ascii")),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
-        *more,
+        *([(b"connection", b"close")] if status == 408 else []),
     )
-    return Response(status, headers, b"" if method == "HEAD" else body)
+    return Response(status, headers, b"" if scope["method"] == "HEAD" else body)

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from noai_guard.model import HeaderField, Response
 from noai_guard.request_path import normal_path, other_readings
 from noai_guard.serve.asgi import NoAIMiddleware
-from noai_guard.serve.asgi_response import method_of, send_response
+from noai_guard.serve.asgi_response import send_response
 from noai_guard.serve.asgi_types import Message, Receive, Scope, Send
 from noai_guard.serve.proxied_headers import HOST
 from noai_guard.serve.raw_request import user_agent_of
@@ -111,7 +111,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, problem: str) -> N
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     )
-    await send_response(_dated(send), Response(400, headers, b"" if method_of(scope) == "HEAD" else body))
+    await send_response(_dated(send), Response(400, headers, b"" if scope["method"] == "HEAD" else body))
 
 
 def _dated(send: Send) -> Send:

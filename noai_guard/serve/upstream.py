@@ -133,10 +133,10 @@ class Connections:
     async def take(self, *, pooled: bool, has_body: bool) -> Connection:
         """A connection ready for one request; `has_body`: whether its answer may have one. Raises UpstreamFailed."""
         connection = await self._connected(self.pool if pooled else self.fresh)
-        while protocol_of(connection).should_close:
+        if pooled and protocol_of(connection).should_close:
             # It said something while it waited, that would be read as the next answer.
             connection.close()
-            connection = await self._connected(self.pool)
+            connection = await self._connected(self.fresh)
         protocol_of(connection).set_response_params(
             skip_payload=not has_body,
             read_until_eof=True,

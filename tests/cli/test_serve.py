@@ -18,6 +18,8 @@ UP = ("--upstream", "http://127.0.0.1:1")
         ((*UP, "--listen", "8080"), "write HOST:PORT"),
         ((*UP, "--metrics", "127.0.0.1:99999"), "write HOST:PORT"),
         ((*UP, "--listen", "127.0.0.1:1"), "is this server itself"),
+        ((*UP, "--listen", "0.0.0.0:1"), "is this server itself"),
+        (("--upstream", "unix:/run/x", "--listen", "unix:/run/x"), "is this server itself"),
         ((*UP, "--socket-mode", "888"), "write three octal digits"),
         ((*UP, "--workers", "0"), "--workers"),
         ((*UP, "--drain", "soon"), "--drain"),
@@ -46,6 +48,11 @@ def test_what_the_system_refuses_is_one_line_and_exit_code_3(run, tmp_path):
     assert "No such file or directory" in line
     (line,) = run("serve", *UP, "--listen", "no-such-host.invalid:1", code=3).stderr.splitlines()
     assert "cannot listen on no-such-host.invalid:1" in line
+
+
+def test_a_folder_for_metrics_that_is_none_is_said(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
+    assert "which is no folder" in run("serve", *UP, code=2).stderr
 
 
 def test_a_missing_extra_says_what_to_install(run, monkeypatch):

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -148,10 +148,9 @@ def _hello(visit: Visit) -> None:
 
 @dataclass
 class Proxy:
-    """A running proxy. `told` is what it logged."""
+    """A running proxy."""
 
     port: int
-    told: list[str] = field(default_factory=list)
 
     def fetch(
         self, target: str, *more: bytes, method: bytes = b"GET", user_agent: bytes = BROWSER, body: bytes = b""
@@ -232,20 +231,16 @@ class Command:
 
 def started(folder: Path, *arguments: str, **options: object) -> Command:
     """Starts the command and waits until it serves."""
-    command = run(folder, *arguments, **options)
-    wait_until(lambda: _SERVING.search(command.told) or command.process.poll() is not None)
-    if command.process.poll() is not None:
-        pytest.fail(f"serve ended with {command.process.returncode}:\n{command.told}")
-    return command
-
-
-def run(folder: Path, *arguments: str, **options: object) -> Command:
     out, err = folder / "out", folder / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "noai_guard", "serve", *arguments], stdout=stdout, stderr=stderr, **options
         )
-    return Command(process, out, err)
+    command = Command(process, out, err)
+    wait_until(lambda: _SERVING.search(command.told) or process.poll() is not None)
+    if process.poll() is not None:
+        pytest.fail(f"serve ended with {process.returncode}:\n{command.told}")
+    return command
 
 
 def stopped(command: Command, seconds: float = 40) -> int:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -11,9 +12,10 @@ from tests.servers import free_port, require, require_program
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from asgi_kit import BROWSER, OURS, SCRAPER  # noqa: E402
+from asgi_kit import OURS, SCRAPER  # noqa: E402
 from proxy_kit import Origin, Proxy, proxying, wait_until  # noqa: E402
 
+from noai_guard.serve import proxied_exchange  # noqa: E402
 from noai_guard.serve.upstream import Timeouts, Upstream  # noqa: E402
 from tests.raw_http import exchanged, parsed  # noqa: E402
 
@@ -372,6 +374,32 @@ def test_a_slow_answer_is_504_and_a_slow_upload_408(origin, hasty):
     assert answer.status == 408
 
 
+def test_an_upstream_that_takes_no_connection_is_504():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(4)]
+        for link in waiting:
+            link.setblocking(False)
+            link.connect_ex(full.getsockname())
+        with proxying(f"http://127.0.0.1:{full.getsockname()[1]}", timeouts=Timeouts(connect=0.3)) as running:
+            assert running.fetch("/").status == 504
+        for link in waiting:
+            link.close()
+
+
+def test_a_client_that_takes_nothing_is_left(origin, proxy, monkeypatch):
+    monkeypatch.setattr(proxied_exchange, "_STALLED_SECONDS", 0.3)
+    left = []
+
+    def song(visit):
+        with suppress(ConnectionError):
+            visit.say(*(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n", *([b"x" * 1_000_000] * 100)))
+        left.append(True)
+
+    with proxy.connect() as client:
+        client.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % origin.page("/paused", song).encode())
+        wait_until(lambda: left)
+
+
 def test_an_upload_may_take_longer_than_an_answer(origin, hasty):
     origin.page("/long", lambda visit: visit.answer(visit.body()))
     with hasty.connect() as client:
@@ -442,7 +470,3 @@ def listens(place):
 def test_a_client_gets_date_once(origin, proxy):
     assert len(proxy.fetch("/").values(b"date")) == 1
     assert len(proxy.fetch("/", user_agent=SCRAPER).values(b"date")) == 1
-
-
-def test_a_browser_is_let_in_by_the_kit(proxy):
-    assert proxy.fetch("/", user_agent=BROWSER).status == 200

@@ -5,8 +5,9 @@ import os
 import re
 import signal
 import socket
-import ssl
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from tests.servers import require
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from asgi_kit import BROWSER, SCRAPER  # noqa: E402
+from asgi_kit import SCRAPER  # noqa: E402
 from proxy_kit import Origin, started, stopped, wait_until  # noqa: E402
 
 from noai_guard.serve.listeners import Address, CannotListen, Listener  # noqa: E402
@@ -126,9 +127,12 @@ def test_a_running_download_is_finished_and_nothing_new_begun(origin, tmp_path):
     listening = (*ANYWHERE, "--listen", f"unix:{path}", "--socket-mode", "600", "--workers", "2")
     scratch = tmp_path / "tmp"
     scratch.mkdir()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
     running = started(
         tmp_path, *listening, "--upstream", f"http://127.0.0.1:{origin.port}", "--metrics", "127.0.0.1:0",
-        env={**os.environ, "TMPDIR": str(scratch)},
+        env={**os.environ, "TMPDIR": str(scratch), "NOTIFY_SOCKET": str(tmp_path / "notify")},
     )  # fmt: skip
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(list(scratch.iterdir())) == 1
@@ -143,8 +147,8 @@ def test_a_running_download_is_finished_and_nothing_new_begun(origin, tmp_path):
         running.process.terminate()
         assert idle.recv(10) == b""
         wait_until(lambda: refused(running.port))
-        scrape = exchanged(running.metrics_port, b"GET /.noai/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", seconds=5) if not refused(running.metrics_port) else b""
-        assert scrape == b"" or b"draining" in scrape
+        ready = b"GET /.noai/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        wait_until(lambda: parsed(exchanged(running.metrics_port, ready)).body == b"draining\n")
         more.set()
         got += b"".join(iter(lambda: listener.recv(65536), b""))
     assert parsed(got).body == b"1234567890"
@@ -152,6 +156,37 @@ def test_a_running_download_is_finished_and_nothing_new_begun(origin, tmp_path):
     assert not path.exists()
     assert not list(scratch.iterdir())
     assert running.told.count("\n") == 1, running.told
+    assert [manager.recv(100) for _ in range(2)] == [b"READY=1", b"STOPPING=1"]
+    manager.close()
+
+
+def test_a_second_signal_ends_everything_at_once(origin, tmp_path):
+    origin.page("/endless", lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone(60)))
+    running = started(tmp_path, *ANYWHERE, "--upstream", f"http://127.0.0.1:{origin.port}", "--drain", "86400")
+    with running.proxy.connect() as listener:
+        listener.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        while b"1\r\nx" not in listener.recv(65536):
+            pass
+        running.process.send_signal(signal.SIGINT)
+        wait_until(lambda: refused(running.port))
+        assert running.process.poll() is None
+        assert stopped(running) == 0
+        assert "workers are killed" in running.told
+
+
+def test_a_worker_that_cannot_start_ends_the_others_and_is_told():
+    code = (
+        "import os, time\nfrom noai_guard.serve.supervisor import Supervisor\n"
+        "first, last = os.pipe()\nos.write(last, b'ab')\n"
+        "def work(link):\n"
+        "    if os.read(first, 1) == b'b':\n        raise RuntimeError('no')\n"
+        "    link.say_ready()\n    time.sleep(60)\n"
+        "nothing = lambda: None\n"
+        "print(Supervisor(work, 2, 1).run(nothing, nothing, nothing, nothing))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "False\n")
+    assert "RuntimeError: no" in done.stderr
 
 
 def test_the_gateway_runs_without_an_upstream(tmp_path):
@@ -274,8 +309,3 @@ def test_accepted_connections_do_not_wait_for_more_to_send():
     assert listener.socket.proto == socket.IPPROTO_TCP
     assert listener.address.port > 0
     listener.close()
-
-
-def test_a_browser_is_served_by_default(command):
-    assert command.proxy.fetch("/", user_agent=BROWSER).status == 200
-    assert ssl.OPENSSL_VERSION
