@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.forward_auth.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.forward_auth.snippet import BESIDE, SPOOFED, Proxy, Snippet, Wanted, title, variable
+from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, title, variable
 
 _SETS = {"x-forwarded-uri": "{http.request.orig_uri}", "x-forwarded-method": "{http.request.orig_method}"}
+_SPOOFED = ("X-NoAI*", "X_noai*", "X.noai*")
+"""Request headers that only we may send, in every spelling that some server or language takes for the same."""
+
 _KEEPS = "x-forwarded-host"
 """Caddy writes it itself."""
 
@@ -37,7 +40,7 @@ def _refused() -> Iterator[str]:
 
 
 def _guard(wanted: Wanted) -> Iterator[str]:
-    yield from (f"request_header -{spelling}" for spelling in SPOOFED)
+    yield from (f"request_header -{spelling}" for spelling in _SPOOFED)
     yield f"@noai_documents path {' '.join(map(_quoted, wanted.documents))}"
     yield f"reverse_proxy @noai_documents {_upstream(wanted)} {{"
     yield from _indented(_asks(wanted))

@@ -5,7 +5,7 @@ from typing import Final
 VERIFY: Final = "/.noai/verify"
 """Asked before each request: 200 lets it in; 402, 403 and 429 are the refusal, complete; 503 is no verdict."""
 
-VERIFY_NGINX: Final = "/.noai/verify/nginx"
+VERIFY_NGINX: Final = "/.noai/verify-nginx"
 """The same for `auth_request`: 204, 403 with X-NoAI-Status, or 503."""
 
 ANSWER: Final = "/.noai/answer"

@@ -1,21 +1,12 @@
 """Envoy 1.26 or newer: ext_authz over HTTP, which appends the request's path to ours."""
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 from noai_guard.errors import CannotExpress
-from noai_guard.forward_auth.contract import REASON, SOURCES, STATUS, VERDICT, VERIFY
-from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, title
+from noai_guard.forward_auth.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, spellings, title
 
 _TYPE = '"@type": type.googleapis.com/envoy.extensions.filters.http'
-
-
-def _cleaned() -> Iterator[str]:
-    """What a client must not say, in every spelling that CGI takes for the same."""
-    for name in (*VERDICT, STATUS, REASON):
-        parts = name.split("-")
-        yield from (f"{parts[0]}{a}{parts[1]}{b}{parts[2]}" for a, b in product("-_.", repeat=2))
-    yield from SOURCES
 
 
 def _filters(wanted: Wanted) -> Iterator[str]:
@@ -26,7 +17,7 @@ def _filters(wanted: Wanted) -> Iterator[str]:
     yield f"    {_TYPE}.header_mutation.v3.HeaderMutation"
     yield "    mutations:"
     yield "      request_mutations:"
-    yield from (f"      - {{remove: {name}}}" for name in _cleaned())
+    yield from (f"      - {{remove: {name.lower()}}}" for name in (*spellings(), *SOURCES))
     yield "- name: envoy.filters.http.ext_authz"
     yield "  typed_config:"
     yield f"    {_TYPE}.ext_authz.v3.ExtAuthz"

@@ -172,7 +172,7 @@ def _cache(wanted: Wanted, folder: str) -> Iterator[str]:
     yield "map $noai_gate_path $noai_gate_unusual {"
     yield '    default "";'
     yield '    "" $request_uri;'
-    yield '    "~[^!-~]|[%#]|//|/[.]" $request_uri;'
+    yield '    "~[^!-~]|[%#;\\\\\\\\]|//|/[.]" $request_uri;'
     yield "}"
     for number, rows in enumerate(wanted.path_lists):
         yield f"map $noai_gate_path $noai_gate_in_{number} {{"

@@ -1,10 +1,12 @@
 """What a proxy's configuration is made from, and its shape."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
+from noai_guard.forward_auth.contract import REASON, STATUS, VERDICT
 from noai_guard.front import Front
 from noai_guard.model import Action
 from noai_guard.request_path import by_specificity
@@ -13,8 +15,12 @@ from noai_guard.version import __version__
 BESIDE = frozenset({"x-robots-tag", "link"})
 """Response fields that may stand beside the site's own; of the others, the site's own stands alone."""
 
-SPOOFED = ("X-NoAI-*", "X_noai_*", "X.noai.*")
-"""Request headers that only we may send, in every spelling that some server or language takes for the same."""
+
+def spellings(separators: str = "-_.") -> Iterator[str]:
+    """Request headers that only we may send, in every spelling that some server or language takes for the same."""
+    for name in (*VERDICT, STATUS, REASON):
+        first, second, third = title(name).split("-")
+        yield from (f"{first}{a}{second}{b}{third}" for a, b in product(separators, repeat=2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ and, since 3.7, a fallback by status; an entry point of its own makes the gatewa
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 from noai_guard.errors import CannotExpress
-from noai_guard.forward_auth.contract import REASON, SOURCES, STATUS, VERDICT, VERIFY
-from noai_guard.forward_auth.snippet import Proxy, Snippet, Wanted, title
+from noai_guard.forward_auth.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.forward_auth.snippet import Proxy, Snippet, Wanted, spellings, title
 from noai_guard.model import HeaderField
 
 _ENTRY = "127.0.0.1:9796"
@@ -87,11 +86,8 @@ def _dynamic(wanted: Wanted) -> Iterator[str]:
 
 
 def _cleaned() -> Iterator[str]:
-    """What a client must not say: our headers in every spelling that CGI takes for the same, and where nginx puts
-    what ForwardAuth puts elsewhere."""
-    for name in (*VERDICT, STATUS, REASON):
-        parts = title(name).split("-")
-        yield from (f"{parts[0]}{a}{parts[1]}{b}{parts[2]}" for a, b in product("-_.", repeat=2))
+    """What a client must not say: our headers, and where others put what ForwardAuth puts elsewhere."""
+    yield from spellings()
     yield from (title(name) for name in SOURCES if name not in _KEEPS)
 
 

@@ -7,6 +7,7 @@ from what a request says.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 from zlib import crc32
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,7 @@ from noai_guard.memo import Memo
 from noai_guard.model import Action, HeaderField, Mode, Response
 from noai_guard.policy import Policy, Zone
 from noai_guard.ports import AsyncAnswerer, arun
+from noai_guard.request_path import other_readings
 from noai_guard.serve.answering import Awaited
 from noai_guard.serve.asgi_response import method_of, send_response
 from noai_guard.serve.asgi_types import Receive, Scope, Send
@@ -28,6 +30,7 @@ from noai_guard.serve.metrics import metrics_app
 from noai_guard.serve.original_request import Malformed, Missing, original_request
 from noai_guard.serve.raw_request import RawRequest, user_agent_of
 from noai_guard.serve.standing import Judged, Published, Standing
+from noai_guard.serve.strictest_reading import strictest_reading
 
 _log = logging.getLogger("noai_guard")
 
@@ -96,7 +99,8 @@ class Gateway(LiveGuard):
             if path == contract.METRICS:
                 await self._metrics(scope, receive, send)
             else:
-                await send_response(send, await self.respond(_request(scope, path)))
+                raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
+                await send_response(send, await self.respond(_request(scope, path), raw))
 
     async def _live_long(self, receive: Receive, send: Send) -> None:
         while True:
@@ -107,20 +111,20 @@ class Gateway(LiveGuard):
                 return
             await send({"type": "lifespan.startup.complete"})
 
-    async def respond(self, request: RawRequest) -> Response:
-        """The answer to a request for anything but the metrics."""
+    async def respond(self, request: RawRequest, raw_path: bytes = b"") -> Response:
+        """The answer to a request for anything but the metrics. `raw_path` is its path as it was sent."""
         try:
             route = self._routes.get(request.path)
             if route is not None:
                 return await route(request)
             if request.path.startswith(contract.VERIFY + "/"):
-                return await self.verdict(request, request.path.removeprefix(contract.VERIFY))
+                return await self.verdict(request, raw_path.partition(contract.VERIFY.encode("ascii"))[2])
             return self._document(request)
         except Exception as error:
             self.telemetry.failed("judging", error)
             return _text(503, "The gateway failed; its log says why.\n")
 
-    async def verdict(self, request: RawRequest, appended: str = "") -> Response:
+    async def verdict(self, request: RawRequest, appended: bytes = b"") -> Response:
         """200, or the complete refusal, or 503 where nothing can be believed. `appended` as for original_request."""
         judged = await self._judged(request, appended)
         if isinstance(judged, Response):
@@ -144,13 +148,16 @@ class Gateway(LiveGuard):
         fields = (*self._lasting(judged, request), *self._said[judged.standing])
         return Response(403, ((b"content-length", b"0"), status, *fields), b"")
 
-    async def _judged(self, request: RawRequest, appended: str = "") -> Judged | Response:
+    async def _judged(self, request: RawRequest, appended: bytes = b"") -> Judged | Response:
         """The verdict on the request that was asked about, or what to answer without one."""
         front = self.front
         try:
             if not front.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
                 return self._unusable("caller_not_trusted", request)
-            original = original_request(request, appended)
+            original, raws = original_request(request, appended)
+            plain = not any(map(other_readings, raws))
+            if not plain:
+                original.path = strictest_reading(front, original.path, raws, user_agent_of(original.headers))
         except Missing:
             return self._unusable("uri_missing", request)
         except Malformed as error:
@@ -158,6 +165,7 @@ class Gateway(LiveGuard):
             return self._refused_as_malformed(request)
         judged = await arun(self.judge(original), self._backend, self._unanswered)
         if isinstance(judged, Judged):
+            judged.lasts = judged.lasts and plain
             return judged
         return self._for_everyone(front, original, judged)
 
@@ -221,9 +229,10 @@ class Gateway(LiveGuard):
             return _text(403, "Forbidden\n")
         action = _ACTIONS[status]
         try:
-            original = original_request(request)
-            place = places[original.path]
-            verdict = place.standings[agents[user_agent_of(original.headers)]].verdict
+            original, raws = original_request(request)
+            user_agent = user_agent_of(original.headers)
+            place = places[strictest_reading(front, original.path, raws, user_agent)]
+            verdict = place.standings[agents[user_agent]].verdict
             if verdict.action is not action:
                 verdict = front.guard.instead(verdict, action, "as was decided")
             return after[verdict], front.refusal(verdict, place.path, original.method, original.headers)

@@ -21,15 +21,12 @@ _NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 """RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
 server sees a part of the path and another one nothing."""
 
-_TWO_WAYS = re.compile(
-    r"(?:\A|[/\\])\.\.?;"  # Tomcat cuts parameters off a segment before it looks for dots
-    r"|\\\.\.?(?:[/\\;]|\Z)|/\.\.?\\"  # IIS takes a backslash for a slash
-    r"|\x00"  # ends the path for what is written in C
-)
-"""Dot segments, and paths, that some servers read and others do not. Nobody sends them by accident."""
+_NO_PATH = re.compile(rb"\x00|\xc0[\xae\xaf]|\xc1\x9c|\xe0\x80[\xae\xaf]")
+"""NUL, which ends a path for what is written in C, and `.`, `/` and a backslash in more bytes than UTF-8 allows
+(RFC 3629 section 3), which old decoders take. Nobody sends them by accident."""
 
-_OVERLONG = re.compile(rb"\xc0[\xae\xaf]|\xc1\x9c|\xe0\x80[\xae\xaf]")
-"""`.`, `/` and a backslash in more bytes than UTF-8 allows (RFC 3629 section 3); old decoders take them."""
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+"""RFC 9112 section 3.2.2: what a proxy may be asked, and what X-Original-URL holds."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
@@ -42,11 +39,12 @@ class Malformed(Exception):
     """What the proxy says cannot be taken for one request. The argument is a label of noai_gateway_problems_total."""
 
 
-def original_request(asked: RawRequest, appended: str = "") -> RawRequest:
-    """What is to be judged, from the request that a trusted proxy made; raises Missing or Malformed.
+def original_request(asked: RawRequest, appended: bytes = b"") -> tuple[RawRequest, list[bytes]]:
+    """What is to be judged, from the request that a trusted proxy made, and its path as it was sent, once for
+    each that says it; raises Missing or Malformed.
 
-    `appended` is the path behind the gateway's own, decoded, where Envoy puts it. `asked` gives the client's other
-    headers and its address; its own method counts only where the path is appended, its own path and query never do.
+    `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. `asked` gives the client's
+    other headers and address; its own method counts only where the path is appended, its own path and query never do.
     """
     said: dict[bytes, list[bytes]] = {}
     others: list[HeaderField] = []
@@ -55,14 +53,13 @@ def original_request(asked: RawRequest, appended: str = "") -> RawRequest:
             said.setdefault(field[0], []).append(field[1])
         elif field[0] != b"host":
             others.append(field)
-    paths = [_path(uri) for name in _URI for uri in said.get(name, ())]
+    raw_paths = [_path(uri) for name in _URI for uri in said.get(name, ())]
     if appended:
-        paths.append(appended)
-    if not paths:
+        raw_paths.append(_path(appended))
+    if not raw_paths:
         raise Missing
-    if any(_TWO_WAYS.search(path) for path in paths):
-        raise Malformed("uri_malformed")
-    if len(paths) > 1 and len({normal_path(path) for path in paths}) > 1:
+    paths = list(map(_decoded, raw_paths))
+    if len(paths) > 1 and len(set(map(normal_path, paths))) > 1:
         raise Malformed("sources_disagree")
     methods = {method.strip().upper() for name in _METHOD for method in said.get(name, ())}
     if len(methods) > 1:
@@ -71,17 +68,23 @@ def original_request(asked: RawRequest, appended: str = "") -> RawRequest:
     if not _TOKEN.fullmatch(method):
         raise Malformed("method_malformed")
     host = next((lines[0] for name in _HOST if (lines := said.get(name))), asked.value(b"host"))
-    return RawRequest(method.decode("ascii"), paths[0], [(b"host", host), *others], asked.client)
+    return RawRequest(method.decode("ascii"), paths[0], [(b"host", host), *others], asked.client), raw_paths
 
 
-def _path(uri: bytes) -> str:
-    """The path of a request target, decoded once, as ASGI servers decode it (bytes that are no UTF-8 become U+FFFD)."""
+def _path(uri: bytes) -> bytes:
+    """The path of a request target, as it was sent."""
     if not uri or _NO_TARGET.search(uri):
         raise Malformed("uri_malformed")
     path = uri.partition(b"?")[0]
     if len(path) > MAX_RAW_PATH:
         raise Malformed("uri_malformed")
+    absolute = _ABSOLUTE.match(path)
+    return (path[absolute.end() :] or b"/") if absolute else path
+
+
+def _decoded(path: bytes) -> str:
+    """A path decoded once, as ASGI servers decode it (bytes that are no UTF-8 become U+FFFD)."""
     decoded = unquote_to_bytes(path)
-    if _OVERLONG.search(decoded):
+    if _NO_PATH.search(decoded):
         raise Malformed("uri_malformed")
     return decoded.decode("utf-8", "replace")

@@ -15,12 +15,13 @@ from time import time
 from urllib.parse import unquote
 
 from noai_guard.model import HeaderField, Response
-from noai_guard.request_path import normal_path, other_readings
+from noai_guard.request_path import other_readings
 from noai_guard.serve.asgi import NoAIMiddleware
 from noai_guard.serve.asgi_response import send_response
 from noai_guard.serve.asgi_types import Message, Receive, Scope, Send
 from noai_guard.serve.proxied_headers import HOST
 from noai_guard.serve.raw_request import user_agent_of
+from noai_guard.serve.strictest_reading import strictest_reading
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -59,24 +60,9 @@ class SiteEntrance:
             scope["headers"] = [(b"host", absolute[1]), *others]
         if any(name == b"host" and value and not HOST.fullmatch(value) for name, value in scope["headers"]):
             return "The Host of the request is no host."
-        if readings := other_readings(raw):
-            scope["path"] = self._strictest(scope, readings)
+        if other_readings(raw):
+            scope["path"] = strictest_reading(self._guard.front, scope["path"], [raw], user_agent_of(scope["headers"]))
         return None
-
-    def _strictest(self, scope: Scope, readings: tuple[str, ...]) -> str:
-        """The reading of the path under which the client is treated worst; the guard's own where none is worse."""
-        own: str = scope["path"]
-        front = self._guard.front
-        path = normal_path(own)
-        if path in front.documents:
-            return own
-        user_agent = user_agent_of(scope["headers"])
-        strictness = front.guard.judged(path, user_agent).action.strictness
-        for reading in readings:
-            other = front.guard.judged(reading, user_agent).action.strictness
-            if other > strictness:
-                own, strictness = reading, other
-        return own
 
 
 def _framing_problem(scope: Scope) -> str | None:

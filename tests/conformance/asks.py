@@ -32,7 +32,8 @@ QUOTER = next(
 )
 """An agent that the policy lets into /press/ and nowhere else."""
 
-PER_ANSWER = frozenset({b"date", b"server", b"connection", b"keep-alive", b"transfer-encoding", b"via", b"x-envoy-"})
+PER_ANSWER = frozenset({b"date", b"server", b"connection", b"keep-alive", b"transfer-encoding", b"via", b"x-envoy-",
+                        b"age", b"x-varnish"})  # fmt: skip
 """Fields, or how their names begin, that a server adds to whatever it sends."""
 
 _THE_SERVERS_OWN = frozenset({400, 404, 405, 414, 431, 501})
@@ -126,8 +127,10 @@ def _odd() -> Iterator[Ask]:
         *(b"/.well-known/../robots.txt", b"/\xff\xfe", b"/press/\xc3\xbc"),
     ]
     for target in targets:
-        name = "another host in the target" if target.startswith(b"http") else "odd target"
+        path = target.partition(b"?")[0].lower().replace(b"%2e", b".")
+        name = "an empty or dot segment in the target" if b"//" in path or b"/." in path else "odd target"
         name = "a backslash in the target" if b"\\" in target else name
+        name = "another host in the target" if target.startswith(b"http") else name
         for user_agent in (QUOTER, SCRAPER, BROWSER):
             yield Ask(name, target, (user_agent,), odd=True)
     yield Ask("OPTIONS *", b"*", (SCRAPER,), method=b"OPTIONS", odd=True)

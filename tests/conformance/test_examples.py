@@ -71,11 +71,12 @@ BUT = {
     "caddy": {"two user agent lines", "OPTIONS *", "another host in the target"},
     # Keeps verdicts by the first User-Agent line.
     "nginx-caching": {"two user agent lines"},
-    # Asks with one User-Agent line, and with Go's where there is none; answers `OPTIONS *` by itself.
-    "traefik": {"two user agent lines", "no user agent", "OPTIONS *"},
+    # Asks with one User-Agent line, and with Go's where there is none; answers `OPTIONS *` by itself; resolves empty and
+    # dot segments, for the gateway and the site alike.
+    "traefik": {"two user agent lines", "no user agent", "OPTIONS *", "an empty or dot segment in the target"},
     # Joins User-Agent lines by commas, makes a slash of a backslash for all behind it, and leaves out what says of which
-    # body a HEAD is told.
-    "envoy": {"two user agent lines", "a backslash in the target", "refusal to HEAD"},
+    # body a HEAD is told. Resolves empty and dot segments, for the gateway and the site alike.
+    "envoy": {"two user agent lines", "a backslash in the target", "refusal to HEAD", "an empty or dot segment in the target"},
 }
 """What does not reach the gateway as it was asked, or not from it to the client."""
 
@@ -87,7 +88,8 @@ def asking(proxy: str) -> Row:
     # All requests for documents go to the gateway, which has nothing else.
     product = proxy.removesuffix("-current")
     but = frozenset({"POST to a document", *BUT.get(product, ())})
-    manner = Manner(tags=False, lines=False, tells=True, cannot=CANNOT.get(product, frozenset()), but=but)
+    cannot = CANNOT.get(product, frozenset())
+    manner = Manner(tags=False, lines=False, tells=True, all_readings=True, cannot=cannot, but=but)
     return Row(f"{proxy} asking the gateway", start, manner)
 
 

@@ -20,7 +20,7 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
     if scope["path"].endswith(".mp3"):
-        await FileResponse(AUDIO, media_type="audio/mpeg")(scope, receive, send)
+        await FileResponse(AUDIO, media_type="audio/mpeg", headers={"cache-control": "public, max-age=60"})(scope, receive, send)
         return
     digest, size, more = hashlib.sha256(), 0, True
     while more:
@@ -36,7 +36,8 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
         "body": {"size": size, "sha256": digest.hexdigest()},
     }
     body = json.dumps(said).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)),
+               (b"cache-control", b"private, no-store")]  # fmt: skip
     if scope["path"] == "/own":
         headers += [(b"content-usage", b"own=1"), (b"x-robots-tag", b"nosnippet")]
     status = 403 if scope["path"] == "/forbidden-here" else 200

