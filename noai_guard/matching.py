@@ -187,7 +187,7 @@ class TokenIndex(Generic[V]):
         words = user_agent.translate(_FOLD).split()
         if self._anchors.isdisjoint(words):
             return ()
-        return self._looked_at(user_agent.lower(), self._anchors.intersection(words))
+        return self._looked_at(user_agent.lower(), sorted(self._anchors.intersection(words)))
 
     def _looked_at(self, text: bytes, anchors: Iterable[bytes]) -> Sequence[Hit[V]]:
         names: list[Hit[V]] = []
