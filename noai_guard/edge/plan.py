@@ -107,7 +107,7 @@ class EdgePlan:
         """The first that holds counts; the last has no paths. A decision that changes nothing is left out."""
         found: list[Decision] = []
         if self.exempt.globs:
-            found.append(self._decision(agent, self.exempt, 0, True, 0))
+            found.append(self._decision(agent, self.exempt, 0, True, None))
         for number, rule in enumerate(self.policy.rules):
             paths = self._rule_paths.get(rule.id)
             found.append(self._decision(agent, paths, 0, False, number))
@@ -263,7 +263,7 @@ def _by_rank(tokens: Iterable[Token[Agent]], first: Collection[int]) -> Iterator
 
 def _told(decision: Decision) -> tuple[object, ...]:
     """What of a decision a client or a backend can see, but for the agent's own name."""
-    return decision.paths, decision.word, decision.status, decision.headers, decision.tail
+    return decision.paths, decision.word, decision.verdict.rule, decision.status, decision.headers, decision.tail
 
 
 def inexpressible(plan: EdgePlan) -> Iterator[str]:
