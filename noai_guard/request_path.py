@@ -17,6 +17,7 @@ __all__ = [
     "GlobsInvalid",
     "by_specificity",
     "compile_globs",
+    "glob_chains",
     "glob_problem",
     "glob_to_regex",
     "glob_to_robots",
@@ -187,28 +188,46 @@ def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
     loop over whole segments that starts each `**` may go on, when what follows up to the next `**` does not
     fit, and it visits each segment once.
     """
-    chains: list[tuple[str, list[str]]] = [("start", [""])]
+    return re.compile("".join(_chain(lead, chunks) for lead, chunks in _chains(tokens)))
+
+
+Chunk = list[tuple[str, str]]
+
+
+def glob_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
+    """A pattern as chains, each (lead, chunks), that fit a path one behind the other, from its start on.
+
+    A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
+    `end` the end. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
+    segment from here on where the whole chain fits. Every other chunk fits at the first place within its segment.
+    """
+    return _chains(_tokens(pattern))
+
+
+def _chains(tokens: Sequence[tuple[str, str]]) -> list[tuple[str, list[Chunk]]]:
+    chains: list[tuple[str, list[Chunk]]] = [("start", [[]])]
     for kind, text in tokens:
         if kind in ("deep", "segments"):
-            chains.append((kind, [""]))
+            chains.append((kind, [[]]))
         elif kind == "star":
-            chains[-1][1].append("")
+            chains[-1][1].append([])
         else:
-            chains[-1][1][-1] += _CHUNK.get(kind) or re.escape(text)
+            chains[-1][1][-1].append((kind, text))
     if tokens[-1][0] == "deep":
         chains.pop()
     elif tokens[-1][0] != "below":
-        chains[-1][1][-1] += r"\Z"
-    return re.compile("".join(_chain(lead, chunks) for lead, chunks in chains))
+        chains[-1][1][-1].append(("end", ""))
+    return chains
 
 
-_CHUNK: Final = {"one": "[^/]", "below": r"(?:/|\Z)"}
+_CHUNK: Final = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
 
 
-def _chain(lead: str, chunks: Sequence[str]) -> str:
-    fitted = [f"(?>[^/]*?{chunk})" for chunk in chunks]
+def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
+    texts = ["".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk) for chunk in chunks]
+    fitted = [f"(?>[^/]*?{text})" for text in texts]
     if lead != "deep":
-        fitted[0] = chunks[0]
+        fitted[0] = texts[0]
     body = "".join(fitted)
     return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
 
