@@ -5,7 +5,7 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.edge import aws, caddy, cloudflare, fastly, kubernetes, nginx
+from noai_guard.edge import aws, caddy, cloudflare, fastly, haproxy, kubernetes, nginx
 from noai_guard.edge.target import Target
 
 TARGETS: Mapping[str, Target] = {
@@ -13,6 +13,7 @@ TARGETS: Mapping[str, Target] = {
     for target in (
         nginx.TARGET,
         caddy.TARGET,
+        haproxy.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
         fastly.TARGET,

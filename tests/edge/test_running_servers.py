@@ -6,9 +6,8 @@ from itertools import product
 
 import pytest
 from conformance import ask, ask_all, corpus, neighbourhoods, refusal
-from web_servers import AUDIO, SERVERS, edge, origin, readable_folder, recording_origin
+from web_servers import AUDIO, SERVERS, edge, origin, readable_folder, recording_origin, target
 
-from noai_guard.edge import TARGETS
 from noai_guard.edge.target import Feature
 from noai_guard.front import Front
 from noai_guard.loading import check_policy_text, load_catalog, load_stance
@@ -50,7 +49,7 @@ class Edge:
     front: Front
 
     def supports(self, feature: Feature) -> bool:
-        return feature in TARGETS[self.key].supports
+        return feature in target(self.key).supports
 
 
 @pytest.fixture(scope="module")

