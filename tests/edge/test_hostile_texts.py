@@ -7,10 +7,9 @@ import pytest
 from conformance import ask, refusal
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from web_servers import SERVERS, edge, origin, readable_folder
+from web_servers import SERVERS, edge, origin, readable_folder, target
 
 from noai_guard.catalog import Catalog
-from noai_guard.edge import TARGETS
 from noai_guard.edge.target import Feature
 from noai_guard.front import Front
 from noai_guard.loading import load_stance
@@ -74,10 +73,10 @@ def test_hostile_texts_come_back_as_they_are(key: str, origin_port: int, texts: 
                 continue  # a token that no user agent can hold, as `a+b`
             answer = ask(port, "/index.html", user_agent)
             assert (answer.status, user_agent) == (status, user_agent)
-            if Feature.BODIES in TARGETS[key].supports:
+            if Feature.BODIES in target(key).supports:
                 assert answer.body.decode() == text
         assert ask(port, "/index.html", b"Mozilla/5.0").status == 200
         for path, document in front.documents.items():
             answer = ask(port, percent_encoded(path), b"Mozilla/5.0")
-            if Feature.DOCUMENTS in TARGETS[key].supports:
+            if Feature.DOCUMENTS in target(key).supports:
                 assert (answer.status, answer.body) == (200, document.body), path
