@@ -5,7 +5,7 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.edge import aws, caddy, cloudflare, fastly, haproxy, kubernetes, nginx
+from noai_guard.edge import aws, caddy, cloudflare, fastly, haproxy, kubernetes, nginx, varnish
 from noai_guard.edge.target import Target
 
 TARGETS: Mapping[str, Target] = {
@@ -14,6 +14,7 @@ TARGETS: Mapping[str, Target] = {
         nginx.TARGET,
         caddy.TARGET,
         haproxy.TARGET,
+        varnish.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
         fastly.TARGET,

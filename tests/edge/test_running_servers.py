@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
-from conformance import ask, ask_all, corpus, neighbourhoods, refusal
+from conformance import Answer, ask, ask_all, corpus, neighbourhoods, refusal
 from web_servers import AUDIO, SERVERS, edge, origin, readable_folder, recording_origin, target
 
 from noai_guard.edge.target import Feature
@@ -161,16 +161,23 @@ def declared(edge: Edge, section: int = 0) -> set[tuple[str, str]]:
     return {(name.decode(), value.decode()) for name, value in edge.front.declared[section].fields}
 
 
+def undeclared(edge: Edge, answer: Answer) -> set[tuple[str, str]]:
+    """What a response should say and does not; all values of one name may stand on one line where it must."""
+    wanted = declared(edge)
+    if not edge.supports(Feature.LINES):
+        said = {name: ", ".join(answer.all(name)) for name, _ in wanted}
+        return {(name, value) for name, value in wanted if value not in said[name]}
+    return wanted - set(answer.headers)
+
+
 @pytest.mark.parametrize("path", ["/index.html", "/tracks/song.mp3", "/nothing-here"])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 @pytest.mark.parametrize("user_agent", [BROWSER, GPTBOT])
 def test_every_response_declares(plain: Edge, path: str, method: bytes, user_agent: bytes) -> None:
     answer = ask(plain.port, path, user_agent, method)
-    missing = declared(plain) - set(answer.headers)
-    if not plain.supports(Feature.LINES):
-        missing -= {("x-robots-tag", "noarchive")}
-    assert not missing
-    assert "noai, noimageai" in answer.all("x-robots-tag")
+    assert not undeclared(plain, answer)
+    # Where one name has one line, no colon may stand in it: img2dataset would not see noai.
+    assert any(line.startswith("noai, noimageai") and ":" not in line for line in answer.all("x-robots-tag"))
 
 
 def test_a_refusal_has_the_judges_status_text_and_headers(plain: Edge) -> None:
@@ -196,7 +203,7 @@ def test_documents_are_for_everyone_and_the_judges_own(plain: Edge) -> None:
 def test_a_player_gets_its_range(plain: Edge) -> None:
     answer = ask(plain.port, "/tracks/song.mp3", BROWSER, headers=[b"Range: bytes=1000-1999"])
     assert (answer.status, answer.body) == (206, AUDIO[1000:2000])
-    assert not declared(plain) - set(answer.headers) - {("x-robots-tag", "noarchive")}
+    assert not undeclared(plain, answer)
     assert ask(plain.port, "/tracks/song.mp3", GPTBOT, headers=[b"Range: bytes=0-"]).status == 403
 
 

@@ -103,11 +103,22 @@ def haproxy_wheel(folder: Path, port: int, origin: int) -> Command:
     return _haproxy(folder, port, origin, get_haproxy_binary())
 
 
+def varnish(folder: Path, port: int, origin: int) -> Command:
+    """A cache that keeps everything for a minute."""
+    (folder / "site.vcl").write_text(
+        f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{origin}"; }}\n'
+        f'include "{folder}/rendered/noai-guard.vcl";\nsub vcl_backend_response {{ set beresp.ttl = 60s; }}\n'
+    )
+    command = [program("varnishd", "varnish"), "-F", "-f", str(folder / "site.vcl"), "-a", f"127.0.0.1:{port}"]
+    return [*command, "-n", str(folder / "work"), "-s", "default,32m", "-j", "none", "-p", "http_req_hdr_len=64k"]
+
+
 SERVERS: Mapping[str, Arrange] = {
     "nginx": nginx,
     "caddy": caddy,
     "haproxy": haproxy,
     "haproxy 2.8": haproxy_wheel,
+    "varnish": varnish,
 }
 """By target; behind a blank, another version of the same."""
 
