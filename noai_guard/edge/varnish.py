@@ -1,4 +1,4 @@
-"""Varnish 6.0 or newer, with vmod std alone: one file that a VCL includes first.
+"""Varnish 7.1 or newer, with vmod std alone: one file that a VCL includes first.
 
 VCL joins subroutines of one name in the order in which it reads them, so ours run before the site's. The verdict falls
 before the cache is asked: a stored page is refused like any other, and a refusal is never stored. There are no
@@ -40,7 +40,7 @@ _LINE_OF_NAME = r"(?s)^([^\n]*)\n(?:[^\n]*\n)*?\1\t([^\n]*)\n.*"
 def quote(text: str) -> str:
     """A text as a VCL string that means itself; long strings take everything but their own end and NUL."""
     parts = text.replace("\0", "").split('"}')
-    return ' {"""} "}" '.join(f'{{"{part}"}}' for part in parts)
+    return ' + {"""} + "}" + '.join(f'{{"{part}"}}' for part in parts)
 
 
 def _matches(field: str, pattern: str, any_case: bool = False) -> str:
@@ -133,7 +133,11 @@ class _Vcl:
         for token in self.plan.wanted:
             name = _host_name(token) if token.host else token.text.decode("ascii").replace(" ", "+")
             agent = token.value
-            lines[name] = (named[self.tables.id_of(agent)], ascii_text(agent.name), self.plan.who(agent))
+            lines[name] = (
+                named[self.tables.id_of(agent)],
+                " ".join(ascii_text(agent.name).split()),
+                self.plan.who(agent),
+            )
         table: dict[str, list[str]] = {}
         for name, fields in sorted(lines.items()):
             table.setdefault(name[0], []).append("\t".join((name, *fields)) + "\n")
@@ -171,7 +175,7 @@ class _Vcl:
         yield "call noai_path;"
         yield from self._section()
         for number, document in enumerate(self.plan.documents):
-            condition = f'{_PATH} == {quote(document.path)} && (req.method == "GET" || req.method == "HEAD")'
+            condition = f'{_matches(_PATH, _sent(document.path))} && (req.method == "GET" || req.method == "HEAD")'
             yield from _block(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
         yield f'set {_NAME} = "";'
         yield f"set {_USER_AGENT} = regsub(req.http.User-Agent, {quote(f'(?s)^(.{{{_READ}}}).*')}, {_FIRST});"
