@@ -86,8 +86,8 @@ class Tables:
 
 
 def ascii_text(text: str) -> str:
-    """As it may stand in a header field."""
-    return text.encode("ascii", "replace").decode("ascii")
+    """As it may stand in a header field: printable ASCII on one line."""
+    return "".join(found if " " <= found <= "~" else "?" for found in " ".join(text.split()))
 
 
 def spellings(text: str) -> tuple[str, ...]:
