@@ -10,7 +10,8 @@ from aiohttp.http import StreamWriter
 
 from noai_guard.model import HeaderField
 from noai_guard.serve.asgi_types import Receive, Scope
-from noai_guard.serve.upstream import Timeouts, UpstreamFailed, await_answer
+from noai_guard.serve.deadline import Deadline
+from noai_guard.serve.upstream import Timeouts, UpstreamFailed
 
 _LISTEN_SECONDS = 0.1
 """After this time it is worth a task to know that a client is gone; most answers are complete by then."""
@@ -36,6 +37,9 @@ class Client:
         self.answered = False
         self.broken: Exception | None = None
         """Why the upstream did not take all of the body; it may have answered all the same."""
+        self.deadline = Deadline(self._stop)
+        """For what the answering task waits for."""
+        self._deadline = Deadline(self._stop)
         self._reason: Exception | None = None
         self._receive = receive
         self._answering: asyncio.Task[object] | None = None
@@ -77,6 +81,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task, self._answering = self._answering, None
+        self.deadline.close()
+        self._deadline.close()
         if self._later is not None:
             self._later.cancel()
         if self._listening is not None:
@@ -93,32 +99,26 @@ class Client:
             writer.enable_chunking()
         more = True
         while more:
-            try:
-                async with asyncio.timeout(self._timeouts.idle):
-                    message = await self._receive()
-            except TimeoutError:
-                self._stop(ClientTooSlow())
-                return
+            self._deadline.move(self._timeouts.idle, ClientTooSlow)
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._stop(ClientGone())
                 return
             more = message.get("more_body", False)
             if self.broken is None:
+                self._deadline.move(self._timeouts.idle, _takes_no_more)
                 await self._write(writer, message.get("body", b""), last=not more)
-        if self.broken is None:
-            self.body_passed = True
+        self._deadline.lift()
+        self.body_passed = self.broken is None
         if not self.answered:
-            await_answer(upstream, self._timeouts.first_byte)
+            self.deadline.move(self._timeouts.first_byte, no_answer)
         await self._wait_for_the_end()
 
     async def _write(self, writer: StreamWriter, body: bytes, *, last: bool) -> None:
         try:
-            async with asyncio.timeout(self._timeouts.idle):
-                await writer.write(body)
-                if last:
-                    await writer.write_eof()
-        except TimeoutError:
-            self._stop(UpstreamFailed(504, "takes no more of a request"))
+            await writer.write(body)
+            if last:
+                await writer.write_eof()
         except (ClientError, OSError) as error:
             self.broken = error
 
@@ -131,6 +131,14 @@ class Client:
         if self._answering is not None and self._reason is None:
             self._reason = reason
             self._answering.cancel()
+
+
+def no_answer() -> Exception:
+    return UpstreamFailed(504, "does not answer in time")
+
+
+def _takes_no_more() -> Exception:
+    return UpstreamFailed(504, "takes no more of a request")
 
 
 def _framing(scope: Scope) -> tuple[int | None, bool, bool]:

@@ -11,9 +11,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from noai_guard.model import HeaderField
 from noai_guard.serve.asgi_types import Scope, Send
-from noai_guard.serve.proxied_client import Client, ClientTooSlow
+from noai_guard.serve.proxied_client import Client, ClientTooSlow, no_answer
 from noai_guard.serve.proxied_headers import response_fields, target_of
-from noai_guard.serve.upstream import Timeouts, UpstreamFailed, await_answer, protocol_of
+from noai_guard.serve.upstream import Timeouts, UpstreamFailed, protocol_of
 
 _CONTINUE_SECONDS = 1.0
 """How long an upstream may think about `Expect: 100-continue` before it gets the body all the same."""
@@ -57,7 +57,7 @@ class Exchange:
         protocol.transport.write(_head(self._scope, fields))
         waiting = None
         if not client.has_body:
-            await_answer(protocol, self._timeouts.first_byte)
+            client.deadline.move(self._timeouts.first_byte, no_answer)
         elif client.expects_continue:
             loop = asyncio.get_running_loop()
             waiting = loop.call_later(_CONTINUE_SECONDS, partial(client.listen, protocol))
@@ -72,8 +72,6 @@ class Exchange:
                     client.listen(protocol)
                 elif message.code == 103:
                     await self._early_hint(message)
-        except TimeoutError as error:
-            raise UpstreamFailed(504, "does not answer in time") from error
         except HttpProcessingError as error:
             raise UpstreamFailed(502, f"answers with what is no HTTP ({error.message})") from error
         except (ClientError, OSError) as error:
@@ -89,8 +87,7 @@ class Exchange:
             await self._send({"type": "http.response.early_hint", "links": links})
 
     async def _pass_body(self, payload: StreamReader) -> None:
-        if not payload.is_eof():
-            await_answer(self._protocol, self._timeouts.idle)
+        deadline, idle = self._client.deadline, self._timeouts.idle
         lost = self._protocol.closed
         broken = partial(_break, payload)
         if lost is None:
@@ -100,25 +97,23 @@ class Exchange:
         try:
             more = True
             while more:
+                deadline.move(idle, _silent)
                 chunk = await payload.readany()
                 more = not payload.at_eof()
                 if not more and isinstance(self._protocol.exception(), ClientOSError):
                     # A body that ends with the connection, and that was reset: aiohttp 3.14 takes it for complete.
                     raise ClientOSError("reset")
-                await self._send_part(chunk, more)
-        except (ClientError, HttpProcessingError, TimeoutError) as error:
+                deadline.move(_STALLED_SECONDS, ClientTooSlow)
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        except (ClientError, HttpProcessingError) as error:
             raise UpstreamFailed(502, f"broke off within an answer ({error})") from error
         finally:
             if lost is not None:
                 lost.remove_done_callback(broken)
 
 
-    async def _send_part(self, chunk: bytes, more: bool) -> None:
-        try:
-            async with asyncio.timeout(_STALLED_SECONDS):
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-        except TimeoutError as error:
-            raise ClientTooSlow from error
+def _silent() -> Exception:
+    return UpstreamFailed(504, "fell silent within an answer")
 
 
 def _break(payload: StreamReader, lost: "asyncio.Future[None] | None") -> None:

@@ -172,9 +172,3 @@ def protocol_of(connection: Connection) -> ResponseHandler:
     if protocol is None:
         raise ClientConnectionError("closed")
     return protocol
-
-
-def await_answer(protocol: ResponseHandler, seconds: float) -> None:
-    """From now on the upstream has so many seconds for the next bytes; else reading raises TimeoutError."""
-    protocol.read_timeout = seconds
-    protocol.start_timeout()

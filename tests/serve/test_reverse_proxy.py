@@ -1,5 +1,6 @@
 """What goes in comes out: the proxy between raw sockets."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from tests.servers import free_port, require, require_program
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from asgi_kit import OURS, SCRAPER  # noqa: E402
+from asgi_kit import OURS, SCRAPER, asked, http  # noqa: E402
 from proxy_kit import Origin, Proxy, proxying, wait_until  # noqa: E402
 
 from noai_guard.serve import proxied_exchange  # noqa: E402
+from noai_guard.serve.reverse_proxy import ReverseProxy  # noqa: E402
 from noai_guard.serve.upstream import Timeouts, Upstream  # noqa: E402
 from tests.raw_http import exchanged, parsed  # noqa: E402
 
@@ -272,6 +274,21 @@ def test_informational_answers_do_not_confuse(origin, proxy):
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
     origin.page("/early", lambda visit: visit.say(early, b"HTTP/1.1 102 Processing\r\n\r\n", early) or visit.answer(b"late"))
     assert proxy.fetch("/early").body == b"late"
+
+
+def test_early_hints_are_passed_on_where_the_server_can_send_them(origin):
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\n\r\n"
+    origin.page("/hints", lambda visit: (visit.say(early), visit.answer(b"late")))
+
+    async def asking():
+        app = ReverseProxy(Upstream.parse(f"http://127.0.0.1:{origin.port}"))
+        exchange = await asked(app, http("/hints", extensions={"http.response.early_hint": {}}))
+        await app.connections.close()
+        return exchange
+
+    exchange = asyncio.run(asking())
+    assert exchange.messages[0] == {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"]}
+    assert (exchange.status, exchange.body) == (200, b"late")
 
 
 def test_trailers_of_either_side_change_nothing(origin, proxy):
