@@ -113,12 +113,24 @@ def varnish(folder: Path, port: int, origin: int) -> Command:
     return [*command, "-n", str(folder / "work"), "-s", "default,32m", "-j", "none", "-p", "http_req_hdr_len=64k"]
 
 
+def lighttpd(folder: Path, port: int, origin: int) -> Command:
+    (folder / "lighttpd.conf").write_text(
+        'server.modules = ( "mod_proxy" )\nserver.bind = "127.0.0.1"\n'
+        f'server.port = {port}\nserver.document-root = "{folder}"\n'
+        "server.max-keep-alive-requests = 100000\n"
+        f'proxy.server = ( "" => (( "host" => "127.0.0.1", "port" => {origin} )) )\n'
+        f'include "{folder}/rendered/noai-guard/lighttpd.conf"\n'
+    )
+    return [program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")]
+
+
 SERVERS: Mapping[str, Arrange] = {
     "nginx": nginx,
     "caddy": caddy,
     "haproxy": haproxy,
     "haproxy 2.8": haproxy_wheel,
     "varnish": varnish,
+    "lighttpd": lighttpd,
 }
 """By target; behind a blank, another version of the same."""
 

@@ -71,9 +71,7 @@ def _policy(plan: EdgePlan) -> Iterator[str]:
     yield "},"
     sections = (f"{{paths = {path_sets[path_set.name]}, number = {number}}}" for path_set, number in plan.sections)
     yield f"sections = {{{', '.join(sections)}}},"
-    yield "declared = {"
-    yield from (f"  [{number}] = {_fields(found.fields)}," for number, found in enumerate(plan.front.declared))
-    yield "},"
+    yield f"declared = {declared(plan)},"
     yield f"addresses = {{{', '.join(quote(str(network)) for network in plan.exempt_networks)}}},"
     yield "documents = {"
     for document in plan.documents:
@@ -123,8 +121,14 @@ def answers(plan: EdgePlan) -> list[Answer]:
 
 
 def _answer(plan: EdgePlan, decision: Decision) -> Answer:
-    declared = plan.front.declared[decision.verdict.section].fields
-    return decision.status, tuple(field for field in decision.headers if field not in declared)
+    everywhere = plan.front.declared[decision.verdict.section].fields
+    return decision.status, tuple(field for field in decision.headers if field not in everywhere)
+
+
+def declared(plan: EdgePlan) -> str:
+    """The header fields of every response as a Lua table, by number of the section; 0 is everywhere else."""
+    rows = (f"  [{number}] = {_fields(found.fields)},\n" for number, found in enumerate(plan.front.declared))
+    return f"{{\n{''.join(rows)}}}"
 
 
 def _fields(found: Iterable[HeaderField]) -> str:
