@@ -17,11 +17,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
 
 class Talker:
-    """A websocket server that echoes, and does on request what servers do. `closed` is how its connections ended."""
+    """A websocket server that echoes, and does on request what servers do. `closed` is how its connections ended, by
+    their path."""
 
     def __init__(self) -> None:
         self.requests = []
-        self.closed = []
+        self.closed = {}
         self.port = 0
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
@@ -55,7 +56,7 @@ class Talker:
                     await connection.send(message)
         except ConnectionClosed:
             pass
-        self.closed.append((connection.close_code, connection.close_reason))
+        self.closed[connection.request.path] = connection.close_code, connection.close_reason
 
 
 @pytest.fixture(scope="module")
@@ -128,14 +129,12 @@ def test_the_origin_sees_the_visitors_request(talker, proxy):
 
 @pytest.mark.parametrize(("code", "reason", "seen"), [(1000, "", (1000, "")), (4000, "bye", (4000, "bye")), (1001, "", (1001, ""))])
 def test_the_clients_close_reaches_the_origin(talker, proxy, code, reason, seen):
-    talker.closed.clear()
-
     async def close(connection):
         await connection.close(code, reason)
 
-    talk(proxy, close)
-    wait_until(lambda: talker.closed)
-    assert talker.closed == [seen]
+    talk(proxy, close, f"/closed-with-{code}")
+    wait_until(lambda: f"/closed-with-{code}" in talker.closed)
+    assert talker.closed[f"/closed-with-{code}"] == seen
 
 
 def closes(proxy, message):
@@ -157,16 +156,14 @@ def test_an_origin_that_dies_is_a_bad_gateway_for_the_client(proxy):
 
 
 def test_a_client_that_dies_goes_away_for_the_origin(talker, proxy):
-    talker.closed.clear()
-
     async def die(connection):
         await connection.send("x")
         await connection.recv()
         connection.transport.abort()
 
-    talk(proxy, die)
-    wait_until(lambda: talker.closed)
-    assert talker.closed == [(1000, "")] or talker.closed == [(1001, "")]
+    talk(proxy, die, "/died")
+    wait_until(lambda: "/died" in talker.closed)
+    assert talker.closed["/died"][0] in (1000, 1001)
 
 
 def test_a_handshake_that_the_origin_refuses_is_refused_with_its_answer(proxy):
