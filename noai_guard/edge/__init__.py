@@ -5,7 +5,7 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.edge import aws, caddy, cloudflare, fastly, haproxy, kubernetes, lighttpd, nginx, varnish
+from noai_guard.edge import aws, caddy, cloudflare, envoy, fastly, haproxy, kubernetes, lighttpd, nginx, varnish
 from noai_guard.edge.target import Target
 
 TARGETS: Mapping[str, Target] = {
@@ -16,6 +16,7 @@ TARGETS: Mapping[str, Target] = {
         haproxy.TARGET,
         varnish.TARGET,
         lighttpd.TARGET,
+        envoy.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
         fastly.TARGET,

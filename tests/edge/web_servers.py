@@ -8,14 +8,17 @@ the command that runs the server in the foreground.
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+import yaml
 
 from noai_guard.edge import TARGETS
 from noai_guard.edge.plan import EdgePlan
@@ -124,6 +127,36 @@ def lighttpd(folder: Path, port: int, origin: int) -> Command:
     return [program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")]
 
 
+def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command:
+    """These filters in front of one cluster."""
+    require("envoy")
+    types = "type.googleapis.com/envoy.extensions.filters"
+    router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
+    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app"}}]}
+    manager = {
+        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "max_request_headers_kb": 96,
+        "route_config": {"virtual_hosts": [host]},
+        "http_filters": [*yaml.safe_load(filters), router],
+    }
+
+    def address(number: int) -> dict[str, Any]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    listener = {"address": address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(origin)}}]}]
+    app = {"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": endpoints}}
+    config = {"static_resources": {"listeners": [listener], "clusters": [app]}}
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    return [str(Path(sys.executable).with_name("envoy")), "-c", str(folder / "envoy.yaml"), *options]
+
+
+def envoy(folder: Path, port: int, origin: int) -> Command:
+    return envoy_command(folder, port, origin, (folder / "rendered" / "noai-guard" / "filter.yaml").read_text())
+
+
 SERVERS: Mapping[str, Arrange] = {
     "nginx": nginx,
     "caddy": caddy,
@@ -131,6 +164,7 @@ SERVERS: Mapping[str, Arrange] = {
     "haproxy 2.8": haproxy_wheel,
     "varnish": varnish,
     "lighttpd": lighttpd,
+    "envoy": envoy,
 }
 """By target; behind a blank, another version of the same."""
 
