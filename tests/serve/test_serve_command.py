@@ -160,6 +160,39 @@ def test_a_running_download_is_finished_and_nothing_new_begun(origin, tmp_path):
     manager.close()
 
 
+def test_a_new_one_serves_while_the_old_one_finishes(origin, tmp_path):
+    more = threading.Event()
+
+    def song(visit):
+        visit.say(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+        more.wait(30)
+        visit.say(b"67890")
+
+    origin.page("/restart", song)
+    path = tmp_path / "x.sock"
+    up = ("--upstream", f"http://127.0.0.1:{origin.port}", "--listen", f"unix:{path}")
+    folders = [tmp_path / name for name in ("old", "new")]
+    for folder in folders:
+        folder.mkdir()
+    old = started(folders[0], "--listen", "127.0.0.1:0", *up)
+    with old.proxy.connect() as listener:
+        listener.sendall(b"GET /restart HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = b""
+        while b"12345" not in got:
+            got += listener.recv(65536)
+        old.process.terminate()
+        wait_until(lambda: refused(old.port))
+        new = started(folders[1], "--listen", f"127.0.0.1:{old.port}", *up)
+        assert new.proxy.fetch("/").status == 200
+        more.set()
+        got += b"".join(iter(lambda: listener.recv(65536), b""))
+    assert parsed(got).body == b"1234567890"
+    assert old.process.wait(20) == 0
+    assert path.exists(), "the old one removed the new one's socket"
+    assert stopped(new) == 0
+    assert not path.exists()
+
+
 def test_a_second_signal_ends_everything_at_once(origin, tmp_path):
     origin.page("/endless", lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone(60)))
     running = started(tmp_path, *ANYWHERE, "--upstream", f"http://127.0.0.1:{origin.port}", "--drain", "86400")
