@@ -27,11 +27,12 @@ from noai_guard.front import Front
 
 _PATH = "/tracks/first.txt"
 
-Arrange = Callable[[Path, int, bool], list[str]]
-"""Folder with the rendered files below `rendered`, port, whether they are to be used -> the command."""
+Arrange = Callable[[Path, int, bool, int], list[str]]
+"""Folder with the rendered files below `rendered`, port, whether they are to be used, port of a site to stand in front
+of -> the command."""
 
 
-def nginx(folder: Path, port: int, guarded: bool) -> list[str]:
+def nginx(folder: Path, port: int, guarded: bool, _: int = 0) -> list[str]:
     """One process, so that all its CPU time is seen."""
     ours = (f"include {folder}/rendered/*.conf;", f"include {folder}/rendered/noai-guard/server.conf;")
     http, server = ours if guarded else ("", "")
@@ -45,19 +46,46 @@ def nginx(folder: Path, port: int, guarded: bool) -> list[str]:
     return ["nginx", "-c", str(folder / "nginx.conf")]
 
 
-SERVERS: dict[str, tuple[Arrange, float | None]] = {"nginx": (nginx, 0.9)}
+def haproxy(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
+    """One thread."""
+    rendered = folder / "rendered" / "noai-guard"
+    lua = f"    lua-load-per-thread {rendered}/guard.lua\n" if guarded else ""
+    rules = (rendered / "frontend.cfg").read_text() if guarded else ""
+    (folder / "haproxy.cfg").write_text(
+        f"global\n    nbthread 1\n{lua}defaults\n    mode http\n    http-reuse always\n    timeout connect 9s\n"
+        f"    timeout client 60s\n    timeout server 60s\nfrontend site\n    bind 127.0.0.1:{port}\n{rules}"
+        f"    default_backend app\nbackend app\n    server app 127.0.0.1:{site}\n"
+    )
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def lighttpd(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
+    (folder / "lighttpd.conf").write_text(
+        f'server.bind = "127.0.0.1"\nserver.port = {port}\nserver.document-root = "{folder}/site"\n'
+        "server.max-keep-alive-requests = 1000000\n"
+        + (f'include "{folder}/rendered/noai-guard/lighttpd.conf"\n' if guarded else "")
+    )
+    return ["lighttpd", "-D", "-f", str(folder / "lighttpd.conf")]
+
+
+SERVERS: dict[str, tuple[Arrange, float | None]] = {
+    "nginx": (nginx, 0.9),
+    "haproxy": (haproxy, None),
+    "lighttpd": (lighttpd, None),
+}
 """Server -> how it is started, and the least share of its own throughput that it is to keep."""
 
 
 def rows(effort: Effort) -> Iterator[Row]:
     for key, (arrange, bound) in SERVERS.items():
-        if shutil.which(key) is None and shutil.which(key, path="/usr/sbin") is None:
+        if not (_is_installed(key) and _is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
         with ExitStack() as stack:
+            _, site = stack.enter_context(_running("nginx", nginx, None))
             servers = {
-                name: stack.enter_context(_running(key, arrange, catalog))
+                name: stack.enter_context(_running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
             for mix, user_agents in _mixes(count * (effort.rounds + 1)).items():
@@ -68,6 +96,10 @@ def rows(effort: Effort) -> Iterator[Row]:
                     title = "packaged catalogue" if name == "packaged" else f"{name} tokens"
                     yield faster(f"{key}, {mix}, {title}", timings[name], bare, f"bare {key}", bound)
                 yield faster(f"{key}, {mix}, 10,000 tokens", timings["10000"], timings["300"], f"{key} with 300")
+
+
+def _is_installed(program: str) -> bool:
+    return any(shutil.which(program, path=path) for path in (None, "/usr/sbin"))
 
 
 def _mixes(count: int) -> dict[str, list[bytes]]:
@@ -101,7 +133,7 @@ def _usual(random: Random) -> bytes:
 
 
 @contextmanager
-def _running(key: str, arrange: Arrange, catalog: Catalog | None) -> Iterator[tuple[int, int]]:
+def _running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0) -> Iterator[tuple[int, int]]:
     """The process id and the port of a server that serves one small file."""
     with tempfile.TemporaryDirectory(prefix="noai-bench-") as name, socket() as probe:
         folder = Path(name)
@@ -113,7 +145,7 @@ def _running(key: str, arrange: Arrange, catalog: Catalog | None) -> Iterator[tu
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
         probe.close()
-        process = subprocess.Popen(arrange(folder, port, catalog is not None), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(arrange(folder, port, catalog is not None, site), stdout=subprocess.DEVNULL)
         try:
             pin(process.pid)
             _wait(process, port)

@@ -14,7 +14,7 @@ from noai_guard.errors import CannotExpress
 from noai_guard.guard import CALLS_ITSELF_A_BOT
 from noai_guard.matching import HEAD_BYTES
 
-_LONGEST = 16_000
+_LONGEST = 15_000
 """Characters of one expression: HAProxy reads lines of a file of patterns up to its buffer of 16,384 bytes."""
 
 _COMMON = {b"x-robots-tag", b"link"}
@@ -87,17 +87,20 @@ def quote_format(text: str) -> str:
     return quote(text.replace("%", "%%"))
 
 
-def suspects(plan: EdgePlan) -> str:
-    """A regular expression (PCRE, in any case) that matches every user agent that may get a decision.
+def suspects(plan: EdgePlan) -> list[str]:
+    """Regular expressions (PCRE, in any case) of which one matches every user agent that may get a decision.
 
-    "" where it would be too long, or where everybody may get one.
+    None where everybody may get one.
     """
+    if not plan.unclaimed.harmless:
+        return []
+    found = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
+    if not plan.unknown_bot.harmless:
+        found.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
     anchors = {token.anchor.decode("ascii") for token in plan.tokens if not plan.class_of(token.value).harmless}
-    words = rf"(?<![a-z]){user_agents.trie(anchors)}(?![a-z])" if anchors else ""
-    bots = "" if plan.unknown_bot.harmless else CALLS_ITSELF_A_BOT.pattern.decode("ascii")
-    escapes, long = r"[%\x5c]", rf"^[\x00-\xff]{{{HEAD_BYTES + 1}}}"
-    expression = "|".join(filter(None, (escapes, words, bots, long)))
-    return expression if len(expression) <= _LONGEST and plan.unclaimed.harmless else ""
+    pieces = user_agents.pieces(sorted(anchors), _LONGEST) if anchors else ()
+    found.extend(rf"(?<![a-z]){user_agents.trie(words)}(?![a-z])" for words in pieces)
+    return ["|".join(found)] if sum(map(len, found)) <= _LONGEST else found
 
 
 class _Config:
@@ -186,7 +189,7 @@ def _render(plan: EdgePlan, root: str) -> Sequence[File]:
         "noai-guard/guard.lua": says + guard_source(plan) + _ADAPTER,
     }
     if config.suspects:
-        texts["noai-guard/suspects.regex"] = config.suspects + "\n"
+        texts["noai-guard/suspects.regex"] = "".join(f"{line}\n" for line in config.suspects)
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 

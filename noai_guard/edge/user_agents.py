@@ -141,18 +141,18 @@ def expressions(
     # Families last: what is a name of its own, `Bot-News`, is not one of the family `Bot-*`.
     for kind, texts in sorted(kinds.items(), key=lambda entry: (entry[0].family, entry[0])):
         before, after = around(kind)
-        for words in _pieces(sorted(set(texts)), longest - len(before) - len(after) - len("()")):
+        for words in pieces(sorted(set(texts)), longest - len(before) - len(after) - len("()")):
             yield Expression(before, trie(words), after)
 
 
-def _pieces(words: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
+def pieces(words: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
     """Sorted words, cut so that the trie of each part is short enough."""
     if len(words) <= 1 or len(trie(words)) <= longest:
         yield words
         return
     middle = len(words) // 2
-    yield from _pieces(words[:middle], longest)
-    yield from _pieces(words[middle:], longest)
+    yield from pieces(words[:middle], longest)
+    yield from pieces(words[middle:], longest)
 
 
 def host_expression(token: Token[V]) -> str:
@@ -244,7 +244,7 @@ def sighting(tokens: Iterable[Token[V]], longest: int) -> Iterator[str]:
     for begins in (True, False):
         chosen = [text for text in texts if bool(_IS_WORD.match(text)) is begins]
         before = rf"(?<![{WORD}])" if begins else ""
-        for words in _pieces(chosen, longest - len(before)) if chosen else ():
+        for words in pieces(chosen, longest - len(before)) if chosen else ():
             yield f"{before}{trie(words)}"
 
 
