@@ -99,6 +99,17 @@ def require_program(name: str, package: str = "") -> str:
     return found
 
 
+def packaged_program(name: str) -> str:
+    """Where a program is that a package put beside our Python (the extra `servers`); skips or fails as above."""
+    file = Path(sys.executable).with_name(name)
+    missing = f"{name} is not installed (pip install 'noai-guard[servers]')"
+    if not file.exists() and os.environ.get("NOAI_REQUIRE") == "all":
+        pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
+    if not file.exists():
+        pytest.skip(missing)
+    return str(file)
+
+
 def _start(
     kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str], port: int
 ) -> Server:

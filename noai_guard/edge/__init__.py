@@ -5,7 +5,19 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.edge import aws, caddy, cloudflare, envoy, fastly, haproxy, kubernetes, lighttpd, nginx, varnish
+from noai_guard.edge import (
+    aws,
+    caddy,
+    cloudflare,
+    envoy,
+    fastly,
+    haproxy,
+    kubernetes,
+    lighttpd,
+    nginx,
+    traefik,
+    varnish,
+)
 from noai_guard.edge.target import Target
 
 TARGETS: Mapping[str, Target] = {
@@ -17,6 +29,7 @@ TARGETS: Mapping[str, Target] = {
         varnish.TARGET,
         lighttpd.TARGET,
         envoy.TARGET,
+        traefik.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
         fastly.TARGET,

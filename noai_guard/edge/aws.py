@@ -133,7 +133,7 @@ def _render(plan: EdgePlan, root: str) -> list[File]:
 TARGET = Target(
     "aws",
     "AWS WAF and CloudFront",
-    frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
+    frozenset({Feature.HEADERS, Feature.OWN, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
     _render,
     proof="schema",
     notes=_notes,

@@ -61,13 +61,8 @@ def _output(text: str) -> str:
 
 
 def _expression(pattern: str) -> str:
-    """A regular expression as one word. Go reads characters where PCRE reads bytes."""
-
-    def characters(match: re.Match[str]) -> str:
-        return "".join(rf"\x{{{ord(found):x}}}" for found in bytes.fromhex(match[0].replace(r"\x", "")).decode())
-
-    in_characters = re.sub(r"(?:\\x[89a-f][0-9a-f])+", characters, pattern)
-    return f"`{in_characters}`"
+    """A regular expression as one word."""
+    return f"`{first_look.in_characters(pattern)}`"
 
 
 def _row(pattern: str, output: str) -> str:

