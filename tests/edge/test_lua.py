@@ -150,6 +150,28 @@ def test_any_policy_is_carried_out_alike(data: st.DataObject, front: Front, lua:
             assert told == "allow" or told.startswith(f"{verdict.action}; rule={rule}; agent=")
 
 
+BOUNDARIES = {
+    "places looked at": (range(20, 28), lambda n: b"gptbotx " * n + b"gptbot"),
+    "escapes undone": (range(254, 260), lambda n: b"%41" * n + b"%20GPTBot/1"),
+    "end of the head": (range(1000, 1030), lambda n: b"a " * (n // 2) + b" " * (n % 2) + b"GPTBot " + b"b " * 900),
+    "start of the tail": (range(500, 520), lambda n: b"a " * 900 + b"GPTBot " + b"b" * n),
+    "user of a URL": (range(62, 67), lambda n: b"x http://" + b"u" * n + b"@www.diffbot.com/ y"),
+    "start": (range(0, 12), lambda n: b"x " + b" " * n + b"Cursor/1 Cursor/1"),
+    "chunk before": (range(505, 517), lambda n: b"x a@" + b"-" * n + b"/GPTBot y"),
+    "chunk behind": (range(505, 517), lambda n: b"x GPTBot+" + b"-" * n + b"@y z"),
+    "host": (range(253, 258), lambda n: b"x http://" + b"a" * (n - 12) + b".diffbot.com/y z"),
+    "path of a host": (range(1, 9), lambda n: b"x http://github.com:" + b"1" * n + b"/rom1504/a z"),
+}
+
+
+@pytest.mark.parametrize("what", BOUNDARIES)
+def test_both_stop_at_the_same_place(what: str) -> None:
+    counts, made = BOUNDARIES[what]
+    for user_agent in map(made, counts):
+        found = {name: guard.agent(user_agent) for name, guard in guards().items()}
+        assert found == dict.fromkeys(LUAS, recognised(user_agent)), user_agent
+
+
 @settings(deadline=None, max_examples=300)
 @given(TARGETS)
 def test_any_path_is_read_alike(target: str) -> None:
@@ -216,6 +238,23 @@ def test_a_hostile_user_agent_costs_no_more_the_longer_it_is(user_agent: bytes) 
         return processor_seconds(lambda: [guard.call("agent", text) for text in texts])
 
     assert judge(65_000) < 5 * judge(2_000)
+
+
+@pytest.mark.parametrize("lua", LUAS)
+def test_what_is_remembered_of_strangers_is_bounded(lua: str) -> None:
+    lines = """
+    local serial = 0
+    return function(count)
+      for _ = 1, count do
+        serial = serial + 1
+        guard.agent(string.rep("x", 900) .. serial)
+      end
+      collectgarbage()
+      return collectgarbage("count")
+    end"""
+    remember = run(lua, guard_source(EdgePlan(Front(NO_AI, Catalog(())))) + lines)
+    full = remember(2047)
+    assert max(remember(count) for count in (1, 1000, 5000, 9000)) < full + 500  # kilobytes
 
 
 def test_ten_thousand_tokens_cost_what_three_hundred_cost() -> None:
