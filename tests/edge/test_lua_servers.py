@@ -1,6 +1,9 @@
 """What servers that run the judge in Lua do beside what every server does."""
 
+import hashlib
+import socket
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 from conformance import ask
@@ -8,7 +11,7 @@ from test_running_servers import BROWSER, GPTBOT, RICH, Edge, declared, disagree
 from web_servers import SERVERS
 
 from noai_guard.loading import load_stance
-from tests.servers import free_port
+from tests.servers import free_port, require
 
 __all__ = ["origin_port"]
 
@@ -70,3 +73,46 @@ def test_the_servers_own_errors_declare(key) -> None:
         answer = ask(broken.port, "/index.html", BROWSER)
         assert answer.status in (502, 503, 504)
         assert not declared(broken) - set(answer.headers)
+
+
+@pytest.mark.parametrize("key", LUA_SERVERS)
+def test_websockets_pass_both_ways_and_are_refused_like_anything_else(key) -> None:
+    require("websockets")
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+    from websockets.sync.server import serve
+
+    with serve(lambda connection: [connection.send(message) for message in connection], "127.0.0.1", 0) as echo:
+        Thread(target=echo.serve_forever, daemon=True).start()
+        for edge in started(key, load_stance("no-ai"), echo.socket.getsockname()[1]):
+            with connect(f"ws://127.0.0.1:{edge.port}/live", user_agent_header=BROWSER.decode()) as connection:
+                for message in ("la", "la " * 30_000):
+                    connection.send(message)
+                    assert connection.recv(10) == message
+            with pytest.raises(InvalidStatus, match="403"):
+                connect(f"ws://127.0.0.1:{edge.port}/live", user_agent_header="GPTBot/1.0")
+
+
+@pytest.mark.parametrize("key", LUA_SERVERS)
+def test_an_upload_arrives_as_it_was_sent(key) -> None:
+    body = bytes(range(256)) * 4096
+    digests: list[str] = []
+
+    def receive(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            while stream.readline().strip():
+                pass
+            digests.append(hashlib.sha256(stream.read(len(body))).hexdigest())
+            connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=receive, args=(listener,), daemon=True)
+        thread.start()
+        for edge in started(key, load_stance("no-ai"), listener.getsockname()[1]):
+            with socket.create_connection(("127.0.0.1", edge.port), 20) as client:
+                head = f"POST /upload HTTP/1.1\r\nHost: music.example\r\nContent-Length: {len(body)}\r\n\r\n"
+                client.sendall(head.encode() + body)
+                assert client.recv(65536).startswith(b"HTTP/1.1 204")
+        thread.join(10)
+    assert digests == [hashlib.sha256(body).hexdigest()]

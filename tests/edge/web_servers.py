@@ -130,6 +130,7 @@ def lighttpd(folder: Path, port: int, origin: int) -> Command:
         f'server.port = {port}\nserver.document-root = "{folder}"\n'
         "server.max-keep-alive-requests = 100000\n"
         f'proxy.server = ( "" => (( "host" => "127.0.0.1", "port" => {origin} )) )\n'
+        'proxy.header = ( "upgrade" => "enable" )\n'
         f'include "{folder}/rendered/noai-guard/lighttpd.conf"\n'
     )
     return [program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")]
@@ -145,6 +146,7 @@ def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
         "max_request_headers_kb": 96,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"virtual_hosts": [host]},
         "http_filters": [*yaml.safe_load(filters), router],
     }
