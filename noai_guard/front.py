@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from noai_guard.actions import ANSWERS
 from noai_guard.catalog import Catalog
-from noai_guard.declarations import STANDARDS, path_lines, robots_txt
+from noai_guard.declarations import STANDARDS, path_lines, robots_txt, unsaid
 from noai_guard.guard import Guard
 from noai_guard.memo import Memo
 from noai_guard.model import Document, HeaderField, Response, Verdict
@@ -133,15 +133,7 @@ class Front:
     @property
     def cannot_express(self) -> tuple[str, ...]:
         """What some declaration cannot say of this policy, in sentences; the guard does it all the same."""
-        robots = any(standard.key == robots_txt.STANDARD.key for standard in self.standards)
-        return (
-            *(
-                f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
-                for pattern, where in self.inexpressible
-            ),
-            *(robots_txt.notes(self.policy, self.robots_groups) if robots else ()),
-            *(note for standard in self.standards for note in standard.notes(self.policy)),
-        )
+        return tuple(unsaid.sentences(self.policy, self.standards, self.robots_groups))
 
     def _merged_robots(self, existing: bytes) -> Document:
         merged = robots_txt.merge(existing, self.robots_groups)

@@ -7,11 +7,11 @@ and agents read it (seen 2026-11).
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
 
-KEYS: tuple[tuple[str, frozenset[Usage]], ...] = (
+KEYS: Labels = (
     ("search", frozenset({Usage.SEARCH})),
     ("ai-input", frozenset({Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT})),
     ("ai-train", frozenset({Usage.TRAIN_AI})),
@@ -32,7 +32,8 @@ _PREAMBLE = (
 
 
 def _signals(section: Section) -> dict[str, bool]:
-    return {key: not any(map(section.reserves, usages)) for key, usages in KEYS}
+    reserved = reserved_labels(KEYS, section)
+    return {key: key not in reserved for key, _ in KEYS}
 
 
 def _line(signals: dict[str, bool]) -> str:
@@ -62,6 +63,7 @@ def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
 
 
 def _notes(policy: Policy) -> Iterator[str]:
+    yield from coarse("Content Signals", KEYS, policy)
     site = _signals(policy.whole_site)
     for section in policy.sections:
         otherwise = [key for key, granted in _signals(section).items() if granted is not site[key]]

@@ -4,14 +4,15 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13), carried as draft-i
 (2026-08-19) says: an RFC 9651 dictionary. Readers of older drafts ignore the label they do not know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from noai_guard.declarations.path_lines import by_section
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.path_lines import by_section, covering
+from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
+from noai_guard.request_path import glob_to_robots
 
-LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
+LABELS: Labels = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),
     ("ai-use", frozenset({Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT})),
     ("search", frozenset({Usage.SEARCH})),
@@ -21,20 +22,38 @@ LABELS: tuple[tuple[str, frozenset[Usage]], ...] = (
 
 def preference(section: Section) -> str:
     """The wishes of a section, serialised: `train-ai=n, ai-use=n, search=y`."""
-    return ", ".join(
-        f"{label}={'n' if any(map(section.reserves, usages)) else 'y'}" for label, usages in LABELS
-    )
+    return _serialised(reserved_labels(LABELS, section))
+
+
+def _serialised(reserved: frozenset[str]) -> str:
+    return ", ".join(f"{label}={'n' if label in reserved else 'y'}" for label, _ in LABELS)
 
 
 def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
     return ((b"content-usage", preference(section).encode("ascii")),)
 
 
-def _robots_lines(policy: Policy) -> Sequence[str]:
-    by_path = [f"Content-Usage: {line} {preference(section)}" for line, section in by_section(policy)]
-    return (f"Content-Usage: {preference(policy.whole_site)}", *by_path)
+def _robots_lines(policy: Policy) -> Iterator[str]:
+    """A line without a path for the whole site, then one for each path; the longest that matches counts."""
+    yield f"Content-Usage: {preference(policy.whole_site)}"
+    for line, section in by_section(policy):
+        yield f"Content-Usage: {line} {preference(section)}"
+    found = [reserved_labels(LABELS, section) for section in policy.all_sections]
+    somewhere, everywhere = frozenset[str]().union(*found), frozenset.intersection(*found)
+    for section in policy.sections:
+        # A pattern that cannot be said exactly is covered by a wider one, which must give nothing away.
+        if glob_to_robots(section.pattern) is None and reserved_labels(LABELS, section) - everywhere:
+            yield f"Content-Usage: {covering(section.pattern)} {_serialised(somewhere)}"
+
+
+def _notes(policy: Policy) -> Iterator[str]:
+    return coarse("Content-Usage", LABELS, policy)
 
 
 STANDARD = Standard(
-    "content_usage", "AIPREF Content-Usage", header_fields=_header_fields, robots_lines=_robots_lines
+    "content_usage",
+    "AIPREF Content-Usage",
+    header_fields=_header_fields,
+    robots_lines=_robots_lines,
+    notes=_notes,
 )

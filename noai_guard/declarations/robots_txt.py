@@ -189,8 +189,9 @@ def _with_own(group: Group, own: Own) -> Iterator[str]:
 def notes(policy: Policy, said: Groups) -> Iterator[str]:
     """What robots.txt cannot say of a policy, beside path patterns."""
     if said.unreadable:
+        unread = _listed(sorted(said.unreadable, key=str.lower))
         yield (
-            f"robots.txt: strict parsers read names of letters, - and _ only, so not {_listed(said.unreadable)}. "
+            f"robots.txt: strict parsers read names of letters, - and _ only, so not {unread}. "
             "Crawlers that compare whole names do, and the guard goes by user agents."
         )
     unnamed = [agent for agent in said.nameless if agent.expected_user_agent]

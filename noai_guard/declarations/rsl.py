@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 from noai_guard.declarations.path_lines import by_section, covering
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
 from noai_guard.model import Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section, Site
 from noai_guard.refusal import ascii_uri, contact_shown, own_address, page_address
@@ -25,14 +25,16 @@ MEDIA_TYPE = "application/rsl+xml"
 _MAX_AGE_DAYS = 7
 """How long a reader may keep the document; where it says nothing, 30 (RSL 1.0, 3.2)."""
 
-_AI: tuple[tuple[str, Usage], ...] = (
-    ("ai-train", Usage.TRAIN_AI),
-    ("ai-input", Usage.AI_INPUT),
-    ("ai-input", Usage.AI_AGENT),
-    ("ai-index", Usage.AI_SEARCH),
+_LABELS: Labels = (
+    ("search", frozenset({Usage.SEARCH})),
+    ("ai-train", frozenset({Usage.TRAIN_AI})),
+    ("ai-input", frozenset({Usage.AI_INPUT, Usage.AI_AGENT})),
+    ("ai-index", frozenset({Usage.AI_SEARCH})),
 )
-_TOKENS = (("search", Usage.SEARCH), *_AI)
-"""RSL's word -> a usage of ours that it stands for; any one reserved prohibits the word."""
+"""RSL's word -> the usages of ours that it stands for; any one reserved prohibits the word."""
+
+_AI = frozenset({"ai-train", "ai-input", "ai-index"})
+"""What `ai-all` stands for."""
 
 _USAGE = ' type="usage"'
 _CONTACT = ' type="contact"'
@@ -55,7 +57,7 @@ def _reserves(policy: Policy) -> bool:
 
 
 def _prohibited(section: Section) -> frozenset[str]:
-    return frozenset(token for token, usage in _TOKENS if section.reserves(usage))
+    return reserved_labels(_LABELS, section)
 
 
 def _documents(plan: Plan) -> Sequence[Document]:
@@ -108,11 +110,9 @@ def _entries(plan: Plan) -> Iterator[tuple[str, frozenset[str]]]:
 
 def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
     """`permits` and `prohibits` with their words, where there are any."""
-    tokens = dict.fromkeys(token for token, _ in _TOKENS)
-    permitted = " ".join(token for token in tokens if token not in prohibited)
-    ai = {token for token, _ in _AI}
-    words = [token for token in tokens if token in prohibited and not (token in ai and ai <= prohibited)]
-    if ai <= prohibited:
+    permitted = " ".join(label for label, _ in _LABELS if label not in prohibited)
+    words = [label for label, _ in _LABELS if label in prohibited and not (label in _AI and prohibited >= _AI)]
+    if prohibited >= _AI:
         words.append("ai-all")
     said = [("permits", permitted), ("prohibits", " ".join(words) if permitted else "all")]
     return ((name, value) for name, value in said if value)
@@ -143,8 +143,12 @@ def _robots_lines(policy: Policy) -> Sequence[str]:
 
 
 def _notes(policy: Policy) -> Iterator[str]:
+    yield from coarse("RSL", _LABELS, policy)
     if _reserves(policy) and not _is_known(policy.site):
-        yield "RSL: robots.txt has no License line, which needs an absolute address; set site.url to https://..."
+        yield (
+            "RSL: robots.txt has no License line, and links to the licence are relative, while RSL wants absolute "
+            "addresses; set site.url to https://..."
+        )
 
 
 class FeedTerms:

@@ -1,10 +1,36 @@
 """The shape of a declaration standard."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from noai_guard.model import Document, HeaderField
+from noai_guard.model import AI_USAGES, Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section
+
+Labels = tuple[tuple[str, frozenset[Usage]], ...]
+"""Words of a standard -> the usages of ours that each stands for."""
+
+
+def reserved_labels(labels: Labels, section: Section) -> frozenset[str]:
+    """The words to which a section says no: those for which any usage is reserved."""
+    return frozenset(label for label, usages in labels if any(map(section.reserves, usages)))
+
+
+def coarse(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
+    """Where one word of a standard stands for several usages and a policy reserves only some of them."""
+    for section in policy.all_sections:
+        for label, usages in labels:
+            reserved = sorted(filter(section.reserves, usages))
+            if reserved and len(reserved) < len(usages):
+                together, because = ", ".join(sorted(usages)), ", ".join(reserved)
+                yield f"{title}: {label} is {together} in one word; under {section.pattern} it says no for {because}."
+
+
+def training_only(title: str, policy: Policy) -> Iterator[str]:
+    """Where a policy reserves a use of AI but not training, of which alone a standard can speak."""
+    for section in policy.all_sections:
+        if section.reserves_anything and not section.reserves(Usage.TRAIN_AI):
+            reserved = ", ".join(sorted(usage for usage in AI_USAGES if section.reserves(usage)))
+            yield f"{title} speaks of training only; of {section.pattern} it cannot say that {reserved} is reserved."
 
 
 def _no_documents(plan: Plan) -> Sequence[Document]:
@@ -38,5 +64,5 @@ class Standard:
     documents: Callable[[Plan], Sequence[Document]] = _no_documents
     header_fields: Callable[[Policy, Section], Sequence[HeaderField]] = _no_fields
     tags: Callable[[Policy, Section], Sequence[bytes]] = _no_tags
-    robots_lines: Callable[[Policy], Sequence[str]] = _no_lines
+    robots_lines: Callable[[Policy], Iterable[str]] = _no_lines
     notes: Callable[[Policy], Iterable[str]] = _no_lines

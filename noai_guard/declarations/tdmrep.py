@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from noai_guard.declarations.path_lines import by_section, covering
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.standard import Standard, training_only
 from noai_guard.model import Action, Document, HeaderField, Usage
 from noai_guard.policy import Plan, Policy, Section
 from noai_guard.refusal import ascii_uri, own_address, page_address
@@ -119,6 +119,7 @@ def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
 
 
 def _notes(policy: Policy) -> Iterator[str]:
+    yield from training_only("TDMRep", policy)
     site = policy.site
     if not any(map(_reserves, policy.all_sections)):
         return

@@ -4,9 +4,9 @@ noai has a line of its own, lower case: img2dataset reads what stands before a c
 other directive with a colon on the same line hides it (tried 2026-11-23, img2dataset 1.47).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.standard import Standard, training_only
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
 
@@ -19,4 +19,8 @@ def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
     return (noai, noarchive) if policy.declares("noarchive") else (noai,)
 
 
-STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields)
+def _notes(policy: Policy) -> Iterator[str]:
+    return training_only("X-Robots-Tag: noai", policy)
+
+
+STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields, notes=_notes)

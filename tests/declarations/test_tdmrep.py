@@ -167,8 +167,13 @@ def test_what_is_sold_is_to_be_paid_for():
 def test_check_says_where_nobody_can_be_asked():
     assert "set site.url" in "".join(tdmrep.STANDARD.notes(with_site(Site())))
     assert "set site.contact" in "".join(tdmrep.STANDARD.notes(with_site(Site(url="https://band.example"))))
-    for site, usages in ((SITE, CLOSED), (Site(tdm_policy="https://x.example"), CLOSED), (Site(), OPEN)):
-        assert list(tdmrep.STANDARD.notes(with_site(site, usages=usages))) == []
+    for site in (SITE, Site(tdm_policy="https://x.example")):
+        assert list(tdmrep.STANDARD.notes(with_site(site))) == []
+
+
+def test_check_says_where_something_else_than_training_is_reserved():
+    (note,) = tdmrep.STANDARD.notes(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
+    assert "of /** it cannot say that ai-agent, ai-input, ai-search, scraper is reserved" in note
 
 
 def test_a_refused_crawler_may_read_whom_to_ask():
