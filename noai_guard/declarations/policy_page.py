@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
+from noai_guard.declarations import path_lines
 from noai_guard.declarations.standard import Standard
 from noai_guard.model import AI_USAGES, Action, Document, Usage
 from noai_guard.policy import Plan, Section, Site
@@ -44,13 +45,13 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:1.0625rem/1.6 system-ui,sans-serif;overflow-wrap:anywhere}
 main{max-width:44rem;margin:0 auto;padding:clamp(2rem,7vw,4.5rem) 1.25rem}
-h1{font-size:clamp(2.1rem,7vw,3.2rem);line-height:1.08;letter-spacing:-.025em;margin:0 0 1.25rem;text-wrap:balance}
+h1{font-size:clamp(2.1rem,7vw,3.2rem);line-height:1.08;letter-spacing:-.025em;margin:0 0 1.25rem;max-width:11em}
 h2{font-size:1.2rem;line-height:1.3;margin:2.75rem 0 .75rem}
 p{margin:0 0 1rem}.lead{font-size:1.2rem;line-height:1.5}
 .law,footer,dd,.what{color:var(--soft)}
 a{color:inherit;text-underline-offset:.2em}
 a:focus-visible{outline:3px solid;outline-offset:3px;border-radius:2px}
-table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:.6rem;
+table{width:100%;margin:0 0 1rem;background:var(--card);border:1px solid var(--line);border-radius:.6rem;
 border-spacing:0;border-collapse:separate;overflow:hidden}
 caption{text-align:left;color:var(--soft);padding:0 0 .6rem}
 th,td{text-align:left;vertical-align:top;padding:.6rem 1rem;font-weight:400}
@@ -59,6 +60,10 @@ th b{display:block;font-weight:600}.what{display:block;font-size:.9rem;line-heig
 td{text-align:right;font-weight:650;white-space:nowrap}
 .no{color:var(--no)}.some{color:var(--some)}.yes{color:var(--yes)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.4rem 1.25rem;margin:0}dt{font-weight:600}dd{margin:0}
+details{border-top:1px solid var(--line);margin-top:2.75rem;padding-top:1rem}summary{cursor:pointer;font-weight:600}
+summary:focus-visible{outline:3px solid;outline-offset:3px;border-radius:2px}
+ul{columns:15rem;column-gap:1.5rem;list-style:none;margin:1rem 0 0;padding:0;font-size:.92rem}
+li{break-inside:avoid;margin:0 0 .3rem}small{color:var(--soft);font-size:1em}
 code{font:.95em ui-monospace,monospace}
 footer{margin-top:3.5rem;padding-top:1.25rem;border-top:1px solid var(--line);font-size:.92rem}
 @media(max-width:26rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.75rem}th,td{padding:.6rem .75rem}}
@@ -76,7 +81,6 @@ def _documents(plan: Plan) -> Sequence[Document]:
 def _page(plan: Plan) -> Iterator[str]:
     policy = plan.policy
     site = policy.site
-    reserves = any(section.reserves_anything for section in plan.sections)
     owner = html.escape(_name(site))
     title = _title(policy.whole_site)
     named = f" · {owner}" if _name(site) else ""
@@ -99,20 +103,56 @@ def _page(plan: Plan) -> Iterator[str]:
     yield from _section("The whole site" if policy.sections else "What programs may do", policy.whole_site, _WORDS)
     for section in policy.sections:
         differing = [usage for usage in _WORDS if section.usages[usage] is not policy.usages[usage]]
-        heading = f"Under <code>{html.escape(section.pattern)}</code>"
         if differing:
-            yield from _section(heading, section, differing, "Different here; all else as on the whole site.")
+            yield from _section(_where(section), section, differing, "Different here; all else as on the whole site.")
         else:
-            yield f"<h2>{heading}</h2>\n<p>The same as on the whole site.</p>"
+            yield f"<h2>{_where(section)}</h2>\n<p>The same as on the whole site.</p>"
     if policy.rules:
         yield "<p>Single programs may be treated differently; a refusal says which rule refused it.</p>"
     yield from _facts(site)
-    documents = "".join(f', <a href="{path}">{path}</a>' for path in ("/.well-known/tdmrep.json",) if reserves)
-    yield (
-        '<footer>The same for programs: <a href="/robots.txt">/robots.txt</a>'
-        f"{documents if policy.declares('tdmrep') else ''} and the header fields of every response. "
-        "Kept by noai-guard.</footer>\n</main>\n</body>\n</html>"
-    )
+    yield from _refused(plan)
+    yield f"<footer>{_for_programs(plan)} Kept by noai-guard.</footer>\n</main>\n</body>\n</html>"
+
+
+def _where(section: Section) -> str:
+    """The heading of a part of the site."""
+    directory = section.pattern.removesuffix("/**")
+    if directory and directory != section.pattern and not set("*?") & set(directory):
+        return f"Under <code>{html.escape(directory)}</code>"
+    return f"For <code>{html.escape(section.pattern)}</code>"
+
+
+def _refused(plan: Plan) -> Iterator[str]:
+    """The programs that are refused on the whole site, by name."""
+    zone = plan.zone(path_lines.ELSEWHERE)
+    agents = [
+        agent
+        for agent in plan.catalog.agents
+        if agent.expected_user_agent or agent.all_robots_tokens
+        if plan.decide(agent, zone).action.strictness > _RATIONED
+    ]
+    if agents:
+        yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"
+        for agent in sorted(agents, key=lambda agent: agent.name.lower()):
+            operator = "" if agent.operator == agent.name else f" <small>{html.escape(agent.operator)}</small>"
+            yield f"<li>{html.escape(agent.name)}{operator}</li>"
+        yield "</ul>\n</details>"
+
+
+_RATIONED = Action.THROTTLE.strictness
+
+
+def _for_programs(plan: Plan) -> str:
+    """Where programs read the same: links to what is published."""
+    policy = plan.policy
+    published = {
+        "/robots.txt": policy.declarations.get("robots_txt") != "off" and policy.declares("robots_txt"),
+        "/.well-known/tdmrep.json": policy.declares("tdmrep")
+        and any(section.reserves(Usage.TRAIN_AI) for section in plan.sections),
+        "/license.xml": policy.declares("rsl") and any(section.reserves_anything for section in plan.sections),
+    }
+    links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
+    return f"The same for programs: {', '.join(links)}{' and ' if links else ''}the header fields of every response."
 
 
 def _title(whole_site: Section) -> str:
@@ -128,8 +168,7 @@ def _name(site: Site) -> str:
 
 def _section(heading: str, section: Section, usages: Iterable[Usage], caption: str = "") -> Iterator[str]:
     yield f"<h2>{heading}</h2>\n<table>"
-    if caption:
-        yield f"<caption>{caption}</caption>"
+    yield f"<caption>{caption or 'What is welcome, and what is not.'}</caption>"
     yield "<tbody>"
     for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
         name, what = _WORDS[usage]
@@ -144,7 +183,7 @@ def _section(heading: str, section: Section, usages: Iterable[Usage], caption: s
 def _facts(site: Site) -> Iterator[str]:
     facts = []
     if _name(site):
-        facts.append(("Site", html.escape(_name(site))))
+        facts.append(("Owner" if site.owner else "Site", html.escape(_name(site))))
     if site.contact:
         shown = unquote(site.contact.removeprefix("mailto:"))
         facts.append(("Ask", f'<a href="{html.escape(ascii_uri(site.contact))}">{html.escape(shown)}</a>'))

@@ -1,14 +1,17 @@
 """The page for people."""
 
+import re
 from dataclasses import replace
 
 import html5lib
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noai_guard.catalog import Catalog
 from noai_guard.front import Front
 from noai_guard.loading import load_stance
-from noai_guard.model import Action, Usage
+from noai_guard.model import Action, Agent, Usage
 from noai_guard.policy import Section, Site
 
 STANCE = load_stance("no-ai")
@@ -82,3 +85,76 @@ def test_a_page_elsewhere_is_not_published_here():
     front = Front(policy, Catalog(()))
     assert set(front.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
     assert b"# In plain words: https://band.example/ai\n" in front.documents["/robots.txt"].body
+
+
+wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY, Action.THROTTLE]) for usage in Usage})
+switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl")} | {
+    "robots_txt": st.sampled_from(["merge", "off"])})  # fmt: skip
+
+
+@given(wishes, st.lists(wishes, max_size=2), switches)
+def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
+    sections = tuple(Section(f"/{number}/**", part) for number, part in enumerate(parts))
+    policy = replace(STANCE, usages=usages, sections=sections, declarations={**STANCE.declarations, **declarations})
+    documents = Front(policy, Catalog(())).documents
+    tree, _ = page(policy)
+    links = {link.get("href") for link in tree.iter("a")}
+    assert links <= set(documents)
+    assert links == {"/robots.txt", "/.well-known/tdmrep.json", "/license.xml"} & set(documents)
+
+
+def test_who_is_refused_is_listed_by_name():
+    agents = (
+        Agent("TrainBot", "Model & Co", (Usage.TRAIN_AI,), ("TrainBot",)),
+        Agent("Token-Extended", "Token-Extended", (Usage.TRAIN_AI,), (), "Token-Extended", robots_only=True),
+        Agent("Like a browser", "Example", (Usage.AI_AGENT,)),
+        Agent("SearchBot", "Example", (Usage.SEARCH,), ("SearchBot",)),
+        Agent("SlowBot", "Example", (Usage.SEO,), ("SlowBot",)),
+    )
+    policy = replace(STANCE, usages={**STANCE.usages, Usage.SEO: Action.THROTTLE})
+    text = Front(policy, Catalog(agents)).documents["/.well-known/noai"].body.decode()
+    assert "refused by name: 2<" in text
+    assert "<li>TrainBot <small>Model &amp; Co</small></li>" in text
+    assert "<li>Token-Extended</li>" in text
+    for name in ("Like a browser", "SearchBot", "SlowBot"):
+        assert name not in text
+
+
+@pytest.mark.parametrize(("pattern", "heading"), [
+    ("/press/**", "Under <code>/press</code>"), ("/**/*.flac", "For <code>/**/*.flac</code>"), ("/a", "For <code>/a</code>"),
+    ("/a*/**", "For <code>/a*/**</code>"),
+])  # fmt: skip
+def test_a_part_of_the_site_is_named_in_plain_words(pattern, heading):
+    _, text = page(replace(STANCE, sections=(Section(pattern, STANCE.usages),)))
+    assert f"<h2>{heading}</h2>" in text
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+def test_it_is_for_everybody(stance):
+    tree, text = page(replace(load_stance(stance), site=SITE, sections=(Section("/press/**", STANCE.usages),)))
+    assert tree.find("head/meta[@name='viewport']").get("content") == "width=device-width, initial-scale=1"
+    assert [element.tag for element in tree.find("body")] == ["main"]
+    levels = [int(element.tag[1]) for element in tree.iter() if element.tag in ("h1", "h2", "h3")]
+    assert levels[0] == 1
+    assert set(levels[1:]) == {2}
+    assert all(table.find("caption").text for table in tree.iter("table"))
+    assert all("".join(link.itertext()).strip() for link in tree.iter("a"))
+    assert "prefers-color-scheme:dark" in text
+    for theme in re.findall(r":root\{[^}]*\}", text):
+        colours = dict(re.findall(r"--(\w+):(#[0-9a-f]{3,6})", theme))
+        for ground in ("paper", "card"):
+            for ink in ("ink", "soft", "no", "some", "yes"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+
+
+def contrast(one, other):
+    """The contrast of two colours as WCAG 2.2 defines it; 4.5 is enough for text."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour):
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

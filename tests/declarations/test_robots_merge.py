@@ -44,7 +44,8 @@ def paths_in(robots: bytes) -> list[str]:
 
 
 def names_in(robots: bytes) -> list[str]:
-    tokens = OURS.tokens
+    # Google's parser takes `Linguee Bot`, which is refused, for `Linguee`.
+    tokens = OURS.tokens | set(map(robots_txt.google_name, OURS.tokens))
     names = re.findall(rb"agents?[ \t]*:?[ \t]*([A-Za-z_-]+)", robots[:20_000], re.IGNORECASE)
     return [name for name in dict.fromkeys(found.decode() for found in names) if name.lower() not in tokens]
 
