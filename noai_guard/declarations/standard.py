@@ -15,6 +15,12 @@ def reserved_labels(labels: Labels, section: Section) -> frozenset[str]:
     return frozenset(label for label, usages in labels if any(map(section.reserves, usages)))
 
 
+def robots_directives(policy: Policy) -> tuple[str, ...]:
+    """What X-Robots-Tag and `meta name=robots` say where training is reserved, line by line; noai stands alone."""
+    others = ", ".join(word for word in ("noarchive", "noml") if policy.declares(word))
+    return ("noai, noimageai", others) if others else ("noai, noimageai",)
+
+
 def coarse(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
     """Where one word of a standard stands for several usages and a policy reserves only some of them."""
     for section in policy.all_sections:

@@ -1,4 +1,4 @@
-"""X-Robots-Tag: noai, noimageai (DeviantArt, 2022) and noarchive (Bing, Amazon: no training).
+"""X-Robots-Tag: noai, noimageai (DeviantArt, 2022), noarchive (Bing, Amazon: no training), noml (Mojeek, 2023).
 
 noai has a line of its own, lower case: img2dataset reads what stands before a colon as a user agent, so any
 other directive with a colon on the same line hides it (tried 2026-11-23, img2dataset 1.47).
@@ -6,7 +6,7 @@ other directive with a colon on the same line hides it (tried 2026-11-23, img2da
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.declarations.standard import Standard, training_only
+from noai_guard.declarations.standard import Standard, robots_directives, training_only
 from noai_guard.model import HeaderField, Usage
 from noai_guard.policy import Policy, Section
 
@@ -14,9 +14,7 @@ from noai_guard.policy import Policy, Section
 def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
     if not section.reserves(Usage.TRAIN_AI):
         return ()
-    noai = (b"x-robots-tag", b"noai, noimageai")
-    noarchive = (b"x-robots-tag", b"noarchive")
-    return (noai, noarchive) if policy.declares("noarchive") else (noai,)
+    return tuple((b"x-robots-tag", line.encode("ascii")) for line in robots_directives(policy))
 
 
 def _notes(policy: Policy) -> Iterator[str]:

@@ -88,7 +88,8 @@ _DECLARATIONS = {
         ),
         "/robots.txt",
     ),
-    "noarchive": Field(FLAG, "X-Robots-Tag: noarchive, which Bing and Amazon read as no training"),
+    "noarchive": Field(FLAG, "noarchive in header and metas, which Bing and Amazon read as no training"),
+    "noml": Field(FLAG, "noml in header and metas (Mojeek's proposal)"),
 }
 
 POLICY_FILE = Record(

@@ -1,5 +1,6 @@
 """Header fields and metas, read as the tools that honour them read them."""
 
+import re
 from dataclasses import replace
 
 import html5lib
@@ -29,7 +30,7 @@ def values(policy, name, section=0):
 
 READERS_OF_LINES = [
     (["noai, noimageai"], True, True),
-    (["noai, noimageai", "noarchive"], True, True),
+    (["noai, noimageai", "noarchive, noml"], True, True),
     (["NoAI"], True, False),
     (["noindex , noai"], True, True),
     (["noai", "googlebot: nosnippet"], True, True),
@@ -58,10 +59,15 @@ def test_both_tools_that_honour_noai_skip_what_we_send(stance):
     assert datadiligence_skips(lines)
 
 
-def test_noarchive_has_a_line_of_its_own_and_a_switch():
-    assert values(STANCE, b"x-robots-tag") == ["noai, noimageai", "noarchive"]
-    off = replace(STANCE, declarations={**STANCE.declarations, "noarchive": False})
-    assert values(off, b"x-robots-tag") == ["noai, noimageai"]
+@pytest.mark.parametrize(("off", "lines"), [
+    ([], ["noai, noimageai", "noarchive, noml"]), (["noarchive"], ["noai, noimageai", "noml"]),
+    (["noml"], ["noai, noimageai", "noarchive"]), (["noarchive", "noml"], ["noai, noimageai"]),
+])  # fmt: skip
+def test_noarchive_and_noml_have_a_line_of_their_own_and_a_switch(off, lines):
+    policy = replace(STANCE, declarations={**STANCE.declarations, **dict.fromkeys(off, False)})
+    assert values(policy, b"x-robots-tag") == lines
+    tags = declared(policy).tags.decode()
+    assert re.findall('<meta name="robots" content="([^"]*)">', tags) == lines
 
 
 @pytest.mark.parametrize(
@@ -105,12 +111,12 @@ def test_a_section_that_reserves_only_answers_does_not_reserve_mining():
 def test_the_metas_are_metas_to_a_parser_of_html():
     tags = declared(replace(STANCE, site=replace(SITE, tdm_policy="https://band.example/?a=1&copy=2"))).tags
     page = html5lib.parse(b"<!doctype html><html><head>" + tags + b"</head>", namespaceHTMLElements=False)
-    metas = {meta.get("name"): meta.get("content") for meta in page.find("head").findall("meta")}
-    assert metas == {
-        "robots": "noai, noimageai",
-        "tdm-reservation": "1",
-        "tdm-policy": "https://band.example/?a=1&copy=2",
-    }
+    assert [(meta.get("name"), meta.get("content")) for meta in page.find("head").findall("meta")] == [
+        ("tdm-reservation", "1"),
+        ("tdm-policy", "https://band.example/?a=1&copy=2"),
+        ("robots", "noai, noimageai"),
+        ("robots", "noarchive, noml"),
+    ]
 
 
 @pytest.mark.parametrize("odd", ["https://bänd.example/ä", 'https://x/"><script>', "https://x/\r\nSet-Cookie: a=b",

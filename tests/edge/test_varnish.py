@@ -39,4 +39,4 @@ def test_people_share_one_stored_page(port: int) -> None:
 
 def test_our_headers_are_not_stored(port: int) -> None:
     first, second = (ask(port, "/tracks/", BROWSER) for _ in range(2))
-    assert first.all("x-robots-tag") == second.all("x-robots-tag") == ["noai, noimageai, noarchive"]
+    assert first.all("x-robots-tag") == second.all("x-robots-tag") == ["noai, noimageai, noarchive, noml"]

@@ -65,7 +65,7 @@ def says_the_same(host, made, path):
 @pytest.mark.parametrize("path", ["/", "/tracks/a.mp3", "/a/b/c"])
 def test_a_stance_is_said_on_every_path(host, path):
     says_the_same(host, front(), path)
-    assert sent(host, front(), path)["x-robots-tag"] == "noai, noimageai, noarchive"
+    assert sent(host, front(), path)["x-robots-tag"] == "noai, noimageai, noarchive, noml"
 
 
 @pytest.mark.parametrize("host", HOSTS)

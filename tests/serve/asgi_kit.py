@@ -18,7 +18,7 @@ LIBRARY = b"python-requests/2.32.3"
 Fields = list[tuple[bytes, bytes]]
 OURS: Fields = [
     (b"x-robots-tag", b"noai, noimageai"),
-    (b"x-robots-tag", b"noarchive"),
+    (b"x-robots-tag", b"noarchive, noml"),
     (b"content-usage", b"train-ai=n, ai-use=n, search=y"),
     (b"tdm-reservation", b"1"),
     (b"link", b'</license.xml>; rel="license"; type="application/rsl+xml"'),
@@ -27,6 +27,7 @@ OURS: Fields = [
 
 TAGS = (
     b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai">'
+    b'<meta name="robots" content="noarchive, noml">'
     b'<link rel="license" type="application/rsl+xml" href="/license.xml">'
 )
 

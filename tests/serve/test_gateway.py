@@ -35,7 +35,7 @@ def test_a_listener_is_let_in_with_what_the_response_declares():
     assert (got.status, got.body) == (200, b"")
     assert got.values(b"x-noai-verdict") == [b"allow"]
     assert got.values(b"x-noai-agent") == [b"none"]
-    assert got.values(b"x-robots-tag") == [b"noai, noimageai, noarchive"]
+    assert got.values(b"x-robots-tag") == [b"noai, noimageai, noarchive, noml"]
     assert got.values(b"content-usage") == [b"train-ai=n, ai-use=n, search=y"]
     assert got.values(b"content-length") == [b"0"]
 
