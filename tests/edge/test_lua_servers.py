@@ -99,12 +99,15 @@ def test_an_upload_arrives_as_it_was_sent(key) -> None:
     digests: list[str] = []
 
     def receive(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection, connection.makefile("rb") as stream:
-            while stream.readline().strip():
-                pass
-            digests.append(hashlib.sha256(stream.read(len(body))).hexdigest())
-            connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        while not digests:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as stream:
+                upload = stream.readline().startswith(b"POST")
+                while stream.readline().strip():
+                    pass
+                if upload:
+                    digests.append(hashlib.sha256(stream.read(len(body))).hexdigest())
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=receive, args=(listener,), daemon=True)
