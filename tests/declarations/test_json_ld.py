@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import html5lib
+from declaration_readers import schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,14 @@ def test_a_recording_says_where_its_licence_and_policy_are():
         "copyrightNotice": "© Tape Club. Text and data mining and AI training are reserved "
         "(Article 4(3) of Directive (EU) 2019/790).",
     }
+
+
+@given(st.sampled_from(["MusicRecording", "AudioObject"]), st.text(), st.sampled_from(["", "https://bänd.example/ä b"]),
+       st.sampled_from(["", "mailto:a@band.example", "https://band.example/ask?a=1"]))  # fmt: skip
+def test_every_property_is_as_the_schema_says(kind, owner, url, contact):
+    site = Site(url=url, owner=owner, contact=contact, licence=url)
+    data = {"@type": kind, "name": owner, **reservation(replace(STANCE, site=site))}
+    schema("json-ld").validate(read(script(data)))
 
 
 def test_what_the_policy_does_not_know_is_not_said():
