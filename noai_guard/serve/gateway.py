@@ -121,12 +121,24 @@ class Gateway(LiveGuard):
                 return await self.verdict(request, raw_path.partition(contract.VERIFY.encode("ascii"))[2])
             return self._document(request)
         except Exception as error:
-            self.telemetry.failed("judging", error)
-            return _text(503, "The gateway failed; its log says why.\n")
+            return self._failed(error)
 
-    async def verdict(self, request: RawRequest, appended: bytes = b"") -> Response:
+    async def authorize(self, request: RawRequest, client: tuple[object, ...]) -> Response:
+        """As `verdict`, for a web server that asks for itself: `client` is its own client, not somebody's claim."""
+        try:
+            return await self.verdict(request, client=client)
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Response:
+        self.telemetry.failed("judging", error)
+        return _text(503, "The gateway failed; its log says why.\n")
+
+    async def verdict(
+        self, request: RawRequest, appended: bytes = b"", client: tuple[object, ...] | None = None
+    ) -> Response:
         """200, or the complete refusal, or 503 where nothing can be believed. `appended` as for original_request."""
-        judged = await self._judged(request, appended)
+        judged = await self._judged(request, appended, client)
         if isinstance(judged, Response):
             return judged
         if judged.refusal is None:
@@ -148,13 +160,16 @@ class Gateway(LiveGuard):
         fields = (*self._lasting(judged, request), *self._said[judged.standing])
         return Response(403, ((b"content-length", b"0"), status, *fields), b"")
 
-    async def _judged(self, request: RawRequest, appended: bytes = b"") -> Judged | Response:
+    async def _judged(
+        self, request: RawRequest, appended: bytes = b"", client: tuple[object, ...] | None = None
+    ) -> Judged | Response:
         """The verdict on the request that was asked about, or what to answer without one."""
         front = self.front
         try:
             if not front.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
                 return self._unusable("caller_not_trusted", request)
             original, raws = original_request(request, appended)
+            original.client = client or original.client
             plain = not any(map(other_readings, raws))
             if not plain:
                 original.path = strictest_reading(front, original.path, raws, user_agent_of(original.headers))
