@@ -2,10 +2,20 @@
 
 from collections.abc import Mapping
 
-from noai_guard.forward_auth import caddy, envoy, haproxy, nginx, traefik, varnish
+from noai_guard.forward_auth import apache, caddy, envoy, haproxy, lighttpd, nginx, traefik, varnish
 from noai_guard.forward_auth.snippet import Proxy
 
 PROXIES: Mapping[str, Proxy] = {
-    proxy.key: proxy for proxy in (nginx.PROXY, caddy.PROXY, traefik.PROXY, envoy.PROXY, haproxy.PROXY, varnish.PROXY)
+    proxy.key: proxy
+    for proxy in (
+        nginx.PROXY,
+        caddy.PROXY,
+        traefik.PROXY,
+        envoy.PROXY,
+        haproxy.PROXY,
+        varnish.PROXY,
+        apache.PROXY,
+        lighttpd.PROXY,
+    )
 }
 """In the order in which they are listed. To add one: a module with a `PROXY`, and a word here."""

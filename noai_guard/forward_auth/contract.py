@@ -24,6 +24,12 @@ HOST: Final = ("x-original-host", "x-forwarded-host")
 SOURCES: Final = (*URI, *METHOD, *HOST)
 """All that the gateway believes of a trusted proxy beside the client's address: a proxy sets it or takes it away."""
 
+READ: Final = (
+    *("user-agent", "accept", "range", "icy-metadata", "sec-fetch-dest", "x-requested-with"),
+    *("signature", "signature-input", "signature-agent"),
+)
+"""Of a client's own headers, all that a verdict or the format of a refusal may depend on."""
+
 STATUS: Final = "x-noai-status"
 
 VERDICT: Final = ("x-noai-verdict", "x-noai-mode", "x-noai-agent", "x-noai-rule")

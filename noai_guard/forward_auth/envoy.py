@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
-from noai_guard.forward_auth.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.forward_auth.contract import READ, SOURCES, VERDICT, VERIFY
 from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, spellings, title
 
 _TYPE = '"@type": type.googleapis.com/envoy.extensions.filters.http'
@@ -26,9 +26,7 @@ def _filters(wanted: Wanted) -> Iterator[str]:
     yield "    status_on_error: {code: Forbidden}"
     yield "    allowed_headers:"
     yield "      patterns:"
-    for name in ("user-agent", "accept", "range", "icy-metadata", "x-requested-with", wanted.address_header):
-        yield f"      - {{exact: {name}}}"
-    yield from (f"      - {{prefix: {prefix}}}" for prefix in ("sec-fetch-", "signature"))
+    yield from (f"      - {{exact: {name}}}" for name in (*READ, wanted.address_header))
     yield "    http_service:"
     yield "      server_uri:"
     yield f"        uri: http://{'127.0.0.1:80' if wanted.gateway.socket else wanted.gateway}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.forward_auth.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.forward_auth.lua import EXCHANGE, filled
 from noai_guard.forward_auth.snippet import BESIDE, Proxy, Snippet, Wanted, variable
 
 _LUA = """\
@@ -57,33 +58,17 @@ local function by_client(headers)
   return got.status, lines, got.body or ""
 end
 
+@exchange@
 local function by_socket(headers)
-  local lines = { "GET " .. VERIFY .. " HTTP/1.1", "host: noai-guard", "connection: close" }
+  local lines = {}
   for name, values in pairs(headers) do
     for _, value in ipairs(values) do lines[#lines + 1] = name .. ": " .. value end
   end
   local socket = core.tcp()
   socket:settimeout(0.5)
-  if not socket:connect(GATEWAY, PORT) or not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then
-    socket:close()
-    return nil
-  end
-  local line = socket:receive("*l")
-  local status = line and tonumber(line:match("^HTTP/1%.%d (%d%d%d)"))
-  local got, length = {}, 0
-  while status do
-    line = socket:receive("*l")
-    if line == nil then status = nil break end
-    local name, value = line:match("^([^:]+):%s*(.-)%s*$")
-    if not name then break end
-    name = name:lower()
-    got[#got + 1] = { name, value }
-    if name == "content-length" then length = tonumber(value) or 0 end
-  end
-  local body = ""
-  if status and length > 0 then body = socket:receive(math.min(length, 65536)) end
+  local status, got, body
+  if socket:connect(GATEWAY, PORT) then status, got, body = exchanged(socket, lines) end
   socket:close()
-  if not status or not body then return nil end
   return status, got, body
 end
 
@@ -125,10 +110,11 @@ def _lua(wanted: Wanted) -> Iterator[str]:
         "left_out": ", ".join(f'["{name}"] = true' for name in left_out),
         "passed_on": ", ".join(passed_on),
         "appends": str(wanted.address_header in _APPENDS).lower(),
+        "exchange": EXCHANGE,
         "sets_address": str(wanted.address_header in _SETS).lower(),
     }
     yield f"-- {wanted.head('HAProxy')}"
-    yield re.sub(r"@(\w+)@", lambda match: values[match[1]], _LUA).rstrip()
+    yield filled(_LUA, values)
 
 
 def _global(wanted: Wanted) -> Iterator[str]:

@@ -52,13 +52,15 @@ class Address:
 @dataclass(frozen=True)
 class Wanted:
     """What a configuration is made for. `root` is the folder its files lie in, `origin` the site behind the proxy,
-    `cache` the folder in which the proxy keeps verdicts, None for asking each time."""
+    `cache` the folder in which the proxy keeps verdicts, None for asking each time; `gateway` speaks HTTP, `fastcgi`
+    is where it is a FastCGI authorizer."""
 
     front: Front
     gateway: Address
     root: str
     origin: Address
     cache: str | None = None
+    fastcgi: Address = Address("127.0.0.1", 9798)
 
     @cached_property
     def lets_in(self) -> bool:
@@ -77,12 +79,17 @@ class Wanted:
         return tuple(self.front.documents)
 
     @cached_property
+    def most_specific_first(self) -> list[int]:
+        """The places of the policy's sections, in the order in which their patterns are tried."""
+        return by_specificity([section.pattern for section in self.front.policy.sections])
+
+    @cached_property
     def path_lists(self) -> tuple[tuple[tuple[str, str], ...], ...]:
         """Lists of (pattern, name of the class), the first that matches counts. Paths with equal classes in every
         list are judged alike."""
         policy = self.front.policy
         sections = [section.pattern for section in policy.sections]
-        lists = [[(sections[place], str(place)) for place in by_specificity(sections)]]
+        lists = [[(sections[place], str(place)) for place in self.most_specific_first]]
         lists += [[(pattern, "x") for pattern in paths] for paths in
                   (policy.exemptions.paths, *(rule.paths for rule in policy.rules), tuple(self.documents))]  # fmt: skip
         return tuple(tuple(rows) for rows in lists if rows)

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 import uvloop
@@ -18,6 +19,8 @@ from noai_guard.forward_auth import contract
 from noai_guard.model import Response
 from noai_guard.serve.asgi_response import send_response
 from noai_guard.serve.asgi_types import App, Receive, Scope, Send
+from noai_guard.serve.fastcgi import Authorizer
+from noai_guard.serve.gateway import Gateway
 from noai_guard.serve.health import Health
 from noai_guard.serve.live import LiveGuard
 from noai_guard.serve.metrics import metrics_app
@@ -40,23 +43,29 @@ class _Server(Server):
         yield
 
 
-def serve(
-    site: Site, sockets: Sequence[socket.socket], metrics: Sequence[socket.socket], drain: float, link: Link
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Bound sockets: for the site, for metrics alone, and for FastCGI."""
+
+    site: Sequence[socket.socket]
+    metrics: Sequence[socket.socket] = ()
+    fastcgi: Sequence[socket.socket] = ()
+
+
+def serve(site: Site, sockets: Sockets, drain: float, link: Link) -> int:
     """Serves until SIGTERM or until the supervisor is gone; returns the exit code."""
     _allow_open_files()
     _keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(site, sockets, metrics, drain, link))
+        runner.run(_serve(site, sockets, drain, link))
     return 0
 
 
-async def _serve(
-    site: Site, sockets: Sequence[socket.socket], metrics: Sequence[socket.socket], drain: float, link: Link
-) -> None:
+async def _serve(site: Site, sockets: Sockets, drain: float, link: Link) -> None:
     loop = asyncio.get_running_loop()
     main = server_of(site.app, drain, http=site.http, lifespan="on", ws="auto")
-    aside = server_of(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if metrics else None
+    aside = server_of(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if sockets.metrics else None
+    authorizer = Authorizer(site.guard) if isinstance(site.guard, Gateway) else None
 
     def stop() -> None:
         site.health.draining = True
@@ -65,8 +74,9 @@ async def _serve(
     _reload_on_hangup(site.guard, loop)
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(link.supervisor, stop)
-    serving = asyncio.create_task(main.serve(list(sockets)))
-    others = [asyncio.create_task(aside.serve(list(metrics)))] if aside else []
+    serving = asyncio.create_task(main.serve(list(sockets.site)))
+    others = [asyncio.create_task(aside.serve(list(sockets.metrics)))] if aside else []
+    listening = [await authorizer.listen(each) for each in sockets.fastcgi] if authorizer else []
     while not (main.started and (aside is None or aside.started)):
         if serving.done() or any(other.done() for other in others):
             break
@@ -74,6 +84,10 @@ async def _serve(
     else:
         link.say_ready()
     await serving
+    for server in listening:
+        server.close()
+    if authorizer:
+        authorizer.close()
     loop.remove_reader(link.supervisor)
     # Metrics can be read to the end, also while answers are given time.
     if aside is not None:

@@ -1,5 +1,7 @@
 import pytest
 
+from noai_guard.forward_auth import PROXIES
+
 POLICY = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
 
 
@@ -43,3 +45,29 @@ def test_a_folder_that_would_need_quoting_is_not_taken(run, write):
     for option in ("--cache", "--root"):
         result = run("snippet", "nginx", "--policy", write(POLICY), option, "/var/lib/a b;", code=2)
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_a_proxy_cannot_do_is_said_and_what_would_not_be_as_the_policy_says_is_not_made(run, write):
+    assert "on_unknown: deny" in run("snippet", "lighttpd", "--policy", write(POLICY), code=2).stderr
+    result = run("snippet", "lighttpd", "--policy", write(POLICY + "on_unknown: deny\n"), "--fastcgi", "unix:/run/a.sock")
+    assert '"socket" => "/run/a.sock"' in result.stdout
+    assert "note: lighttpd asks about GET and HEAD only" in result.stderr
+
+
+@pytest.mark.parametrize("proxy", [name for name in PROXIES if name not in ("traefik", "envoy")])
+def test_a_header_that_clients_can_write_themselves_is_not_taken_for_their_address(run, write, proxy):
+    policy = "on_unknown: deny\ntrusted_proxies: {peers: [127.0.0.1], header: forwarded}\n"
+    if proxy == "lighttpd":  # it is the web server itself, so its own peer counts
+        run("snippet", proxy, "--policy", write(policy))
+    else:
+        assert "x-forwarded-for" in run("snippet", proxy, "--policy", write(policy), code=2).stderr
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_every_proxy_can_ask_through_a_unix_socket_or_says_that_it_cannot(run, write, proxy):
+    policy = write(POLICY + "on_unknown: deny\n")
+    asked = ("snippet", proxy, "--policy", policy, "--gateway", "unix:/run/noai.sock")
+    if proxy == "traefik":
+        assert "UNIX socket" in run(*asked, code=2).stderr
+    else:
+        assert "/run/noai.sock" in run(*asked).stdout

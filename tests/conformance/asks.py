@@ -158,7 +158,7 @@ class Manner:
         found = (field for field in fields if field[0] not in self.cannot)
         if self.lines:
             return Counter(found)
-        return Counter((name, part) for name, value in found for part in value.split(b", "))
+        return Counter((name, part.strip()) for name, value in found for part in value.split(b","))
 
 
 def check(ask: Ask, answer: Answer, manner: Manner) -> None:

@@ -18,6 +18,7 @@ from asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
 
 from examples.one_song import song
 from noai_guard.forward_auth.snippet import Address
+from tests.edge.web_servers import readable_folder
 from tests.forward_auth.rig import EDGES, Edge, Site, started
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
 
@@ -67,6 +68,8 @@ CANNOT = {"traefik": frozenset({b"link"})}
 """Fields that a proxy leaves to the site; docs/gateway says so."""
 
 BUT = {
+    # Joins User-Agent lines by a comma, behind which no name stands first.
+    "apache": {"two user agent lines"},
     # Asks with one User-Agent line; answers `OPTIONS *` and for other hosts than its own by itself.
     "caddy": {"two user agent lines", "OPTIONS *", "another host in the target"},
     # Keeps verdicts by the first User-Agent line.
@@ -123,10 +126,11 @@ def row(request):
 
 
 @pytest.fixture(scope="module")
-def port(row, rig, tmp_path_factory):
-    running = row.start(rig, tmp_path_factory.mktemp("row"))
-    yield running.port
-    running.stop()
+def port(row, rig):
+    with readable_folder() as folder:
+        running = row.start(rig, folder)
+        yield running.port
+        running.stop()
 
 
 def test_every_answer_is_the_judges(row, port):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from noai_guard.forward_auth.snippet import Address
+from tests.edge.web_servers import readable_folder
 from tests.forward_auth.rig import EDGES, POLICY, Edge, Site, front
 
 FOLDER = Path(__file__).resolve().parent
@@ -47,13 +48,14 @@ def gateway(start_gateway: Callable[..., Any]) -> int:
 
 
 @pytest.fixture(scope="session")
-def start_edge(origin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Edge]]:
+def start_edge(origin: int) -> Iterator[Callable[..., Edge]]:
     """`start_edge(key, gateway_port)`: a proxy that asks the gateway; more of `Site` by name."""
     with ExitStack() as stack:
 
         def start(key: str, gateway: int | Address, text: str = POLICY, **said: Any) -> Edge:
             address = gateway if isinstance(gateway, Address) else Address("127.0.0.1", gateway)
-            site = Site(tmp_path_factory.mktemp(key), origin, address, front(text), **said)
+            folder = stack.enter_context(readable_folder())
+            site = Site(folder, origin, address, front(text), **said)
             edge = EDGES[key](site)
             stack.callback(edge.stop)
             return edge

@@ -288,6 +288,23 @@ def varnish(site: Site) -> Edge:
     return started(command, port, site.folder)
 
 
+def apache(site: Site) -> Edge:
+    written("apache", site.wanted(), site.folder)
+    port = free_port()
+    modules = Path("/usr/lib/apache2/modules")
+    names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http")
+    loaded = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
+    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+    (site.folder / "apache.conf").write_text(
+        f"ServerRoot {site.folder}\nServerName localhost\nPidFile pid\nErrorLog error.log\nMutex file:{site.folder}\n"
+        f"{loaded}{user}Listen 127.0.0.1:{port}\n"
+        f"<VirtualHost 127.0.0.1:{port}>\nInclude noai-guard-gateway/virtual-host.conf\n"
+        f"AllowEncodedSlashes NoDecode\nProxyPass / http://127.0.0.1:{site.origin}/ nocanon\n</VirtualHost>\n"
+    )
+    command = [_found("apache2"), "-D", "FOREGROUND", "-f", str(site.folder / "apache.conf")]
+    return started(command, port, site.folder)
+
+
 def _found(name: str) -> str:
     """A program of the system, or (`pip:caddy`) one that a package put beside our Python."""
     if name.startswith("file:"):
@@ -306,4 +323,5 @@ EDGES: Mapping[str, Callable[[Site], Edge]] = {
     "haproxy": haproxy,
     "haproxy-current": current_haproxy,
     "varnish": varnish,
+    "apache": apache,
 }
