@@ -119,6 +119,10 @@ def front(text: str = POLICY) -> Front:
     return Front(policy, CATALOG)
 
 
+ROBOTS = ", ".join(value.decode() for name, value in front().declared[0].fields if name == b"x-robots-tag")
+"""What the whole site of POLICY declares under this name, on one line."""
+
+
 def started(command: list[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> Edge:
     """Starts a proxy and waits until it accepts connections."""
     log = folder / "log"

@@ -13,7 +13,7 @@ from noai_guard.forward_auth.snippet import Address, Wanted
 from noai_guard.model import Action
 from tests.edge.conformance import ask_all, corpus
 from tests.edge.web_servers import program, readable_folder
-from tests.forward_auth.rig import BROWSER, LICENSED, POLICY, RATIONED, SCRAPER, Edge, fetch, front, started
+from tests.forward_auth.rig import BROWSER, LICENSED, POLICY, RATIONED, ROBOTS, SCRAPER, Edge, fetch, front, started
 from tests.servers import free_port
 
 CLOSED = POLICY + "on_unknown: deny\n"
@@ -145,7 +145,7 @@ def test_every_client_gets_the_verdict_that_the_judge_gives(port):
 
 def test_lighttpd_declares_serves_documents_and_leaves_posts_to_php(lighttpd):
     got = fetch(lighttpd, "/page.html")
-    assert got.value("x-robots-tag") == "noai, noimageai, noarchive"
+    assert got.value("x-robots-tag") == ROBOTS
     assert got.values("content-usage") == ["train-ai=n, ai-use=n, search=y"]
     assert not fetch(lighttpd, "/press/kit.html").values("content-usage")
     assert b"User-agent: GPTBot" in fetch(lighttpd, "/robots.txt", SCRAPER).body

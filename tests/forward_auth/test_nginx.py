@@ -10,7 +10,7 @@ import pytest
 
 from noai_guard.forward_auth.snippet import Address
 from tests.edge.web_servers import program
-from tests.forward_auth.rig import BROWSER, POLICY, SCRAPER, Site, fetch, front, nginx
+from tests.forward_auth.rig import BROWSER, POLICY, ROBOTS, SCRAPER, Site, fetch, front, nginx
 from tests.servers import free_port
 
 PODCAST_APP = "AppleCoreMedia/1.0.0.22B91 (iPhone; U; CPU OS 18_1_1 like Mac OS X; en_us)"
@@ -136,7 +136,7 @@ def test_a_php_site_refuses_the_scraper_and_the_podcast_app_still_plays(php_site
     assert part.value("tdm-reservation") == "1"
     page = fetch(port, "/about?x=1", headers=[("X-NoAI-Verdict", "spoofed"), ("X-NoAI-Agent", "spoofed")])
     assert page.said == {"uri": "/about?x=1", "verdict": "allow", "agent": "none", "posted": 0}
-    assert page.values("x-robots-tag") == ["noai, noimageai, noarchive, noml"]
+    assert page.values("x-robots-tag") == [ROBOTS]
     assert page.values("tdm-reservation") == ["1"]
     posted = fetch(port, "/form", method="POST", body=b"y" * 200_000)
     assert posted.said["posted"] == 200_000
