@@ -6,6 +6,8 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13), carried as draft-i
 
 from collections.abc import Iterator, Sequence
 
+import http_sf
+
 from noai_guard.declarations.path_lines import by_section, covering
 from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
 from noai_guard.model import HeaderField, Usage
@@ -26,7 +28,7 @@ def preference(section: Section) -> str:
 
 
 def _serialised(reserved: frozenset[str]) -> str:
-    return ", ".join(f"{label}={'n' if label in reserved else 'y'}" for label, _ in LABELS)
+    return http_sf.ser({label: http_sf.Token("n" if label in reserved else "y") for label, _ in LABELS})
 
 
 def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
