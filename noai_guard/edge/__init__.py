@@ -6,12 +6,14 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 from collections.abc import Mapping
 
 from noai_guard.edge import (
+    apache,
     aws,
     caddy,
     cloudflare,
     envoy,
     fastly,
     haproxy,
+    htaccess,
     kubernetes,
     lighttpd,
     nginx,
@@ -24,6 +26,8 @@ TARGETS: Mapping[str, Target] = {
     target.key: target
     for target in (
         nginx.TARGET,
+        apache.TARGET,
+        htaccess.TARGET,
         caddy.TARGET,
         haproxy.TARGET,
         varnish.TARGET,

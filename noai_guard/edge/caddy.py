@@ -10,16 +10,25 @@ placeholder is asked for, its plain rows one by one, and only their outputs may 
 asked for later goes into `vars`, early, while the path is still the one that was asked for.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.edge import first_look, user_agents
 from noai_guard.edge.plan import EdgePlan, PathSet, listed
-from noai_guard.edge.tables import KNOWN, NONE, UNKNOWN_BOT, Tables, ascii_text, spellings
-from noai_guard.edge.target import Feature, File, Target, head
-from noai_guard.front import document_file, document_headers
+from noai_guard.edge.tables import (
+    KNOWN,
+    NONE,
+    REPEATABLE,
+    UNKNOWN_BOT,
+    VERDICT_ALIASES,
+    Tables,
+    ascii_text,
+    names_of,
+    spellings,
+)
+from noai_guard.edge.target import Feature, File, Target, head, safe_document_files
+from noai_guard.front import document_headers
 from noai_guard.matching import Token
-from noai_guard.model import Agent, Document, HeaderField
+from noai_guard.model import Agent, HeaderField
 from noai_guard.request_path import glob_to_regex
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
@@ -41,9 +50,6 @@ _UNKNOWN = f"//{UNKNOWN_BOT}"
 _BEFORE_ALL = "_whose_path_pattern_is_longer_than_those_of_the_site_so_that_caddy_tries_it_first"
 _REFUSED = f"noai_refused{_BEFORE_ALL}"
 _DOCUMENT = f"noai_document{_BEFORE_ALL}_of_all"
-
-_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
-"""What a backend may read as X-NoAI-Verdict."""
 
 
 def quote(text: str) -> str:
@@ -173,7 +179,7 @@ class _Config:
         yield from _map("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
         hosts = [_row(_anywhere(user_agents.host_expression(token)), quote(_host(token))) for token in plan.hosts]
         yield from _map(_USER_AGENT, ["noai_host"], [_row(user_agents.NO_URL, '""'), *hosts, 'default ""'])
-        others = [_row(_anywhere(_alternatives(plan.others)[0]), '""')] if plan.others else []
+        others = [_row(_anywhere(user_agents.alternatives(plan.others)[0]), '""')] if plan.others else []
         yield from _map(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
         yield from _map("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
         unknown = [_row(_anywhere(user_agents.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.asks_unknown_bots else []
@@ -189,7 +195,7 @@ class _Config:
         expressions = []
         for agent, key in tables.ids.items():
             plain |= {quote(_host(token)): key for token in sought[agent] if token.host}
-            plain |= {quote(spelling): key for name in names(agent) for spelling in spellings(name)}
+            plain |= {quote(spelling): key for name in names_of(agent) for spelling in spellings(name)}
             words = sorted(token.text.decode("ascii") for token in sought[agent] if not token.host)
             if words:
                 expressions.append(_row(f"(?i)^(?:{user_agents.trie(words)})$", key))
@@ -233,7 +239,7 @@ class _Config:
         ]
         yield "\t# To the backend: allow, deny; rule=train-ai; agent=GPTBot ... Nobody else can say it."
         yield from _map("{noai_decision}", ["noai_verdict"], [*said, "default allow"])
-        yield from (f"\trequest_header -{alias}" for alias in _ALIASES)
+        yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
         yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
 
     @property
@@ -256,7 +262,7 @@ class _Config:
         for number, sections in enumerate(dict.fromkeys(fields.values()), 1):
             yield f"\t@{matcher}_{number} vars {{noai_section}} {' '.join(map(str, sections))}"
             chosen = [field for field, found in fields.items() if found == sections]
-            added = [field for field in chosen if field[0] in _REPEATABLE]
+            added = [field for field in chosen if field[0] in REPEATABLE]
             if added:
                 yield f"\theader @{matcher}_{number} {{"
                 yield from (f"\t\t+{' '.join(_header(field))}" for field in added)
@@ -271,10 +277,10 @@ class _Config:
             return
         yield "\t# Documents are for everyone."
         yield from _map("{vars.noai_document}", [_DOCUMENT], ['"" none', "default *"])
-        numbered = list(enumerate(self.plan.documents, 1))
-        rows = [_row(glob_to_regex(document.path), str(number)) for number, document in numbered]
+        numbered = list(enumerate(safe_document_files(self.plan, ""), 1))
+        rows = [_row(glob_to_regex(document.path), str(number)) for number, (document, _) in numbered]
         yield from _map("{vars.noai_document}", ["noai_document_number"], rows)
-        rows = [f"{n} {_output(document.media_type)} /{_file(document, n)}" for n, document in numbered]
+        rows = [f"{number} {_output(document.media_type)} {file.path}" for number, (document, file) in numbered]
         yield from _map("{noai_document_number}", ["noai_media_type", "noai_file"], rows)
         yield f"\t@noai_document path {{{_DOCUMENT}}}"
         yield "\thandle @noai_document {"
@@ -298,14 +304,10 @@ class _Config:
             if len(decisions) < len(refusals):
                 matcher = f"@noai_refusal_{number}"
                 yield f"\t\t{matcher} expression `{{noai_decision}} in {list(decisions)}`"
-            plus = "+" if field[0] in _REPEATABLE else ""
+            plus = "+" if field[0] in REPEATABLE else ""
             yield f"\t\theader {matcher} {plus}{' '.join(_header(field))}"
         yield "\t\trespond `{noai_who}{noai_tail}` {noai_status}"
         yield "\t}"
-
-
-_REPEATABLE = {b"x-robots-tag", b"link"}
-"""Header fields that may stand beside the site's own of that name (`noai_guard.front`)."""
 
 
 def _header(field: HeaderField) -> tuple[str, str]:
@@ -316,22 +318,9 @@ def _any_of(paths: PathSet) -> str:
     return "|".join(map(glob_to_regex, paths.globs))
 
 
-def _alternatives(tokens: Iterable[Token[Agent]]) -> tuple[str, int]:
-    """One expression that finds any of these tokens, and how many groups it has; one of them captures the name.
-
-    What may stand before names is in it as seldom as can be: Go goes every way at once.
-    """
-    found = list(user_agents.expressions(tokens))
-    by_before: dict[str, list[str]] = {}
-    for expression in found:
-        by_before.setdefault(expression.before, []).append(f"({expression.names}){expression.after}")
-    ways = [f"{before}(?:{'|'.join(names)})" for before, names in by_before.items()]
-    return f"(?:{'|'.join(ways)})", len(found)
-
-
 def _names(tokens: Iterable[Token[Agent]]) -> str:
     """A row of a map: the first of these names in a user agent."""
-    pattern, groups = _alternatives(tokens)
+    pattern, groups = user_agents.alternatives(tokens)
     return _row(_anywhere(pattern), "".join(f"${{{group}}}" for group in range(1, groups + 1)))
 
 
@@ -339,25 +328,9 @@ def _host(token: Token[Agent]) -> str:
     return f"//{(token.text + token.path).decode('ascii')}"
 
 
-def names(agent: Agent) -> Iterator[str]:
-    """What an agent's tokens capture, as the catalogue spells it."""
-    for form in agent.expected_user_agent:
-        if not form.startswith("//"):
-            yield form.removeprefix("^").removesuffix("*")
-
-
-def _file(document: Document, number: int) -> str:
-    """Where a document stands. Caddy 2.6 and 2.11 read a rewritten path with other signs differently."""
-    path = document_file(document)
-    return path if re.fullmatch(r"[A-Za-z0-9._/-]+", path) else f"document-{number}"
-
-
 def _render(plan: EdgePlan, root: str) -> list[File]:
     text = "".join(f"{line}\n" for line in _Config(plan, root).caddyfile())
-    documents = [
-        File(f"noai-guard/documents/{_file(document, number)}", document.body)
-        for number, document in enumerate(plan.documents, 1)
-    ]
+    documents = [file for _, file in safe_document_files(plan, "noai-guard/documents")]
     return [File("noai-guard.caddy", text.encode("utf-8")), *documents]
 
 

@@ -239,7 +239,7 @@ class EdgePlan:
     def weights(self, tier: Iterable[Token[Agent]]) -> tuple[tuple[Token[Agent], ...], ...]:
         """One tier in the order in which its names count where several stand: all get the same, but are called
         by their own name."""
-        longer = (token for token, inside in self._inside if min(map(rank, inside)) < rank(token.value))
+        longer = (token for token, inside in self._inside if min(map(rank, inside)) <= rank(token.value))
         return tuple(_by_rank(tier, frozenset(map(id, (*self.shields, *longer)))))
 
     @property

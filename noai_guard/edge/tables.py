@@ -13,6 +13,12 @@ UNKNOWN_BOT = "unknown"
 NONE = "none"
 """The class of whoever is let in everywhere."""
 
+REPEATABLE = frozenset({b"x-robots-tag", b"link"})
+"""Header fields that may stand beside the site's own of that name (`noai_guard.front`)."""
+
+VERDICT_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
+"""What a backend may read as X-NoAI-Verdict."""
+
 
 class Tables:
     """`ids` numbers the agents that are not simply let in: `a1`, `a2`; `decisions` what anybody gets: `d1`, `d2`."""
@@ -93,3 +99,10 @@ def ascii_text(text: str) -> str:
 def spellings(text: str) -> tuple[str, ...]:
     """A name as the catalogue spells it and in lower case: what nearly every client sends."""
     return tuple(dict.fromkeys((text, text.lower())))
+
+
+def names_of(agent: Agent) -> Iterator[str]:
+    """What an agent's tokens capture, as the catalogue spells it; not the hosts."""
+    for form in agent.expected_user_agent:
+        if not form.startswith("//"):
+            yield form.removeprefix("^").removesuffix("*")

@@ -1,5 +1,6 @@
 """The shape of an edge target: another server that a policy is compiled for."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +8,7 @@ from typing import Literal
 
 from noai_guard.edge.plan import EdgePlan, inexpressible
 from noai_guard.front import document_file
+from noai_guard.model import Document
 from noai_guard.version import __version__
 
 
@@ -87,3 +89,13 @@ def head(plan: EdgePlan, target: str) -> str:
 def document_files(plan: EdgePlan, folder: str) -> list[File]:
     """The documents as files below a folder, at the same paths as on the site."""
     return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]
+
+
+def safe_document_files(plan: EdgePlan, folder: str) -> list[tuple[Document, File]]:
+    """As `document_files`; where a path has signs that servers read differently, the file has a number for a name."""
+    found = []
+    for number, document in enumerate(plan.documents, 1):
+        path = document_file(document)
+        safe = path if re.fullmatch(r"[A-Za-z0-9._/-]+", path) else f"document-{number}"
+        found.append((document, File(f"{folder}/{safe}", document.body)))
+    return found

