@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.music_site.app import create_app, create_site
+from noai_guard.declarations.rsl import FeedTerms
+from noai_guard.loading import load_policy
 
 POLICY = Path(__file__).parents[2] / "examples" / "music_site" / "noai.yaml"
 
@@ -16,8 +18,8 @@ def guarded() -> Any:
 
 
 def plain() -> Any:
-    """The same site, its addresses too, without the guard."""
-    return _written_down(create_site(os.environ["SITE_URL"]))
+    """The same site, its addresses too, without the guard; the terms in its feed are its own."""
+    return _written_down(create_site(os.environ["SITE_URL"], terms=FeedTerms(load_policy(POLICY))))
 
 
 def _written_down(app: Any) -> Any:
