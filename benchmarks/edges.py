@@ -4,6 +4,7 @@ The server's CPU time for a request decides. A list that looks free among a few 
 with each new one, so both are measured.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -68,8 +69,35 @@ def lighttpd(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     return ["lighttpd", "-D", "-f", str(folder / "lighttpd.conf")]
 
 
+def apache(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
+    """One process (-X), as Debian loads its modules."""
+    modules = ("mpm_event", "authz_core", "alias", "dir", "headers", "mime", "rewrite", "setenvif")
+    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+    (folder / "httpd.conf").write_text(
+        f"ServerRoot {folder}\nPidFile {folder}/pid\nServerName localhost\nListen 127.0.0.1:{port}\n{user}"
+        f"ErrorLog {folder}/error.log\nMutex file:{folder} default\nTypesConfig /etc/mime.types\n"
+        + "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules)
+        + f"MaxKeepAliveRequests 0\n<VirtualHost 127.0.0.1:{port}>\nDocumentRoot {folder}/site\n"
+        + (f"Include {folder}/rendered/noai-guard/vhost.conf\n" if guarded else "")
+        + f"<Directory {folder}/site>\nRequire all granted\n</Directory>\n</VirtualHost>\n"
+    )
+    return ["apache2", "-X", "-f", str(folder / "httpd.conf")]
+
+
+def caddy(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
+    ours = (f"import {folder}/rendered/noai-guard.caddy\n", "\timport noai_guard\n") if guarded else ("", "")
+    (folder / "Caddyfile").write_text(
+        f"{{\n\tadmin off\n\tauto_https off\n}}\n{ours[0]}http://127.0.0.1:{port} {{\n\tbind 127.0.0.1\n{ours[1]}"
+        f"\troot * {folder}/site\n\tfile_server\n}}\n"
+    )
+    own = [f"XDG_{kind}_HOME={folder}" for kind in ("CONFIG", "DATA")]
+    return ["env", *own, "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
 SERVERS: dict[str, tuple[Arrange, float | None]] = {
     "nginx": (nginx, 0.9),
+    "apache": (apache, None),
+    "caddy": (caddy, None),
     "haproxy": (haproxy, None),
     "lighttpd": (lighttpd, None),
 }
@@ -78,7 +106,7 @@ SERVERS: dict[str, tuple[Arrange, float | None]] = {
 
 def rows(effort: Effort) -> Iterator[Row]:
     for key, (arrange, bound) in SERVERS.items():
-        if not (_is_installed(key) and _is_installed("nginx")):
+        if not (_is_installed({"apache": "apache2"}.get(key, key)) and _is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
