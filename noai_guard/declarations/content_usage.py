@@ -6,8 +6,6 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13), carried as draft-i
 
 from collections.abc import Iterator, Sequence
 
-import http_sf
-
 from noai_guard.declarations.path_lines import by_section, covering
 from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
 from noai_guard.model import HeaderField, Usage
@@ -28,6 +26,9 @@ def preference(section: Section) -> str:
 
 
 def _serialised(reserved: frozenset[str]) -> str:
+    # Here, because the package is built with the table of standards but without what it depends on (hatch_build.py).
+    import http_sf
+
     return http_sf.ser({label: http_sf.Token("n" if label in reserved else "y") for label, _ in LABELS})
 
 
