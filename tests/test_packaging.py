@@ -1,9 +1,12 @@
 """What a user installs: wheel, sdist and checkout all find their rules."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -83,3 +86,18 @@ def test_the_sdist_can_run_the_demo_and_the_tests(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "LICENSE", "README.md", "examples/music_site/app.py", "tests/test_packaging.py"} <= names
+
+
+def test_the_rules_compile_with_what_the_build_is_given_alone(tmp_path: Path) -> None:
+    """pip builds with `build-system.requires` and nothing else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = [re.split(r"[^\w-]", requirement)[0] for requirement in project["project"]["dependencies"]]
+    given = [re.split(r"[^\w-]", requirement)[0] for requirement in project["build-system"]["requires"]]
+    absent = [name.replace("-", "_") for name in needed if name not in given]
+    shutil.copytree(ROOT / "rules", tmp_path / "rules", ignore=shutil.ignore_patterns("compiled"))
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from noai_guard.loading import compile_rules as c; "
+    code += f"from pathlib import Path; c(Path({str(tmp_path / 'rules')!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "http_sf" in absent
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "rules" / "compiled" / "rules.json").is_file()
