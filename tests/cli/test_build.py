@@ -1,10 +1,13 @@
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from noai_guard.front import Front
 from noai_guard.loading import load_catalog, load_policy, load_stance
+from tests.test_docs import blocks
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -171,3 +174,16 @@ def test_no_document_leaves_the_folder(tmp_path, page):
     from noai_guard.model import Document
 
     assert (tmp_path / document_file(Document(page, "text/html", b""))).resolve().is_relative_to(tmp_path.resolve())
+
+
+def test_every_command_of_the_page_on_static_sites_works(run, tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "static-site.md"
+    monkeypatch.chdir(tmp_path)
+    Path("noai.yaml").write_text("site: {url: https://music.example}\n")
+    lines = [line.partition("#")[0] for line in "".join(blocks(page, "sh")).splitlines()]
+    assert len(lines) >= 5
+    for line in lines:
+        run(*shlex.split(line)[1:])
+    for row in re.findall(r"^\| (`.*?) \|", page.read_text(), re.MULTILINE):
+        for name in re.findall("`([^`]*)`", row):
+            assert (tmp_path / "public" / name).is_file(), name

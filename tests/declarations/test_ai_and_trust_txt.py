@@ -6,7 +6,7 @@ import pytest
 from declaration_readers import SITE, ProtegoReader
 
 from noai_guard.catalog import Catalog
-from noai_guard.declarations import ai_txt
+from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.front import Front
 from noai_guard.loading import load_stance
 from noai_guard.model import Action, Usage
@@ -54,6 +54,13 @@ def test_trust_txt_says_no_where_any_part_of_the_site_does():
     assert trust(ASKED) == {"datatrainingallowed": "no"}
     assert trust(replace(ASKED, usages=OPEN)) == {"datatrainingallowed": "yes"}
     assert trust(replace(ASKED, usages=OPEN, sections=(Section("/a/**", STANCE.usages),)))["datatrainingallowed"] == "no"
+
+
+def test_trust_txt_that_says_it_all_has_no_note():
+    for policy in (ASKED, replace(ASKED, usages=OPEN)):
+        assert list(trust_txt.STANDARD.notes(policy)) == []
+    (note,) = trust_txt.STANDARD.notes(replace(ASKED, sections=(Section("/press/**", OPEN),)))
+    assert "also of /press/**" in note
 
 
 @pytest.mark.parametrize("contact", ["mailto:a@band.example", "https://band.example/\ndatatrainingallowed=yes"])

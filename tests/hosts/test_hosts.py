@@ -119,6 +119,15 @@ def test_vercel_says_every_pattern_and_others_list_what_they_cannot():
         assert sent(host, made, "/demo-1")["tdm-reservation"] == "1"
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_one_level_is_one_level(host):
+    made = front(Section("/press/*", OPEN))
+    for path in ("/", "/press/", "/press/a", "/press/a/b", "/pressroom"):
+        says_the_same(host, made, path)
+    # For Netlify a path with a slash at its end is the path without it.
+    assert (sent(host, made, "/press")["tdm-reservation"] == "0") is (host == "netlify")
+
+
 def test_more_blocks_than_cloudflare_reads_are_a_note():
     many = front(*(Section(f"/{number}/**", OPEN) for number in range(30)))
     (note,) = HOSTS["cloudflare-pages"].notes(told(many), b"")
