@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from noai_guard.catalog import rank
 from noai_guard.edge import user_agents
 from noai_guard.edge.plan import AgentClass, Decision, EdgePlan, PathSet, listed
+from noai_guard.edge.tables import ascii_text
 from noai_guard.edge.target import Feature, File, Target, document_files, head
 from noai_guard.errors import CannotExpress
 from noai_guard.front import document_file, document_headers
@@ -239,10 +240,10 @@ class _Config:
         yield from _map("$noai_decision", "noai_tail", [(name, quote(found.tail)) for name, found in refusing])
         named = {self.ids[agent]: self.plan.who(agent) for found in self.harmful for agent in found.agents}
         yield from _map("$noai_agent", "noai_who", [(a, quote(text)) for a, text in named.items()], '"This client"')
-        called = [(self.ids[agent], quote(_ascii(agent.name))) for found in self.harmful for agent in found.agents]
+        called = [(self.ids[agent], quote(ascii_text(agent.name))) for found in self.harmful for agent in found.agents]
         yield from _map("$noai_agent", "noai_agent_name", called)
         said = [
-            (name, quote(f"{found.word}; rule={_ascii(found.verdict.rule)}; agent="))
+            (name, quote(f"{found.word}; rule={ascii_text(found.verdict.rule)}; agent="))
             for found, name in ids.items()
         ]
         yield from _map("$noai_decision", "noai_said", said)
@@ -376,10 +377,6 @@ def _variable(name: bytes) -> str:
 
 def _title(name: bytes) -> str:
     return "-".join(part.capitalize() for part in name.decode("ascii").split("-"))
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode("ascii")
 
 
 def files(plan: EdgePlan, root: str) -> list[File]:
