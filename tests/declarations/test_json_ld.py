@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import html5lib
 from declaration_readers import schema
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.declarations.json_ld import reservation, script
@@ -40,6 +40,7 @@ def test_a_recording_says_where_its_licence_and_policy_are():
     }
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["MusicRecording", "AudioObject"]), st.text(), st.sampled_from(["", "https://bänd.example/ä b"]),
        st.sampled_from(["", "mailto:a@band.example", "https://band.example/ask?a=1"]))  # fmt: skip
 def test_every_property_is_as_the_schema_says(kind, owner, url, contact):
@@ -65,6 +66,7 @@ def test_a_section_says_what_it_reserves_itself():
     assert reservation(STANCE, answers)["license"] == SITE.licence
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.sampled_from(["</script><script>", "<!--<script>", "]]>", "\u2028"])))
 def test_no_text_ends_the_element(text):
     policy = replace(STANCE, site=replace(SITE, owner=text, contact=text))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import html5lib
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.catalog import Catalog
@@ -92,6 +92,7 @@ switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl"
     "robots_txt": st.sampled_from(["merge", "off"])})  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(wishes, st.lists(wishes, max_size=2), switches)
 def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
     sections = tuple(Section(f"/{number}/**", part) for number, part in enumerate(parts))
