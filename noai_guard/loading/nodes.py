@@ -127,6 +127,9 @@ def parse(text: bytes, log: ProblemLog) -> Node | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        if "nesting depth" in problem:  # libyaml 0.2.6 counts brackets itself, up to 1,000
+            log.add("P003", *_TOO_DEEP, at=_place_of(mark, decoded))
+            return None
         at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
         words = "tab" if at_tab else problem
         hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
@@ -141,6 +144,8 @@ def _place_of(mark: Any, text: str) -> tuple[int, int]:
     written = text.rstrip("\r\n")
     return (mark.line + 1, mark.column + 1) if mark.index < len(written) else _end_of(written)
 
+
+_TOO_DEEP = f"nested deeper than {_DEEPEST} levels", "a policy needs about 5"
 
 _SYNTAX_HINTS = (
     ("tab", "indent with spaces, not tabs"),
@@ -190,7 +195,7 @@ def _is_tame(text: str, log: ProblemLog) -> bool:
         elif getattr(event, "tag", None):
             message, hint = "tags (!) are not read", "remove it, and put text that begins with ! in quotes"
         elif isinstance(event, yaml.CollectionStartEvent) and (depth := depth + 1) > _DEEPEST:
-            message, hint = f"nested deeper than {_DEEPEST} levels", "a policy needs about 5"
+            message, hint = _TOO_DEEP
         elif isinstance(event, yaml.DocumentStartEvent) and (documents := documents + 1) > 1:
             message, hint = "a second document begins here", "remove the --- line"
         elif number >= _MOST_EVENTS:
