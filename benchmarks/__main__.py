@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     classifying,
     edges,
+    forward_auth,
     hostile,
     injection,
     memory,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "memory": memory.rows,
     "classify": classifying.rows,
     "proxy": reverse_proxy.rows,
+    "gateway": forward_auth.rows,
     "edges": edges.rows,
 }
 

@@ -39,10 +39,10 @@ def in_turns(
         asked = requests[turn * count : (turn + 1) * count]
         for name in order:
             process, port = servers[name]
-            cpu_start, start = _cpu_seconds(process), time.perf_counter()
+            cpu_start, start = cpu_seconds(process), time.perf_counter()
             ask(port, asked)
             if turn:
-                cpu[name].append((_cpu_seconds(process) - cpu_start) / count)
+                cpu[name].append((cpu_seconds(process) - cpu_start) / count)
                 wall[name].append((time.perf_counter() - start) / count)
         order.reverse()
     return {name: Timing(tuple(cpu[name]), tuple(wall[name])) for name in servers}
@@ -86,7 +86,7 @@ def pin(process: int) -> None:
         os.sched_setaffinity(process, {min(os.sched_getaffinity(0))})
 
 
-def _cpu_seconds(process: int) -> float:
+def cpu_seconds(process: int) -> float:
     """CPU time of a process: to the nanosecond where the kernel tells, else to its clock tick."""
     threads = Path(f"/proc/{process}/task")
     with suppress(OSError):

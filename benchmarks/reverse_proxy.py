@@ -7,17 +7,15 @@ answer is work of two servers, which run beside each other where the machine has
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
 
-from benchmarks.load import ask, request
-from benchmarks.measure import Effort, Row, Timing, faster
+from benchmarks.load import request
+from benchmarks.measure import Effort, Row, faster
+from benchmarks.processes import free_port, from_two_clients, started, wall_in_turns
 from benchmarks.requests import BROWSER
 
 _ROOT = Path(__file__).parent.parent
@@ -45,7 +43,7 @@ def rows(effort: Effort) -> Iterator[Row]:
         if (nginx := shutil.which("nginx")) is not None:
             sites["nginx"] = _nginx(stack, nginx, folder)
         proxies = {name: _serve(stack, port, 1) for name, port in sites.items()}
-        rounds = _in_turns({"alone": alone, **proxies}, lambda port: _download(port, size), 1, effort.rounds)
+        rounds = wall_in_turns({"alone": alone, **proxies}, lambda port: _download(port, size), 1, effort.rounds)
         for name in proxies:
             what = f"{size >> 20} MB file of {name} through the proxy"
             yield faster(what, rounds[name], rounds["alone"], "uvicorn, FileResponse", 0.7, "ms")
@@ -54,24 +52,10 @@ def rows(effort: Effort) -> Iterator[Row]:
         origin = "nginx" if "nginx" in sites else "uvicorn"
         more = _serve(stack, sites[origin], _WORKERS)
         contenders = {"alone": alone, "one": proxies[origin], "several": more}
-        rounds = _in_turns(contenders, lambda port: _from_two_clients(port, asked), count, effort.rounds)
+        rounds = wall_in_turns(contenders, lambda port: from_two_clients(port, asked), count, effort.rounds)
         what = f"a small file of {origin} through the proxy"
         yield faster(what, rounds["one"], rounds["alone"], "uvicorn, FileResponse")
         yield faster(f"{what}, {_WORKERS} workers", rounds["several"], rounds["one"], "1 worker")
-
-
-def _in_turns(ports: dict[str, int], work: Callable[[int], None], count: int, rounds: int) -> dict[str, Timing]:
-    """Seconds an operation, of which one call of `work` does `count`."""
-    seconds: dict[str, list[float]] = {name: [] for name in ports}
-    order = list(ports)
-    for turn in range(rounds + 1):
-        for name in order:
-            start = time.perf_counter()
-            work(ports[name])
-            if turn:
-                seconds[name].append((time.perf_counter() - start) / count)
-        order.reverse()
-    return {name: Timing(tuple(taken), tuple(taken)) for name, taken in seconds.items()}
 
 
 def _download(port: int, size: int) -> None:
@@ -87,61 +71,26 @@ def _download(port: int, size: int) -> None:
             got += more
 
 
-def _from_two_clients(port: int, asked: Sequence[bytes]) -> None:
-    half = len(asked) // 2
-    clients = [Thread(target=ask, args=(port, some)) for some in (asked[:half], asked[half:])]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-
-
 def _uvicorn(stack: ExitStack, folder: Path) -> int:
     """The server that the proxy runs on, with its event loop and parser, and Starlette's file answers."""
     app = "benchmarks.sites:files"
     options = ["--factory", "--loop=uvloop", "--http=h11", "--no-access-log", "--log-level=warning"]
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, f"--port={port}", *options]
-    _started(stack, command, port, _ROOT, NOAI_BENCHMARK_FILES=str(folder))
+    started(stack, command, port, _ROOT, NOAI_BENCHMARK_FILES=str(folder))
     return port
 
 
 def _nginx(stack: ExitStack, nginx: str, folder: Path) -> int:
-    port = _free_port()
+    port = free_port()
     (folder / "nginx.conf").write_text(_NGINX.format(port=port), encoding="utf-8")
-    _started(stack, [nginx, "-p", str(folder), "-c", "nginx.conf"], port, folder)
+    started(stack, [nginx, "-p", str(folder), "-c", "nginx.conf"], port, folder)
     return port
 
 
 def _serve(stack: ExitStack, upstream: int, workers: int) -> int:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "noai_guard", "serve", "--listen", f"127.0.0.1:{port}"]
     command += ["--upstream", f"http://127.0.0.1:{upstream}", "--workers", str(workers), "--drain", "1"]
-    _started(stack, command, port, _ROOT)
+    started(stack, command, port, _ROOT)
     return port
-
-
-def _started(stack: ExitStack, command: list[str], port: int, folder: Path, **environment: str) -> None:
-    log = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **environment})
-    stack.callback(_stopped, process)
-    deadline = time.monotonic() + 60
-    while True:
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            log.seek(0)
-            raise RuntimeError(f"{command} did not start: {log.read().decode(errors='replace')}")
-        time.sleep(0.05)
-
-
-def _stopped(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

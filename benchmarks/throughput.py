@@ -26,8 +26,8 @@ def rows(effort: Effort) -> Iterator[Row]:
             for framework in ("starlette", "fastapi")
             for kind in ("bare", "guarded")
         }
-        mix = _mix(count * (effort.rounds + 1))
-        timings = in_turns(servers, mix, count, effort.rounds)
+        visits = mix(count * (effort.rounds + 1))
+        timings = in_turns(servers, visits, count, effort.rounds)
         for framework, title, bound in (("starlette", "Starlette", 0.93), ("fastapi", "FastAPI", 0.97)):
             ours, bare = timings[f"{framework}_guarded"], timings[f"{framework}_bare"]
             yield faster(f"uvicorn, {title}, mix", ours, bare, "bare app", bound)
@@ -38,7 +38,7 @@ def rows(effort: Effort) -> Iterator[Row]:
         yield faster(what, timings["starlette_guarded"], timings["starlette_bare"], "bare app", 1.3)
 
 
-def _mix(count: int) -> list[bytes]:
+def mix(count: int) -> list[bytes]:
     """Requests of a music site: 85 % of 300 people, 10 % of 100 agents (about half of them are refused), 5 % of
     clients that come once."""
     random = Random(7)

@@ -5,10 +5,11 @@ from what a request says.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
-from zlib import crc32
 
 from prometheus_client import CollectorRegistry
 
@@ -17,10 +18,9 @@ from noai_guard.client_address import address_block, client_address
 from noai_guard.declarations import robots_txt
 from noai_guard.forward_auth import contract
 from noai_guard.front import Front, document_answer
-from noai_guard.memo import Memo
-from noai_guard.model import Action, HeaderField, Mode, Response
-from noai_guard.policy import Policy, Zone
-from noai_guard.ports import AsyncAnswerer, arun
+from noai_guard.model import Action, HeaderField, Response
+from noai_guard.policy import Policy
+from noai_guard.ports import AsyncAnswerer, Examination, arun
 from noai_guard.request_path import other_readings
 from noai_guard.serve.answering import Awaited
 from noai_guard.serve.asgi_response import method_of, send_response
@@ -31,12 +31,12 @@ from noai_guard.serve.original_request import Malformed, Missing, original_reque
 from noai_guard.serve.raw_request import RawRequest, user_agent_of
 from noai_guard.serve.standing import Judged, Published, Standing
 from noai_guard.serve.strictest_reading import strictest_reading
+from noai_guard.serve.verdict_answers import NO_STORE, Prepared, VerdictAnswers, said
 
 _log = logging.getLogger("noai_guard")
 
 _ACTIONS = {str(answer.status).encode("ascii"): action for action, answer in ANSWERS.items()}
-_MOST_SHOWN = 256
-_NO_STORE = (b"cache-control", b"no-store")
+_MOST_TOLD = 256
 _TELLS = {
     "caller_not_trusted": "it is not among trusted_proxies of the policy, or the server that runs the gateway "
     "replaces addresses (uvicorn: --no-proxy-headers)",
@@ -74,7 +74,7 @@ class Gateway(LiveGuard):
         self._metrics = metrics_app(registry)
         self._routes: dict[str, Callable[[RawRequest], Awaitable[Response]]] = {
             contract.VERIFY: self.verdict,
-            contract.VERIFY_NGINX: self._for_nginx,
+            contract.VERIFY_NGINX: partial(self.verdict, for_nginx=True),
             contract.ANSWER: self._answer,
             contract.HEALTH: self._health,
             contract.READY: self._ready,
@@ -85,8 +85,7 @@ class Gateway(LiveGuard):
         why = "what was asked for cannot be read, or in more than one way"
         self._malformed = self._prepared(front, Action.DENY, why)
         self._denial = front.refusal(self._malformed[0].verdict, "/", "GET", ())
-        self._let_in: Memo[Standing, tuple[HeaderField, ...]] = Memo(_let_in)
-        self._said: Memo[Standing, tuple[HeaderField, ...]] = Memo(_said)
+        self._answers = VerdictAnswers(self._hold)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -123,7 +122,7 @@ class Gateway(LiveGuard):
         except Exception as error:
             return self._failed(error)
 
-    async def authorize(self, request: RawRequest, client: tuple[object, ...]) -> Response:
+    async def authorize(self, request: RawRequest, client: Sequence[object]) -> Response:
         """As `verdict`, for a web server that asks for itself: `client` is its own client, not somebody's claim."""
         try:
             return await self.verdict(request, client=client)
@@ -135,34 +134,66 @@ class Gateway(LiveGuard):
         return _text(503, "The gateway failed; its log says why.\n")
 
     async def verdict(
-        self, request: RawRequest, appended: bytes = b"", client: tuple[object, ...] | None = None
+        self,
+        request: RawRequest,
+        appended: bytes = b"",
+        *,
+        client: Sequence[object] | None = None,
+        for_nginx: bool = False,
     ) -> Response:
-        """200, or the complete refusal, or 503 where nothing can be believed. `appended` as for original_request."""
-        judged = await self._judged(request, appended, client)
+        """200, or the complete refusal, or 503 where nothing can be believed; for nginx in its two statuses.
+        `appended` as for original_request."""
+        judged = await arun(self._examined(request, appended, client), self._backend, self._unanswered)
         if isinstance(judged, Response):
             return judged
-        if judged.refusal is None:
-            length = (b"content-length", b"0")
-            return Response(200, (length, *self._lasting(judged, request), *self._let_in[judged.standing]), b"")
-        judged.standing.cell.bytes += len(judged.refusal.body)
-        fields = (*judged.refusal.headers, *self._said[judged.standing])
-        body = b"" if request.method == "HEAD" else judged.refusal.body
-        return Response(judged.refusal.status, fields, body)
+        response = self._prepared_answer(judged, request, for_nginx).response
+        return replace(response, body=b"") if request.method == "HEAD" else response
 
-    async def _for_nginx(self, request: RawRequest) -> Response:
-        """As `verdict`, in the two statuses that auth_request passes on."""
-        judged = await self._judged(request)
-        if isinstance(judged, Response):
-            return judged
-        if judged.refusal is None:
-            return Response(204, (*self._lasting(judged, request), *self._let_in[judged.standing]), b"")
-        status = (contract.STATUS.encode("ascii"), b"%d" % judged.refusal.status)
-        fields = (*self._lasting(judged, request), *self._said[judged.standing])
-        return Response(403, ((b"content-length", b"0"), status, *fields), b"")
+    def at_once(
+        self,
+        method: str,
+        headers: list[HeaderField],
+        client: Sequence[object] | None,
+        appended: bytes = b"",
+        *,
+        for_nginx: bool = False,
+    ) -> bytes | None:
+        """As `verdict`, over the wire; None where it takes an answer from outside, or more than a prepared one."""
+        if method == "HEAD":
+            return None
+        request = RawRequest(method, contract.VERIFY, headers, client)
+        steps = self._examined(request, appended, None)
+        try:
+            steps.send(None)
+            steps.close()
+        except StopIteration as done:
+            judged: Judged | Response = done.value
+            prepared = Prepared(judged) if isinstance(judged, Response) else None
+            return (prepared or self._prepared_answer(judged, request, for_nginx)).wire  # type: ignore[arg-type]
+        except Exception as error:
+            return Prepared(self._failed(error)).wire
+        return None
 
-    async def _judged(
-        self, request: RawRequest, appended: bytes = b"", client: tuple[object, ...] | None = None
-    ) -> Judged | Response:
+    def _prepared_answer(self, judged: Judged, request: RawRequest, for_nginx: bool) -> Prepared:
+        key = self._answers.key(judged, self._block(request)) if _tells_one_user_agent(request) else b""
+        if for_nginx:
+            return self._answers.for_nginx(judged, key)
+        if judged.refusal is not None:
+            judged.standing.cell.bytes += len(judged.refusal.body)
+            key = b""
+        return self._answers.native(judged, key)
+
+    def _block(self, request: RawRequest) -> str | None:
+        front = self.front
+        if not front.guard.asks_address:
+            return None
+        peer = request.client[0] if request.client else None
+        found = client_address(peer, request.headers, front.policy.trusted_proxies)  # type: ignore[arg-type]
+        return address_block(found.address)
+
+    def _examined(
+        self, request: RawRequest, appended: bytes, client: Sequence[object] | None
+    ) -> Examination[Judged | Response]:
         """The verdict on the request that was asked about, or what to answer without one."""
         front = self.front
         try:
@@ -178,7 +209,7 @@ class Gateway(LiveGuard):
         except Malformed as error:
             self.telemetry.gateway_problems.labels(str(error)).inc()
             return self._refused_as_malformed(request)
-        judged = await arun(self.judge(original), self._backend, self._unanswered)
+        judged = yield from self.judge(original)
         if isinstance(judged, Judged):
             judged.lasts = judged.lasts and plain
             return judged
@@ -196,45 +227,30 @@ class Gateway(LiveGuard):
     def _for_everyone(self, front: Front, original: RawRequest, published: Published) -> Response:
         if published.document.path == robots_txt.PATH:
             self._robots_read(front, original, published.user_agent)
-        return Response(200, ((b"content-length", b"0"), _NO_STORE, (b"x-noai-verdict", b"allow")), b"")
+        return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
 
     def _unusable(self, problem: str, request: RawRequest) -> Response:
         """503: no verdict, so the proxy does what the policy says for that; told once for each caller."""
         self.telemetry.gateway_problems.labels(problem).inc()
         caller = request.client[0] if request.client else "a UNIX socket"
-        if (problem, caller) not in self._told and len(self._told) < _MOST_SHOWN:
+        if (problem, caller) not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add((problem, caller))
             _log.error("the gateway was asked by %s and cannot answer: %s", caller, _TELLS[problem])
         return _text(503, "The gateway cannot tell what it is asked; its log says why.\n")
 
-    def _lasting(self, judged: Judged, request: RawRequest) -> tuple[HeaderField, ...]:
-        """How long a verdict holds, and for whom."""
-        one_line = sum(name == b"user-agent" for name, _ in request.headers) < 2
-        if not (judged.lasts and judged.zone and self._hold and one_line):
-            return (_NO_STORE,)
-        front = self.front
-        block = "*"
-        if front.guard.asks_address:
-            peer = request.client[0] if request.client else None
-            found = client_address(peer, request.headers, front.policy.trusted_proxies)  # type: ignore[arg-type]
-            block = address_block(found.address)
-        agent = judged.standing.verdict.agent
-        key = f"{agent.name if agent else 'none'}|{block}|{_path_class(judged.zone)}"
-        return (
-            (b"cache-control", b"max-age=%d" % self._hold),
-            (contract.KEY.encode("ascii"), _ascii(key)),
-        )
-
     async def _answer(self, request: RawRequest) -> Response:
+        return self.answer(request)
+
+    def answer(self, request: RawRequest) -> Response:
         """The refusal again, for a proxy that could not pass it on. Judges nothing anew, and never lets in."""
-        asked = await self._what_was_refused(request)
+        asked = self._what_was_refused(request)
         if isinstance(asked, Response):
             return asked
         standing, refusal = asked
         standing.cell.bytes += len(refusal.body)
-        return Response(refusal.status, (*refusal.headers, *self._said[standing]), refusal.body)
+        return Response(refusal.status, (*refusal.headers, *said(standing)), refusal.body)
 
-    async def _what_was_refused(self, request: RawRequest) -> tuple[Standing, Response] | Response:
+    def _what_was_refused(self, request: RawRequest) -> tuple[Standing, Response] | Response:
         front, places, agents, after = self._live
         status = request.value(contract.STATUS.encode("ascii"))
         if not front.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
@@ -293,37 +309,14 @@ def _request(scope: Scope, path: str) -> RawRequest:
     return RawRequest(method_of(scope), path, list(scope["headers"]), scope.get("client"))
 
 
-def _let_in(standing: Standing) -> tuple[HeaderField, ...]:
-    """What a proxy adds to a request that is let in, and to its response: one line for each name, because
-    auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a colon, so they may be joined.)"""
-    declared: dict[bytes, bytes] = {}
-    for name, value in standing.declared.fields:
-        declared[name] = b", ".join(filter(None, (declared.get(name), value)))
-    return (*_said(standing), *declared.items())
-
-
-def _said(standing: Standing) -> tuple[HeaderField, ...]:
-    verdict = standing.verdict
-    mode = Mode.ENFORCE if verdict.enforced else Mode.MONITOR
-    agent = verdict.agent.name if verdict.agent else "none"
-    values = (verdict.action, mode, agent, verdict.rule, "; ".join(verdict.reasons))
-    names = (*contract.VERDICT, contract.REASON)
-    return tuple((name.encode("ascii"), _ascii(value)) for name, value in zip(names, values, strict=True))
-
-
-def _ascii(text: str) -> bytes:
-    """Text as a header value: printable ASCII, cut."""
-    plain = text[:_MOST_SHOWN].encode("ascii", "replace")
-    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in plain).strip()
-
-
-def _path_class(zone: Zone) -> str:
-    """A short name for all paths that are judged alike; the same in every worker."""
-    rules = ",".join(rule.id for rule in zone.rules)
-    return f"{crc32(f'{zone.section}|{zone.exempt}|{rules}'.encode()):08x}"
+def _tells_one_user_agent(request: RawRequest) -> bool:
+    lines = 0
+    for name, _ in request.headers:
+        lines += name == b"user-agent"
+    return lines < 2
 
 
 def _text(status: int, text: str) -> Response:
     body = text.encode("ascii")
     kind = (b"content-type", b"text/plain; charset=utf-8")
-    return Response(status, (kind, (b"content-length", b"%d" % len(body)), _NO_STORE), body)
+    return Response(status, (kind, (b"content-length", b"%d" % len(body)), NO_STORE), body)

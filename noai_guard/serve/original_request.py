@@ -12,10 +12,9 @@ from noai_guard.model import HeaderField
 from noai_guard.request_path import MAX_RAW_PATH, normal_path
 from noai_guard.serve.raw_request import RawRequest
 
-_URI = tuple(name.encode("ascii") for name in URI)
-_METHOD = tuple(name.encode("ascii") for name in METHOD)
-_HOST = tuple(name.encode("ascii") for name in HOST)
-_SAID = frozenset((*_URI, *_METHOD, *_HOST))
+_URI = frozenset(name.encode("ascii") for name in URI)
+_METHOD = frozenset(name.encode("ascii") for name in METHOD)
+_HOST = frozenset(name.encode("ascii") for name in HOST)
 
 _NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 """RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
@@ -46,29 +45,36 @@ def original_request(asked: RawRequest, appended: bytes = b"") -> tuple[RawReque
     `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. `asked` gives the client's
     other headers and address; its own method counts only where the path is appended, its own path and query never do.
     """
-    said: dict[bytes, list[bytes]] = {}
+    uris: list[bytes] = []
+    methods: set[bytes] = set()
+    hosts: list[bytes] = []
     others: list[HeaderField] = []
+    host = b""
     for field in asked.headers:
-        if field[0] in _SAID:
-            said.setdefault(field[0], []).append(field[1])
-        elif field[0] != b"host":
+        name, value = field
+        if name in _URI:
+            uris.append(value)
+        elif name in _METHOD:
+            methods.add(value.strip().upper())
+        elif name in _HOST:
+            hosts.append(value)
+        elif name == b"host":
+            host = value
+        else:
             others.append(field)
-    raw_paths = [_path(uri) for name in _URI for uri in said.get(name, ())]
+    raw_paths = [_path(uri) for uri in uris]
     if appended:
         raw_paths.append(_path(appended))
     if not raw_paths:
         raise Missing
-    paths = list(map(_decoded, raw_paths))
-    if len(paths) > 1 and len(set(map(normal_path, paths))) > 1:
-        raise Malformed("sources_disagree")
-    methods = {method.strip().upper() for name in _METHOD for method in said.get(name, ())}
-    if len(methods) > 1:
+    paths = [_decoded(raw) for raw in raw_paths]
+    if len(methods) > 1 or (len(paths) > 1 and len(set(map(normal_path, paths))) > 1):
         raise Malformed("sources_disagree")
     method = methods.pop() if methods else asked.method.encode() if appended else b"GET"
     if not _TOKEN.fullmatch(method):
         raise Malformed("method_malformed")
-    host = next((lines[0] for name in _HOST if (lines := said.get(name))), asked.value(b"host"))
-    return RawRequest(method.decode("ascii"), paths[0], [(b"host", host), *others], asked.client), raw_paths
+    headers = [(b"host", hosts[0] if hosts else host), *others]
+    return RawRequest(method.decode("ascii"), paths[0], headers, asked.client), raw_paths
 
 
 def _path(uri: bytes) -> bytes:
@@ -84,7 +90,7 @@ def _path(uri: bytes) -> bytes:
 
 def _decoded(path: bytes) -> str:
     """A path decoded once, as ASGI servers decode it (bytes that are no UTF-8 become U+FFFD)."""
-    decoded = unquote_to_bytes(path)
+    decoded = unquote_to_bytes(path) if b"%" in path else path
     if _NO_PATH.search(decoded):
         raise Malformed("uri_malformed")
     return decoded.decode("utf-8", "replace")

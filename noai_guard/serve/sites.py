@@ -13,6 +13,7 @@ from noai_guard.serve.asgi import NoAIMiddleware
 from noai_guard.serve.asgi_types import App
 from noai_guard.serve.edge_connection import EdgeConnection
 from noai_guard.serve.gateway import Gateway
+from noai_guard.serve.gateway_connection import connection_to
 from noai_guard.serve.health import Health
 from noai_guard.serve.live import LiveGuard
 from noai_guard.serve.raw_request import RawRequest
@@ -50,7 +51,7 @@ def proxied_site(
 
 def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str | Path | None) -> Site:
     """The forward-auth gateway. Raises PolicyInvalid. Only proxies that the policy trusts get an answer of it, so
-    uvicorn's faster parser serves it."""
+    uvicorn's faster parser serves it, and shortly."""
     gateway = Gateway(policy, hold=hold, own_robots=own_robots)
 
     async def problem() -> str | None:
@@ -58,4 +59,4 @@ def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str 
         return None if answer.status == 200 else answer.body.decode().strip()
 
     health = Health(problem)
-    return Site(health.before(gateway), gateway, health, "httptools")
+    return Site(health.before(gateway), gateway, health, connection_to(gateway))

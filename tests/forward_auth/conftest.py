@@ -1,6 +1,7 @@
 """The origin, the gateway and the proxies, for all tests here."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from noai_guard.forward_auth.snippet import Address
 from tests.edge.web_servers import readable_folder
-from tests.forward_auth.rig import EDGES, POLICY, Edge, Site, front
+from tests.forward_auth.rig import EDGES, POLICY, Edge, Site, front, started
+from tests.servers import free_port
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -32,6 +34,8 @@ def origin(server: Callable[..., Any], audio: Path) -> int:
 
 @pytest.fixture(scope="session")
 def start_gateway(server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`start_gateway(text)`: the app under uvicorn, one process that can be stopped at once."""
+
     def start(text: str = POLICY, port: int = 0) -> Any:
         policy = tmp_path_factory.mktemp("policy") / "noai.yaml"
         policy.write_text(text)
@@ -43,8 +47,14 @@ def start_gateway(server: Callable[..., Any], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def gateway(start_gateway: Callable[..., Any]) -> int:
-    return start_gateway().port
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """`noai-guard serve` with POLICY."""
+    folder, port = tmp_path_factory.mktemp("gateway"), free_port()
+    (folder / "noai.yaml").write_text(POLICY)
+    command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml", "--listen", f"127.0.0.1:{port}"]
+    serving = started(command, port, folder)
+    yield port
+    serving.stop()
 
 
 @pytest.fixture(scope="session")
