@@ -73,8 +73,11 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         assert statuses["listener"] == {200, 206}
         assert 403 in statuses["scraper"]
     else:  # nobody is let in while nobody can be judged
-        assert statuses["listener"] == {200, 206, 403}
-        assert statuses["scraper"] == {403}
+        assert statuses["listener"] >= {200, 206, 403}
+        assert statuses["listener"] <= {200, 206, 403, 502}
+        # 502 where the gateway dies between its verdict and the text of the refusal.
+        assert 403 in statuses["scraper"]
+        assert statuses["scraper"] <= {403, 502}
     # nginx's old workers end when their last answer is sent.
     deadline = time.monotonic() + 20
     while files(edge.process.pid) > before[0] + 8 and time.monotonic() < deadline:
