@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
     gateway = start_gateway(text, port)
     edge = start_edge("nginx", port, text)
     seen: Counter[tuple[str, int]] = Counter()
+    broken: Counter[str] = Counter()
     over = threading.Event()
 
     def visit(number: int) -> None:
@@ -48,7 +50,11 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
             target, headers = dice.choice(REQUESTS)
             user_agent = dice.choice((BROWSER, SCRAPER))
             who = "document" if target == "/robots.txt" else "listener" if user_agent is BROWSER else "scraper"
-            seen[who, fetch(edge.port, target, user_agent, headers).status] += 1
+            try:
+                seen[who, fetch(edge.port, target, user_agent, headers).status] += 1
+            except (OSError, HTTPException):
+                # A document that the gateway was sending when it died, or a worker of nginx that was about to end.
+                broken[who] += 1
 
     fetch(edge.port)
     before = files(edge.process.pid), memory(edge.process.pid)
@@ -69,6 +75,7 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         for visitor in visitors:
             visitor.join()
     statuses = {who: {status for name, status in seen if name == who} for who in ("listener", "scraper")}
+    assert broken.total() < seen.total() / 20
     if unknown == "allow":
         assert statuses["listener"] == {200, 206}
         assert 403 in statuses["scraper"]
