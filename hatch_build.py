@@ -12,7 +12,7 @@ class CompileRules(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         sys.path.insert(0, str(root))
         try:
-            from noai_guard.loading import compile_rules
+            from noai_guard.config import compile_rules
 
             compile_rules(root / "rules")
         finally:

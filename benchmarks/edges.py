@@ -21,10 +21,10 @@ from benchmarks.measure import Effort, Row, faster
 from benchmarks.requests import BROWSER
 from benchmarks.visitors import MIX, catalog_of, token_forms, unique
 from noai_guard import load_catalog, load_stance
-from noai_guard.catalog import Catalog
-from noai_guard.edge import TARGETS
-from noai_guard.edge.plan import EdgePlan
-from noai_guard.front import Front
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.catalog import Catalog
+from noai_guard.targets import TARGETS
+from noai_guard.targets.plan import TargetPlan
 
 _PATH = "/tracks/first.txt"
 
@@ -184,8 +184,8 @@ def _running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0)
 
 
 def _render(key: str, catalog: Catalog, folder: Path) -> None:
-    front = Front(replace(load_stance("no-ai"), rules=()), catalog)
-    for file in TARGETS[key].render(EdgePlan(front), str(folder)):
+    compiled = CompiledPolicy(replace(load_stance("no-ai"), rules=()), catalog)
+    for file in TARGETS[key].render(TargetPlan(compiled), str(folder)):
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)

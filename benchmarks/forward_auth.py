@@ -18,9 +18,9 @@ from benchmarks.processes import children_of, cpu_in_turns, free_port, from_two_
 from benchmarks.requests import BROWSER
 from benchmarks.throughput import mix
 from noai_guard import load_catalog, load_policy
-from noai_guard.forward_auth import PROXIES
-from noai_guard.forward_auth.snippet import Address, Wanted
-from noai_guard.front import Front
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.gateway.proxies import PROXIES
+from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
 
 _ROOT = Path(__file__).parent.parent
 _POLICY = 'trusted_proxies: {peers: ["unix:"], header: x-forwarded-for}\n'
@@ -94,10 +94,10 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
     port = free_port()
     http = server = proxy = ""
     if folder.name != "bare":
-        front = Front(load_policy(folder.parent / "noai.yaml"), load_catalog())
+        compiled = CompiledPolicy(load_policy(folder.parent / "noai.yaml"), load_catalog())
         cache = str(folder / "cache") if folder.name == "keeping" else None
         where = Address(socket=str(gateway))
-        for snippet in PROXIES["nginx"].render(Wanted(front, where, str(folder), Address("127.0.0.1", site), cache)):
+        for snippet in PROXIES["nginx"].render(GatewaySetup(compiled, where, str(folder), Address("127.0.0.1", site), cache)):
             (folder / snippet.file).parent.mkdir(exist_ok=True)
             (folder / snippet.file).write_text(snippet.text)
         included = f"include {folder}/noai-guard-gateway"

@@ -11,7 +11,7 @@ from benchmarks.requests import LOOP, receive, scope, send
 from benchmarks.sites import guarded
 from benchmarks.visitors import token_forms
 from noai_guard import load_catalog, load_stance
-from noai_guard.guard import Guard
+from noai_guard.core.guard import Guard
 
 _BOUND = Bound(100)
 _LENGTH = 8 * 1024

@@ -7,7 +7,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from benchmarks.measure import Batch, Effort, Row, interleaved, ratio
 from benchmarks.visitors import MIX, catalog_of, copies, token_forms, unique
 from noai_guard import Guard, load_catalog, load_stance
-from noai_guard.matching import compile_token
+from noai_guard.core.user_agent_matcher import compile_token
 
 _PEER = "lower-case, Aho-Corasick in Rust"
 _CATALOGUES = (300, 10_000)

@@ -8,9 +8,9 @@ from string import ascii_lowercase
 from typing import Any
 
 from noai_guard import load_catalog
-from noai_guard.catalog import Catalog
-from noai_guard.loading import rules_folder
-from noai_guard.model import Agent, Usage
+from noai_guard.config import rules_folder
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Agent, Usage
 
 _VERSION = re.compile(rb"(?<=/)\d+")
 _CONSONANTS, _VOWELS = "bcdfghjklmnprstvwxz", "aeiou"

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 from noai_guard.version import __version__
 
 if TYPE_CHECKING:
+    from noai_guard.config import load_catalog, load_policy, load_stance
+    from noai_guard.core.guard import Guard
+    from noai_guard.core.model import Action, Request, Verdict
     from noai_guard.errors import Invalid, NoAIGuardError
-    from noai_guard.guard import Guard
-    from noai_guard.loading import load_catalog, load_policy, load_stance
-    from noai_guard.model import Action, Request, Verdict
-    from noai_guard.serve.asgi import NoAIMiddleware
-    from noai_guard.serve.metrics import metrics_app
-    from noai_guard.serve.wsgi import NoAIWSGIMiddleware
+    from noai_guard.middleware.asgi import NoAIMiddleware
+    from noai_guard.middleware.wsgi import NoAIWSGIMiddleware
+    from noai_guard.observability.metrics_app import metrics_app
 
 _HOMES = {
-    "Action": "model",
-    "Guard": "guard",
+    "Action": "core.model",
+    "Guard": "core.guard",
     "Invalid": "errors",
     "NoAIGuardError": "errors",
-    "NoAIMiddleware": "serve.asgi",
-    "NoAIWSGIMiddleware": "serve.wsgi",
-    "Request": "model",
-    "Verdict": "model",
-    "load_catalog": "loading",
-    "load_policy": "loading",
-    "load_stance": "loading",
-    "metrics_app": "serve.metrics",
+    "NoAIMiddleware": "middleware.asgi",
+    "NoAIWSGIMiddleware": "middleware.wsgi",
+    "Request": "core.model",
+    "Verdict": "core.model",
+    "load_catalog": "config",
+    "load_policy": "config",
+    "load_stance": "config",
+    "metrics_app": "observability.metrics_app",
 }
 
 __all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "NoAIWSGIMiddleware", "Request",

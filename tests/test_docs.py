@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from noai_guard.loading import check_policy_text
+from noai_guard.config import check_policy_text
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "rules" / "README.md"]
@@ -89,9 +89,3 @@ def test_the_servers_of_the_framework_recipes_serve_what_is_there() -> None:
     assert len(said) == 8
     for name, attribute in said:
         assert re.search(rf"^{attribute} = ", (ROOT / "examples" / name / "app.py").read_text(), re.MULTILINE)
-
-
-def test_no_two_test_files_share_a_name() -> None:
-    """pytest imports test files by their name alone."""
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    assert sorted(names) == sorted(set(names))

@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
 import sys
 from noai_guard import load_catalog, load_stance
-from noai_guard.front import Front
-from noai_guard.loading import rules_folder
-front = Front(load_stance(), load_catalog())
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import rules_folder
+compiled = CompiledPolicy(load_stance(), load_catalog())
 assert "yaml" not in sys.modules, "the compiled rules were not used"
-assert front.guard.judged("/", b"GPTBot/1.2").refuses
-assert not front.guard.judged("/", b"Mozilla/5.0 Firefox/140.0").refuses
+assert compiled.guard.judged("/", b"GPTBot/1.2").refuses
+assert not compiled.guard.judged("/", b"Mozilla/5.0 Firefox/140.0").refuses
 print(rules_folder())
 """
 
@@ -95,7 +95,7 @@ def test_the_rules_compile_with_what_the_build_is_given_alone(tmp_path: Path) ->
     given = [re.split(r"[^\w-]", requirement)[0] for requirement in project["build-system"]["requires"]]
     absent = [name.replace("-", "_") for name in needed if name not in given]
     shutil.copytree(ROOT / "rules", tmp_path / "rules", ignore=shutil.ignore_patterns("compiled"))
-    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from noai_guard.loading import compile_rules as c; "
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from noai_guard.config import compile_rules as c; "
     code += f"from pathlib import Path; c(Path({str(tmp_path / 'rules')!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "http_sf" in absent

@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from examples.music_site.app import create_site
 from noai_guard import NoAIMiddleware, metrics_app
-from noai_guard.backends.memory import MemoryBackend
+from noai_guard.core.questions import Answer, Question
 from noai_guard.errors import Unanswered
-from noai_guard.ports import Answer, Question
-from noai_guard.serve.status import status_app
-from noai_guard.telemetry import decisions
+from noai_guard.observability.decision_log import decisions
+from noai_guard.observability.status_page import status_app
+from noai_guard.stores.memory import MemoryBackend
 
 _POLICY = Path(__file__).parent / "noai.yaml"
 _PATIENCE = 20.0

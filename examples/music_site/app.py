@@ -13,8 +13,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from noai_guard import NoAIMiddleware
+from noai_guard.config import load_policy, load_stance
 from noai_guard.declarations.rsl import FeedTerms
-from noai_guard.loading import load_policy, load_stance
 
 from . import feeds, label, pages, shelf
 

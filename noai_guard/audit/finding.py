@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from noai_guard.audit.reading import Reading
+from noai_guard.audit.interpretation import Interpretation
 
 _LONGEST_FOUND = 500
 
@@ -27,7 +27,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Rule:
     """One thing that can be wrong. `code` is stable (docs/reference/findings.md).
 
     `title` is what is so, `means` what follows from it, `fix` what to do or to write; nothing in them is of a site.
@@ -50,7 +50,7 @@ class Finding:
     `line` counts from 1; 0 means the whole answer. `more` is how many like it were left out.
     """
 
-    kind: Kind
+    kind: Rule
     url: str
     found: str = ""
     line: int = 0
@@ -58,9 +58,9 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class RuleGroup:
     """A family of checks: every kind of finding that `check` can make, and the check. `check` does no I/O."""
 
     title: str
-    kinds: tuple[Kind, ...]
-    check: Callable[[Reading], Iterable[Finding]]
+    kinds: tuple[Rule, ...]
+    check: Callable[[Interpretation], Iterable[Finding]]

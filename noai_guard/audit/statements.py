@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from noai_guard.audit import fields, tdm_file
 from noai_guard.audit.addresses import path_of
-from noai_guard.audit.fields import TRAINING
-from noai_guard.audit.look import Look
-from noai_guard.audit.robots_reading import Line, RobotsFile
-from noai_guard.audit.rsl_file import RslFile
-from noai_guard.audit.web_page import WebPage
+from noai_guard.audit.probe.result import ProbeResult
+from noai_guard.audit.readers import header_values, tdmrep
+from noai_guard.audit.readers.header_values import TRAINING
+from noai_guard.audit.readers.html import WebPage
+from noai_guard.audit.readers.robots import Line, RobotsFile
+from noai_guard.audit.readers.rsl import RslFile
+from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.declarations.robots_txt import matches
-from noai_guard.model import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class Statement:
     here: bool = False
 
 
-def of_headers(look: Look) -> Iterator[Statement]:
+def of_headers(look: ProbeResult) -> Iterator[Statement]:
     """What the header lines of an answer say."""
-    if fields.robots_directives(look.values("x-robots-tag")).meant:
+    if header_values.robots_directives(look.values("x-robots-tag")).meant:
         yield Statement("X-Robots-Tag", TRAINING, False, here=True)
     if usage := look.values("content-usage"):
-        yield from _said("Content-Usage", fields.content_usage_value(", ".join(usage)).said, here=True)
+        yield from _said("Content-Usage", header_values.content_usage_value(", ".join(usage)).said, here=True)
     for signal in look.values("content-signal"):
-        yield from _said("Content-Signal", fields.content_signal_value(signal).said, here=True)
+        yield from _said("Content-Signal", header_values.content_signal_value(signal).said, here=True)
     for reservation in look.values("tdm-reservation"):
-        reserved = fields.tdm_reservation(reservation)
+        reserved = header_values.tdm_reservation(reservation)
         if reserved is not None:
             yield Statement("tdm-reservation", TRAINING, not reserved, here=True)
 
@@ -51,10 +51,10 @@ def _said(form: str, said: Mapping[str, bool], whole_site: bool = False, here: b
 
 def of_metas(page: WebPage) -> Iterator[Statement]:
     """What the metas of a page say, which cover the page alone."""
-    if fields.robots_directives(page.contents("robots")).meant:
+    if header_values.robots_directives(page.contents("robots")).meant:
         yield Statement("meta robots", TRAINING, False, here=True)
     for content in page.contents("tdm-reservation"):
-        reserved = fields.tdm_reservation(content)
+        reserved = header_values.tdm_reservation(content)
         if reserved is not None:
             yield Statement("meta tdm-reservation", TRAINING, not reserved, here=True)
 
@@ -72,20 +72,20 @@ def of_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iterat
         path = path_of(url)
         yield from _said("robots.txt Content-Usage", preference(robots.for_everybody("content-usage"), path))
     for signal in robots.for_everybody("content-signal"):
-        said = fields.content_signal_value(signal.value).said
+        said = header_values.content_signal_value(signal.value).said
         yield from _said("robots.txt Content-Signal", said, whole_site=True)
 
 
-def preference(lines: Iterable[Line], path: str) -> fields.Said:
+def preference(lines: Iterable[Line], path: str) -> header_values.Said:
     """What Content-Usage lines of one group say of a path: the longest path that matches; a no beats a yes."""
-    best, said = -1, fields.Said()
+    best, said = -1, header_values.Said()
     for line in lines:
         pattern, value = split_usage(line.value)
         if len(pattern) < best or not matches(pattern, path):
             continue
         if len(pattern) > best:
             best, said = len(pattern), {}
-        for usage, allowed in fields.content_usage_value(value).said.items():
+        for usage, allowed in header_values.content_usage_value(value).said.items():
             said[usage] = said.get(usage, True) and allowed
     return said
 
@@ -98,8 +98,8 @@ def split_usage(value: str) -> tuple[str, str]:
     return path, rest[0] if rest else ""
 
 
-def of_tdm_file(entries: Sequence[tdm_file.Entry], url: str) -> Iterator[Statement]:
-    entry = tdm_file.first_match(entries, path_of(url))
+def of_tdm_file(entries: Sequence[tdmrep.Entry], url: str) -> Iterator[Statement]:
+    entry = tdmrep.first_match(entries, path_of(url))
     if entry and entry.reserved is not None:
         yield Statement("tdmrep.json", TRAINING, not entry.reserved)
 
@@ -108,7 +108,7 @@ def of_licence(licence: RslFile, url: str) -> Iterator[Statement]:
     yield from _said("RSL licence", licence.said(url))
 
 
-def of_site_files(documents: Mapping[str, Look]) -> Iterator[Statement]:
+def of_site_files(documents: Mapping[str, ProbeResult]) -> Iterator[Statement]:
     """What ai.txt and trust.txt say of the whole site."""
     text = documents.get(ai_txt.PATH)
     if text and text.ok and not text.is_html:
@@ -124,23 +124,23 @@ def of_site_files(documents: Mapping[str, Look]) -> Iterator[Statement]:
                 yield Statement("trust.txt", TRAINING, value == "yes", whole_site=True)
 
 
-def trust_values(look: Look) -> list[str]:
+def trust_values(look: ProbeResult) -> list[str]:
     """The values of `datatrainingallowed` in a trust.txt, in lower case."""
     pairs = (line.partition("#")[0].partition("=") for line in look.text.splitlines())
     return [value.strip().lower() for key, _, value in pairs if key.strip().lower() == "datatrainingallowed"]
 
 
-def declared_by(look: Look) -> frozenset[str]:
+def declared_by(look: ProbeResult) -> frozenset[str]:
     """Which declaring header lines an answer has."""
     lines = {name for name in ("Content-Usage", "Content-Signal", "tdm-reservation") if look.values(name.lower())}
-    if fields.robots_directives(look.values("x-robots-tag")).meant:
+    if header_values.robots_directives(look.values("x-robots-tag")).meant:
         lines.add("X-Robots-Tag: noai")
-    if any(fields.links(look.values("link"), "license")):
+    if any(header_values.links(look.values("link"), "license")):
         lines.add("Link rel=license")
     return frozenset(lines)
 
 
-def lacking(look: Look, expected: Look) -> str:
+def lacking(look: ProbeResult, expected: ProbeResult) -> str:
     """The declaring header lines that an answer lacks beside another, in words; empty when it lacks none."""
     lines = declared_by(expected) - declared_by(look)
     return f"without {', '.join(sorted(lines))}" if lines else ""

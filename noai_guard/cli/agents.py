@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from noai_guard.catalog import Catalog
 from noai_guard.cli.console import CannotRun, on_terminal, table, terminal_width
 from noai_guard.cli.policy_option import chosen_policy, policy_option
-from noai_guard.loading import load_catalog
-from noai_guard.model import Agent, Usage
-from noai_guard.policy import Plan
+from noai_guard.config import load_catalog
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Agent, Usage
+from noai_guard.core.policy import DecisionTable
 
 _USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
 _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
@@ -47,9 +47,9 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     catalog = load_catalog()
     if operator is not None:
         operator = _known(operator, catalog)
-    zone = Plan(chosen_policy(policy_file), catalog).zones["/"]
+    path_class = DecisionTable(chosen_policy(policy_file), catalog).path_classes["/"]
     facts = [
-        _facts(agent, zone.verdicts[agent].action)
+        _facts(agent, path_class.verdicts[agent].action)
         for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
         if (not usages or not set(usages).isdisjoint(agent.usages))
         and (operator is None or agent.operator == operator)

@@ -1,6 +1,5 @@
 """noai-guard audit: looks at a live site as crawlers do."""
 
-from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +12,13 @@ from urllib.parse import urlsplit
 import click
 
 from noai_guard.cli.console import CannotRun, cut, on_terminal, printable, table, terminal_width
+from noai_guard.config import load_catalog, sample_user_agent
 from noai_guard.errors import MissingExtra
-from noai_guard.loading import load_catalog, sample_user_agent
 
 if TYPE_CHECKING:
-    from noai_guard.audit.finding import Finding, Kind, Severity
-    from noai_guard.audit.look import Look, Visit
-    from noai_guard.audit.reading import Reading
+    from noai_guard.audit.finding import Finding, Rule, Severity
+    from noai_guard.audit.interpretation import Interpretation
+    from noai_guard.audit.probe.result import ProbeResult, Visit
 
 _NEEDS = ("http_sf", "httpx2", "protego")
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -72,7 +71,7 @@ def command(
     """
     reading, found = _audited(_address(url), _address(audio) if audio else "", impersonate, delay, timeout)
     if style == "sarif":
-        from noai_guard.audit import sarif
+        from noai_guard.audit.report import sarif
 
         click.echo(json.dumps(sarif.log(found), indent=2))
     elif style == "json":
@@ -85,14 +84,14 @@ def command(
 
 def _audited(
     url: str, audio: str, impersonate: bool, delay: float, seconds: float
-) -> tuple[Reading, tuple[Finding, ...]]:
+) -> "tuple[Interpretation, tuple[Finding, ...]]":
     if any(find_spec(module) is None for module in _NEEDS):
         raise MissingExtra("audit", "noai-guard audit")
     from noai_guard.audit import checks
-    from noai_guard.audit.fetch import Fetcher
-    from noai_guard.audit.look import VISITORS
-    from noai_guard.audit.reading import Reading
-    from noai_guard.audit.survey import Unreachable, survey
+    from noai_guard.audit.interpretation import Interpretation
+    from noai_guard.audit.probe.fetch import Fetcher
+    from noai_guard.audit.probe.result import VISITORS
+    from noai_guard.audit.probe.survey import Unreachable, survey
 
     as_whom = VISITORS if impersonate else ()
     user_agents = {visitor.name: sample_user_agent(visitor.agent, visitor.source) for visitor in as_whom}
@@ -100,7 +99,7 @@ def _audited(
         click.echo(f"Looking at {printable(url)}, one request at a time ...", err=True)
     try:
         with Fetcher(delay, seconds, most_seconds=_MOST_SECONDS + delay * _MOST_REQUESTS) as fetcher:
-            reading = Reading(survey(fetcher, url, audio, user_agents), load_catalog())
+            reading = Interpretation(survey(fetcher, url, audio, user_agents), load_catalog())
     except Unreachable as error:
         raise CannotRun(str(error)) from error
     return reading, checks.findings(reading)
@@ -119,13 +118,13 @@ def _address(text: str) -> str:
     return parts._replace(path=parts.path or "/", fragment="").geturl()
 
 
-def _fails(severity: Severity, fail_on: str) -> bool:
+def _fails(severity: "Severity", fail_on: str) -> bool:
     from noai_guard.audit.finding import Severity
 
     return fail_on != "never" and severity.rank <= Severity(fail_on).rank
 
 
-def as_facts(reading: Reading, found: Sequence[Finding]) -> dict[str, Any]:
+def as_facts(reading: "Interpretation", found: "Sequence[Finding]") -> dict[str, Any]:
     """The audit as plain data, for `--format json`."""
     seen = reading.seen
     return {
@@ -160,14 +159,14 @@ def as_facts(reading: Reading, found: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def _robots_says(reading: Reading, visit: Visit) -> str | None:
+def _robots_says(reading: "Interpretation", visit: "Visit") -> str | None:
     """Whether robots.txt lets a crawler fetch the page; None for people's clients, which it does not address."""
     if visit.robots is None:
         return None
     return "open" if reading.robots.google_allows(visit.visitor.agent, reading.seen.page.get.url) else "closed"
 
 
-def _text(reading: Reading, found: Sequence[Finding]) -> Iterator[str]:
+def _text(reading: "Interpretation", found: "Sequence[Finding]") -> Iterator[str]:
     width = min(terminal_width(), 100) if on_terminal() else _WIDTH
     severity = None
     for kind, alike in groupby(found, lambda finding: finding.kind):
@@ -183,7 +182,7 @@ def _text(reading: Reading, found: Sequence[Finding]) -> Iterator[str]:
     yield _summary(reading, found)
 
 
-def _shown(kind: Kind, alike: Iterable[Finding], width: int) -> Iterator[str]:
+def _shown(kind: "Rule", alike: "Iterable[Finding]", width: int) -> Iterator[str]:
     """What is so, each place with what was found there, what it means, and what to do."""
     indent = " " * _INDENT
 
@@ -203,7 +202,7 @@ def _shown(kind: Kind, alike: Iterable[Finding], width: int) -> Iterator[str]:
     yield from wrapped(f"Fix: {kind.fix}")
 
 
-def _visits(reading: Reading, width: int) -> Iterator[str]:
+def _visits(reading: "Interpretation", width: int) -> Iterator[str]:
     rows = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
     for visit in reading.seen.visits:
         looks = [_status(look) for look in (visit.page, visit.audio, visit.robots)]
@@ -211,11 +210,11 @@ def _visits(reading: Reading, width: int) -> Iterator[str]:
     yield from (f"  {line}" for line in table(rows, width - 2))
 
 
-def _status(look: Look | None) -> str:
+def _status(look: "ProbeResult | None") -> str:
     return "-" if look is None else str(look.status or "no answer")
 
 
-def _summary(reading: Reading, found: Sequence[Finding]) -> str:
+def _summary(reading: "Interpretation", found: "Sequence[Finding]") -> str:
     counts = []
     for word, colour in _COLOURS.items():
         number = sum(finding.more + 1 for finding in found if finding.kind.severity == word)

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 
+from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.cli.output_files import content_of, existing_robots, written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
-from noai_guard.day import today
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
+from noai_guard.core.model import Document
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import CannotExpress
-from noai_guard.front import Front, document_file
-from noai_guard.hosts import HOSTS
-from noai_guard.hosts.host import Host, Told, told
-from noai_guard.loading import load_catalog
-from noai_guard.model import Document
+from noai_guard.responses.documents import document_file
+from noai_guard.targets.static_hosts import HOSTS
+from noai_guard.targets.static_hosts.host import HeaderRules, Host, told
 
 _PLAIN = "plain"
 
@@ -61,33 +62,33 @@ def command(
       noai-guard build --out dist --host vercel --vercel vercel.json
       noai-guard build --out public --check          in CI
     """
-    front = Front(chosen_policy(policy_file), load_catalog(), today())
+    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog(), today())
     folder = Path(out)
-    documents = _documents(front, folder, merge)
+    documents = _documents(compiled, folder, merge)
     files = {folder / document_file(document): (document.body, document.media_type) for document in documents}
-    notes = list(front.cannot_express)
+    notes = list(compiled.cannot_express)
     chosen = _configurations(hosts or list(HOSTS), folder, vercel)
     for file, served in chosen.items():
-        content, cannot = _configured(file, served, told(front))
+        content, cannot = _configured(file, served, told(compiled))
         notes += cannot
         if content:
             files[file] = content, f"header fields for {' and '.join(host.title for host in served)}"
     states = written({file: content for file, (content, _) in files.items()}, only_check)
     for file in sorted(files):
         click.echo(f"{states[file]:<8}{click.format_filename(file)}  {files[file][1]}")
-    for note in (*notes, *_left_out(front, bool(chosen))):
+    for note in (*notes, *_left_out(compiled, bool(chosen))):
         click.echo(f"note: {printable(note)}", err=True)
     ctx.exit(int("stale" in states.values()))
 
 
-def _documents(front: Front, folder: Path, merge: str | None) -> Iterator[Document]:
+def _documents(compiled: CompiledPolicy, folder: Path, merge: str | None) -> Iterator[Document]:
     """All documents. robots.txt keeps the rules that are there, and its day where nothing else has changed."""
-    documents = dict(front.documents)
+    documents = dict(compiled.documents)
     there = content_of(folder / "robots.txt") or b""
     if merge is not None:
-        documents[robots_txt.PATH] = front.merged_robots[existing_robots(merge)]
-    elif front.merges_robots and there and robots_txt.PATH in documents:
-        documents[robots_txt.PATH] = front.merged_robots[there]
+        documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+    elif compiled.merges_robots and there and robots_txt.PATH in documents:
+        documents[robots_txt.PATH] = compiled.merged_robots[there]
     for document in documents.values():
         same = document.path == robots_txt.PATH and robots_txt.undated(there) == robots_txt.undated(document.body)
         yield replace(document, body=there) if same else document
@@ -103,7 +104,7 @@ def _configurations(hosts: Sequence[str], folder: Path, vercel: str | None) -> d
     return found
 
 
-def _configured(file: Path, hosts: Sequence[Host], what: Told) -> tuple[bytes, Sequence[str]]:
+def _configured(file: Path, hosts: Sequence[Host], what: HeaderRules) -> tuple[bytes, Sequence[str]]:
     existing = content_of(file) or b""
     try:
         content = hosts[-1].render(what, existing)
@@ -112,9 +113,9 @@ def _configured(file: Path, hosts: Sequence[Host], what: Told) -> tuple[bytes, S
     return content, [note for host in hosts for note in host.notes(what, existing)]
 
 
-def _left_out(front: Front, told_to_hosts: bool) -> Iterator[str]:
+def _left_out(compiled: CompiledPolicy, told_to_hosts: bool) -> Iterator[str]:
     """What stands in no file and has to be done elsewhere."""
-    declared = front.declared[0]
+    declared = compiled.declared[0]
     if declared.fields and not told_to_hosts:
         yield "the header fields are in no file: `noai-guard edge` writes them for servers, `explain` shows them."
     if declared.tags:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 import click
 
 from noai_guard.cli.console import printable
-from noai_guard.client_address import HEADERS
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.core.client_address import HEADERS
+from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.errors import Problem
-from noai_guard.front import Front
-from noai_guard.loading import check_policy_text, load_catalog
-from noai_guard.policy import Policy, opt_out_notes
 
 _MOST_BYTES = 1024 * 1024 + 1
 """One more than a policy may have, so that a larger one is seen to be larger."""
@@ -76,7 +76,7 @@ def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
 def _notes(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     yield from opt_out_notes(policy, catalog)
-    yield from Front(policy, catalog).cannot_express
+    yield from CompiledPolicy(policy, catalog).cannot_express
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."

@@ -9,10 +9,10 @@ from typing import BinaryIO
 import click
 
 from noai_guard.cli.policy_option import chosen_policy, policy_option
-from noai_guard.guard import Guard
-from noai_guard.loading import load_catalog
-from noai_guard.memo import Memo
-from noai_guard.model import UNKNOWN_BOT, Verdict
+from noai_guard.config import load_catalog
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.guard import Guard
+from noai_guard.core.model import UNKNOWN_BOT, Verdict
 
 _BLOCK = 256 * 1024
 
@@ -44,14 +44,14 @@ def command(policy_file: str | None) -> None:
 
 def classifier(guard: Guard) -> Callable[[bytes], bytes]:
     """User agent (a line without LF) -> its JSON line, LF included."""
-    endings: Memo[Verdict, bytes] = Memo(_ending)
+    endings: BoundedCache[Verdict, bytes] = BoundedCache(_ending)
 
     def classified(line: bytes) -> bytes:
         user_agent = line.removesuffix(b"\r")
         said = encode_basestring_ascii(_text(user_agent)).encode("ascii")
         return b'{"ua": %b, %b' % (said, endings[guard.judged("/", user_agent)])
 
-    return Memo(classified, most=65_536, weight=8 * 1024 * 1024).__getitem__
+    return BoundedCache(classified, most=65_536, weight=8 * 1024 * 1024).__getitem__
 
 
 def _text(user_agent: bytes) -> str:

@@ -52,5 +52,5 @@ def table(rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> Iterator[s
     while sum(widths) + gap * (len(widths) - 1) > width and max(widths) > _NARROWEST:
         widths[widths.index(max(widths))] -= 1
     for row in rows:
-        cells = (cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True))
+        cells = (cut(counts, size).ljust(size) for counts, size in zip(row, widths, strict=True))
         yield (" " * gap).join(cells).rstrip()

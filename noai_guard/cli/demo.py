@@ -13,8 +13,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from noai_guard.cli.console import CannotRun, cut, printable, table, terminal_width
 from noai_guard.cli.demo_site import Site, Visit
+from noai_guard.core.model import Action
 from noai_guard.errors import MissingExtra
-from noai_guard.model import Action
 
 _HUMAN_KINDS = frozenset({"listener", "player", "podcast", "feed", "search", "preview"})
 _METRICS = (

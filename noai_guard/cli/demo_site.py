@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Verdict
-from noai_guard.serve.metrics import metrics_app
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.model import Verdict
+from noai_guard.observability.metrics_app import metrics_app
 
 _PATIENCE = 20.0
 """Seconds for the site to start, and for one answer."""
@@ -57,7 +57,7 @@ class Site:
         self._app = create_app(url=self.url)
         self._metrics = metrics_app()
         self._verdict: Verdict | None = None
-        self.documents = tuple(Front(load_stance(), load_catalog()).documents)
+        self.documents = tuple(CompiledPolicy(load_stance(), load_catalog()).documents)
         # proxy_headers would replace the client's address before the guard sees it; the sizes let a user agent of
         # 64 KB come as far as the guard.
         config = uvicorn.Config(

@@ -7,12 +7,12 @@ import click
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.output_files import existing_robots, written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
 from noai_guard.declarations import robots_txt
-from noai_guard.edge import TARGETS
-from noai_guard.edge.plan import EdgePlan
 from noai_guard.errors import CannotExpress
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog
+from noai_guard.targets import TARGETS
+from noai_guard.targets.plan import TargetPlan
 
 
 @click.command("edge")
@@ -44,10 +44,10 @@ def command(
       noai-guard edge nginx --out conf.d --root /etc/nginx/conf.d --check        in CI
     """
     target = TARGETS[server]
-    front = Front(chosen_policy(policy_file), load_catalog())
+    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog())
     if merge is not None:
-        front.documents[robots_txt.PATH] = front.merged_robots[existing_robots(merge)]
-    plan = EdgePlan(front)
+        compiled.documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+    plan = TargetPlan(compiled)
     folder = Path(out)
     where = root if root is not None else str(folder.resolve())
     if not where.startswith("/"):

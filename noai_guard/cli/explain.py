@@ -9,18 +9,19 @@ from urllib.parse import unquote
 
 import click
 
-from noai_guard.backends.memory import MemoryBackend
+from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.cli.policy_option import chosen_policy, policy_option
-from noai_guard.client_address import ClientAddress, client_address
-from noai_guard.day import today
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
+from noai_guard.core.client_address import ClientAddress, client_address
+from noai_guard.core.evidence import user_agent_description
+from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Response, Verdict
+from noai_guard.core.paths import normal_path
+from noai_guard.core.questions import run
 from noai_guard.declarations import robots_txt
-from noai_guard.evidence import second_look
-from noai_guard.front import Front, document_headers
-from noai_guard.loading import load_catalog
-from noai_guard.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Response, Verdict
-from noai_guard.ports import run
-from noai_guard.request_path import normal_path
+from noai_guard.responses.documents import document_headers
+from noai_guard.stores.memory import MemoryBackend
 
 _COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
 
@@ -80,12 +81,12 @@ def command(
                          --policy noai.yaml --format json
     """
     asked = asked_for(user_agents, peer, target, method, headers)
-    front = Front(chosen_policy(policy_file), load_catalog(), today())
-    explanation = explained(front, asked)
+    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog(), today())
+    explanation = explained(compiled, asked)
     if style == "json":
-        click.echo(json.dumps(as_facts(front, explanation), indent=2))
+        click.echo(json.dumps(as_facts(compiled, explanation), indent=2))
     else:
-        for line in _text(front, explanation):
+        for line in _text(compiled, explanation):
             click.echo(line)
 
 
@@ -121,28 +122,28 @@ def _peer(peer: str | None) -> str | None:
     return peer
 
 
-def explained(front: Front, asked: Asked) -> Explanation:
+def explained(compiled: CompiledPolicy, asked: Asked) -> Explanation:
     """As `NoAIMiddleware` decides: documents go to everyone, everything else is judged."""
-    guard = front.guard
-    client = client_address(asked.peer, asked.headers, front.policy.trusted_proxies)
-    if asked.path in front.documents and asked.method in ("GET", "HEAD"):
-        merged = asked.path == robots_txt.PATH and front.merges_robots
+    guard = compiled.guard
+    client = client_address(asked.peer, asked.headers, compiled.policy.trusted_proxies)
+    if asked.path in compiled.documents and asked.method in ("GET", "HEAD"):
+        merged = asked.path == robots_txt.PATH and compiled.merges_robots
         notes = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
-        return Explanation(asked, client, front.documents[asked.path], None, None, None, (), notes)
+        return Explanation(asked, client, compiled.documents[asked.path], None, None, None, (), notes)
     request = Request(asked.path, asked.user_agent, asked.method, client.address)
     verdict = run(guard.examine(request), MemoryBackend(), lambda question, error: None)
-    refusal = front.refusal(verdict, asked.path, asked.method, asked.headers) if verdict.refuses else None
+    refusal = compiled.refusal(verdict, asked.path, asked.method, asked.headers) if verdict.refuses else None
     looks_like = None
     if verdict.agent is None or verdict.agent is UNKNOWN_BOT:
-        description = second_look.describe(asked.user_agent) if asked.user_agent else None
+        description = user_agent_description.describe(asked.user_agent) if asked.user_agent else None
         looks_like = str(description) if description else None
     named = tuple(agent.name for agent in guard.catalog.candidates(asked.user_agent))
     return Explanation(
-        asked, client, None, verdict, refusal, looks_like, named[1:], tuple(_notes(front, asked, verdict))
+        asked, client, None, verdict, refusal, looks_like, named[1:], tuple(_notes(compiled, asked, verdict))
     )
 
 
-def _notes(front: Front, asked: Asked, verdict: Verdict) -> Iterator[str]:
+def _notes(compiled: CompiledPolicy, asked: Asked, verdict: Verdict) -> Iterator[str]:
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
@@ -152,16 +153,16 @@ def _notes(front: Front, asked: Asked, verdict: Verdict) -> Iterator[str]:
         yield agent.note
     if not verdict.enforced and verdict.action.strictness >= Action.THROTTLE.strictness:
         yield "mode is monitor: this is counted and the request is let in"
-    if front.guard.judged(asked.path, asked.user_agent).action is Action.THROTTLE:
-        limit = front.policy.throttle
+    if compiled.guard.judged(asked.path, asked.user_agent).action is Action.THROTTLE:
+        limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
 
 
-def as_facts(front: Front, explanation: Explanation) -> dict[str, Any]:
+def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, Any]:
     """The explanation as plain data, for `--format json`."""
     asked, verdict, document = explanation.asked, explanation.verdict, explanation.document
     agent = verdict.agent if verdict else None
-    section = front.guard.plan.sections[verdict.section] if verdict else None
+    path_policy = compiled.guard.table.path_policies[verdict.path_policy] if verdict else None
     return {
         "request": {
             "method": asked.method,
@@ -185,12 +186,12 @@ def as_facts(front: Front, explanation: Explanation) -> dict[str, Any]:
         "usages": agent.usages if agent else (),
         "ai": agent.ai if agent else False,
         "identity": verdict.identity if verdict else None,
-        "section": section.pattern if section else None,
+        "section": path_policy.pattern if path_policy else None,
         "reasons": _reasons(explanation),
         "also_named": explanation.also_named,
         "looks_like": explanation.looks_like,
-        "declares": _fields(_declared(front, explanation)),
-        "html_tags": front.declared[verdict.section].tags.decode("ascii") if verdict else "",
+        "declares": _fields(_declared(compiled, explanation)),
+        "html_tags": compiled.declared[verdict.path_policy].tags.decode("ascii") if verdict else "",
         "refusal": _refusal(explanation.refusal),
         "notes": explanation.notes,
     }
@@ -202,10 +203,10 @@ def _reasons(explanation: Explanation) -> tuple[str, ...]:
     return explanation.verdict.reasons
 
 
-def _declared(front: Front, explanation: Explanation) -> Sequence[HeaderField]:
+def _declared(compiled: CompiledPolicy, explanation: Explanation) -> Sequence[HeaderField]:
     if explanation.document:
         return document_headers(explanation.document)
-    return front.declared[explanation.verdict.section].fields if explanation.verdict else ()
+    return compiled.declared[explanation.verdict.path_policy].fields if explanation.verdict else ()
 
 
 def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
@@ -218,7 +219,7 @@ def _refusal(refusal: Response | None) -> dict[str, Any] | None:
     return {"status": refusal.status, "headers": _fields(refusal.headers), "body": refusal.body.decode()}
 
 
-def _text(front: Front, explanation: Explanation) -> Iterator[str]:
+def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
     asked, verdict, client = explanation.asked, explanation.verdict, explanation.client
     yield click.style(f"{printable(asked.method)} {printable(asked.path)}", bold=True)
     if verdict is None:
@@ -227,8 +228,8 @@ def _text(front: Front, explanation: Explanation) -> Iterator[str]:
         yield _row("action", _action(verdict, explanation.refusal))
         yield _row("rule", verdict.rule)
         yield _row("agent", _who(verdict))
-        pattern = front.guard.plan.sections[verdict.section].pattern
-        yield _row("section", f"{pattern} (the whole site)" if verdict.section == 0 else pattern)
+        pattern = compiled.guard.table.path_policies[verdict.path_policy].pattern
+        yield _row("section", f"{pattern} (the whole site)" if verdict.path_policy == 0 else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
     problem = f" ({client.problem})" if client.problem and asked.peer else ""
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")
@@ -243,10 +244,10 @@ def _text(front: Front, explanation: Explanation) -> Iterator[str]:
     if explanation.refusal:
         yield from _shown_refusal(explanation.refusal)
     else:
-        fields = _fields(_declared(front, explanation))
+        fields = _fields(_declared(compiled, explanation))
         yield _row("headers", "none are added" if not fields else "added to the response:")
         yield from (f"    {name}: {value}" for name, value in fields)
-        if verdict and (tags := front.declared[verdict.section].tags.decode("ascii")):
+        if verdict and (tags := compiled.declared[verdict.path_policy].tags.decode("ascii")):
             yield _row("metas", "added to an HTML page:")
             yield f"    {tags}"
 

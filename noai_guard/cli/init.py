@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, unwritable
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.loading.fields import Choice, Field, Kind, ListOf, MapOf, Record
-from noai_guard.loading.policy_file import POLICY_FILE, STANCES
-from noai_guard.model import Action, Agent, Usage
-from noai_guard.policy import Plan, Policy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.config.policy_schema import POLICY_FILE, STANCES
+from noai_guard.config.schema_types import Choice, Field, Kind, ListOf, MapOf, Record
+from noai_guard.core.model import Action, Agent, Usage
+from noai_guard.core.policy import DecisionTable, Policy
 
 _WISHED = "/press/**"
 """The part of the site that has wishes of its own, as an example."""
@@ -168,11 +168,11 @@ def _below(kind: Kind, path: str, values: Mapping[str, str], depth: int) -> Iter
 
 def _summary(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
-    zone = Plan(policy, catalog).zones["/"]
+    path_class = DecisionTable(policy, catalog).path_classes["/"]
     refused: dict[Usage, list[Agent]] = {}
     noted = 0
     for agent in catalog.agents:
-        verdict = zone.verdicts[agent]
+        verdict = path_class.verdicts[agent]
         noted += verdict.action is Action.LOG
         if verdict.refuses and verdict.usage and agent.expected_user_agent:
             refused.setdefault(verdict.usage, []).append(agent)
@@ -185,7 +185,7 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notice nothing."
     beyond = {
         "Only declared, for want of a user agent of their own": [
-            agent for agent in catalog.agents if not agent.expected_user_agent and zone.verdicts[agent].refuses
+            agent for agent in catalog.agents if not agent.expected_user_agent and path_class.verdicts[agent].refuses
         ],
         "Let in for search; the opt-out from their AI is only declared": [
             agent

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from noai_guard.policy import Policy
+from noai_guard.core.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,6 @@ def policy_option(command: F) -> F:
 
 def chosen_policy(file: str | None) -> Policy:
     """The policy in a file, or the packaged no-ai stance. Raises PolicyInvalid with every problem."""
-    from noai_guard.loading import load_policy, load_stance
+    from noai_guard.config import load_policy, load_stance
 
     return load_stance() if file is None else load_policy(file)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from noai_guard.catalog import Catalog
+from noai_guard.config import compile_rules, rules_folder
+from noai_guard.config.build import agent_from
+from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
+from noai_guard.config.policy_schema import STANCES, look_over, read_policy
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import AI_USAGES
 from noai_guard.errors import Invalid, Problem
-from noai_guard.loading import compile_rules, rules_folder
-from noai_guard.loading.build import agent_from
-from noai_guard.loading.catalog_files import read_agent_files, read_browsers, samples_from
-from noai_guard.loading.policy_file import STANCES, look_over, read_policy
-from noai_guard.model import AI_USAGES
 
-_folder = click.option(
+_flusher = click.option(
     "--rules", type=click.Path(path_type=Path), metavar="DIR", help="Another rules folder than the packaged one."
 )
 
@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command("compile")
-@_folder
+@_flusher
 def compile_command(rules: Path | None) -> None:
     """Read rules/agents and rules/policies and write rules/compiled/rules.json, which loads faster.
 
@@ -36,7 +36,7 @@ def compile_command(rules: Path | None) -> None:
 
 
 @command.command("check")
-@_folder
+@_flusher
 @click.pass_context
 def check_command(ctx: click.Context, rules: Path | None) -> None:
     """Load everything in rules/ and list every problem; try every sample, look-alike and browser.

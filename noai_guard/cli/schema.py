@@ -4,8 +4,8 @@ import json
 
 import click
 
-from noai_guard.loading.catalog_files import agents_schema
-from noai_guard.loading.policy_file import policy_schema
+from noai_guard.config.catalogue_schema import agents_schema
+from noai_guard.config.policy_schema import policy_schema
 
 SCHEMAS = {"policy": policy_schema, "agent": agents_schema}
 

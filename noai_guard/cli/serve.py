@@ -15,9 +15,9 @@ from noai_guard.cli.policy_option import policy_option
 from noai_guard.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from noai_guard.serve.listeners import Address, Listener
-    from noai_guard.serve.sites import Site
-    from noai_guard.serve.upstream import Upstream
+    from noai_guard.reverse_proxy.upstream import Upstream
+    from noai_guard.server.apps import ServerApp
+    from noai_guard.server.sockets import Address, Listener
 
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
@@ -106,8 +106,8 @@ def command(
         raise MissingExtra("serve", "noai-guard serve")
     with _folder_for_metrics(workers):
         # Not before: prometheus_client looks for the folder when it is imported.
-        from noai_guard.serve.sites import gateway_site, proxied_site
-        from noai_guard.serve.upstream import Timeouts
+        from noai_guard.reverse_proxy.upstream import Timeouts
+        from noai_guard.server.apps import gateway_site, proxied_site
 
         texts = addresses or (_GATEWAY if upstream is None else _PROXY,)
         places = [_address(text, "--listen") for text in texts]
@@ -124,7 +124,7 @@ def command(
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             what, site = str(origin), proxied_site(origin, policy_file, timeouts)
-        what += f", policy {policy_file or 'no-ai (packaged)'}, mode {site.guard.front.policy.mode}"
+        what += f", policy {policy_file or 'no-ai (packaged)'}, mode {site.guard.compiled.policy.mode}"
         _run(site, what, (places, aside, authorizer), mode, workers, drain)
 
 
@@ -153,7 +153,7 @@ def _is_itself(place: "Address", origin: "Upstream") -> bool:
 
 
 def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
-    from noai_guard.serve.upstream import Upstream, tls_context
+    from noai_guard.reverse_proxy.upstream import Upstream, tls_context
 
     try:
         origin = Upstream.parse(text, host, ca_file)
@@ -167,7 +167,7 @@ def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
 
 
 def _address(text: str, option: str) -> "Address":
-    from noai_guard.serve.listeners import Address
+    from noai_guard.server.sockets import Address
 
     try:
         return Address.parse(text)
@@ -186,7 +186,7 @@ def _mode(text: str) -> int:
 
 
 def _run(
-    site: "Site",
+    site: "ServerApp",
     what: str,
     addresses: "Sequence[Sequence[Address]]",
     mode: int,
@@ -194,10 +194,10 @@ def _run(
     drain: float,
 ) -> None:
     """Serves a site at addresses for it, for metrics alone, and for FastCGI."""
-    from noai_guard.serve.process_log import log_to_streams
-    from noai_guard.serve.service_manager import notify
-    from noai_guard.serve.supervisor import Link, Supervisor
-    from noai_guard.serve.worker import Sockets, serve
+    from noai_guard.server.logs import log_to_streams
+    from noai_guard.server.supervisor import Link, Supervisor
+    from noai_guard.server.systemd import notify
+    from noai_guard.server.worker import Sockets, serve
 
     with ExitStack() as stack:
         listeners, metrics, fastcgi = ([_listener(place, mode, stack) for place in places] for places in addresses)
@@ -228,7 +228,7 @@ def _run(
 
 
 def _listener(place: "Address", mode: int, stack: ExitStack) -> "Listener":
-    from noai_guard.serve.listeners import CannotListen, Listener
+    from noai_guard.server.sockets import CannotListen, Listener
 
     try:
         listener = Listener(place, mode)

@@ -9,11 +9,11 @@ import click
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.output_files import written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
 from noai_guard.errors import CannotExpress
-from noai_guard.forward_auth import PROXIES
-from noai_guard.forward_auth.snippet import Address, Wanted
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog
+from noai_guard.gateway.proxies import PROXIES
+from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
 
 
 class _Address(click.ParamType[Address]):
@@ -69,9 +69,9 @@ def command(
       noai-guard snippet nginx --policy noai.yaml --out /etc/nginx/conf.d
       noai-guard snippet nginx --policy noai.yaml --gateway unix:/run/noai-guard/gateway.sock
     """
-    front = Front(chosen_policy(policy_file), load_catalog())
+    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog())
     chosen = PROXIES[proxy]
-    trusted = front.policy.trusted_proxies
+    trusted = compiled.policy.trusted_proxies
     if not (trusted.unix if gateway.socket else trusted.peers):
         peer = "unix:" if gateway.socket else "127.0.0.1"
         add = f'trusted_proxies: {{peers: ["{peer}"], header: x-forwarded-for}}'
@@ -79,7 +79,7 @@ def command(
     where = root or (str(Path(out).resolve()) if out else chosen.root)
     if not _PLAIN_PATH.fullmatch(where) or (cache and not _PLAIN_PATH.fullmatch(cache)):
         raise CannotRun(f"{where} or {cache} is not an absolute path of letters, digits and / . _ -; choose another")
-    wanted = Wanted(front, gateway, where.rstrip("/"), origin, cache, fastcgi)
+    wanted = GatewaySetup(compiled, gateway, where.rstrip("/"), origin, cache, fastcgi)
     try:
         snippets = chosen.render(wanted)
     except CannotExpress as error:

@@ -6,9 +6,9 @@ use the same name for something else.
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.model import Document, Usage
+from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import Document, Usage
-from noai_guard.policy import Plan, Policy
 
 PATH = "/ai.txt"
 
@@ -19,8 +19,8 @@ _ENDINGS = (
 """The audio endings are those of Spawning's own files; then usual ones of text, pictures and video."""
 
 
-def _documents(plan: Plan) -> Sequence[Document]:
-    if not plan.policy.whole_site.reserves(Usage.TRAIN_AI):
+def _documents(table: DecisionTable) -> Sequence[Document]:
+    if not table.policy.whole_site.reserves(Usage.TRAIN_AI):
         return ()
     endings = "".join(f"Disallow: *.{ending}\n" for ending in _ENDINGS)
     text = f"# Spawning AI\nUser-Agent: *\n{endings}Disallow: /\nDisallow: *\n"
@@ -29,10 +29,10 @@ def _documents(plan: Plan) -> Sequence[Document]:
 
 def _notes(policy: Policy) -> Iterator[str]:
     site = policy.whole_site.reserves(Usage.TRAIN_AI)
-    for section in policy.sections:
-        if section.reserves(Usage.TRAIN_AI) is not site:
+    for path_policy in policy.path_policies:
+        if path_policy.reserves(Usage.TRAIN_AI) is not site:
             says = "closes the whole site" if site else "is not published, because the whole site is open"
-            yield f"ai.txt {says}: {section.pattern} is otherwise, which only the other declarations say."
+            yield f"ai.txt {says}: {path_policy.pattern} is otherwise, which only the other declarations say."
 
 
 STANDARD = Standard("ai_txt", "ai.txt (Spawning)", documents=_documents, notes=_notes)

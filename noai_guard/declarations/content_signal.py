@@ -7,9 +7,9 @@ and agents read it (seen 2026-11).
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.model import HeaderField, Usage
+from noai_guard.core.policy import PathPolicy, Policy
 from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
-from noai_guard.model import HeaderField, Usage
-from noai_guard.policy import Policy, Section
 
 KEYS: Labels = (
     ("search", frozenset({Usage.SEARCH})),
@@ -31,8 +31,8 @@ _PREAMBLE = (
 """What gives the signals their meaning; the last sentence is the policy's own (CC0), word for word."""
 
 
-def _signals(section: Section) -> dict[str, bool]:
-    reserved = reserved_labels(KEYS, section)
+def _signals(path_policy: PathPolicy) -> dict[str, bool]:
+    reserved = reserved_labels(KEYS, path_policy)
     return {key: key not in reserved for key, _ in KEYS}
 
 
@@ -46,7 +46,7 @@ def _line(signals: dict[str, bool]) -> str:
 
 def _of_groups(policy: Policy) -> dict[str, bool]:
     """What can be said of the site without a path: a yes only where it holds everywhere."""
-    parts = [_signals(section) for section in policy.sections]
+    parts = [_signals(path_policy) for path_policy in policy.path_policies]
     return {
         key: granted
         for key, granted in _signals(policy.whole_site).items()
@@ -58,18 +58,18 @@ def _robots_lines(policy: Policy) -> Sequence[str]:
     return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_of_groups(policy))}")
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    return ((b"content-signal", _line(_signals(section)).encode("ascii")),)
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    return ((b"content-signal", _line(_signals(path_policy)).encode("ascii")),)
 
 
 def _notes(policy: Policy) -> Iterator[str]:
     yield from coarse("Content Signals", KEYS, policy)
     site = _signals(policy.whole_site)
-    for section in policy.sections:
-        otherwise = [key for key, granted in _signals(section).items() if granted is not site[key]]
+    for path_policy in policy.path_policies:
+        otherwise = [key for key, granted in _signals(path_policy).items() if granted is not site[key]]
         if otherwise:
             yield (
-                f"Content Signals have no paths in robots.txt: {', '.join(otherwise)} of {section.pattern} "
+                f"Content Signals have no paths in robots.txt: {', '.join(otherwise)} of {path_policy.pattern} "
                 "can only be said in the header (declarations: content_signal_header)."
             )
 

@@ -6,11 +6,11 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13), carried as draft-i
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.declarations.path_lines import by_section, covering
+from noai_guard.core.model import HeaderField, Usage
+from noai_guard.core.path_patterns import glob_to_robots
+from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.declarations.robots_patterns import by_section, covering
 from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
-from noai_guard.model import HeaderField, Usage
-from noai_guard.policy import Policy, Section
-from noai_guard.request_path import glob_to_robots
 
 LABELS: Labels = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),
@@ -20,9 +20,9 @@ LABELS: Labels = (
 """AIPREF label -> the usages of ours that it stands for; any one reserved makes the label `n` (vocab 5.1)."""
 
 
-def preference(section: Section) -> str:
+def preference(path_policy: PathPolicy) -> str:
     """The wishes of a section, serialised: `train-ai=n, ai-use=n, search=y`."""
-    return _serialised(reserved_labels(LABELS, section))
+    return _serialised(reserved_labels(LABELS, path_policy))
 
 
 def _serialised(reserved: frozenset[str]) -> str:
@@ -32,21 +32,21 @@ def _serialised(reserved: frozenset[str]) -> str:
     return http_sf.ser({label: http_sf.Token("n" if label in reserved else "y") for label, _ in LABELS})
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    return ((b"content-usage", preference(section).encode("ascii")),)
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    return ((b"content-usage", preference(path_policy).encode("ascii")),)
 
 
 def _robots_lines(policy: Policy) -> Iterator[str]:
     """A line without a path for the whole site, then one for each path; the longest that matches counts."""
     yield f"Content-Usage: {preference(policy.whole_site)}"
-    for line, section in by_section(policy):
-        yield f"Content-Usage: {line} {preference(section)}"
-    found = [reserved_labels(LABELS, section) for section in policy.all_sections]
+    for line, path_policy in by_section(policy):
+        yield f"Content-Usage: {line} {preference(path_policy)}"
+    found = [reserved_labels(LABELS, path_policy) for path_policy in policy.all_path_policies]
     somewhere, everywhere = frozenset[str]().union(*found), frozenset.intersection(*found)
-    for section in policy.sections:
+    for path_policy in policy.path_policies:
         # A pattern that cannot be said exactly is covered by a wider one, which must give nothing away.
-        if glob_to_robots(section.pattern) is None and reserved_labels(LABELS, section) - everywhere:
-            yield f"Content-Usage: {covering(section.pattern)} {_serialised(somewhere)}"
+        if glob_to_robots(path_policy.pattern) is None and reserved_labels(LABELS, path_policy) - everywhere:
+            yield f"Content-Usage: {covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 
 def _notes(policy: Policy) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from noai_guard.core.model import Usage
+from noai_guard.core.policy import PathPolicy, Policy
 from noai_guard.declarations.standard import Standard, robots_directives
-from noai_guard.model import Usage
-from noai_guard.policy import Policy, Section
 
 
-def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
-    if not section.reserves(Usage.TRAIN_AI):
+def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
+    if not path_policy.reserves(Usage.TRAIN_AI):
         return ()
     return tuple(f'<meta name="robots" content="{line}">'.encode("ascii") for line in robots_directives(policy))
 

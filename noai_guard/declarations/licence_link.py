@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+from noai_guard.core.model import HeaderField
+from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import HeaderField
-from noai_guard.policy import Policy, Section
-from noai_guard.refusal import ascii_uri
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    if not policy.site.licence or not section.reserves_anything:
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    if not policy.site.licence or not path_policy.reserves_anything:
         return ()
     return ((b"link", f'<{ascii_uri(policy.site.licence)}>; rel="license"'.encode("ascii")),)
 

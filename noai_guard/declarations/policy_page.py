@@ -4,11 +4,11 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
-from noai_guard.declarations import path_lines
+from noai_guard.core.model import AI_USAGES, Action, Document, Usage
+from noai_guard.core.policy import DecisionTable, PathPolicy, Site
+from noai_guard.core.site_addresses import ascii_uri
+from noai_guard.declarations import robots_patterns
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import AI_USAGES, Action, Document, Usage
-from noai_guard.policy import Plan, Section, Site
-from noai_guard.refusal import ascii_uri
 
 _WORDS: dict[Usage, tuple[str, str]] = {
     Usage.TRAIN_AI: ("Training AI", "collecting works to train generative models"),
@@ -71,15 +71,15 @@ footer{margin-top:3.5rem;padding-top:1.25rem;border-top:1px solid var(--line);fo
 """
 
 
-def _documents(plan: Plan) -> Sequence[Document]:
-    if not plan.policy.site.policy_page.startswith("/"):
+def _documents(table: DecisionTable) -> Sequence[Document]:
+    if not table.policy.site.policy_page.startswith("/"):
         return ()
-    page = "\n".join(_page(plan)).encode("utf-8", "replace")
-    return (Document(plan.policy.site.policy_page, "text/html; charset=utf-8", page + b"\n"),)
+    page = "\n".join(_page(table)).encode("utf-8", "replace")
+    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", page + b"\n"),)
 
 
-def _page(plan: Plan) -> Iterator[str]:
-    policy = plan.policy
+def _page(table: DecisionTable) -> Iterator[str]:
+    policy = table.policy
     site = policy.site
     owner = html.escape(_name(site))
     title = _title(policy.whole_site)
@@ -90,46 +90,46 @@ def _page(plan: Plan) -> Iterator[str]:
     yield f"<h1>{title}</h1>"
     says = f"{owner} says here" if owner else "This page says"
     yield f'<p class="lead">{says} what programs may do with the recordings and pages of this site.</p>'
-    players = any(section.reserves(Usage.PLAYER) for section in plan.sections)
+    players = any(path_policy.reserves(Usage.PLAYER) for path_policy in table.path_policies)
     apps = "" if players else ", and neither are their players and apps"
     yield f"<p>People who listen, read and share are not affected{apps}.</p>"
-    if any(section.reserves(Usage.TRAIN_AI) for section in plan.sections):
-        everywhere = all(section.reserves(Usage.TRAIN_AI) for section in plan.sections)
+    if any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies):
+        everywhere = all(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
         where = "" if everywhere else ", except where training AI is welcome below"
         yield (
             f'<p class="law">Text and data mining is expressly reserved under Article 4(3) of Directive (EU) '
             f"2019/790{where}.</p>"
         )
-    yield from _section("The whole site" if policy.sections else "What programs may do", policy.whole_site, _WORDS)
-    for section in policy.sections:
-        differing = [usage for usage in _WORDS if section.usages[usage] is not policy.usages[usage]]
+    yield from _section("The whole site" if policy.path_policies else "What programs may do", policy.whole_site, _WORDS)
+    for path_policy in policy.path_policies:
+        differing = [usage for usage in _WORDS if path_policy.usages[usage] is not policy.usages[usage]]
         if differing:
-            yield from _section(_where(section), section, differing, "Different here; all else as on the whole site.")
+            yield from _section(_where(path_policy), path_policy, differing, "Different here; all else as on the whole site.")
         else:
-            yield f"<h2>{_where(section)}</h2>\n<p>The same as on the whole site.</p>"
+            yield f"<h2>{_where(path_policy)}</h2>\n<p>The same as on the whole site.</p>"
     if policy.rules:
         yield "<p>Single programs may be treated differently; a refusal says which rule refused it.</p>"
     yield from _facts(site)
-    yield from _refused(plan)
-    yield f"<footer>{_for_programs(plan)} Kept by noai-guard.</footer>\n</main>\n</body>\n</html>"
+    yield from _refused(table)
+    yield f"<footer>{_for_programs(table)} Kept by noai-guard.</footer>\n</main>\n</body>\n</html>"
 
 
-def _where(section: Section) -> str:
+def _where(path_policy: PathPolicy) -> str:
     """The heading of a part of the site."""
-    directory = section.pattern.removesuffix("/**")
-    if directory and directory != section.pattern and not set("*?") & set(directory):
+    directory = path_policy.pattern.removesuffix("/**")
+    if directory and directory != path_policy.pattern and not set("*?") & set(directory):
         return f"Under <code>{html.escape(directory)}</code>"
-    return f"For <code>{html.escape(section.pattern)}</code>"
+    return f"For <code>{html.escape(path_policy.pattern)}</code>"
 
 
-def _refused(plan: Plan) -> Iterator[str]:
+def _refused(table: DecisionTable) -> Iterator[str]:
     """The programs that are refused on the whole site, by name."""
-    zone = plan.zone(path_lines.ELSEWHERE)
+    path_class = table.path_class(robots_patterns.ELSEWHERE)
     agents = [
         agent
-        for agent in plan.catalog.agents
+        for agent in table.catalog.agents
         if agent.expected_user_agent or agent.all_robots_tokens
-        if plan.decide(agent, zone).action.strictness > _RATIONED
+        if table.decide(agent, path_class).action.strictness > _RATIONED
     ]
     if agents:
         yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"
@@ -142,20 +142,20 @@ def _refused(plan: Plan) -> Iterator[str]:
 _RATIONED = Action.THROTTLE.strictness
 
 
-def _for_programs(plan: Plan) -> str:
+def _for_programs(table: DecisionTable) -> str:
     """Where programs read the same: links to what is published."""
-    policy = plan.policy
+    policy = table.policy
     published = {
         "/robots.txt": policy.declarations.get("robots_txt") != "off" and policy.declares("robots_txt"),
         "/.well-known/tdmrep.json": policy.declares("tdmrep")
-        and any(section.reserves(Usage.TRAIN_AI) for section in plan.sections),
-        "/license.xml": policy.declares("rsl") and any(section.reserves_anything for section in plan.sections),
+        and any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies),
+        "/license.xml": policy.declares("rsl") and any(path_policy.reserves_anything for path_policy in table.path_policies),
     }
     links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
     return f"The same for programs: {', '.join(links)}{' and ' if links else ''}the header fields of every response."
 
 
-def _title(whole_site: Section) -> str:
+def _title(whole_site: PathPolicy) -> str:
     denied = {usage for usage in AI_USAGES if whole_site.usages[usage] is Action.DENY}
     if denied == AI_USAGES:
         return "People are welcome. AI is not."
@@ -166,13 +166,13 @@ def _name(site: Site) -> str:
     return site.owner or site.name or (urlsplit(site.url).hostname or "" if site.url else "")
 
 
-def _section(heading: str, section: Section, usages: Iterable[Usage], caption: str = "") -> Iterator[str]:
+def _section(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], caption: str = "") -> Iterator[str]:
     yield f"<h2>{heading}</h2>\n<table>"
     yield f"<caption>{caption or 'What is welcome, and what is not.'}</caption>"
     yield "<tbody>"
     for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
         name, what = _WORDS[usage]
-        action = section.usages[usage]
+        action = path_policy.usages[usage]
         yield (
             f'<tr><th scope="row"><b>{name}</b><span class="what">{what}</span></th>'
             f'<td class="{_MARKS[action]}">{_ANSWERS[action]}</td></tr>'

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
-from noai_guard.declarations import path_lines
+from noai_guard.core.model import Action, Agent, Identity, Usage
+from noai_guard.core.policy import DecisionTable, PathClass, Policy
+from noai_guard.declarations import robots_patterns
 from noai_guard.declarations.robots_file import READ_BY_GOOGLE
-from noai_guard.model import Action, Agent, Identity, Usage
-from noai_guard.policy import Plan, Policy, Zone
 
 PATH = "/robots.txt"
 
@@ -81,14 +81,14 @@ class Groups:
         )
 
 
-def groups(plan: Plan, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
+def groups(table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
     """The groups of a plan. `common` lines stand in every group, comments among them once, after the preamble.
 
     `documents` are paths open to everyone.
     """
     comments = [line.removeprefix("#") for line in common if line.startswith("#")]
-    spoken = _Spoken(plan, (PATH, *documents))
-    owners = _owners(plan)
+    spoken = _Spoken(table, (PATH, *documents))
+    owners = _owners(table)
     by_rules: dict[_Rules, list[str]] = {}
     others: list[str] = []
     for token, agents in sorted(owners.items(), key=lambda owner: owner[0].lower()):
@@ -109,8 +109,8 @@ def groups(plan: Plan, common: Sequence[str], documents: Sequence[str], preamble
         untouched,
         common=tuple(line for line in common if not line.startswith("#")),
         preamble=tuple(map(_one_line, (*preamble, *comments))),
-        nameless=tuple(agent for agent in plan.catalog.agents if agent not in named and any(spoken.to([agent]))),
-        shared=tuple(_shared(plan, owners, spoken)),
+        nameless=tuple(agent for agent in table.catalog.agents if agent not in named and any(spoken.to([agent]))),
+        shared=tuple(_shared(table, owners, spoken)),
     )
 
 
@@ -118,14 +118,14 @@ def _one_line(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())
 
 
-def _owners(plan: Plan) -> dict[str, list[Agent]]:
+def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
     """Each robots.txt token -> the agents it speaks for: those with it as product token, else those that answer to
     it in robots.txt, else those that have no such name and are called so, by us or in their user agent."""
     owners: dict[str, list[Agent]] = {}
     spelled: dict[str, str] = {}
     for names_of in (_product_tokens, _other_tokens, _guessed_tokens):
         found: dict[str, list[Agent]] = {}
-        for agent in plan.catalog.agents:
+        for agent in table.catalog.agents:
             for name in filter(_SENDABLE.fullmatch, names_of(agent)):
                 found.setdefault(spelled.setdefault(name.lower(), name), []).append(agent)
         owners = {**found, **owners}
@@ -148,9 +148,9 @@ def _guessed_tokens(agent: Agent) -> Sequence[str]:
     return tuple(filter(READ_BY_GOOGLE.fullmatch, (agent.name, *agent.expected_user_agent)))
 
 
-def _shared(plan: Plan, owners: Mapping[str, Sequence[Agent]], spoken: "_Spoken") -> Iterator[Shared]:
+def _shared(table: DecisionTable, owners: Mapping[str, Sequence[Agent]], spoken: "_Spoken") -> Iterator[Shared]:
     names = {token.lower(): spoken.to(agents) for token, agents in owners.items()}
-    for agent in plan.catalog.agents:
+    for agent in table.catalog.agents:
         for name in (*agent.all_robots_tokens, *_guessed_tokens(agent)):
             if names.get(name.lower(), (False, ())) != spoken.to([agent]):
                 yield Shared(agent.name, name)
@@ -166,32 +166,32 @@ _Kind = tuple[tuple[Usage, ...], tuple[int, ...], bool]
 class _Spoken:
     """What robots.txt can say of a plan, by agents."""
 
-    def __init__(self, plan: Plan, documents: Sequence[str]) -> None:
-        policy = plan.policy
+    def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
+        policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
-        said = path_lines.expressible(policy)
-        self._plans = [Plan(_as(identity, said), plan.catalog) for identity in _IDENTITIES]
-        self._elsewhere = self._zones_of(path_lines.ELSEWHERE)
+        said = robots_patterns.expressible(policy)
+        self._plans = [DecisionTable(_as(identity, said), table.catalog) for identity in _IDENTITIES]
+        self._elsewhere = self._zones_of(robots_patterns.ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
-        zones = {
+        path_classes = {
             line: self._zones_of(path)
-            for line, path in path_lines.samples(policy).items()
+            for line, path in robots_patterns.samples(policy).items()
             if line not in exact and line != "/"
         }
         # A document is open to everyone: refused in no zone.
-        zones.update(dict.fromkeys(self.documents, ()))
-        self._zones = dict(sorted(zones.items()))
-        self._around = _enclosing(self._zones)
+        path_classes.update(dict.fromkeys(self.documents, ()))
+        self._path_classes = dict(sorted(path_classes.items()))
+        self._around = _enclosing(self._path_classes)
         self._openings = [
-            (opens, frozenset(line for line in self._zones if path_lines.may_overlap(pattern, line)))
-            for pattern, where in path_lines.inexpressible(policy)
+            (opens, frozenset(line for line in self._path_classes if robots_patterns.may_overlap(pattern, line)))
+            for pattern, where in robots_patterns.inexpressible(policy)
             for opens in [_opens(policy, pattern, where)]
         ]
         self._policy = policy
         self._said: dict[frozenset[_Kind], _Rules] = {}
 
-    def _zones_of(self, path: str) -> tuple[Zone, ...]:
-        return tuple(plan.zone(path) for plan in self._plans)
+    def _zones_of(self, path: str) -> tuple[PathClass, ...]:
+        return tuple(table.path_class(path) for table in self._plans)
 
     def to(self, agents: Sequence[Agent]) -> _Rules:
         """Whether these agents, which share a name, are all refused in general; and where it is otherwise."""
@@ -211,15 +211,15 @@ class _Spoken:
 
     def _to(self, agents: Sequence[Agent]) -> _Rules:
         closed = self._refused(agents, self._elsewhere)
-        refused = {line: self._refused(agents, zones) for line, zones in self._zones.items()}
+        refused = {line: self._refused(agents, path_classes) for line, path_classes in self._path_classes.items()}
         if not closed and True in refused.values():
             for opens, lines in self._openings:
                 if any(map(opens, agents)):
                     refused.update(dict.fromkeys(lines, False))
         return closed, self._rules(closed, refused)
 
-    def _refused(self, agents: Sequence[Agent], zones: Sequence[Zone]) -> bool:
-        return bool(zones) and all(_refuses(zone.verdicts[agent].action) for zone in zones for agent in agents)
+    def _refused(self, agents: Sequence[Agent], path_classes: Sequence[PathClass]) -> bool:
+        return bool(path_classes) and all(_refuses(path_class.verdicts[agent].action) for path_class in path_classes for agent in agents)
 
     def _rules(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
         """The shortest rules that say it: a line that says what the line around it says is left out."""
@@ -244,7 +244,7 @@ def _as(identity: Identity, policy: Policy) -> Policy:
 def _opens(policy: Policy, pattern: str, where: str) -> Callable[[Agent], bool]:
     """Whether an inexpressible pattern may let an agent in."""
     if where == "sections":
-        usages = next(section.usages for section in policy.sections if section.pattern == pattern)
+        usages = next(path_policy.usages for path_policy in policy.path_policies if path_policy.pattern == pattern)
         return lambda agent: not any(_refuses(usages[usage]) for usage in agent.usages)
     rule = next((rule for rule in policy.rules if where == f"rule {rule.id}"), None)
     if rule is None:

@@ -17,6 +17,8 @@ What shapes it:
 import re
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.model import Action, Agent, Document
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.robots_file import Directive as Directive
 from noai_guard.declarations.robots_file import Own, Robots, escaped
 from noai_guard.declarations.robots_file import directive as directive
@@ -26,8 +28,6 @@ from noai_guard.declarations.robots_groups import PATH as PATH
 from noai_guard.declarations.robots_groups import Group, Groups
 from noai_guard.declarations.robots_groups import groups as groups
 from noai_guard.declarations.standard import Standard
-from noai_guard.model import Action, Agent, Document
-from noai_guard.policy import Policy
 from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
@@ -212,7 +212,7 @@ def notes(policy: Policy, said: Groups) -> Iterator[str]:
 def _actions(policy: Policy) -> set[Action]:
     return {
         *(rule.action for rule in policy.rules),
-        *(action for section in policy.all_sections for action in section.usages.values()),
+        *(action for path_policy in policy.all_path_policies for action in path_policy.usages.values()),
     }
 
 
@@ -225,4 +225,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 STANDARD = Standard("robots_txt", "robots.txt (RFC 9309)")
-"""Its document holds the lines of all other standards, so `noai_guard.front` makes it last, from `groups`."""
+"""Its document holds the lines of all other standards, so `noai_guard.compiled` makes it last, from `groups`."""

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
-from noai_guard.declarations.path_lines import by_section, covering
+from noai_guard.core.model import Document, HeaderField, Usage
+from noai_guard.core.path_patterns import compile_globs, glob_to_robots
+from noai_guard.core.paths import normal_path
+from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
+from noai_guard.core.site_addresses import ascii_uri, contact_shown, own_address, page_address
+from noai_guard.declarations.robots_patterns import by_section, covering
 from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
-from noai_guard.model import Document, HeaderField, Usage
-from noai_guard.policy import Plan, Policy, Section, Site
-from noai_guard.refusal import ascii_uri, contact_shown, own_address, page_address
-from noai_guard.request_path import compile_globs, glob_to_robots, normal_path
 
 PATH = "/license.xml"
 NAMESPACE = "https://rslstandard.org/rsl"
@@ -53,25 +54,25 @@ def _is_known(site: Site) -> bool:
 
 def _reserves(policy: Policy) -> bool:
     """Whether there is anything to say: a licence for everything is not this guard's to give."""
-    return any(section.reserves_anything for section in policy.all_sections)
+    return any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
 
 
-def _prohibited(section: Section) -> frozenset[str]:
-    return reserved_labels(_LABELS, section)
+def _prohibited(path_policy: PathPolicy) -> frozenset[str]:
+    return reserved_labels(_LABELS, path_policy)
 
 
-def _documents(plan: Plan) -> Sequence[Document]:
-    if not _reserves(plan.policy):
+def _documents(table: DecisionTable) -> Sequence[Document]:
+    if not _reserves(table.policy):
         return ()
-    xml = "\n".join(_document(plan)) + "\n"
+    xml = "\n".join(_document(table)) + "\n"
     return (Document(PATH, MEDIA_TYPE, xml.encode("utf-8")),)
 
 
-def _document(plan: Plan) -> Iterator[str]:
+def _document(table: DecisionTable) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">'
-    for line, prohibited in _entries(plan):
-        yield from _content(plan.policy, line, prohibited)
+    for line, prohibited in _entries(table):
+        yield from _content(table.policy, line, prohibited)
     yield "</rsl>"
 
 
@@ -95,17 +96,17 @@ def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str =
     yield f" </{prefix}content>"
 
 
-def _entries(plan: Plan) -> Iterator[tuple[str, frozenset[str]]]:
+def _entries(table: DecisionTable) -> Iterator[tuple[str, frozenset[str]]]:
     """Each path pattern and the words that are prohibited there."""
-    policy = plan.policy
-    for line, section in {"/": policy.whole_site, **dict(by_section(policy))}.items():
-        yield line, _prohibited(section)
-    everywhere = frozenset[str]().union(*map(_prohibited, plan.sections))
-    if any(_prohibited(section) != everywhere for section in plan.sections):
+    policy = table.policy
+    for line, path_policy in {"/": policy.whole_site, **dict(by_section(policy))}.items():
+        yield line, _prohibited(path_policy)
+    everywhere = frozenset[str]().union(*map(_prohibited, table.path_policies))
+    if any(_prohibited(path_policy) != everywhere for path_policy in table.path_policies):
         # A pattern that cannot be said exactly is covered by a wider one, which must give nothing away.
-        for section in policy.sections:
-            if glob_to_robots(section.pattern) is None and _prohibited(section):
-                yield covering(section.pattern), everywhere
+        for path_policy in policy.path_policies:
+            if glob_to_robots(path_policy.pattern) is None and _prohibited(path_policy):
+                yield covering(path_policy.pattern), everywhere
 
 
 def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -129,11 +130,11 @@ def _text(text: str) -> str:
     return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
     return ((b"link", f'<{_address(policy.site)}>; rel="license"; type="{MEDIA_TYPE}"'.encode("ascii")),)
 
 
-def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
+def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
     address = _text(_address(policy.site))
     return (f'<link rel="license" type="{MEDIA_TYPE}" href="{address}">'.encode("ascii"),)
 
@@ -161,7 +162,7 @@ class FeedTerms:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._globs = compile_globs([section.pattern for section in policy.sections])
+        self._globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
 
     def element(self, url: str) -> str:
         """`<rsl:content>` for an item: the terms of what it is about, a page or a recording at this address.
@@ -169,10 +170,10 @@ class FeedTerms:
         The address should be absolute and on the feed's own origin. Empty where nothing is reserved and where the
         policy switches RSL off; well-formed whatever the address and the policy hold.
         """
-        section = self._policy.all_sections[self._globs.first(_path(url)) + 1]
-        if not section.reserves_anything or not self._policy.declares(STANDARD.key):
+        path_policy = self._policy.all_path_policies[self._globs.first(_path(url)) + 1]
+        if not path_policy.reserves_anything or not self._policy.declares(STANDARD.key):
             return ""
-        return "\n".join([*_content(self._policy, ascii_uri(url), _prohibited(section), "rsl:"), ""])
+        return "\n".join([*_content(self._policy, ascii_uri(url), _prohibited(path_policy), "rsl:"), ""])
 
 
 def _path(url: str) -> str:

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from noai_guard.model import AI_USAGES, Document, HeaderField, Usage
-from noai_guard.policy import Plan, Policy, Section
+from noai_guard.core.model import AI_USAGES, Document, HeaderField, Usage
+from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
 
 Labels = tuple[tuple[str, frozenset[Usage]], ...]
 """Words of a standard -> the usages of ours that each stands for."""
 
 
-def reserved_labels(labels: Labels, section: Section) -> frozenset[str]:
+def reserved_labels(labels: Labels, path_policy: PathPolicy) -> frozenset[str]:
     """The words to which a section says no: those for which any usage is reserved."""
-    return frozenset(label for label, usages in labels if any(map(section.reserves, usages)))
+    return frozenset(label for label, usages in labels if any(map(path_policy.reserves, usages)))
 
 
 def robots_directives(policy: Policy) -> tuple[str, ...]:
@@ -23,31 +23,31 @@ def robots_directives(policy: Policy) -> tuple[str, ...]:
 
 def coarse(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
     """Where one word of a standard stands for several usages and a policy reserves only some of them."""
-    for section in policy.all_sections:
+    for path_policy in policy.all_path_policies:
         for label, usages in labels:
-            reserved = sorted(filter(section.reserves, usages))
+            reserved = sorted(filter(path_policy.reserves, usages))
             if reserved and len(reserved) < len(usages):
                 together, because = ", ".join(sorted(usages)), ", ".join(reserved)
-                yield f"{title}: {label} is {together} in one word; under {section.pattern} it says no for {because}."
+                yield f"{title}: {label} is {together} in one word; under {path_policy.pattern} it says no for {because}."
 
 
 def training_only(title: str, policy: Policy) -> Iterator[str]:
     """Where a policy reserves a use of AI but not training, of which alone a standard can speak."""
-    for section in policy.all_sections:
-        if section.reserves_anything and not section.reserves(Usage.TRAIN_AI):
-            reserved = ", ".join(sorted(usage for usage in AI_USAGES if section.reserves(usage)))
-            yield f"{title} speaks of training only; of {section.pattern} it cannot say that {reserved} is reserved."
+    for path_policy in policy.all_path_policies:
+        if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
+            reserved = ", ".join(sorted(usage for usage in AI_USAGES if path_policy.reserves(usage)))
+            yield f"{title} speaks of training only; of {path_policy.pattern} it cannot say that {reserved} is reserved."
 
 
-def _no_documents(plan: Plan) -> Sequence[Document]:
+def _no_documents(table: DecisionTable) -> Sequence[Document]:
     return ()
 
 
-def _no_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
+def _no_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
     return ()
 
 
-def _no_tags(policy: Policy, section: Section) -> Sequence[bytes]:
+def _no_tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
     return ()
 
 
@@ -67,8 +67,8 @@ class Standard:
 
     key: str
     title: str
-    documents: Callable[[Plan], Sequence[Document]] = _no_documents
-    header_fields: Callable[[Policy, Section], Sequence[HeaderField]] = _no_fields
-    tags: Callable[[Policy, Section], Sequence[bytes]] = _no_tags
+    documents: Callable[[DecisionTable], Sequence[Document]] = _no_documents
+    header_fields: Callable[[Policy, PathPolicy], Sequence[HeaderField]] = _no_fields
+    tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = _no_tags
     robots_lines: Callable[[Policy], Iterable[str]] = _no_lines
     notes: Callable[[Policy], Iterable[str]] = _no_lines

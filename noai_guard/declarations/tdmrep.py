@@ -14,25 +14,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from noai_guard.declarations.path_lines import by_section, covering
+from noai_guard.core.model import Action, Document, HeaderField, Usage
+from noai_guard.core.path_patterns import glob_to_robots
+from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
+from noai_guard.core.site_addresses import ascii_uri, own_address, page_address
+from noai_guard.declarations.robots_patterns import by_section, covering
 from noai_guard.declarations.standard import Standard, training_only
-from noai_guard.model import Action, Document, HeaderField, Usage
-from noai_guard.policy import Plan, Policy, Section
-from noai_guard.refusal import ascii_uri, own_address, page_address
-from noai_guard.request_path import glob_to_robots
 
 PATH = "/.well-known/tdmrep.json"
 POLICY_PATH = "/tdm-policy.json"
 
 
-def _reserves(section: Section) -> bool:
-    return section.reserves(Usage.TRAIN_AI)
+def _reserves(path_policy: PathPolicy) -> bool:
+    return path_policy.reserves(Usage.TRAIN_AI)
 
 
 def _is_own(policy: Policy) -> bool:
     """Whether the policy document is one of ours: it must have an address, which a site without `url` has not."""
     site = policy.site
-    return bool(site.url) and not site.tdm_policy and any(map(_reserves, policy.all_sections))
+    return bool(site.url) and not site.tdm_policy and any(map(_reserves, policy.all_path_policies))
 
 
 def _policy_url(policy: Policy) -> str:
@@ -42,20 +42,20 @@ def _policy_url(policy: Policy) -> str:
     return ascii_uri(policy.site.tdm_policy)
 
 
-def _documents(plan: Plan) -> Sequence[Document]:
-    policy = plan.policy
-    reserved = [section for section in plan.sections if _reserves(section)]
+def _documents(table: DecisionTable) -> Sequence[Document]:
+    policy = table.policy
+    reserved = [path_policy for path_policy in table.path_policies if _reserves(path_policy)]
     if not reserved:
         return ()
     lines = [*by_section(policy), ("/", policy.whole_site)]
-    if len(reserved) < len(plan.sections):
+    if len(reserved) < len(table.path_policies):
         # The file must not say 0 of what is reserved: a pattern that it cannot say exactly is covered by a wider
         # one. A header field of a response comes later and counts more.
         wider = [
-            (covering(section.pattern), section) for section in reserved if glob_to_robots(section.pattern) is None
+            (covering(path_policy.pattern), path_policy) for path_policy in reserved if glob_to_robots(path_policy.pattern) is None
         ]
         lines = [*wider, *lines]
-    found = [_document(PATH, [_entry(line, policy, section) for line, section in lines])]
+    found = [_document(PATH, [_entry(line, policy, path_policy) for line, path_policy in lines])]
     if _is_own(policy):
         found.append(_document(POLICY_PATH, _offer(policy, reserved)))
     return found
@@ -65,18 +65,18 @@ def _document(path: str, content: object) -> Document:
     return Document(path, "application/json", json.dumps(content, indent=1).encode() + b"\n")
 
 
-def _entry(location: str, policy: Policy, section: Section) -> dict[str, Any]:
-    reserved = _reserves(section)
+def _entry(location: str, policy: Policy, path_policy: PathPolicy) -> dict[str, Any]:
+    reserved = _reserves(path_policy)
     entry: dict[str, Any] = {"location": location, "tdm-reservation": int(reserved)}
     if reserved and _policy_url(policy):
         entry["tdm-policy"] = _policy_url(policy)
     return entry
 
 
-def _offer(policy: Policy, reserved: Sequence[Section]) -> dict[str, Any]:
+def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
     """The profile of ODRL 2.2 that TDMRep defines: one assigner, one permission, no prohibition."""
     duties = ["obtainConsent"]
-    if all(section.usages[Usage.TRAIN_AI] is Action.LICENSE_REQUIRED for section in reserved):
+    if all(path_policy.usages[Usage.TRAIN_AI] is Action.LICENSE_REQUIRED for path_policy in reserved):
         duties.append("compensate")
     return {
         "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
@@ -101,16 +101,16 @@ def _assigner(policy: Policy) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    reserved = _reserves(section)
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    reserved = _reserves(path_policy)
     fields: list[HeaderField] = [(b"tdm-reservation", b"1" if reserved else b"0")]
     if reserved and _policy_url(policy):
         fields.append((b"tdm-policy", _policy_url(policy).encode("ascii")))
     return fields
 
 
-def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
-    reserved = _reserves(section)
+def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
+    reserved = _reserves(path_policy)
     tags = [b'<meta name="tdm-reservation" content="%d">' % reserved]
     if reserved and _policy_url(policy):
         address = html.escape(_policy_url(policy)).encode("ascii")
@@ -121,7 +121,7 @@ def _tags(policy: Policy, section: Section) -> Sequence[bytes]:
 def _notes(policy: Policy) -> Iterator[str]:
     yield from training_only("TDMRep", policy)
     site = policy.site
-    if not any(map(_reserves, policy.all_sections)):
+    if not any(map(_reserves, policy.all_path_policies)):
         return
     if not site.url and not site.tdm_policy:
         yield "TDMRep: no tdm-policy says whom to ask, because it needs an address; set site.url or site.tdm_policy."

@@ -2,27 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.model import Document, Usage
+from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.standard import Standard, training_only
-from noai_guard.model import Document, Usage
-from noai_guard.policy import Plan, Policy
-from noai_guard.refusal import ascii_uri
 
 PATH = "/trust.txt"
 
 
-def _documents(plan: Plan) -> Sequence[Document]:
+def _documents(table: DecisionTable) -> Sequence[Document]:
     """It has one bit for the site: no, when any part of it reserves training."""
-    reserved = any(section.reserves(Usage.TRAIN_AI) for section in plan.sections)
+    reserved = any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
     lines = [f"datatrainingallowed={'no' if reserved else 'yes'}"]
-    if plan.policy.site.contact:
-        lines.append(f"contact={ascii_uri(plan.policy.site.contact)}")
+    if table.policy.site.contact:
+        lines.append(f"contact={ascii_uri(table.policy.site.contact)}")
     return (Document(PATH, "text/plain; charset=utf-8", "\n".join([*lines, ""]).encode("ascii")),)
 
 
 def _notes(policy: Policy) -> Iterator[str]:
     yield from training_only("trust.txt", policy)
-    open_parts = [section.pattern for section in policy.all_sections if not section.reserves(Usage.TRAIN_AI)]
-    if 0 < len(open_parts) < len(policy.all_sections):
+    open_parts = [path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)]
+    if 0 < len(open_parts) < len(policy.all_path_policies):
         yield f"trust.txt has one word for the whole site: it says no, also of {', '.join(open_parts)}."
 
 

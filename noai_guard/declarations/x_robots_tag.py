@@ -6,13 +6,13 @@ other directive with a colon on the same line hides it (tried 2026-11-23, img2da
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.model import HeaderField, Usage
+from noai_guard.core.policy import PathPolicy, Policy
 from noai_guard.declarations.standard import Standard, robots_directives, training_only
-from noai_guard.model import HeaderField, Usage
-from noai_guard.policy import Policy, Section
 
 
-def _header_fields(policy: Policy, section: Section) -> Sequence[HeaderField]:
-    if not section.reserves(Usage.TRAIN_AI):
+def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    if not path_policy.reserves(Usage.TRAIN_AI):
         return ()
     return tuple((b"x-robots-tag", line.encode("ascii")) for line in robots_directives(policy))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from noai_guard.audit.checks import FAMILIES
-from noai_guard.audit.finding import Kind, Severity
+from noai_guard.audit.finding import Rule, Severity
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
 _WIDTH = 118
@@ -31,7 +31,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _section(kind: Kind) -> str:
+def _section(kind: Rule) -> str:
     assert kind.severity in Severity
     said = "\n".join(wrap(f"**{kind.title}** ({kind.severity}). {_escaped(kind.means)}", _WIDTH, break_on_hyphens=False))
     return f"### {kind.code}\n\n{said}\n\n```text\n{chr(10).join(wrap(kind.fix, _WIDTH, break_on_hyphens=False))}\n```\n"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from noai_guard.audit import checks
-from noai_guard.audit.fetch import Fetcher
 from noai_guard.audit.finding import Finding
-from noai_guard.audit.look import VISITORS, Observations
-from noai_guard.audit.reading import Reading
-from noai_guard.audit.survey import survey
-from noai_guard.loading import load_catalog, sample_user_agent
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.probe.fetch import Fetcher
+from noai_guard.audit.probe.result import VISITORS, Observations
+from noai_guard.audit.probe.survey import survey
+from noai_guard.config import load_catalog, sample_user_agent
 
 AUDIO = b"ID3" + bytes(range(256)) * 16
 SAYS_NO = (
@@ -31,7 +31,7 @@ LICENCE = """<?xml version="1.0"?><rsl xmlns="https://rslstandard.org/rsl"><cont
 <permits type="usage">search</permits><prohibits type="usage">ai-all</prohibits></license></content></rsl>"""
 TRAINING_CRAWLERS = tuple(
     agent.rfc9309_product_token
-    for agent in Reading(None, load_catalog()).training_crawlers  # type: ignore[arg-type]
+    for agent in Interpretation(None, load_catalog()).training_crawlers  # type: ignore[arg-type]
 )
 _LINES = "Content-Usage: train-ai=n, ai-use=n, search=y\nContent-Signal: search=yes, ai-input=no, ai-train=no\n"
 CLOSED = "".join(f"User-agent: {name}\n" for name in TRAINING_CRAWLERS) + f"Disallow: /\n{_LINES}"
@@ -162,6 +162,6 @@ def audited(url: str, audio: str = "") -> tuple[Observations, dict[str, list[Fin
     with Fetcher(seconds=10) as fetcher:
         seen = survey(fetcher, url, audio, USER_AGENTS)
     by_code: dict[str, list[Finding]] = {}
-    for finding in checks.findings(Reading(seen, load_catalog())):
+    for finding in checks.findings(Interpretation(seen, load_catalog())):
         by_code.setdefault(finding.kind.code, []).append(finding)
     return seen, by_code

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from noai_guard.audit.checks import KINDS
-from noai_guard.audit.look import VISITORS
+from noai_guard.audit.probe.result import VISITORS
 from noai_guard.cli import main
 from noai_guard.cli.audit import command
 from tests.audit import findings_page

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 
-from noai_guard.audit import sarif
 from noai_guard.audit.checks import KINDS
 from noai_guard.audit.finding import Finding
+from noai_guard.audit.report import sarif
 from noai_guard.cli import audit as audit_command
 from noai_guard.cli import main
 from tests.audit.faults import at, body, both, line, page, robots, status

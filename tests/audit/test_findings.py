@@ -6,7 +6,7 @@ import pytest
 
 from noai_guard.audit.checks import FAMILIES, KINDS
 from noai_guard.audit.finding import Severity
-from noai_guard.audit.look import Observations
+from noai_guard.audit.probe.result import Observations
 from tests.audit.faults import BROKEN, PLAIN, both, page, robots
 from tests.audit.live_site import Answer, Asked, Fault, audited, good, served
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from noai_guard.audit.fetch import Fetcher
-from noai_guard.audit.look import Ask
-from noai_guard.audit.survey import Unreachable, survey
+from noai_guard.audit.probe.fetch import Fetcher
+from noai_guard.audit.probe.result import Probe
+from noai_guard.audit.probe.survey import Unreachable, survey
 from tests.audit.faults import at, both, line, page, robots
 from tests.audit.live_site import AUDIO, Answer, audited, served
 
@@ -45,7 +45,7 @@ def speaking(talk: Talk) -> Iterator[str]:
 
 def look_at(url: str, seconds: float = 1.0):
     with Fetcher(seconds=seconds) as fetcher:
-        return fetcher.look(Ask(url))
+        return fetcher.look(Probe(url))
 
 
 def drip(connection: socket.socket, piece: bytes, pause: float = 0.05) -> None:
@@ -100,14 +100,14 @@ def test_a_body_without_an_end_is_cut_and_the_header_is_still_read(speech: str):
     assert look.status == 200
     assert look.is_html
     assert not look.complete
-    assert len(look.body) <= Ask("").most_bytes
+    assert len(look.body) <= Probe("").most_bytes
 
 
 def test_a_gzip_bomb_is_unpacked_only_as_far_as_it_is_read():
     bomb = gzip.compress(b"\0" * 100_000_000)
     with served(at("/", lambda answer: Answer(200, (("Content-Encoding", "gzip"),), bomb))) as url:
         look = look_at(url + "/", 10)
-    assert len(look.body) == Ask("").most_bytes
+    assert len(look.body) == Probe("").most_bytes
     assert not look.complete
 
 
@@ -146,7 +146,7 @@ def test_a_redirect_is_followed_and_told():
 
 def test_when_the_time_for_the_whole_audit_is_over_nothing_more_is_asked():
     with served() as url, Fetcher(most_seconds=-1) as fetcher:
-        look = fetcher.look(Ask(url))
+        look = fetcher.look(Probe(url))
         assert (look.status, fetcher.requests) == (0, 0)
         assert look.problem.startswith("not asked")
 

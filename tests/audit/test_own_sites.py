@@ -16,12 +16,12 @@ from examples.music_site.app import create_app
 from noai_guard import NoAIMiddleware
 from noai_guard.audit.checks import findings
 from noai_guard.audit.finding import Severity
-from noai_guard.audit.look import Ask, Look
-from noai_guard.audit.reading import Reading
-from noai_guard.audit.survey import survey
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.probe.result import Probe, ProbeResult
+from noai_guard.audit.probe.survey import survey
 from noai_guard.cli.demo_site import Site
-from noai_guard.loading import check_policy_text, load_catalog
-from noai_guard.policy import Policy
+from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.core.policy import Policy
 from tests.audit.live_site import USER_AGENTS, audited
 from tests.servers import require
 
@@ -38,7 +38,7 @@ class AppLooks:
         self.requests = 0
         self._client = TestClient(app, SITE, follow_redirects=False)
 
-    def look(self, ask: Ask) -> Look:
+    def look(self, ask: Probe) -> ProbeResult:
         self.requests += 1
         request = self._client.build_request(ask.method, ask.url, headers=dict(ask.headers))
         del request.headers["user-agent"]
@@ -46,7 +46,7 @@ class AppLooks:
             request.headers["user-agent"] = ask.user_agent
         got = self._client.send(request)
         lines = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in got.headers.raw)
-        return Look(ask.url, ask.url, ask.method, ask.client, got.status_code, lines, got.content[: ask.most_bytes])
+        return ProbeResult(ask.url, ask.url, ask.method, ask.client, got.status_code, lines, got.content[: ask.most_bytes])
 
 
 def app(policy: Policy) -> Starlette:
@@ -73,7 +73,7 @@ def policy_of(text: str) -> Policy:
 
 def above_note(policy: Policy, path: str = "/") -> set[str]:
     seen = survey(AppLooks(app(policy)), SITE + path, user_agents=USER_AGENTS)
-    found = findings(Reading(seen, CATALOG))
+    found = findings(Interpretation(seen, CATALOG))
     return {finding.kind.code for finding in found if finding.kind.severity is not Severity.NOTE}
 
 

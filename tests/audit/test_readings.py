@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwm.robotstxt.googlebot import RobotsMatcher
 
-from noai_guard.audit import fields, rsl_file, statements, tdm_file
+from noai_guard.audit import statements
 from noai_guard.audit.checks import findings
-from noai_guard.audit.fields import Fault
-from noai_guard.audit.look import VISITORS, Licence, Look, Observations, Resource, Visit
-from noai_guard.audit.reading import Reading
-from noai_guard.audit.robots_reading import RobotsFile
-from noai_guard.audit.web_page import read_page
-from noai_guard.audit.xml_document import Unreadable, enclosures, read_elements
-from noai_guard.loading import load_catalog
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.probe.result import VISITORS, Licence, Observations, ProbeResult, Resource, Visit
+from noai_guard.audit.readers import header_values, rsl, tdmrep
+from noai_guard.audit.readers.header_values import Fault
+from noai_guard.audit.readers.html import read_page
+from noai_guard.audit.readers.robots import RobotsFile
+from noai_guard.audit.readers.xml import Unreadable, enclosures, read_elements
+from noai_guard.config import load_catalog
 
 CATALOG = load_catalog()
 SITE = "https://band.example"
@@ -73,7 +74,7 @@ def test_googles_own_parser_agrees_on_any_groups(lines: list[str]):
     ("\xe9", {}, [Fault.SYNTAX]),
 ])  # fmt: skip
 def test_content_usage_says_what_the_drafts_say(text, said, faults):
-    value = fields.content_usage_value(text)
+    value = header_values.content_usage_value(text)
     assert (value.said, [fault for fault, _ in value.faults]) == (said, faults)
 
 
@@ -89,7 +90,7 @@ def test_content_usage_says_what_the_drafts_say(text, said, faults):
     ("ai-train=disallow, search=allow", {}, [Fault.VALUE, Fault.VALUE]),
 ])  # fmt: skip
 def test_content_signals_say_what_the_policy_says(text, said, faults):
-    value = fields.content_signal_value(text)
+    value = header_values.content_signal_value(text)
     assert (value.said, [fault for fault, _ in value.faults]) == (said, faults)
 
 
@@ -105,7 +106,7 @@ def test_content_signals_say_what_the_policy_says(text, said, faults):
     ([], False, False),
 ])  # fmt: skip
 def test_noai_is_read_on_a_line_without_a_colon(lines, meant, is_read):
-    words = fields.robots_directives(lines)
+    words = header_values.robots_directives(lines)
     assert (words.meant, bool(words.plain)) == (meant, is_read)
 
 
@@ -117,7 +118,7 @@ def test_noai_is_read_on_a_line_without_a_colon(lines, meant, is_read):
     ("<a>", []),
 ])  # fmt: skip
 def test_links_to_a_licence_are_read_out_of_link(value, found):
-    assert list(fields.links([value], "license")) == found
+    assert list(header_values.links([value], "license")) == found
 
 
 @pytest.mark.parametrize(("lines", "path", "said"), [
@@ -139,14 +140,14 @@ def test_what_may_not_be_crawled_has_no_preference():
 
 
 def test_the_first_matching_entry_of_tdmrep_counts_and_shadowed_ones_are_seen():
-    entries = tdm_file.read_entries(
+    entries = tdmrep.read_entries(
         b'[{"location": "/a/*.mp3$", "tdm-reservation": 0}, {"location": "/a", "tdm-reservation": 1},'
         b' {"location": "/a/b", "tdm-reservation": 0}, {"location": "*", "tdm-reservation": 1}]'
     )
-    assert tdm_file.first_match(entries, "/a/x.mp3").reserved is False
-    assert tdm_file.first_match(entries, "/a/b").reserved is True
-    assert tdm_file.first_match(entries, "/z").location == "*"
-    assert [(late.location, early.location) for late, early in tdm_file.shadowed(entries)] == [("/a/b", "/a")]
+    assert tdmrep.first_match(entries, "/a/x.mp3").reserved is False
+    assert tdmrep.first_match(entries, "/a/b").reserved is True
+    assert tdmrep.first_match(entries, "/z").location == "*"
+    assert [(late.location, early.location) for late, early in tdmrep.shadowed(entries)] == [("/a/b", "/a")]
 
 
 RSL = '<rsl xmlns="https://rslstandard.org/rsl"><content url="/"><license>{}</license></content>{}</rsl>'
@@ -164,7 +165,7 @@ RSL = '<rsl xmlns="https://rslstandard.org/rsl"><content url="/"><license>{}</li
      {"train-ai": True, "ai-use": False, "search": False}),
 ])  # fmt: skip
 def test_of_an_rsl_document_the_narrowest_content_counts_and_permits_is_a_closed_list(terms, more, said):
-    assert rsl_file.read_rsl(RSL.format(terms, more).encode()).said(f"{SITE}/a.mp3") == said
+    assert rsl.read_rsl(RSL.format(terms, more).encode()).said(f"{SITE}/a.mp3") == said
 
 
 def test_audio_is_found_wherever_a_page_may_have_it():
@@ -209,11 +210,11 @@ BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=
 
 
 @st.composite
-def looks(draw) -> Look:
+def looks(draw) -> ProbeResult:
     status = draw(st.sampled_from([0, 200, 206, 302, 304, 401, 403, 404, 429, 500, 503]))
     url = draw(st.sampled_from([f"{SITE}/", f"{SITE}/a.mp3?b=c", "http://127.0.0.1:8000", "https://[::1]/x"]))
     problem = "" if status else "no answer"
-    return Look(url, url, status=status, lines=draw(LINES), body=draw(BODIES), problem=problem)
+    return ProbeResult(url, url, status=status, lines=draw(LINES), body=draw(BODIES), problem=problem)
 
 
 MAYBE = st.none() | looks()
@@ -235,6 +236,6 @@ OBSERVATIONS = st.builds(
 @settings(max_examples=500 if os.environ.get("NOAI_FULL") else 40, deadline=None)
 @given(OBSERVATIONS)
 def test_whatever_was_seen_gives_findings_that_are_in_order(seen: Observations):
-    found = findings(Reading(seen, CATALOG))
+    found = findings(Interpretation(seen, CATALOG))
     assert [finding.kind.severity.rank for finding in found] == sorted(finding.kind.severity.rank for finding in found)
     assert all(finding.url for finding in found)

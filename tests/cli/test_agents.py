@@ -2,8 +2,8 @@ import csv
 import json
 from typing import Any
 
-from noai_guard.loading import load_catalog
-from noai_guard.model import Usage
+from noai_guard.config import load_catalog
+from noai_guard.core.model import Usage
 
 
 def listed(run: Any, *arguments: str) -> list[dict[str, Any]]:

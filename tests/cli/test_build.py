@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_policy, load_stance
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_policy, load_stance
 from tests.test_docs import blocks
 
 
@@ -22,7 +22,7 @@ def one_day(monkeypatch):
 
 
 def published(policy=None) -> dict[str, bytes]:
-    documents = Front(load_policy(policy) if policy else load_stance(), load_catalog(), "2026-11-23").documents
+    documents = CompiledPolicy(load_policy(policy) if policy else load_stance(), load_catalog(), "2026-11-23").documents
     return {path: document.body for path, document in documents.items()}
 
 
@@ -32,7 +32,7 @@ def test_every_document_and_what_hosts_read_is_written(run, tmp_path):
     assert {path: written.pop(path) for path in published()} == published()
     assert set(written) == {"/_headers", "/vercel.json"}
     assert len(result.stdout.splitlines()) == len(published()) + 2
-    for document in Front(load_stance(), load_catalog()).documents.values():
+    for document in CompiledPolicy(load_stance(), load_catalog()).documents.values():
         assert f"{document.path}  {document.media_type}" in result.stdout
     assert "_headers  header fields for Netlify and Cloudflare Pages" in result.stdout
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_p
     for said in ("/a-?/** (sections) cannot be said in robots.txt", "AI2Bot", "Exabot is more than one", "set site.contact"):
         assert said in built
         assert said in checked
-    for note in Front(load_policy(file), load_catalog()).cannot_express:
+    for note in CompiledPolicy(load_policy(file), load_catalog()).cannot_express:
         assert f"note: {note}\n" in built
         assert f"note: {note}\n" in checked
     assert "Netlify: /a-?/** cannot be said in _headers" in built
@@ -170,8 +170,8 @@ def test_what_cannot_be_written_leaves_nothing_half(run, tmp_path):
 
 @pytest.mark.parametrize("page", ["/../../outside", "/a/../../outside", "/./x"])
 def test_no_document_leaves_the_folder(tmp_path, page):
-    from noai_guard.front import document_file
-    from noai_guard.model import Document
+    from noai_guard.core.model import Document
+    from noai_guard.responses.documents import document_file
 
     assert (tmp_path / document_file(Document(page, "text/html", b""))).resolve().is_relative_to(tmp_path.resolve())
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noai_guard.cli.classify import classifier, convert
-from noai_guard.guard import Guard
-from noai_guard.loading import load_catalog, load_stance
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.guard import Guard
 
 CLASSIFIED = classifier(Guard(load_stance(), load_catalog()))
 

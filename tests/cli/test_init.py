@@ -3,9 +3,9 @@ import re
 import pytest
 
 from noai_guard.cli.init import template
-from noai_guard.loading import check_policy_text, load_stance
-from noai_guard.loading.fields import Record
-from noai_guard.loading.policy_file import POLICY_FILE, STANCES
+from noai_guard.config import check_policy_text, load_stance
+from noai_guard.config.policy_schema import POLICY_FILE, STANCES
+from noai_guard.config.schema_types import Record
 
 
 def uncommented(text: str) -> str:
@@ -29,7 +29,7 @@ def test_the_file_is_fine_with_every_key_in_use(stance):
     assert policy is not None
     assert policy.usages == load_stance(stance).usages
     assert policy.declarations == load_stance(stance).declarations
-    assert len(policy.rules) == len(policy.sections) == 1
+    assert len(policy.rules) == len(policy.path_policies) == 1
 
 
 def test_every_key_of_a_policy_stands_in_the_file_with_its_meaning():

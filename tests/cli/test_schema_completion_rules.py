@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.loading import load_catalog, rules_folder
+from noai_guard.config import load_catalog, rules_folder
 
 SCHEMA = rules_folder() / "schema"
 

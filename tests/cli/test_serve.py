@@ -1,4 +1,4 @@
-"""What `noai-guard serve` says when it cannot; what it does when it can is in tests/serve/test_serve_command.py."""
+"""What `noai-guard serve` says when it cannot; what it does when it can is in tests/server/test_serve_command.py."""
 
 import socket
 from importlib.util import find_spec

@@ -1,6 +1,6 @@
 import pytest
 
-from noai_guard.forward_auth import PROXIES
+from noai_guard.gateway.proxies import PROXIES
 
 POLICY = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
 

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from examples.music_site import feeds
-from noai_guard.forward_auth.snippet import Address
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_policy
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_policy
+from noai_guard.gateway.proxies.proxy import Address
 from tests.clients.music_site import POLICY
 from tests.clients.site import Site, fetched
-from tests.forward_auth import rig
-from tests.serve import proxy_kit
+from tests.gateway.proxies import rig
+from tests.reverse_proxy import proxy_kit
 from tests.servers import Server, free_port
 
 _ROOT = Path(__file__).parents[2]
@@ -85,8 +85,8 @@ FRONT_DOORS: Mapping[str, Callable[[StartServer, Path], AbstractContextManager[S
 """The first is the one through which every client comes."""
 
 
-def _front(policy: Path) -> Front:
-    return Front(load_policy(policy), load_catalog())
+def _front(policy: Path) -> CompiledPolicy:
+    return CompiledPolicy(load_policy(policy), load_catalog())
 
 
 def _site(url: str, policy: Path, log: Path, *, sees_refused: bool, writes_tags: bool) -> Site:

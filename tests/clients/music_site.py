@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.music_site.app import create_app, create_site
+from noai_guard.config import load_policy
 from noai_guard.declarations.rsl import FeedTerms
-from noai_guard.loading import load_policy
 
 POLICY = Path(__file__).parents[2] / "examples" / "music_site" / "noai.yaml"
 

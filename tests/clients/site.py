@@ -8,9 +8,9 @@ from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from noai_guard.front import Front
-from noai_guard.model import Verdict
-from noai_guard.request_path import normal_path
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.model import Verdict
+from noai_guard.core.paths import normal_path
 
 TRACK = "/tracks/paper-boats"
 AUDIO = "/audio/paper-boats.wav"
@@ -67,7 +67,7 @@ class Site:
     """
 
     url: str
-    front: Front
+    front: CompiledPolicy
     robots: str
     log: Path
     sees_refused: bool
@@ -105,7 +105,7 @@ class Site:
         """What the guard writes into the head of the HTML at a path."""
         if not self.writes_tags:
             return b""
-        return self.front.declared[self.front.guard.judged(path, LISTENER.encode()).section].tags
+        return self.front.declared[self.front.guard.judged(path, LISTENER.encode()).path_policy].tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pytest
 from protego import Protego
 
 from examples.music_site.visitors import VISITORS, Line, Visitor
-from noai_guard.loading import rules_folder
-from noai_guard.loading.catalog_files import read_browsers
+from noai_guard.config import rules_folder
+from noai_guard.config.catalogue_schema import read_browsers
 from tests.clients.site import AUDIO, FEED, TRACK, PlainSite, Site, fetched
 
 BROWSERS = read_browsers(rules_folder() / "browsers.yaml")

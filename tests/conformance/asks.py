@@ -13,17 +13,18 @@ from urllib.parse import unquote
 
 from examples.one_song import song
 from noai_guard import load_catalog, load_policy
-from noai_guard.day import today
+from noai_guard.build_date import today
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.model import HeaderField, Response, Usage, Verdict
+from noai_guard.core.paths import normal_path, other_readings
 from noai_guard.declarations.robots_txt import undated
-from noai_guard.front import Front, document_answer
-from noai_guard.model import HeaderField, Response, Usage, Verdict
-from noai_guard.request_path import normal_path, other_readings
-from noai_guard.serve.raw_request import user_agent_of
-from tests.edge.conformance import corpus
+from noai_guard.middleware.request import user_agent_of
+from noai_guard.responses.documents import document_answer
 from tests.raw_http import Answer, exchanged, parsed
+from tests.targets.conformance import corpus
 
 CATALOG = load_catalog()
-FRONT = Front(load_policy("examples/one_song/noai.yaml"), CATALOG, today())
+FRONT = CompiledPolicy(load_policy("examples/one_song/noai.yaml"), CATALOG, today())
 AUDIO = (song.folder() / "quay.wav").read_bytes()
 
 BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
@@ -211,7 +212,7 @@ def _check_own(expected: Response, answer: Answer, manner: Manner) -> None:
 def _check_let_in(ask: Ask, verdict: Verdict, answer: Answer, manner: Manner) -> None:
     assert answer.status < 500
     assert answer.status not in (402, 403, 429)
-    declared = FRONT.declared[verdict.section]
+    declared = FRONT.declared[verdict.path_policy]
     names = {name for name, _ in declared.fields}
     assert manner.fields(field for field in answer.headers if field[0] in names) == manner.fields(declared.fields)
     if ask.odd or ask.method == b"POST":

@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from examples.one_song import song
-from noai_guard.serve.gateway import Gateway
+from noai_guard.gateway.app import Gateway
 
 
 async def page(request: Request) -> Response:

@@ -14,13 +14,13 @@ from itertools import product as pairs_of
 from pathlib import Path
 
 import pytest
-from asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
 
 from examples.one_song import song
-from noai_guard.forward_auth.snippet import Address
-from tests.edge.web_servers import readable_folder
-from tests.forward_auth.rig import EDGES, Edge, Site, started
+from noai_guard.gateway.proxies.proxy import Address
+from tests.conformance.asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
+from tests.gateway.proxies.rig import EDGES, Edge, Site, started
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
+from tests.targets.web_servers import readable_folder
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

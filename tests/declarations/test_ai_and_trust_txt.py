@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from declaration_readers import SITE, ProtegoReader
 
-from noai_guard.catalog import Catalog
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.declarations import ai_txt, trust_txt
-from noai_guard.front import Front
-from noai_guard.loading import load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section, Site
+from tests.declarations.declaration_readers import SITE, ProtegoReader
 
 STANCE = load_stance("no-ai")
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
@@ -18,7 +18,7 @@ ASKED = replace(STANCE, declarations={**STANCE.declarations, "ai_txt": True, "tr
 
 
 def document(policy, path):
-    found = Front(policy, Catalog(())).documents.get(path)
+    found = CompiledPolicy(policy, Catalog(())).documents.get(path)
     return found.body.decode() if found else None
 
 
@@ -41,25 +41,25 @@ def test_ai_txt_closes_every_path_to_a_parser_of_its_syntax():
 
 
 def test_ai_txt_of_an_open_site_is_not_published_and_check_says_what_it_cannot_say():
-    part = (Section("/tracks/**", STANCE.usages),)
-    assert document(replace(ASKED, usages=OPEN, sections=part), "/ai.txt") is None
+    part = (PathPolicy("/tracks/**", STANCE.usages),)
+    assert document(replace(ASKED, usages=OPEN, path_policies=part), "/ai.txt") is None
     for usages, said in ((OPEN, "is not published"), (STANCE.usages, "")):
-        notes = list(ai_txt.STANDARD.notes(replace(ASKED, usages=usages, sections=part)))
+        notes = list(ai_txt.STANDARD.notes(replace(ASKED, usages=usages, path_policies=part)))
         assert [said in note for note in notes] == ([True] if said else [])
-    (note,) = ai_txt.STANDARD.notes(replace(ASKED, sections=(Section("/press/**", OPEN),)))
+    (note,) = ai_txt.STANDARD.notes(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
     assert "closes the whole site: /press/**" in note
 
 
 def test_trust_txt_says_no_where_any_part_of_the_site_does():
     assert trust(ASKED) == {"datatrainingallowed": "no"}
     assert trust(replace(ASKED, usages=OPEN)) == {"datatrainingallowed": "yes"}
-    assert trust(replace(ASKED, usages=OPEN, sections=(Section("/a/**", STANCE.usages),)))["datatrainingallowed"] == "no"
+    assert trust(replace(ASKED, usages=OPEN, path_policies=(PathPolicy("/a/**", STANCE.usages),)))["datatrainingallowed"] == "no"
 
 
 def test_trust_txt_that_says_it_all_has_no_note():
     for policy in (ASKED, replace(ASKED, usages=OPEN)):
         assert list(trust_txt.STANDARD.notes(policy)) == []
-    (note,) = trust_txt.STANDARD.notes(replace(ASKED, sections=(Section("/press/**", OPEN),)))
+    (note,) = trust_txt.STANDARD.notes(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
     assert "also of /press/**" in note
 
 

@@ -4,16 +4,16 @@ import re
 from dataclasses import replace
 
 import pytest
-from declaration_readers import content_signals, google_allows, signals_of_groups
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noai_guard.catalog import Catalog
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Policy
 from noai_guard.declarations import content_signal
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Policy, Section
+from tests.declarations.declaration_readers import content_signals, google_allows, signals_of_groups
 
 CATALOG = load_catalog()
 
@@ -30,11 +30,11 @@ NO_AI = {"search": "yes", "ai-input": "no", "ai-train": "no", "use": "reference"
 
 
 def robots(policy, catalog=CATALOG):
-    return Front(policy, catalog).documents["/robots.txt"].body.decode()
+    return CompiledPolicy(policy, catalog).documents["/robots.txt"].body.decode()
 
 
 def headers(policy, section=0):
-    fields = Front(policy, CATALOG).declared[section].fields
+    fields = CompiledPolicy(policy, CATALOG).declared[section].fields
     return [content_signals(value.decode()) for name, value in fields if name == b"content-signal"]
 
 
@@ -93,15 +93,15 @@ def test_signals_do_not_join_groups_for_googles_parser():
 
 
 def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_none():
-    front = Front(STANCE, CATALOG)
-    once = front.merged_robots[b"User-agent: *\nDisallow: /cart\n\nUser-agent: Bingbot\nAllow: /\n"].body
+    compiled = CompiledPolicy(STANCE, CATALOG)
+    once = compiled.merged_robots[b"User-agent: *\nDisallow: /cart\n\nUser-agent: Bingbot\nAllow: /\n"].body
     assert all(signals == [NO_AI] for signals in signals_of_groups(once.decode()))
-    assert front.merged_robots[once].body == once
+    assert compiled.merged_robots[once].body == once
     assert once.decode().count("EXPRESS RESERVATIONS") == 1
 
 
 def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
-    policy = replace(STANCE, usages=OPEN, sections=(Section("/tracks/**", STANCE.usages),))
+    policy = replace(STANCE, usages=OPEN, path_policies=(PathPolicy("/tracks/**", STANCE.usages),))
     assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
     assert headers(policy, 1) == [NO_AI]
     (note,) = content_signal.STANDARD.notes(policy)
@@ -118,10 +118,10 @@ wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DEN
 
 @given(wishes, st.lists(wishes, max_size=3))
 def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
-    sections = tuple(Section(f"/{number}/**", part) for number, part in enumerate(parts))
-    policy = replace(STANCE, usages=site, sections=sections)
+    sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
+    policy = replace(STANCE, usages=site, path_policies=sections)
     (signals,) = signals_of_groups(robots(policy, Catalog(())))[0]
-    for section in policy.all_sections:
+    for section in policy.all_path_policies:
         for key, usage in (("search", Usage.SEARCH), ("ai-train", Usage.TRAIN_AI), ("ai-input", Usage.AI_INPUT)):
             assert not (section.reserves(usage) and signals.get(key) == "yes")
     assert (signals.get("ai-train") == "no") is policy.whole_site.reserves(Usage.TRAIN_AI)
@@ -129,8 +129,8 @@ def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
 
 def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
     notes = content_signal.STANDARD.notes
-    agreeing = Section("/a/**", STANCE.usages)
-    otherwise = Section("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
-    (note,) = notes(replace(STANCE, sections=(agreeing, otherwise)))
+    agreeing = PathPolicy("/a/**", STANCE.usages)
+    otherwise = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
+    (note,) = notes(replace(STANCE, path_policies=(agreeing, otherwise)))
     assert "ai-train of /press/**" in note
-    assert not list(notes(replace(STANCE, sections=(agreeing,))))
+    assert not list(notes(replace(STANCE, path_policies=(agreeing,))))

@@ -6,16 +6,16 @@ from urllib.parse import quote
 
 import http_sf
 import pytest
-from declaration_readers import robots_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.catalog import Catalog
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Agent, Usage
+from noai_guard.core.policy import PathPolicy
 from noai_guard.declarations.content_usage import LABELS
-from noai_guard.front import Front
-from noai_guard.loading import load_stance
-from noai_guard.model import Action, Agent, Usage
-from noai_guard.policy import Section
+from tests.declarations.declaration_readers import robots_match
 
 STANCE = load_stance("no-ai")
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
@@ -72,38 +72,38 @@ paths = directories.flatmap(lambda d: st.sampled_from([d or "/", f"{d}/", f"{d}/
 
 
 def policies(patterns):
-    sections = st.lists(st.builds(Section, patterns, wishes), max_size=4, unique_by=lambda section: section.pattern)
-    return st.builds(lambda usages, found: replace(STANCE, usages=usages, sections=tuple(found)), wishes, sections)
+    sections = st.lists(st.builds(PathPolicy, patterns, wishes), max_size=4, unique_by=lambda section: section.pattern)
+    return st.builds(lambda usages, found: replace(STANCE, usages=usages, path_policies=tuple(found)), wishes, sections)
 
 
-def wished(front, path):
-    section = front.guard.plan.sections[front.guard.plan.zone(path).section]
+def wished(compiled, path):
+    section = compiled.guard.table.path_policies[compiled.guard.table.path_class(path).path_policy]
     return {label: "n" if any(map(section.reserves, usages)) else "y" for label, usages in LABELS}
 
 
 @settings(max_examples=200, deadline=None)
 @given(policies(expressible), paths, st.sampled_from(["TrainBot", "AnyBot"]), st.sampled_from(["", "?q=/a.mp3"]))
 def test_every_crawler_reads_what_the_policy_says(policy, path, name, query):
-    front = Front(policy, CATALOG)
-    robots = front.documents["/robots.txt"].body.decode()
-    assert read(robots, name, quote(path) + query) == wished(front, path)
+    compiled = CompiledPolicy(policy, CATALOG)
+    robots = compiled.documents["/robots.txt"].body.decode()
+    assert read(robots, name, quote(path) + query) == wished(compiled, path)
 
 
 @settings(max_examples=300, deadline=None)
 @given(policies(any_pattern), paths)
 def test_what_is_reserved_is_never_given_away(policy, path):
-    front = Front(policy, CATALOG)
-    said = read(front.documents["/robots.txt"].body.decode(), "AnyBot", quote(path))
-    for label, value in wished(front, path).items():
+    compiled = CompiledPolicy(policy, CATALOG)
+    said = read(compiled.documents["/robots.txt"].body.decode(), "AnyBot", quote(path))
+    for label, value in wished(compiled, path).items():
         assert value == "y" or said[label] == "n"
 
 
 def test_the_header_says_the_same_for_every_path():
-    policy = replace(STANCE, sections=(Section("/press/**", OPEN), Section("/press/*/x", STANCE.usages)))
-    front = Front(policy, CATALOG)
+    policy = replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN), PathPolicy("/press/*/x", STANCE.usages)))
+    compiled = CompiledPolicy(policy, CATALOG)
     for path in ("/", "/press/a", "/press/a/x"):
-        fields = dict(front.declared[front.guard.plan.zone(path).section].fields)
-        said = read(front.documents["/robots.txt"].body.decode(), "AnyBot", path)
+        fields = dict(compiled.declared[compiled.guard.table.path_class(path).path_policy].fields)
+        said = read(compiled.documents["/robots.txt"].body.decode(), "AnyBot", path)
         if b"content-usage" in fields:
             labels = http_sf.parse(fields[b"content-usage"], tltype="dictionary")
             assert {label: str(item[0]) for label, item in labels.items()} == said

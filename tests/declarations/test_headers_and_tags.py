@@ -6,13 +6,13 @@ from dataclasses import replace
 import html5lib
 import http_sf
 import pytest
-from declaration_readers import datadiligence_skips, img2dataset_skips
 
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.declarations import STANDARDS
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section, Site
+from tests.declarations.declaration_readers import datadiligence_skips, img2dataset_skips
 
 CATALOG = load_catalog()
 STANCE = load_stance("no-ai")
@@ -21,7 +21,7 @@ SITE = Site(url="https://band.example", licence="https://band.example/licence", 
 
 
 def declared(policy, section=0):
-    return Front(policy, CATALOG).declared[section]
+    return CompiledPolicy(policy, CATALOG).declared[section]
 
 
 def values(policy, name, section=0):
@@ -95,14 +95,14 @@ def test_a_licence_and_a_mining_policy_are_linked():
 
 
 def test_a_section_that_reserves_nothing_says_nothing():
-    policy = replace(STANCE, site=SITE, sections=(Section("/press/**", OPEN),))
+    policy = replace(STANCE, site=SITE, path_policies=(PathPolicy("/press/**", OPEN),))
     assert declared(policy, 1).fields == ()
     assert declared(policy, 1).tags == b""
 
 
 def test_a_section_that_reserves_only_answers_does_not_reserve_mining():
     usages = {**OPEN, Usage.AI_INPUT: Action.DENY}
-    policy = replace(STANCE, site=SITE, sections=(Section("/press/**", usages),))
+    policy = replace(STANCE, site=SITE, path_policies=(PathPolicy("/press/**", usages),))
     assert values(policy, b"tdm-reservation", 1) == ["0"]
     assert values(policy, b"tdm-policy", 1) == values(policy, b"x-robots-tag", 1) == []
     assert values(policy, b"content-usage", 1) == ["train-ai=y, ai-use=n, search=y"]
@@ -122,32 +122,32 @@ def test_the_metas_are_metas_to_a_parser_of_html():
 @pytest.mark.parametrize("odd", ["https://bänd.example/ä", 'https://x/"><script>', "https://x/\r\nSet-Cookie: a=b",
                                  "https://x/\ud800", "https://x/> rel=evil", "https://x/ a"])  # fmt: skip
 def test_an_odd_address_stays_inside_its_line(odd):
-    front = Front(replace(STANCE, site=Site(licence=odd, tdm_policy=odd, contact=odd, owner=odd, name=odd)), CATALOG)
-    for name, value in front.declared[0].fields:
+    compiled = CompiledPolicy(replace(STANCE, site=Site(licence=odd, tdm_policy=odd, contact=odd, owner=odd, name=odd)), CATALOG)
+    for name, value in compiled.declared[0].fields:
         assert value.isascii()
         assert not set(b"\r\n\0") & set(value)
         assert name != b"link" or (value.count(b"<"), value.count(b">")) == (1, 1)
-    assert b"<script" not in front.declared[0].tags
-    assert b"<script" not in front.documents["/.well-known/noai"].body
+    assert b"<script" not in compiled.declared[0].tags
+    assert b"<script" not in compiled.documents["/.well-known/noai"].body
 
 
 @pytest.mark.parametrize("standard", STANDARDS, ids=lambda standard: standard.key)
 def test_a_standard_that_is_switched_off_says_nothing(standard):
     policy = replace(STANCE, site=SITE, declarations={**STANCE.declarations, standard.key: "off"})
-    front = Front(policy, CATALOG)
-    assert standard not in front.standards
-    everything = b"\n".join(document.body for document in front.documents.values())
+    compiled = CompiledPolicy(policy, CATALOG)
+    assert standard not in compiled.standards
+    everything = b"\n".join(document.body for document in compiled.documents.values())
     for name, value in standard.header_fields(policy, policy.whole_site):
-        assert (name, value) not in front.declared[0].fields
+        assert (name, value) not in compiled.declared[0].fields
     for line in standard.robots_lines(policy):
         assert line.encode() not in everything
-    for document in standard.documents(front.guard.plan):
-        assert document.path not in front.documents
+    for document in standard.documents(compiled.guard.table):
+        assert document.path not in compiled.documents
 
 
 def test_nothing_points_to_a_page_that_is_not_there():
-    front = Front(replace(STANCE, declarations={**STANCE.declarations, "policy_page": False}), CATALOG)
-    verdict = front.guard.judged("/", b"GPTBot/1.0")
+    compiled = CompiledPolicy(replace(STANCE, declarations={**STANCE.declarations, "policy_page": False}), CATALOG)
+    verdict = compiled.guard.judged("/", b"GPTBot/1.0")
     for accept in (b"*/*", b"text/html", b"application/json"):
-        assert b"/.well-known/noai" not in front.refusal(verdict, "/", "GET", [(b"accept", accept)]).body
-    assert b"/.well-known/noai" not in front.documents["/robots.txt"].body
+        assert b"/.well-known/noai" not in compiled.refusal(verdict, "/", "GET", [(b"accept", accept)]).body
+    assert b"/.well-known/noai" not in compiled.documents["/robots.txt"].body

@@ -4,14 +4,14 @@ import json
 from dataclasses import replace
 
 import html5lib
-from declaration_readers import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noai_guard.config import load_stance
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.declarations.json_ld import reservation, script
-from noai_guard.loading import load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section, Site
+from tests.declarations.declaration_readers import schema
 
 SITE = Site(url="https://band.example", owner="Tape Club", licence="https://band.example/licence",
             contact="https://band.example/ask")  # fmt: skip
@@ -60,8 +60,8 @@ def test_an_address_for_mail_is_no_page():
 
 
 def test_a_section_says_what_it_reserves_itself():
-    assert reservation(STANCE, Section("/press/**", OPEN)) == {}
-    answers = Section("/press/**", {**OPEN, Usage.AI_INPUT: Action.DENY})
+    assert reservation(STANCE, PathPolicy("/press/**", OPEN)) == {}
+    answers = PathPolicy("/press/**", {**OPEN, Usage.AI_INPUT: Action.DENY})
     assert "copyrightNotice" not in reservation(STANCE, answers)
     assert reservation(STANCE, answers)["license"] == SITE.licence
 

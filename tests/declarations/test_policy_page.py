@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.catalog import Catalog
-from noai_guard.front import Front
-from noai_guard.loading import load_stance
-from noai_guard.model import Action, Agent, Usage
-from noai_guard.policy import Section, Site
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Agent, Usage
+from noai_guard.core.policy import PathPolicy, Site
 
 STANCE = load_stance("no-ai")
 SITE = Site("https://band.example", "Band", "The <Ünited> & Artists", "mailto:ask@band.example", "/.well-known/noai",
@@ -20,7 +20,7 @@ SITE = Site("https://band.example", "Band", "The <Ünited> & Artists", "mailto:a
 
 
 def page(policy):
-    body = Front(policy, Catalog(())).documents["/.well-known/noai"].body
+    body = CompiledPolicy(policy, Catalog(())).documents["/.well-known/noai"].body
     parser = html5lib.HTMLParser(namespaceHTMLElements=False, strict=True)
     return parser.parse(body, transport_encoding="utf-8"), body.decode()
 
@@ -61,10 +61,10 @@ def test_the_table_says_what_the_policy_says():
 
 def test_a_section_says_what_is_different_there():
     sections = (
-        Section("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.LICENSE_REQUIRED, Usage.SEO: Action.THROTTLE}),
-        Section("/tracks/<b>", STANCE.usages),
+        PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.LICENSE_REQUIRED, Usage.SEO: Action.THROTTLE}),
+        PathPolicy("/tracks/<b>", STANCE.usages),
     )
-    tree, text = page(replace(STANCE, sections=sections))
+    tree, text = page(replace(STANCE, path_policies=sections))
     _, press = tree.iter("table")
     assert answers(press) == {"Training AI": "With a licence", "SEO tools": "In moderation"}
     assert "/tracks/&lt;b&gt;" in text
@@ -82,9 +82,9 @@ def test_the_title_claims_no_more_than_the_policy():
 
 def test_a_page_elsewhere_is_not_published_here():
     policy = replace(STANCE, site=replace(SITE, policy_page="https://band.example/ai"))
-    front = Front(policy, Catalog(()))
-    assert set(front.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
-    assert b"# In plain words: https://band.example/ai\n" in front.documents["/robots.txt"].body
+    compiled = CompiledPolicy(policy, Catalog(()))
+    assert set(compiled.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
+    assert b"# In plain words: https://band.example/ai\n" in compiled.documents["/robots.txt"].body
 
 
 wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY, Action.THROTTLE]) for usage in Usage})
@@ -95,9 +95,9 @@ switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl"
 @settings(max_examples=60, deadline=None)
 @given(wishes, st.lists(wishes, max_size=2), switches)
 def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
-    sections = tuple(Section(f"/{number}/**", part) for number, part in enumerate(parts))
-    policy = replace(STANCE, usages=usages, sections=sections, declarations={**STANCE.declarations, **declarations})
-    documents = Front(policy, Catalog(())).documents
+    sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
+    policy = replace(STANCE, usages=usages, path_policies=sections, declarations={**STANCE.declarations, **declarations})
+    documents = CompiledPolicy(policy, Catalog(())).documents
     tree, _ = page(policy)
     links = {link.get("href") for link in tree.iter("a")}
     assert links <= set(documents)
@@ -113,7 +113,7 @@ def test_who_is_refused_is_listed_by_name():
         Agent("SlowBot", "Example", (Usage.SEO,), ("SlowBot",)),
     )
     policy = replace(STANCE, usages={**STANCE.usages, Usage.SEO: Action.THROTTLE})
-    text = Front(policy, Catalog(agents)).documents["/.well-known/noai"].body.decode()
+    text = CompiledPolicy(policy, Catalog(agents)).documents["/.well-known/noai"].body.decode()
     assert "refused by name: 2<" in text
     assert "<li>TrainBot <small>Model &amp; Co</small></li>" in text
     assert "<li>Token-Extended</li>" in text
@@ -126,13 +126,13 @@ def test_who_is_refused_is_listed_by_name():
     ("/a*/**", "For <code>/a*/**</code>"),
 ])  # fmt: skip
 def test_a_part_of_the_site_is_named_in_plain_words(pattern, heading):
-    _, text = page(replace(STANCE, sections=(Section(pattern, STANCE.usages),)))
+    _, text = page(replace(STANCE, path_policies=(PathPolicy(pattern, STANCE.usages),)))
     assert f"<h2>{heading}</h2>" in text
 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
 def test_it_is_for_everybody(stance):
-    tree, text = page(replace(load_stance(stance), site=SITE, sections=(Section("/press/**", STANCE.usages),)))
+    tree, text = page(replace(load_stance(stance), site=SITE, path_policies=(PathPolicy("/press/**", STANCE.usages),)))
     assert tree.find("head/meta[@name='viewport']").get("content") == "width=device-width, initial-scale=1"
     assert [element.tag for element in tree.find("body")] == ["main"]
     levels = [int(element.tag[1]) for element in tree.iter() if element.tag in ("h1", "h2", "h3")]

@@ -5,16 +5,16 @@ import time
 from dataclasses import replace
 
 import pytest
-from declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy
 from noai_guard.declarations import robots_txt
 from noai_guard.declarations.robots_txt import MOST_BYTES, merge
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section
+from tests.declarations.declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
 
 CATALOG = load_catalog()
 STANCE = load_stance("no-ai")
@@ -23,11 +23,11 @@ CLOSED = {**STANCE.usages, Usage.SEARCH: Action.DENY, Usage.PREVIEW: Action.DENY
 
 
 def said_by(*sections, stance="no-ai"):
-    return Front(replace(load_stance(stance), sections=sections), CATALOG).robots_groups
+    return CompiledPolicy(replace(load_stance(stance), path_policies=sections), CATALOG).robots_groups
 
 
 OURS = said_by()
-OTHERS = [said_by(stance="no-training"), said_by(stance="search-only"), said_by(Section("/press/**", OPEN))]
+OTHERS = [said_by(stance="no-training"), said_by(stance="search-only"), said_by(PathPolicy("/press/**", OPEN))]
 
 REFUSED = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "Google-Extended", "Applebot-Extended", "PerplexityBot")
 LET_IN = ("Googlebot", "Bingbot", "bingbot", "Baiduspider", "AdsBot-Google", "AhrefsBot", "Twitterbot", "Spotify",
@@ -161,7 +161,7 @@ def test_merging_any_bytes_again_changes_nothing(existing):
 @settings(max_examples=100, deadline=None)
 @given(robots_files())
 def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_opens_it(existing):
-    merged = merge(existing, said_by(Section("/private/**", OPEN)))
+    merged = merge(existing, said_by(PathPolicy("/private/**", OPEN)))
     for path in ("/private/", "/private/open/x", "/private/x.mp3", "/a", "/tracks/1.mp3"):
         open_here = google_allows(merged, "GPTBot", path)
         assert not open_here or (path.startswith("/private/") and google_allows(existing, "GPTBot", path)), merged
@@ -170,7 +170,7 @@ def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_
 @settings(max_examples=100, deadline=None)
 @given(robots_files())
 def test_a_section_closed_to_a_search_engine_is_closed_beside_what_the_app_closes(existing):
-    merged = merge(existing, said_by(Section("/private/**", CLOSED)))
+    merged = merge(existing, said_by(PathPolicy("/private/**", CLOSED)))
     for name in ("Googlebot", "Bingbot"):
         for path in ("/", "/a", "/a/open", "/b", "/tracks/1.mp3", "/privateer"):
             assert google_allows(merged, name, path) is google_allows(existing, name, path), (name, path, merged)
@@ -185,7 +185,7 @@ def test_an_app_that_welcomes_a_crawler_which_the_site_refuses_is_overruled_visi
 
 
 def test_an_app_that_closes_everything_to_everybody_stays_closed():
-    merged = merge(b"User-agent: *\nDisallow: /\n", said_by(Section("/press/**", OPEN)))
+    merged = merge(b"User-agent: *\nDisallow: /\n", said_by(PathPolicy("/press/**", OPEN)))
     for name in ("Googlebot", "GPTBot", "Baiduspider", "SomebodyElse"):
         assert not google_allows(merged, name, "/press/a")
         assert not ProtegoReader(merged).allows(name, "/press/a")
@@ -223,7 +223,7 @@ def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
                                   b"User-agent: " + b"*" * 480_000, b"Disallow: /" + b"*x" * 240_000])  # fmt: skip
 def test_a_line_of_any_length_is_kept_and_costs_little(line):
     started = time.perf_counter()
-    merged = merge(b"User-agent: Bingbot\nDisallow: /b\n" + line, said_by(Section("/press/**", OPEN)))
+    merged = merge(b"User-agent: Bingbot\nDisallow: /b\n" + line, said_by(PathPolicy("/press/**", OPEN)))
     assert time.perf_counter() - started < 5
     assert line in merged
 
@@ -239,7 +239,7 @@ def test_ten_thousand_groups_take_time_in_proportion():
 
 
 def test_what_an_app_opens_below_a_closed_section_is_closed_too():
-    closed = Section("/drafts/**", {**load_stance().usages, Usage.SEARCH: Action.DENY})
+    closed = PathPolicy("/drafts/**", {**load_stance().usages, Usage.SEARCH: Action.DENY})
     existing = b"User-agent: Googlebot\nAllow: /drafts/open\nAllow: /tracks/open\nDisallow: /tracks/\n"
     merged = merge(existing, said_by(closed))
     assert not google_allows(merged, "Googlebot", "/drafts/open")

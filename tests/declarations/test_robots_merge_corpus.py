@@ -13,10 +13,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from declaration_readers import ProtegoReader, google_fork_allows
-from test_robots_merge import CLOSED, LET_IN, OURS, PATHS, REFUSED, merge, names_in, paths_in, said_by
 
-from noai_guard.policy import Section
+from noai_guard.core.policy import PathPolicy
+from tests.declarations.declaration_readers import ProtegoReader, google_fork_allows
+from tests.declarations.test_robots_merge import (
+    CLOSED,
+    LET_IN,
+    OURS,
+    PATHS,
+    REFUSED,
+    merge,
+    names_in,
+    paths_in,
+    said_by,
+)
 
 FULL = os.environ.get("NOAI_FULL") == "1"
 
@@ -87,7 +97,7 @@ def test_merging_again_changes_nothing(corpus):
 
 
 def test_a_section_closed_to_search_engines_changes_nothing_elsewhere(corpus):
-    said = said_by(Section("/noai-guard-private/**", CLOSED))
+    said = said_by(PathPolicy("/noai-guard-private/**", CLOSED))
     for name, existing in corpus[::2]:
         merged = merge(existing, said)
         _, paths = tried(name, existing)

@@ -7,18 +7,18 @@ from urllib.parse import quote
 from urllib.robotparser import RobotFileParser
 
 import pytest
-from declaration_readers import SITE, ProtegoReader, google_allows, google_fork_allows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from robots import RobotsParser
 
-from noai_guard.catalog import Catalog
-from noai_guard.declarations import path_lines, robots_txt
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Agent, Identity, Usage
-from noai_guard.policy import Exemptions, Policy, Rule, Section
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Agent, Identity, Usage
+from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
+from noai_guard.declarations import robots_patterns, robots_txt
 from noai_guard.version import __version__
+from tests.declarations.declaration_readers import SITE, ProtegoReader, google_allows, google_fork_allows
 
 STANCES = ("no-ai", "no-training", "search-only")
 PATHS = ("/", "/tracks/first/audio.mp3", "/tracks/first/audio.mp3?sig=1", "/press/", "/caf%C3%A9")
@@ -27,17 +27,17 @@ NAME = re.compile(r"[A-Za-z_-]+")
 CATALOG = load_catalog()
 
 
-def front(policy: Policy, catalog: Catalog = CATALOG) -> Front:
-    return Front(policy, catalog)
+def compiled(policy: Policy, catalog: Catalog = CATALOG) -> CompiledPolicy:
+    return CompiledPolicy(policy, catalog)
 
 
 def robots(policy: Policy, catalog: Catalog = CATALOG) -> bytes:
-    return front(policy, catalog).documents["/robots.txt"].body
+    return compiled(policy, catalog).documents["/robots.txt"].body
 
 
 def is_refused(policy: Policy, agent: Agent, path: str, catalog: Catalog = CATALOG) -> bool:
-    plan = front(policy, catalog).guard.plan
-    verdict = plan.decide(agent, plan.zone(path.partition("?")[0]))
+    plan = compiled(policy, catalog).guard.table
+    verdict = plan.decide(agent, plan.path_class(path.partition("?")[0]))
     return verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
 
 
@@ -115,14 +115,14 @@ def test_every_group_has_a_rule_and_the_lines_of_all_standards(stance):
 
 
 def test_names_that_strict_parsers_cannot_read_are_listed():
-    unreadable = front(load_stance("no-ai")).robots_groups.unreadable
+    unreadable = compiled(load_stance("no-ai")).robots_groups.unreadable
     assert "AI2Bot" in unreadable
     assert "GPTBot" not in unreadable
 
 
 @pytest.mark.parametrize("stance", STANCES)
 def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
-    dated = Front(load_stance(stance), CATALOG, "2026-11-23")
+    dated = CompiledPolicy(load_stance(stance), CATALOG, "2026-11-23")
     for said in (dated.documents["/robots.txt"].body, dated.merged_robots[b"User-agent: *\nDisallow: /a\n"].body):
         comments = [line for line in said.decode().splitlines() if line.startswith("# ")]
         assert f"Stance: {stance}." in " ".join(comments)
@@ -130,10 +130,10 @@ def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
 
 
 def test_files_of_different_days_differ_in_that_line_only():
-    one, other = (Front(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01"))
+    one, other = (CompiledPolicy(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01"))
     assert one != other
     assert robots_txt.undated(one) == robots_txt.undated(other) == robots_txt.undated(robots(STANCE, SMALL))
-    assert Front(STANCE, SMALL).documents == Front(STANCE, SMALL).documents
+    assert CompiledPolicy(STANCE, SMALL).documents == CompiledPolicy(STANCE, SMALL).documents
 
 
 OPERATOR = "Example"
@@ -164,14 +164,14 @@ STANCE = load_stance("no-ai")
 
 @st.composite
 def policies(draw: st.DrawFn, paths: st.SearchStrategy[str]) -> Policy:
-    sections = draw(st.lists(st.builds(Section, paths, usages), max_size=4, unique_by=lambda section: section.pattern))
+    sections = draw(st.lists(st.builds(PathPolicy, paths, usages), max_size=4, unique_by=lambda section: section.pattern))
     rules = draw(st.lists(st.tuples(actions, st.sampled_from([(), ("searchbot",), ("trainbot",)]),
                                     st.lists(paths, max_size=2, unique=True)), max_size=2))  # fmt: skip
     exempt = draw(st.lists(paths, max_size=1))
     return replace(
         STANCE,
         usages=draw(usages),
-        sections=tuple(sections),
+        path_policies=tuple(sections),
         rules=tuple(
             Rule(f"r{number}", action, frozenset(agents), paths=tuple(of))
             for number, (action, agents, of) in enumerate(rules)
@@ -203,9 +203,9 @@ def test_paths_that_robots_txt_can_say_are_read_as_the_judge_decides(policy, pat
 @given(policies(patterns), st.lists(tried, min_size=1, max_size=6))
 def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy, paths):
     said = robots(policy, SMALL)
-    in_general = path_lines.expressible(policy)
+    in_general = robots_patterns.expressible(policy)
     for agent in AGENTS:
-        if is_refused(in_general, agent, path_lines.ELSEWHERE, SMALL):
+        if is_refused(in_general, agent, robots_patterns.ELSEWHERE, SMALL):
             continue
         for path in paths:
             if not is_refused(policy, agent, path, SMALL):
@@ -215,11 +215,11 @@ def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy
 def test_what_cannot_be_said_is_listed_with_its_place():
     policy = replace(
         STANCE,
-        sections=(Section("/tracks/*/stems", STANCE.usages), Section("/press/**", STANCE.usages)),
+        path_policies=(PathPolicy("/tracks/*/stems", STANCE.usages), PathPolicy("/press/**", STANCE.usages)),
         rules=(Rule("kits", Action.DENY, paths=("/a?", "/b/**")),),
         exemptions=Exemptions(("/**/*.css",)),
     )
-    assert path_lines.inexpressible(policy) == (
+    assert robots_patterns.inexpressible(policy) == (
         ("/tracks/*/stems", "sections"), ("/a?", "rule kits"), ("/**/*.css", "exemptions")
     )  # fmt: skip
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_said_is_listed_with_its_place():
 def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_first():
     opened = {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW}
     policy = replace(
-        STANCE, sections=(Section("/press/**", opened), Section("/press/internal/**", STANCE.usages))
+        STANCE, path_policies=(PathPolicy("/press/**", opened), PathPolicy("/press/internal/**", STANCE.usages))
     )
     said = robots(policy, SMALL).decode()
     group = said[said.index("User-agent: TrainBot") :].partition("\n\n")[0]
@@ -251,7 +251,7 @@ def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
         Agent("Looks like a browser", OPERATOR, (Usage.TRAIN_AI,)),
         Agent("Cra", OPERATOR, (Usage.SEARCH,), ("Cra",)),
     )
-    said = front(STANCE, Catalog(agents))
+    said = compiled(STANCE, Catalog(agents))
     body = said.documents["/robots.txt"].body
     assert not google_allows(body, "Crate", "/")
     assert not google_allows(body, "CrateFetcher", "/")
@@ -267,7 +267,7 @@ def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
         Agent("Good", OPERATOR, (Usage.SEARCH,), ("GoodBot",), "Same"),
         Agent("Bad", OPERATOR, (Usage.TRAIN_AI,), ("Same",)),
     )
-    said = front(STANCE, Catalog(agents))
+    said = compiled(STANCE, Catalog(agents))
     assert google_allows(said.documents["/robots.txt"].body, "Same", "/")
     assert said.robots_groups.shared == (("Bad", "Same"),)
 
@@ -277,10 +277,10 @@ def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
     ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),
 ])  # fmt: skip
 def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note):
-    assert note in "\n".join(front(replace(STANCE, rules=rules), SMALL).cannot_express)
-    assert note not in "\n".join(front(STANCE, SMALL).cannot_express)
+    assert note in "\n".join(compiled(replace(STANCE, rules=rules), SMALL).cannot_express)
+    assert note not in "\n".join(compiled(STANCE, SMALL).cannot_express)
     off = replace(STANCE, rules=rules, declarations={**STANCE.declarations, "robots_txt": "off"})
-    assert note not in "\n".join(front(off, SMALL).cannot_express)
+    assert note not in "\n".join(compiled(off, SMALL).cannot_express)
 
 
 def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused():
@@ -297,7 +297,7 @@ def test_a_name_that_cannot_be_sent_is_left_out(token):
     odd = Agent("Odd", OPERATOR, (Usage.TRAIN_AI,), ("Odd",), token, (token,))
     said = robots(STANCE, Catalog((odd, *AGENTS)))
     assert google_allows(said, "Googlebot", "/")
-    assert robots_txt.groups(front(STANCE, Catalog((odd,))).guard.plan, (), (), ()).groups == ()
+    assert robots_txt.groups(compiled(STANCE, Catalog((odd,))).guard.table, (), (), ()).groups == ()
 
 
 @pytest.mark.parametrize("owner", ["Ünïted Ärtists ✓ 音楽", "Line\nDisallow: /", "\ud800", "a\u2028User-agent: *", "\0"])

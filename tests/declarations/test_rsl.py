@@ -5,16 +5,16 @@ from urllib.parse import quote
 
 import html5lib
 import pytest
-from declaration_readers import RslReader, google_allows, rsl_problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.catalog import Catalog
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import DecisionTable, PathPolicy, Site
 from noai_guard.declarations import rsl
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Plan, Section, Site
+from tests.declarations.declaration_readers import RslReader, google_allows, rsl_problems
 
 SITE = Site(url="https://band.example", owner="Tape & Club <Records>", contact="mailto:rights@band.example")
 STANCE = replace(load_stance("no-ai"), site=SITE)
@@ -25,11 +25,11 @@ NAMESPACE = "{https://rslstandard.org/rsl}"
 
 
 def read(policy):
-    return RslReader(Front(policy, EMPTY).documents["/license.xml"].body)
+    return RslReader(CompiledPolicy(policy, EMPTY).documents["/license.xml"].body)
 
 
 def links(policy, section=0):
-    return [value.decode() for name, value in Front(policy, EMPTY).declared[section].fields if name == b"link"]
+    return [value.decode() for name, value in CompiledPolicy(policy, EMPTY).declared[section].fields if name == b"link"]
 
 
 def document(content):
@@ -128,11 +128,11 @@ def test_where_everything_is_reserved_everything_is_prohibited():
 
 
 def test_it_is_served_as_rsl_and_linked_in_every_form():
-    front = Front(STANCE, EMPTY)
-    assert front.documents["/license.xml"].media_type == "application/rsl+xml"
+    compiled = CompiledPolicy(STANCE, EMPTY)
+    assert compiled.documents["/license.xml"].media_type == "application/rsl+xml"
     assert links(STANCE) == [LINK]
-    assert b"\nLicense: https://band.example/license.xml\n" in front.documents["/robots.txt"].body
-    page = html5lib.parse(b"<!doctype html><head>" + front.declared[0].tags, namespaceHTMLElements=False)
+    assert b"\nLicense: https://band.example/license.xml\n" in compiled.documents["/robots.txt"].body
+    page = html5lib.parse(b"<!doctype html><head>" + compiled.declared[0].tags, namespaceHTMLElements=False)
     (link,) = page.find("head").findall("link")
     assert link.attrib == {
         "rel": "license", "type": "application/rsl+xml", "href": "https://band.example/license.xml"}  # fmt: skip
@@ -147,23 +147,23 @@ def test_a_licence_of_the_sites_own_stands_beside_it():
 def test_without_an_https_address_links_are_relative_and_robots_txt_has_no_line(url):
     policy = replace(STANCE, site=replace(SITE, url=url))
     assert links(policy) == ['</license.xml>; rel="license"; type="application/rsl+xml"']
-    assert b"License:" not in Front(policy, EMPTY).documents["/robots.txt"].body
+    assert b"License:" not in CompiledPolicy(policy, EMPTY).documents["/robots.txt"].body
     (note,) = rsl.STANDARD.notes(policy)
     assert "site.url" in note
     assert list(rsl.STANDARD.notes(STANCE)) == []
 
 
 def test_a_site_that_reserves_nothing_gives_no_licence():
-    front = Front(replace(STANCE, usages=OPEN), EMPTY)
-    assert "/license.xml" not in front.documents
-    assert b"License:" not in front.documents["/robots.txt"].body
-    assert front.declared[0].fields == ()
+    compiled = CompiledPolicy(replace(STANCE, usages=OPEN), EMPTY)
+    assert "/license.xml" not in compiled.documents
+    assert b"License:" not in compiled.documents["/robots.txt"].body
+    assert compiled.declared[0].fields == ()
 
 
 def test_the_licence_line_joins_no_groups_and_the_refused_may_read_the_licence():
-    front = Front(STANCE, load_catalog())
-    merged = front.merged_robots[b"User-agent: Bingbot\nCrawl-delay: 3\n\nUser-agent: GPTBot\nDisallow: /\n"].body
-    for said in (front.documents["/robots.txt"].body, merged):
+    compiled = CompiledPolicy(STANCE, load_catalog())
+    merged = compiled.merged_robots[b"User-agent: Bingbot\nCrawl-delay: 3\n\nUser-agent: GPTBot\nDisallow: /\n"].body
+    for said in (compiled.documents["/robots.txt"].body, merged):
         assert google_allows(said, "Googlebot", "/")
         assert not google_allows(said, "GPTBot", "/")
         assert google_allows(said, "GPTBot", "/license.xml")
@@ -176,13 +176,13 @@ texts = st.text(st.characters(exclude_categories=[]))
 @given(texts, texts, st.text(st.characters(exclude_categories=['Cs'])))
 def test_no_fact_of_a_site_breaks_the_document(owner, contact, url):
     site = Site(url=f"https://band.example/{url}", owner=owner, name=owner, contact=contact, policy_page=f"/{url}")
-    front = Front(replace(STANCE, site=site), EMPTY)
-    assert rsl_problems(front.documents["/license.xml"].body) == []
-    (only,) = RslReader(front.documents["/license.xml"].body).contents
+    compiled = CompiledPolicy(replace(STANCE, site=site), EMPTY)
+    assert rsl_problems(compiled.documents["/license.xml"].body) == []
+    (only,) = RslReader(compiled.documents["/license.xml"].body).contents
     assert {element.tag for element in only.iter()} <= {
         f"{NAMESPACE}{name}" for name in ("content", "license", "permits", "prohibits", "legal", "copyright", "terms")}  # fmt: skip
-    assert front.declared[0].tags.isascii()
-    for value in links(front.policy):
+    assert compiled.declared[0].tags.isascii()
+    for value in links(compiled.policy):
         assert (value.count("<"), value.count(">"), "\n" in value) == (1, 1, False)
 
 
@@ -200,19 +200,19 @@ USAGES = {
 
 
 def policies(patterns):
-    sections = st.lists(st.builds(Section, patterns, wishes), max_size=4, unique_by=lambda section: section.pattern)
-    return st.builds(lambda usages, found: replace(STANCE, usages=usages, sections=tuple(found)), wishes, sections)
+    sections = st.lists(st.builds(PathPolicy, patterns, wishes), max_size=4, unique_by=lambda section: section.pattern)
+    return st.builds(lambda usages, found: replace(STANCE, usages=usages, path_policies=tuple(found)), wishes, sections)
 
 
 def reserved(policy, path, word):
-    plan = Plan(policy, EMPTY)
-    return any(map(plan.sections[plan.zone(path).section].reserves, USAGES[word]))
+    plan = DecisionTable(policy, EMPTY)
+    return any(map(plan.path_policies[plan.path_class(path).path_policy].reserves, USAGES[word]))
 
 
 @settings(max_examples=150, deadline=None)
 @given(policies(expressible), paths)
 def test_a_reader_finds_for_every_path_what_the_policy_says(policy, path):
-    if any(section.reserves_anything for section in policy.all_sections):
+    if any(section.reserves_anything for section in policy.all_path_policies):
         document = read(policy)
         for word in USAGES:
             assert document.allows(quote(path, safe="/&"), word) is not reserved(policy, path, word)
@@ -221,8 +221,8 @@ def test_a_reader_finds_for_every_path_what_the_policy_says(policy, path):
 @settings(max_examples=300, deadline=None)
 @given(policies(any_pattern), paths)
 def test_what_is_reserved_is_never_licensed(policy, path):
-    if any(section.reserves_anything for section in policy.all_sections):
+    if any(section.reserves_anything for section in policy.all_path_policies):
         document = read(policy)
-        assert rsl_problems(Front(policy, EMPTY).documents["/license.xml"].body) == []
+        assert rsl_problems(CompiledPolicy(policy, EMPTY).documents["/license.xml"].body) == []
         for word in USAGES:
             assert not (reserved(policy, path, word) and document.allows(quote(path, safe="/&"), word))

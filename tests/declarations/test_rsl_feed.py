@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import feedparser
 import pytest
-from declaration_readers import RslReader, rsl_problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from noai_guard.config import load_stance
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.declarations.rsl import FeedTerms
-from noai_guard.loading import load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section, Site
+from tests.declarations.declaration_readers import RslReader, rsl_problems
 
 SITE = Site(url="https://band.example", owner="Tape & Club <Records>", contact="mailto:rights@band.example")
 STANCE = replace(load_stance("no-ai"), site=SITE)
@@ -52,14 +52,14 @@ def test_an_item_says_what_may_be_done_with_its_recording():
 
 @pytest.mark.parametrize("url", ["https://band.example/press/a?x=/y#z", "https://band.example//press/../press/b", "/press/c"])
 def test_the_section_of_the_path_counts(url):
-    searchable = Section("/press/**", {**STANCE.usages, Usage.AI_SEARCH: Action.ALLOW})
-    (only,) = licences(feed(replace(STANCE, sections=(searchable,)), url))
+    searchable = PathPolicy("/press/**", {**STANCE.usages, Usage.AI_SEARCH: Action.ALLOW})
+    (only,) = licences(feed(replace(STANCE, path_policies=(searchable,)), url))
     assert RslReader(only).says("ai-index")
     assert not RslReader(only).says("ai-train")
 
 
 def test_nothing_is_said_where_nothing_is_reserved_or_rsl_is_off():
-    assert FeedTerms(replace(STANCE, sections=(Section("/press/**", OPEN),))).element("https://band.example/press/a") == ""
+    assert FeedTerms(replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN),))).element("https://band.example/press/a") == ""
     assert FeedTerms(replace(STANCE, declarations={**STANCE.declarations, "rsl": False})).element(AUDIO) == ""
 
 

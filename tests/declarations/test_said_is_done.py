@@ -11,15 +11,15 @@ from functools import cache
 from urllib.parse import quote, unquote
 
 import pytest
-from declaration_readers import ProtegoReader, google_allows, google_fork_allows
 from prometheus_client import CollectorRegistry
 
 from noai_guard import NoAIMiddleware
-from noai_guard.loading import check_policy_text, load_catalog, load_stance, rules_folder
-from noai_guard.loading.catalog_files import read_agent_files, samples_from
-from noai_guard.model import Agent
-from noai_guard.policy import Policy, opt_out_notes
-from tests.serve.asgi_kit import answering, http
+from noai_guard.config import check_policy_text, load_catalog, load_stance, rules_folder
+from noai_guard.config.catalogue_schema import read_agent_files, samples_from
+from noai_guard.core.model import Agent
+from noai_guard.core.policy import Policy, opt_out_notes
+from tests.declarations.declaration_readers import ProtegoReader, google_allows, google_fork_allows
+from tests.middleware.asgi_kit import answering, http
 
 CATALOG = load_catalog()
 STRICT = re.compile(r"[A-Za-z_-]+")
@@ -90,7 +90,7 @@ def refused_by_the_middleware(name: str) -> dict[tuple[str, str], bool]:
 
     In monitor mode nothing is; what would be is in the verdict that the app sees.
     """
-    watched = guard(name).front.policy.mode == "monitor"
+    watched = guard(name).compiled.policy.mode == "monitor"
     refused: dict[tuple[str, str], bool] = {}
 
     async def ask(agent: str, path: str) -> None:
@@ -122,15 +122,15 @@ def is_refused(name: str, agent: Agent, path: str) -> bool:
     """By the middleware; by the judge for a name that exists in robots.txt only, since no request can have it."""
     if agent.name in SAMPLES:
         return refused_by_the_middleware(name)[agent.name, path]
-    plan, where = guard(name).front.guard.plan, unquote(path.partition("?")[0])
-    if where in guard(name).front.documents:
+    plan, where = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
+    if where in guard(name).compiled.documents:
         return False
-    return plan.decide(agent, plan.zone(where)).action in ("deny", "license_required")
+    return plan.decide(agent, plan.path_class(where)).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:
     """(agent, name, path) wherever Google's parser reads otherwise than is done."""
-    said = guard(name).front.documents["/robots.txt"].body
+    said = guard(name).compiled.documents["/robots.txt"].body
     read = cache(lambda token, path: google_fork_allows(said, token, path))
     for agent in CATALOG.agents:
         for token in names_of(agent):
@@ -141,7 +141,7 @@ def differences(name: str) -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(name):
-    groups = guard(name).front.robots_groups
+    groups = guard(name).compiled.robots_groups
     found = list(differences(name))
     unread = {token for _, token, _ in found if not STRICT.fullmatch(token)}
     assert unread == set(groups.unreadable)
@@ -151,9 +151,9 @@ def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name):
-    front = guard(name).front
-    protego = ProtegoReader(front.documents["/robots.txt"].body)
-    shared, unreadable = set(front.robots_groups.shared), set(front.robots_groups.unreadable)
+    compiled = guard(name).compiled
+    protego = ProtegoReader(compiled.documents["/robots.txt"].body)
+    shared, unreadable = set(compiled.robots_groups.shared), set(compiled.robots_groups.unreadable)
     for agent in CATALOG.agents:
         for token in unreadable.intersection(agent.all_robots_tokens):
             for path in PATHS:
@@ -163,7 +163,7 @@ def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(nam
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_both_builds_of_googles_parser_agree(name):
-    said = guard(name).front.documents["/robots.txt"].body
+    said = guard(name).compiled.documents["/robots.txt"].body
     for token in [*sorted({token for agent in CATALOG.agents for token in names_of(agent)})[::9], "Nobody"]:
         for path in ("/tracks/first/audio.mp3", "/press/internal/x?y"):
             assert google_allows(said, token, path) is google_fork_allows(said, token, path), (token, path)
@@ -171,15 +171,15 @@ def test_both_builds_of_googles_parser_agree(name):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_check_says_what_robots_txt_cannot(name):
-    front = guard(name).front
-    said = "\n".join((*front.cannot_express, *opt_out_notes(front.policy, CATALOG)))
-    for token in front.robots_groups.unreadable:
+    compiled = guard(name).compiled
+    said = "\n".join((*compiled.cannot_express, *opt_out_notes(compiled.policy, CATALOG)))
+    for token in compiled.robots_groups.unreadable:
         assert token in said
-    for agent, token in front.robots_groups.shared:
+    for agent, token in compiled.robots_groups.shared:
         assert f"{token} is more than one agent's name; for {agent} " in said
-    everywhere = [path for path in PATHS if unquote(path.partition("?")[0]) not in front.documents]
+    everywhere = [path for path in PATHS if unquote(path.partition("?")[0]) not in compiled.documents]
     for agent in CATALOG.agents:
-        unnamed = not names_of(agent) or agent in front.robots_groups.nameless
+        unnamed = not names_of(agent) or agent in compiled.robots_groups.nameless
         if unnamed and any(is_refused(name, agent, path) for path in everywhere):
             assert agent.name in said
         if agent.robots_only and all(is_refused(name, agent, path) for path in everywhere):
@@ -187,7 +187,7 @@ def test_check_says_what_robots_txt_cannot(name):
 
 
 def test_names_that_exist_in_robots_txt_only_are_said_no_to():
-    said = guard("no-ai").front.documents["/robots.txt"].body
+    said = guard("no-ai").compiled.documents["/robots.txt"].body
     only = [agent for agent in CATALOG.agents if agent.robots_only and agent.ai]
     assert {"Google-Extended", "Applebot-Extended", "Webzio-Extended"} <= {agent.name for agent in only}
     for agent in only:

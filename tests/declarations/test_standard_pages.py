@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_policy
 from noai_guard.declarations import STANDARDS
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_policy
 from tests.test_docs import blocks
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "standards"
@@ -45,12 +45,12 @@ def test_the_python_of_the_pages_runs(tmp_path):
 
 def test_what_the_pages_show_is_sent(tmp_path):
     (tmp_path / "noai.yaml").write_text(POLICY)
-    front = Front(load_policy(tmp_path / "noai.yaml"), load_catalog())
-    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in front.declared[0].fields]
+    compiled = CompiledPolicy(load_policy(tmp_path / "noai.yaml"), load_catalog())
+    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in compiled.declared[0].fields]
     for line in "".join(blocks(FOLDER / "noai.md", "text")).splitlines():
         assert line in fields
     for tags in blocks(FOLDER / "noai.md", "html"):
-        assert tags.strip() in front.declared[0].tags.decode()
-    robots = front.documents["/robots.txt"].body.decode()
+        assert tags.strip() in compiled.declared[0].tags.decode()
+    robots = compiled.documents["/robots.txt"].body.decode()
     for line in "".join(blocks(FOLDER / "robots-txt.md", "text")).splitlines():
         assert line.startswith("# Generated") or f"{line}\n" in robots

@@ -6,16 +6,16 @@ from urllib.parse import quote
 
 import html5lib
 import pytest
-from declaration_readers import google_allows, schema, tdmrep_reservation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.catalog import Catalog
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import DecisionTable, PathPolicy, Site
 from noai_guard.declarations import tdmrep
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Plan, Section, Site
+from tests.declarations.declaration_readers import google_allows, schema, tdmrep_reservation
 
 STANCE = replace(load_stance("no-ai"), site=Site(tdm_policy="https://band.example/tdm.json"))
 CLOSED = dict(STANCE.usages)
@@ -24,8 +24,8 @@ EMPTY = Catalog(())
 
 
 def published(policy):
-    front = Front(policy, EMPTY)
-    document = front.documents.get(tdmrep.PATH)
+    compiled = CompiledPolicy(policy, EMPTY)
+    document = compiled.documents.get(tdmrep.PATH)
     return json.loads(document.body) if document else None
 
 
@@ -67,13 +67,13 @@ paths = directories.flatmap(lambda d: st.sampled_from([d or "/", f"{d}/", f"{d}/
 
 
 def policies(patterns):
-    sections = st.lists(st.builds(Section, patterns, wishes), max_size=5, unique_by=lambda section: section.pattern)
-    return st.builds(lambda usages, found: replace(STANCE, usages=usages, sections=tuple(found)), wishes, sections)
+    sections = st.lists(st.builds(PathPolicy, patterns, wishes), max_size=5, unique_by=lambda section: section.pattern)
+    return st.builds(lambda usages, found: replace(STANCE, usages=usages, path_policies=tuple(found)), wishes, sections)
 
 
 def reserved_by(policy, path):
-    plan = Plan(policy, EMPTY)
-    return int(plan.sections[plan.zone(path).section].reserves(Usage.TRAIN_AI))
+    plan = DecisionTable(policy, EMPTY)
+    return int(plan.path_policies[plan.path_class(path).path_policy].reserves(Usage.TRAIN_AI))
 
 
 @settings(max_examples=300, deadline=None)
@@ -101,7 +101,7 @@ SITE = Site(url="https://band.example/", owner="Tape Club", contact="mailto:righ
 
 
 def offer(policy):
-    document = Front(policy, EMPTY).documents.get(tdmrep.POLICY_PATH)
+    document = CompiledPolicy(policy, EMPTY).documents.get(tdmrep.POLICY_PATH)
     return json.loads(document.body) if document else None
 
 
@@ -111,7 +111,7 @@ def with_site(site, **changes):
 
 def named_policies(policy, section=0):
     """The tdm-policy of the file (for the whole site), of the header and of the metas."""
-    declared = Front(policy, EMPTY).declared[section]
+    declared = CompiledPolicy(policy, EMPTY).declared[section]
     page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     metas = [meta.get("content") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
     fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]
@@ -140,7 +140,7 @@ def test_it_is_named_in_every_form():
 
 
 def test_where_nothing_is_reserved_no_policy_is_named():
-    policy = with_site(SITE, sections=(Section("/press/**", {**CLOSED, Usage.TRAIN_AI: Action.ALLOW}),))
+    policy = with_site(SITE, path_policies=(PathPolicy("/press/**", {**CLOSED, Usage.TRAIN_AI: Action.ALLOW}),))
     assert named_policies(policy, 1) == ([ADDRESS], [], [])
     assert [rule for rule in published(policy) if rule["tdm-reservation"] == 0 and "tdm-policy" in rule] == []
     assert offer(with_site(SITE, usages=OPEN)) is None
@@ -160,7 +160,7 @@ def test_what_is_sold_is_to_be_paid_for():
     sold = {**CLOSED, Usage.TRAIN_AI: Action.LICENSE_REQUIRED}
     paid = [{"action": "obtainConsent"}, {"action": "compensate"}]
     assert offer(with_site(SITE, usages=sold))["permission"][0]["duty"] == paid
-    partly = with_site(SITE, sections=(Section("/stems/**", sold),))
+    partly = with_site(SITE, path_policies=(PathPolicy("/stems/**", sold),))
     assert offer(partly)["permission"][0]["duty"] == paid[:1]
 
 
@@ -177,8 +177,8 @@ def test_check_says_where_something_else_than_training_is_reserved():
 
 
 def test_a_refused_crawler_may_read_whom_to_ask():
-    front = Front(with_site(SITE), load_catalog())
-    assert google_allows(front.documents["/robots.txt"].body, "GPTBot", tdmrep.POLICY_PATH)
+    compiled = CompiledPolicy(with_site(SITE), load_catalog())
+    assert google_allows(compiled.documents["/robots.txt"].body, "GPTBot", tdmrep.POLICY_PATH)
 
 
 texts = st.text(st.characters(exclude_categories=[]))

@@ -8,7 +8,15 @@ from urllib.robotparser import RobotFileParser
 
 import html5lib
 import pytest
-from declaration_readers import (
+from protego import Protego
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.model import Action, Usage
+from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.declarations.robots_file import Robots
+from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from tests.declarations.declaration_readers import (
     SITE,
     RslReader,
     content_signals,
@@ -23,21 +31,13 @@ from declaration_readers import (
     tdmrep_precedence,
     tdmrep_reservation,
 )
-from protego import Protego
-
-from noai_guard.declarations.robots_file import Robots
-from noai_guard.declarations.robots_txt import MOST_BYTES, merge
-from noai_guard.front import Front
-from noai_guard.loading import load_catalog, load_stance
-from noai_guard.model import Action, Usage
-from noai_guard.policy import Section, Site
 
 CATALOG = load_catalog()
-FRONT = Front(
+FRONT = CompiledPolicy(
     replace(
         load_stance("no-ai"),
         site=Site("https://example.com", owner="Band", contact="mailto:a@example.com"),
-        sections=(Section("/free/**", {**load_stance("no-ai").usages, Usage.TRAIN_AI: Action.ALLOW}),),
+        path_policies=(PathPolicy("/free/**", {**load_stance("no-ai").usages, Usage.TRAIN_AI: Action.ALLOW}),),
     ),
     CATALOG,
 )

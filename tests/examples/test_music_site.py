@@ -25,8 +25,8 @@ from starlette.testclient import TestClient
 from examples.music_site import artwork, feeds, label, pages, pieces, shelf, synth
 from examples.music_site.app import create_site
 from examples.music_site.visitors import VISITORS, Visitor
+from noai_guard.config import load_policy
 from noai_guard.declarations.rsl import FeedTerms
-from noai_guard.loading import load_policy
 
 URL = "https://nightferry.example"
 AUDIO = "/audio/paper-boats.wav"

@@ -11,8 +11,8 @@ import atheris
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-with atheris.instrument_imports(include=["noai_guard.html_injection"]):
-    from noai_guard.html_injection import HOLD_LIMIT, REASONS, TagInjector, injectable, rewritten_headers
+with atheris.instrument_imports(include=["noai_guard.responses.html_injection"]):
+    from noai_guard.responses.html_injection import HOLD_LIMIT, REASONS, TagInjector, injectable, rewritten_headers
 
 TAGS = b'<meta name="robots" content="noai, noimageai"><meta name="tdm-reservation" content="1">'
 

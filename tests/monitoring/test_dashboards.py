@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from noai_guard.telemetry import Telemetry
+from noai_guard.observability.metrics import Telemetry
 from tests.monitoring.programs import ROOT, RULES
 from tests.servers import require
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from noai_guard.model import Action
+from noai_guard.core.model import Action
 from tests.monitoring.programs import ROOT, RULES, promtool
 from tests.servers import require
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from noai_guard import load_catalog, load_stance
-from noai_guard.front import Front
-from noai_guard.loading import rules_folder
-from noai_guard.loading.catalog_files import Samples, read_agent_files, read_browsers, samples_from
-from noai_guard.model import Action, Agent
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import rules_folder
+from noai_guard.config.catalogue_schema import Samples, read_agent_files, read_browsers, samples_from
+from noai_guard.core.model import Action, Agent
 
 CATALOG = load_catalog()
 ENTRIES = read_agent_files((rules_folder() / "agents").glob("*.yaml"))
@@ -69,7 +69,7 @@ def test_at_least_300_people_and_players_are_listed() -> None:
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
 @pytest.mark.parametrize("group", BROWSERS)
 def test_no_person_player_preview_or_feed_reader_is_refused(stance: str, group: str) -> None:
-    guard = Front(load_stance(stance), CATALOG).guard
+    guard = CompiledPolicy(load_stance(stance), CATALOG).guard
     refused = [
         (verdict.agent and verdict.agent.name, text)
         for sample in BROWSERS[group]
@@ -80,9 +80,9 @@ def test_no_person_player_preview_or_feed_reader_is_refused(stance: str, group: 
 
 
 def test_every_ai_agent_is_refused_by_the_default_stance() -> None:
-    plan = Front(load_stance(), CATALOG).guard.plan
+    plan = CompiledPolicy(load_stance(), CATALOG).guard.table
     let_in = [
-        agent.name for agent in CATALOG.agents if agent.ai and plan.decide(agent, plan.zone("/")).action is not Action.DENY
+        agent.name for agent in CATALOG.agents if agent.ai and plan.decide(agent, plan.path_class("/")).action is not Action.DENY
     ]
     assert not let_in
 

@@ -1,6 +1,6 @@
 """What several dashboards say: matchers, variables, annotations, sums."""
 
-from noai_guard.model import AI_USAGES, Action, Mode, Usage
+from noai_guard.core.model import AI_USAGES, Action, Mode, Usage
 
 from ..panels import Choice, Mark, counted, rate, series
 

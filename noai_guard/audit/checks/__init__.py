@@ -19,10 +19,10 @@ from noai_guard.audit.checks import (
     site_files,
     tdmrep,
 )
-from noai_guard.audit.finding import Family, Finding, Kind
-from noai_guard.audit.reading import Reading
+from noai_guard.audit.finding import Finding, Rule, RuleGroup
+from noai_guard.audit.interpretation import Interpretation
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[RuleGroup, ...] = (
     answers.FAMILY,
     robots_answer.FAMILY,
     robots_groups.FAMILY,
@@ -35,7 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     enforcement.FAMILY,
 )
 
-KINDS: tuple[Kind, ...] = tuple(
+KINDS: tuple[Rule, ...] = tuple(
     sorted((kind for family in FAMILIES for kind in family.kinds), key=lambda kind: kind.code)
 )
 
@@ -43,7 +43,7 @@ _MOST_ALIKE = 5
 """How many findings of one kind are told one by one."""
 
 
-def findings(reading: Reading) -> tuple[Finding, ...]:
+def findings(reading: Interpretation) -> tuple[Finding, ...]:
     """Every finding, the worst first, then by code. Of many of one kind the first few, the last with their number."""
     by_kind: dict[str, list[Finding]] = {}
     for finding in _all(reading):
@@ -58,6 +58,6 @@ def findings(reading: Reading) -> tuple[Finding, ...]:
     return tuple(sorted(kept, key=lambda finding: (finding.kind.severity.rank, finding.kind.code)))
 
 
-def _all(reading: Reading) -> Iterable[Finding]:
+def _all(reading: Interpretation) -> Iterable[Finding]:
     for family in FAMILIES:
         yield from family.check(reading)

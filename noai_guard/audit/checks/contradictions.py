@@ -2,24 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.audit.fields import LABELS
-from noai_guard.audit.finding import Family, Finding, Kind, Severity
-from noai_guard.audit.reading import Reading
+from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.readers.header_values import LABELS
 from noai_guard.audit.statements import Statement
 
-_TRAINING = Kind(
+_TRAINING = Rule(
     "A501", Severity.ERROR,
     "The declarations contradict each other about training",
     "One form says no, another yes. Whoever wants to train points at the yes.",
     "Let every form say the same. A CDN or plugin may add its own: look at what is really sent.",
 )  # fmt: skip
-_AI_USE = Kind(
+_AI_USE = Rule(
     "A502", Severity.WARNING,
     "The declarations contradict each other about AI answers",
     "One form reserves the use in answers of AI (ai-use, ai-input), another allows it.",
     "Let every form say the same.",
 )  # fmt: skip
-_SEARCH = Kind(
+_SEARCH = Rule(
     "A503", Severity.WARNING,
     "The declarations contradict each other about search",
     "One form reserves search, another allows it.",
@@ -29,8 +29,8 @@ _SEARCH = Kind(
 _KINDS = dict(zip(LABELS, (_TRAINING, _AI_USE, _SEARCH), strict=True))
 
 
-def _check(reading: Reading) -> Iterator[Finding]:
-    told: set[tuple[Kind, str]] = set()
+def _check(reading: Interpretation) -> Iterator[Finding]:
+    told: set[tuple[Rule, str]] = set()
     for resource in (reading.seen.page, reading.seen.audio):
         if resource is None or not resource.get.ok:
             continue
@@ -60,4 +60,4 @@ def _forms(said: Sequence[Statement]) -> str:
     return ", ".join(dict.fromkeys(statement.form for statement in said))
 
 
-FAMILY = Family("Contradictions", (_TRAINING, _AI_USE, _SEARCH), _check)
+FAMILY = RuleGroup("Contradictions", (_TRAINING, _AI_USE, _SEARCH), _check)

@@ -2,116 +2,116 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit import fields
 from noai_guard.audit.addresses import is_web_address
-from noai_guard.audit.finding import Family, Finding, Kind, Severity
-from noai_guard.audit.look import Look, Resource
-from noai_guard.audit.reading import Reading, is_page
+from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.interpretation import Interpretation, is_page
+from noai_guard.audit.probe.result import ProbeResult, Resource
+from noai_guard.audit.readers import header_values
 from noai_guard.audit.statements import declared_by, lacking, of_headers
 
-_HIDDEN = Kind(
+_HIDDEN = Rule(
     "A201", Severity.ERROR,
     "noai stands on a line with a colon, so it is not read",
     "img2dataset takes what stands before the first colon of an X-Robots-Tag line for a user agent. Any colon on the "
     "line hides noai: googlebot: noarchive, noai, or max-snippet:20, or lines that a proxy joined.",
     "Send X-Robots-Tag: noai, noimageai as a line of its own, and keep proxies from joining lines.",
 )  # fmt: skip
-_CAPITALS = Kind(
+_CAPITALS = Rule(
     "A202", Severity.WARNING,
     "noai is written with capitals",
     "Spawning's datadiligence compares letter by letter and does not know NoAI.",
     "X-Robots-Tag: noai, noimageai",
 )  # fmt: skip
-_MISSPELT = Kind(
+_MISSPELT = Rule(
     "A203", Severity.ERROR,
     "X-Robots-Tag is misspelt",
     "The words are noai and noimageai; any other spelling says nothing.",
     "X-Robots-Tag: noai, noimageai",
 )  # fmt: skip
-_NOT_ON_AUDIO = Kind(
+_NOT_ON_AUDIO = Rule(
     "A204", Severity.ERROR,
     "The audio does not carry what the page says",
     "The page says no to training, by header or meta, which cover the page alone. The answer with the audio says "
     "nothing, and a scraper that has its address never sees the page.",
     "Send the header lines with audio too: for every answer of the server, not for pages alone.",
 )  # fmt: skip
-_LESS_ON_AUDIO = Kind(
+_LESS_ON_AUDIO = Rule(
     "A205", Severity.WARNING,
     "The audio carries fewer header lines than the page",
     "Each reader looks for its own line; those who look for the missing one find nothing with the audio.",
     "Send the same declaring header lines with audio as with pages.",
 )  # fmt: skip
-_NOT_ON_HEAD = Kind(
+_NOT_ON_HEAD = Rule(
     "A206", Severity.WARNING,
     "HEAD answers without the declarations of GET",
     "Some clients look with HEAD before they download; they see no reservation.",
     "Answer HEAD with the header lines of GET.",
 )  # fmt: skip
-_NOT_ON_PARTIAL = Kind(
+_NOT_ON_PARTIAL = Rule(
     "A207", Severity.WARNING,
     "Partial answers (206) come without the declarations",
     "Audio is mostly fetched in ranges; whoever asks for a part sees no reservation.",
     "Send the header lines with 206 too (in nginx: add_header ... always).",
 )  # fmt: skip
-_NOT_ON_UNCHANGED = Kind(
+_NOT_ON_UNCHANGED = Rule(
     "A208", Severity.NOTE,
     "Answers without content (304) come without the declarations",
     "Who checks a stored copy again learns nothing new. The headers of the copy hold on.",
     "Send the header lines with 304 too.",
 )  # fmt: skip
-_NOT_ON_ERRORS = Kind(
+_NOT_ON_ERRORS = Rule(
     "A209", Severity.NOTE,
     "Error pages come without the declarations",
     "It shows that the lines are added to some answers only; others may lack them as well.",
     "Add the lines in front of the application (in nginx: add_header ... always).",
 )  # fmt: skip
-_USAGE_UNREADABLE = Kind(
+_USAGE_UNREADABLE = Rule(
     "A210", Severity.ERROR,
     "The Content-Usage header does not parse, so it says nothing",
     "The value is a dictionary of RFC 9651: keys in lower case, y or n behind =, commas between, none at the end. One "
     "mistake makes all of it unknown.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_USAGE_MISSPELT = Kind(
+_USAGE_MISSPELT = Rule(
     "A211", Severity.ERROR,
     "The Content-Usage header says something that readers do not know",
     "Labels are train-ai, ai-use and search, values y and n (AIPREF vocab-08). Others count as not said.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_SIGNAL_MISSPELT = Kind(
+_SIGNAL_MISSPELT = Rule(
     "A212", Severity.ERROR,
     "The Content-Signal header says something that readers do not know",
     "Keys are search, ai-input and ai-train with yes or no, and use with immediate, reference or full; commas between. "
     "Others count as not said.",
     "Content-Signal: search=yes, ai-input=no, ai-train=no, use=reference",
 )  # fmt: skip
-_RESERVATION = Kind(
+_RESERVATION = Rule(
     "A213", Severity.ERROR,
     "tdm-reservation is neither 1 nor 0",
     "TDMRep: any other value counts as not said.",
     "tdm-reservation: 1",
 )  # fmt: skip
-_POLICY = Kind(
+_POLICY = Rule(
     "A214", Severity.WARNING,
     "tdm-policy is not used",
     "It counts only beside tdm-reservation: 1, and must be an absolute address.",
     "tdm-reservation: 1 and tdm-policy: https://your.site/tdm-policy.json",
 )  # fmt: skip
-_MARKDOWN_GRANTS = Kind(
+_MARKDOWN_GRANTS = Rule(
     "A215", Severity.ERROR,
     "The Markdown form of the page allows training",
     "Who asks with Accept: text/markdown gets a converted page with its own signal. Cloudflare's Markdown for Agents "
     "adds content-signal: ai-train=yes by default.",
     "Switch the conversion off at the CDN, or set the header there to what the site says.",
 )  # fmt: skip
-_MARKDOWN_SILENT = Kind(
+_MARKDOWN_SILENT = Rule(
     "A216", Severity.WARNING,
     "The Markdown form of the page comes without the declarations",
     "Who asks with Accept: text/markdown gets the same content and sees no reservation.",
     "Send the declaring header lines with that answer too, or switch the conversion off.",
 )  # fmt: skip
 
-_ONLY_FILES = Kind(
+_ONLY_FILES = Rule(
     "A217", Severity.WARNING,
     "Only files say no; page and audio themselves carry nothing",
     "Scrapers that fetch addresses from a list read no robots.txt and no well-known file: img2dataset and Spawning's "
@@ -120,7 +120,7 @@ _ONLY_FILES = Kind(
 )  # fmt: skip
 
 
-def _check(reading: Reading) -> Iterator[Finding]:
+def _check(reading: Interpretation) -> Iterator[Finding]:
     seen = reading.seen
     for resource in (seen.page, seen.audio):
         if resource and resource.get.ok:
@@ -138,8 +138,8 @@ def _check(reading: Reading) -> Iterator[Finding]:
         yield from _markdown(seen.page.get, seen.markdown)
 
 
-def _values(look: Look) -> Iterator[Finding]:
-    words = fields.robots_directives(look.values("x-robots-tag"))
+def _values(look: ProbeResult) -> Iterator[Finding]:
+    words = header_values.robots_directives(look.values("x-robots-tag"))
     if words.hidden and not words.plain:
         yield _HIDDEN.at(look.url, f"X-Robots-Tag: {words.hidden[0]}")
     for line in words.capitals:
@@ -147,18 +147,18 @@ def _values(look: Look) -> Iterator[Finding]:
     for word in words.misspelt:
         yield _MISSPELT.at(look.url, f"X-Robots-Tag: {word}")
     usage = ", ".join(look.values("content-usage"))
-    for fault, said in fields.content_usage_value(usage).faults if usage else ():
-        kind = _USAGE_UNREADABLE if fault is fields.Fault.SYNTAX else _USAGE_MISSPELT
+    for fault, said in header_values.content_usage_value(usage).faults if usage else ():
+        kind = _USAGE_UNREADABLE if fault is header_values.Fault.SYNTAX else _USAGE_MISSPELT
         yield kind.at(look.url, f"Content-Usage: {usage} ({said})")
     for signal in look.values("content-signal"):
-        for _, said in fields.content_signal_value(signal).faults:
+        for _, said in header_values.content_signal_value(signal).faults:
             yield _SIGNAL_MISSPELT.at(look.url, f"Content-Signal: {signal} ({said})")
     reservations = look.values("tdm-reservation")
     for value in reservations:
-        if fields.tdm_reservation(value) is None:
+        if header_values.tdm_reservation(value) is None:
             yield _RESERVATION.at(look.url, f"tdm-reservation: {value}")
     for policy in look.values("tdm-policy"):
-        if not any(map(fields.tdm_reservation, reservations)) or not is_web_address(policy):
+        if not any(map(header_values.tdm_reservation, reservations)) or not is_web_address(policy):
             yield _POLICY.at(look.url, f"tdm-policy: {policy}")
 
 
@@ -173,13 +173,13 @@ def _variants(resource: Resource) -> Iterator[Finding]:
                 yield _NOT_ON_HEAD.at(look.url, found)
 
 
-def _audio(reading: Reading, audio: Look) -> Iterator[Finding]:
+def _audio(reading: Interpretation, audio: ProbeResult) -> Iterator[Finding]:
     page = [
         said.form
         for said in reading.said_of(reading.seen.page)
-        if said.here and said.usage == fields.TRAINING and not said.allowed
+        if said.here and said.usage == header_values.TRAINING and not said.allowed
     ]
-    is_silent = not any(said.usage == fields.TRAINING for said in of_headers(audio))
+    is_silent = not any(said.usage == header_values.TRAINING for said in of_headers(audio))
     if page and is_silent:
         yield _NOT_ON_AUDIO.at(audio.url, f"the page has {', '.join(page)}; the audio has none")
     elif is_silent and reading.says_no:
@@ -188,16 +188,16 @@ def _audio(reading: Reading, audio: Look) -> Iterator[Finding]:
         yield _LESS_ON_AUDIO.at(audio.url, found)
 
 
-def _markdown(page: Look, markdown: Look) -> Iterator[Finding]:
-    grants = [said for said in of_headers(markdown) if said.usage == fields.TRAINING and said.allowed]
-    if grants and not any(said.allowed for said in of_headers(page) if said.usage == fields.TRAINING):
+def _markdown(page: ProbeResult, markdown: ProbeResult) -> Iterator[Finding]:
+    grants = [said for said in of_headers(markdown) if said.usage == header_values.TRAINING and said.allowed]
+    if grants and not any(said.allowed for said in of_headers(page) if said.usage == header_values.TRAINING):
         lines = [f"{name}: {value}" for name, value in markdown.lines if name.lower() == grants[0].form.lower()]
         yield _MARKDOWN_GRANTS.at(markdown.url, f"Accept: text/markdown is answered with {lines[0]}")
     elif markdown.media_type == "text/markdown" and (found := lacking(markdown, page)):
         yield _MARKDOWN_SILENT.at(markdown.url, found)
 
 
-FAMILY = Family(
+FAMILY = RuleGroup(
     "Header lines",
     (
         _HIDDEN, _CAPITALS, _MISSPELT, _NOT_ON_AUDIO, _LESS_ON_AUDIO, _NOT_ON_HEAD, _NOT_ON_PARTIAL,

@@ -3,66 +3,66 @@
 from collections.abc import Iterator
 from typing import Any
 
-from noai_guard.audit import fields
-from noai_guard.audit.finding import Family, Finding, Kind, Severity
-from noai_guard.audit.reading import Reading, is_page
-from noai_guard.audit.web_page import parsed_json
+from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.interpretation import Interpretation, is_page
+from noai_guard.audit.readers import header_values
+from noai_guard.audit.readers.html import parsed_json
 
-_NOTHING = Kind(
+_NOTHING = Rule(
     "A301", Severity.WARNING,
     "The site says nothing about AI",
     "No declaration that a program reads says no to training, neither with the page and the audio nor in a file.",
     "Write a policy with noai-guard init; noai-guard build makes the files, the middleware the header lines.",
 )  # fmt: skip
-_NOT_HTML = Kind(
+_NOT_HTML = Rule(
     "A302", Severity.NOTE,
     "The page is not HTML",
     "There are no metas to read and no audio to find.",
     "Name a page of the site: noai-guard audit https://your.site/",
 )  # fmt: skip
-_NO_AUDIO = Kind(
+_NO_AUDIO = Rule(
     "A303", Severity.NOTE,
     "No audio was found",
     "Neither the page nor its feed leads to audio, so what covers the audio was not looked at.",
     "Name one: noai-guard audit URL --audio https://your.site/song.mp3",
 )  # fmt: skip
-_FOR_ONE = Kind(
+_FOR_ONE = Rule(
     "A304", Severity.NOTE,
     "A meta says noai to one crawler only",
     "Others do not read a meta with that name.",
     '<meta name="robots" content="noai, noimageai">',
 )  # fmt: skip
-_MISSPELT = Kind(
+_MISSPELT = Rule(
     "A305", Severity.ERROR,
     "meta robots is misspelt",
     "The words are noai and noimageai; any other spelling says nothing.",
     '<meta name="robots" content="noai, noimageai">',
 )  # fmt: skip
-_RESERVATION = Kind(
+_RESERVATION = Rule(
     "A306", Severity.ERROR,
     "meta tdm-reservation is neither 1 nor 0",
     "TDMRep: any other value counts as not said.",
     '<meta name="tdm-reservation" content="1">',
 )  # fmt: skip
-_JSON_LD = Kind(
+_JSON_LD = Rule(
     "A307", Severity.WARNING,
     "JSON-LD does not parse",
     "Nothing in it is read.",
     "Write it with a JSON library; inside a script element no & stands for a character.",
 )  # fmt: skip
-_NO_RIGHTS = Kind(
+_NO_RIGHTS = Rule(
     "A308", Severity.NOTE,
     "JSON-LD describes a recording without its rights",
     "schema.org has usageInfo, license, acquireLicensePage and copyrightNotice for them.",
     'Add "usageInfo" (the page with your AI policy) and "copyrightNotice" (the reservation in words).',
 )  # fmt: skip
-_PLAIN_HTTP = Kind(
+_PLAIN_HTTP = Rule(
     "A309", Severity.NOTE,
     "The site is served over http",
     "Whoever stands between can take the declarations away, and an RSL licence counts over https only.",
     "Serve the site over https and redirect http to it.",
 )  # fmt: skip
-_NOINDEX = Kind(
+_NOINDEX = Rule(
     "A310", Severity.WARNING,
     "The page tells search engines not to list it",
     "noindex takes a page out of every search. It is no way to say no to AI.",
@@ -73,7 +73,7 @@ _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "Podcast
 _RIGHTS = ("license", "usageInfo", "acquireLicensePage", "copyrightNotice", "conditionsOfAccess")
 
 
-def _check(reading: Reading) -> Iterator[Finding]:
+def _check(reading: Interpretation) -> Iterator[Finding]:
     seen, page = reading.seen, reading.page
     url = seen.page.get.url
     if not reading.says_no:
@@ -91,14 +91,14 @@ def _check(reading: Reading) -> Iterator[Finding]:
         for value in values:
             if {"noindex", "none"} & {word.strip().lower() for word in value.split(",")}:
                 yield _NOINDEX.at(url, f"{form}: {value}")
-    for word in fields.robots_directives(page.contents("robots")).misspelt:
+    for word in header_values.robots_directives(page.contents("robots")).misspelt:
         yield _MISSPELT.at(url, f'<meta name="robots" content="... {word} ...">')
-    general = fields.robots_directives(page.contents("robots")).meant
+    general = header_values.robots_directives(page.contents("robots")).meant
     for name, content in page.metas:
-        if name.endswith("bot") and fields.robots_directives([content]).meant and not general:
+        if name.endswith("bot") and header_values.robots_directives([content]).meant and not general:
             yield _FOR_ONE.at(url, f'<meta name="{name}" content="{content}">')
     for content in page.contents("tdm-reservation"):
-        if fields.tdm_reservation(content) is None:
+        if header_values.tdm_reservation(content) is None:
             yield _RESERVATION.at(url, f'<meta name="tdm-reservation" content="{content}">')
     for script in page.json_ld:
         if parsed_json(script) is None:
@@ -114,7 +114,7 @@ def _types(item: dict[str, Any]) -> set[str]:
     return {kind for kind in (said if isinstance(said, list) else [said]) if isinstance(kind, str)}
 
 
-FAMILY = Family(
+FAMILY = RuleGroup(
     "The page",
     (_NOTHING, _NOT_HTML, _NO_AUDIO, _FOR_ONE, _MISSPELT, _RESERVATION, _JSON_LD, _NO_RIGHTS, _PLAIN_HTTP, _NOINDEX),
     _check,

@@ -2,70 +2,70 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.finding import Family, Finding, Kind, Severity
-from noai_guard.audit.look import Licence, Look
-from noai_guard.audit.reading import Reading
-from noai_guard.audit.rsl_file import ELEMENTS, USAGES, RslFile, read_rsl
-from noai_guard.audit.xml_document import Unreadable
+from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.probe.result import Licence, ProbeResult
+from noai_guard.audit.readers.rsl import ELEMENTS, USAGES, RslFile, read_rsl
+from noai_guard.audit.readers.xml import Unreadable
 from noai_guard.declarations.rsl import MEDIA_TYPE, NAMESPACE
 
-_NOT_FETCHED = Kind(
+_NOT_FETCHED = Rule(
     "A421", Severity.WARNING,
     "A licence is announced and cannot be fetched",
     "RSL 1.0: what cannot be fetched is to be taken for unlicensed, but nobody learns the terms.",
     "Serve the document with 200 at the announced address.",
 )  # fmt: skip
-_NOT_XML = Kind(
+_NOT_XML = Rule(
     "A422", Severity.ERROR,
     "The RSL document is not XML",
     "A document that does not parse says nothing.",
     "Write it with an XML library; noai-guard build writes one.",
 )  # fmt: skip
-_NAMESPACE = Kind(
+_NAMESPACE = Rule(
     "A423", Severity.ERROR,
     "The RSL document has another root or namespace",
     f"The root is rsl in the namespace {NAMESPACE}; readers skip everything else.",
     f'<rsl xmlns="{NAMESPACE}">',
 )  # fmt: skip
-_WORDS = Kind(
+_WORDS = Rule(
     "A424", Severity.ERROR,
     "The RSL document names usages that do not exist",
     f"Usages are {', '.join(sorted(USAGES))}, with blanks between. Commas were used until version 0.9; with them, and "
     "with other words, nothing is said.",
     '<prohibits type="usage">ai-all</prohibits>',
 )  # fmt: skip
-_ELEMENT = Kind(
+_ELEMENT = Rule(
     "A425", Severity.WARNING,
     "The RSL document has an element that RSL does not know",
     "An unknown element in RSL's own namespace makes the document non-conformant; strict readers discard it.",
     "Remove it, or give it a namespace of its own.",
 )  # fmt: skip
-_TYPE = Kind(
+_TYPE = Rule(
     "A426", Severity.WARNING,
     "The RSL document is not sent with its media type",
     f"Readers look for {MEDIA_TYPE}.",
     f"Content-Type: {MEDIA_TYPE}",
 )  # fmt: skip
-_PLAIN_HTTP = Kind(
+_PLAIN_HTTP = Rule(
     "A427", Severity.WARNING,
     "The licence of a site served over https is fetched over http",
     "RSL 1.0 wants https; others could change the terms on the way.",
     "License: https://your.site/license.xml",
 )  # fmt: skip
-_UNLICENSED = Kind(
+_UNLICENSED = Rule(
     "A428", Severity.WARNING,
     "A content element has no license",
     "RSL 1.0 wants at least one; without it the element says nothing.",
     '<content url="/"><license><prohibits type="usage">ai-all</prohibits></license></content>',
 )  # fmt: skip
-_UNANNOUNCED = Kind(
+_UNANNOUNCED = Rule(
     "A429", Severity.WARNING,
     "There is a licence document that nothing leads to",
     "Crawlers find it by License in robots.txt, a Link header or an HTML link; nobody guesses its address.",
     "License: https://your.site/license.xml (robots.txt), or Link: </license.xml>; rel=\"license\"; "
     f'type="{MEDIA_TYPE}"',
 )  # fmt: skip
-_TOKEN = Kind(
+_TOKEN = Rule(
     "A430", Severity.NOTE,
     "The licence names a server, so every client must fetch a token first",
     "With a server attribute even what is free needs a token from that server (RSL 1.0).",
@@ -73,7 +73,7 @@ _TOKEN = Kind(
 )  # fmt: skip
 
 
-def _check(reading: Reading) -> Iterator[Finding]:
+def _check(reading: Interpretation) -> Iterator[Finding]:
     is_secure = reading.seen.page.get.url.startswith("https:")
     for licence in reading.seen.licences:
         look = licence.look
@@ -106,7 +106,7 @@ def _of_document(licence: Licence) -> Iterator[Finding]:
     yield from _of_elements(look, document)
 
 
-def _of_elements(look: Look, document: RslFile) -> Iterator[Finding]:
+def _of_elements(look: ProbeResult, document: RslFile) -> Iterator[Finding]:
     for rule in document.rules:
         unknown = sorted(set(rule.text.replace(",", " ").split()) - USAGES)
         if "," in rule.text or unknown:
@@ -120,7 +120,7 @@ def _of_elements(look: Look, document: RslFile) -> Iterator[Finding]:
         yield _UNLICENSED.at(look.url, f'<content url="{element.attributes.get("url", "")}">', element.line)
 
 
-FAMILY = Family(
+FAMILY = RuleGroup(
     "RSL licence",
     (
         _NOT_FETCHED, _NOT_XML, _NAMESPACE, _WORDS, _ELEMENT, _TYPE, _PLAIN_HTTP, _UNLICENSED, _UNANNOUNCED, _TOKEN,

@@ -2,30 +2,30 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.finding import Family, Finding, Kind, Severity
-from noai_guard.audit.reading import Reading
+from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.statements import trust_values
 from noai_guard.declarations import ai_txt, tdmrep, trust_txt
 
-_AI_TXT = Kind(
+_AI_TXT = Rule(
     "A441", Severity.WARNING,
     "ai.txt closes nothing",
     "Spawning's ai.txt is written like robots.txt; without Disallow lines it opens the site to training.",
     "User-Agent: * and below it Disallow: /",
 )  # fmt: skip
-_TRUST_TXT = Kind(
+_TRUST_TXT = Rule(
     "A442", Severity.WARNING,
     "trust.txt has another word than yes or no",
     "datatrainingallowed has two words; others say nothing.",
     "datatrainingallowed=no",
 )  # fmt: skip
-_DEAD_LINK = Kind(
+_DEAD_LINK = Rule(
     "A443", Severity.WARNING,
     "A declaration leads to a page that is not there",
     "Who wants to know the terms, or to ask for a licence, finds nothing.",
     "Serve the page, or correct the address.",
 )  # fmt: skip
-_PAGES_EVERYWHERE = Kind(
+_PAGES_EVERYWHERE = Rule(
     "A444", Severity.NOTE,
     "Files that do not exist are answered with an HTML page and 200",
     "Readers of ai.txt, trust.txt or tdmrep.json get a page where they expect a file.",
@@ -33,14 +33,14 @@ _PAGES_EVERYWHERE = Kind(
 )  # fmt: skip
 
 
-def _check(reading: Reading) -> Iterator[Finding]:
+def _check(reading: Interpretation) -> Iterator[Finding]:
     yield from _files(reading)
     for look in reading.seen.policies:
         if look.status >= 400:
             yield _DEAD_LINK.at(look.asked, f"HTTP {look.status}")
 
 
-def _files(reading: Reading) -> Iterator[Finding]:
+def _files(reading: Interpretation) -> Iterator[Finding]:
     documents = reading.seen.documents
     for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH):
         look = documents.get(path)
@@ -60,4 +60,4 @@ def _files(reading: Reading) -> Iterator[Finding]:
                 yield _TRUST_TXT.at(trust.url, f"datatrainingallowed={value}")
 
 
-FAMILY = Family("Small files and links", (_AI_TXT, _TRUST_TXT, _DEAD_LINK, _PAGES_EVERYWHERE), _check)
+FAMILY = RuleGroup("Small files and links", (_AI_TXT, _TRUST_TXT, _DEAD_LINK, _PAGES_EVERYWHERE), _check)

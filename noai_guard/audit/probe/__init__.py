@@ -1,0 +1,1 @@
+"""Visit a live site as crawlers and people do."""

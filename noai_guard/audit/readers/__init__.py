@@ -1,0 +1,1 @@
+"""Parsers for what a site publishes; strict about form, never failing on bad input."""

@@ -1,0 +1,1 @@
+"""Findings in formats for other tools."""

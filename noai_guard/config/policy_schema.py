@@ -1,0 +1,220 @@
+"""noai.yaml -> Policy. `POLICY_FILE` is the one table of everything a policy may say."""
+
+from typing import Any
+
+from noai_guard.config import scalars
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
+from noai_guard.config.semantic_checks import look_over as look_over
+from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.client_address import HEADERS
+from noai_guard.core.model import Usage
+from noai_guard.declarations import STANDARDS
+
+STANCES = ("no-ai", "no-training", "search-only")
+
+_ACTIONS = {
+    "allow": "let in",
+    "log": "let in, with a line in the decision log",
+    "throttle": "429 above the rate in limits",
+    "license_required": "402 with where to get a licence",
+    "deny": "403",
+}
+_USAGES = {
+    Usage.TRAIN_AI: "training of generative models",
+    Usage.DATA_BROKER: "collecting data to sell it on, AI training included",
+    Usage.SCRAPER: "scraping tools and services that feed AI",
+    Usage.AI_AGENT: "agents that act on a person's behalf",
+    Usage.AI_INPUT: "fetching pages to answer a person's prompt",
+    Usage.AI_SEARCH: "indexes of answer engines",
+    Usage.ARCHIVE: "web archives",
+    Usage.SEO: "search engine optimisation tools",
+    Usage.SEARCH: "search engines that send people to the site",
+    Usage.ADS: "advertising quality checks",
+    Usage.PREVIEW: "link previews in messengers and social networks",
+    Usage.FEED: "feed readers and podcast directories",
+    Usage.PLAYER: "players and podcast apps",
+    Usage.MONITORING: "uptime and security checks",
+    Usage.AUTOMATION: "HTTP libraries and headless browsers",
+    Usage.UNKNOWN_BOT: "clients that call themselves bots and are in no catalogue",
+}
+
+_SPELLINGS = {"license-required": "license_required", "licence_required": "license_required"}
+_usage = Choice({usage.value: doc for usage, doc in _USAGES.items()}, code="P012", noun="usage")
+_wish = Choice(
+    _ACTIONS,
+    {
+        **dict.fromkeys(("yes", "y", "true", "on", "allowed"), "allow"),
+        **dict.fromkeys(("no", "n", "false", "off", "disallow", "disallowed"), "deny"),
+        **_SPELLINGS,
+    },
+    noun="wish",
+)
+_action = Choice(_ACTIONS, _SPELLINGS, noun="action")
+_identity = Choice(
+    {
+        "unclaimed": "names no known agent",
+        "unverified": "names an agent, not checked",
+        "verified": "is the agent it names",
+        "spoofed": "is not the agent it names",
+    },
+    noun="identity",
+)
+_wishes = Record({usage.value: Field(_wish, doc) for usage, doc in _USAGES.items()}, "P012", "usage")
+_name = Text(longest=100)
+_pattern = Text(scalars.path_pattern, longest=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
+_address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
+
+_SECTION = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
+# A condition is never empty: a rule without conditions holds for everybody.
+_RULE = Record(
+    {
+        "id": Field(Text(scalars.rule_id, longest=64), "name of the rule in logs and metrics"),
+        "agents": Field(ListOf(_name, least=1), "agents by name, as `noai-guard agents` lists them"),
+        "operators": Field(ListOf(_name, least=1), "agents by the organisation that runs them"),
+        "usages": Field(ListOf(_usage, least=1), "agents by what they fetch for"),
+        "identities": Field(ListOf(_identity, least=1), "how far the claim has been checked"),
+        "paths": Field(ListOf(_pattern, least=1, most=100), "only under these paths"),
+        "action": Field(_action, "what is done", required=True),
+        "message": Field(Text(longest=300), "a sentence added to a refusal"),
+    }
+)
+_DECLARATIONS = {
+    **{standard.key: Field(FLAG, standard.title) for standard in STANDARDS},
+    "robots_txt": Field(
+        Choice(
+            {"merge": "with the app's own", "replace": "the app's own is not asked", "off": "left alone"},
+            {"no": "off", "false": "off", "yes": "merge", "true": "merge", "on": "merge"},
+        ),
+        "/robots.txt",
+    ),
+    "noarchive": Field(FLAG, "noarchive in header and metas, which Bing and Amazon read as no training"),
+    "noml": Field(FLAG, "noml in header and metas (Mojeek's proposal)"),
+}
+
+POLICY_FILE = Record(
+    {
+        "extends": Field(Choice(dict.fromkeys(STANCES, ""), noun="stance"), "the stance to begin with"),
+        "mode": Field(
+            Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode"),
+            "whether refusals are real",
+        ),
+        "site": Field(
+            Record(
+                {
+                    "url": Field(
+                        Text(scalars.site_address, pattern=_address.pattern), "where the site lives, https://..."
+                    ),
+                    "name": Field(Text(longest=200), "the site's name"),
+                    "owner": Field(Text(longest=200), "who holds the rights"),
+                    "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
+                    "policy_page": Field(
+                        Text(scalars.policy_page), "path of the page for people, or an address of your own"
+                    ),
+                    "licence": Field(_address, "address of the licence"),
+                    "tdm_policy": Field(_address, "address of a TDMRep policy document"),
+                }
+            ),
+            "facts about the site, shown in refusals and declarations",
+        ),
+        "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
+        "paths": Field(
+            MapOf(_pattern, _SECTION),
+            "different wishes for parts of the site; the most specific pattern counts",
+        ),
+        "rules": Field(ListOf(_RULE, lone=False, most=300), "exceptions, first match wins, before usages"),
+        "exemptions": Field(
+            Record(
+                {
+                    "paths": Field(ListOf(_pattern), "never judged"),
+                    "agents": Field(ListOf(_name), "never refused"),
+                    "addresses": Field(ListOf(Text(scalars.network)), "clients never refused"),
+                }
+            ),
+            "what is left alone",
+        ),
+        "on_unknown": Field(
+            Choice({"allow": "let in", "deny": "403"}, noun="answer"),
+            "what happens when a backend, or the gateway, cannot answer",
+        ),
+        "trusted_proxies": Field(
+            Record(
+                {
+                    "peers": Field(ListOf(_name, least=1), "networks of your own proxies, or unix:", required=True),
+                    "header": Field(
+                        Choice(dict.fromkeys(HEADERS, ""), noun="header"),
+                        "the one header they set",
+                        required=True,
+                    ),
+                    "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
+                }
+            ),
+            "who may say where a request came from; nobody unless named here",
+        ),
+        "limits": Field(
+            Record(
+                {
+                    "throttle": Field(
+                        Record(
+                            {
+                                "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
+                                "seconds": Field(Number(1, 86_400, "seconds"), "per so many seconds"),
+                            }
+                        ),
+                        "the rate of the action throttle, per agent and address block",
+                    )
+                }
+            ),
+            "numbers",
+        ),
+        "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
+        "features": Field(
+            Record(
+                {
+                    "second_look": Field(
+                        FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"
+                    ),
+                    "reload": Field(
+                        Choice(
+                            {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
+                            {"no": "off", "false": "off"},
+                            noun="way to reload",
+                        ),
+                        "read this file again while running",
+                    ),
+                }
+            ),
+            "switches",
+        ),
+    }
+)
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON Schema of noai.yaml, generated from the table that reads it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:noai-guard:schema:policy",
+        "title": "noai-guard policy (noai.yaml)",
+        **POLICY_FILE.schema(),
+    }
+
+
+def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:
+    """A policy file -> what it says, as plain data, and the log of problems; reviewed beside a catalogue if given."""
+    log = ProblemLog(file, _HOMES)
+    said: dict[str, Any] = {}
+    try:
+        root = parse(text, log)
+        if root is not None and not is_null(root):
+            said = POLICY_FILE.read(NodeContext(root, (), log)) or {}
+        elif log.sound():
+            log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
+        if catalog is not None:
+            look_over(said, catalog, log)
+    except TooManyProblems:
+        pass
+    return said, log
+
+
+_HOMES = dict(reversed([*POLICY_FILE.homes()]))

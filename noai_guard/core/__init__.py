@@ -1,0 +1,1 @@
+"""The judge and everything it needs: pure, without I/O, clock or framework."""

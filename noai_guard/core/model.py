@@ -1,0 +1,179 @@
+"""The nouns. Standard library only; nothing here does anything but hold facts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Usage(StrEnum):
+    """What fetched content is used for. Each standard's own words live in that standard's module."""
+
+    TRAIN_AI = "train-ai"
+    DATA_BROKER = "data-broker"
+    SCRAPER = "scraper"
+    AI_AGENT = "ai-agent"
+    AI_INPUT = "ai-input"
+    AI_SEARCH = "ai-search"
+    ARCHIVE = "archive"
+    SEO = "seo"
+    SEARCH = "search"
+    ADS = "ads"
+    PREVIEW = "preview"
+    FEED = "feed"
+    PLAYER = "player"
+    MONITORING = "monitoring"
+    AUTOMATION = "automation"
+    UNKNOWN_BOT = "unknown-bot"
+
+
+AI_USAGES = frozenset(
+    {Usage.TRAIN_AI, Usage.DATA_BROKER, Usage.SCRAPER, Usage.AI_AGENT, Usage.AI_INPUT, Usage.AI_SEARCH}
+)
+
+
+class Action(StrEnum):
+    """What is done with a request, from the mildest to the strictest."""
+
+    ALLOW = "allow"
+    LOG = "log"
+    THROTTLE = "throttle"
+    LICENSE_REQUIRED = "license_required"
+    DENY = "deny"
+
+    @property
+    def strictness(self) -> int:
+        return _STRICTNESS[self]
+
+
+_STRICTNESS = {action: place for place, action in enumerate(Action)}
+
+
+class Identity(StrEnum):
+    """How far the client's claim to be an agent has been checked."""
+
+    UNCLAIMED = "unclaimed"
+    UNVERIFIED = "unverified"
+    VERIFIED = "verified"
+    SPOOFED = "spoofed"
+
+
+class Mode(StrEnum):
+    ENFORCE = "enforce"
+    MONITOR = "monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """How a site keeps a search listing and still opts out of the AI usages served under the same user agent.
+
+    `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`.
+    """
+
+    usages: tuple[Usage, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agent:
+    """A named automated client; compared and hashed by identity, since a catalogue holds each once.
+
+    Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
+    `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists only in
+    robots.txt (`robots_only`) or cannot be told from a browser.
+    """
+
+    name: str
+    operator: str
+    usages: tuple[Usage, ...]
+    expected_user_agent: tuple[str, ...] = ()
+    rfc9309_product_token: str | None = None
+    robots_txt_tokens: tuple[str, ...] = ()
+    trigger: str = "crawler"
+    status: str = "stable"
+    rfc9309_compliance: str = "unknown"
+    robots_only: bool = False
+    opt_out: OptOut | None = None
+    verify: Mapping[str, object] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def ai(self) -> bool:
+        return not AI_USAGES.isdisjoint(self.usages)
+
+    @property
+    def all_robots_tokens(self) -> tuple[str, ...]:
+        """Every name the agent answers to in robots.txt, its product token first."""
+        own = (self.rfc9309_product_token,) if self.rfc9309_product_token else ()
+        return tuple(dict.fromkeys(own + self.robots_txt_tokens))
+
+
+UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOWN_BOT,))
+"""Stands for every client that calls itself a bot and is in no catalogue."""
+
+
+@dataclass(slots=True)
+class Request:
+    """The facts of one request that the judge may look at.
+
+    `path` is normalised (`noai_guard.core.paths`), `user_agent` holds all User-Agent lines joined by a line
+    feed, `address` is the client's, through trusted proxies only, `received_at` is seconds on any clock
+    that does not go backwards. Not frozen: a frozen dataclass costs three times as much to make, per request.
+    """
+
+    path: str
+    user_agent: bytes = b""
+    method: str = "GET"
+    address: str | None = None
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What is done with a request, and why.
+
+    Compared and hashed by identity: one object stands for every request of the same agent in the same part
+    of the site, so drivers keep prepared answers by it. `enforced` is False in monitor mode: the verdict
+    is counted and the request let through. `retry_after` is in seconds, for `throttle`.
+    """
+
+    action: Action
+    rule: str
+    agent: Agent | None
+    usage: Usage | None
+    identity: Identity
+    reasons: tuple[str, ...]
+    path_policy: int
+    enforced: bool = True
+    evidence: tuple[str, ...] = ()
+    retry_after: int = 0
+    message: str = ""
+
+    @property
+    def refuses(self) -> bool:
+        """True when the client is really turned away."""
+        return self.enforced and self.action.strictness >= _REFUSES_FROM
+
+
+_REFUSES_FROM = _STRICTNESS[Action.THROTTLE]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that a declaration publishes at a fixed path of the site."""
+
+    path: str
+    media_type: str
+    body: bytes
+
+
+HeaderField = tuple[bytes, bytes]
+"""Lower-case name and value, as ASGI carries them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer in bytes: what a driver sends by itself."""
+
+    status: int
+    headers: tuple[HeaderField, ...]
+    body: bytes

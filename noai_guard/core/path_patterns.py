@@ -1,0 +1,247 @@
+"""Compile the path patterns of a policy: matching, and their forms for robots.txt and other servers."""
+
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+MAX_GLOB = 1024
+
+
+_NEVER_MATCHES = "never matches, because paths are judged without"
+
+
+_BAD: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
+    (re.compile(r"[\ud800-\udfff]"), "holds half of a surrogate pair, which is no character"),
+    (re.compile(r"\*{3}"), "`***` has no meaning; write ** for any depth or * within one segment"),
+    (
+        re.compile(r"\["),
+        "`[` has no meaning; character classes are not supported, ? stands for one character",
+    ),
+    (re.compile(r"\{"), "`{` has no meaning; alternatives are not supported, write several patterns"),
+    (re.compile(r"\\"), "a backslash escapes nothing; write / between segments"),
+    (re.compile(r"//"), f"{_NEVER_MATCHES} empty segments; write one slash"),
+    (re.compile(r"/\.\.?(?:/|\Z)"), f"{_NEVER_MATCHES} dot segments; write the path itself"),
+    (re.compile(r"%[0-9A-Fa-f]{2}"), f"{_NEVER_MATCHES} percent-encoding; write the character itself"),
+)
+
+
+def glob_problem(pattern: str) -> str | None:
+    """What is wrong with a path pattern, in words for the person who wrote it, or None."""
+    if not pattern:
+        return "is empty; write /** for everything"
+    if len(pattern) > MAX_GLOB:
+        return f"is longer than {MAX_GLOB} characters"
+    if not pattern.startswith("/"):
+        return "does not begin with /"
+    return next((problem for bad, problem in _BAD if bad.search(pattern)), None)
+
+
+class GlobsInvalid(ValueError):
+    """`problems` holds (place in the list, what is wrong) for every bad pattern."""
+
+    def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"pattern {place} {problem}" for place, problem in self.problems))
+
+
+# What a pattern is made of, beside text: `segments` is the `**/` of `/**/`, `below` a final `/**` with its slash,
+# `deep` any other `**`. A final `/**/*` is everything below a directory and the directory with its slash.
+_TOKENS = re.compile(
+    r"(?P<below>/\*\*\Z)|(?<=/)(?P<all>\*\*/\*\Z)|(?<=/)(?P<segments>\*\*/)|(?P<deep>\*\*)|(?P<star>\*)|(?P<one>\?)"
+    r"|(?P<text>[^*?/]+|/)"
+)
+
+
+def _tokens(pattern: str) -> list[tuple[str, str]]:
+    """(kind, text) in order; neighbouring texts are one."""
+    while (shorter := pattern.replace("/**/**", "/**")) != pattern:
+        pattern = shorter
+    tokens: list[tuple[str, str]] = []
+    for match in _TOKENS.finditer(pattern):
+        kind, text = match.lastgroup or "", match.group()
+        if kind == "text" and tokens and tokens[-1][0] == "text":
+            text = tokens.pop()[1] + text
+        tokens.append(("deep" if kind == "all" else kind, text))
+    return tokens
+
+
+def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
+    """An expression for `match` that reads a path in time linear in its length.
+
+    Every wildcard is followed by a chunk of text and `?`, and takes the first place where the chunk fits. That
+    choice is final (atomic groups), because a later place never allows more: `*` stays in its segment, where a
+    chunk that fits earlier leaves more to the next, and a chunk that holds a slash fits only once. Only the
+    loop over whole segments that starts each `**` may go on, when what follows up to the next `**` does not
+    fit, and it visits each segment once.
+    """
+    return re.compile("".join(_chain(lead, chunks) for lead, chunks in _chains(tokens)))
+
+
+Chunk = list[tuple[str, str]]
+
+
+def glob_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
+    """A pattern as chains, each (lead, chunks), that fit a path one behind the other, from its start on.
+
+    A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
+    `end` the end. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
+    segment from here on where the whole chain fits. Every other chunk fits at the first place within its segment.
+    """
+    return _chains(_tokens(pattern))
+
+
+def _chains(tokens: Sequence[tuple[str, str]]) -> list[tuple[str, list[Chunk]]]:
+    chains: list[tuple[str, list[Chunk]]] = [("start", [[]])]
+    for kind, text in tokens:
+        if kind in ("deep", "segments"):
+            chains.append((kind, [[]]))
+        elif kind == "star":
+            chains[-1][1].append([])
+        else:
+            chains[-1][1][-1].append((kind, text))
+    if tokens[-1][0] == "deep":
+        chains.pop()
+    elif tokens[-1][0] != "below":
+        chains[-1][1][-1].append(("end", ""))
+    return chains
+
+
+_CHUNK = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
+
+
+def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
+    texts = ["".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk) for chunk in chunks]
+    fitted = [f"(?>[^/]*?{text})" for text in texts]
+    if lead != "deep":
+        fitted[0] = texts[0]
+    body = "".join(fitted)
+    return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
+
+
+class Globs:
+    """Path patterns, compiled. Made by `compile_globs`."""
+
+    __slots__ = ("_below", "_exact", "_lengths", "_wild", "patterns")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._exact: dict[str, int] = {}
+        # Directory of each `directory/**` -> (rank, place).
+        self._below: dict[str, tuple[int, int]] = {}
+        self._wild: list[tuple[int, str, str, re.Pattern[str], int]] = []
+        for rank, place in enumerate(by_specificity(patterns)):
+            tokens = _tokens(patterns[place])
+            kinds = [kind for kind, _ in tokens]
+            first, last = (text if kind == "text" else "" for kind, text in (tokens[0], tokens[-1]))
+            if kinds == ["text"]:
+                self._exact.setdefault(first, place)
+            elif kinds in (["below"], ["text", "below"]):
+                self._below.setdefault(first, (rank, place))
+            else:
+                self._wild.append((rank, first, last, _regex(tokens), place))
+        self._lengths = sorted({len(directory) for directory in self._below}, reverse=True)
+
+    def first(self, path: str) -> int:
+        """The place in `patterns` of the most specific one that matches a normal path, or -1.
+
+        A pattern without wildcards comes before all others; then the one with more characters before its first
+        wildcard, then with more characters that are no wildcards, then with fewer `**`, with fewer `*`, and then
+        the one listed first.
+        """
+        place = self._exact.get(path)
+        if place is not None:
+            return place
+        best, place = len(self.patterns), -1
+        for length in self._lengths:
+            found = self._below.get(path[:length])
+            if found is not None and path[length : length + 1] in ("/", ""):
+                best, place = found
+                break
+        for rank, start, end, pattern, at in self._wild:
+            if rank > best:
+                break
+            if path.startswith(start) and path.endswith(end) and pattern.match(path):
+                return at
+        return place
+
+
+def by_specificity(patterns: Sequence[str]) -> list[int]:
+    """The places in `patterns`, the most specific pattern first: the order in which `Globs.first` decides."""
+    return sorted(range(len(patterns)), key=lambda at: _specificity(patterns[at]))
+
+
+def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
+    literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    wild = len(re.findall(r"[*?]", pattern))
+    deep = pattern.count("**")
+    return wild > 0, -len(literal), wild - len(pattern), deep, pattern.count("*") - 2 * deep
+
+
+def compile_globs(patterns: Sequence[str]) -> Globs:
+    """Compile the path patterns of a policy; `GlobsInvalid` names every bad one.
+
+    `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
+    `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
+    and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
+    itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
+    """
+    problems = [(place, problem) for place, pattern in enumerate(patterns) if (problem := glob_problem(pattern))]
+    if problems:
+        raise GlobsInvalid(problems)
+    return Globs(patterns)
+
+
+def glob_to_regex(pattern: str) -> str:
+    """A pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $, to be matched with case.
+
+    Without look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
+    its UTF-8. `$` must mean the very end. Where an engine backtracks, time may grow with the square of the path's
+    length.
+    """
+    return "^" + "".join(_PORTABLE.get(kind) or _in_hex(text) for kind, text in _tokens(pattern)) + "$"
+
+
+_PORTABLE = {
+    "one": "[^/]",
+    "star": "[^/]*",
+    "segments": "(?:[^/]*/)*",
+    "deep": "(?s:.*)",
+    "below": "(?:/(?s:.*))?",
+}
+
+
+def _in_hex(text: str) -> str:
+    return "".join(
+        chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-/") else f"\\x{byte:02x}"
+        for byte in text.encode("utf-8")
+    )
+
+
+# Characters that browsers send unescaped in a path (WHATWG URL path percent-encode set), but no `*` and `$`.
+_UNESCAPED = "/!&'()+,-.:;=@_~"
+
+
+def glob_to_robots(pattern: str) -> list[str] | None:
+    """The robots.txt rules (RFC 9309) that match exactly the URLs whose path the pattern matches, else None.
+
+    robots.txt matches path and query from the left, so a single path is `/a$` and, with a query, `/a?`. Its
+    `*` runs over slashes and into the query (`/*.mp3$` matches `/x?y=.mp3`), so only a final `**` can be said
+    exactly; neither can a literal `$` be, which parsers read differently, nor a bad pattern.
+    """
+    if glob_problem(pattern):
+        return None
+    tokens = _tokens(pattern)
+    path = tokens[0][1] if tokens[0][0] == "text" else ""
+    rest = [kind for kind, _ in tokens if kind != "text"]
+    if "$" in path or len(tokens) > 2 or (rest and tokens[-1][0] == "text"):
+        return None
+    path = quote(path, safe=_UNESCAPED)
+    if not rest:
+        return [f"{path}$", f"{path}?"]
+    if rest == ["deep"]:
+        return [path]
+    if rest == ["below"]:
+        return [f"{path}/", f"{path}$", f"{path}?"] if path else ["/"]
+    return None

@@ -1,0 +1,242 @@
+"""The site's wishes (`Policy`), and the same compiled for look-up (`Plan`)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.client_address import TrustedProxies
+from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
+from noai_guard.core.path_patterns import Globs, compile_globs
+
+Network = IPv4Network | IPv6Network
+
+WELL_KNOWN_PAGE = "/.well-known/noai"
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
+"""Ids of verdicts that no rule and no wish of the site decided."""
+
+_MAX_PATH_CLASSES = 4096
+"""Rules with many overlapping paths could make more combinations than anybody means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Facts about the site; empty text where the site said nothing. `contact` is a mailto: or https: URL."""
+
+    url: str = ""
+    name: str = ""
+    owner: str = ""
+    contact: str = ""
+    policy_page: str = WELL_KNOWN_PAGE
+    licence: str = ""
+    tdm_policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """Wishes for one part of the site; the whole site is the section with the pattern `/**`."""
+
+    pattern: str
+    usages: Mapping[Usage, Action]
+
+    def reserves(self, usage: Usage) -> bool:
+        """True when this usage is not simply allowed: it is refused, sold or rationed."""
+        return self.usages[usage].strictness >= Action.THROTTLE.strictness
+
+    @property
+    def reserves_anything(self) -> bool:
+        return any(self.reserves(usage) for usage in AI_USAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition and its action. An empty condition holds for everything; all given ones must hold."""
+
+    id: str
+    action: Action
+    agents: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
+    usages: frozenset[Usage] = frozenset()
+    identities: frozenset[Identity] = frozenset()
+    paths: tuple[str, ...] = ()
+    message: str = ""
+
+    def holds_for(self, agent: Agent | None, identity: Identity) -> bool:
+        """Whether the conditions other than the path hold. Names are compared in lower case."""
+        if self.identities and identity not in self.identities:
+            return False
+        if agent is None:
+            return not (self.agents or self.operators or self.usages)
+        return (
+            (not self.agents or agent.name.lower() in self.agents)
+            and (not self.operators or agent.operator.lower() in self.operators)
+            and (not self.usages or not self.usages.isdisjoint(agent.usages))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exemptions:
+    """What is never judged. `addresses` are networks; believed only as the trusted proxies allow."""
+
+    paths: tuple[str, ...] = ()
+    agents: frozenset[str] = frozenset()
+    addresses: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """How many requests one agent may make from one address block, and in how many seconds."""
+
+    requests: int = 60
+    seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site wishes, complete: every usage has an action in every section."""
+
+    stance: str
+    usages: Mapping[Usage, Action]
+    mode: Mode = Mode.ENFORCE
+    site: Site = field(default_factory=Site)
+    path_policies: tuple[PathPolicy, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    exemptions: Exemptions = field(default_factory=Exemptions)
+    on_unknown: Action = Action.ALLOW
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    throttle: Throttle = field(default_factory=Throttle)
+    declarations: Mapping[str, Any] = field(default_factory=dict)
+    second_look: bool = False
+    reload: str = "off"
+
+    @property
+    def whole_site(self) -> PathPolicy:
+        return PathPolicy("/**", self.usages)
+
+    @property
+    def all_path_policies(self) -> tuple[PathPolicy, ...]:
+        """The whole site first, then each part; a Verdict's `section` counts in this."""
+        return (self.whole_site, *self.path_policies)
+
+    def declares(self, what: str) -> bool:
+        return bool(self.declarations.get(what, True))
+
+
+@dataclass(slots=True, eq=False)
+class PathClass:
+    """All paths for which the same section, rules and exemption hold."""
+
+    path_policy: int
+    rules: tuple[Rule, ...]
+    exempt: bool
+    verdicts: BoundedCache[Agent | None, Verdict] = field(init=False)
+
+
+class DecisionTable:
+    """A policy compiled against a catalogue: `plan.zones[path].verdicts[agent]` is the verdict."""
+
+    def __init__(self, policy: Policy, catalog: Catalog) -> None:
+        self.policy = policy
+        self.catalog = catalog
+        self.path_policies = policy.all_path_policies
+        self._section_globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
+        self._exempt_globs = compile_globs(policy.exemptions.paths)
+        self._rule_globs: tuple[Globs | None, ...] = tuple(
+            compile_globs(rule.paths) if rule.paths else None for rule in policy.rules
+        )
+        self._path_classes: dict[tuple[int, tuple[int, ...], bool], PathClass] = {}
+        self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)
+
+    def path_class(self, path: str) -> PathClass:
+        """The zone that a normalised path lies in."""
+        path_policy = self._section_globs.first(path) + 1
+        holding = tuple(
+            number for number, globs in enumerate(self._rule_globs) if globs is None or globs.first(path) >= 0
+        )
+        key = (path_policy, holding, self._exempt_globs.first(path) >= 0)
+        path_class = self._path_classes.get(key)
+        if path_class is None:
+            if len(self._path_classes) >= _MAX_PATH_CLASSES:
+                self._path_classes.clear()
+            path_class = PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), key[2])
+            path_class.verdicts = BoundedCache(lambda agent: self.decide(agent, path_class))
+            self._path_classes[key] = path_class
+        return path_class
+
+    def decide(self, agent: Agent | None, path_class: PathClass) -> Verdict:
+        """Exemptions first, then the first rule that holds, then the strictest action among the usages."""
+        identity = Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+        usage = self._weightiest(agent, path_class.path_policy) if agent else None
+        claim = _claim(agent)
+
+        def verdict(action: Action, rule: str, why: str, message: str = "") -> Verdict:
+            return Verdict(
+                action=action,
+                rule=rule,
+                agent=agent,
+                usage=usage,
+                identity=identity,
+                reasons=(claim, why),
+                path_policy=path_class.path_policy,
+                enforced=self.policy.mode is Mode.ENFORCE,
+                retry_after=self.policy.throttle.seconds if action is Action.THROTTLE else 0,
+                message=message,
+            )
+
+        if path_class.exempt:
+            return verdict(Action.ALLOW, "exempt-path", "the path is exempt")
+        if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
+            return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
+        for rule in path_class.rules:
+            if rule.holds_for(agent, identity):
+                return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
+        if usage is None:
+            return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
+        path_policy = self.path_policies[path_class.path_policy]
+        where = "" if path_class.path_policy == 0 else f" under {path_policy.pattern}"
+        action = path_policy.usages[usage]
+        return verdict(action, rule_id(path_policy, usage), f"the policy says {action} for {usage}{where}")
+
+    def _weightiest(self, agent: Agent, path_policy: int) -> Usage:
+        """The usage that decides: the one treated most strictly; of equals, the one listed first."""
+        usages = self.path_policies[path_policy].usages
+        return max(agent.usages, key=lambda usage: usages[usage].strictness)
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """Every id that a verdict's `rule` can have: the values of the metric label."""
+        by_usage = (rule_id(path_policy, usage) for path_policy in self.path_policies for usage in Usage)
+        return (*OWN_RULE_IDS, *(rule.id for rule in self.policy.rules), *by_usage)
+
+
+def rule_id(path_policy: PathPolicy, usage: Usage) -> str:
+    return f"{usage}" if path_policy.pattern == "/**" else f"{usage}@{path_policy.pattern}"
+
+
+def _claim(agent: Agent | None) -> str:
+    if agent is None:
+        return "the user agent names no known automated client"
+    if agent is UNKNOWN_BOT:
+        return "the user agent calls itself a bot and is in no catalogue"
+    listed = ", ".join(agent.usages)
+    return f"the user agent names {agent.name} ({agent.operator}), known for {listed}"
+
+
+def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
+    """What cannot be enforced by user agent and is only declared, as sentences for `check`."""
+    for agent in catalog.agents:
+        out = agent.opt_out
+        if out and any(policy.whole_site.reserves(usage) for usage in out.usages):
+            by = "X-Robots-Tag: noarchive" if out.by == "noarchive" else f"robots.txt token {out.by}"
+            usages = ", ".join(out.usages)
+            yield (
+                f"{agent.name} ({agent.operator}) serves search and {usages} under one user agent: "
+                f"it stays let in, the opt-out is declared ({by})."
+            )
+        if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):
+            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: declared, never enforced."
+
+

@@ -1,0 +1,1 @@
+"""Forward authorization: another proxy asks, the gateway answers with a verdict."""

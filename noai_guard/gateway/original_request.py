@@ -1,0 +1,96 @@
+"""The request that a proxy asks about, from what the proxy says of it.
+
+A URI arrives as it was sent, while ASGI servers hand paths over decoded; here it is decoded once, as they do. The
+judged path has to be the one that the site sees, so what two readers would read in two ways is refused.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from noai_guard.core.model import HeaderField
+from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.gateway.contract import HOST, METHOD, URI
+from noai_guard.middleware.request import RawRequest
+
+_URI = frozenset(name.encode("ascii") for name in URI)
+_METHOD = frozenset(name.encode("ascii") for name in METHOD)
+_HOST = frozenset(name.encode("ascii") for name in HOST)
+
+_NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
+"""RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
+server sees a part of the path and another one nothing."""
+
+_NO_PATH = re.compile(rb"\x00|\xc0[\xae\xaf]|\xc1\x9c|\xe0\x80[\xae\xaf]")
+"""NUL, which ends a path for what is written in C, and `.`, `/` and a backslash in more bytes than UTF-8 allows
+(RFC 3629 section 3), which old decoders take. Nobody sends them by accident."""
+
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+"""RFC 9112 section 3.2.2: what a proxy may be asked, and what X-Original-URL holds."""
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+
+
+class Missing(Exception):
+    """A proxy asks and does not say about what: its configuration is not the one we print."""
+
+
+class Malformed(Exception):
+    """What the proxy says cannot be taken for one request. The argument is a label of noai_gateway_problems_total."""
+
+
+def original_request(asked: RawRequest, appended: bytes = b"") -> tuple[RawRequest, list[bytes]]:
+    """What is to be judged, from the request that a trusted proxy made, and its path as it was sent, once for
+    each that says it; raises Missing or Malformed.
+
+    `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. `asked` gives the client's
+    other headers and address; its own method counts only where the path is appended, its own path and query never do.
+    """
+    uris: list[bytes] = []
+    methods: set[bytes] = set()
+    hosts: list[bytes] = []
+    others: list[HeaderField] = []
+    host = b""
+    for field in asked.headers:
+        name, value = field
+        if name in _URI:
+            uris.append(value)
+        elif name in _METHOD:
+            methods.add(value.strip().upper())
+        elif name in _HOST:
+            hosts.append(value)
+        elif name == b"host":
+            host = value
+        else:
+            others.append(field)
+    raw_paths = [_path(uri) for uri in uris]
+    if appended:
+        raw_paths.append(_path(appended))
+    if not raw_paths:
+        raise Missing
+    paths = [_decoded(raw) for raw in raw_paths]
+    if len(methods) > 1 or (len(paths) > 1 and len(set(map(normal_path, paths))) > 1):
+        raise Malformed("sources_disagree")
+    method = methods.pop() if methods else asked.method.encode() if appended else b"GET"
+    if not _TOKEN.fullmatch(method):
+        raise Malformed("method_malformed")
+    headers = [(b"host", hosts[0] if hosts else host), *others]
+    return RawRequest(method.decode("ascii"), paths[0], headers, asked.client), raw_paths
+
+
+def _path(uri: bytes) -> bytes:
+    """The path of a request target, as it was sent."""
+    if not uri or _NO_TARGET.search(uri):
+        raise Malformed("uri_malformed")
+    path = uri.partition(b"?")[0]
+    if len(path) > MAX_RAW_PATH:
+        raise Malformed("uri_malformed")
+    absolute = _ABSOLUTE.match(path)
+    return (path[absolute.end() :] or b"/") if absolute else path
+
+
+def _decoded(path: bytes) -> str:
+    """A path decoded once, as ASGI servers decode it (bytes that are no UTF-8 become U+FFFD)."""
+    decoded = unquote_to_bytes(path) if b"%" in path else path
+    if _NO_PATH.search(decoded):
+        raise Malformed("uri_malformed")
+    return decoded.decode("utf-8", "replace")

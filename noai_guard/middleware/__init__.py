@@ -1,0 +1,1 @@
+"""ASGI and WSGI middleware, and the runtime that every driver uses."""

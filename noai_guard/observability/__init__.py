@@ -1,0 +1,1 @@
+"""Metrics, decision log, status page and OpenTelemetry."""

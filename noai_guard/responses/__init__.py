@@ -1,0 +1,1 @@
+"""What the guard sends: refusals, documents, and what other responses gain."""

@@ -1,0 +1,365 @@
+"""Put tags into the head of an HTML response while it streams.
+
+Three pure pieces for the ASGI and WSGI middleware: `injectable` says whether a response may be changed,
+`rewritten_headers` keeps its headers true, `TagInjector` changes the body. Where the tags cannot go, the
+response is left as it was and the header declarations stand alone.
+
+Sources: WHATWG HTML 13.2.5 and 13.2.6 (tokenization, tree construction) and 13.2.3.2 (prescan of the first
+1024 bytes), WHATWG Encoding 4.2 (labels), RFC 9110 and RFC 9530; read 2026-11-23.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal, get_args
+
+Headers = Iterable[tuple[bytes, bytes]]
+Outcome = Literal["pending", "injected", "present", "no-place"]
+Reason = Literal[
+    "content-type", "status", "charset", "content-encoding", "content-range", "no-transform", "fragment"
+]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+SEARCH_LIMIT = 64 * 1024
+"""Bytes of document within which its first content must begin; behind that the outcome is no-place."""
+
+HOLD_LIMIT = 1024
+"""Bytes behind the start of the head that are examined, so at most this plus the tags is held back."""
+
+PRESCAN_LENGTH = 1024
+"""Bytes in which a browser looks for a charset declaration when the response names none."""
+
+_SPACE = rb"[\t\n\f\r ]"
+_NAME_END = rb"(?=[\t\n\f\r />])"
+# What follows a tag name up to its `>`. Only single-character repeats are possessive: CPython before 3.11.5
+# mishandles possessive groups that backtrack (gh-106052). No part can begin with `>`, so it stays linear.
+_REST = (
+    rb"(?:[\t\n\f\r /]++"
+    rb"|[^\t\n\f\r />][^\t\n\f\r />=]*+"
+    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r \"'>][^\t\n\f\r >]*+|(?=>))"
+    rb"|(?![\t\n\f\r ]*+=)))*>"
+)
+_BREAKS_OUT = rb"(?:head|body|html|br)"  # end tags that act before or in a head; others are ignored
+_IGNORED = (
+    rb"<!--(?:-?>|(?:[^-]++|-(?!-!?>))*--!?>)"
+    rb"|<(?:\?|!(?!--)|/(?![a-z]))[^>]*+>"
+    rb"|</(?!" + _BREAKS_OUT + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _REST
+)
+_PROLOGUE = re.compile(
+    rb"(?i)(?:\A\xef\xbb\xbf)?"
+    rb"(?:[\t\n\f\r ]++|(<!doctype[^>]*+>|<html" + _NAME_END + _REST + rb")|" + _IGNORED + rb")*"
+    rb"(?P<head><head" + _NAME_END + _REST + rb")?"
+)
+# No HTML element name is longer than 16 bytes, so no longer name needs to be awaited.
+_UNDECIDED = re.compile(rb"(?i)(?:</?(?:[a-z][^\t\n\f\r />]{0,15})?|\A\xef\xbb?)?\Z")
+_UNFINISHED = re.compile(
+    rb"(?i)<(?:[!?]|(?:html|head)" + _NAME_END + rb"|/(?!" + _BREAKS_OUT + _NAME_END + rb"))"
+)
+_BEGINS_DOCUMENT = re.compile(rb"(?i)<(?:title|meta|base|body|frameset)" + _NAME_END)
+
+_VOID = rb"(?:base|basefont|bgsound|link|meta)"
+_RAW = rb"(?:title|style|script|noframes)"
+# A script that holds `<!--` may go on behind its first end tag: it matches nothing and ends the search.
+_HEAD_ITEM = re.compile(
+    rb"(?i)" + _SPACE + rb"*+(" + _IGNORED + rb"|<" + _VOID + _NAME_END + _REST
+    + rb"|<(" + _RAW + rb")" + _NAME_END + _REST
+    + rb"(?:[^<]++|<(?!!--|/\2" + _NAME_END + rb"))*</\2" + _NAME_END + _REST + rb")"
+)  # fmt: skip
+# `template` and `noscript` end the search too: a tag behind them may belong to them, or to the body.
+_HEAD_END = re.compile(
+    rb"(?i)" + _SPACE + rb"*+(?:[^<]|<(?:[^a-z!?/]|/" + _BREAKS_OUT + _NAME_END
+    + rb"|(?!(?:" + _VOID + rb"|" + _RAW + rb")" + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _NAME_END + rb"))"
+)  # fmt: skip
+# These read lower-case bytes. Some browsers take a declaration from a tag whose end they have not seen yet.
+_META = re.compile(rb"(?s)<meta" + _NAME_END + rb"(?:" + _REST + rb"|.*\Z)")
+_DECLARATION = re.compile(
+    rb"<meta[\t\n\f\r ]++(?:charset=([\"']?)([^\t\n\f\r \"'>]++)\1" + _NAME_END
+    + rb"|http-equiv=([\"']?)content-type\3[\t\n\f\r ]++"
+    + rb"content=([\"'])text/html; ?charset=([^\t\n\f\r \"'>;]++)\4)"
+)  # fmt: skip
+_HTML = re.compile(rb"text/html[\t ]*+(?:;[^,]*+)?\Z")  # a comma joins two fields
+_CHARSET = re.compile(rb"(?i)charset[\t ]*+(?:=[\t ]*+\"?[\t ]*+([^\t \",;]*+))?")
+
+# Labels of the encodings in which ASCII bytes are always ASCII text: the table of WHATWG Encoding 4.2
+# without UTF-16, ISO-2022-JP and the replacement encoding (HZ, ISO-2022-KR, ISO-2022-CN); 2026-11-23.
+_ASCII_COMPATIBLE = frozenset(
+    b"""
+    866 ansi_x3.4-1968 arabic ascii asmo-708 big5 big5-hkscs chinese cn-big5 cp1250 cp1251 cp1252 cp1253
+    cp1254 cp1255 cp1256 cp1257 cp1258 cp819 cp866 csbig5 cseuckr cseucpkdfmtjapanese csgb2312 csibm866
+    csiso58gb231280 csiso88596e csiso88596i csiso88598e csiso88598i csisolatin1 csisolatin2 csisolatin3
+    csisolatin4 csisolatin5 csisolatin6 csisolatin9 csisolatinarabic csisolatincyrillic csisolatingreek
+    csisolatinhebrew cskoi8r csksc56011987 csmacintosh csshiftjis cyrillic dos-874 ecma-114 ecma-118
+    elot_928 euc-jp euc-kr gb18030 gb2312 gb_2312 gb_2312-80 gbk greek greek8 hebrew ibm819 ibm866
+    iso-8859-1 iso-8859-10 iso-8859-11 iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16 iso-8859-2 iso-8859-3
+    iso-8859-4 iso-8859-5 iso-8859-6 iso-8859-6-e iso-8859-6-i iso-8859-7 iso-8859-8 iso-8859-8-e
+    iso-8859-8-i iso-8859-9 iso-ir-100 iso-ir-101 iso-ir-109 iso-ir-110 iso-ir-126 iso-ir-127 iso-ir-138
+    iso-ir-144 iso-ir-148 iso-ir-149 iso-ir-157 iso-ir-58 iso8859-1 iso8859-10 iso8859-11 iso8859-13
+    iso8859-14 iso8859-15 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9
+    iso88591 iso885910 iso885911 iso885913 iso885914 iso885915 iso88592 iso88593 iso88594 iso88595 iso88596
+    iso88597 iso88598 iso88599 iso_8859-1 iso_8859-15 iso_8859-1:1987 iso_8859-2 iso_8859-2:1987 iso_8859-3
+    iso_8859-3:1988 iso_8859-4 iso_8859-4:1988 iso_8859-5 iso_8859-5:1988 iso_8859-6 iso_8859-6:1987
+    iso_8859-7 iso_8859-7:1987 iso_8859-8 iso_8859-8:1988 iso_8859-9 iso_8859-9:1989 koi koi8 koi8-r koi8-ru
+    koi8-u koi8_r korean ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 l1 l2 l3 l4 l5 l6 l9 latin1 latin2
+    latin3 latin4 latin5 latin6 logical mac macintosh ms932 ms_kanji shift-jis shift_jis sjis sun_eu_greek
+    tis-620 unicode-1-1-utf-8 unicode11utf8 unicode20utf8 us-ascii utf-8 utf8 visual windows-1250
+    windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 windows-1258
+    windows-31j windows-874 windows-949 x-cp1250 x-cp1251 x-cp1252 x-cp1253 x-cp1254 x-cp1255 x-cp1256
+    x-cp1257 x-cp1258 x-euc-jp x-gbk x-mac-cyrillic x-mac-roman x-mac-ukrainian x-sjis x-unicode20utf8
+    x-user-defined x-x-big5
+    """.split()
+)
+
+_DOCUMENT_DESTINATIONS = frozenset(b"document iframe frame embed object fencedframe".split())
+REQUEST_FIELDS = frozenset(
+    b"sec-fetch-dest x-requested-with hx-request turbo-frame x-pjax x-inertia x-up-version x-alpine-request"
+    b" x-livewire datastar-request".split()
+)
+"""All that is read of a request. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
+Alpine AJAX, Livewire, Datastar; the first two depend on their value."""
+
+
+def _spelled(names: bytes) -> frozenset[bytes]:
+    """Names as ASGI wants them (lower case) and as apps that do not care write them; no other is in use."""
+    return frozenset(spelling for name in names.split() for spelling in (name, name.title(), name.upper()))
+
+
+_RESPONSE_FIELDS = _spelled(b"content-type content-encoding content-range cache-control")
+_REWRITTEN_FIELDS = _spelled(
+    b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges"
+)
+
+
+def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> Reason | None:
+    """None when tags may be injected into this response to a GET or HEAD, else why not (one of `REASONS`).
+
+    Only a 200 is changed: 206 is a part, 204, 205 and 304 have no body, and the pages of redirects and errors
+    hold nothing that is reserved. `text/html` only, in a charset that contains ASCII, not encoded. Whatever
+    is unclear (two media types, an unknown charset) counts as not injectable. Of the request, the fields with
+    which scripts fetch fragments are read. Names of request fields are lower case, as servers hand them over; those
+    of the response in any case, as apps write them. Iterables are read once.
+    """
+    content_types = []
+    found: set[Reason] = set()
+    for name, value in headers:
+        if name not in _RESPONSE_FIELDS:
+            continue
+        field = name.lower()
+        if field == b"content-type":
+            content_types.append(value)
+        elif field == b"content-encoding":
+            if value.strip().lower() not in (b"", b"identity"):
+                found.add("content-encoding")
+        elif field == b"content-range":
+            found.add("content-range")
+        elif b"no-transform" in value.lower():
+            found.add("no-transform")
+    if len(content_types) != 1:
+        return "content-type"
+    html, labels = _read_content_type(content_types[0])
+    if not html:
+        return "content-type"
+    if status != 200:
+        return "status"
+    if not _ASCII_COMPATIBLE.issuperset(labels):
+        return "charset"
+    if found:
+        return min(found, key=REASONS.index)
+    return "fragment" if _asks_for_fragment(request_headers) else None
+
+
+# Applications send few different values, and the two patterns cost more than all the rest.
+@lru_cache(maxsize=64)
+def _read_content_type(value: bytes) -> tuple[bool, tuple[bytes, ...]]:
+    """Whether it is HTML, and every charset it names; one without a label is named b""."""
+    lowered = value.strip().lower()
+    return _HTML.match(lowered) is not None, tuple(_CHARSET.findall(lowered))
+
+
+def _asks_for_fragment(request_headers: Headers) -> bool:
+    for name, value in request_headers:
+        if name not in REQUEST_FIELDS:
+            continue
+        if name == b"sec-fetch-dest":
+            if value.strip().lower() not in _DOCUMENT_DESTINATIONS:
+                return True
+        # Android WebViews send the name of their app in X-Requested-With when they open a page.
+        elif name != b"x-requested-with" or value.strip().lower() == b"xmlhttprequest":
+            return True
+    return False
+
+
+def has_charset(headers: Headers) -> bool:
+    """Whether Content-Type names a charset, so that browsers do not look for one in the document."""
+    for name, value in headers:
+        if name in _RESPONSE_FIELDS and name.lower() == b"content-type" and _read_content_type(value)[1]:
+            return True
+    return False
+
+
+def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """A new list of the fields that stay true for a body that may be changed; order and names are kept.
+
+    Dropped: Content-Length, the digests of RFC 9530, RFC 3230 and Content-MD5, and Accept-Ranges, whose
+    offsets are those of another body. A strong ETag becomes weak, a malformed one is dropped. For GET and
+    HEAD alike, so that both announce the same.
+
+    If-None-Match of the request needs nothing: it is compared weakly (RFC 9110 13.1.2), so `W/"x"` still
+    matches the application's `"x"` and gives its 304. If-Range and If-Match compare strongly and no longer
+    match, which is right: a range of the unchanged bytes must not complete a changed copy.
+    """
+    kept = []
+    for field in headers:
+        if field[0] not in _REWRITTEN_FIELDS:
+            kept.append(field)
+        elif field[0].lower() == b"etag":
+            tag = field[1].strip()
+            if tag.startswith(b'"'):
+                tag = b"W/" + tag
+            if tag.startswith(b'W/"'):
+                kept.append((field[0], tag))
+    return kept
+
+
+class TagInjector:
+    """Puts `tags` into the head of one HTML document that is fed in chunks of any size.
+
+    `tags` are bytes of complete `meta` or `link` elements. They go right behind `<head>`, or where the parser
+    begins the implied head: before the first content of a document without one. Unless the response names
+    one (`has_charset`), a charset declaration in the first 1024 bytes stays there: the tags go behind it. A
+    body that does not begin like a document, or has no safe place, is left alone. The place depends on the
+    bytes only, never on how they are cut; the injector's own output is left as it is.
+
+    Bytes before the place are passed on at once; behind the start of the head at most `HOLD_LIMIT` bytes and
+    the length of the tags are held back. Once `outcome` is not "pending", chunks are returned as they are.
+    """
+
+    __slots__ = (
+        "_data",
+        "_document",
+        "_prescanned",
+        "_resume",
+        "_sent",
+        "_start",
+        "_tags",
+        "_unfinished",
+        "outcome",
+    )
+
+    def __init__(self, tags: bytes, *, has_charset: bool = False) -> None:
+        self.outcome: Outcome = "pending" if tags else "present"
+        self._tags = tags
+        self._prescanned = 0 if has_charset else PRESCAN_LENGTH
+        self._data = b""  # the document so far
+        self._sent = 0  # how much of it was returned
+        self._resume = 0  # where the next token of the prologue begins
+        self._unfinished = False  # that token is known to lie before the head
+        self._document = False  # a doctype or <html> was seen
+        self._start = -1  # where the content of the head begins, once known
+
+    def feed(self, chunk: bytes, last: bool) -> bytes:
+        """Take the next bytes of the body, return those to send now; all that is left when `last`."""
+        if self.outcome != "pending":
+            return chunk
+        data = self._data + chunk
+        sent = self._sent
+        offset = self._locate(data, last)
+        if self.outcome == "pending":
+            self._data = data
+            self._sent = offset
+            return data[sent:offset]
+        self._data = b""
+        if self.outcome == "injected":
+            view = memoryview(data)  # the tail is copied once
+            return b"".join((view[sent:offset], self._tags, view[offset:]))
+        return data[sent:]
+
+    def _locate(self, data: bytes, last: bool) -> int:
+        """Set the outcome; return the place of the tags or, while pending, how much of data may be sent."""
+        if self._start < 0:
+            sendable = self._skip_prologue(data, last)
+            if self._start < 0:
+                return sendable
+        return self._choose_place(data, last)
+
+    def _skip_prologue(self, data: bytes, last: bool) -> int:
+        """Find the start of the head, or say how much of data surely lies before it."""
+        ended = last or len(data) > SEARCH_LIMIT
+        # Every token of the prologue ends with `>`: without a new one there is nothing new to see.
+        if self._unfinished and not ended and data.find(b">", self._sent) < 0:
+            return len(data)
+        prologue = _PROLOGUE.match(data, self._resume, SEARCH_LIMIT)
+        assert prologue is not None
+        start = self._resume = prologue.end()
+        self._document = self._document or prologue.lastindex is not None
+        self._unfinished = False
+        if prologue["head"] is None:
+            if _UNDECIDED.match(data, start, SEARCH_LIMIT):
+                if not ended:
+                    return start
+                if start < len(data) or not self._document:
+                    self.outcome = "no-place"
+                    return start
+            elif _UNFINISHED.match(data, start):
+                if not ended:
+                    self._unfinished = True
+                    return len(data)
+                self.outcome = "no-place"
+                return start
+            elif not self._document and not _BEGINS_DOCUMENT.match(data, start):
+                self.outcome = "no-place"
+                return start
+        self._start = start
+        return start
+
+    def _choose_place(self, data: bytes, last: bool) -> int:
+        """Choose between the start of the head and the end of one of its first items."""
+        start, tags = self._start, self._tags
+        limit = start + HOLD_LIMIT
+        end = limit + len(tags)
+        whole = last or len(data) >= end
+        prescanned = data[: self._prescanned].lower()
+        charset = prescanned.rfind(b"charset", start)
+        declaration = prescanned.rfind(b"<meta", start, max(charset, 0))
+        # What is complete needs to be read up to the last thing of interest only.
+        reach = max(declaration, data.rfind(tags, start, end)) if whole else end
+        place = position = start
+        declared = not self._prescanned
+        while position <= reach:
+            item = _HEAD_ITEM.match(data, position, end)
+            if item is None:
+                break
+            item_start, item_end = item.span(1)
+            if data.startswith(tags, item_start):
+                self.outcome = "present"
+                return start
+            if item_end > limit:
+                break
+            if item_start <= declaration and _may_declare_charset(prescanned, item_start, item_end):
+                place = item_end
+                declared = declared or _declares_charset(prescanned, item_start)
+            position = item_end
+        if not whole:
+            settled = declared or len(data) >= self._prescanned
+            if not settled or not _HEAD_END.match(data, position):
+                return start
+        if not declared and position <= declaration:
+            # The declaration is out of reach, perhaps in the body: it must not leave the prescanned bytes.
+            for meta in _META.finditer(prescanned, position):
+                if meta.end() + len(tags) > self._prescanned and b"charset" in meta[0]:
+                    self.outcome = "no-place"
+                    return start
+        self.outcome = "injected"
+        return place
+
+
+def _may_declare_charset(prescanned: bytes, start: int, end: int) -> bool:
+    """Whether a prescan, which looks into scripts and titles but not into comments, may see one here."""
+    meta = prescanned.find(b"<meta", start, end)
+    return meta >= 0 and prescanned.find(b"charset", meta, end) >= 0 and prescanned[start + 1] != ord("!")
+
+
+def _declares_charset(prescanned: bytes, start: int) -> bool:
+    """Whether the item is a valid declaration in a common form, so that none behind it counts."""
+    declaration = _DECLARATION.match(prescanned, start)
+    return declaration is not None and (declaration[2] or declaration[5]) in _ASCII_COMPATIBLE

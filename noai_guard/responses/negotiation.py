@@ -1,0 +1,47 @@
+"""Choose the format of a refusal by what the client accepts."""
+
+import re
+from collections.abc import Iterable
+
+from noai_guard.core.model import HeaderField
+from noai_guard.responses.refusal import Format
+
+_MEDIA_PATH = re.compile(
+    r"\.(?:m3u8?|mpd|ts|m4s|cmf[avt]|mp[34]|m4[abv]|aac|oga|ogg|opus|flac|wav|aiff?|wma|weba|webm|mov|vtt)\Z",
+    re.IGNORECASE,
+)
+
+
+_TELLS_FORMAT = frozenset({b"accept", b"range", b"icy-metadata", b"sec-fetch-dest", b"x-requested-with"})
+
+
+_MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image"})
+
+
+_SCRIPT_DESTINATIONS = frozenset({b"empty", b"script", b"style", b"font"})
+
+
+def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
+    """The format of a refusal: HTML for page loads only, never for media, whatever a player says it accepts."""
+    accept = b""
+    media = _MEDIA_PATH.search(path) is not None
+    script = method not in ("GET", "HEAD")
+    for name, value in headers:
+        if name not in _TELLS_FORMAT:
+            continue
+        value = value[:1024].strip().lower()
+        if name == b"accept":
+            accept += value + b","
+        elif name == b"sec-fetch-dest":
+            media = media or value in _MEDIA_DESTINATIONS
+            script = script or value in _SCRIPT_DESTINATIONS
+        elif name == b"x-requested-with":
+            script = script or value == b"xmlhttprequest"
+        else:
+            media = True
+    if media or b"audio/" in accept:
+        return Format.TEXT
+    page, json = accept.find(b"text/html"), max(accept.find(b"application/json"), accept.find(b"+json"))
+    if json >= 0 and (script or not 0 <= page < json):
+        return Format.JSON
+    return Format.HTML if page >= 0 and not script else Format.TEXT

@@ -1,0 +1,1 @@
+"""Pass requests to an upstream, and its responses back."""

@@ -1,0 +1,1 @@
+"""Configuration for services and clusters."""

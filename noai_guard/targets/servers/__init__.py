@@ -1,0 +1,1 @@
+"""Configuration for web servers, one module per server."""

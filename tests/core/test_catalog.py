@@ -1,0 +1,61 @@
+"""Which of several agents a user agent names."""
+
+import pytest
+
+from noai_guard.core.catalog import Catalog, rank
+from noai_guard.core.model import Agent, Usage
+
+
+def agent(name: str, *usages: Usage) -> Agent:
+    return Agent(name, "Example", usages or (Usage.AUTOMATION,), (name,))
+
+
+CATALOG = Catalog(
+    [
+        agent("LibFetch"),
+        agent("OtherLib"),
+        agent("SearchBot", Usage.SEARCH),
+        agent("TrainBot", Usage.TRAIN_AI, Usage.SEARCH),
+        agent("AskBot", Usage.AI_INPUT),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "winner"),
+    [
+        (b"LibFetch/1 TrainBot/2", "TrainBot"),
+        (b"SearchBot AskBot", "AskBot"),
+        (b"AskBot TrainBot", "TrainBot"),
+        (b"OtherLib/1 LibFetch/1", "OtherLib"),
+        (b"LibFetch/1 OtherLib/1", "LibFetch"),
+        (b"Mozilla/5.0\nTrainBot", "TrainBot"),
+    ],
+)
+def test_the_weightier_usage_wins_and_of_equals_the_one_named_first(user_agent: bytes, winner: str) -> None:
+    found = CATALOG.match(user_agent)
+    assert found is not None
+    assert found.name == winner
+    assert CATALOG.candidates(user_agent)[0] is found
+
+
+def test_nobody_is_named_by_an_unknown_user_agent() -> None:
+    assert CATALOG.match(b"Mozilla/5.0") is None
+    assert CATALOG.candidates(b"Mozilla/5.0") == ()
+
+
+def test_all_that_are_named_are_candidates() -> None:
+    assert [found.name for found in CATALOG.candidates(b"LibFetch SearchBot TrainBot")] == [
+        "TrainBot", "SearchBot", "LibFetch",
+    ]  # fmt: skip
+
+
+def test_agents_are_found_by_name_in_any_case_and_operators_are_listed_once() -> None:
+    assert CATALOG.agent("TRAINBOT") is CATALOG.agents[3]
+    assert CATALOG.agent("nobody") is None
+    assert CATALOG.operators == ("Example",)
+
+
+def test_the_rank_of_an_agent_is_that_of_its_weightiest_usage() -> None:
+    assert rank(CATALOG.agents[3]) == 0
+    assert rank(CATALOG.agents[2]) > rank(CATALOG.agents[4])

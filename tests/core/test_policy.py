@@ -1,0 +1,407 @@
+"""The judge and the policy: who is let in where, by which rule, and for what reasons."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noai_guard.config import check_policy_text, load_catalog, load_stance
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.guard import Guard
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Request, Usage, Verdict
+from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
+from noai_guard.core.questions import Answer, Count, Question, run
+from noai_guard.errors import Unanswered
+from noai_guard.stores.memory import MemoryBackend
+
+STANCES = {
+    # usage: (no-ai, no-training, search-only), the table that the stances promise
+    "train-ai": ("deny", "deny", "deny"),
+    "data-broker": ("deny", "deny", "deny"),
+    "scraper": ("deny", "deny", "deny"),
+    "ai-search": ("deny", "allow", "deny"),
+    "ai-input": ("deny", "allow", "deny"),
+    "ai-agent": ("deny", "allow", "deny"),
+    "search": ("allow", "allow", "allow"),
+    "preview": ("allow", "allow", "allow"),
+    "feed": ("allow", "allow", "allow"),
+    "player": ("allow", "allow", "allow"),
+    "monitoring": ("allow", "allow", "allow"),
+    "ads": ("allow", "allow", "allow"),
+    "archive": ("allow", "allow", "deny"),
+    "seo": ("allow", "allow", "deny"),
+    "automation": ("log", "log", "log"),
+    "unknown-bot": ("log", "log", "log"),
+}
+NAMES = ("no-ai", "no-training", "search-only")
+
+ONE_EACH = Catalog(
+    [Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",)) for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+)
+
+
+def policy_of(text: str) -> Policy:
+    policy, problems = check_policy_text(text.encode())
+    assert policy is not None, problems
+    return policy
+
+
+def judged(text: str, user_agent: str, path: str = "/", catalog: Catalog | None = None) -> Verdict:
+    return Guard(policy_of(text), catalog or load_catalog()).judged(path, user_agent.encode())
+
+
+class Questions:
+    """Answers every question with the same number and remembers what was asked."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.asked: list[Question] = []
+        self._answer = answer
+
+    def answer(self, question: Question) -> Answer:
+        self.asked.append(question)
+        if self._answer is None:
+            raise Unanswered("nobody there")
+        return self._answer
+
+
+def examined(text: str, request: Request, answerer: Questions | MemoryBackend) -> Verdict:
+    failures: list[Question] = []
+    return run(Guard(policy_of(text), load_catalog()).examine(request), answerer, lambda q, _: failures.append(q))
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    for usage, actions in STANCES.items():
+        for stance, action in zip(NAMES, actions, strict=True):
+            yield stance, usage, action
+
+
+def test_the_table_names_every_usage() -> None:
+    assert set(STANCES) == set(Usage)
+
+
+@pytest.mark.parametrize(("stance", "usage", "action"), list(cells()))
+def test_a_stance_does_to_every_usage_what_it_promises(stance: str, usage: str, action: str) -> None:
+    guard = Guard(load_stance(stance), ONE_EACH)
+    user_agent = f"Test-{usage}/1.0" if usage != "unknown-bot" else "NobodysBot/1.0"
+    verdict = guard.judged("/tracks/1.mp3", user_agent.encode())
+    assert (verdict.action, verdict.usage, verdict.rule) == (action, usage, usage)
+    assert verdict.refuses == (action == "deny")
+
+
+@pytest.mark.parametrize("stance", NAMES)
+def test_a_listener_is_let_in_by_every_stance(stance: str) -> None:
+    browser = b"Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+    verdict = Guard(load_stance(stance), load_catalog()).judged("/", browser)
+    assert (verdict.action, verdict.rule, verdict.agent) == (Action.ALLOW, "unclaimed", None)
+
+
+@pytest.mark.parametrize("stance", NAMES)
+@pytest.mark.parametrize(
+    ("user_agent", "by"),
+    [
+        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Google-Extended"),
+        ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", "noarchive"),
+        ("Mozilla/5.0 (compatible; Applebot/0.1; +http://www.apple.com/go/applebot)", "Applebot-Extended"),
+    ],
+)
+def test_an_agent_for_search_and_ai_stays_let_in_and_check_says_so(stance: str, user_agent: str, by: str) -> None:
+    policy = load_stance(stance)
+    verdict = Guard(policy, load_catalog()).judged("/", user_agent.encode())
+    assert verdict.action is Action.ALLOW
+    assert verdict.agent is not None
+    notes = list(opt_out_notes(policy, load_catalog()))
+    assert any(note.startswith(verdict.agent.name) and by in note and "stays let in" in note for note in notes)
+
+
+def test_the_opt_out_usages_of_an_agent_never_decide() -> None:
+    agent = Agent("Both", "Test", (Usage.SEARCH,), ("Both",), opt_out=OptOut((Usage.TRAIN_AI,), "Both-Extended"))
+    assert judged("usages: {train-ai: no}", "Both/1", catalog=Catalog([agent])).action is Action.ALLOW
+
+
+def test_several_usages_of_an_agent_combine_to_the_strictest() -> None:
+    catalog = Catalog([Agent("Both", "Test", (Usage.SEARCH, Usage.SEO, Usage.ARCHIVE), ("Both",))])
+    verdict = judged("usages: {search: yes, seo: license_required, archive: throttle}", "Both/1", catalog=catalog)
+    assert (verdict.action, verdict.usage, verdict.rule) == (Action.LICENSE_REQUIRED, Usage.SEO, "seo")
+
+
+def test_of_equally_strict_usages_the_first_listed_names_the_verdict() -> None:
+    catalog = Catalog([Agent("Both", "Test", (Usage.AI_INPUT, Usage.TRAIN_AI), ("Both",))])
+    assert judged("extends: no-ai", "Both/1", catalog=catalog).usage is Usage.AI_INPUT
+
+
+@given(st.lists(st.sampled_from(list(Usage)), min_size=1, unique=True), st.data())
+def test_an_agent_is_never_treated_milder_than_one_of_its_usages(usages: list[Usage], data: st.DataObject) -> None:
+    wishes = {usage: data.draw(st.sampled_from(list(Action))) for usage in Usage}
+    catalog = Catalog([Agent("Many", "Test", tuple(usages), ("Many",))])
+    verdict = Guard(Policy("test", wishes), catalog).judged("/", b"Many/1")
+    assert verdict.action.strictness == max(wishes[usage].strictness for usage in usages)
+
+
+SECTIONS = """
+paths:
+  /press/**: {usages: {train-ai: yes, search: throttle}}
+  /press/embargo/**: {usages: {search: no}}
+  /press/embargo/today.html: {usages: {train-ai: log}}
+  /**/*.flac: {usages: {archive: no}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "train_ai", "search", "archive"),
+    [
+        ("/", "deny", "allow", "allow"),
+        ("/press", "allow", "throttle", "allow"),
+        ("/press/", "allow", "throttle", "allow"),
+        ("/press/kit.pdf", "allow", "throttle", "allow"),
+        ("/pressure", "deny", "allow", "allow"),
+        ("/press/embargo/x", "deny", "deny", "allow"),
+        ("/press/embargo/today.html", "log", "allow", "allow"),
+        ("/a/b.flac", "deny", "allow", "deny"),
+        ("/press/b.flac", "allow", "throttle", "allow"),
+    ],
+)
+def test_the_most_specific_path_counts_and_overrides_only_what_it_names(
+    path: str, train_ai: str, search: str, archive: str
+) -> None:
+    actions = [
+        judged(SECTIONS, f"Test-{usage}/1", path, ONE_EACH).action for usage in ("train-ai", "search", "archive")
+    ]
+    assert actions == [train_ai, search, archive]
+
+
+def test_a_verdict_names_its_section() -> None:
+    verdict = judged(SECTIONS, "Test-search/1", "/press/kit.pdf", ONE_EACH)
+    assert (verdict.path_policy, verdict.rule) == (1, "search@/press/**")
+    assert verdict.reasons[-1] == "the policy says throttle for search under /press/**"
+
+
+def test_the_order_of_sections_in_the_file_changes_nothing() -> None:
+    turned = "paths:\n" + "".join(f"{line}\n" for line in reversed(SECTIONS.strip().splitlines()[1:]))
+    for path in ("/press/kit.pdf", "/press/embargo/x", "/press/embargo/today.html", "/press/b.flac"):
+        for usage in ("train-ai", "search", "archive"):
+            one, other = (judged(text, f"Test-{usage}/1", path, ONE_EACH) for text in (SECTIONS, turned))
+            assert one.action is other.action
+
+
+RULES = """
+rules:
+  - {id: press-only, agents: [gptbot], paths: [/press/**], action: allow}
+  - {id: openai, operators: [openai], action: license_required, message: Write to us.}
+  - {id: sellers, usages: [data-broker, seo], action: throttle}
+  - {id: people-log, identities: [unclaimed], paths: [/secret/**], action: log}
+"""
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "path", "rule", "action"),
+    [
+        ("GPTBot/1.2", "/press/kit", "press-only", "allow"),
+        ("GPTBot/1.2", "/tracks", "openai", "license_required"),
+        ("ChatGPT-User/1.0", "/press/kit", "openai", "license_required"),
+        ("ClaudeBot/1.0", "/press/kit", "train-ai", "deny"),
+        ("AhrefsBot/7.0", "/", "sellers", "throttle"),
+        ("AhrefsBot/7.0", "/secret/x", "sellers", "throttle"),
+        ("Mozilla/5.0 Firefox/143.0", "/secret/x", "people-log", "log"),
+        ("Mozilla/5.0 Firefox/143.0", "/", "unclaimed", "allow"),
+        ("NobodysBot/1.0", "/secret/x", "people-log", "log"),
+        ("NobodysBot/1.0", "/", "unknown-bot", "log"),
+    ],
+)
+def test_the_first_rule_that_holds_decides_before_the_usages(
+    user_agent: str, path: str, rule: str, action: str
+) -> None:
+    verdict = judged(RULES, user_agent, path)
+    assert (verdict.rule, verdict.action) == (rule, action)
+
+
+def test_a_rule_brings_its_message() -> None:
+    verdict = judged(RULES, "GPTBot/1.2", "/tracks")
+    assert verdict.message == "Write to us."
+    assert verdict.reasons == (
+        "the user agent names GPTBot (OpenAI), known for train-ai",
+        "rule openai says license_required",
+    )
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    text = "rules: [{id: both, operators: [OpenAI], usages: [ai-input], action: log}]"
+    assert judged(text, "ChatGPT-User/1.0").rule == "both"
+    assert judged(text, "GPTBot/1.2").rule == "train-ai"
+    assert judged(text, "Claude-User/1.0").rule == "ai-input"
+
+
+def test_a_rule_about_spoofed_clients_does_not_hold_for_an_unverified_claim() -> None:
+    assert (
+        judged("rules: [{id: fakes, identities: [spoofed], usages: [search], action: deny}]", "bingbot/2.0").rule
+        != "fakes"
+    )
+
+
+EXEMPTIONS = """
+exemptions:
+  paths: [/feed.xml, /open/**]
+  agents: [ccbot]
+  addresses: [192.0.2.0/24, '2001:db8::/32']
+rules: [{id: everybody, agents: [CCBot, GPTBot], action: deny}]
+"""
+
+
+def test_an_exempt_path_is_open_to_everyone() -> None:
+    verdict = judged(EXEMPTIONS, "GPTBot/1.2", "/open/a.mp3")
+    assert (verdict.action, verdict.rule) == (Action.ALLOW, "exempt-path")
+    assert judged(EXEMPTIONS, "GPTBot/1.2", "/feed.xml/2").rule == "everybody"
+
+
+def test_an_exempt_agent_is_let_in_before_any_rule() -> None:
+    verdict = judged(EXEMPTIONS, "CCBot/2.0")
+    assert (verdict.action, verdict.rule) == (Action.ALLOW, "exempt-agent")
+
+
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("192.0.2.200", "exempt-address"),
+        ("2001:db8::1", "exempt-address"),
+        ("192.0.3.1", "everybody"),
+        (None, "everybody"),
+    ],
+)
+def test_an_exempt_address_is_let_in(address: str | None, rule: str) -> None:
+    nobody = Questions(None)
+    verdict = examined(EXEMPTIONS, Request("/", b"GPTBot/1.2", address=address), nobody)
+    assert verdict.rule == rule
+    assert nobody.asked == []
+
+
+def test_monitor_mode_judges_the_same_and_refuses_nobody() -> None:
+    enforced, watched = judged("mode: enforce", "GPTBot/1.2"), judged("mode: monitor", "GPTBot/1.2")
+    assert (watched.action, watched.rule, watched.reasons) == (enforced.action, enforced.rule, enforced.reasons)
+    assert enforced.refuses
+    assert not watched.refuses
+
+
+@pytest.mark.parametrize(
+    ("action", "refuses"),
+    [("allow", False), ("log", False), ("throttle", True), ("license_required", True), ("deny", True)],
+)
+def test_what_refuses_and_what_does_not(action: str, refuses: bool) -> None:
+    assert judged(f"usages: {{train-ai: {action}}}", "GPTBot/1.2").refuses is refuses
+
+
+THROTTLE = "usages: {search: throttle}\nlimits: {throttle: {requests: 3, seconds: 10}}\n"
+
+
+def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_again() -> None:
+    backend = MemoryBackend()
+    at = [0.0, 1.0, 2.0, 3.0, 9.9, 10.0]
+    verdicts = [
+        examined(THROTTLE, Request("/", b"bingbot/2.0", address="192.0.2.1", received_at=second), backend)
+        for second in at
+    ]
+    assert [verdict.action for verdict in verdicts] == ["allow", "allow", "allow", "throttle", "throttle", "allow"]
+    assert [verdict.retry_after for verdict in verdicts] == [0, 0, 0, 10, 10, 0]
+    assert verdicts[0].reasons[-1] == "within 3 requests in 10 s"
+    assert verdicts[3].reasons[-1] == "more than 3 requests in 10 s"
+    assert {verdict.rule for verdict in verdicts} == {"search"}
+
+
+def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
+    questions = Questions(1)
+    examined(THROTTLE, Request("/", b"bingbot/2.0", address="192.0.2.1", received_at=7.0), questions)
+    assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0)]
+
+
+@pytest.mark.parametrize(
+    "user_agent", [b"GPTBot/1.2", b"Mozilla/5.0 Firefox/143.0", b"", b"curl/8.0", b"AhrefsBot/7.0"]
+)
+def test_without_a_throttle_nothing_is_asked(user_agent: bytes) -> None:
+    questions = Questions(1)
+    examined("extends: search-only", Request("/", user_agent), questions)
+    assert questions.asked == []
+
+
+@pytest.mark.parametrize("on_unknown", ["allow", "deny"])
+def test_when_nobody_can_count_on_unknown_decides(on_unknown: str) -> None:
+    verdict = examined(f"{THROTTLE}on_unknown: {on_unknown}\n", Request("/", b"bingbot/2.0"), Questions(None))
+    assert (verdict.action, verdict.rule) == (on_unknown, "search")
+    assert verdict.reasons[-1] == f"requests could not be counted; on_unknown says {on_unknown}"
+
+
+def test_clients_of_one_address_block_share_a_count_and_agents_do_not() -> None:
+    questions = Questions(1)
+    for user_agent, address in [
+        (b"bingbot/2.0", "2001:db8::1"), (b"bingbot/2.0", "2001:db8::2"), (b"YandexBot/3.0", "2001:db8::1"),
+    ]:  # fmt: skip
+        examined(THROTTLE, Request("/", user_agent, address=address), questions)
+    first, second, third = (question.key for question in questions.asked)
+    assert first == second != third
+
+
+def test_the_reasons_of_a_refusal_read_well() -> None:
+    assert judged("extends: no-ai", "GPTBot/1.2").reasons == (
+        "the user agent names GPTBot (OpenAI), known for train-ai",
+        "the policy says deny for train-ai",
+    )
+    assert judged("extends: no-ai", "NobodysBot/1.0").reasons == (
+        "the user agent calls itself a bot and is in no catalogue",
+        "the policy says log for unknown-bot",
+    )
+    assert judged("extends: no-ai", "Mozilla/5.0 Firefox/143.0").reasons == (
+        "the user agent names no known automated client",
+        "nobody in the catalogue",
+    )
+
+
+def test_a_client_that_names_nobody_is_unclaimed_and_a_claim_is_unverified() -> None:
+    assert judged("", "Mozilla/5.0 Firefox/143.0").identity is Identity.UNCLAIMED
+    assert judged("", "NobodysBot/1.0").identity is Identity.UNCLAIMED
+    assert judged("", "NobodysBot/1.0").agent is UNKNOWN_BOT
+    assert judged("", "GPTBot/1.2").identity is Identity.UNVERIFIED
+
+
+paths = st.sampled_from(
+    ["/", "/press/kit", "/press/embargo/today.html", "/a/b.flac", "/secret/x", "/open/1", "/feed.xml"]
+)
+user_agents = st.sampled_from(
+    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Firefox", b"AhrefsBot/7"]
+)
+
+
+@given(paths, user_agents, st.sampled_from([SECTIONS, RULES, EXEMPTIONS]))
+def test_every_verdict_carries_a_rule_that_the_plan_knows(path: str, user_agent: bytes, text: str) -> None:
+    guard = Guard(policy_of(text), load_catalog())
+    verdict = guard.judged(path, user_agent)
+    assert verdict.rule in guard.table.rule_ids
+    assert guard.judged(path, user_agent) is verdict
+
+
+def test_paths_that_are_treated_alike_share_a_zone() -> None:
+    plan = DecisionTable(policy_of(SECTIONS), load_catalog())
+    assert plan.path_class("/press/a") is plan.path_class("/press/b")
+    assert plan.path_class("/press/a") is not plan.path_class("/tracks/a")
+
+
+def test_notes_name_agents_that_exist_only_in_robots_txt() -> None:
+    notes = "\n".join(opt_out_notes(load_stance("no-ai"), load_catalog()))
+    assert "Google-Extended (Google) exists only in robots.txt: declared, never enforced." in notes
+    assert not list(opt_out_notes(policy_of("usages: {" + ", ".join(f"{u}: yes" for u in Usage) + "}"), load_catalog()))
+
+
+def test_a_second_look_finds_bots_that_do_not_say_so() -> None:
+    slurp = "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)"
+    empty = Catalog(())
+    assert judged("extends: no-ai", slurp, catalog=empty).rule == "unclaimed"
+    assert judged("features: {second_look: yes}", slurp, catalog=empty).rule == "unknown-bot"
+    assert judged("features: {second_look: yes}", "Mozilla/5.0 Firefox/143.0", catalog=empty).rule == "unclaimed"
+
+
+def test_rules_with_very_many_overlapping_paths_are_judged_in_bounded_memory() -> None:
+    letters = "abcdefghijklm"
+    rules = "".join(f"  - {{id: {letter}, paths: [/**{letter}**], action: log}}\n" for letter in letters)
+    plan = DecisionTable(policy_of(f"rules:\n{rules}"), Catalog(()))
+    for number in range(2 ** len(letters)):
+        chosen = "".join(letter for place, letter in enumerate(letters) if number >> place & 1)
+        path_class = plan.path_class(f"/{chosen}")
+        assert [rule.id for rule in path_class.rules] == list(chosen)
+    assert len(plan._path_classes) <= 4096

@@ -1,0 +1,86 @@
+"""The origin, the gateway and the proxies, for all tests here."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noai_guard.gateway.proxies.proxy import Address
+from tests.gateway.proxies.rig import EDGES, POLICY, Edge, Site, front, started
+from tests.servers import free_port
+from tests.targets.web_servers import readable_folder
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("site") / "audio.mp3"
+    file.write_bytes(os.urandom(300_000))
+    return file
+
+
+@pytest.fixture(scope="session")
+def origin(server: Callable[..., Any], audio: Path) -> int:
+    started = server(
+        "uvicorn-httptools", "apps:origin", FOLDER, options=("--no-proxy-headers",), env={"NOAI_AUDIO": str(audio)}
+    )
+    return started.port
+
+
+@pytest.fixture(scope="session")
+def start_gateway(server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`start_gateway(text)`: the app under uvicorn, one process that can be stopped at once."""
+
+    def start(text: str = POLICY, port: int = 0) -> Any:
+        policy = tmp_path_factory.mktemp("policy") / "noai.yaml"
+        policy.write_text(text)
+        options = ("--no-proxy-headers", "--factory")
+        env = {"NOAI_POLICY": str(policy)}
+        return server("uvicorn-httptools", "apps:gateway", FOLDER, options=options, env=env, port=port)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """`noai-guard serve` with POLICY."""
+    folder, port = tmp_path_factory.mktemp("gateway"), free_port()
+    (folder / "noai.yaml").write_text(POLICY)
+    command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml", "--listen", f"127.0.0.1:{port}"]
+    serving = started(command, port, folder)
+    yield port
+    serving.stop()
+
+
+@pytest.fixture(scope="session")
+def start_edge(origin: int) -> Iterator[Callable[..., Edge]]:
+    """`start_edge(key, gateway_port)`: a proxy that asks the gateway; more of `Site` by name."""
+    with ExitStack() as stack:
+
+        def start(key: str, gateway: int | Address, text: str = POLICY, **said: Any) -> Edge:
+            address = gateway if isinstance(gateway, Address) else Address("127.0.0.1", gateway)
+            folder = stack.enter_context(readable_folder())
+            site = Site(folder, origin, address, front(text), **said)
+            edge = EDGES[key](site)
+            stack.callback(edge.stop)
+            return edge
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def edges(start_edge: Callable[..., Edge], gateway: int) -> Callable[[str], int]:
+    """The port of one proxy of each kind, in front of the gateway of POLICY; started when it is first asked for."""
+    running: dict[str, int] = {}
+
+    def port(key: str) -> int:
+        if key not in running:
+            running[key] = start_edge(key, gateway).port
+        return running[key]
+
+    return port

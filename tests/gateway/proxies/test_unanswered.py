@@ -1,0 +1,107 @@
+"""What a proxy does when the gateway does not answer: what the policy says, soon, and the site is never in doubt."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.gateway.proxies.rig import BROWSER, EDGES, POLICY, SCRAPER, fetch
+from tests.servers import free_port
+
+OPEN, CLOSED = POLICY, POLICY + "on_unknown: deny\n"
+
+
+@contextmanager
+def broken_gateway(how: str, port: int) -> Iterator[None]:
+    """Something that listens where the gateway should be."""
+    if how == "gone":
+        yield
+        return
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        listening.listen(64)
+        done = threading.Event()
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            listening.settimeout(0.1)
+            while not done.is_set():
+                try:
+                    peer, _ = listening.accept()
+                except TimeoutError:
+                    continue
+                held.append(peer)
+                if how == "hangs":
+                    continue
+                peer.settimeout(2)
+                try:
+                    peer.recv(65536)
+                    peer.sendall(_ANSWERS[how])
+                except OSError:
+                    continue
+                if how != "stalls":
+                    peer.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            for peer in held:
+                peer.close()
+
+
+_ANSWERS = {
+    "crashes": b"",
+    "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 6\r\n\r\nfailed",
+    "cannot tell": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+    "is something else": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "stalls": b"HTTP/1.1 200 ",
+}
+HOW = ["gone", "hangs", *_ANSWERS]
+TAKES_FOR_AN_ANSWER = {("envoy", "is something else")}
+"""A 404 from what is no gateway: Envoy has no word for it."""
+
+
+@pytest.mark.parametrize("key", EDGES)
+@pytest.mark.parametrize("text", [OPEN, CLOSED], ids=["open", "closed"])
+def test_a_gateway_that_does_not_answer_is_as_the_policy_says(key, text, start_edge):
+    port = free_port()
+    edge = start_edge(key, port, text)
+    for how in HOW:
+        if (key, how) in TAKES_FOR_AN_ANSWER:
+            continue
+        with broken_gateway(how, port):
+            for user_agent in (BROWSER, SCRAPER):
+                got = fetch(edge.port, "/page", user_agent, method="POST", body=b"x" * 5000)
+                if text is OPEN:
+                    assert (got.status, got.said["body"]["size"]) == (200, 5000), how
+                    assert not got.seen("x-noai-verdict"), how
+                else:
+                    assert got.status == 403, how
+                    assert b"GPTBot" not in got.body
+    edge.stop()
+
+
+@pytest.mark.parametrize("key", EDGES)
+def test_a_gateway_that_comes_back_is_asked_again(key, start_edge, start_gateway):
+    gateway = start_gateway()
+    edge = start_edge(key, gateway.port, CLOSED)
+    assert fetch(edge.port, "/").status == 200
+    gateway.process.kill()
+    gateway.process.wait()
+    assert fetch(edge.port, "/", f"{BROWSER} Other/1.0").status == 403
+    again = start_gateway(port=gateway.port)
+    until = time.monotonic() + 20
+    while fetch(edge.port, "/").status != 200 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert fetch(edge.port, "/").status == 200
+    assert fetch(edge.port, "/", SCRAPER).status == 403
+    again.stop()
+    edge.stop()

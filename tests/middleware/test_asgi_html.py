@@ -1,0 +1,204 @@
+"""HTML pages: metas in the head of the stream, and headers that stay true."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.middleware.asgi_kit import OURS, answering, ask, guarded, http, metric, sending
+
+META = b'<meta name="robots" content="noai, noimageai">'
+PAGE = b"<!doctype html><html><head><title>a</title></head><body>hello</body></html>"
+
+
+def page(body=PAGE, content_type=b"text/html; charset=utf-8", *more, scope=None, text=None, status=200):
+    return ask(guarded(answering(body, content_type, status, *more), text), scope or http())
+
+
+def streamed(*parts: bytes, content_type=b"text/html; charset=utf-8"):
+    messages = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]}
+    return sending(start, *messages, {"type": "http.response.body"})
+
+
+def test_a_page_gets_the_metas_first_in_its_head():
+    exchange = page()
+    assert exchange.body.startswith(b"<!doctype html><html><head><meta ")
+    assert META in exchange.body
+    assert exchange.body.endswith(b"<title>a</title></head><body>hello</body></html>")
+
+
+def test_the_result_is_the_same_wherever_the_page_is_cut():
+    parts: list[bytes] = []
+
+    async def app(scope, receive, send):
+        await streamed(*parts)(scope, receive, send)
+
+    guard = guarded(app)
+    whole = page().body
+    cuts = [(cut,) for cut in range(1, len(PAGE))] + list(itertools.combinations(range(20, 50, 3), 2))
+    for cut in cuts:
+        parts[:] = [PAGE[start:end] for start, end in itertools.pairwise((0, *cut, len(PAGE)))]
+        assert ask(guard, http()).body == whole
+
+
+@pytest.mark.parametrize(
+    "content_type", [b"text/html", b"TEXT/HTML", b"Text/Html;charset=UTF-8", b"text/html ; charset=latin1"]
+)
+def test_html_is_known_by_its_content_type_in_any_case(content_type):
+    assert META in page(content_type=content_type).body
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"application/json", b"application/xhtml+xml", b"text/xml", b"application/xml", b"image/svg+xml", b"text/plain",
+        b"text/event-stream", b"application/grpc", b"text/htmlx", b"text/html; charset=utf-16", b"text/html; charset=utf-16le",
+        b"text/html;charset=iso-2022-jp", b"", None,
+    ],
+)  # fmt: skip
+def test_what_is_not_plain_html_is_left_alone(content_type):
+    exchange = page(content_type=content_type)
+    assert exchange.body == PAGE
+    assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ((b"content-encoding", b"gzip"), "content-encoding"),
+        ((b"content-encoding", b"br"), "content-encoding"),
+        ((b"cache-control", b"public, no-transform"), "no-transform"),
+        ((b"content-range", b"bytes 0-5/9"), "content-range"),
+        ((b"content-type", b"text/html"), "content-type"),
+    ],
+)
+def test_a_page_that_must_not_be_changed_is_left_alone_and_counted(field, reason):
+    guard = guarded(answering(PAGE, b"text/html; charset=utf-8", 200, field, (b"etag", b'"a"')))
+    exchange = ask(guard, http())
+    assert exchange.body == PAGE
+    assert exchange.values(b"etag") == [b'"a"']
+    assert metric(guard, "injections", outcome=reason) == 1
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"x-requested-with", b"XMLHttpRequest"),
+        (b"hx-request", b"true"),
+        (b"turbo-frame", b"a"),
+        (b"sec-fetch-dest", b"empty"),
+    ],
+)
+def test_a_fragment_that_a_script_fetches_is_left_alone_and_counted(field):
+    guard = guarded(answering(PAGE, b"text/html; charset=utf-8"))
+    assert ask(guard, http("/", b"Mozilla/5.0", field)).body == PAGE
+    assert metric(guard, "injections", outcome="fragment") == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS"])
+def test_only_pages_that_are_fetched_are_changed(method):
+    guard = guarded(answering(PAGE, b"text/html; charset=utf-8"))
+    exchange = ask(guard, http(method=method))
+    assert exchange.body == PAGE
+    assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
+    assert metric(guard, "injections", outcome="method") == 1
+
+
+def test_headers_that_speak_of_the_old_bytes_go_or_are_weakened():
+    fields = [
+        (b"etag", b'"strong"'), (b"digest", b"sha-256=x"), (b"content-digest", b"sha-256=:x:"), (b"repr-digest", b"x"),
+        (b"content-md5", b"x"), (b"accept-ranges", b"bytes"), (b"last-modified", b"x"), (b"set-cookie", b"a=1"),
+    ]  # fmt: skip
+    exchange = page(PAGE, b"text/html; charset=utf-8", *fields)
+    assert exchange.headers == [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"etag", b'W/"strong"'),
+        (b"last-modified", b"x"),
+        (b"set-cookie", b"a=1"),
+        *OURS,
+    ]
+
+
+def test_a_weak_etag_stays():
+    assert page(PAGE, b"text/html", (b"etag", b'W/"a"')).values(b"etag") == [b'W/"a"']
+
+
+def test_the_apps_304_to_our_weakened_etag_is_the_apps():
+    exchange = page(
+        b"", b"text/html", (b"etag", b'"a"'), status=304, scope=http("/", b"x", (b"if-none-match", b'W/"a"'))
+    )
+    assert exchange.values(b"etag") == [b'"a"']
+
+
+def test_a_page_of_a_stance_that_reserves_nothing_is_left_alone():
+    usages = ["data-broker", "scraper", "ai-search", "ai-input", "ai-agent", "train-ai"]
+    text = "usages: {" + ", ".join(f"{usage}: yes" for usage in usages) + "}"
+    exchange = page(text=text)
+    assert exchange.body == PAGE
+    assert exchange.headers == [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(PAGE))]
+
+
+def test_metas_alone_are_injected_when_no_header_is_declared():
+    off = ("x_robots_tag", "noarchive", "noml", "content_usage", "content_signal_header", "tdmrep", "licence_link", "rsl")
+    text = f"declarations: {{{', '.join(f'{key}: no' for key in off)}}}"
+    exchange = page(text=text)
+    assert META in exchange.body
+    assert exchange.headers == [(b"content-type", b"text/html; charset=utf-8")]
+
+
+def test_headers_alone_are_declared_when_metas_are_off():
+    exchange = page(text="declarations: {html_meta: no, tdmrep: no}")
+    assert exchange.body == PAGE
+    assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
+    assert b"noai, noimageai" in exchange.values(b"x-robots-tag")
+
+
+def test_a_page_that_has_the_metas_is_not_given_them_again():
+    once = page().body
+    assert page(once).body == once
+
+
+def test_the_page_of_another_section_gets_what_that_section_says():
+    text = "paths: {/press/**: {usages: {train-ai: yes}}}"
+    assert META not in page(text=text, scope=http("/press/a")).body
+    assert META in page(text=text, scope=http("/a")).body
+
+
+def test_a_page_that_the_server_would_send_from_disk_gets_the_metas(tmp_path: Path):
+    file = tmp_path / "page.html"
+    file.write_bytes(PAGE + b"x" * 200_000)
+    app = sending(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html; charset=utf-8")]},
+        {"type": "http.response.pathsend", "path": str(file)},
+    )
+    guard = guarded(app)
+    exchange = ask(guard, http())
+    assert META in exchange.body
+    assert exchange.body.replace(guard.compiled.declared[0].tags, b"") == file.read_bytes()
+    assert exchange.of("http.response.pathsend") == []
+    assert not exchange.messages[-1].get("more_body", False)
+
+
+def test_a_page_from_a_file_descriptor_is_sent_as_it_is_behind_what_was_held_back():
+    zero = {"type": "http.response.zerocopysend", "file": 3, "count": 4}
+    app = sending(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]},
+        {"type": "http.response.body", "body": b"<!doctype html><html><head><ti", "more_body": True},
+        zero,
+    )
+    exchange = ask(guarded(app), http())
+    assert exchange.messages[-1] is zero
+    assert exchange.body.endswith(b"<ti")
+
+
+def test_an_empty_page_stays_empty():
+    exchange = page(b"")
+    assert exchange.body == b""
+    assert exchange.of("http.response.body")
+
+
+def test_bytes_of_pages_are_counted_as_they_are_sent():
+    guard = guarded(answering(PAGE, b"text/html; charset=utf-8"))
+    body = ask(guard, http()).body
+    assert metric(guard, "bytes", outcome="served") == len(body)

@@ -1,0 +1,317 @@
+"""Reload: on SIGHUP or file change, all at once; a broken file keeps the last good policy."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from noai_guard import Invalid, NoAIMiddleware
+from noai_guard.middleware import runtime
+from tests.middleware.asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
+
+WATCHED = "features: {reload: watch}\n"
+SIGNALLED = "features: {reload: signal}\n"
+LETS_IN = "usages: {train-ai: yes}\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    return tmp_path / "noai.yaml"
+
+
+@pytest.fixture(autouse=True)
+def hangup_as_before():
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("noai_guard.middleware.runtime._CHORES_SECONDS", 0.01)
+
+
+def guard_of(file: Path, text: str) -> NoAIMiddleware:
+    file.write_text(text)
+    return NoAIMiddleware(answering(), file, registry=CollectorRegistry())
+
+
+async def status(guard: NoAIMiddleware) -> int:
+    return (await asked(guard, http(user_agent=SCRAPER))).status
+
+
+async def until(guard: NoAIMiddleware, wanted: int) -> None:
+    async with asyncio.timeout(10):
+        while await status(guard) != wanted:
+            await asyncio.sleep(0.01)
+
+
+async def until_counted(guard: NoAIMiddleware, result: str, at_least: int) -> None:
+    async with asyncio.timeout(10):
+        while metric(guard, "reloads", result=result) < at_least:
+            await status(guard)
+            await asyncio.sleep(0.01)
+
+
+def test_a_changed_file_is_in_force_without_a_restart(file, caplog):
+    guard = guard_of(file, WATCHED)
+
+    async def story():
+        assert await status(guard) == 403
+        file.write_text(WATCHED + LETS_IN)
+        await until(guard, 200)
+        file.write_text(WATCHED + "mode: enforce\n")
+        await until(guard, 403)
+        await until_counted(guard, "ok", 2)
+
+    caplog.set_level("INFO", "noai_guard")
+    asyncio.run(story())
+    assert metric(guard, "reloads", result="failed") == 0
+    assert "last good one" not in caplog.text
+
+
+def test_a_file_that_is_replaced_by_another_is_noticed(file, tmp_path):
+    guard = guard_of(file, WATCHED)
+
+    async def story():
+        assert await status(guard) == 403
+        new = tmp_path / "new.yaml"
+        new.write_text(WATCHED + LETS_IN)
+        new.replace(file)
+        await until(guard, 200)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("text", ["usages: {train-ai: perhaps}\n", "a: [", "\x00", "", "x" * 2_000_000])
+def test_a_broken_file_keeps_the_last_good_policy_and_is_told(file, text, caplog):
+    guard = guard_of(file, WATCHED + LETS_IN)
+
+    async def story():
+        assert await status(guard) == 200
+        if text:
+            file.write_text(text)
+        else:
+            file.write_text("mode: nonsense")
+        await until_counted(guard, "failed", 1)
+        assert await status(guard) == 200
+        assert metric(guard, "reload_failed") == 1
+        file.write_text(WATCHED)
+        await until(guard, 403)
+        async with asyncio.timeout(10):
+            while metric(guard, "reload_failed"):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    assert "last good one" in caplog.text
+
+
+def test_a_file_that_is_gone_keeps_the_last_good_policy(file):
+    guard = guard_of(file, WATCHED + LETS_IN)
+
+    async def story():
+        file.unlink()
+        for _ in range(5):
+            assert await status(guard) == 200
+            await asyncio.sleep(0.02)
+        file.write_text(WATCHED)
+        await until(guard, 403)
+
+    asyncio.run(story())
+
+
+def test_a_changed_file_is_left_alone_where_reload_is_by_signal(file):
+    guard = guard_of(file, SIGNALLED)
+
+    async def story():
+        assert await status(guard) == 403
+        file.write_text(SIGNALLED + LETS_IN)
+        for _ in range(5):
+            assert await status(guard) == 403
+            await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(guard, 200)
+
+    asyncio.run(story())
+
+
+def test_reload_is_off_unless_asked_for(file):
+    guard = guard_of(file, "mode: enforce\n")
+
+    async def story():
+        assert await status(guard) == 403
+        file.write_text(LETS_IN)
+        await asyncio.sleep(0.05)
+        assert await status(guard) == 403
+
+    before = signal.getsignal(signal.SIGHUP)
+    asyncio.run(story())
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_hangup_right_after_the_start_does_not_end_the_process(file):
+    guard = guard_of(file, SIGNALLED)
+    guard.app = lambda scope, receive, send: asyncio.sleep(0)
+
+    async def story():
+        await asked(guard, {"type": "lifespan"})
+        file.write_text(SIGNALLED + LETS_IN)
+        os.kill(os.getpid(), signal.SIGHUP)
+        guard.app = answering()
+        await until(guard, 200)
+
+    asyncio.run(story())
+
+
+def test_a_hangup_handler_that_the_app_had_is_still_called(file):
+    called = []
+    signal.signal(signal.SIGHUP, lambda number, frame: called.append(number))
+    guard = guard_of(file, SIGNALLED)
+
+    async def story():
+        await status(guard)
+        file.write_text(SIGNALLED + LETS_IN)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(guard, 200)
+
+    asyncio.run(story())
+    assert called == [signal.SIGHUP]
+
+
+def test_two_guards_in_one_process_both_reload(file, tmp_path):
+    first, second = guard_of(file, SIGNALLED), guard_of(tmp_path / "other.yaml", SIGNALLED)
+
+    async def story():
+        assert (await status(first), await status(second)) == (403, 403)
+        file.write_text(SIGNALLED + LETS_IN)
+        (tmp_path / "other.yaml").write_text(SIGNALLED + LETS_IN)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(first, 200)
+        await until(second, 200)
+
+    asyncio.run(story())
+
+
+def test_a_hangup_after_the_loop_has_ended_does_no_harm(file):
+    guard = guard_of(file, SIGNALLED)
+    asyncio.run(status(guard))
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert asyncio.run(status(guard)) == 403
+
+
+def test_a_thousand_hangups_under_load_drop_nothing_and_mix_nothing(file):
+    """Each answer comes from one policy: the refusing one is a 403, the other one declares nothing of training."""
+    lets_in = SIGNALLED + "usages: {train-ai: yes, data-broker: yes, scraper: yes}\npaths: {/a/**: {}, /b/**: {}}\n"
+    guard = guard_of(file, SIGNALLED)
+    answers = []
+
+    async def load(stop):
+        while not stop.is_set():
+            answers.append(await asked(guard, http("/b/c", SCRAPER)))
+            await asyncio.sleep(0)
+
+    async def story():
+        await status(guard)
+        stop = asyncio.Event()
+        loads = [asyncio.create_task(load(stop)) for _ in range(4)]
+        for number in range(1000):
+            if number % 25 == 0:
+                staged = file.with_suffix(".new")
+                staged.write_text(lets_in if number % 50 == 0 else SIGNALLED)
+                staged.replace(file)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)
+        await until_counted(guard, "ok", 3)
+        stop.set()
+        await asyncio.gather(*loads)
+
+    asyncio.run(story())
+    assert {answer.error for answer in answers} == {None}
+    assert metric(guard, "reloads", result="failed") == 0
+    assert metric(guard, "guard_failures") == 0
+    for answer in answers:
+        declared = (b"x-robots-tag", b"noai, noimageai") in answer.headers
+        assert declared == (answer.status == 403)
+
+
+def test_a_policy_that_cannot_be_used_at_the_start_is_said_with_every_problem(file):
+    file.write_text("usages: {train-ai: perhaps}\nmode: nonsense\n")
+    with pytest.raises(Invalid) as raised:
+        NoAIMiddleware(answering(), file, registry=CollectorRegistry())
+    assert len(raised.value.problems) == 2
+
+
+def test_reloading_by_hand_says_whether_it_was_done(file):
+    guard = guard_of(file, LETS_IN)
+    file.write_text("mode: enforce")
+    assert guard.reload()
+    file.write_text("mode: nonsense")
+    assert not guard.reload()
+    assert asyncio.run(status(guard)) == 403
+    assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).reload()
+
+
+def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
+    guard = guard_of(file, SIGNALLED)
+    read = runtime.check_policy
+
+    def slowly(path):
+        time.sleep(0.3)
+        return read(path)
+
+    monkeypatch.setattr(runtime, "check_policy", slowly)
+
+    async def story():
+        await status(guard)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        started = time.perf_counter()
+        assert await status(guard) == 403
+        assert time.perf_counter() - started < 0.2
+        await until_counted(guard, "ok", 1)
+
+    asyncio.run(story())
+
+
+def test_our_headers_follow_the_policy_in_force(file):
+    guard = guard_of(file, WATCHED)
+
+    async def story():
+        before = (await asked(guard, http())).headers
+        file.write_text(WATCHED + "declarations: {x_robots_tag: no}\n")
+        async with asyncio.timeout(10):
+            while (await asked(guard, http())).headers == before:
+                await asyncio.sleep(0.01)
+        return before, (await asked(guard, http())).headers
+
+    before, after = asyncio.run(story())
+    assert before[-len(OURS) :] == OURS
+    assert not [value for name, value in after if name == b"x-robots-tag"]
+
+
+def test_a_file_that_says_nothing_yet_keeps_the_policy_in_force(tmp_path):
+    """Some editors empty a file before they write it again."""
+    file = tmp_path / "noai.yaml"
+    file.write_text("mode: monitor\nfeatures: {reload: watch}\n")
+    guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
+    file.write_text("")
+    assert not guard.reload()
+    assert guard.compiled.policy.mode == "monitor"
+    file.write_text("mode: enforce\n")
+    assert guard.reload()
+    assert guard.compiled.policy.mode == "enforce"
+
+
+def test_an_edit_is_seen_while_nobody_visits(file):
+    file.write_text(WATCHED)
+    guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
+    assert ask(guard, http("/", SCRAPER)).status == 403
+    file.write_text(WATCHED + LETS_IN)
+    until = time.monotonic() + 10
+    while guard.compiled.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ask(guard, http("/", SCRAPER)).status == 200

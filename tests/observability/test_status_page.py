@@ -1,0 +1,282 @@
+"""The status page: true figures, nobody's markup, nothing for search engines and caches."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import html5lib
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+
+from noai_guard import NoAIMiddleware
+from noai_guard.config import load_catalog
+from noai_guard.observability.metrics import Telemetry
+from noai_guard.observability.status_page import status_app
+from tests.middleware.asgi_kit import BROWSER, SCRAPER, Exchange, answering, ask, guarded, http, policy, websocket
+
+HTML = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
+JSON = (b"accept", b"application/json")
+PARTS = 'site: {name: "Night & Ferry <b>"}\npaths: {"/press/**": {usages: {train-ai: allow}}}\n'
+
+
+def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware, Any]:
+    registry = CollectorRegistry()
+    page = status_app(registry, refusals=refusals)
+    return guarded(answering(b"x" * 1000), text, registry=registry), page
+
+
+def refuse(guard: NoAIMiddleware, path: str = "/song.mp3", user_agent: bytes = SCRAPER) -> None:
+    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", user_agent), "GET", path, user_agent)
+
+
+def told(page: Any) -> Any:
+    exchange = ask(page, http("/", BROWSER, JSON))
+    assert exchange.values(b"content-type") == [b"application/json"]
+    return json.loads(exchange.text)
+
+
+def seen(page: Any, **scope: Any) -> Exchange:
+    return ask(page, http("/", BROWSER, HTML, **scope))
+
+
+class Words(HTMLParser):
+    """The text and the elements of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.elements: set[str] = set()
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.add(tag)
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_counts_are_by_operator_agent_action_and_usage() -> None:
+    guard, page = visited()
+    for _ in range(3):
+        ask(guard, http(user_agent=BROWSER))
+    ask(guard, http(user_agent=SCRAPER))
+    found = told(page)
+    sent = len(ask(guard, http(user_agent=SCRAPER)).body)
+    assert found["total"] == {
+        "requests": 4, "refused": 1, "would_refuse": 0, "bytes_served": 3000, "bytes_refused": sent
+    }  # fmt: skip
+    assert found["operators"]["OpenAI"]["refused"] == found["agents"]["GPTBot"]["refused"] == 1
+    assert found["operators"]["OpenAI"]["bytes_refused"] == sent
+    assert list(found["operators"]) == ["none", "OpenAI"]
+    assert found["usages"]["train-ai"]["requests"] == found["actions"]["deny"]["requests"] == 1
+    assert found["counts_of"] == "this process"
+
+
+def test_in_monitor_mode_nobody_was_refused() -> None:
+    guard, page = visited("mode: monitor\n")
+    ask(guard, http(user_agent=SCRAPER))
+    refuse(guard)
+    found = told(page)
+    assert (found["total"]["refused"], found["total"]["would_refuse"]) == (0, 1)
+    assert found["last_refusals"][0]["enforced"] is False
+    words = Words(seen(page).text).text
+    assert "1 request would be refused" in words
+    assert "deny, not enforced" in words
+
+
+def test_the_last_refusals_come_with_reasons_the_latest_first() -> None:
+    guard, page = visited(refusals=3)
+    for number in range(5):
+        refuse(guard, f"/{number}.mp3")
+    found = told(page)["last_refusals"]
+    assert [one["path"] for one in found] == ["/4.mp3", "/3.mp3", "/2.mp3"]
+    assert found[0]["agent"] == "GPTBot"
+    assert found[0]["rule"] == "train-ai"
+    assert found[0]["reasons"][0] == "the user agent names GPTBot (OpenAI), known for train-ai"
+    assert "the user agent names GPTBot (OpenAI), known for train-ai" in seen(page).text
+
+
+def test_without_a_status_page_no_refusal_is_kept() -> None:
+    guard = guarded(answering())
+    refuse(guard)
+    assert guard.telemetry.last_refusals() == []
+
+
+def test_the_policy_in_force_is_shown_and_escaped() -> None:
+    guard, page = visited(PARTS)
+    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
+    found = told(page)["policy"]
+    assert (found["stance"], found["mode"], found["catalogue"]) == ("no-ai", "enforce", "abc")
+    assert found["sections"]["/press/**"]["train-ai"] == "allow"
+    words = Words(seen(page).text)
+    assert "Night & Ferry <b>" in words.text
+    assert "Under /press/**" in words.text
+    assert "b" not in words.elements
+
+
+def test_before_a_guard_has_started_the_page_says_so() -> None:
+    assert "No guard has been started" in seen(status_app(CollectorRegistry())).text
+
+
+def test_a_guard_that_is_well_is_said_to_be_well() -> None:
+    _, page = visited()
+    assert "The guard is well." in seen(page).text
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "says"),
+    [
+        ("guard_failures", "judging", "The guard itself failed once."),
+        ("backend_failures", "Count", "left a question unanswered once."),
+        ("address_problems", "header_missing", "could not be taken from the configured header once."),
+    ],
+)
+def test_what_is_wrong_with_the_guard_stands_on_top(metric: str, label: str, says: str) -> None:
+    guard, page = visited()
+    getattr(guard.telemetry, metric).labels(label).inc()
+    assert says in seen(page).text
+    assert "The guard is well." not in seen(page).text
+
+
+def test_a_policy_that_could_not_be_reloaded_stands_on_top(tmp_path: Path) -> None:
+    file = tmp_path / "noai.yaml"
+    file.write_text("mode: enforce\n")
+    registry = CollectorRegistry()
+    guard, page = NoAIMiddleware(answering(), file, registry=registry), status_app(registry)
+    file.write_text("mode: nonsense\n")
+    assert guard.reload() is False
+    assert told(page)["health"]["reload_failed"] is True
+    assert "The policy file on disk cannot be used" in seen(page).text
+
+
+def test_the_page_is_for_no_cache_and_no_search_engine() -> None:
+    _, page = visited()
+    exchange = seen(page)
+    assert exchange.values(b"cache-control") == [b"no-store"]
+    assert exchange.values(b"x-robots-tag") == [b"noindex, nofollow, noarchive"]
+    assert exchange.values(b"content-type") == [b"text/html; charset=utf-8"]
+    assert exchange.values(b"content-length") == [b"%d" % len(exchange.body)]
+
+
+def test_the_policy_for_content_allows_the_pages_own_style_and_nothing_else() -> None:
+    import base64
+    import hashlib
+
+    _, page = visited()
+    exchange = seen(page)
+    (style,) = re.findall("<style>(.*?)</style>", exchange.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest())
+    (allowed,) = exchange.values(b"content-security-policy")
+    assert b"default-src 'none'" in allowed
+    assert b"style-src 'sha256-" + digest in allowed
+    assert "style=" not in exchange.text
+    assert "script" not in Words(exchange.text).elements
+
+
+def test_the_page_reloads_by_itself_only_where_the_reader_asked() -> None:
+    _, page = visited()
+    assert 'http-equiv="refresh"' not in seen(page).text
+    assert '<meta http-equiv="refresh" content="10">' in seen(page, query_string=b"every=10").text
+    assert 'http-equiv="refresh"' not in seen(page, query_string=b'every=0"><script>').text
+
+
+def test_the_page_is_good_html() -> None:
+    guard, page = visited(PARTS)
+    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
+    for agent in load_catalog().agents[:200]:
+        guard.telemetry.counts(guard.compiled.guard.judged("/", agent.name.encode())).requests += 1
+    for _ in range(30):
+        refuse(guard)
+    parser = html5lib.HTMLParser(strict=True)
+    document = parser.parse(seen(page).text)
+    names = [element.tag.rpartition("}")[2] for element in document.iter() if isinstance(element.tag, str)]
+    assert names.count("h1") == names.count("main") == 1
+    assert names.count("li") == 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=3000), st.binary(max_size=1500), st.text(max_size=30))
+def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes, method: str) -> None:
+    guard, page = visited()
+    plain = seen(page)
+    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", SCRAPER), method, path, user_agent)
+    shown = seen(page)
+    assert Words(shown.text).elements - Words(plain.text).elements <= {"ol", "li", "p", "span", "code", "time"}
+    assert len(shown.body) < len(plain.body) + 60_000
+    html5lib.HTMLParser(strict=True).parse(shown.text)
+    assert told(page)["last_refusals"][0]["agent"] == "GPTBot"
+
+
+def test_memory_for_refusals_is_bounded() -> None:
+    guard, page = visited(refusals=50)
+    for _ in range(200):
+        refuse(guard, "/" + "ü" * 100_000, b"x" * 100_000)
+    assert len(told(page)["last_refusals"]) == 50
+    assert sum(len(entry[3]) + len(entry[4]) for entry in guard.telemetry._recent) <= 50 * (1024 + 512)
+
+
+def test_head_has_the_length_and_no_body() -> None:
+    _, page = visited()
+    exchange = seen(page, method="HEAD")
+    assert exchange.body == b""
+    assert int(exchange.values(b"content-length")[0]) > 1000
+
+
+def test_it_only_reads() -> None:
+    _, page = visited()
+    exchange = seen(page, method="POST")
+    assert exchange.status == 405
+    assert exchange.values(b"allow") == [b"GET, HEAD"]
+
+
+def test_a_websocket_is_closed() -> None:
+    _, page = visited()
+    assert ask(page, websocket()).messages == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_with_several_workers_counts_are_of_all_and_refusals_of_the_one_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {
+        "action": "deny", "agent": "GPTBot", "operator": "OpenAI", "usage": "train-ai", "rule": "train-ai",
+        "identity": "unverified", "mode": "enforce",
+    }  # fmt: skip
+    for pid, number in ((os.getppid(), 5), (5_000_000, 7)):
+        file = MmapedDict(str(tmp_path / f"counter_{pid}.db"))
+        names, values = list(labels), list(labels.values())
+        file.write_value(mmap_key("noai_requests", "noai_requests_total", names, values, "Help."), number, 0.0)
+        file.close()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    page = status_app(CollectorRegistry())
+    found = told(page)
+    assert found["operators"]["OpenAI"]["refused"] == 12
+    assert found["counts_of"] == "all workers"
+    assert found["refusals_of"] == f"the worker that answered, process {os.getpid()}"
+    assert "Counts of all workers" in seen(page).text
+
+
+def test_an_operator_beyond_the_first_rows_is_behind_a_fold() -> None:
+    guard, page = visited()
+    telemetry: Telemetry = guard.telemetry
+    for agent in load_catalog().agents[:600]:
+        telemetry.counts(guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())).requests += 1
+    words = Words(seen(page).text)
+    assert "details" in words.elements
+    assert "more in the JSON." in words.text
+
+
+def test_a_refused_request_is_on_the_page_and_one_let_in_is_not() -> None:
+    guard, page = visited(PARTS)
+    for user_agent in (BROWSER, SCRAPER):
+        ask(guard, http("/<i>song</i>.mp3", user_agent))
+    found = told(page)
+    (refused,) = found["last_refusals"]
+    assert (refused["agent"], refused["path"], refused["method"]) == ("GPTBot", "/<i>song</i>.mp3", "GET")
+    assert found["policy"]["sections"]["/press/**"]["train-ai"] == "allow"

