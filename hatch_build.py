@@ -17,5 +17,3 @@ class CompileRules(BuildHookInterface):  # type: ignore[type-arg]
             compile_rules(root / "rules")
         finally:
             sys.path.remove(str(root))
-
-

@@ -97,7 +97,9 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
         compiled = CompiledPolicy(load_policy(folder.parent / "noai.yaml"), load_catalog())
         cache = str(folder / "cache") if folder.name == "keeping" else None
         where = Address(socket=str(gateway))
-        for snippet in PROXIES["nginx"].render(GatewaySetup(compiled, where, str(folder), Address("127.0.0.1", site), cache)):
+        for snippet in PROXIES["nginx"].render(
+            GatewaySetup(compiled, where, str(folder), Address("127.0.0.1", site), cache)
+        ):
             (folder / snippet.file).parent.mkdir(exist_ok=True)
             (folder / snippet.file).write_text(snippet.text)
         included = f"include {folder}/noai-guard-gateway"

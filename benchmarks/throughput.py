@@ -79,5 +79,3 @@ def _server(app: str) -> Iterator[tuple[int, int]]:
     finally:
         process.terminate()
         process.wait(10)
-
-

@@ -18,12 +18,6 @@ from noai_guard.responses.refusal import Format, body
 OPEN_PREFIX = "/.well-known/"
 
 
-
-
-
-
-
-
 class CompiledPolicy:
     """A guard with its declarations and refusals in bytes. Never changes after it was made.
 
@@ -41,7 +35,9 @@ class CompiledPolicy:
         self.documents = self._documents(self.guard.table)
         self.declared = tuple(self._declared(path_policy) for path_policy in self.guard.table.path_policies)
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
-        self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(self._merged_robots, most=8, heaviest=512 * 1024)
+        self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
+            self._merged_robots, most=8, heaviest=512 * 1024
+        )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
     def _documents(self, table: DecisionTable) -> dict[str, Document]:
@@ -109,11 +105,3 @@ class CompiledPolicy:
             *answer.fields(verdict, site),
         ]
         return Response(answer.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)
-
-
-
-
-
-
-
-

@@ -1,12 +1,12 @@
 """Everything noai-guard raises on purpose.
 
-    NoAIGuardError
-    ├── Invalid            something written by a person is wrong; carries every Problem found
-    │   ├── PolicyInvalid      a noai.yaml
-    │   └── CatalogInvalid     a rules/agents/*.yaml
-    ├── CannotExpress      a target cannot say part of the policy
-    ├── MissingExtra       an optional dependency is not installed (also an ImportError)
-    └── Unanswered         a backend could not answer a question; never leaves a driver
+NoAIGuardError
+├── Invalid            something written by a person is wrong; carries every Problem found
+│   ├── PolicyInvalid      a noai.yaml
+│   └── CatalogInvalid     a rules/agents/*.yaml
+├── CannotExpress      a target cannot say part of the policy
+├── MissingExtra       an optional dependency is not installed (also an ImportError)
+└── Unanswered         a backend could not answer a question; never leaves a driver
 """
 
 from collections.abc import Iterable

@@ -137,7 +137,10 @@ def test_documents_may_be_kept_for_an_hour_and_asked_for_again_by_their_tag():
 
 def test_a_merged_robots_txt_is_made_once():
     compiled = CompiledPolicy(STANCE, CATALOG)
-    assert compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"] is compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"]
+    assert (
+        compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"]
+        is compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"]
+    )
 
 
 def test_what_robots_txt_cannot_say_is_listed():

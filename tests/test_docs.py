@@ -21,10 +21,18 @@ def blocks(page: Path, language: str) -> list[str]:
     return [dedent(code) for _, code in found]
 
 
-@pytest.mark.parametrize("page", [
-    "README.md", "docs/start.md", "docs/how-to/several-workers.md", "docs/how-to/opentelemetry.md",
-    "docs/how-to/status-page.md", "docs/how-to/monitoring.md", "docs/how-to/wsgi.md",
-])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/start.md",
+        "docs/how-to/several-workers.md",
+        "docs/how-to/opentelemetry.md",
+        "docs/how-to/status-page.md",
+        "docs/how-to/monitoring.md",
+        "docs/how-to/wsgi.md",
+    ],
+)
 def test_python_in_the_documentation_runs_in_order(page: str) -> None:
     code = "\n".join(blocks(ROOT / page, "python"))
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)

@@ -49,7 +49,17 @@ def installed(target: Path, archive: Path) -> Path:
     venv.create(target, with_pip=False, symlinks=True)
     (site,) = target.glob("lib/python3*/site-packages")
     ours = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+    ]
     subprocess.run([*command, str(archive)], check=True, capture_output=True, text=True, timeout=300)
     (site / "borrowed.pth").write_text(f"{ours}\n")
     return target / "bin" / "python"
@@ -95,7 +105,9 @@ def test_the_rules_compile_with_what_the_build_is_given_alone(tmp_path: Path) ->
     given = [re.split(r"[^\w-]", requirement)[0] for requirement in project["build-system"]["requires"]]
     absent = [name.replace("-", "_") for name in needed if name not in given]
     shutil.copytree(ROOT / "rules", tmp_path / "rules", ignore=shutil.ignore_patterns("compiled"))
-    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from noai_guard.config import compile_rules as c; "
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent})); from noai_guard.config import compile_rules as c; "
+    )
     code += f"from pathlib import Path; c(Path({str(tmp_path / 'rules')!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "http_sf" in absent

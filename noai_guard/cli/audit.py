@@ -1,6 +1,5 @@
 """noai-guard audit: looks at a live site as crawlers do."""
 
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec

@@ -60,5 +60,3 @@ def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
 def rank(agent: Agent) -> int:
     """How much an agent outweighs others in one user agent; 0 outweighs all."""
     return min(_RANK[usage] for usage in agent.usages)
-
-

@@ -5,7 +5,6 @@ and then from its right end, because every proxy appends there: whatever the cli
 of what the first trusted proxy saw, and is never reached.
 """
 
-
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -100,5 +100,3 @@ def _instead(verdict: Verdict, action: Action, rule: str, why: str) -> Verdict:
         retry_after=verdict.retry_after if action is Action.THROTTLE else 0,
         message=verdict.message,
     )
-
-

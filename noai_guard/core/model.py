@@ -78,8 +78,8 @@ class Agent:
     """A named automated client; compared and hashed by identity, since a catalogue holds each once.
 
     Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
-    `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists only in
-    robots.txt (`robots_only`) or cannot be told from a browser.
+    `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists
+    only in robots.txt (`robots_only`) or cannot be told from a browser.
     """
 
     name: str

@@ -1,6 +1,5 @@
 """Compile the path patterns of a policy: matching, and their forms for robots.txt and other servers."""
 
-
 import re
 from collections.abc import Sequence
 from urllib.parse import quote

@@ -3,7 +3,6 @@
 `normal_path` is the only reading of `scope["path"]`. Globs are matched against what it returns.
 """
 
-
 import re
 from urllib.parse import unquote
 
@@ -100,44 +99,3 @@ def other_readings(raw: bytes) -> tuple[str, ...]:
 def _dots_left_alone(path: str) -> str:
     """The path with its dot segments as names: encoded once more, nobody resolves them."""
     return "/".join(segment.replace(".", "%2e") if segment in (".", "..") else segment for segment in path.split("/"))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -238,5 +238,3 @@ def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
             )
         if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):
             yield f"{agent.name} ({agent.operator}) exists only in robots.txt: declared, never enforced."
-
-

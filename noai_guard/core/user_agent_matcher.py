@@ -220,9 +220,7 @@ class TokenIndex(Generic[V]):
 
 
 def _inside(hit: Hit[V], other: Hit[V]) -> bool:
-    return (
-        other.start <= hit.start and hit.end <= other.end and hit.end - hit.start < other.end - other.start
-    )
+    return other.start <= hit.start and hit.end <= other.end and hit.end - hit.start < other.end - other.start
 
 
 def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:

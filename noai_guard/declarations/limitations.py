@@ -30,7 +30,9 @@ def _in_robots_txt_alone(policy: Policy) -> Iterator[str]:
     if policy.rules:
         ids = ", ".join(rule.id for rule in policy.rules)
         yield f"only robots.txt speaks to single agents: the other declarations say nothing of the rules {ids}."
-    reserved = [usage for usage in Usage if any(path_policy.reserves(usage) for path_policy in policy.all_path_policies)]
+    reserved = [
+        usage for usage in Usage if any(path_policy.reserves(usage) for path_policy in policy.all_path_policies)
+    ]
     others = [usage for usage in reserved if usage not in _SPOKEN_OF and usage is not Usage.UNKNOWN_BOT]
     if others:
         yield f"only robots.txt says no to {', '.join(others)}, name by name: the other standards have no word for it."

@@ -104,7 +104,9 @@ def _page(table: DecisionTable) -> Iterator[str]:
     for path_policy in policy.path_policies:
         differing = [usage for usage in _WORDS if path_policy.usages[usage] is not policy.usages[usage]]
         if differing:
-            yield from _section(_where(path_policy), path_policy, differing, "Different here; all else as on the whole site.")
+            yield from _section(
+                _where(path_policy), path_policy, differing, "Different here; all else as on the whole site."
+            )
         else:
             yield f"<h2>{_where(path_policy)}</h2>\n<p>The same as on the whole site.</p>"
     if policy.rules:
@@ -149,7 +151,8 @@ def _for_programs(table: DecisionTable) -> str:
         "/robots.txt": policy.declarations.get("robots_txt") != "off" and policy.declares("robots_txt"),
         "/.well-known/tdmrep.json": policy.declares("tdmrep")
         and any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies),
-        "/license.xml": policy.declares("rsl") and any(path_policy.reserves_anything for path_policy in table.path_policies),
+        "/license.xml": policy.declares("rsl")
+        and any(path_policy.reserves_anything for path_policy in table.path_policies),
     }
     links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
     return f"The same for programs: {', '.join(links)}{' and ' if links else ''}the header fields of every response."

@@ -120,9 +120,7 @@ class Robots:
         return any(name in self._by_name for name in _names(token))
 
     def _own(self, sections: Iterable[_Section]) -> "Own":
-        numbers = [
-            number for section in sections for number in section.lines if self.directives[number].kind != "site"
-        ]
+        numbers = [number for section in sections for number in section.lines if self.directives[number].kind != "site"]
         return Own(tuple((self.lines[number].strip(), self.directives[number]) for number in numbers))
 
 

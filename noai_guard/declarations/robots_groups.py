@@ -73,12 +73,7 @@ class Groups:
     @property
     def unreadable(self) -> tuple[str, ...]:
         """Names with digits, dots or spaces: RFC 9309 has none of these, so strict parsers miss the group."""
-        return tuple(
-            token
-            for group in self.groups
-            for token in group.tokens
-            if not READ_BY_GOOGLE.fullmatch(token)
-        )
+        return tuple(token for group in self.groups for token in group.tokens if not READ_BY_GOOGLE.fullmatch(token))
 
 
 def groups(table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
@@ -97,9 +92,7 @@ def groups(table: DecisionTable, common: Sequence[str], documents: Sequence[str]
             by_rules.setdefault(rules, []).append(token)
         else:
             others.append(token)
-    found = tuple(
-        Group(tuple(tokens), closed, rules, spoken.documents) for (closed, rules), tokens in by_rules.items()
-    )
+    found = tuple(Group(tuple(tokens), closed, rules, spoken.documents) for (closed, rules), tokens in by_rules.items())
     text = "\n".join(others).lower()
     held = [token for group in found if group.closed for token in map(str.lower, group.tokens) if token in text]
     untouched = tuple(other for other in others if any(token in other.lower() for token in held))
@@ -219,7 +212,9 @@ class _Spoken:
         return closed, self._rules(closed, refused)
 
     def _refused(self, agents: Sequence[Agent], path_classes: Sequence[PathClass]) -> bool:
-        return bool(path_classes) and all(_refuses(path_class.verdicts[agent].action) for path_class in path_classes for agent in agents)
+        return bool(path_classes) and all(
+            _refuses(path_class.verdicts[agent].action) for path_class in path_classes for agent in agents
+        )
 
     def _rules(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
         """The shortest rules that say it: a line that says what the line around it says is left out."""
@@ -249,9 +244,7 @@ def _opens(policy: Policy, pattern: str, where: str) -> Callable[[Agent], bool]:
     rule = next((rule for rule in policy.rules if where == f"rule {rule.id}"), None)
     if rule is None:
         return lambda agent: True
-    return lambda agent: (
-        not _refuses(rule.action) and any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
-    )
+    return lambda agent: not _refuses(rule.action) and any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
 
 
 def _refuses(action: Action) -> bool:

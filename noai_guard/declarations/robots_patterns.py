@@ -52,11 +52,11 @@ def expressible(policy: Policy) -> Policy:
     rules = [(rule, tuple(filter(_is_expressible, rule.paths))) for rule in policy.rules]
     return replace(
         policy,
-        path_policies=tuple(path_policy for path_policy in policy.path_policies if _is_expressible(path_policy.pattern)),
-        rules=tuple(replace(rule, paths=paths) for rule, paths in rules if paths or not rule.paths),
-        exemptions=replace(
-            policy.exemptions, paths=tuple(filter(_is_expressible, policy.exemptions.paths))
+        path_policies=tuple(
+            path_policy for path_policy in policy.path_policies if _is_expressible(path_policy.pattern)
         ),
+        rules=tuple(replace(rule, paths=paths) for rule, paths in rules if paths or not rule.paths),
+        exemptions=replace(policy.exemptions, paths=tuple(filter(_is_expressible, policy.exemptions.paths))),
     )
 
 
@@ -70,10 +70,7 @@ def samples(policy: Policy) -> dict[str, str]:
     Lines come in alphabetical order, so a line stands after every line that is its beginning.
     """
     lines = {
-        line
-        for _, patterns in _patterns(policy)
-        for pattern in patterns
-        for line in glob_to_robots(pattern) or ()
+        line for _, patterns in _patterns(policy) for pattern in patterns for line in glob_to_robots(pattern) or ()
     }
     return {line: sample(line) for line in sorted(lines)}
 

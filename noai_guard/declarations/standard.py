@@ -28,7 +28,8 @@ def coarse(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
             reserved = sorted(filter(path_policy.reserves, usages))
             if reserved and len(reserved) < len(usages):
                 together, because = ", ".join(sorted(usages)), ", ".join(reserved)
-                yield f"{title}: {label} is {together} in one word; under {path_policy.pattern} it says no for {because}."
+                where = path_policy.pattern
+                yield f"{title}: {label} is {together} in one word; under {where} it says no for {because}."
 
 
 def training_only(title: str, policy: Policy) -> Iterator[str]:
@@ -36,7 +37,8 @@ def training_only(title: str, policy: Policy) -> Iterator[str]:
     for path_policy in policy.all_path_policies:
         if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
             reserved = ", ".join(sorted(usage for usage in AI_USAGES if path_policy.reserves(usage)))
-            yield f"{title} speaks of training only; of {path_policy.pattern} it cannot say that {reserved} is reserved."
+            where = path_policy.pattern
+            yield f"{title} speaks of training only; of {where} it cannot say that {reserved} is reserved."
 
 
 def _no_documents(table: DecisionTable) -> Sequence[Document]:

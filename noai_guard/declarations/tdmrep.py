@@ -52,7 +52,9 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
         # The file must not say 0 of what is reserved: a pattern that it cannot say exactly is covered by a wider
         # one. A header field of a response comes later and counts more.
         wider = [
-            (covering(path_policy.pattern), path_policy) for path_policy in reserved if glob_to_robots(path_policy.pattern) is None
+            (covering(path_policy.pattern), path_policy)
+            for path_policy in reserved
+            if glob_to_robots(path_policy.pattern) is None
         ]
         lines = [*wider, *lines]
     found = [_document(PATH, [_entry(line, policy, path_policy) for line, path_policy in lines])]

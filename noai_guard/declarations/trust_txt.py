@@ -21,7 +21,9 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
 
 def _notes(policy: Policy) -> Iterator[str]:
     yield from training_only("trust.txt", policy)
-    open_parts = [path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)]
+    open_parts = [
+        path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)
+    ]
     if 0 < len(open_parts) < len(policy.all_path_policies):
         yield f"trust.txt has one word for the whole site: it says no, also of {', '.join(open_parts)}."
 

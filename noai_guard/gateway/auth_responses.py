@@ -31,8 +31,12 @@ class AuthResponses:
 
     def __init__(self, hold: int) -> None:
         self._hold = hold
-        self._native: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(self._make_native)
-        self._nginx: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(self._make_nginx)
+        self._native: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(
+            self._make_native
+        )
+        self._nginx: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(
+            self._make_nginx
+        )
         self._keys: BoundedCache[tuple[CachedDecision, PathClass], bytes] = BoundedCache(_key_for_every_address)
 
     def native(self, judged: Decided, key: bytes) -> EncodedResponse:
@@ -63,7 +67,9 @@ class AuthResponses:
         if refusal is None:
             return EncodedResponse(Response(204, (*self._lasting(lasting), *_let_in(cached)), b""))
         status = (contract.STATUS.encode("ascii"), b"%d" % refusal.status)
-        return EncodedResponse(Response(403, (_LENGTH_0, status, *self._lasting(lasting), *verdict_headers(cached)), b""))
+        return EncodedResponse(
+            Response(403, (_LENGTH_0, status, *self._lasting(lasting), *verdict_headers(cached)), b"")
+        )
 
     def _lasting(self, key: bytes) -> tuple[HeaderField, ...]:
         if not key:

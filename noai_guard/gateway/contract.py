@@ -1,6 +1,5 @@
 """What a proxy and the gateway have agreed on: paths, header names, statuses. docs/reference/gateway.md explains it."""
 
-
 VERIFY = "/.noai/verify"
 """Asked before each request: 200 lets it in; 402, 403 and 429 are the refusal, complete; 503 is no verdict."""
 

@@ -77,7 +77,9 @@ def _with_care(
     return together
 
 
-async def _inject(telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, counts: LocalCounts) -> None:
+async def _inject(
+    telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, counts: LocalCounts
+) -> None:
     more = message.get("more_body", False)
     chunk = feed(telemetry, injector, message.get("body", b""), last=not more)
     if chunk or not more:
@@ -85,7 +87,9 @@ async def _inject(telemetry: Telemetry, send: Send, injector: TagInjector, messa
         await send({**message, "body": chunk})
 
 
-async def _inject_file(telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, counts: LocalCounts) -> None:
+async def _inject_file(
+    telemetry: Telemetry, send: Send, injector: TagInjector, message: Message, counts: LocalCounts
+) -> None:
     """A page that the app leaves to the server to send (`http.response.pathsend`), sent by us with tags."""
     with await asyncio.to_thread(open, message["path"], "rb") as file:
         more = True

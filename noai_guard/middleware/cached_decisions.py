@@ -32,7 +32,12 @@ class ResolvedPath:
     __slots__ = ("decisions", "document", "path", "path_class", "root")
 
     def __init__(
-        self, path: str, document: Document | None, root: str, path_class: PathClass, decisions: BoundedCache[Agent | None, CachedDecision]
+        self,
+        path: str,
+        document: Document | None,
+        root: str,
+        path_class: PathClass,
+        decisions: BoundedCache[Agent | None, CachedDecision],
     ) -> None:
         self.path = path
         self.document = document
@@ -66,7 +71,12 @@ class Decided:
     __slots__ = ("cached", "lasts", "path_class", "refusal", "user_agent")
 
     def __init__(
-        self, cached: CachedDecision, refusal: Response | None, user_agent: bytes, lasts: bool, path_class: PathClass | None
+        self,
+        cached: CachedDecision,
+        refusal: Response | None,
+        user_agent: bytes,
+        lasts: bool,
+        path_class: PathClass | None,
     ) -> None:
         self.cached = cached
         self.refusal = refusal

@@ -112,7 +112,12 @@ class GuardRuntime:
         self._too_long = self._prepared(compiled, Action.DENY, "the path is too long to be judged")
         catalog = compiled.catalog
         self.telemetry.in_force(
-            __version__, compiled.policy.stance, compiled.policy.mode, catalog.version, len(catalog.agents), compiled.policy
+            __version__,
+            compiled.policy.stance,
+            compiled.policy.mode,
+            catalog.version,
+            len(catalog.agents),
+            compiled.policy,
         )
 
     def _standing(self, compiled: CompiledPolicy, verdict: Verdict) -> CachedDecision:
@@ -155,7 +160,9 @@ class GuardRuntime:
                 cached = after[verdict]
             path_class = resolved.path_class
             if cached.verdict.refuses:
-                refusal = compiled.refusal(cached.verdict, resolved.path, request.method, request.headers[:MOST_HEADERS])
+                refusal = compiled.refusal(
+                    cached.verdict, resolved.path, request.method, request.headers[:MOST_HEADERS]
+                )
         except Exception as error:
             cached, refusal = self._unjudgeable(error)
             lasts = False
@@ -169,7 +176,9 @@ class GuardRuntime:
             self._note(request, cached, user_agent)
         return Decided(cached, refusal, user_agent, lasts, path_class)
 
-    def _examination(self, compiled: CompiledPolicy, request: RawRequest, path: str, user_agent: bytes) -> Examination[Verdict]:
+    def _examination(
+        self, compiled: CompiledPolicy, request: RawRequest, path: str, user_agent: bytes
+    ) -> Examination[Verdict]:
         address = self._client(request.client, request.headers, compiled).address
         return compiled.guard.examine(Request(path, user_agent, request.method, address, monotonic()))
 
@@ -184,7 +193,9 @@ class GuardRuntime:
         self.telemetry.backend_failures.labels(type(question).__name__).inc()
         _log.warning("a backend could not answer %s: %s", type(question).__name__, error)
 
-    def _client(self, client: Sequence[object] | None, headers: list[HeaderField], compiled: CompiledPolicy) -> ClientAddress:
+    def _client(
+        self, client: Sequence[object] | None, headers: list[HeaderField], compiled: CompiledPolicy
+    ) -> ClientAddress:
         trusted = compiled.policy.trusted_proxies
         if self._served_by_anybody and proxy_headers_rewritten(client, headers[:MOST_HEADERS]):
             # The peer is not the socket's but text from a header: no reason to believe more of them.

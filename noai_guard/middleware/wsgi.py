@@ -60,7 +60,9 @@ class NoAIWSGIMiddleware(GuardRuntime):
             self._listen_for_hangup()
 
     def _use(self, compiled: CompiledPolicy) -> None:
-        self._user_agents: BoundedCache[str, bytes] = BoundedCache(lambda text: user_agent_lines(text, compiled.guard.agents))
+        self._user_agents: BoundedCache[str, bytes] = BoundedCache(
+            lambda text: user_agent_lines(text, compiled.guard.agents)
+        )
         super()._use(compiled)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -52,11 +52,6 @@ GATEWAY_PROBLEMS = (
 _log = logging.getLogger("noai_guard")
 
 
-
-
-
-
-
 @dataclass(frozen=True, slots=True)
 class Refused:
     """One request that was refused, or would have been in monitor mode; `at` in seconds since 1970.
@@ -69,8 +64,6 @@ class Refused:
     method: str
     path: str
     user_agent: str
-
-
 
 
 class _FlushFirst(Collector):
@@ -320,13 +313,3 @@ class Telemetry:
         self.policy_info.labels(*labels).set(1)
         self.catalogue_agents.set(agents)
         self.reload_failed.set(0)
-
-
-
-
-
-
-
-
-
-

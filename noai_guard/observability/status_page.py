@@ -400,9 +400,7 @@ def _in_force(policy: Mapping[str, Any]) -> str:
             f'<div><table><thead><tr><th scope="col">{escape(name)}</th><th scope="col">Action</th></tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
         )
-    rules = "".join(
-        f"<li>{escape(rule)}: {escape(action)}</li>" for rule, action in policy.get("rules", {}).items()
-    )
+    rules = "".join(f"<li>{escape(rule)}: {escape(action)}</li>" for rule, action in policy.get("rules", {}).items())
     return (
         f'<h2>Policy in force</h2>{facts}<div class="columns">{"".join(parts)}</div>'
         f"{f'<p>Rules, first that holds:</p><ul>{rules}</ul>' if rules else ''}"

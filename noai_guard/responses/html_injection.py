@@ -15,9 +15,7 @@ from typing import Literal, get_args
 
 Headers = Iterable[tuple[bytes, bytes]]
 Outcome = Literal["pending", "injected", "present", "no-place"]
-Reason = Literal[
-    "content-type", "status", "charset", "content-encoding", "content-range", "no-transform", "fragment"
-]
+Reason = Literal["content-type", "status", "charset", "content-encoding", "content-range", "no-transform", "fragment"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -53,9 +51,7 @@ _PROLOGUE = re.compile(
 )
 # No HTML element name is longer than 16 bytes, so no longer name needs to be awaited.
 _UNDECIDED = re.compile(rb"(?i)(?:</?(?:[a-z][^\t\n\f\r />]{0,15})?|\A\xef\xbb?)?\Z")
-_UNFINISHED = re.compile(
-    rb"(?i)<(?:[!?]|(?:html|head)" + _NAME_END + rb"|/(?!" + _BREAKS_OUT + _NAME_END + rb"))"
-)
+_UNFINISHED = re.compile(rb"(?i)<(?:[!?]|(?:html|head)" + _NAME_END + rb"|/(?!" + _BREAKS_OUT + _NAME_END + rb"))")
 _BEGINS_DOCUMENT = re.compile(rb"(?i)<(?:title|meta|base|body|frameset)" + _NAME_END)
 
 _VOID = rb"(?:base|basefont|bgsound|link|meta)"

@@ -47,14 +47,6 @@ def purpose(verdict: Verdict) -> str:
     return f" {_PURPOSES[verdict.usage]}" if verdict.usage in _PURPOSES else ""
 
 
-
-
-
-
-
-
-
-
 def because(verdict: Verdict) -> str:
     """The end of the sentence: by which rule, and what the site adds to it."""
     message = one_line(verdict.message)
@@ -66,10 +58,6 @@ def _pointers(site: Site) -> str:
     """Where to write and read, for plain text."""
     pointers = {"Contact": contact_shown(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
     return "".join(f" {word}: {address}" for word, address in pointers.items() if address)
-
-
-
-
 
 
 _STYLE = (

@@ -28,6 +28,7 @@ _log = logging.getLogger("noai_guard")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing (RFC 9110 section 9.2.1): without a body, such a request may be sent twice."""
 
+
 class ReverseProxy:
     """Passes HTTP and websockets to an upstream. `trusted` gives the proxies in front of us that are believed."""
 

@@ -61,7 +61,9 @@ class RequestValidation:
         if any(name == b"host" and value and not HOST.fullmatch(value) for name, value in scope["headers"]):
             return "The Host of the request is no host."
         if other_readings(raw):
-            scope["path"] = strictest_reading(self._guard.compiled, scope["path"], [raw], user_agent_of(scope["headers"]))
+            scope["path"] = strictest_reading(
+                self._guard.compiled, scope["path"], [raw], user_agent_of(scope["headers"])
+            )
         return None
 
 

@@ -212,4 +212,3 @@ class Supervisor:
 def _how(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-

@@ -117,7 +117,9 @@ class TargetPlan:
             elif paths is None:
                 break
         else:
-            found += [self._decision(agent, paths, path_policy, False, None) for paths, path_policy in self.path_policies]
+            found += [
+                self._decision(agent, paths, path_policy, False, None) for paths, path_policy in self.path_policies
+            ]
             found.append(self._decision(agent, None, 0, False, None))
         while len(found) > 1 and _told(found[-2])[1:] == _told(found[-1])[1:]:
             del found[-2]
@@ -286,4 +288,3 @@ def listed(agents: Iterable[Agent], most: int = 8) -> str:
     """Some names, for a comment."""
     names = sorted({agent.name for agent in agents}, key=str.lower)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-

@@ -1,6 +1,6 @@
 """The catalogue as regular expressions, for servers that know nothing else.
 
-What `noai_guard.core.user_agent_matcher` reads in a user agent is a regular language but for its escapes: a name between
+What `core.user_agent_matcher` reads in a user agent is a regular language but for its escapes: a name between
 delimiters, or in a chunk (text between delimiters) that is no URL, domain or e-mail address up to there, and that
 does not go on as one. The expressions here say the same without look-around and without back-references, so that
 PCRE, RE2 and Go read them alike; ASCII only, to be matched without regard to case.
@@ -222,7 +222,7 @@ def browser_expression(anchors: Iterable[str], *, possessive: bool = False) -> s
     """An expression for user agents in which surely no name stands that has one of these anchors.
 
     They consist of common words, of one or two letters, and of digits and punctuation. `anchors` are those of
-    `noai_guard.core.user_agent_matcher`: of each token one run of letters that stands in every user agent it is found in. With
+    `core.user_agent_matcher`: of each token one run of letters that stands in every user agent it is found in. With
     `possessive` for PCRE, where it then never goes back.
     """
     named = set(anchors)

@@ -33,8 +33,12 @@ def page() -> str:
 
 def _section(kind: Rule) -> str:
     assert kind.severity in Severity
-    said = "\n".join(wrap(f"**{kind.title}** ({kind.severity}). {_escaped(kind.means)}", _WIDTH, break_on_hyphens=False))
-    return f"### {kind.code}\n\n{said}\n\n```text\n{chr(10).join(wrap(kind.fix, _WIDTH, break_on_hyphens=False))}\n```\n"
+    said = "\n".join(
+        wrap(f"**{kind.title}** ({kind.severity}). {_escaped(kind.means)}", _WIDTH, break_on_hyphens=False)
+    )
+    return (
+        f"### {kind.code}\n\n{said}\n\n```text\n{chr(10).join(wrap(kind.fix, _WIDTH, break_on_hyphens=False))}\n```\n"
+    )
 
 
 def _escaped(text: str) -> str:

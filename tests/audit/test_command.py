@@ -33,7 +33,9 @@ def audit(*arguments: str, code: int = 0) -> Result:
 @pytest.fixture(scope="module")
 def broken():
     """A site with an error, warnings and notes."""
-    fault = both(robots("User-agent: *\nAllow: /\nContent-Usage: train-ai=no\nDisallow: private\n"), at("/policy", status(404)))
+    fault = both(
+        robots("User-agent: *\nAllow: /\nContent-Usage: train-ai=no\nDisallow: private\n"), at("/policy", status(404))
+    )
     with served(fault) as url:
         yield url
 
@@ -75,7 +77,11 @@ def test_json_has_everything_that_the_text_has(broken: str):
     assert {"A118", "A123", "A309"} <= set(found)
     for code, finding in found.items():
         assert finding["severity"] == kinds[code].severity
-        assert (finding["title"], finding["means"], finding["fix"]) == (kinds[code].title, kinds[code].means, kinds[code].fix)
+        assert (finding["title"], finding["means"], finding["fix"]) == (
+            kinds[code].title,
+            kinds[code].means,
+            kinds[code].fix,
+        )
     assert found["A118"]["line"] == 3
     assert found["A309"]["line"] is None
     assert {visit["name"]: visit["page"] for visit in facts["visitors"]}["GPTBot"] == 403

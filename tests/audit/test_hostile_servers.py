@@ -125,7 +125,9 @@ def test_header_lines_come_as_they_were_sent_unmerged_and_in_order():
     assert look.values("x-robots-tag") == ["googlebot: noarchive", "noai", "\xe9"]
 
 
-@pytest.mark.parametrize("location", ["/", "//", "http://[", "https://user:secret@a.invalid/", "file:///etc/passwd", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "location", ["/", "//", "http://[", "https://user:secret@a.invalid/", "file:///etc/passwd", "\x1b[2J"]
+)
 def test_redirects_that_lead_nowhere_end(location: str):
     with served(lambda asked, answer: Answer(302, (("Location", location),))) as url:
         look = look_at(url + "/")
@@ -157,7 +159,9 @@ def test_nothing_listens():
     assert "Connect" in look_at(f"http://127.0.0.1:{port}/").problem
 
 
-@pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://127.0.0.1:99999/", "http://[::1/", "http://\u2603\ud800/"])
+@pytest.mark.parametrize(
+    "url", ["http://no-such-host.invalid/", "http://127.0.0.1:99999/", "http://[::1/", "http://\u2603\ud800/"]
+)
 def test_an_address_that_leads_nowhere_is_a_look_with_a_problem(url: str):
     look = look_at(url, 5)
     assert look.status == 0
@@ -189,12 +193,25 @@ def test_requests_without_a_user_agent_have_no_such_line():
     assert False in seen
 
 
-@pytest.mark.parametrize("text", [
-    "<" * 300_000, "<!" * 200_000, "<a " * 150_000, "<a b=" * 100_000, "&" * 300_000, "<!--" * 100_000, "<?" * 200_000,
-    '<script type="application/ld+json">' + "[" * 200_000, '<script type="application/ld+json">' + "<" * 300_000,
-    "<base href='http://['>" + "<audio src='http://[::1'>" * 9000, "<meta name=robots content=noai>" * 15_000,
-    "</" * 200_000, "<![CDATA[" * 50_000,
-], ids=lambda text: text[:12])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 300_000,
+        "<!" * 200_000,
+        "<a " * 150_000,
+        "<a b=" * 100_000,
+        "&" * 300_000,
+        "<!--" * 100_000,
+        "<?" * 200_000,
+        '<script type="application/ld+json">' + "[" * 200_000,
+        '<script type="application/ld+json">' + "<" * 300_000,
+        "<base href='http://['>" + "<audio src='http://[::1'>" * 9000,
+        "<meta name=robots content=noai>" * 15_000,
+        "</" * 200_000,
+        "<![CDATA[" * 50_000,
+    ],
+    ids=lambda text: text[:12],
+)
 def test_a_hostile_page_takes_no_longer_than_it_should(text: str):
     changed = at("/", lambda answer: Answer(200, (("Content-Type", "text/html"),), text.encode()))
     with served(changed) as url:
@@ -202,12 +219,22 @@ def test_a_hostile_page_takes_no_longer_than_it_should(text: str):
     assert seen.page.get.ok
 
 
-@pytest.mark.parametrize("text", [
-    "User-agent: *\n" * 30_000, "User-agent: *\nDisallow: /" + "*a" * 8000, "Disallow: /x\n" * 30_000, "\n" * 500_000,
-    "User-agent: a\nContent-Usage: " + "a=n, " * 3000, "User-agent: a\n" + "dissalow: /x\n" * 30_000, "\0" * 500_000,
-    "".join(f"User-agent: bot{n}\nDisallow: /{n}*{n}$\n" for n in range(12_000)),
-    "".join(f"unknown{n}: x\n" for n in range(30_000)), "User-agent: *\nContent-Signal: " + "x=" * 8000,
-], ids=lambda text: text[:24])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "User-agent: *\n" * 30_000,
+        "User-agent: *\nDisallow: /" + "*a" * 8000,
+        "Disallow: /x\n" * 30_000,
+        "\n" * 500_000,
+        "User-agent: a\nContent-Usage: " + "a=n, " * 3000,
+        "User-agent: a\n" + "dissalow: /x\n" * 30_000,
+        "\0" * 500_000,
+        "".join(f"User-agent: bot{n}\nDisallow: /{n}*{n}$\n" for n in range(12_000)),
+        "".join(f"unknown{n}: x\n" for n in range(30_000)),
+        "User-agent: *\nContent-Signal: " + "x=" * 8000,
+    ],
+    ids=lambda text: text[:24],
+)
 def test_a_hostile_robots_txt_takes_no_longer_than_it_should(text: str):
     with served(robots(text)) as url:
         seen, _ = audited(url)
@@ -219,7 +246,9 @@ BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join
 ) + "]><r>&a8;</r>"  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"])
+@pytest.mark.parametrize(
+    "text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"]
+)
 def test_hostile_documents_are_findings(text: str):
     kind = line("Content-Type", "application/xml")
     bad = {path: at(path, lambda answer: kind(Answer(200, (), text.encode("latin-1"))))
@@ -238,7 +267,13 @@ def test_audio_that_plays_forever_is_left_after_a_few_kilobytes():
 def test_a_site_on_the_open_network_cannot_lead_the_audit_inside():
     from noai_guard.audit.addresses import leads_inside
 
-    for target in ("http://127.0.0.1/", "http://10.0.0.1/", "http://[::1]/", "http://localhost/", "http://169.254.169.254/"):
+    for target in (
+        "http://127.0.0.1/",
+        "http://10.0.0.1/",
+        "http://[::1]/",
+        "http://localhost/",
+        "http://169.254.169.254/",
+    ):
         assert leads_inside("https://music.example/", target)
         assert not leads_inside("http://192.168.0.5/", target)
     assert not leads_inside("https://music.example/", "https://cdn.example/a.mp3")

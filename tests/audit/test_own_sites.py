@@ -46,7 +46,9 @@ class AppLooks:
             request.headers["user-agent"] = ask.user_agent
         got = self._client.send(request)
         lines = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in got.headers.raw)
-        return ProbeResult(ask.url, ask.url, ask.method, ask.client, got.status_code, lines, got.content[: ask.most_bytes])
+        return ProbeResult(
+            ask.url, ask.url, ask.method, ask.client, got.status_code, lines, got.content[: ask.most_bytes]
+        )
 
 
 def app(policy: Policy) -> Starlette:
@@ -117,7 +119,9 @@ def written(wishes: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{usage}: {wish}" for usage, wish in wishes.items()) + "}"
 
 
-@settings(max_examples=100 if os.environ.get("NOAI_FULL") else 8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=100 if os.environ.get("NOAI_FULL") else 8, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(WISHES, WISHES, WISHES, st.sampled_from(["/", "/press/"]))
 def test_any_wishes_are_declared_without_contradiction_and_done_as_they_are_said(site, music, press, path):
     paths = f"paths: {{/music/**: {{usages: {written(music)}}}, /press/**: {{usages: {written(press)}}}}}\n"

@@ -129,7 +129,9 @@ def test_links_to_a_licence_are_read_out_of_link(value, found):
     (["/never/ train-ai=n"], "/x", {}),
 ])  # fmt: skip
 def test_of_content_usage_lines_the_longest_path_counts_and_of_the_same_the_strictest(lines, path, said):
-    robots = RobotsFile("\n".join(["User-agent: *", "Allow: /", *(f"Content-Usage: {line}" for line in lines)]).encode())
+    robots = RobotsFile(
+        "\n".join(["User-agent: *", "Allow: /", *(f"Content-Usage: {line}" for line in lines)]).encode()
+    )
     assert statements.preference(robots.for_everybody("content-usage"), path) == said
 
 
@@ -206,7 +208,9 @@ FRAGMENTS = ["User-agent: *\n", "Disallow: /\n", "Content-Usage: ", "train-ai=n"
              '[{"location": "/", "tdm-reservation": 1}]', '<rsl xmlns="https://rslstandard.org/rsl">', "<content url='['>",
              "</rsl>", '<script type="application/ld+json">{"@type":["AudioObject",3]}</script>', "<title>captcha</title>",
              "datatrainingallowed=", "yes\n", "\x00", "\ufeff"]  # fmt: skip
-BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(lambda parts: "".join(parts).encode())
+BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(
+    lambda parts: "".join(parts).encode()
+)
 
 
 @st.composite

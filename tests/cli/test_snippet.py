@@ -21,7 +21,10 @@ def test_what_happens_without_an_answer_is_as_the_policy_says(run, write):
 def test_files_are_written_and_known_to_be_stale_when_the_policy_asks_for_others(run, write, tmp_path):
     out, policy = str(tmp_path / "conf.d"), write(POLICY)
     run("snippet", "nginx", "--policy", policy, "--out", out)
-    assert f"include {out}/noai-guard-gateway/headers.conf;" in (tmp_path / "conf.d/noai-guard-gateway/server.conf").read_text()
+    assert (
+        f"include {out}/noai-guard-gateway/headers.conf;"
+        in (tmp_path / "conf.d/noai-guard-gateway/server.conf").read_text()
+    )
     assert "stale" not in run("snippet", "nginx", "--policy", policy, "--out", out, "--check").stdout
     changed = write(POLICY + "on_unknown: deny\n")
     assert "stale" in run("snippet", "nginx", "--policy", changed, "--out", out, "--check", code=1).stdout
@@ -49,7 +52,9 @@ def test_a_folder_that_would_need_quoting_is_not_taken(run, write):
 
 def test_what_a_proxy_cannot_do_is_said_and_what_would_not_be_as_the_policy_says_is_not_made(run, write):
     assert "on_unknown: deny" in run("snippet", "lighttpd", "--policy", write(POLICY), code=2).stderr
-    result = run("snippet", "lighttpd", "--policy", write(POLICY + "on_unknown: deny\n"), "--fastcgi", "unix:/run/a.sock")
+    result = run(
+        "snippet", "lighttpd", "--policy", write(POLICY + "on_unknown: deny\n"), "--fastcgi", "unix:/run/a.sock"
+    )
     assert '"socket" => "/run/a.sock"' in result.stdout
     assert "note: lighttpd asks about GET and HEAD only" in result.stderr
 

@@ -84,7 +84,11 @@ def test_a_key_with_words_says_what_each_word_does() -> None:
 def test_an_editor_completes_every_usage_and_every_declaration() -> None:
     properties = policy_schema()["properties"]
     assert set(properties["usages"]["properties"]) == set(Usage)
-    assert set(properties["declarations"]["properties"]) == {"noarchive", "noml", *(standard.key for standard in STANDARDS)}
+    assert set(properties["declarations"]["properties"]) == {
+        "noarchive",
+        "noml",
+        *(standard.key for standard in STANDARDS),
+    }
 
 
 words = st.sampled_from(["no", "yes", "deny", "allow", "maybe", "monitor", "no-ai", "search", "GPTBot", "/a/**", "1"])

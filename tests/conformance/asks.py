@@ -122,10 +122,26 @@ def _documents() -> Iterator[Ask]:
 
 def _odd() -> Iterator[Ask]:
     targets = [
-        *(b"/press", b"/press/", b"//press//a", b"/./press/a", b"/x/../press/a", b"/press/../x", b"/press%2Fa", b"/%70ress/a"),
+        *(
+            b"/press",
+            b"/press/",
+            b"//press//a",
+            b"/./press/a",
+            b"/x/../press/a",
+            b"/press/../x",
+            b"/press%2Fa",
+            b"/%70ress/a",
+        ),
         *(b"/%2e%2e/press/a", b"/press/%2e%2e/x", b"/press%2f..%2fx", b"/press/a?x=/../", b"/press;a/b", b"/pressed"),
         *(b"http://evil.example/press/a", b"http://evil.example/x", b"/PRESS/a", b"/press\\a", b"/press/%FF", b"/%FF"),
-        *(b"/press/%C3%BC", b"/%C3", b"/press/%00", b"/%252e%252e/press/a", b"/press/" + b"a" * 3000, b"/" + b"a" * 9000),
+        *(
+            b"/press/%C3%BC",
+            b"/%C3",
+            b"/press/%00",
+            b"/%252e%252e/press/a",
+            b"/press/" + b"a" * 3000,
+            b"/" + b"a" * 9000,
+        ),
         *(b"//robots.txt", b"/x/../robots.txt", b"/%72obots.txt", b"/robots.txt?x", b"/robots.txt/", b"/x/robots.txt"),
         *(b"/.well-known/../robots.txt", b"/\xff\xfe", b"/press/\xc3\xbc"),
     ]

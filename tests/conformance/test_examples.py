@@ -30,6 +30,7 @@ FULL = os.environ.get("NOAI_FULL") == "1"
 ASGI = ("starlette.app:app", "fastapi.app:app", "litestar.app:app", "quart.app:app", "django.app:asgi")
 WSGI = ("flask.app:app", "bottle.app:app", "django.app:wsgi")
 
+
 class Rig:
     """What rows are made of: servers, and once for all of them the site without a guard and the gateway beside it."""
 
@@ -79,7 +80,12 @@ BUT = {
     "traefik": {"two user agent lines", "no user agent", "OPTIONS *", "an empty or dot segment in the target"},
     # Joins User-Agent lines by commas, makes a slash of a backslash for all behind it, and leaves out what says of which
     # body a HEAD is told. Resolves empty and dot segments, for the gateway and the site alike.
-    "envoy": {"two user agent lines", "a backslash in the target", "refusal to HEAD", "an empty or dot segment in the target"},
+    "envoy": {
+        "two user agent lines",
+        "a backslash in the target",
+        "refusal to HEAD",
+        "an empty or dot segment in the target",
+    },
 }
 """What does not reach the gateway as it was asked, or not from it to the client."""
 
@@ -100,7 +106,18 @@ def proxying() -> Row:
     def start(rig: Rig, folder: Path) -> Edge:
         port = free_port()
         listen, site = f"127.0.0.1:{port}", f"http://127.0.0.1:{rig.origin}"
-        command = [sys.executable, "-m", "noai_guard", "serve", "--listen", listen, "--upstream", site, "--policy", str(POLICY)]
+        command = [
+            sys.executable,
+            "-m",
+            "noai_guard",
+            "serve",
+            "--listen",
+            listen,
+            "--upstream",
+            site,
+            "--policy",
+            str(POLICY),
+        ]
         return started(command, port, folder)
 
     return Row("noai-guard serve --upstream", start, Manner(shows=False, all_readings=True))
@@ -142,7 +159,9 @@ def test_every_answer_is_the_judges(row, port):
         try:
             check(ask, answer, row.manner)
         except AssertionError as error:
-            wrong.append(f"{ask.method.decode()} {ask.target[:60]!r} ({ask.name}) {ask.user_agents!r:.90}: {answer.status} {error}")
+            wrong.append(
+                f"{ask.method.decode()} {ask.target[:60]!r} ({ask.name}) {ask.user_agents!r:.90}: {answer.status} {error}"
+            )
     assert not wrong, "\n".join([f"{len(wrong)} of them:", *wrong[:10]])
 
 

@@ -414,7 +414,9 @@ def test_other_readings_are_normal_paths_and_others(raw):
     assert [normal_path(reading) for reading in readings] == list(readings)
 
 
-@pytest.mark.parametrize("raw", ["//" * 30_000, "/.." * 20_000, ";/" * 30_000, "%252f" * 13_000, "\\.." * 20_000, "/" + ";" * 60_000])
+@pytest.mark.parametrize(
+    "raw", ["//" * 30_000, "/.." * 20_000, ";/" * 30_000, "%252f" * 13_000, "\\.." * 20_000, "/" + ";" * 60_000]
+)
 def test_other_readings_take_time_in_proportion_to_the_path(raw):
     def seconds(path):
         return min(timeit.repeat(lambda: other_readings(path), number=1, repeat=3))

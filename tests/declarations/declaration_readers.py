@@ -22,6 +22,7 @@ def schema(name: str) -> Draft202012Validator:
     """A validator for one of schemas/NAME.schema.json."""
     return Draft202012Validator(json.loads((_SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")))
 
+
 _google = RobotsMatcher()
 _google_fork = robotstxt.RobotsMatcher()
 

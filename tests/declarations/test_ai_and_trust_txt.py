@@ -53,7 +53,10 @@ def test_ai_txt_of_an_open_site_is_not_published_and_check_says_what_it_cannot_s
 def test_trust_txt_says_no_where_any_part_of_the_site_does():
     assert trust(ASKED) == {"datatrainingallowed": "no"}
     assert trust(replace(ASKED, usages=OPEN)) == {"datatrainingallowed": "yes"}
-    assert trust(replace(ASKED, usages=OPEN, path_policies=(PathPolicy("/a/**", STANCE.usages),)))["datatrainingallowed"] == "no"
+    assert (
+        trust(replace(ASKED, usages=OPEN, path_policies=(PathPolicy("/a/**", STANCE.usages),)))["datatrainingallowed"]
+        == "no"
+    )
 
 
 def test_trust_txt_that_says_it_all_has_no_note():

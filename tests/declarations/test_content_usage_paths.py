@@ -45,7 +45,9 @@ def preferences(robots, name):
 
 def read(robots, name, path):
     """What is said of a path: the longest match; of several alike, the most restrictive."""
-    matching = [(where, labels) for where, labels in preferences(robots, name) if not where or robots_match(where, path)]
+    matching = [
+        (where, labels) for where, labels in preferences(robots, name) if not where or robots_match(where, path)
+    ]
     longest = max(len(where) for where, _ in matching)
     said: dict[str, str] = {}
     for where, labels in matching:
@@ -57,7 +59,9 @@ def read(robots, name, path):
 TABLE = "User-agent: *\nAllow: /\nContent-Usage: train-ai=n\nContent-Usage: /ai-ok/ train-ai=y\nContent-Usage: /*.mp3 train-ai=n\n"
 
 
-@pytest.mark.parametrize(("path", "expected"), [("/", "n"), ("/ai-ok/a", "y"), ("/ai-ok/a.mp3", "y"), ("/a.mp3?x", "n")])
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/", "n"), ("/ai-ok/a", "y"), ("/ai-ok/a.mp3", "y"), ("/a.mp3?x", "n")]
+)
 def test_the_reader_takes_the_longest_path(path, expected):
     assert read(TABLE, "AnyBot", path) == {"train-ai": expected}
 

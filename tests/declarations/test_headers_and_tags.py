@@ -17,7 +17,9 @@ from tests.declarations.declaration_readers import datadiligence_skips, img2data
 CATALOG = load_catalog()
 STANCE = load_stance("no-ai")
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
-SITE = Site(url="https://band.example", licence="https://band.example/licence", tdm_policy="https://band.example/tdm.json")
+SITE = Site(
+    url="https://band.example", licence="https://band.example/licence", tdm_policy="https://band.example/tdm.json"
+)
 
 
 def declared(policy, section=0):
@@ -122,7 +124,9 @@ def test_the_metas_are_metas_to_a_parser_of_html():
 @pytest.mark.parametrize("odd", ["https://bänd.example/ä", 'https://x/"><script>', "https://x/\r\nSet-Cookie: a=b",
                                  "https://x/\ud800", "https://x/> rel=evil", "https://x/ a"])  # fmt: skip
 def test_an_odd_address_stays_inside_its_line(odd):
-    compiled = CompiledPolicy(replace(STANCE, site=Site(licence=odd, tdm_policy=odd, contact=odd, owner=odd, name=odd)), CATALOG)
+    compiled = CompiledPolicy(
+        replace(STANCE, site=Site(licence=odd, tdm_policy=odd, contact=odd, owner=odd, name=odd)), CATALOG
+    )
     for name, value in compiled.declared[0].fields:
         assert value.isascii()
         assert not set(b"\r\n\0") & set(value)

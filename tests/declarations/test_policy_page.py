@@ -87,7 +87,9 @@ def test_a_page_elsewhere_is_not_published_here():
     assert b"# In plain words: https://band.example/ai\n" in compiled.documents["/robots.txt"].body
 
 
-wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY, Action.THROTTLE]) for usage in Usage})
+wishes = st.fixed_dictionaries(
+    {usage: st.sampled_from([Action.ALLOW, Action.DENY, Action.THROTTLE]) for usage in Usage}
+)
 switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl")} | {
     "robots_txt": st.sampled_from(["merge", "off"])})  # fmt: skip
 
@@ -96,7 +98,9 @@ switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl"
 @given(wishes, st.lists(wishes, max_size=2), switches)
 def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
     sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
-    policy = replace(STANCE, usages=usages, path_policies=sections, declarations={**STANCE.declarations, **declarations})
+    policy = replace(
+        STANCE, usages=usages, path_policies=sections, declarations={**STANCE.declarations, **declarations}
+    )
     documents = CompiledPolicy(policy, Catalog(())).documents
     tree, _ = page(policy)
     links = {link.get("href") for link in tree.iter("a")}

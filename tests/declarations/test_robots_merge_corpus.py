@@ -37,9 +37,13 @@ def corpus(request: pytest.FixtureRequest) -> list[tuple[str, bytes]]:
     package = f"protego=={version('protego')}"
     if not list(folder.glob("*.tar.gz")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
-        done = subprocess.run([*command, "--no-build-isolation", f"--dest={folder}", package], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "--no-build-isolation", f"--dest={folder}", package], capture_output=True, text=True
+        )
         if done.returncode:
-            (pytest.fail if os.environ.get("NOAI_REQUIRE") == "all" else pytest.skip)(f"{package}: {done.stderr[-500:]}")
+            (pytest.fail if os.environ.get("NOAI_REQUIRE") == "all" else pytest.skip)(
+                f"{package}: {done.stderr[-500:]}"
+            )
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         members = [member for member in archive.getmembers() if "/test_data/" in member.name and member.isfile()]
         files = sorted(members, key=lambda member: member.name)[:: 1 if FULL else 20]

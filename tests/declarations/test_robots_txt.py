@@ -126,11 +126,15 @@ def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
     for said in (dated.documents["/robots.txt"].body, dated.merged_robots[b"User-agent: *\nDisallow: /a\n"].body):
         comments = [line for line in said.decode().splitlines() if line.startswith("# ")]
         assert f"Stance: {stance}." in " ".join(comments)
-        assert [line for line in comments if "2026-11-23" in line] == [f"# Generated 2026-11-23 by noai-guard {__version__}."]
+        assert [line for line in comments if "2026-11-23" in line] == [
+            f"# Generated 2026-11-23 by noai-guard {__version__}."
+        ]
 
 
 def test_files_of_different_days_differ_in_that_line_only():
-    one, other = (CompiledPolicy(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01"))
+    one, other = (
+        CompiledPolicy(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01")
+    )
     assert one != other
     assert robots_txt.undated(one) == robots_txt.undated(other) == robots_txt.undated(robots(STANCE, SMALL))
     assert CompiledPolicy(STANCE, SMALL).documents == CompiledPolicy(STANCE, SMALL).documents
@@ -164,7 +168,9 @@ STANCE = load_stance("no-ai")
 
 @st.composite
 def policies(draw: st.DrawFn, paths: st.SearchStrategy[str]) -> Policy:
-    sections = draw(st.lists(st.builds(PathPolicy, paths, usages), max_size=4, unique_by=lambda section: section.pattern))
+    sections = draw(
+        st.lists(st.builds(PathPolicy, paths, usages), max_size=4, unique_by=lambda section: section.pattern)
+    )
     rules = draw(st.lists(st.tuples(actions, st.sampled_from([(), ("searchbot",), ("trainbot",)]),
                                     st.lists(paths, max_size=2, unique=True)), max_size=2))  # fmt: skip
     exempt = draw(st.lists(paths, max_size=1))
@@ -239,7 +245,8 @@ def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_
 
 def test_a_rule_against_those_who_only_use_a_name_is_not_told_to_its_owner():
     policy = replace(
-        STANCE, rules=(Rule("fakes", Action.DENY, frozenset({"searchbot"}), identities=frozenset({Identity.UNVERIFIED})),)
+        STANCE,
+        rules=(Rule("fakes", Action.DENY, frozenset({"searchbot"}), identities=frozenset({Identity.UNVERIFIED})),),
     )
     assert google_allows(robots(policy, SMALL), "SearchBot", "/")
 
@@ -300,7 +307,9 @@ def test_a_name_that_cannot_be_sent_is_left_out(token):
     assert robots_txt.groups(compiled(STANCE, Catalog((odd,))).guard.table, (), (), ()).groups == ()
 
 
-@pytest.mark.parametrize("owner", ["Ünïted Ärtists ✓ 音楽", "Line\nDisallow: /", "\ud800", "a\u2028User-agent: *", "\0"])
+@pytest.mark.parametrize(
+    "owner", ["Ünïted Ärtists ✓ 音楽", "Line\nDisallow: /", "\ud800", "a\u2028User-agent: *", "\0"]
+)
 def test_any_owner_can_be_named(owner):
     said = robots(replace(STANCE, site=replace(STANCE.site, owner=owner)), SMALL)
     assert google_allows(said, "Googlebot", "/")

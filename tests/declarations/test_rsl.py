@@ -173,7 +173,7 @@ texts = st.text(st.characters(exclude_categories=[]))
 
 
 @settings(deadline=None)
-@given(texts, texts, st.text(st.characters(exclude_categories=['Cs'])))
+@given(texts, texts, st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_fact_of_a_site_breaks_the_document(owner, contact, url):
     site = Site(url=f"https://band.example/{url}", owner=owner, name=owner, contact=contact, policy_page=f"/{url}")
     compiled = CompiledPolicy(replace(STANCE, site=site), EMPTY)

@@ -28,7 +28,9 @@ def feed(policy, *urls, terms=True):
         for number, url in enumerate(urls)
     )
     namespace = f" {said.namespace}" if terms else ""
-    return f'<rss version="2.0"{namespace}><channel><title>All</title>{items}</channel></rss>'.encode("utf-8", "replace")
+    return f'<rss version="2.0"{namespace}><channel><title>All</title>{items}</channel></rss>'.encode(
+        "utf-8", "replace"
+    )
 
 
 def licences(document):
@@ -50,7 +52,9 @@ def test_an_item_says_what_may_be_done_with_its_recording():
     assert b"mailto:rights@band.example" in only
 
 
-@pytest.mark.parametrize("url", ["https://band.example/press/a?x=/y#z", "https://band.example//press/../press/b", "/press/c"])
+@pytest.mark.parametrize(
+    "url", ["https://band.example/press/a?x=/y#z", "https://band.example//press/../press/b", "/press/c"]
+)
 def test_the_section_of_the_path_counts(url):
     searchable = PathPolicy("/press/**", {**STANCE.usages, Usage.AI_SEARCH: Action.ALLOW})
     (only,) = licences(feed(replace(STANCE, path_policies=(searchable,)), url))
@@ -59,7 +63,12 @@ def test_the_section_of_the_path_counts(url):
 
 
 def test_nothing_is_said_where_nothing_is_reserved_or_rsl_is_off():
-    assert FeedTerms(replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN),))).element("https://band.example/press/a") == ""
+    assert (
+        FeedTerms(replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN),))).element(
+            "https://band.example/press/a"
+        )
+        == ""
+    )
     assert FeedTerms(replace(STANCE, declarations={**STANCE.declarations, "rsl": False})).element(AUDIO) == ""
 
 

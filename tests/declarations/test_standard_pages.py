@@ -39,7 +39,9 @@ def test_the_python_of_the_pages_runs(tmp_path):
     (tmp_path / "noai.yaml").write_text(POLICY)
     for page in PAGES:
         for code in blocks(page, "py"):
-            done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+            )
             assert done.returncode == 0, (page.name, done.stderr)
 
 

@@ -115,7 +115,9 @@ def named_policies(policy, section=0):
     page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     metas = [meta.get("content") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
     fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]
-    entries = [rule["tdm-policy"] for rule in published(policy) or () if rule["location"] == "/" and "tdm-policy" in rule]
+    entries = [
+        rule["tdm-policy"] for rule in published(policy) or () if rule["location"] == "/" and "tdm-policy" in rule
+    ]
     return entries, fields, metas
 
 

@@ -128,7 +128,9 @@ def test_headers_metas_and_policy_have_the_form_of_the_specification():
     schema("tdm-policy").validate(said["policy_example"])
     ours = json.loads(FRONT.documents["/tdm-policy.json"].body)
     assert set(said["policy_example"]) == set(ours)
-    ours_as_theirs = [f"{name.decode()}: {value.decode()}" for name, value in FRONT.declared[0].fields if name.startswith(b"tdm-")]
+    ours_as_theirs = [
+        f"{name.decode()}: {value.decode()}" for name, value in FRONT.declared[0].fields if name.startswith(b"tdm-")
+    ]
     address = "https://provider.com/policies/policy.json"
     assert [line.replace("https://example.com/tdm-policy.json", address) for line in ours_as_theirs] == said["headers"]
     for meta in said["html"]:

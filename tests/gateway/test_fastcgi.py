@@ -51,7 +51,11 @@ def test_the_web_servers_own_client_is_believed_and_what_that_one_says_only_thro
 
 
 def test_a_client_cannot_say_what_it_asks_for():
-    spoofed = {"HTTP_X_ORIGINAL_URI": "/robots.txt", "HTTP_X_FORWARDED_URI": "/robots.txt", "HTTP_X_ORIGINAL_METHOD": "GET"}
+    spoofed = {
+        "HTTP_X_ORIGINAL_URI": "/robots.txt",
+        "HTTP_X_FORWARDED_URI": "/robots.txt",
+        "HTTP_X_ORIGINAL_METHOD": "GET",
+    }
     assert said(ask(gateway(), question("/", GPTBOT, **spoofed)))[0] == 403
     assert said(ask(gateway(), question("/", FIREFOX, **spoofed)))[0] == 200
 

@@ -80,8 +80,12 @@ def test_the_short_way_says_what_the_app_says(path, user_agent, uri):
 
 
 def test_envoys_way_counts_with_its_own_path():
-    assert b" 403 " in sent(gateway(), b"POST /.noai/verify/a?b HTTP/1.1\r\nhost: x\r\nuser-agent: %b\r\n\r\n" % SCRAPER)
-    assert b" 200 " in sent(gateway(), b"POST /.noai/verify/a?b HTTP/1.1\r\nhost: x\r\nuser-agent: %b\r\n\r\n" % BROWSER)
+    assert b" 403 " in sent(
+        gateway(), b"POST /.noai/verify/a?b HTTP/1.1\r\nhost: x\r\nuser-agent: %b\r\n\r\n" % SCRAPER
+    )
+    assert b" 200 " in sent(
+        gateway(), b"POST /.noai/verify/a?b HTTP/1.1\r\nhost: x\r\nuser-agent: %b\r\n\r\n" % BROWSER
+    )
 
 
 def test_many_questions_on_one_connection_are_answered_in_order():
@@ -109,7 +113,10 @@ def test_a_body_is_read_over():
     data = sent(gateway(), head(b"/.noai/verify", BROWSER, body) + b"xxxxx" + head(user_agent=SCRAPER))
     assert [line.split()[1] for line in answers(data)] == [b"200", b"403"]
     chunked = head(b"/.noai/verify", BROWSER, b"transfer-encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n"
-    assert [line.split()[1] for line in answers(sent(gateway(), chunked + head(user_agent=SCRAPER)))] == [b"200", b"403"]
+    assert [line.split()[1] for line in answers(sent(gateway(), chunked + head(user_agent=SCRAPER)))] == [
+        b"200",
+        b"403",
+    ]
     large = head(b"/.noai/verify", BROWSER, b"content-length: 1000000")
     assert [line.split()[1] for line in answers(sent(gateway(), large, b"x" * 1_000_000, head(user_agent=SCRAPER)))] == [
         b"200", b"403",

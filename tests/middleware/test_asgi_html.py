@@ -140,7 +140,16 @@ def test_a_page_of_a_stance_that_reserves_nothing_is_left_alone():
 
 
 def test_metas_alone_are_injected_when_no_header_is_declared():
-    off = ("x_robots_tag", "noarchive", "noml", "content_usage", "content_signal_header", "tdmrep", "licence_link", "rsl")
+    off = (
+        "x_robots_tag",
+        "noarchive",
+        "noml",
+        "content_usage",
+        "content_signal_header",
+        "tdmrep",
+        "licence_link",
+        "rsl",
+    )
     text = f"declarations: {{{', '.join(f'{key}: no' for key in off)}}}"
     exchange = page(text=text)
     assert META in exchange.body

@@ -31,7 +31,10 @@ trusted_proxies: {peers: [10.0.0.0/8], header: x-forwarded-for}
 limits: {throttle: {requests: 1000000, seconds: 3600}}
 """)
 PAGE = b"<!doctype html><html><head><title>a</title></head><body>b</body></html>"
-ASGI = {kind: NoAIMiddleware(asgi_answering(PAGE, kind), POLICY, registry=CollectorRegistry()) for kind in (b"text/html", b"audio/x")}
+ASGI = {
+    kind: NoAIMiddleware(asgi_answering(PAGE, kind), POLICY, registry=CollectorRegistry())
+    for kind in (b"text/html", b"audio/x")
+}
 WSGI = {kind: NoAIWSGIMiddleware(answering(PAGE, kind.decode()), POLICY, registry=CollectorRegistry()) for kind in ASGI}
 NAMES = (b"accept", b"range", b"x-requested-with", b"sec-fetch-dest", b"icy-metadata", b"hx-request", b"x-forwarded-for",
          b"if-none-match", b"host")  # fmt: skip
@@ -63,8 +66,12 @@ def test_any_request_is_answered_the_same(target, root, lines, headers, method, 
     scope = asgi_http(root + unquote(target), None, *fields, method=method, root_path=root, client=(peer, 50000),
                       raw_path=target.encode())  # fmt: skip
     scope["headers"] = fields
-    keys = {f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1") for name, value in headers.items()}
-    environ = http("/", b",".join(lines) if lines else None, REQUEST_METHOD=method, REMOTE_ADDR=peer, SCRIPT_NAME=root, **keys)
+    keys = {
+        f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1") for name, value in headers.items()
+    }
+    environ = http(
+        "/", b",".join(lines) if lines else None, REQUEST_METHOD=method, REMOTE_ADDR=peer, SCRIPT_NAME=root, **keys
+    )
     environ["PATH_INFO"] = unquote(target, "latin-1")
     if b"host" not in headers:
         del environ["HTTP_HOST"]
@@ -80,7 +87,9 @@ BROWSERS = read_browsers(rules_folder() / "browsers.yaml").values()
 
 def test_every_user_agent_of_the_catalogue_is_heard_as_it_was_said():
     agents = ASGI[b"audio/x"].compiled.guard.agents
-    said = {text for entry in ENTRIES for text in (*entry.match, *entry.look_alikes)} | {text for group in BROWSERS for text in group}
+    said = {text for entry in ENTRIES for text in (*entry.match, *entry.look_alikes)} | {
+        text for group in BROWSERS for text in group
+    }
     assert len(said) > 4000
     heard = {text: user_agent_lines(text.encode().decode("latin-1"), agents) for text in said}
     assert not [text for text in said if agents[heard[text]] is not agents[text.encode()]]

@@ -76,17 +76,23 @@ def test_a_path_too_long_to_be_judged_is_denied():
 
 
 @pytest.mark.parametrize("comma", [b",", b", "])
-@pytest.mark.parametrize("lines", [(BROWSER, SCRAPER), (SCRAPER, BROWSER), (b"", SCRAPER), (BROWSER, b"Cursor/1.0", b"")])
+@pytest.mark.parametrize(
+    "lines", [(BROWSER, SCRAPER), (SCRAPER, BROWSER), (b"", SCRAPER), (BROWSER, b"Cursor/1.0", b"")]
+)
 def test_every_user_agent_line_is_judged(lines, comma):
     assert ask(guarded(answering()), http("/", comma.join(lines))).status == 403
 
 
-@pytest.mark.parametrize("user_agent", [b"Shifty Jelly Pocket Casts, iOS v4.2", b"App/1.0 (Linux, Cursor/1.0)", b"a,b" * 9999])
+@pytest.mark.parametrize(
+    "user_agent", [b"Shifty Jelly Pocket Casts, iOS v4.2", b"App/1.0 (Linux, Cursor/1.0)", b"a,b" * 9999]
+)
 def test_commas_in_one_line_join_nothing(user_agent):
     assert ask(guarded(answering()), http("/", user_agent)).status == 200
 
 
-@pytest.mark.parametrize("user_agent", [None, b"", b" ", b"\xff\xfe", b"1" * 5000, b"a" * 1_000_000, b"(" * 60_000, b"," * 60_000])
+@pytest.mark.parametrize(
+    "user_agent", [None, b"", b" ", b"\xff\xfe", b"1" * 5000, b"a" * 1_000_000, b"(" * 60_000, b"," * 60_000]
+)
 def test_odd_user_agents_are_let_in_quietly(user_agent):
     guard = guarded(answering())
     assert ask(guard, http(user_agent=user_agent)).status == 200
@@ -149,7 +155,10 @@ def test_an_environ_that_no_server_should_make_is_answered(damage):
 
 
 def test_an_environ_with_nothing_in_it_is_answered():
-    assert ask(guarded(lambda environ, start: start("200 OK", []) and [b""], checked=False), {}, checked=False).status == 200
+    assert (
+        ask(guarded(lambda environ, start: start("200 OK", []) and [b""], checked=False), {}, checked=False).status
+        == 200
+    )
 
 
 def test_the_decision_log_says_who_and_where(caplog):

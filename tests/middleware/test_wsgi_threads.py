@@ -42,7 +42,11 @@ def impatient(monkeypatch):
 
 def in_threads(work):
     with ThreadPoolExecutor(THREADS) as pool:
-        return Counter(result for results in pool.map(lambda _: [work() for _ in range(EACH)], range(THREADS)) for result in results)
+        return Counter(
+            result
+            for results in pool.map(lambda _: [work() for _ in range(EACH)], range(THREADS))
+            for result in results
+        )
 
 
 @pytest.mark.parametrize(("app", "pages"), [
@@ -58,7 +62,9 @@ def test_requests_bytes_and_metas_are_counted_exactly(app, pages):
 
 
 def test_a_ration_is_given_out_exactly_once():
-    guard = guarded(answering(), "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 100, seconds: 3600}}\n", checked=False)
+    guard = guarded(
+        answering(), "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 100, seconds: 3600}}\n", checked=False
+    )
     statuses = in_threads(lambda: ask(guard, http("/", SCRAPER), checked=False).status)
     assert statuses == {200: 100, 429: THREADS * EACH - 100}
 

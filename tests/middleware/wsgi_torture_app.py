@@ -126,7 +126,11 @@ def echo(environ, start_response):
 
 def facts(environ, start_response):
     verdict = environ.get("noai.verdict")
-    told = {"action": verdict and verdict.action, "agent": verdict and verdict.agent and verdict.agent.name, "events": events}
+    told = {
+        "action": verdict and verdict.action,
+        "agent": verdict and verdict.agent and verdict.agent.name,
+        "events": events,
+    }
     told["path"] = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
     body = json.dumps(told).encode()
     start_response("200 OK", [("Content-Type", "application/json"), length(body)])
@@ -134,7 +138,13 @@ def facts(environ, start_response):
 
 
 ZIPPED = gzip.compress(PAGE, mtime=0)
-COOKIES = [TEXT, ("Set-Cookie", "a=1"), ("Vary", "Accept"), ("Set-Cookie", "b=2"), ("X-Robots-Tag", "max-image-preview: none")]
+COOKIES = [
+    TEXT,
+    ("Set-Cookie", "a=1"),
+    ("Vary", "Accept"),
+    ("Set-Cookie", "b=2"),
+    ("X-Robots-Tag", "max-image-preview: none"),
+]
 ROUTES = {
     "/text": listed([TEXT, length(b"hello"), ("ETag", '"strong"')], b"hello"),
     "/parts": listed([TEXT], b"hel", b"", b"lo"),

@@ -12,6 +12,11 @@ RULES = ROOT / "examples" / "monitoring" / "prometheus"
 def promtool(*arguments: str, given: str | None = None) -> None:
     """Fails with what promtool says."""
     done = subprocess.run(
-        [require_program("promtool", "prometheus"), *arguments], cwd=RULES, input=given, capture_output=True, text=True, timeout=120
+        [require_program("promtool", "prometheus"), *arguments],
+        cwd=RULES,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr

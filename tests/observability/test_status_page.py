@@ -266,7 +266,9 @@ def test_an_operator_beyond_the_first_rows_is_behind_a_fold() -> None:
     guard, page = visited()
     telemetry: Telemetry = guard.telemetry
     for agent in load_catalog().agents[:600]:
-        telemetry.counts(guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())).requests += 1
+        telemetry.counts(
+            guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
+        ).requests += 1
     words = Words(seen(page).text)
     assert "details" in words.elements
     assert "more in the JSON." in words.text

@@ -347,9 +347,7 @@ def test_a_page_that_declares_its_charset_is_held_back_until_its_head_ends(decla
     assert injector.feed(b"</head><body>Loading", False) == declaration + TAGS + b"</head><body>Loading"
 
 
-@pytest.mark.parametrize(
-    "declaration", [b"", b"<meta charset=utf-8/>", b"<meta name=a content='charset=utf-8'>"]
-)
+@pytest.mark.parametrize("declaration", [b"", b"<meta charset=utf-8/>", b"<meta name=a content='charset=utf-8'>"])
 def test_a_page_without_a_charset_is_held_back_while_browsers_look_for_one(declaration: bytes) -> None:
     injector = TagInjector(TAGS)
     assert injector.feed(b"<head>" + declaration + b"</head><body>", False) == b"<head>"
@@ -477,17 +475,12 @@ def test_only_whole_plain_html_is_injectable(
         ("fragment", b"sec-fetch-dest", b"empty"),
         ("fragment", b"sec-fetch-dest", b""),
         ("fragment", b"sec-fetch-dest", b"audio"),
-        *(
-            (None, b"sec-fetch-dest", dest)
-            for dest in (b"document", b"iframe", b"frame", b"embed", b"object")
-        ),
+        *((None, b"sec-fetch-dest", dest) for dest in (b"document", b"iframe", b"frame", b"embed", b"object")),
         (None, b"sec-fetch-dest", b"fencedframe"),
         (None, b"user-agent", b"GPTBot/1.2"),
     ],
 )
-def test_fragments_fetched_by_scripts_are_not_injectable(
-    expected: str | None, name: bytes, value: bytes
-) -> None:
+def test_fragments_fetched_by_scripts_are_not_injectable(expected: str | None, name: bytes, value: bytes) -> None:
     assert injectable(200, HTML, iter([(b"host", b"a"), (name, value)])) == expected
 
 

@@ -13,7 +13,7 @@ from tests.servers import free_port, require, require_program
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from noai_guard.reverse_proxy import exchange
+from noai_guard.reverse_proxy import exchange  # noqa: E402
 from noai_guard.reverse_proxy.app import ReverseProxy  # noqa: E402
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream  # noqa: E402
 from tests.middleware.asgi_kit import OURS, SCRAPER, asked, http  # noqa: E402
@@ -56,7 +56,13 @@ def without_ours(headers):
 
 
 def test_an_answer_comes_back_with_its_lines_in_order_and_ours_behind(origin, proxy):
-    lines = [b"Set-Cookie: a=1; Path=/", b"X-One: 1", b"set-cookie: b=2", b"x-one: 2", b"Date: Mon, 01 Jan 2024 00:00:00 GMT"]
+    lines = [
+        b"Set-Cookie: a=1; Path=/",
+        b"X-One: 1",
+        b"set-cookie: b=2",
+        b"x-one: 2",
+        b"Date: Mon, 01 Jan 2024 00:00:00 GMT",
+    ]
     origin.page("/lines", lambda visit: visit.answer(b"hi", *lines))
     answer = proxy.fetch("/lines")
     assert answer.headers == [
@@ -68,7 +74,20 @@ def test_an_answer_comes_back_with_its_lines_in_order_and_ours_behind(origin, pr
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/a%2Fb", "//a//b", "/a/../b", "/a/%2e%2e/b", "/a;p=1/b", "/a\\b", "/%", "/%zz%00", "/a?b?c=%2F&d=&&", "/?", "/a+b%20c"],
+    [
+        "/",
+        "/a%2Fb",
+        "//a//b",
+        "/a/../b",
+        "/a/%2e%2e/b",
+        "/a;p=1/b",
+        "/a\\b",
+        "/%",
+        "/%zz%00",
+        "/a?b?c=%2F&d=&&",
+        "/?",
+        "/a+b%20c",
+    ],
 )
 def test_a_target_reaches_the_origin_as_it_was_sent(origin, proxy, target):
     # ASGI does not tell an empty query from none.
@@ -76,7 +95,9 @@ def test_a_target_reaches_the_origin_as_it_was_sent(origin, proxy, target):
 
 
 def test_a_target_that_was_not_encoded_is_encoded_as_browsers_do(origin, proxy):
-    request = "GET /björk/ü?q=å HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\nX-Name: Björk\r\nConnection: close\r\n\r\n".encode()
+    request = (
+        "GET /björk/ü?q=å HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\nX-Name: Björk\r\nConnection: close\r\n\r\n".encode()
+    )
     proxy.raw(request)
     assert origin.visits[-1].target == b"/bj%C3%B6rk/%C3%BC?q=%C3%A5"
     assert origin.visits[-1].values(b"x-name") == ["Björk".encode()]
@@ -109,8 +130,27 @@ def test_fields_about_one_connection_end_here_in_both_directions(origin, proxy):
         b"Proxy-Connection: keep-alive", b"Trailer: X-Sum", b"Upgrade: h2c", b"HTTP2-Settings: AAA", b"Proxy: http://evil",
     )  # fmt: skip
     names = {line.partition(b":")[0].lower() for line in visit.lines}
-    assert names == {b"host", b"user-agent", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"x-real-ip"}
-    origin.page("/hop", lambda v: v.answer(b"", b"Connection: X-Own, keep-alive", b"X-Own: 1", b"Keep-Alive: 9", b"Proxy-Authenticate: x", b"Trailer: y", b"X-Kept: 1"))
+    assert names == {
+        b"host",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"forwarded",
+        b"x-real-ip",
+    }
+    origin.page(
+        "/hop",
+        lambda v: v.answer(
+            b"",
+            b"Connection: X-Own, keep-alive",
+            b"X-Own: 1",
+            b"Keep-Alive: 9",
+            b"Proxy-Authenticate: x",
+            b"Trailer: y",
+            b"X-Kept: 1",
+        ),
+    )
     names = [name for name, _ in without_ours(proxy.fetch("/hop").headers)]
     assert names == [b"content-length", b"x-kept", b"date", b"connection"]
 
@@ -127,11 +167,19 @@ def test_range_and_conditions_pass_and_their_answers_too(origin, proxy):
     answer = proxy.fetch(origin.page("/song.mp3", partial), b"Range: bytes=2-4")
     assert (answer.status, answer.body, answer.values(b"content-range")) == (206, b"llo", [b"bytes 2-4/5"])
     answer = proxy.fetch(origin.page("/known", known), b'If-None-Match: "x"')
-    assert (answer.status, answer.body, answer.values(b"etag"), answer.values(b"content-length")) == (304, b"", [b'"x"'], [b"77"])
+    assert (answer.status, answer.body, answer.values(b"etag"), answer.values(b"content-length")) == (
+        304,
+        b"",
+        [b'"x"'],
+        [b"77"],
+    )
 
 
 def test_head_says_what_get_would(origin, proxy):
-    origin.page("/head", lambda visit: visit.say(b"HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\ncontent-type: audio/flac\r\n\r\n"))
+    origin.page(
+        "/head",
+        lambda visit: visit.say(b"HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\ncontent-type: audio/flac\r\n\r\n"),
+    )
     answer = proxy.fetch("/head", method=b"HEAD")
     assert (answer.status, answer.body, answer.values(b"content-length")) == (200, b"", [b"104857600"])
     assert proxy.fetch("/").body == b"hello"
@@ -148,7 +196,9 @@ def test_statuses_pass(origin, proxy, status):
 
 def test_an_answer_streams(origin, proxy):
     def slowly(visit):
-        visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n5\r\nfirst\r\n")
+        visit.say(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n5\r\nfirst\r\n"
+        )
         assert visit.link.recv(1) == b""  # nothing more until the client, which has seen it, goes
 
     origin.page("/events", slowly)
@@ -167,7 +217,9 @@ def test_an_upload_streams_and_keeps_its_framing(origin, proxy):
 
     origin.page("/upload", receiving)
     with proxy.connect() as client:
-        client.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nfirst\r\n")
+        client.sendall(
+            b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nfirst\r\n"
+        )
         got = b""
         while b"x-early" not in got:  # answered while the body is on its way
             got += client.recv(65536)
@@ -266,12 +318,16 @@ def test_what_one_client_asks_in_a_row_is_answered_in_order(origin, proxy):
         origin.page(f"/{number}th", lambda visit: (time.sleep(0.02), visit.answer(visit.target)))
     requests = b"".join(b"GET /%dth HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5))
     got = exchanged(proxy.port, requests, until=b"/4th")
-    assert [got.index(b"/%dth" % number) for number in range(5)] == sorted(got.index(b"/%dth" % number) for number in range(5))
+    assert [got.index(b"/%dth" % number) for number in range(5)] == sorted(
+        got.index(b"/%dth" % number) for number in range(5)
+    )
 
 
 def test_informational_answers_do_not_confuse(origin, proxy):
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
-    origin.page("/early", lambda visit: visit.say(early, b"HTTP/1.1 102 Processing\r\n\r\n", early) or visit.answer(b"late"))
+    origin.page(
+        "/early", lambda visit: visit.say(early, b"HTTP/1.1 102 Processing\r\n\r\n", early) or visit.answer(b"late")
+    )
     assert proxy.fetch("/early").body == b"late"
 
 
@@ -286,12 +342,20 @@ def test_early_hints_are_passed_on_where_the_server_can_send_them(origin):
         return exchange
 
     exchange = asyncio.run(asking())
-    assert exchange.messages[0] == {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"]}
+    assert exchange.messages[0] == {
+        "type": "http.response.early_hint",
+        "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"],
+    }
     assert (exchange.status, exchange.body) == (200, b"late")
 
 
 def test_trailers_of_either_side_change_nothing(origin, proxy):
-    origin.page("/sum", lambda visit: visit.say(b"HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"))
+    origin.page(
+        "/sum",
+        lambda visit: visit.say(
+            b"HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"
+        ),
+    )
     answer = proxy.fetch("/sum")
     assert (answer.body, answer.complete, answer.values(b"x-sum"), answer.values(b"trailer")) == (b"abc", True, [], [])
     body = b"3\r\nabc\r\n0\r\nX-Forwarded-For: 6.6.6.6\r\nAuthorization: x\r\n\r\n"
@@ -318,14 +382,21 @@ def test_a_page_gets_metas_and_a_scraper_a_refusal(origin, proxy):
 
 
 def test_the_origins_robots_txt_is_merged(origin, proxy):
-    origin.page("/robots.txt", lambda visit: visit.answer(b"User-agent: *\nDisallow: /private/\n", b"content-type: text/plain"))
+    origin.page(
+        "/robots.txt", lambda visit: visit.answer(b"User-agent: *\nDisallow: /private/\n", b"content-type: text/plain")
+    )
     body = proxy.fetch("/robots.txt").body
     assert b"Disallow: /private/" in body
     assert b"GPTBot" in body
 
 
 def test_an_old_player_gets_an_answer_that_ends_with_the_connection(origin, proxy):
-    origin.page("/stream", lambda visit: visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"))
+    origin.page(
+        "/stream",
+        lambda visit: visit.say(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+        ),
+    )
     got = exchanged(proxy.port, b"GET /stream HTTP/1.0\r\nUser-Agent: WinampMPEG/2.7\r\n\r\n")
     head, _, body = got.partition(b"\r\n\r\n")
     assert body == b"abcdef"
@@ -374,7 +445,10 @@ def test_a_client_that_goes_within_its_upload_leaves_no_half_request_behind(orig
             ended.append(None)
 
     client = proxy.connect()
-    client.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n" % origin.page("/half", receiving).encode())
+    client.sendall(
+        b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+        % origin.page("/half", receiving).encode()
+    )
     wait_until(lambda: origin.visits[-1].target == b"/half")
     client.close()
     wait_until(lambda: ended)
@@ -461,7 +535,10 @@ def test_an_upstream_on_a_unix_socket_and_one_with_tls(tmp_path):
     sock = tmp_path / "up.sock"
     origins = [
         subprocess.Popen([*uvicorn, "--uds", str(sock)], cwd=tmp_path),
-        subprocess.Popen([*uvicorn, f"--port={port}", "--no-proxy-headers", f"--ssl-keyfile={key}", f"--ssl-certfile={cert}"], cwd=tmp_path),
+        subprocess.Popen(
+            [*uvicorn, f"--port={port}", "--no-proxy-headers", f"--ssl-keyfile={key}", f"--ssl-certfile={cert}"],
+            cwd=tmp_path,
+        ),
     ]
     try:
         wait_until(lambda: all(map(listens, (sock, port))))

@@ -12,7 +12,7 @@ from tests.servers import require
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
 from noai_guard.core.client_address import NOBODY  # noqa: E402
-from noai_guard.reverse_proxy import uvicorn_protocol
+from noai_guard.reverse_proxy import uvicorn_protocol  # noqa: E402
 from noai_guard.reverse_proxy.headers import request_fields, response_fields  # noqa: E402
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream  # noqa: E402
 from tests.middleware.asgi_kit import BROWSER, OURS, SCRAPER  # noqa: E402
@@ -225,7 +225,11 @@ def test_a_host_that_is_none_is_refused(proxy, host):
 def test_an_absolute_target_names_the_host(origin, proxy):
     proxy.raw(b"GET http://real.example/tracks?q=1 HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
     visit = origin.visits[-1]
-    assert (visit.target, visit.values(b"host"), visit.values(b"x-forwarded-host")) == (b"/tracks?q=1", [b"real.example"], [b"real.example"])
+    assert (visit.target, visit.values(b"host"), visit.values(b"x-forwarded-host")) == (
+        b"/tracks?q=1",
+        [b"real.example"],
+        [b"real.example"],
+    )
     proxy.raw(b"GET http://real.example HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert origin.visits[-1].target == b"/"
 
@@ -256,7 +260,9 @@ def test_a_path_that_can_be_read_as_a_reserved_one_is_judged_as_that(origin, pro
     assert origin.visits[-1].target.decode() == target
 
 
-@pytest.mark.parametrize("target", ["/press/kit", "/press//kit", "/press/./kit", "/news", "/press/a;b", "/press/a%20b", "/press/%25"])
+@pytest.mark.parametrize(
+    "target", ["/press/kit", "/press//kit", "/press/./kit", "/news", "/press/a;b", "/press/a%20b", "/press/%25"]
+)
 def test_a_path_that_is_open_however_it_is_read_is_open(proxy, target):
     assert proxy.fetch(target, user_agent=SCRAPER).status == 200
 
@@ -340,7 +346,14 @@ def test_what_a_trusted_proxy_says_is_passed_on_and_added_to():
     assert got[b"x-forwarded-port"] == [b"1"]
     assert got[b"forwarded"] == [b"for=6.6.6.6, for=203.0.113.7;host=music.example;proto=http"]
     assert got[b"x-real-ip"] == [b"6.6.6.6"]
-    assert {b"x_forwarded_for", b"x.real.ip", b"x_noai_verdict", b"x-noai-verdict", b"content_length", b"user_agent"}.isdisjoint(got)
+    assert {
+        b"x_forwarded_for",
+        b"x.real.ip",
+        b"x_noai_verdict",
+        b"x-noai-verdict",
+        b"content_length",
+        b"user_agent",
+    }.isdisjoint(got)
 
 
 def test_addresses_are_written_as_the_standards_want():

@@ -39,7 +39,21 @@ def proxy(origin):
         yield running
 
 
-NAMES = st.sampled_from([b"X-A", b"x-b", b"X_C", b"Set-Cookie", b"ETag", b"Cache-Control", b"Vary", b"Server", b"icy-name", b"Content-Type", b"!odd~"])
+NAMES = st.sampled_from(
+    [
+        b"X-A",
+        b"x-b",
+        b"X_C",
+        b"Set-Cookie",
+        b"ETag",
+        b"Cache-Control",
+        b"Vary",
+        b"Server",
+        b"icy-name",
+        b"Content-Type",
+        b"!odd~",
+    ]
+)
 BYTES = st.integers(0x20, 0xFF).filter(lambda number: number != 0x7F)
 VALUES = st.one_of(
     st.sampled_from([b"", b"audio/mpeg", b"a=1; Path=/", b"no-cache", b'"etag"', b"caf\xe9", b"a\tb", b"x" * 9000]),
@@ -48,7 +62,9 @@ VALUES = st.one_of(
 LINES = st.lists(st.tuples(NAMES, VALUES), max_size=12)
 BODIES = st.one_of(
     st.binary(max_size=200),
-    st.tuples(st.integers(1, 300_000), st.binary(min_size=1, max_size=8)).map(lambda of: (of[1] * (of[0] // len(of[1]) + 1))[: of[0]]),
+    st.tuples(st.integers(1, 300_000), st.binary(min_size=1, max_size=8)).map(
+        lambda of: (of[1] * (of[0] // len(of[1]) + 1))[: of[0]]
+    ),
 )
 
 

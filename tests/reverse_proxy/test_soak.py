@@ -45,7 +45,9 @@ class Origin:
     def start(self) -> None:
         self.starts += 1
         command = [sys.executable, "-m", "uvicorn", "soak_app:app", f"--port={self.port}", "--loop=uvloop"]
-        self.process = subprocess.Popen([*command, "--no-access-log", "--log-level=critical"], cwd=Path(__file__).parent)
+        self.process = subprocess.Popen(
+            [*command, "--no-access-log", "--log-level=critical"], cwd=Path(__file__).parent
+        )
         wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0)
 
     def end(self, number: int) -> None:
@@ -95,7 +97,9 @@ def scraper(proxy: Proxy, dice: random.Random) -> str:
 def leaver(proxy: Proxy, dice: random.Random) -> str:
     """Goes within an answer, or within an upload."""
     with proxy.connect() as client:
-        head = b"GET /song HTTP/1.1\r\n" if dice.random() < 0.5 else b"POST /upload HTTP/1.1\r\nContent-Length: 100000\r\n"
+        head = (
+            b"GET /song HTTP/1.1\r\n" if dice.random() < 0.5 else b"POST /upload HTTP/1.1\r\nContent-Length: 100000\r\n"
+        )
         client.sendall(head + b"Host: x\r\nUser-Agent: " + BROWSER + b"\r\n\r\n" + b"x" * 100)
         time.sleep(dice.random() * 0.05)
     return "served"
@@ -104,7 +108,9 @@ def leaver(proxy: Proxy, dice: random.Random) -> str:
 def talker(proxy: Proxy, dice: random.Random) -> str:
     async def talk() -> str:
         try:
-            async with connect(f"ws://127.0.0.1:{proxy.port}/chat", proxy=None, user_agent_header=BROWSER.decode(), ping_interval=None) as ws:
+            async with connect(
+                f"ws://127.0.0.1:{proxy.port}/chat", proxy=None, user_agent_header=BROWSER.decode(), ping_interval=None
+            ) as ws:
                 for _ in range(5):
                     message = dice.randbytes(dice.randrange(20_000))
                     await ws.send(message)
@@ -134,7 +140,17 @@ def memory(pid: int) -> int:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_mixed_load_with_a_restarting_origin_gives_no_wrong_answer_and_leaves_nothing(tmp_path):
     origin = Origin()
-    running = started(tmp_path, "--listen", "127.0.0.1:0", "--upstream", f"http://127.0.0.1:{origin.port}", "--workers", "2", "--drain", "5")
+    running = started(
+        tmp_path,
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        f"http://127.0.0.1:{origin.port}",
+        "--workers",
+        "2",
+        "--drain",
+        "5",
+    )
     workers = running.workers
     outcomes: Counter[tuple[str, str]] = Counter()
     wrong: list[BaseException] = []

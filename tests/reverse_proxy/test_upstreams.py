@@ -62,7 +62,9 @@ def files(tmp_path_factory):
     site = folder / "site"
     (site / "album").mkdir(parents=True)
     (site / "song.mp3").write_bytes(os.urandom(300_000))
-    (site / "index.html").write_text("<!doctype html><html><head><title>x</title></head><body>" + "x" * 5000 + "</body></html>")
+    (site / "index.html").write_text(
+        "<!doctype html><html><head><title>x</title></head><body>" + "x" * 5000 + "</body></html>"
+    )
     (site / "feed.xml").write_text("<rss>" + "<item/>" * 2000 + "</rss>")
     (site / "robots.txt").write_text("User-agent: *\nDisallow: /private/\n")
     (site / "Björk ü.mp3").write_bytes(b"x" * 1000)
@@ -92,7 +94,9 @@ def _answers(port: int) -> bool:
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_audio_comes_as_nginx_sends_it(files, lines, method):
     proxy, nginx = files
-    assert_equal_but_for_ours(proxy.fetch("/song.mp3", *lines, method=method), nginx.fetch("/song.mp3", *lines, method=method))
+    assert_equal_but_for_ours(
+        proxy.fetch("/song.mp3", *lines, method=method), nginx.fetch("/song.mp3", *lines, method=method)
+    )
 
 
 def test_several_ranges_come_as_nginx_sends_them(files):
@@ -102,7 +106,20 @@ def test_several_ranges_come_as_nginx_sends_them(files):
     assert through == direct
 
 
-@pytest.mark.parametrize("target", ["/", "/index.html", "/feed.xml", "/none", "/moved", "/album", "/Bj%C3%B6rk%20%C3%BC.mp3", "//song.mp3", "/album/../song.mp3"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/index.html",
+        "/feed.xml",
+        "/none",
+        "/moved",
+        "/album",
+        "/Bj%C3%B6rk%20%C3%BC.mp3",
+        "//song.mp3",
+        "/album/../song.mp3",
+    ],
+)
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
 def test_everything_else_does_too(files, target, encoding):
     proxy, nginx = files

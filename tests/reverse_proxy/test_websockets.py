@@ -33,7 +33,12 @@ class Talker:
         def select(connection, offered):
             return next((name for name in offered if name in ("chat", "feed")), None)
 
-        options = {"select_subprotocol": select, "max_size": 2**25, "process_request": self._request, "ping_interval": None}
+        options = {
+            "select_subprotocol": select,
+            "max_size": 2**25,
+            "process_request": self._request,
+            "ping_interval": None,
+        }
         self.server = await serve(self._talk, "127.0.0.1", 0, **options)
         self.port = self.server.sockets[0].getsockname()[1]
 
@@ -75,7 +80,9 @@ def talk(proxy, work, path="/chat", **options):
     """Runs `work(connection)` on a websocket through the proxy."""
 
     async def talking():
-        options.setdefault("user_agent_header", "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0")
+        options.setdefault(
+            "user_agent_header", "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+        )
         async with connect(f"ws://127.0.0.1:{proxy.port}{path}", proxy=None, max_size=2**25, **options) as connection:
             return await work(connection)
 
@@ -107,7 +114,9 @@ def test_messages_keep_their_order(proxy):
     assert talk(proxy, count) == [str(number) for number in range(100)]
 
 
-@pytest.mark.parametrize(("offered", "chosen"), [(["feed", "chat"], "feed"), (["chat"], "chat"), (["other"], None), (None, None)])
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(["feed", "chat"], "feed"), (["chat"], "chat"), (["other"], None), (None, None)]
+)
 def test_the_origin_chooses_the_subprotocol(proxy, offered, chosen):
     async def chosen_one(connection):
         return connection.subprotocol
@@ -119,7 +128,13 @@ def test_the_origin_sees_the_visitors_request(talker, proxy):
     async def nothing(connection):
         pass
 
-    talk(proxy, nothing, "//a%2Fb;c?q=%20", origin="https://music.example", additional_headers={"Cookie": "a=1", "X-Forwarded-For": "6.6.6.6"})
+    talk(
+        proxy,
+        nothing,
+        "//a%2Fb;c?q=%20",
+        origin="https://music.example",
+        additional_headers={"Cookie": "a=1", "X-Forwarded-For": "6.6.6.6"},
+    )
     request = talker.requests[-1]
     assert request.path == "//a%2Fb;c?q=%20"
     assert (request.headers["Origin"], request.headers["Cookie"]) == ("https://music.example", "a=1")
@@ -128,7 +143,9 @@ def test_the_origin_sees_the_visitors_request(talker, proxy):
     assert request.headers["Connection"] == "Upgrade"
 
 
-@pytest.mark.parametrize(("code", "reason", "seen"), [(1000, "", (1000, "")), (4000, "bye", (4000, "bye")), (1001, "", (1001, ""))])
+@pytest.mark.parametrize(
+    ("code", "reason", "seen"), [(1000, "", (1000, "")), (4000, "bye", (4000, "bye")), (1001, "", (1001, ""))]
+)
 def test_the_clients_close_reaches_the_origin(talker, proxy, code, reason, seen):
     async def close(connection):
         await connection.close(code, reason)
@@ -186,7 +203,13 @@ def test_a_redirect_of_a_handshake_is_the_clients_to_follow():
     origin = Origin()
     origin.page("/moved", lambda visit: visit.answer(b"", b"location: http://elsewhere.example/", status=b"302 Found"))
     with proxying(f"http://127.0.0.1:{origin.port}") as running:
-        answer = running.fetch("/moved", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", b"Connection: Upgrade")
+        answer = running.fetch(
+            "/moved",
+            b"Upgrade: websocket",
+            b"Sec-WebSocket-Version: 13",
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            b"Connection: Upgrade",
+        )
     assert (answer.status, answer.values(b"location")) == (302, [b"http://elsewhere.example/"])
     origin.close()
 
@@ -194,7 +217,12 @@ def test_a_redirect_of_a_handshake_is_the_clients_to_follow():
 def test_an_upstream_that_breaks_off_within_the_handshake_is_a_bad_gateway():
     origin = Origin()
     origin.page("/chat", lambda visit: visit.reset())
-    origin.page("/odd", lambda visit: visit.say(b"HTTP/1.1 101 Odd\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n"))
+    origin.page(
+        "/odd",
+        lambda visit: visit.say(
+            b"HTTP/1.1 101 Odd\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n"
+        ),
+    )
     with proxying(f"http://127.0.0.1:{origin.port}") as running:
         for path in ("/chat", "/odd"):
             with pytest.raises(InvalidStatus) as refused:

@@ -36,7 +36,9 @@ def test_there_are_at_least_440_agents_and_no_name_twice() -> None:
 
 @pytest.mark.parametrize("samples", SAMPLES, ids=lambda samples: samples.agent)
 def test_every_sample_names_its_agent_in_any_case(samples: Samples) -> None:
-    wrong = {text: named(text) for sample in samples.match for text in spellings(sample) if named(text) != samples.agent}
+    wrong = {
+        text: named(text) for sample in samples.match for text in spellings(sample) if named(text) != samples.agent
+    }
     assert not wrong
 
 
@@ -82,7 +84,9 @@ def test_no_person_player_preview_or_feed_reader_is_refused(stance: str, group: 
 def test_every_ai_agent_is_refused_by_the_default_stance() -> None:
     plan = CompiledPolicy(load_stance(), CATALOG).guard.table
     let_in = [
-        agent.name for agent in CATALOG.agents if agent.ai and plan.decide(agent, plan.path_class("/")).action is not Action.DENY
+        agent.name
+        for agent in CATALOG.agents
+        if agent.ai and plan.decide(agent, plan.path_class("/")).action is not Action.DENY
     ]
     assert not let_in
 

@@ -193,7 +193,10 @@ def test_a_new_one_serves_while_the_old_one_finishes(origin, tmp_path):
 
 
 def test_a_second_signal_ends_everything_at_once(origin, tmp_path):
-    origin.page("/endless", lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone(60)))
+    origin.page(
+        "/endless",
+        lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone(60)),
+    )
     running = started(tmp_path, *ANYWHERE, "--upstream", f"http://127.0.0.1:{origin.port}", "--drain", "86400")
     with running.proxy.connect() as listener:
         listener.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -251,7 +254,10 @@ def refused(port: int) -> bool:
 
 
 def test_what_takes_longer_than_the_drain_is_cut_and_seen_to_be(origin, tmp_path):
-    origin.page("/endless", lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone()))
+    origin.page(
+        "/endless",
+        lambda visit: (visit.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"), visit.gone()),
+    )
     running = started(tmp_path, *ANYWHERE, "--upstream", f"http://127.0.0.1:{origin.port}", "--drain", "1")
     with running.proxy.connect() as listener:
         listener.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -324,7 +330,9 @@ def test_a_stale_socket_is_replaced_and_a_used_one_is_not(tmp_path):
         Listener(Address.parse(f"unix:{path}"))
 
 
-@pytest.mark.parametrize("text", ["", "80", "x", ":80", "[::1]", "a b:80", "x:99999", "unix:", "unix:relative", "http://x:80", "::1:80"])
+@pytest.mark.parametrize(
+    "text", ["", "80", "x", ":80", "[::1]", "a b:80", "x:99999", "unix:", "unix:relative", "http://x:80", "::1:80"]
+)
 def test_an_address_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=r"HOST:PORT|unix:/path"):
         Address.parse(text)

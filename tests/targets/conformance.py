@@ -121,9 +121,7 @@ class _Connection:
         self._file.close()
         self._socket.close()
 
-    def ask(
-        self, path: str, user_agent: bytes, method: bytes, headers: Sequence[bytes] = ()
-    ) -> tuple[Answer, bool]:
+    def ask(self, path: str, user_agent: bytes, method: bytes, headers: Sequence[bytes] = ()) -> tuple[Answer, bool]:
         named = [b"User-Agent: " + user_agent] if user_agent else []
         lines = [method + b" " + path.encode() + b" HTTP/1.1", b"Host: music.example", *named, *headers, b"", b""]
         self._socket.sendall(b"\r\n".join(lines))

@@ -56,7 +56,24 @@ FORM = st.one_of(
         st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=8),
         st.sampled_from(("", "", "*")),
     ),
-    st.sampled_from(["//a.bc", "//bc.de/f", "//bc.de/f/", "//x.bc.de", "//bc.de", "a]]b", "a]=]", 'b"c', "$a", "%[a]", "x'y", "a\\", "bc-*", "bc"]),
+    st.sampled_from(
+        [
+            "//a.bc",
+            "//bc.de/f",
+            "//bc.de/f/",
+            "//x.bc.de",
+            "//bc.de",
+            "a]]b",
+            "a]=]",
+            'b"c',
+            "$a",
+            "%[a]",
+            "x'y",
+            "a\\",
+            "bc-*",
+            "bc",
+        ]
+    ),
 ).filter(lambda form: token_problem(form) is None)
 """Tokens as hostile as a catalogue lets them be."""
 

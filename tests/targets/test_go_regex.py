@@ -40,7 +40,27 @@ def test_usual_browsers_are_taken_for_browsers() -> None:
     assert all(BROWSERS[0].search(f"{text} ") for text in texts)
 
 
-PARTS = st.sampled_from([*user_agent_regex.BROWSER_WORDS, "GPTBot", "gptbot/1.2", "Claude", "x", "ai", "K", "1.2", "; ", " ", "/", "(", ")", ".", "-", "_", "%20"])
+PARTS = st.sampled_from(
+    [
+        *user_agent_regex.BROWSER_WORDS,
+        "GPTBot",
+        "gptbot/1.2",
+        "Claude",
+        "x",
+        "ai",
+        "K",
+        "1.2",
+        "; ",
+        " ",
+        "/",
+        "(",
+        ")",
+        ".",
+        "-",
+        "_",
+        "%20",
+    ]
+)
 
 
 @settings(max_examples=500, deadline=None)
@@ -50,7 +70,12 @@ def test_what_counts_as_a_browser_is_never_refused(text: str) -> None:
         assert not (browser.search(f"{text} ") and refused(plan, text))
 
 
-@given(st.lists(st.sampled_from(["bot", "cubot", "ubot", "c", "u", "b", "x", "crawler", "Spider", "s", " ", "/", "1"]), max_size=6).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(["bot", "cubot", "ubot", "c", "u", "b", "x", "crawler", "Spider", "s", " ", "/", "1"]),
+        max_size=6,
+    ).map("".join)
+)
 def test_who_calls_itself_a_bot_is_told_without_look_around(text: str) -> None:
     told = re.search(user_agent_regex.CALLS_ITSELF_A_BOT, text, re.IGNORECASE) is not None
     assert told is calls_itself_a_bot(text.encode())
@@ -61,10 +86,17 @@ def test_a_user_agent_without_an_address_is_told_without_look_around(text: str) 
     assert (re.search(user_agent_regex.NO_URL, text) is not None) is ("://" not in text)
 
 
-PATHS = st.lists(st.sampled_from(["/", "/a", "/b", "a", ".", "é", "\n", "?", "x.mp3"]), max_size=6).map(lambda found: "/" + "".join(found))
+PATHS = st.lists(st.sampled_from(["/", "/a", "/b", "a", ".", "é", "\n", "?", "x.mp3"]), max_size=6).map(
+    lambda found: "/" + "".join(found)
+)
 
 
-@given(st.lists(st.sampled_from(["/", "/a", "a", "*", "**", "?", "é", ".mp3", "/**"]), max_size=5).map(lambda found: "/" + "".join(found)), PATHS)
+@given(
+    st.lists(st.sampled_from(["/", "/a", "a", "*", "**", "?", "é", ".mp3", "/**"]), max_size=5).map(
+        lambda found: "/" + "".join(found)
+    ),
+    PATHS,
+)
 def test_a_path_pattern_means_the_same_as_an_expression_over_bytes(pattern: str, path: str) -> None:
     if glob_problem(pattern) or ("?" in pattern and "é" in path):
         return  # an expression over bytes takes one byte for a character

@@ -30,7 +30,9 @@ TEXT = st.one_of(
     st.lists(st.sampled_from(NASTY), min_size=2, max_size=4).map("".join),
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
 )
-TOKEN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12).map(lambda text: f"Bot{text}x")
+TOKEN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12).map(
+    lambda text: f"Bot{text}x"
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,9 @@ def hostile_front(texts: list[str], tokens: list[str]) -> CompiledPolicy:
         Rule(f"rule-{number}", Action.DENY, frozenset({agent.name.lower()}), message=text)
         for number, (agent, text) in enumerate(zip(agents, texts, strict=True))
     ]
-    usable = [token for token in dict.fromkeys(map(str.lower, tokens)) if token_problem(token) is None and "@" not in token]
+    usable = [
+        token for token in dict.fromkeys(map(str.lower, tokens)) if token_problem(token) is None and "@" not in token
+    ]
     agents += [Agent(f"Token {number}", "", (Usage.TRAIN_AI,), (token,)) for number, token in enumerate(usable)]
     policy = load_stance("no-ai")
     site = replace(policy.site, owner=texts[0], contact=f"mailto:{texts[-1]}", licence=f"https://x.example/{texts[-1]}",

@@ -16,7 +16,10 @@ from tests.targets import conformance
 from tests.targets.conformance import corpus
 
 CATALOG = load_catalog()
-PLANS = {stance: TargetPlan(CompiledPolicy(load_stance(stance), CATALOG)) for stance in ("no-ai", "no-training", "search-only")}
+PLANS = {
+    stance: TargetPlan(CompiledPolicy(load_stance(stance), CATALOG))
+    for stance in ("no-ai", "no-training", "search-only")
+}
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -121,5 +124,7 @@ def test_any_token_that_the_catalogue_takes_makes_an_expression_of_itself(text: 
         token = compile_token(text, agent)
     except ValueError:
         return
-    patterns = [found.pattern() for found in user_agent_regex.expressions([token])] or [user_agent_regex.host_expression(token)]
+    patterns = [found.pattern() for found in user_agent_regex.expressions([token])] or [
+        user_agent_regex.host_expression(token)
+    ]
     assert all(compiled(pattern) for pattern in patterns)

@@ -39,7 +39,9 @@ def program(name: str, package: str = "") -> str:
 
 
 def nginx_main(folder: Path, http: str) -> str:
-    temp = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temp = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     return (
         f"daemon off; pid {folder}/pid; error_log {folder}/error.log warn; worker_processes 1;\n"
         f"events {{ worker_connections 512; }}\nhttp {{ access_log off; {temp}\n{http}\n}}\n"
@@ -182,7 +184,19 @@ def traefik(folder: Path, port: int, origin: int) -> Command:
     return [packaged_program("traefik"), f"--configFile={folder / 'traefik.yml'}"]
 
 
-APACHE_MODULES = ("mpm_event", "authz_core", "alias", "dir", "env", "headers", "mime", "proxy", "proxy_http", "rewrite", "setenvif")
+APACHE_MODULES = (
+    "mpm_event",
+    "authz_core",
+    "alias",
+    "dir",
+    "env",
+    "headers",
+    "mime",
+    "proxy",
+    "proxy_http",
+    "rewrite",
+    "setenvif",
+)
 
 
 def apache_main(folder: Path, port: int, vhost: str) -> Path:

@@ -21,6 +21,7 @@ from noai_guard.audit.probe.result import Lines, Probe, ProbeResult, Redirect
 _MOST_HOPS = 5
 """Redirects that crawlers follow at least (RFC 9309, 2.3.1.2)."""
 
+
 class Fetcher:
     """Makes requests, `delay` seconds after each other, each with its redirects in at most `seconds`.
 

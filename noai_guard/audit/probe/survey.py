@@ -94,9 +94,7 @@ class _Survey:
             policies=policies,
             visits=tuple(self._visits(page, recording, robots, declared)),
             unnamed=tuple(
-                self._ask(look.url, user_agent=None, most_bytes=_LITTLE)
-                for look in (robots, *declared)
-                if look.ok
+                self._ask(look.url, user_agent=None, most_bytes=_LITTLE) for look in (robots, *declared) if look.ok
             ),
         )
         return replace(seen, requests=self._looks.requests)
@@ -106,9 +104,7 @@ class _Survey:
         page = self._ask(url)
         browser = VISITORS[0].name
         if page.refuses and browser in self._user_agents:
-            as_browser = self._ask(
-                url, client=browser, user_agent=self._user_agents[browser], headers=_AS_BROWSER
-            )
+            as_browser = self._ask(url, client=browser, user_agent=self._user_agents[browser], headers=_AS_BROWSER)
             if as_browser.ok:
                 self._as = (browser, self._user_agents[browser])
                 return as_browser

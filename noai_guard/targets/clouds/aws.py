@@ -43,7 +43,9 @@ def _all(statements: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _agents(tokens: tuple[Token[Agent], ...]) -> dict[str, Any]:
     header = {"SingleHeader": {"Name": "user-agent"}}
-    patterns = [found.pattern() for found in user_agent_regex.expressions(tokens, _LONGEST, user_agent_regex.in_few_characters)]
+    patterns = [
+        found.pattern() for found in user_agent_regex.expressions(tokens, _LONGEST, user_agent_regex.in_few_characters)
+    ]
     return _any([_regex(header, pattern, "LOWERCASE") for pattern in patterns])
 
 

@@ -29,24 +29,30 @@ def _ingress(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
     files = nginx_files(plan, _MOUNTED)
     keys = {file.path: re.sub(r"[^-._a-zA-Z0-9]", "_", file.path) for file in files}
     data = {keys[file.path]: file.content.decode("utf-8") for file in files}
-    yield "configmap", {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "noai-guard", "labels": _LABELS},
-        "data": data,
-    }
+    yield (
+        "configmap",
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "noai-guard", "labels": _LABELS},
+            "data": data,
+        },
+    )
     items = [{"key": key, "path": path} for path, key in keys.items()]
-    yield "ingress-nginx-values", {
-        "controller": {
-            "config": {
-                "http-snippet": f"include {_MOUNTED}/noai-guard.conf;",
-                "server-snippet": f"include {_MOUNTED}/noai-guard/server.conf;",
-                "location-snippet": f"include {_MOUNTED}/noai-guard/proxy.conf;",
-            },
-            "extraVolumes": [{"name": "noai-guard", "configMap": {"name": "noai-guard", "items": items}}],
-            "extraVolumeMounts": [{"name": "noai-guard", "mountPath": _MOUNTED, "readOnly": True}],
-        }
-    }
+    yield (
+        "ingress-nginx-values",
+        {
+            "controller": {
+                "config": {
+                    "http-snippet": f"include {_MOUNTED}/noai-guard.conf;",
+                    "server-snippet": f"include {_MOUNTED}/noai-guard/server.conf;",
+                    "location-snippet": f"include {_MOUNTED}/noai-guard/proxy.conf;",
+                },
+                "extraVolumes": [{"name": "noai-guard", "configMap": {"name": "noai-guard", "items": items}}],
+                "extraVolumeMounts": [{"name": "noai-guard", "mountPath": _MOUNTED, "readOnly": True}],
+            }
+        },
+    )
 
 
 def _route(plan: TargetPlan) -> dict[str, Any]:
@@ -97,7 +103,6 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
 def _notes(plan: TargetPlan) -> Iterator[str]:
     yield "Gateway API: refused agents are sent to a Service `noai-guard` (noai-guard serve), which answers them."
     yield "Gateway API: the site's own X-Robots-Tag, Link and Content-Usage stand beside ours."
-
 
 
 TARGET = Target("kubernetes", "Kubernetes", frozenset(Feature), _render, proof="schema", notes=_notes)

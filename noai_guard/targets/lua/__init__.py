@@ -69,7 +69,9 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     yield "path_sets = {"
     yield from (f"  {{{', '.join(map(_glob, path_set.globs))}}}," for path_set in plan.path_sets)
     yield "},"
-    path_policies = (f"{{paths = {path_sets[path_set.name]}, number = {number}}}" for path_set, number in plan.path_policies)
+    path_policies = (
+        f"{{paths = {path_sets[path_set.name]}, number = {number}}}" for path_set, number in plan.path_policies
+    )
     yield f"sections = {{{', '.join(path_policies)}}},"
     yield f"declared = {declared(plan)},"
     yield f"addresses = {{{', '.join(quote(str(network)) for network in plan.exempt_networks)}}},"

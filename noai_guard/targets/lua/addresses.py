@@ -1,6 +1,5 @@
 """Client addresses and networks in Lua."""
 
-
 SOURCE = r"""
 local function ip6_groups(part)
   local list = {}

@@ -1,6 +1,5 @@
 """The judge in Lua: `new_guard(policy)`, where `policy` is what `noai_guard.targets.lua` writes."""
 
-
 SOURCE = r"""
 local function read_agents(lines)
   local agents = {}

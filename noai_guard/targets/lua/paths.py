@@ -1,6 +1,5 @@
 """Request targets and path patterns in Lua: `noai_guard.core.paths`, step by step."""
 
-
 SOURCE = r"""
 -- The first characters (of UTF-8) of a text.
 local function cut(text, most)

@@ -1,5 +1,4 @@
-"""Names in user agents, in Lua: `noai_guard.core.user_agent_matcher` and `noai_guard.core.guard.calls_itself_a_bot`, step by step."""
-
+"""Find names in user agents, in Lua; the same steps as `core.user_agent_matcher` and `core.guard.calls_itself_a_bot`."""
 
 SOURCE = r"""
 local byte, char, concat = string.byte, string.char, table.concat

@@ -189,7 +189,7 @@ class _Config:
         rules.add([f"E=NOAI_AGENT:{key}"])
         for agent, key in self.tables.ids.items():
             if odd := [name.lower() for name in names_of(agent) if not _is_key(name)]:
-                condition = f'%{{ENV:NOAI_NAME}} {expression(f"^(?:{user_agent_regex.trie(odd)})$")} [NC]'
+                condition = f"%{{ENV:NOAI_NAME}} {expression(f'^(?:{user_agent_regex.trie(odd)})$')} [NC]"
                 rules.add([f"E=NOAI_AGENT:{key}"], condition)
         rules.label("agent")
 
@@ -258,7 +258,8 @@ def declared(tables: Tables, path_policy: str) -> Iterator[str]:
         own = {b"tdm-policy": ("tdm-policy", "tdm-reservation")}.get(field[0], (field[0].decode("ascii"),))
         alone = "" if field[0] in REPEATABLE else "".join(f" && -z resp('{name}')" for name in own)
         act = "add" if field[0] in REPEATABLE else "set"
-        yield f"Header always {act} {_title(field)} {header_value(field[1])} \"expr='{path_policy}' in {{{among}}}{alone}\""
+        value = header_value(field[1])
+        yield f"Header always {act} {_title(field)} {value} \"expr='{path_policy}' in {{{among}}}{alone}\""
 
 
 def _title(field: HeaderField) -> str:

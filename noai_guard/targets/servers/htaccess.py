@@ -1,7 +1,7 @@
 """Apache httpd 2.4, as lines of a .htaccess file, for those who may write nothing else.
 
 Apache reads the file anew for every request, so what stands in it is compiled every time; a <VirtualHost> is
-better (`noai_guard.targets.servers.apache`). Nothing of mod_rewrite is used: rules in a folder below would end ours. <If> stays
+better (`targets.servers.apache`). Nothing of mod_rewrite is used: rules in a folder below would end ours. <If> stays
 in force there. A refusal does not call its agent by name: that would take a line for each.
 """
 

@@ -1,4 +1,4 @@
-"""lighttpd 1.4.60 or newer with mod_magnet, which runs the judge in Lua inside the server (`noai_guard.targets.lua`)."""
+"""lighttpd 1.4.60 or newer with mod_magnet, which runs the judge in Lua inside the server (`targets.lua`)."""
 
 from collections.abc import Iterator, Sequence
 

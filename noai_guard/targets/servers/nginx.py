@@ -184,7 +184,9 @@ class _Config:
         ranks = sorted({self._hit(token)[1] for token in self.plan.tokens})
         rows = [(f'"~(?:^|;){letter}:(?<noai_found_{letter}>[^;]+)"', f"$noai_found_{letter}") for letter in ranks]
         yield from _map("$noai_hits", "noai_agent", [*rows, ('""', "$noai_agent_by_host"), ("-", '""')])
-        hosts = [(_expression(user_agent_regex.host_expression(token)), self.ids[token.value]) for token in self.plan.hosts]
+        hosts = [
+            (_expression(user_agent_regex.host_expression(token)), self.ids[token.value]) for token in self.plan.hosts
+        ]
         unknown = "$noai_unknown" if self.plan.asks_unknown_bots else '""'
         yield from _map("$noai_url", "noai_agent_by_host", [('""', unknown)], "$noai_agent_by_url")
         yield from _map("$noai_host", "noai_agent_by_url", [('""', unknown)], "$noai_host_alone")
@@ -243,8 +245,7 @@ class _Config:
         called = [(self.ids[agent], quote(ascii_text(agent.name))) for found in self.harmful for agent in found.agents]
         yield from _map("$noai_agent", "noai_agent_name", called)
         said = [
-            (name, quote(f"{found.word}; rule={ascii_text(found.verdict.rule)}; agent="))
-            for found, name in ids.items()
+            (name, quote(f"{found.word}; rule={ascii_text(found.verdict.rule)}; agent=")) for found, name in ids.items()
         ]
         yield from _map("$noai_decision", "noai_said", said)
         yield "# To the backend, and for a log: allow, deny; rule=train-ai; agent=GPTBot ..."

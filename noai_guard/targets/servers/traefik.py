@@ -124,12 +124,15 @@ def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
 
 def _routers(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, (rule, status) in enumerate(_Rules(plan).refused(), 1):
-        yield f"noai-{number}", {
-            "rule": rule,
-            "priority": _FIRST - number,
-            "middlewares": ["noai-refusal", f"noai-refuse-{status}"],
-            "service": "noop@internal",
-        }
+        yield (
+            f"noai-{number}",
+            {
+                "rule": rule,
+                "priority": _FIRST - number,
+                "middlewares": ["noai-refusal", f"noai-refuse-{status}"],
+                "service": "noop@internal",
+            },
+        )
 
 
 def files(plan: TargetPlan, root: str) -> list[File]:
@@ -155,9 +158,7 @@ def _notes(plan: TargetPlan) -> Iterator[str]:
 TARGET = Target(
     "traefik",
     "Traefik",
-    frozenset(
-        {Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
-    ),
+    frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     files,
     notes=_notes,
 )

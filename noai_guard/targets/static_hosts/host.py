@@ -57,7 +57,9 @@ def told(compiled: CompiledPolicy) -> HeaderRules:
     by_section = [
         {
             **{name: value for name, value in _NOTHING_RESERVED.items() if name in names},
-            **_fields(field for standard in compiled.standards for field in standard.header_fields(policy, path_policy)),
+            **_fields(
+                field for standard in compiled.standards for field in standard.header_fields(policy, path_policy)
+            ),
         }
         if names
         else {}

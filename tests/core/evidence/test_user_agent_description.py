@@ -11,7 +11,9 @@ from noai_guard.core.evidence import user_agent_description
 
 
 def test_a_browser_is_described() -> None:
-    seen = user_agent_description.describe(b"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0")
+    seen = user_agent_description.describe(
+        b"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    )
     assert seen is not None
     assert (seen.browser, seen.system, seen.is_bot) == ("Firefox 140.0", "Windows 10", False)
     assert str(seen) == "Firefox 140.0, Windows 10, PC, not a bot"

@@ -20,7 +20,9 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
     if scope["path"].endswith(".mp3"):
-        await FileResponse(AUDIO, media_type="audio/mpeg", headers={"cache-control": "public, max-age=60"})(scope, receive, send)
+        await FileResponse(AUDIO, media_type="audio/mpeg", headers={"cache-control": "public, max-age=60"})(
+            scope, receive, send
+        )
         return
     digest, size, more = hashlib.sha256(), 0, True
     while more:

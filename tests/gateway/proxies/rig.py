@@ -236,7 +236,11 @@ def envoy(site: Site) -> Edge:
     )
     types = "type.googleapis.com/envoy.extensions.filters"
     router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
-    host = {"name": "all", "domains": ["*"], "routes": [*routes, {"match": {"prefix": "/"}, "route": {"cluster": "site"}}]}
+    host = {
+        "name": "all",
+        "domains": ["*"],
+        "routes": [*routes, {"match": {"prefix": "/"}, "route": {"cluster": "site"}}],
+    }
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
@@ -256,7 +260,14 @@ def envoy(site: Site) -> Edge:
     listener = {"address": address(port), "filter_chains": [chain]}
     config = {"static_resources": {"listeners": [listener], "clusters": [*clusters, origin]}}
     (site.folder / "envoy.yaml").write_text(yaml.safe_dump(config))
-    command = [_found("pip:envoy"), "-c", str(site.folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart"]
+    command = [
+        _found("pip:envoy"),
+        "-c",
+        str(site.folder / "envoy.yaml"),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+    ]
     return started([*command, "--log-level", "warning"], port, site.folder)
 
 

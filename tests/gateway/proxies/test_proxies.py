@@ -188,7 +188,9 @@ def test_unusual_but_honest_requests_are_served(key, edges):
         assert fetch(edges(key), "/api", method=method).said["method"] == method
     assert fetch(edges(key), "/", user_agent=None).status == 200
     assert fetch(edges(key), "/", "Müsik/1.0 (ünïcode)").status == 200
-    assert fetch(edges(key), "/", headers=[("Cookie", "a=1"), ("Authorization", "Basic eDp5")]).seen("cookie") == ["a=1"]
+    assert fetch(edges(key), "/", headers=[("Cookie", "a=1"), ("Authorization", "Basic eDp5")]).seen("cookie") == [
+        "a=1"
+    ]
     assert fetch(edges(key), "/", headers=[("Authorization", "Basic eDp5")]).seen("authorization") == ["Basic eDp5"]
 
 

@@ -17,7 +17,9 @@ from noai_guard.responses.actions import ANSWERS
 STANCE = load_stance("no-ai")
 BOT = Agent("TrainBot", "Example Inc", (Usage.TRAIN_AI,), ("TrainBot",))
 NOTHING_SAID = Site()
-SITE = Site("https://band.example/", "", "Band", "mailto:%C3%A4@b%C3%A4nd.example", licence="https://band.example/licence")
+SITE = Site(
+    "https://band.example/", "", "Band", "mailto:%C3%A4@b%C3%A4nd.example", licence="https://band.example/licence"
+)
 TEXT: list[tuple[bytes, bytes]] = []
 JSON = [(b"accept", b"application/json")]
 HTML = [(b"accept", b"text/html,*/*")]
@@ -60,7 +62,9 @@ def test_where_to_write_and_read_follows_when_the_site_says_it(action):
     )
 
 
-@pytest.mark.parametrize(("message", "said"), [("Why not ask?", "Why not ask? "), ("Ask. ", "Ask. "), ("a\r\nb", "a b. ")])
+@pytest.mark.parametrize(
+    ("message", "said"), [("Why not ask?", "Why not ask? "), ("Ask. ", "Ask. "), ("a\r\nb", "a b. ")]
+)
 def test_a_message_is_one_sentence_on_one_line(message, said):
     assert f"(rule train-ai). {said}Policy:" in refusal(Action.DENY, message=message).body.decode()
 
@@ -79,7 +83,9 @@ def test_json_holds_the_facts():
     }
 
 
-@pytest.mark.parametrize(("action", "status"), [(Action.DENY, 403), (Action.LICENSE_REQUIRED, 402), (Action.THROTTLE, 429)])
+@pytest.mark.parametrize(
+    ("action", "status"), [(Action.DENY, 403), (Action.LICENSE_REQUIRED, 402), (Action.THROTTLE, 429)]
+)
 @pytest.mark.parametrize("headers", [TEXT, JSON, HTML], ids=["text", "json", "html"])
 def test_headers_come_in_order_and_are_true(action, status, headers):
     answer = refusal(action, headers=headers)

@@ -82,7 +82,7 @@ def recognised(user_agent: bytes, catalog: Catalog = CATALOG) -> str:
 @pytest.mark.parametrize("name", LUAS)
 def test_every_sample_is_recognised(name: str) -> None:
     guard = guards()[name]
-    samples = corpus() if name == "luajit21" else corpus()[:: 7]
+    samples = corpus() if name == "luajit21" else corpus()[::7]
     assert [sample for sample in samples if guard.agent(sample) != recognised(sample)] == []
 
 
@@ -105,7 +105,9 @@ def fronts(draw: Callable[..., object]) -> CompiledPolicy:
     """Small catalogues and random policies, all of whose parts bite."""
     kinds = [usage for usage in Usage if usage is not Usage.UNKNOWN_BOT]
     forms = draw(st.lists(FORM, min_size=1, max_size=12))
-    usages = draw(st.lists(st.sets(st.sampled_from(kinds), min_size=1, max_size=2), min_size=len(forms), max_size=len(forms)))
+    usages = draw(
+        st.lists(st.sets(st.sampled_from(kinds), min_size=1, max_size=2), min_size=len(forms), max_size=len(forms))
+    )
     agents = [
         Agent(f"{form} {number}", f"operator {number % 3}", tuple(sorted(found)), (form,))
         for number, (form, found) in enumerate(zip(forms, usages, strict=True))
@@ -138,8 +140,16 @@ def without_purpose(text: str) -> str:
 @given(st.data(), fronts(), st.sampled_from(LUAS))
 def test_any_policy_is_carried_out_alike(data: st.DataObject, compiled: CompiledPolicy, lua: str) -> None:
     guard = Guard(lua, compiled)
-    names = [form.strip("^/").removesuffix("*") for agent in compiled.catalog.agents for form in agent.expected_user_agent]
-    for user_agent in data.draw(st.lists(user_agents([*names, "http://a.bc/f", "http://x.bc.de/f", "Mozilla/5.0 (Linux) bot"]), min_size=6, max_size=6)):
+    names = [
+        form.strip("^/").removesuffix("*") for agent in compiled.catalog.agents for form in agent.expected_user_agent
+    ]
+    for user_agent in data.draw(
+        st.lists(
+            user_agents([*names, "http://a.bc/f", "http://x.bc.de/f", "Mozilla/5.0 (Linux) bot"]),
+            min_size=6,
+            max_size=6,
+        )
+    ):
         assert guard.agent(user_agent) in (recognised(user_agent, compiled.catalog), "")
         target = data.draw(TARGETS)
         path = judged_path(target)
@@ -195,7 +205,9 @@ def test_of_hosts_that_weigh_the_same_the_longer_counts(lua: str, forms: tuple[s
 @given(TARGETS)
 def test_any_path_is_read_alike(target: str) -> None:
     expected = judged_path(target).encode()
-    assert {name: guard.call("path_of", target.encode()) for name, guard in guards().items()} == dict.fromkeys(LUAS, expected)
+    assert {name: guard.call("path_of", target.encode()) for name, guard in guards().items()} == dict.fromkeys(
+        LUAS, expected
+    )
 
 
 @pytest.mark.parametrize("lua", LUAS)
@@ -222,7 +234,12 @@ def test_exempt_addresses_are_found(lua: str, network: str, address: str) -> Non
     assert guard.call("is_exempt", address.encode()) is (ip_address(address) in ip_network(network))
     mapped = f"::ffff:{address}".encode()
     assert ":" in address or guard.call("is_exempt", mapped) == guard.call("is_exempt", address.encode())
-    assert guard.call("is_exempt", b"") is guard.call("is_exempt", b"unix:/run/s") is guard.call("is_exempt", None) is False
+    assert (
+        guard.call("is_exempt", b"")
+        is guard.call("is_exempt", b"unix:/run/s")
+        is guard.call("is_exempt", None)
+        is False
+    )
 
 
 @settings(deadline=None)
@@ -283,7 +300,10 @@ def test_ten_thousand_tokens_cost_what_three_hundred_cost() -> None:
     texts = [f"Mozilla/5.0 (X11; Linux; compatible; {random.choice(forms)}/{n}) Gecko".encode() for n in range(300)]
 
     def judge(count: int) -> float:
-        guard = Guard("lua54", CompiledPolicy(NO_AI, Catalog(Agent(form, "", (Usage.TRAIN_AI,), (form,)) for form in forms[:count])))
+        guard = Guard(
+            "lua54",
+            CompiledPolicy(NO_AI, Catalog(Agent(form, "", (Usage.TRAIN_AI,), (form,)) for form in forms[:count])),
+        )
         new = iter(range(1 << 30))
         return processor_seconds(lambda: [guard.call("agent", text + b" %d" % next(new)) for text in texts])
 

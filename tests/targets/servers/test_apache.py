@@ -20,7 +20,9 @@ from tests.targets.web_servers import apache_main, program, readable_folder, ren
 GPTBOT = b"Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
 BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
 PLAYER = b"AntennaPod/3.4.0"
-POLICY, _ = check_policy_text(b"extends: no-ai\npaths: {/press/**: {usages: {train-ai: allow}}, /tracks/: {usages: {train-ai: allow}}}\n")
+POLICY, _ = check_policy_text(
+    b"extends: no-ai\npaths: {/press/**: {usages: {train-ai: allow}}, /tracks/: {usages: {train-ai: allow}}}\n"
+)
 FRONT = CompiledPolicy(POLICY, load_catalog())
 
 
@@ -114,7 +116,9 @@ def test_a_map_line_holds_one_key_and_one_value(text: str) -> None:
 
 def test_a_text_longer_than_a_line_of_a_map_comes_whole() -> None:
     message = "日" * 290
-    found, _ = check_policy_text(f"extends: no-ai\nrules: [{{id: long, agents: [GPTBot], action: deny, message: '{message}'}}]\n".encode())
+    found, _ = check_policy_text(
+        f"extends: no-ai\nrules: [{{id: long, agents: [GPTBot], action: deny, message: '{message}'}}]\n".encode()
+    )
     compiled = CompiledPolicy(found, load_catalog())
     with readable_folder() as folder:
         render("apache", compiled, folder)

@@ -37,7 +37,9 @@ def test_the_site_in_the_documentation_refuses_and_serves() -> None:
         port = free_port()
         text = text.replace("/etc/caddy", str(folder / "rendered")).replace("/srv/music", str(folder / "site"))
         file = folder / "Caddyfile"
-        file.write_text("{\n\tadmin off\n}\n" + text.replace("music.example {", f"http://music.example:{port} {{\n\tbind 127.0.0.1"))
+        file.write_text(
+            "{\n\tadmin off\n}\n" + text.replace("music.example {", f"http://music.example:{port} {{\n\tbind 127.0.0.1")
+        )
         with running(caddy_command(debian(), file), port, folder):
             assert ask(port, "/", b"GPTBot/1.2").status == 403
             assert ask(port, "/robots.txt", b"GPTBot/1.2").status == 200

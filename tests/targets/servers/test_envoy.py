@@ -18,7 +18,9 @@ from tests.targets.web_servers import envoy_command, readable_folder, running
 
 
 @settings(deadline=None)
-@given(st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\"'\\{}[]:#,&*!|>%@`\n\r\t\x85\u2028\ufeff🎵"))))
+@given(
+    st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\"'\\{}[]:#,&*!|>%@`\n\r\t\x85\u2028\ufeff🎵")))
+)
 def test_no_text_breaks_out_of_a_yaml_string(text: str) -> None:
     assert yaml.safe_load(f"[{{filename: {quote(text)}}}]") == [{"filename": text}]
 
@@ -31,7 +33,7 @@ def test_what_cannot_stand_in_a_configuration_is_said() -> None:
 def test_envoy_finds_the_judge_in_a_folder_of_any_name() -> None:
     plan = TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))
     with readable_folder() as folder:
-        root = folder / "it's {a} \"b\": #c, \\d %e é\n- name: x"
+        root = folder / 'it\'s {a} "b": #c, \\d %e é\n- name: x'
         for file in TARGET.render(plan, str(root)):
             path = root / file.path
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,8 +56,12 @@ def compiled(text: bytes, catalog: Catalog) -> CompiledPolicy:
     return CompiledPolicy(found, catalog)
 
 
-FRONTS = [compiled(text, load_catalog()) for text in (b"extends: no-ai", b"extends: no-ai\nusages: {unknown-bot: deny}")]
-EXPRESSIONS = [[re.compile(line.encode(), re.IGNORECASE) for line in suspects(TargetPlan(compiled))] for compiled in FRONTS]
+FRONTS = [
+    compiled(text, load_catalog()) for text in (b"extends: no-ai", b"extends: no-ai\nusages: {unknown-bot: deny}")
+]
+EXPRESSIONS = [
+    [re.compile(line.encode(), re.IGNORECASE) for line in suspects(TargetPlan(compiled))] for compiled in FRONTS
+]
 
 
 @settings(deadline=None, max_examples=400)

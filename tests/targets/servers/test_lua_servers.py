@@ -64,7 +64,9 @@ def test_what_comes_after_a_fragment_does_not_hide_a_path(rich: Edge) -> None:
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
 def test_an_exempt_address_is_let_in(key, origin_port) -> None:
-    for exempting in started(key, policy(b"extends: no-ai\nexemptions: {addresses: [127.0.0.0/8, 2001:db8::/32]}\n"), origin_port):
+    for exempting in started(
+        key, policy(b"extends: no-ai\nexemptions: {addresses: [127.0.0.0/8, 2001:db8::/32]}\n"), origin_port
+    ):
         assert ask(exempting.port, "/index.html", GPTBOT).status == 200
 
 

@@ -45,15 +45,19 @@ def test_a_text_that_nginx_cannot_read_is_said_and_not_written() -> None:
         nginx.quote("a" * 5000)
 
 
-NASTY = "; } return 200 \"x\" $uri \\ ' # {"
+NASTY = '; } return 200 "x" $uri \\ \' # {'
 
 
 def nasty_front() -> CompiledPolicy:
     agents = (
-        Agent(f"Bad {NASTY}", f"Evil {NASTY}", (Usage.TRAIN_AI,), ('Bad"Bot;', "Ba$d{Bot}", "default", "include", "~Bot")),
+        Agent(
+            f"Bad {NASTY}", f"Evil {NASTY}", (Usage.TRAIN_AI,), ('Bad"Bot;', "Ba$d{Bot}", "default", "include", "~Bot")
+        ),
         Agent("Good", "Good", (Usage.SEARCH,), ("Goodbot",)),
     )
-    site = Site(owner=NASTY, contact="mailto:a@b.example", policy_page=f"/{NASTY}", licence=f"https://x.example/{NASTY}")
+    site = Site(
+        owner=NASTY, contact="mailto:a@b.example", policy_page=f"/{NASTY}", licence=f"https://x.example/{NASTY}"
+    )
     rule = Rule("nasty", Action.DENY, paths=("/a b/$uri;}/**",), agents=frozenset({"good"}), message=NASTY)
     return CompiledPolicy(replace(load_stance("no-ai"), site=site, rules=(rule,)), Catalog(agents))
 
@@ -82,7 +86,10 @@ def test_ten_thousand_names_load_and_refuse(tmp_path: Path) -> None:
 
 def test_the_same_policy_gives_the_same_bytes() -> None:
     first, second = (
-        TARGETS["nginx"].render(TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog())), "/etc/nginx/conf.d") for _ in "ab"
+        TARGETS["nginx"].render(TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog())), "/etc/nginx/conf.d")
+        for _ in "ab"
     )
     assert first == second
-    assert not re.search(rb"\b20\d\d-\d\d-\d\d\b", b"".join(file.content for file in first if "documents" not in file.path))
+    assert not re.search(
+        rb"\b20\d\d-\d\d-\d\d\b", b"".join(file.content for file in first if "documents" not in file.path)
+    )

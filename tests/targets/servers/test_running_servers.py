@@ -113,7 +113,9 @@ def test_every_sample_gets_what_the_judge_decides(plain: Edge) -> None:
 
 
 def test_names_in_every_neighbourhood_are_read_as_by_the_judge(plain: Edge) -> None:
-    assert not disagreements(plain, [("/index.html", user_agent) for user_agent in as_much_as_fits(plain, neighbourhoods())])
+    assert not disagreements(
+        plain, [("/index.html", user_agent) for user_agent in as_much_as_fits(plain, neighbourhoods())]
+    )
 
 
 def test_clients_that_only_say_that_they_are_bots_can_be_refused(unknown_refused: Edge) -> None:

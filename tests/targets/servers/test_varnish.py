@@ -33,7 +33,9 @@ def test_a_stored_page_is_refused_too_and_a_refusal_is_not_stored(port: int) -> 
 
 def test_people_share_one_stored_page(port: int) -> None:
     ask(port, "/press/", BROWSER)
-    ages = [ask(port, "/press/", user_agent).all("x-varnish")[0].split() for user_agent in (BROWSER, b"VLC/3.0.24", b"")]
+    ages = [
+        ask(port, "/press/", user_agent).all("x-varnish")[0].split() for user_agent in (BROWSER, b"VLC/3.0.24", b"")
+    ]
     assert all(len(numbers) == 2 for numbers in ages)
 
 

@@ -49,7 +49,9 @@ def declared(made, path):
     """What the middleware sends for a path, several lines of one name as one."""
     fields: dict[str, str] = {}
     for name, value in made.declared[made.guard.table.path_class(path).path_policy].fields:
-        fields[name.decode()] = f"{fields[name.decode()]}, {value.decode()}" if name.decode() in fields else value.decode()
+        fields[name.decode()] = (
+            f"{fields[name.decode()]}, {value.decode()}" if name.decode() in fields else value.decode()
+        )
     return fields
 
 
@@ -95,7 +97,9 @@ patterns = st.one_of(
 wishes = st.sampled_from([
     STANCE.usages, OPEN, {**OPEN, Usage.AI_INPUT: Action.DENY}, {**STANCE.usages, Usage.TRAIN_AI: Action.LICENSE_REQUIRED},
 ])  # fmt: skip
-requested = directories.flatmap(lambda d: st.sampled_from([d or "/", f"{d}/q.mp3", f"{d}/q/x", f"{d}/x", f"{d}/q.flac"]))
+requested = directories.flatmap(
+    lambda d: st.sampled_from([d or "/", f"{d}/q.mp3", f"{d}/q/x", f"{d}/x", f"{d}/q.flac"])
+)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -186,7 +190,7 @@ def test_the_sites_own_vercel_json_stays_and_counts_more(indent):
         key: value for key, value in OWN_VERCEL.items() if key != "headers"}  # fmt: skip
     assert found["headers"][-1:] == OWN_VERCEL["headers"]
     assert "/ä" in once
-    assert indent is None or f"\n{indent * ' ' if isinstance(indent, int) else indent}\"" in once
+    assert indent is None or f'\n{indent * " " if isinstance(indent, int) else indent}"' in once
     assert rendered("vercel", compiled(), once.encode()) == once
     other = json.loads(rendered("vercel", compiled(PathPolicy("/press/**", OPEN)), once.encode()))
     assert other["headers"][-1:] == OWN_VERCEL["headers"]
@@ -196,7 +200,9 @@ def test_the_sites_own_vercel_json_stays_and_counts_more(indent):
     assert "your own X-Robots-Tag" in note
 
 
-@pytest.mark.parametrize("existing", [b"{", b"[]", b'{"headers": {}}', b'{"routes": []}', b"// comment\n{}", b"\xff\xfe", b"[" * 99999])
+@pytest.mark.parametrize(
+    "existing", [b"{", b"[]", b'{"headers": {}}', b'{"routes": []}', b"// comment\n{}", b"\xff\xfe", b"[" * 99999]
+)
 def test_a_vercel_json_that_cannot_be_added_to_is_refused(existing):
     with pytest.raises(CannotExpress, match=r"vercel\.json is there and .*--host"):
         HOSTS["vercel"].render(told(compiled()), existing)
@@ -207,7 +213,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 @pytest.mark.parametrize("host", HEADERS_FILES)
 @settings(deadline=None)
-@given(st.lists(st.one_of(texts, st.sampled_from([BEGIN, END, "/*", "  X-A: b"])), max_size=6), st.sampled_from(["\n", "\r\n"]))
+@given(
+    st.lists(st.one_of(texts, st.sampled_from([BEGIN, END, "/*", "  X-A: b"])), max_size=6),
+    st.sampled_from(["\n", "\r\n"]),
+)
 def test_building_again_changes_nothing_whatever_was_there(host, lines, end):
     once = HOSTS[host].render(told(compiled()), end.join(lines).encode())
     assert HOSTS[host].render(told(compiled()), once) == once
@@ -231,7 +240,13 @@ def test_any_json_is_kept_or_refused(found):
 @settings(deadline=None)
 @given(texts, texts, texts)
 def test_no_fact_of_a_site_breaks_out_of_its_line(owner, address, page):
-    site = Site(url=f"https://band.example/{address}", owner=owner, contact=address, licence=f"https://x/{address}", policy_page=f"/{page}")
+    site = Site(
+        url=f"https://band.example/{address}",
+        owner=owner,
+        contact=address,
+        licence=f"https://x/{address}",
+        policy_page=f"/{page}",
+    )
     made = compiled(site=site)
     lines = rendered("cloudflare-pages", made).splitlines()
     assert all(re.fullmatch(r"/[!-~]*|  [A-Z][A-Za-z-]*: [ -~]+|# (Begin|End) noai-guard", line) for line in lines)
