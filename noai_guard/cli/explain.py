@@ -151,7 +151,7 @@ def _notes(compiled: CompiledPolicy, asked: Asked, verdict: Verdict) -> Iterator
         yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is declared by {by}"
     if agent and agent.note:
         yield agent.note
-    if not verdict.enforced and verdict.action.strictness >= Action.THROTTLE.strictness:
+    if not verdict.enforced and verdict.action.restricts:
         yield "mode is monitor: this is counted and the request is let in"
     if compiled.guard.judged(asked.path, asked.user_agent).action is Action.THROTTLE:
         limit = compiled.policy.throttle
@@ -260,7 +260,7 @@ def _action(verdict: Verdict, refusal: Response | None) -> str:
     said = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
     if refusal:
         return f"{said}  HTTP {refusal.status}"
-    refuses = verdict.action.strictness >= Action.THROTTLE.strictness
+    refuses = verdict.action.restricts
     return f"{said}  let in, because mode is monitor" if refuses else f"{said}  let in"
 
 

@@ -148,7 +148,7 @@ def _review_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], cata
         if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED}:
             message = "no way to verify a claim is installed: this rule never holds"
             log.add("P019", message, "name unverified too", path=("rules", number, "identities"), warning=True)
-        if rule.action.strictness >= Action.THROTTLE.strictness and rule.holds_for(None, Identity.UNCLAIMED):
+        if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED):
             message = f"rule {rule.id!r} turns people away too, because it names no agents, operators or usages"
             hint = "name whom it is for, unless that is meant"
             log.add("P022", message, hint, path=("rules", number), warning=True)

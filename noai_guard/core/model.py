@@ -42,7 +42,18 @@ class Action(StrEnum):
 
     @property
     def strictness(self) -> int:
+        """Return the place of this action in the order from mildest to strictest."""
         return _STRICTNESS[self]
+
+    @property
+    def restricts(self) -> bool:
+        """Return True if at least some requests get an error response: throttle, license_required, deny."""
+        return self.strictness >= Action.THROTTLE.strictness
+
+    @property
+    def refuses(self) -> bool:
+        """Return True if every request gets an error response: license_required, deny."""
+        return self.strictness >= Action.LICENSE_REQUIRED.strictness
 
 
 _STRICTNESS = {action: place for place, action in enumerate(Action)}
@@ -151,10 +162,7 @@ class Verdict:
     @property
     def refuses(self) -> bool:
         """True when the client is really turned away."""
-        return self.enforced and self.action.strictness >= _REFUSES_FROM
-
-
-_REFUSES_FROM = _STRICTNESS[Action.THROTTLE]
+        return self.enforced and self.action.restricts
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class PathPolicy:
 
     def reserves(self, usage: Usage) -> bool:
         """True when this usage is not simply allowed: it is refused, sold or rationed."""
-        return self.usages[usage].strictness >= Action.THROTTLE.strictness
+        return self.usages[usage].restricts
 
     @property
     def reserves_anything(self) -> bool:

@@ -131,7 +131,7 @@ def _refused(table: DecisionTable) -> Iterator[str]:
         agent
         for agent in table.catalog.agents
         if agent.expected_user_agent or agent.all_robots_tokens
-        if table.decide(agent, path_class).action.strictness > _RATIONED
+        if table.decide(agent, path_class).action.refuses
     ]
     if agents:
         yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"
@@ -139,9 +139,6 @@ def _refused(table: DecisionTable) -> Iterator[str]:
             operator = "" if agent.operator == agent.name else f" <small>{html.escape(agent.operator)}</small>"
             yield f"<li>{html.escape(agent.name)}{operator}</li>"
         yield "</ul>\n</details>"
-
-
-_RATIONED = Action.THROTTLE.strictness
 
 
 def _for_programs(table: DecisionTable) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
-from noai_guard.core.model import Action, Agent, Identity, Usage
+from noai_guard.core.model import Agent, Identity, Usage
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.declarations import robots_patterns
 from noai_guard.declarations.robots_file import READ_BY_GOOGLE
@@ -213,7 +213,7 @@ class _Spoken:
 
     def _refused(self, agents: Sequence[Agent], path_classes: Sequence[PathClass]) -> bool:
         return bool(path_classes) and all(
-            _refuses(path_class.verdicts[agent].action) for path_class in path_classes for agent in agents
+            path_class.verdicts[agent].action.refuses for path_class in path_classes for agent in agents
         )
 
     def _rules(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
@@ -240,15 +240,11 @@ def _opens(policy: Policy, pattern: str, where: str) -> Callable[[Agent], bool]:
     """Whether an inexpressible pattern may let an agent in."""
     if where == "sections":
         usages = next(path_policy.usages for path_policy in policy.path_policies if path_policy.pattern == pattern)
-        return lambda agent: not any(_refuses(usages[usage]) for usage in agent.usages)
+        return lambda agent: not any(usages[usage].refuses for usage in agent.usages)
     rule = next((rule for rule in policy.rules if where == f"rule {rule.id}"), None)
     if rule is None:
         return lambda agent: True
-    return lambda agent: not _refuses(rule.action) and any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
-
-
-def _refuses(action: Action) -> bool:
-    return action.strictness >= Action.LICENSE_REQUIRED.strictness
+    return lambda agent: not rule.action.refuses and any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
 
 
 def _enclosing(lines: Iterable[str]) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from noai_guard.core.model import HeaderField, Mode, Response
 from noai_guard.core.policy import PathClass
 from noai_guard.gateway import contract
 from noai_guard.middleware.cached_decisions import CachedDecision, Decided
+from noai_guard.responses.header_fields import one_line_per_name
 
 _MOST_SHOWN = 256
 _LENGTH_0 = (b"content-length", b"0")
@@ -80,10 +81,7 @@ class AuthResponses:
 def _let_in(cached: CachedDecision) -> tuple[HeaderField, ...]:
     """What a proxy adds to a request that is let in, and to its response: one line for each name, because
     auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a colon, so they may be joined.)"""
-    declared: dict[bytes, bytes] = {}
-    for name, value in cached.declared.fields:
-        declared[name] = b", ".join(filter(None, (declared.get(name), value)))
-    return (*verdict_headers(cached), *declared.items())
+    return (*verdict_headers(cached), *one_line_per_name(cached.declared.fields).items())
 
 
 def verdict_headers(cached: CachedDecision) -> tuple[HeaderField, ...]:

@@ -219,10 +219,10 @@ class GuardRuntime:
     def _note(self, request: RawRequest, cached: CachedDecision, user_agent: bytes) -> None:
         """What is remembered of a request that was not plainly let in."""
         verdict = cached.verdict
-        refused = verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
+        refused = verdict.action.refuses
         logs = decisions.isEnabledFor(logging.INFO)
         try:
-            if verdict.action.strictness >= Action.THROTTLE.strictness:
+            if verdict.action.restricts:
                 self.telemetry.note_refusal(verdict, request.method, request.path, user_agent)
             if not logs and not (refused and self._robots_readers):
                 return

@@ -32,7 +32,7 @@ _MOST_ROWS = 100
 _EVERY = 10
 """Seconds between reloads, for a reader who asks for them."""
 
-_REFUSING = frozenset(action.value for action in Action if action.strictness >= Action.THROTTLE.strictness)
+_REFUSING = frozenset(action.value for action in Action if action.restricts)
 
 
 @dataclass(slots=True)

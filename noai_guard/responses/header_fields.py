@@ -4,8 +4,16 @@ from collections.abc import Iterable
 
 from noai_guard.core.model import HeaderField
 
-_REPEATABLE = frozenset({b"x-robots-tag", b"link"})
+REPEATABLE = frozenset({b"x-robots-tag", b"link"})
 """Fields that may stand on several lines: ours join the app's. Of the others, an app's own stands alone."""
+
+
+def one_line_per_name(fields: Iterable[HeaderField]) -> dict[bytes, bytes]:
+    """Return name -> value with the lines of each name joined by commas (RFC 9110 section 5.3)."""
+    joined: dict[bytes, bytes] = {}
+    for name, value in fields:
+        joined[name] = b", ".join(filter(None, (joined.get(name), value)))
+    return joined
 
 
 class Declared:
@@ -55,7 +63,7 @@ class Declared:
         return tuple(
             field
             for field in self.fields
-            if (field not in lines if field[0] in _REPEATABLE else field[0] not in own)
+            if (field not in lines if field[0] in REPEATABLE else field[0] not in own)
             and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
         )
 

@@ -13,9 +13,6 @@ UNKNOWN_BOT = "unknown"
 NONE = "none"
 """The class of whoever is let in everywhere."""
 
-REPEATABLE = frozenset({b"x-robots-tag", b"link"})
-"""Header fields that may stand beside the site's own of that name (`noai_guard.compiled`)."""
-
 VERDICT_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
 """What a backend may read as X-NoAI-Verdict."""
 

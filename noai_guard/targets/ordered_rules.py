@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from noai_guard.core.model import Action, Agent
+from noai_guard.core.model import Agent
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
@@ -22,7 +22,7 @@ class ListedRule:
 
     @property
     def lets_in(self) -> bool:
-        return self.decision.verdict.action.strictness < Action.THROTTLE.strictness
+        return not self.decision.verdict.action.restricts
 
 
 def rules(plan: TargetPlan) -> Iterator[ListedRule]:

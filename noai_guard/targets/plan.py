@@ -46,7 +46,7 @@ class Decision:
     def word(self) -> str:
         """What the backend is told: `deny`, `allow` ...; `monitor-deny` where nothing is enforced."""
         verdict = self.verdict
-        monitored = not verdict.enforced and verdict.action.strictness >= Action.THROTTLE.strictness
+        monitored = not verdict.enforced and verdict.action.restricts
         return f"monitor-{verdict.action}" if monitored else str(verdict.action)
 
 
@@ -69,7 +69,7 @@ class AgentClass:
     @property
     def harmless(self) -> bool:
         """Whether it is let in everywhere and nobody has to be told about it."""
-        return all(decision.verdict.action.strictness < Action.THROTTLE.strictness for decision in self.decisions)
+        return not any(decision.verdict.action.restricts for decision in self.decisions)
 
 
 class TargetPlan:

@@ -38,7 +38,7 @@ def robots(policy: Policy, catalog: Catalog = CATALOG) -> bytes:
 def is_refused(policy: Policy, agent: Agent, path: str, catalog: Catalog = CATALOG) -> bool:
     plan = compiled(policy, catalog).guard.table
     verdict = plan.decide(agent, plan.path_class(path.partition("?")[0]))
-    return verdict.action.strictness >= Action.LICENSE_REQUIRED.strictness
+    return verdict.action.refuses
 
 
 def speakers(token: str) -> list[Agent]:

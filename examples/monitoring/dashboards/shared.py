@@ -8,7 +8,7 @@ REQUESTS = "noai_requests_total"
 BYTES = "noai_response_body_bytes_total"
 ROBOTS = "noai_robots_ignored_total"
 
-REFUSALS = "|".join(action for action in Action if action.strictness >= Action.THROTTLE.strictness)
+REFUSALS = "|".join(action for action in Action if action.restricts)
 AI = "|".join(sorted(AI_USAGES))
 WELCOME = "|".join(("none", Usage.SEARCH, Usage.ADS, Usage.PREVIEW, Usage.FEED, Usage.PLAYER, Usage.MONITORING))
 """Whom no stance refuses: clients that are nobody in the catalogue (`none`, which is what listeners are), search

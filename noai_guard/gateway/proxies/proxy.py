@@ -10,9 +10,10 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action
 from noai_guard.core.path_patterns import by_specificity
 from noai_guard.gateway.contract import REASON, STATUS, VERDICT
+from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.version import __version__
 
-BESIDE = frozenset({"x-robots-tag", "link"})
+BESIDE = frozenset(name.decode("ascii") for name in REPEATABLE)
 """Response fields that may stand beside the site's own; of the others, the site's own stands alone."""
 
 

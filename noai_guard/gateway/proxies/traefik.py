@@ -10,6 +10,7 @@ from noai_guard.core.model import HeaderField
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, Snippet, spellings, title
+from noai_guard.responses.header_fields import one_line_per_name
 
 _ENTRY = "127.0.0.1:9796"
 """Where Traefik asks itself."""
@@ -93,11 +94,8 @@ def _cleaned() -> Iterator[str]:
 
 def _declared(wanted: GatewaySetup) -> Iterator[HeaderField]:
     """What the whole site declares. Link is left out: Traefik would take the site's own away."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in wanted.compiled.declared[0].fields:
-        if name != b"link":
-            fields[name] = b", ".join(filter(None, (fields.get(name), value)))
-    yield from fields.items()
+    fields = wanted.compiled.declared[0].fields
+    yield from one_line_per_name(field for field in fields if field[0] != b"link").items()
 
 
 def _plain(path: str) -> str:

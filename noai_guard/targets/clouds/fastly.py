@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from noai_guard.core.model import Document
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.responses.documents import document_headers
+from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.ordered_rules import ListedRule, inexact, rules
 from noai_guard.targets.plan import PathSet, TargetPlan
@@ -102,7 +103,7 @@ def _deliver(plan: TargetPlan) -> Iterator[str]:
         yield f"{'else ' if number else ''}{condition} {{".strip()
         for name, value in declared.fields:
             text = quote(value.decode("ascii"))
-            if name in (b"x-robots-tag", b"link"):
+            if name in REPEATABLE:
                 yield f"  add resp.http.{name.decode()} = {text};"
             else:
                 yield f"  if (!resp.http.{name.decode()}) {{ set resp.http.{name.decode()} = {text}; }}"

@@ -1,4 +1,4 @@
-"""Find names in user agents, in Lua; the same steps as `core.user_agent_matcher` and `core.guard.calls_itself_a_bot`."""
+"""Find names in user agents, in Lua, by the same steps as `core.user_agent_matcher` and `core.guard`."""
 
 SOURCE = r"""
 local byte, char, concat = string.byte, string.char, table.concat

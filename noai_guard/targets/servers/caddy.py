@@ -16,11 +16,11 @@ from noai_guard.core.model import Agent, HeaderField
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
+from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import (
     KNOWN,
     NONE,
-    REPEATABLE,
     UNKNOWN_BOT,
     VERDICT_ALIASES,
     Tables,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
+from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lua import answers, guard_source
 from noai_guard.targets.plan import TargetPlan
@@ -16,9 +17,6 @@ from noai_guard.targets.target import Feature, File, Target, head
 
 _LONGEST = 15_000
 """Characters of one expression: HAProxy reads lines of a file of patterns up to its buffer of 16,384 bytes."""
-
-_COMMON = {b"x-robots-tag", b"link"}
-"""Header fields that may stand beside the site's own of that name (`noai_guard.compiled`)."""
 
 _ADAPTER = r"""
 -- HAProxy hands over text and takes text back; "" is nothing. An agent is its place in guard.agents, a decision
@@ -164,7 +162,7 @@ class _Config:
         lines = dict.fromkeys(field for _, found in declared for field in found.fields)
         for name, value in sorted(lines, key=lambda field: field[0] != b"tdm-policy"):
             title = name.decode("ascii")
-            same = f"-m str -- {quote(value.decode('ascii'))}" if name in _COMMON else "-m found"
+            same = f"-m str -- {quote(value.decode('ascii'))}" if name in REPEATABLE else "-m found"
             conditions = [f"!{{ res.fhdr({title}) {same} }}"]
             if name == b"tdm-policy":
                 conditions.append("!{ res.fhdr(tdm-reservation) -m found }")

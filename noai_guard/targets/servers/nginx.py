@@ -17,6 +17,7 @@ from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file, document_headers
+from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import ascii_text
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, listed
@@ -36,9 +37,6 @@ ask for memory, which nginx does not give while it matches (seen in a build of 1
 
 _STEPS = 2
 """How often names are cut out of one user agent; what is left then is searched by expression."""
-
-_COMMON = {b"x-robots-tag", b"link"}
-"""Header fields that may stand beside the site's own of that name (`noai_guard.compiled`)."""
 
 
 def quote(text: str) -> str:
@@ -305,7 +303,7 @@ class _Config:
                 if len(set(by_section)) > 1:
                     yield from _map("$noai_section", variable, [(str(n), v) for n, v in enumerate(by_section)])
                     value = f"${variable}"
-                if name not in _COMMON:
+                if name not in REPEATABLE:
                     own = f"$upstream_http_{_variable(name)}"
                     yield from _map(own, f"{variable}_alone", [('""', value)])
                     value = f"${variable}_alone"

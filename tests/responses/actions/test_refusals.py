@@ -102,7 +102,7 @@ def test_headers_come_in_order_and_are_true(action, status, headers):
 
 
 def test_every_refusing_action_has_an_answer_that_is_no_success():
-    assert set(ANSWERS) == {action for action in Action if action.strictness >= Action.THROTTLE.strictness}
+    assert set(ANSWERS) == {action for action in Action if action.restricts}
     assert all(400 <= answer.status < 500 for answer in ANSWERS.values())
 
 

@@ -162,7 +162,7 @@ def test_any_policy_is_carried_out_alike(data: st.DataObject, compiled: Compiled
         assert (status, text) == expected, (user_agent, path)
         assert guard.call("section", guard.call("path_of", target.encode())) == verdict.path_policy
         rule = verdict.rule.encode("ascii", "replace").decode()
-        if verdict.action.strictness >= Action.THROTTLE.strictness:
+        if verdict.action.restricts:
             word = verdict.action if verdict.enforced else f"monitor-{verdict.action}"
             assert told == f"{word}; rule={rule}; agent={ascii_name(verdict.agent)}"
         else:
