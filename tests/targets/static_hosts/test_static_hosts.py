@@ -222,7 +222,6 @@ def test_building_again_changes_nothing_whatever_was_there(host, lines, end):
     assert HOSTS[host].render(told(compiled()), once) == once
 
 
-@settings(deadline=None)
 json_values = st.deferred(
     lambda: (
         st.none()
@@ -235,6 +234,7 @@ json_values = st.deferred(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_is_kept_or_refused(found):
     existing = json.dumps(found).encode()
