@@ -223,7 +223,7 @@ def _run(
                 listener.close()
 
         supervisor = Supervisor(work, workers, drain)
-        if not supervisor.run(started, stopping, site.guard.reload, site.guard.look_at_file):
+        if not supervisor.run(started, stopping, site.guard.reload, site.guard.reload_if_changed):
             raise _CannotStart("could not start; the lines above say why")
 
 

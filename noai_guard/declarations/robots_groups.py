@@ -6,7 +6,7 @@ stricter; for crawlers that are refused it may be stricter, since the guard refu
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -162,17 +162,16 @@ class _Spoken:
     def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
         policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
-        said = robots_patterns.expressible(policy)
-        self._plans = [DecisionTable(_as(identity, said), table.catalog) for identity in _IDENTITIES]
-        self._elsewhere = self._zones_of(robots_patterns.ELSEWHERE)
+        expressible = DecisionTable(robots_patterns.expressible(policy), table.catalog)
+        self._elsewhere = expressible.path_class(robots_patterns.ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
-        path_classes = {
-            line: self._zones_of(path)
+        path_classes: dict[str, PathClass | None] = {
+            line: expressible.path_class(path)
             for line, path in robots_patterns.samples(policy).items()
             if line not in exact and line != "/"
         }
-        # A document is open to everyone: refused in no zone.
-        path_classes.update(dict.fromkeys(self.documents, ()))
+        # A document is open to everyone, whatever its path is.
+        path_classes.update(dict.fromkeys(self.documents))
         self._path_classes = dict(sorted(path_classes.items()))
         self._around = _enclosing(self._path_classes)
         self._openings = [
@@ -182,9 +181,6 @@ class _Spoken:
         ]
         self._policy = policy
         self._said: dict[frozenset[_Kind], _Rules] = {}
-
-    def _zones_of(self, path: str) -> tuple[PathClass, ...]:
-        return tuple(table.path_class(path) for table in self._plans)
 
     def to(self, agents: Sequence[Agent]) -> _Rules:
         """Whether these agents, which share a name, are all refused in general; and where it is otherwise."""
@@ -204,16 +200,16 @@ class _Spoken:
 
     def _to(self, agents: Sequence[Agent]) -> _Rules:
         closed = self._refused(agents, self._elsewhere)
-        refused = {line: self._refused(agents, path_classes) for line, path_classes in self._path_classes.items()}
+        refused = {line: self._refused(agents, path_class) for line, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
             for opens, lines in self._openings:
                 if any(map(opens, agents)):
                     refused.update(dict.fromkeys(lines, False))
         return closed, self._rules(closed, refused)
 
-    def _refused(self, agents: Sequence[Agent], path_classes: Sequence[PathClass]) -> bool:
-        return bool(path_classes) and all(
-            path_class.verdicts[agent].action.refuses for path_class in path_classes for agent in agents
+    def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
+        return path_class is not None and all(
+            path_class.verdicts[agent, identity].action.refuses for agent in agents for identity in _IDENTITIES
         )
 
     def _rules(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
@@ -228,12 +224,6 @@ class _Spoken:
 
 _IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)
 """Who reads robots.txt is the crawler itself: a rule against those who only use its name is not for it."""
-
-
-def _as(identity: Identity, policy: Policy) -> Policy:
-    """The policy for clients of one identity, without conditions on it."""
-    rules = [rule for rule in policy.rules if not rule.identities or identity in rule.identities]
-    return replace(policy, rules=tuple(replace(rule, identities=frozenset()) for rule in rules))
 
 
 def _opens(policy: Policy, pattern: str, where: str) -> Callable[[Agent], bool]:

@@ -11,10 +11,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from noai_guard.core.request import PlainRequest
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.auth_responses import EncodedResponse
 from noai_guard.gateway.contract import ANSWER, VERIFY, VERIFY_NGINX
-from noai_guard.middleware.request import RawRequest
 
 _MOST_HEAD = 256 * 1024
 """Bytes of a head that are read. uvicorn has no bound with httptools; a proxy lets in 32 KB, and says some again."""
@@ -73,12 +73,15 @@ class GatewayConnection(HttpToolsProtocol):
         path = self.url.partition(b"?")[0]
         method = self.parser.get_method().decode("ascii")
         if path == _VERIFY_NGINX:
-            return self.gateway.at_once(method, self.headers, self.client, for_nginx=True)
+            return self.gateway.encoded_verdict(self._request(method), for_nginx=True)
         if path == _ANSWER and method != "HEAD":
-            return EncodedResponse(self.gateway.answer(RawRequest(method, ANSWER, self.headers, self.client))).wire
+            return EncodedResponse(self.gateway.refusal(self._request(method))).wire
         if path == _VERIFY or path.startswith(_VERIFY + b"/"):
-            return self.gateway.at_once(method, self.headers, self.client, path.removeprefix(_VERIFY))
+            return self.gateway.encoded_verdict(self._request(method), path.removeprefix(_VERIFY))
         return None
+
+    def _request(self, method: str) -> PlainRequest:
+        return PlainRequest("", self.headers, method, self.client)
 
     def _send(self, wire: bytes) -> None:
         self.server_state.total_requests += 1

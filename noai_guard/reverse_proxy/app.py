@@ -13,8 +13,9 @@ from time import monotonic
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.client_address import NOBODY, TrustedProxies
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.middleware.asgi_response import method_of, send_response
-from noai_guard.middleware.request import MOST_HEADERS
+from noai_guard.core.request import MAX_HEADERS
+from noai_guard.middleware.asgi_request import method_of
+from noai_guard.middleware.asgi_response import send_response
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
 from noai_guard.reverse_proxy.client_body import Client, ClientGone, ClientTooSlow
@@ -137,7 +138,7 @@ _SENTENCES = {
 def _failed(status: int, scope: Scope) -> Response:
     """A short page, and only where a page is asked for. Where the request did not come to its end, it ends now."""
     title, sentence = _SENTENCES[status]
-    wanted = chosen_format(scope["path"], method_of(scope), scope["headers"][:MOST_HEADERS])
+    wanted = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
     page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
     page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
     format, text = (Format.HTML, page) if wanted is Format.HTML else (Format.TEXT, f"{sentence}\n")

@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry
 from noai_guard.asgi_types import App
 from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.policy import Policy
+from noai_guard.core.request import PlainRequest
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.uvicorn_protocol import connection_to
 from noai_guard.middleware.asgi import NoAIMiddleware
-from noai_guard.middleware.request import RawRequest
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.reverse_proxy.app import ReverseProxy
 from noai_guard.reverse_proxy.request_validation import RequestValidation
@@ -41,12 +41,12 @@ def proxied_site(
     """The site at `upstream`, guarded by `policy` and counted in `registry`. Raises PolicyInvalid."""
 
     def trusted() -> TrustedProxies:
-        return guard.compiled.policy.trusted_proxies
+        return guard.runtime.compiled.policy.trusted_proxies
 
     proxy = ReverseProxy(upstream, timeouts, trusted)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
     health = Health(proxy.problem)
-    return ServerApp(health.before(RequestValidation(guard)), guard, health, EdgeConnection)
+    return ServerApp(health.before(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 
 
 def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str | Path | None) -> ServerApp:
@@ -55,8 +55,8 @@ def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str 
     gateway = Gateway(policy, hold=hold, own_robots=own_robots)
 
     async def problem() -> str | None:
-        answer = await gateway.respond(RawRequest("GET", contract.READY, [], None))
+        answer = await gateway.respond(PlainRequest(contract.READY))
         return None if answer.status == 200 else answer.body.decode().strip()
 
     health = Health(problem)
-    return ServerApp(health.before(gateway), gateway, health, connection_to(gateway))
+    return ServerApp(health.before(gateway), gateway.runtime, health, connection_to(gateway))

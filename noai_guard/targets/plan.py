@@ -14,7 +14,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity
-from noai_guard.core.policy import Network, PathClass
+from noai_guard.core.policy import Network, PathClass, identity_of_claim
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.refusal import who
@@ -129,7 +129,7 @@ class TargetPlan:
         self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
     ) -> Decision:
         rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._plan.decide(agent, PathClass(path_policy, rules, exempt))
+        verdict = self._plan.decide(agent, identity_of_claim(agent), PathClass(path_policy, rules, exempt))
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
@@ -168,7 +168,7 @@ class TargetPlan:
 
     def who(self, agent: Agent) -> str:
         """Whom a refusal speaks to; what follows is a decision's `tail`."""
-        return who(self._plan.decide(agent, PathClass(0, (), False)))
+        return who(self._plan.decide(agent, identity_of_claim(agent), PathClass(0, (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:

@@ -37,7 +37,7 @@ def robots(policy: Policy, catalog: Catalog = CATALOG) -> bytes:
 
 def is_refused(policy: Policy, agent: Agent, path: str, catalog: Catalog = CATALOG) -> bool:
     plan = compiled(policy, catalog).guard.table
-    verdict = plan.decide(agent, plan.path_class(path.partition("?")[0]))
+    verdict = plan.verdict(agent, plan.path_class(path.partition("?")[0]))
     return verdict.action.refuses
 
 

@@ -125,7 +125,7 @@ def is_refused(name: str, agent: Agent, path: str) -> bool:
     plan, where = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
     if where in guard(name).compiled.documents:
         return False
-    return plan.decide(agent, plan.path_class(where)).action in ("deny", "license_required")
+    return plan.verdict(agent, plan.path_class(where)).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:

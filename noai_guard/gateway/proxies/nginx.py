@@ -193,7 +193,7 @@ def _key(wanted: GatewaySetup) -> str:
     """All that a verdict depends on that may be kept."""
     classes = "|".join(f"$noai_gate_in_{number}" for number in range(len(wanted.path_lists)))
     header = wanted.address_header
-    address = _APPENDS.get(header, f"$http_{variable(header)}") if wanted.compiled.guard.asks_address else "*"
+    address = _APPENDS.get(header, f"$http_{variable(header)}") if wanted.compiled.guard.uses_address else "*"
     return f'"$request_method|{address}|$noai_gate_unusual|{classes}|$http_user_agent"'
 
 
