@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.parameter_types import SOCKET_ADDRESS
 from noai_guard.cli.policy_option import policy_option
 from noai_guard.errors import MissingExtra
+from noai_guard.socket_address import SocketAddress
 
 if TYPE_CHECKING:
     from noai_guard.reverse_proxy.upstream import Upstream
     from noai_guard.server.apps import ServerApp
-    from noai_guard.server.sockets import Address, Listener
+    from noai_guard.server.sockets import Listener
 
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
-_PROXY, _GATEWAY = "127.0.0.1:8080", "127.0.0.1:9797"
+_PROXY, _GATEWAY = SocketAddress("127.0.0.1", 8080), SocketAddress("127.0.0.1", 9797)
 _HERE = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
 
 
@@ -41,13 +43,14 @@ class _CannotStart(CannotRun):
 @click.option(
     "--listen",
     "addresses",
+    type=SOCKET_ADDRESS,
     metavar="ADDRESS",
     multiple=True,
     help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path; may be repeated.  [default: 127.0.0.1:8080, the "
     "gateway 127.0.0.1:9797]",
 )
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
-@click.option("--metrics", metavar="ADDRESS", help="Serve /metrics there, and nowhere else.")
+@click.option("--metrics", type=SOCKET_ADDRESS, metavar="ADDRESS", help="Serve /metrics there, and nowhere else.")
 @click.option(
     "--drain",
     type=click.FloatRange(0, 86400),
@@ -67,14 +70,13 @@ class _CannotStart(CannotRun):
               help="Between two parts of a request or an answer.")  # fmt: skip
 @click.option("--hold", type=click.IntRange(0, 3600), default=10, show_default=True, metavar="SECONDS",
               help="Gateway: how long a proxy may keep a verdict.")  # fmt: skip
-@click.option("--fastcgi", metavar="ADDRESS", help="Gateway: be a FastCGI authorizer there, for Apache and lighttpd.")
 @click.option("--own-robots", metavar="FILE", help="Gateway: the site's own robots.txt, which ours is merged with.")
 def command(
     policy_file: str | None,
     upstream: str | None,
-    addresses: Sequence[str],
+    addresses: Sequence[SocketAddress],
     workers: int,
-    metrics: str | None,
+    metrics: SocketAddress | None,
     drain: float,
     socket_mode: str,
     upstream_host: str | None,
@@ -83,7 +85,6 @@ def command(
     first_byte_timeout: float,
     idle_timeout: float,
     hold: int,
-    fastcgi: str | None,
     own_robots: str | None,
 ) -> None:
     """Stand in front of a site as a reverse proxy (--upstream), or be the gateway that another proxy asks.
@@ -109,12 +110,8 @@ def command(
         from noai_guard.reverse_proxy.upstream import Timeouts
         from noai_guard.server.apps import gateway_site, proxied_site
 
-        texts = addresses or (_GATEWAY if upstream is None else _PROXY,)
-        places = [_address(text, "--listen") for text in texts]
-        if fastcgi and upstream:
-            raise CannotRun("--fastcgi is for the gateway; leave --upstream out")
-        aside = [_address(metrics, "--metrics")] if metrics else []
-        authorizer = [_address(fastcgi, "--fastcgi")] if fastcgi else []
+        places = addresses or (_GATEWAY if upstream is None else _PROXY,)
+        aside = [metrics] if metrics else []
         mode = _mode(socket_mode)
         if upstream is None:
             what, site = "the gateway", gateway_site(policy_file, hold, own_robots)
@@ -125,7 +122,7 @@ def command(
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             what, site = str(origin), proxied_site(origin, policy_file, timeouts)
         what += f", policy {policy_file or 'no-ai (packaged)'}, mode {site.guard.compiled.policy.mode}"
-        _run(site, what, (places, aside, authorizer), mode, workers, drain)
+        _run(site, what, (places, aside), mode, workers, drain)
 
 
 @contextmanager
@@ -145,7 +142,7 @@ def _folder_for_metrics(workers: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_itself(place: "Address", origin: "Upstream") -> bool:
+def _is_itself(place: SocketAddress, origin: "Upstream") -> bool:
     if place.path or origin.socket:
         return place.path == origin.socket
     hosts = {place.host, origin.hostname}
@@ -166,15 +163,6 @@ def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
     return origin
 
 
-def _address(text: str, option: str) -> "Address":
-    from noai_guard.server.sockets import Address
-
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise CannotRun(f"{option}: {error}") from error
-
-
 def _mode(text: str) -> int:
     try:
         mode = int(text, 8)
@@ -188,23 +176,23 @@ def _mode(text: str) -> int:
 def _run(
     site: "ServerApp",
     what: str,
-    addresses: "Sequence[Sequence[Address]]",
+    addresses: Sequence[Sequence[SocketAddress]],
     mode: int,
     workers: int,
     drain: float,
 ) -> None:
-    """Serves a site at addresses for it, for metrics alone, and for FastCGI."""
+    """Serves a site at addresses for it, and for metrics alone."""
     from noai_guard.server.logs import log_to_streams
     from noai_guard.server.supervisor import Link, Supervisor
     from noai_guard.server.systemd import notify
     from noai_guard.server.worker import Sockets, serve
 
     with ExitStack() as stack:
-        listeners, metrics, fastcgi = ([_listener(place, mode, stack) for place in places] for places in addresses)
+        listeners, metrics = ([_listener(place, mode, stack) for place in places] for places in addresses)
         decisions = log_to_streams()
 
         def work(link: Link) -> int:
-            sockets = Sockets(*([listener.socket for listener in some] for some in (listeners, metrics, fastcgi)))
+            sockets = Sockets(*([listener.socket for listener in some] for some in (listeners, metrics)))
             code = serve(site, sockets, drain, link)
             decisions.flush()
             return code
@@ -212,14 +200,13 @@ def _run(
         def started() -> None:
             where = ", ".join(str(listener.address) for listener in listeners)
             measured = "".join(f", metrics at {listener.address}" for listener in metrics)
-            measured += "".join(f", FastCGI at {listener.address}" for listener in fastcgi)
             count = f"{workers} worker{'s' * (workers != 1)}"
             click.echo(f"noai-guard: serving {where} ({what}, {count}{measured})", err=True)
             notify("READY=1")
 
         def stopping() -> None:
             notify("STOPPING=1")
-            for listener in (*listeners, *metrics, *fastcgi):
+            for listener in (*listeners, *metrics):
                 listener.close()
 
         supervisor = Supervisor(work, workers, drain)
@@ -227,7 +214,7 @@ def _run(
             raise _CannotStart("could not start; the lines above say why")
 
 
-def _listener(place: "Address", mode: int, stack: ExitStack) -> "Listener":
+def _listener(place: SocketAddress, mode: int, stack: ExitStack) -> "Listener":
     from noai_guard.server.sockets import CannotListen, Listener
 
     try:

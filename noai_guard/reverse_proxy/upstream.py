@@ -26,6 +26,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
+from noai_guard.socket_address import SocketAddress
+
 _LARGEST_HEAD = 64 * 1024
 _MOST_FIELDS = 1024
 _BUFFER = 128 * 1024
@@ -76,10 +78,7 @@ class Upstream:
     def parse(cls, text: str, host: str | None = None, ca_file: str | None = None) -> "Upstream":
         """Reads `http://host[:port]`, `https://host[:port]` or `unix:/path`. Raises ValueError, with what to write."""
         if text.startswith("unix:"):
-            path = text.removeprefix("unix:")
-            if not path.startswith("/"):
-                raise ValueError(f"{text!r} is no UNIX socket; write unix:/path/to/socket")
-            return cls("http", "localhost", path, host, ca_file)
+            return cls("http", "localhost", SocketAddress.parse(text).path, host, ca_file)
         shape = "write http://host:port, https://host or unix:/path/to/socket"
         try:
             parts = urlsplit(text)
