@@ -36,26 +36,30 @@ OnFailure = Callable[[Question[Any], Exception], None]
 """Called with each question that was not answered, and why."""
 
 
-class Answers(Protocol):
-    """Answers questions at once. Raises Unanswered, OSError or TimeoutError if it cannot."""
+class Store(Protocol):
+    """Answers questions at once.
 
-    def answer(self, question: Question[A]) -> A | None: ...
+    `answer` takes a Question[A] and returns an A, or None if it cannot be known; it raises Unanswered, OSError or
+    TimeoutError if it cannot answer.
+    """
 
-
-class AsyncAnswers(Protocol):
-    """Answers questions after waiting. Raises Unanswered, OSError or TimeoutError if it cannot."""
-
-    async def answer(self, question: Question[A]) -> A | None: ...
+    def answer(self, question: Any) -> Any: ...
 
 
-def run(examination: Examination[R], answers: Answers, on_failure: OnFailure) -> R:
+class AsyncStore(Protocol):
+    """Answers questions after waiting; otherwise a Store."""
+
+    async def answer(self, question: Any) -> Any: ...
+
+
+def run(examination: Examination[R], store: Store, on_failure: OnFailure) -> R:
     """Drive an examination to its result. A question that fails is answered None and reported to `on_failure`."""
     answer: Any = None
     try:
         while True:
             question = examination.send(answer)
             try:
-                answer = answers.answer(question)
+                answer = store.answer(question)
             except (Unanswered, OSError, TimeoutError) as error:
                 on_failure(question, error)
                 answer = None
@@ -64,14 +68,14 @@ def run(examination: Examination[R], answers: Answers, on_failure: OnFailure) ->
         return result
 
 
-async def arun(examination: Examination[R], answers: AsyncAnswers, on_failure: OnFailure) -> R:
+async def arun(examination: Examination[R], store: AsyncStore, on_failure: OnFailure) -> R:
     """Drive an examination as `run` does, awaiting each answer."""
     answer: Any = None
     try:
         while True:
             question = examination.send(answer)
             try:
-                answer = await answers.answer(question)
+                answer = await store.answer(question)
             except (Unanswered, OSError, TimeoutError) as error:
                 on_failure(question, error)
                 answer = None

@@ -16,7 +16,7 @@ from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.model import Action, Response
 from noai_guard.core.paths import other_readings
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import AsyncAnswers, Count, Examination, arun
+from noai_guard.core.questions import AsyncStore, Count, Examination, arun
 from noai_guard.core.request import PlainRequest, Request, header_value
 from noai_guard.declarations import robots_txt
 from noai_guard.gateway import contract
@@ -57,13 +57,13 @@ class Gateway:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: AsyncAnswers | None = None,
+        store: AsyncStore | None = None,
         deadline: float = 0.25,
         hold: int = 10,
         own_robots: str | Path | None = None,
     ) -> None:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._answers = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._hold = hold
         self._prepared = _Prepared(self.runtime.active, hold)
         self._own_robots_file = Path(own_robots) if own_robots is not None else None
@@ -124,7 +124,7 @@ class Gateway:
 
         `appended` as for original_request.
         """
-        decided = await arun(self._examine(request, appended), self._answers, self.runtime.unanswered)
+        decided = await arun(self._examine(request, appended), self._stores, self.runtime.unanswered)
         if isinstance(decided, Response):
             return decided
         response = self._encoded(decided, request, for_nginx).response

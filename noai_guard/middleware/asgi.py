@@ -14,7 +14,7 @@ from noai_guard.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import AsyncAnswers, Count, arun
+from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of
@@ -46,12 +46,12 @@ class NoAIMiddleware:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: AsyncAnswers | None = None,
+        store: AsyncStore | None = None,
         deadline: float = 0.5,
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry)
-        self._answers = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +68,7 @@ class NoAIMiddleware:
             await self._serve(scope, send, outcome, request)
             return
         else:
-            decided = await arun(outcome.examination, self._answers, runtime.unanswered)
+            decided = await arun(outcome.examination, self._stores, runtime.unanswered)
         cached = decided.cached
         scope[_VERDICT] = verdict = cached.verdict
         try:

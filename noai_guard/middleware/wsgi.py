@@ -16,7 +16,7 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Answers, Count, run
+from noai_guard.core.questions import Count, Store, run
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ActivePolicy, CachedDecision, Decided, ServeDocument
 from noai_guard.middleware.own_robots_wsgi import read_own_robots
@@ -47,11 +47,11 @@ class NoAIWSGIMiddleware:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: Answers | None = None,
+        store: Store | None = None,
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry, threads=True)
-        self._answers = Router({Count: store or MemoryStore()})
+        self._stores = Router({Count: store or MemoryStore()})
         self._own_robots: bytes | None = None
         self._user_agents = _user_agents(self.runtime.active)
         if threading.current_thread() is threading.main_thread():
@@ -72,7 +72,7 @@ class NoAIWSGIMiddleware:
         if isinstance(outcome, Decided):
             decided = outcome
         else:
-            decided = run(outcome.examination, self._answers, runtime.unanswered)
+            decided = run(outcome.examination, self._stores, runtime.unanswered)
         cached = decided.cached
         environ[VERDICT] = cached.verdict
         if decided.refusal is not None:

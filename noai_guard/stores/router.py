@@ -3,31 +3,29 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from noai_guard.core.questions import A, Answers, AsyncAnswers, Question
+from noai_guard.core.questions import AsyncStore, Question, Store
 from noai_guard.errors import Unanswered
-
-S = TypeVar("S")
 
 _PASSES = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True, slots=True)
-class Route(Generic[S]):
+class Route:
     """A store, and how many seconds it has for each answer."""
 
-    store: S
+    store: AsyncStore
     deadline: float
 
 
 class Router:
     """Asks stores that answer at once. They keep to their own deadlines: nothing here can interrupt them."""
 
-    def __init__(self, stores: Mapping[type[Question[Any]], Answers]) -> None:
+    def __init__(self, stores: Mapping[type[Question[Any]], Store]) -> None:
         self._stores = stores
 
-    def answer(self, question: Question[A]) -> A | None:
+    def answer(self, question: Question[Any]) -> Any:
         """Return the answer; raise Unanswered if there is none, for whatever reason."""
         try:
             return self._stores[type(question)].answer(question)
@@ -40,10 +38,10 @@ class Router:
 class AsyncRouter:
     """Asks stores that are awaited, each until its deadline."""
 
-    def __init__(self, routes: Mapping[type[Question[Any]], Route[AsyncAnswers]]) -> None:
+    def __init__(self, routes: Mapping[type[Question[Any]], Route]) -> None:
         self._routes = routes
 
-    async def answer(self, question: Question[A]) -> A | None:
+    async def answer(self, question: Question[Any]) -> Any:
         """Return the answer; raise Unanswered if there is none in time, for whatever reason."""
         try:
             route = self._routes[type(question)]
@@ -62,9 +60,9 @@ class AsyncRouter:
 class AwaitedStore:
     """A store that answers at once, for those who await answers."""
 
-    def __init__(self, store: Answers) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def answer(self, question: Question[A]) -> A | None:
+    async def answer(self, question: Question[Any]) -> Any:
         """Return the store's answer."""
         return self._store.answer(question)

@@ -17,7 +17,7 @@ from noai_guard.core.policy import OWN_RULE_IDS
 from noai_guard.core.questions import run
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import OUTCOMES, REASONS
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs"
@@ -130,7 +130,7 @@ def test_the_refusal_in_the_reference_is_what_is_sent() -> None:
     policy, _ = check_policy_text(b"site: {url: https://label.example, contact: rights@label.example}\nmode: enforce\n")
     assert policy
     compiled = CompiledPolicy(policy, load_catalog())
-    verdict = run(compiled.guard.examine(Request("/", b"GPTBot/1.3")), MemoryBackend(), lambda question, error: None)
+    verdict = run(compiled.guard.examine(Request("/", b"GPTBot/1.3")), MemoryStore(), lambda question, error: None)
     (example,) = re.findall(r"```text\n(.*?)```", ACTIONS, re.DOTALL)
     assert compiled.refusal(verdict, "/", "GET", []).body.decode() == example
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote
 
+from noai_guard.middleware.request import user_agent_of
+
 from examples.one_song import song
 from noai_guard import load_catalog, load_policy
 from noai_guard.build_date import today
@@ -18,7 +20,6 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import HeaderField, Response, Usage, Verdict
 from noai_guard.core.paths import normal_path, other_readings
 from noai_guard.declarations.robots_txt import undated
-from noai_guard.middleware.request import user_agent_of
 from noai_guard.responses.documents import document_answer
 from tests.raw_http import Answer, exchanged, parsed
 from tests.targets.conformance import corpus

@@ -13,7 +13,7 @@ from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, 
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.questions import Answer, Count, Question, run
 from noai_guard.errors import Unanswered
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 STANCES = {
     # usage: (no-ai, no-training, search-only), the table that the stances promise
@@ -65,7 +65,7 @@ class Questions:
         return self._answer
 
 
-def examined(text: str, request: Request, answerer: Questions | MemoryBackend) -> Verdict:
+def examined(text: str, request: Request, answerer: Questions | MemoryStore) -> Verdict:
     failures: list[Question] = []
     return run(Guard(policy_of(text), load_catalog()).examine(request), answerer, lambda q, _: failures.append(q))
 
@@ -293,7 +293,7 @@ THROTTLE = "usages: {search: throttle}\nlimits: {throttle: {requests: 3, seconds
 
 
 def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_again() -> None:
-    backend = MemoryBackend()
+    backend = MemoryStore()
     at = [0.0, 1.0, 2.0, 3.0, 9.9, 10.0]
     verdicts = [
         examined(THROTTLE, Request("/", b"bingbot/2.0", address="192.0.2.1", received_at=second), backend)

@@ -7,12 +7,12 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from noai_guard.middleware.request import RawRequest
 from prometheus_client import CollectorRegistry
 
 from noai_guard.core.paths import normal_path
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.original_request import Malformed, original_request
-from noai_guard.middleware.request import RawRequest
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric, policy
 
 TRUSTED = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
@@ -307,7 +307,7 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
 
     for text, status in (("", 200), ("on_unknown: deny\n", 403)):
         guard = gateway(text)
-        guard.compiled.guard.table.decide = broken
+        guard.runtime.compiled.guard.table.decide = broken
         assert verify(guard).status == status
     guard = gateway()
     guard._answers = None

@@ -4,12 +4,12 @@ import asyncio
 import threading
 
 import pytest
-from prometheus_client import CollectorRegistry
-
-from noai_guard.core.questions import arun, run
 from noai_guard.middleware.backend_adapters import SafeAsyncBackend, SafeBackend
 from noai_guard.middleware.cached_decisions import Decided, ServeDocument
 from noai_guard.middleware.request import RawRequest
+from prometheus_client import CollectorRegistry
+
+from noai_guard.core.questions import arun, run
 from noai_guard.middleware.runtime import GuardRuntime
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric, policy
 

@@ -126,7 +126,7 @@ def test_a_million_user_agents_paths_and_addresses_add_no_series(registry: Colle
     before = asyncio.run(visits(range(100)))
     after = asyncio.run(visits(range(100, STRANGERS)))
     assert after == before
-    counted = sum(sample.value for metric in guard.telemetry.requests.collect() for sample in metric.samples
+    counted = sum(sample.value for metric in guard.runtime.telemetry.requests.collect() for sample in metric.samples
                   if sample.name == "noai_requests_total")  # fmt: skip
     assert counted == 2 * STRANGERS
 

@@ -32,7 +32,7 @@ def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware
 
 
 def refuse(guard: NoAIMiddleware, path: str = "/song.mp3", user_agent: bytes = SCRAPER) -> None:
-    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", user_agent), "GET", path, user_agent)
+    guard.runtime.telemetry.note_refusal(guard.compiled.guard.judged("/", user_agent), "GET", path, user_agent)
 
 
 def told(page: Any) -> Any:
@@ -106,12 +106,12 @@ def test_the_last_refusals_come_with_reasons_the_latest_first() -> None:
 def test_without_a_status_page_no_refusal_is_kept() -> None:
     guard = guarded(answering())
     refuse(guard)
-    assert guard.telemetry.last_refusals() == []
+    assert guard.runtime.telemetry.last_refusals() == []
 
 
 def test_the_policy_in_force_is_shown_and_escaped() -> None:
     guard, page = visited(PARTS)
-    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
+    guard.runtime.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
     found = told(page)["policy"]
     assert (found["stance"], found["mode"], found["catalogue"]) == ("no-ai", "enforce", "abc")
     assert found["sections"]["/press/**"]["train-ai"] == "allow"
@@ -140,7 +140,7 @@ def test_a_guard_that_is_well_is_said_to_be_well() -> None:
 )
 def test_what_is_wrong_with_the_guard_stands_on_top(metric: str, label: str, says: str) -> None:
     guard, page = visited()
-    getattr(guard.telemetry, metric).labels(label).inc()
+    getattr(guard.runtime.telemetry, metric).labels(label).inc()
     assert says in seen(page).text
     assert "The guard is well." not in seen(page).text
 
@@ -151,7 +151,7 @@ def test_a_policy_that_could_not_be_reloaded_stands_on_top(tmp_path: Path) -> No
     registry = CollectorRegistry()
     guard, page = NoAIMiddleware(answering(), file, registry=registry), status_app(registry)
     file.write_text("mode: nonsense\n")
-    assert guard.reload() is False
+    assert guard.runtime.reload() is False
     assert told(page)["health"]["reload_failed"] is True
     assert "The policy file on disk cannot be used" in seen(page).text
 
@@ -189,9 +189,9 @@ def test_the_page_reloads_by_itself_only_where_the_reader_asked() -> None:
 
 def test_the_page_is_good_html() -> None:
     guard, page = visited(PARTS)
-    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
+    guard.runtime.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
     for agent in load_catalog().agents[:200]:
-        guard.telemetry.counts(guard.compiled.guard.judged("/", agent.name.encode())).requests += 1
+        guard.runtime.telemetry.counts(guard.compiled.guard.judged("/", agent.name.encode())).requests += 1
     for _ in range(30):
         refuse(guard)
     parser = html5lib.HTMLParser(strict=True)
@@ -206,7 +206,7 @@ def test_the_page_is_good_html() -> None:
 def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes, method: str) -> None:
     guard, page = visited()
     plain = seen(page)
-    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", SCRAPER), method, path, user_agent)
+    guard.runtime.telemetry.note_refusal(guard.compiled.guard.judged("/", SCRAPER), method, path, user_agent)
     shown = seen(page)
     assert Words(shown.text).elements - Words(plain.text).elements <= {"ol", "li", "p", "span", "code", "time"}
     assert len(shown.body) < len(plain.body) + 60_000
@@ -219,7 +219,7 @@ def test_memory_for_refusals_is_bounded() -> None:
     for _ in range(200):
         refuse(guard, "/" + "ü" * 100_000, b"x" * 100_000)
     assert len(told(page)["last_refusals"]) == 50
-    assert sum(len(entry[3]) + len(entry[4]) for entry in guard.telemetry._recent) <= 50 * (1024 + 512)
+    assert sum(len(entry[3]) + len(entry[4]) for entry in guard.runtime.telemetry._recent) <= 50 * (1024 + 512)
 
 
 def test_head_has_the_length_and_no_body() -> None:
@@ -264,7 +264,7 @@ def test_with_several_workers_counts_are_of_all_and_refusals_of_the_one_that_ans
 
 def test_an_operator_beyond_the_first_rows_is_behind_a_fold() -> None:
     guard, page = visited()
-    telemetry: Telemetry = guard.telemetry
+    telemetry: Telemetry = guard.runtime.telemetry
     for agent in load_catalog().agents[:600]:
         telemetry.counts(
             guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
