@@ -1,7 +1,6 @@
 """The judge: facts of a request in, verdict out. No I/O, no clock, no framework."""
 
 import re
-from ipaddress import ip_address
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
@@ -77,10 +76,7 @@ class Guard:
         return self._after[verdict, action, verdict.rule, why]
 
     def _is_exempt(self, address: str | None) -> bool:
-        if address is None:
-            return False
-        ip = ip_address(address)
-        return any(ip in network for network in self.policy.exemptions.addresses)
+        return address is not None and address in self.policy.exemptions.addresses
 
     def asks(self, verdict: Verdict) -> bool:
         """Whether this judged verdict is only the beginning: it takes an address or an answer from outside."""
