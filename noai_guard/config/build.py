@@ -1,12 +1,12 @@
 """Checked plain data (as YAML or the compiled rules hold it) -> objects. Needs no YAML."""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, Usage
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule, Site, Throttle
+from noai_guard.core.trusted_proxies import TrustedProxies
 
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
@@ -57,7 +57,7 @@ def build_policy(said: Mapping[str, Any], stance: str) -> Policy:
         exemptions=Exemptions(
             paths=tuple(exempt.get("paths", ())),
             agents=frozenset(name.lower() for name in exempt.get("agents", ())),
-            addresses=tuple(ipaddress.ip_network(text) for text in exempt.get("addresses", ())),
+            addresses=NetworkSet(exempt.get("addresses", ())),
         ),
         on_unknown=Action(said.get("on_unknown", "allow")),
         trusted_proxies=TrustedProxies.parse(

@@ -6,8 +6,8 @@ from noai_guard.config import scalars
 from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
 from noai_guard.config.semantic_checks import look_over as look_over
 from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
+from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import HEADERS
 from noai_guard.core.model import Usage
 from noai_guard.declarations import STANDARDS
 

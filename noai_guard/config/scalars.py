@@ -5,11 +5,12 @@ Whatever ends up in a header field, in robots.txt or between tags is ASCII here,
 
 import re
 import unicodedata
-from ipaddress import IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Wrong
 from noai_guard.config.yaml_nodes import shown
+from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.path_patterns import glob_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
@@ -110,19 +111,15 @@ def path_pattern(text: str) -> str | Wrong:
 
 
 def network(text: str) -> str | Wrong:
-    """An address or CIDR network; IPv4 written as IPv6 becomes IPv4, as client addresses do."""
+    """Return an address or CIDR network in its canonical form; IPv4 written as IPv6 becomes IPv4."""
     try:
-        found = ip_network(text)
-    except ValueError:
-        try:
-            hint = f"did you mean {str(ip_network(text, strict=False))!r}?"
-        except ValueError:
-            hint = "write 203.0.113.0/24 or 2001:db8::/32"
+        parsed = parse_network(text)
+    except InvalidNetwork as error:
+        hint = f"did you mean {error.suggestion!r}?" if error.suggestion else "write 203.0.113.0/24 or 2001:db8::/32"
         return Wrong("P013", f"{shown(text)!r} is not an address or network", hint)
-    if found.prefixlen == 0:
+    if parsed.prefixlen == 0:
         return Wrong("P013", f"{text} is everybody", "write the networks that are meant, or mode: monitor")
-    mapped = isinstance(found, IPv6Network) and found.prefixlen >= 96 and found.network_address.ipv4_mapped
-    return f"{mapped}/{found.prefixlen - 96}" if mapped else str(found)
+    return str(parsed)
 
 
 def rule_id(text: str) -> str | Wrong:

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import Globs, compile_globs
-
-Network = IPv4Network | IPv6Network
+from noai_guard.core.trusted_proxies import TrustedProxies
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
 
@@ -79,11 +77,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Exemptions:
-    """What is never judged. `addresses` are networks; believed only as the trusted proxies allow."""
+    """Paths, agents (names in lower case) and client addresses that are never refused."""
 
     paths: tuple[str, ...] = ()
     agents: frozenset[str] = frozenset()
-    addresses: tuple[Network, ...] = ()
+    addresses: NetworkSet = field(default_factory=NetworkSet)
 
 
 @dataclass(frozen=True, slots=True)

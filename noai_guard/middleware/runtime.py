@@ -18,18 +18,13 @@ from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance
 from noai_guard.core.bounded_cache import ExpiringCache
-from noai_guard.core.client_address import (
-    NOBODY,
-    ClientAddress,
-    address_block,
-    client_address,
-    proxy_headers_rewritten,
-)
+from noai_guard.core.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.core.model import Document, Response
 from noai_guard.core.paths import MAX_RAW_PATH, normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
 from noai_guard.core.request import MAX_HEADERS, Request, header_value
+from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, PolicyInvalid
 from noai_guard.middleware.active_policy import (

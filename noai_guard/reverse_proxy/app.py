@@ -11,9 +11,9 @@ from collections.abc import Callable
 from time import monotonic
 
 from noai_guard.asgi_types import Receive, Scope, Send
-from noai_guard.core.client_address import NOBODY, TrustedProxies
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.request import MAX_HEADERS
+from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response
 from noai_guard.responses.negotiation import chosen_format

@@ -7,9 +7,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from noai_guard.asgi_types import App
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.policy import Policy
 from noai_guard.core.request import PlainRequest
+from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.uvicorn_protocol import connection_to

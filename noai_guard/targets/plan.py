@@ -13,8 +13,9 @@ from functools import cached_property
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import by_specificity
-from noai_guard.core.policy import Network, PathClass, identity_of_claim
+from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.refusal import who
@@ -155,7 +156,7 @@ class TargetPlan:
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
-    def exempt_networks(self) -> tuple[Network, ...]:
+    def exempt_networks(self) -> NetworkSet:
         return self.policy.exemptions.addresses
 
     @property

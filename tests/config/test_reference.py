@@ -11,7 +11,8 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Kind, ListOf, MapOf, Record
-from noai_guard.core.client_address import HEADERS, PROBLEMS
+from noai_guard.core.address_headers import HEADERS
+from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Action, Identity, Mode, Request, Usage
 from noai_guard.core.policy import OWN_RULE_IDS
 from noai_guard.core.questions import run

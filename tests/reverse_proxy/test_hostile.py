@@ -11,7 +11,7 @@ from tests.servers import require
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from noai_guard.core.client_address import NOBODY  # noqa: E402
+from noai_guard.core.trusted_proxies import NOBODY  # noqa: E402
 from noai_guard.reverse_proxy import uvicorn_protocol  # noqa: E402
 from noai_guard.reverse_proxy.headers import request_fields, response_fields  # noqa: E402
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream  # noqa: E402
@@ -331,7 +331,7 @@ def test_what_a_client_says_about_itself_ends_here():
 
 
 def trusting(*peers):
-    from noai_guard.core.client_address import TrustedProxies
+    from noai_guard.core.trusted_proxies import TrustedProxies
 
     trusted, problems = TrustedProxies.parse(peers, "x-forwarded-for")
     assert not problems
