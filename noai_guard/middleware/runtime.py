@@ -103,6 +103,7 @@ class GuardRuntime:
     def _activate(self, compiled: CompiledPolicy) -> None:
         # One assignment: a request that has read it sees one policy from beginning to end.
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
+        self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
         self.telemetry.in_force(__version__, policy.stance, policy.mode, catalog.version, len(catalog.agents), policy)
@@ -185,7 +186,7 @@ class GuardRuntime:
         if isinstance(error, PathTooLong):
             return active.path_too_long
         self.telemetry.failed("judging", error)
-        return active.undecidable
+        return self._undecidable
 
     def _finish(self, active: ActivePolicy, decided: Decided, request: Request, started: float) -> Decided:
         """Count a decision, and note it if it was not plainly allowed."""

@@ -13,9 +13,10 @@ from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Kind, ListOf, MapOf, Record
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.client_address import PROBLEMS
-from noai_guard.core.model import Action, Identity, Mode, Request, Usage
+from noai_guard.core.model import Action, Identity, Mode, Usage
 from noai_guard.core.policy import OWN_RULE_IDS
 from noai_guard.core.questions import run
+from noai_guard.core.request import PlainRequest
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import OUTCOMES, REASONS
 from noai_guard.stores.memory import MemoryStore
@@ -131,7 +132,11 @@ def test_the_refusal_in_the_reference_is_what_is_sent() -> None:
     policy, _ = check_policy_text(b"site: {url: https://label.example, contact: rights@label.example}\nmode: enforce\n")
     assert policy
     compiled = CompiledPolicy(policy, load_catalog())
-    verdict = run(compiled.guard.examine(Request("/", b"GPTBot/1.3")), MemoryStore(), lambda question, error: None)
+    verdict = run(
+        compiled.guard.examine(PlainRequest("/", [(b"user-agent", b"GPTBot/1.3")])),
+        MemoryStore(),
+        lambda question, error: None,
+    )
     (example,) = re.findall(r"```text\n(.*?)```", ACTIONS, re.DOTALL)
     assert compiled.refusal(verdict, "/", "GET", []).body.decode() == example
 

@@ -17,7 +17,10 @@ def broken(*args, **kwargs):
 
 
 def with_broken_judge(guard):
-    guard.runtime.compiled.guard.table.decide = broken
+    table = guard.runtime.compiled.guard.table
+    table.decide = broken
+    for path_class in table._path_classes.values():
+        path_class.verdicts.clear()
     return guard
 
 
@@ -64,10 +67,10 @@ def test_a_refusal_that_cannot_be_worded_is_as_on_unknown_says(text, status, mon
     assert metric(guard, "guard_failures") == 1
 
 
-@pytest.mark.parametrize("attribute", ["_live", "_next_chores"])
+@pytest.mark.parametrize("attribute", ["active", "_next_housekeeping"])
 def test_a_guard_whose_own_parts_are_lost_lets_in(attribute, monkeypatch):
     guard = guarded(answering())
-    monkeypatch.setattr(guard, attribute, None)
+    monkeypatch.setattr(guard.runtime, attribute, None)
     assert ask(guard, http()).body == b"hello"
     assert metric(guard, "guard_failures") == 1
 

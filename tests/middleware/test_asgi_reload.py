@@ -33,6 +33,7 @@ def hangup_as_before():
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.middleware.periodic_tasks.INTERVAL_SECONDS", 0.01)
 
 
 def guard_of(file: Path, text: str) -> NoAIMiddleware:
