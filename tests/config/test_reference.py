@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
-from noai_guard.config.schema_types import Choice, Kind, ListOf, MapOf, Record
+from noai_guard.config.schema_types import Choice, ListOf, MapOf, Record, ValueType
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Action, Identity, Mode, Usage
@@ -61,14 +61,14 @@ def test_the_example_of_a_problem_has_it_and_no_other(code: str) -> None:
     assert all(problem.warning for problem in problems) == section(PROBLEMS_PAGE, code).strip().startswith("Warning:")
 
 
-def keys(kind: Kind, path: str = "") -> Iterator[tuple[str, str]]:
+def keys(kind: ValueType, path: str = "") -> Iterator[tuple[str, str]]:
     """(top-level key, key) of everything that a policy may say."""
     while isinstance(kind, ListOf | MapOf):
-        kind = kind.kind if isinstance(kind, ListOf) else kind.value
+        kind = kind.item if isinstance(kind, ListOf) else kind.value
     if isinstance(kind, Record):
         for name, entry in kind.fields.items():
             yield path or name, name
-            yield from keys(entry.kind, path or name)
+            yield from keys(entry.value_type, path or name)
 
 
 @pytest.mark.parametrize(("heading", "key"), sorted(set(keys(POLICY_FILE))))
@@ -84,8 +84,8 @@ def test_the_reference_lists_the_keys_in_the_order_of_the_file() -> None:
 
 def test_every_word_of_a_switch_is_documented() -> None:
     for heading, entry in POLICY_FILE.fields.items():
-        if isinstance(entry.kind, Choice):
-            assert all(f"`{word}`" in section(POLICY, heading) for word in entry.kind.words)
+        if isinstance(entry.value_type, Choice):
+            assert all(f"`{word}`" in section(POLICY, heading) for word in entry.value_type.words)
 
 
 def test_the_table_of_stances_is_what_the_stances_say() -> None:

@@ -1,5 +1,3 @@
-"""The compiled catalogue is only a faster way to the same facts."""
-
 import json
 import os
 import shutil
@@ -9,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.config import compile_rules, load_catalog, load_stance, rules_folder
+from noai_guard.config import compile_rules, load_catalog, load_stance, rules_folder, rules_source
+from noai_guard.config.rules_source import RulesSource
 from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.errors import CatalogInvalid, Invalid, PolicyInvalid
 
@@ -37,27 +36,22 @@ def rules(tmp_path: Path) -> Path:
     return folder
 
 
-def facts(agent: Agent) -> tuple[object, ...]:
+def fields(agent: Agent) -> tuple[object, ...]:
     return tuple(getattr(agent, name) for name in Agent.__slots__)
 
 
 def run(code: str, **environment: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def usages_in(rules: Path) -> tuple[Usage, ...]:
-    """As a new process sees them, since rules are read once a process."""
-    said = run(
-        "import sys; from pathlib import Path; from noai_guard.config import load_catalog\n"
-        "print(*load_catalog(Path(sys.argv[1])).agents[0].usages)".replace("sys.argv[1]", repr(str(rules)))
-    )
-    return tuple(map(Usage, said.split()))
+    return RulesSource(rules).catalog.agents[0].usages
 
 
-def test_yaml_and_compiled_rules_are_the_same_catalogue(rules: Path, tmp_path: Path) -> None:
+def test_yaml_and_compiled_rules_make_the_same_catalogue(rules: Path, tmp_path: Path) -> None:
     packaged = tmp_path / "packaged"
     for folder in ("agents", "policies"):
         shutil.copytree(rules_folder() / folder, packaged / folder)
@@ -66,17 +60,17 @@ def test_yaml_and_compiled_rules_are_the_same_catalogue(rules: Path, tmp_path: P
     compile_rules(compiled)
     from_compiled = load_catalog(compiled)
     assert len(from_yaml.agents) > 440
-    assert list(map(facts, from_compiled.agents)) == list(map(facts, from_yaml.agents))
+    assert list(map(fields, from_compiled.agents)) == list(map(fields, from_yaml.agents))
     assert from_compiled.version == from_yaml.version
 
 
-def test_an_edited_entry_shows_at_once(rules: Path) -> None:
+def test_an_edited_entry_replaces_the_compiled_one(rules: Path) -> None:
     assert usages_in(rules) == (Usage.SEARCH,)
     (rules / "agents" / "tape-club.yaml").write_text(ENTRY.format(usage="train-ai"))
     assert usages_in(rules) == (Usage.TRAIN_AI,)
 
 
-def test_an_edit_that_keeps_size_and_time_shows_too(rules: Path) -> None:
+def test_an_edit_that_keeps_the_size_and_time_of_a_file_is_noticed(rules: Path) -> None:
     file = rules / "agents" / "tape-club.yaml"
     times = file.stat()
     file.write_text(ENTRY.format(usage="player"))
@@ -85,7 +79,7 @@ def test_an_edit_that_keeps_size_and_time_shows_too(rules: Path) -> None:
     assert usages_in(rules) == (Usage.PLAYER,)
 
 
-def test_an_added_and_a_removed_file_show(rules: Path) -> None:
+def test_an_added_and_a_removed_file_are_noticed(rules: Path) -> None:
     first = rules / "agents" / "tape-club.yaml"
     (rules / "agents" / "a.yaml").write_text(ENTRY.format(usage="seo").replace("TapeBot", "AcetateBot"))
     assert usages_in(rules) == (Usage.SEO,)
@@ -121,6 +115,52 @@ def test_a_folder_in_place_of_the_compiled_file_is_not_used(rules: Path) -> None
     assert load_catalog(rules).agents[0].usages == (Usage.SEARCH,)
 
 
+def test_rules_are_read_once_until_they_are_reloaded(rules: Path) -> None:
+    source = RulesSource(rules)
+    before = source.catalog
+    (rules / "agents" / "tape-club.yaml").write_text(ENTRY.format(usage="train-ai"))
+    assert source.catalog is before
+    assert source.reload()
+    assert source.catalog.agents[0].usages == (Usage.TRAIN_AI,)
+    assert source.catalog.version != before.version
+
+
+def test_reloading_unchanged_rules_keeps_the_catalogue(rules: Path) -> None:
+    source = RulesSource(rules)
+    before = source.catalog
+    assert not source.reload()
+    assert source.catalog is before
+
+
+def test_an_edited_stance_is_reloaded(rules: Path) -> None:
+    source = RulesSource(rules)
+    assert source.stances["no-ai"]["usages"]["archive"] == "allow"
+    file = rules / "policies" / "no-ai.yaml"
+    file.write_text(file.read_text().replace("archive: yes", "archive: no"))
+    assert source.reload()
+    assert source.stances["no-ai"]["usages"]["archive"] == "deny"
+
+
+def test_rules_with_a_mistake_are_not_reloaded_and_what_was_read_stays(rules: Path) -> None:
+    source = RulesSource(rules)
+    before = source.catalog
+    file = rules / "agents" / "tape-club.yaml"
+    file.write_text(ENTRY.format(usage="trian-ai"))
+    for _ in range(2):
+        with pytest.raises(CatalogInvalid, match="P012"):
+            source.reload()
+        assert source.catalog is before
+    file.write_text(ENTRY.format(usage="player"))
+    assert source.reload()
+    assert source.catalog.agents[0].usages == (Usage.PLAYER,)
+
+
+def test_a_folder_has_one_source_in_a_process(rules: Path) -> None:
+    assert rules_source(rules) is rules_source(rules)
+    assert load_catalog(rules) is rules_source(rules).catalog
+    assert rules_source().folder == rules_folder()
+
+
 def test_samples_and_sources_stay_out_of_the_compiled_file(rules: Path) -> None:
     _, _, body = (rules / "compiled" / "rules.json").read_bytes().partition(b"\n")
     assert set(json.loads(body)["agents"][0]) == {
@@ -137,12 +177,12 @@ def test_compiling_twice_gives_the_same_bytes_and_leaves_nothing_else(rules: Pat
 
 
 def test_yaml_is_not_imported_while_the_compiled_file_is_current(rules: Path) -> None:
-    said = run(
-        "import sys; from pathlib import Path; import noai_guard.config as loading\n"
-        f"loading.rules_folder = lambda: Path({str(rules)!r})\n"
-        "loading.load_stance(); loading.load_catalog(); print('yaml' in sys.modules)"
+    output = run(
+        "import sys; from pathlib import Path; import noai_guard.config as config\n"
+        f"config.rules_folder = lambda: Path({str(rules)!r})\n"
+        "config.load_stance(); config.load_catalog(); print('yaml' in sys.modules)"
     )
-    assert said == "False"
+    assert output == "False"
 
 
 def test_rules_that_cannot_be_written_are_read(rules: Path) -> None:
@@ -183,8 +223,7 @@ def test_every_mistake_of_every_entry_is_reported_at_once(rules: Path) -> None:
     (agents / "e.yaml").write_text("agents:\n  - name: 'x\n")
     with pytest.raises(Invalid) as caught:
         compile_rules(rules)
-    found = [(problem.file, problem.line, problem.code) for problem in caught.value.problems]
-    assert found == [
+    assert [(problem.file, problem.line, problem.code) for problem in caught.value.problems] == [
         ("b.yaml", 6, "C001"),
         ("b.yaml", 8, "P012"),
         ("c.yaml", 4, "C003"),
