@@ -9,13 +9,12 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, Response, Verdict
 from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
 from noai_guard.core.site_addresses import policy_address
-from noai_guard.declarations import STANDARDS, limitations, robots_patterns, robots_txt
+from noai_guard.declarations import STANDARDS, robots_txt
+from noai_guard.declarations.limitations import policy_limitations
 from noai_guard.responses.actions import ANSWERS
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format, body
-
-OPEN_PREFIX = "/.well-known/"
 
 
 class CompiledPolicy:
@@ -60,14 +59,9 @@ class CompiledPolicy:
         return documents
 
     @property
-    def inexpressible(self) -> tuple[robots_patterns.Inexpressible, ...]:
-        """Path patterns that robots.txt, tdmrep.json and Content-Usage leave out; the guard enforces them."""
-        return robots_patterns.inexpressible(self.policy)
-
-    @property
-    def cannot_express(self) -> tuple[str, ...]:
-        """What some declaration cannot say of this policy, in sentences; the guard does it all the same."""
-        return tuple(limitations.sentences(self.policy, self.standards, self.robots_groups))
+    def limitations(self) -> tuple[str, ...]:
+        """One sentence for each part of the policy that some declaration cannot express. The guard enforces it all."""
+        return tuple(policy_limitations(self.policy, self.standards, self.robots_groups))
 
     def _merged_robots(self, existing: bytes) -> Document:
         merged = robots_txt.merge(existing, self.robots_groups)

@@ -1,7 +1,5 @@
 """A policy made ready to serve."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +7,6 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Document
-from noai_guard.core.policy import PathPolicy
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
@@ -141,12 +138,6 @@ def test_a_merged_robots_txt_is_made_once():
         compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"]
         is compiled.merged_robots[b"User-agent: *\nDisallow: /a\n"]
     )
-
-
-def test_what_robots_txt_cannot_say_is_listed():
-    policy = replace(STANCE, path_policies=(PathPolicy("/tracks/*/stems", STANCE.usages),))
-    assert CompiledPolicy(policy, CATALOG).inexpressible == (("/tracks/*/stems", "sections"),)
-    assert CompiledPolicy(STANCE, CATALOG).inexpressible == ()
 
 
 def test_the_same_refusal_is_prepared_once():

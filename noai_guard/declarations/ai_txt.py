@@ -27,7 +27,7 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     return (Document(PATH, "text/plain; charset=utf-8", text.encode("ascii")),)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     site = policy.whole_site.reserves(Usage.TRAIN_AI)
     for path_policy in policy.path_policies:
         if path_policy.reserves(Usage.TRAIN_AI) is not site:
@@ -35,4 +35,4 @@ def _notes(policy: Policy) -> Iterator[str]:
             yield f"ai.txt {says}: {path_policy.pattern} is otherwise, which only the other declarations say."
 
 
-STANDARD = Standard("ai_txt", "ai.txt (Spawning)", documents=_documents, notes=_notes)
+STANDARD = Standard("ai_txt", "ai.txt (Spawning)", documents=_documents, limitations=_limitations)

@@ -62,7 +62,7 @@ def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderFi
     return ((b"content-signal", _line(_signals(path_policy)).encode("ascii")),)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     yield from coarse("Content Signals", KEYS, policy)
     site = _signals(policy.whole_site)
     for path_policy in policy.path_policies:
@@ -74,5 +74,7 @@ def _notes(policy: Policy) -> Iterator[str]:
             )
 
 
-STANDARD = Standard("content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, notes=_notes)
+STANDARD = Standard(
+    "content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, limitations=_limitations
+)
 HEADER = Standard("content_signal_header", "Content-Signal as a response header", header_fields=_header_fields)

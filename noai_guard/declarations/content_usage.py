@@ -49,7 +49,7 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
             yield f"Content-Usage: {covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     return coarse("Content-Usage", LABELS, policy)
 
 
@@ -58,5 +58,5 @@ STANDARD = Standard(
     "AIPREF Content-Usage",
     header_fields=_header_fields,
     robots_lines=_robots_lines,
-    notes=_notes,
+    limitations=_limitations,
 )

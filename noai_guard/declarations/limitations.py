@@ -13,16 +13,16 @@ _SPOKEN_OF = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.A
 """Usages for which the standards have words."""
 
 
-def sentences(policy: Policy, standards: Iterable[Standard], groups: Groups) -> Iterator[str]:
+def policy_limitations(policy: Policy, standards: Iterable[Standard], groups: Groups) -> Iterator[str]:
     """One sentence for each thing, for the person who wrote the policy. `standards` are those that are on."""
     standards = tuple(standards)
     for pattern, where in inexpressible(policy):
         yield f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
     if robots_txt.STANDARD in standards:
-        yield from robots_txt.notes(policy, groups)
+        yield from robots_txt.limitations(policy, groups)
         yield from _in_robots_txt_alone(policy)
     for standard in standards:
-        yield from standard.notes(policy)
+        yield from standard.limitations(policy)
 
 
 def _in_robots_txt_alone(policy: Policy) -> Iterator[str]:

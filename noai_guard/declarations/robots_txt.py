@@ -186,7 +186,7 @@ def _with_own(group: Group, own: Own) -> Iterator[str]:
             yield line
 
 
-def notes(policy: Policy, said: Groups) -> Iterator[str]:
+def limitations(policy: Policy, said: Groups) -> Iterator[str]:
     """What robots.txt cannot say of a policy, beside path patterns."""
     if said.unreadable:
         unread = _listed(sorted(said.unreadable, key=str.lower))

@@ -143,7 +143,7 @@ def _robots_lines(policy: Policy) -> Sequence[str]:
     return (f"License: {_address(policy.site)}",) if _reserves(policy) and _is_known(policy.site) else ()
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     yield from coarse("RSL", _LABELS, policy)
     if _reserves(policy) and not _is_known(policy.site):
         yield (
@@ -181,4 +181,4 @@ def _path(url: str) -> str:
     return normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
 
 
-STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _notes)
+STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _limitations)

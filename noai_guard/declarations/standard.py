@@ -64,7 +64,7 @@ class Standard:
     `key` is its switch under `declarations:` in the policy. `documents` gives files of the site,
     `header_fields` lines for each response of a section (each is sent on a line of its own), `tags` elements
     for the head of HTML pages (bytes, ASCII), `robots_lines` lines repeated in every group of robots.txt; comments
-    among them stand once, on top. `notes` are sentences for `check` about what it cannot say of this policy.
+    among them stand once, on top. `limitations` are sentences for `check` about what it cannot say of this policy.
     """
 
     key: str
@@ -73,4 +73,4 @@ class Standard:
     header_fields: Callable[[Policy, PathPolicy], Sequence[HeaderField]] = _no_fields
     tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = _no_tags
     robots_lines: Callable[[Policy], Iterable[str]] = _no_lines
-    notes: Callable[[Policy], Iterable[str]] = _no_lines
+    limitations: Callable[[Policy], Iterable[str]] = _no_lines

@@ -120,7 +120,7 @@ def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
     return tags
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     yield from training_only("TDMRep", policy)
     site = policy.site
     if not any(map(_reserves, policy.all_path_policies)):
@@ -131,4 +131,4 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield f"TDMRep: {POLICY_PATH} asks for consent and names nobody to ask; set site.contact."
 
 
-STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags, notes=_notes)
+STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags, limitations=_limitations)

@@ -19,7 +19,7 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     return (Document(PATH, "text/plain; charset=utf-8", "\n".join([*lines, ""]).encode("ascii")),)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     yield from training_only("trust.txt", policy)
     open_parts = [
         path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)
@@ -28,4 +28,4 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield f"trust.txt has one word for the whole site: it says no, also of {', '.join(open_parts)}."
 
 
-STANDARD = Standard("trust_txt", "trust.txt (JournalList)", documents=_documents, notes=_notes)
+STANDARD = Standard("trust_txt", "trust.txt (JournalList)", documents=_documents, limitations=_limitations)

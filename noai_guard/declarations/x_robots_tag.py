@@ -17,8 +17,8 @@ def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderFi
     return tuple((b"x-robots-tag", line.encode("ascii")) for line in robots_directives(policy))
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limitations(policy: Policy) -> Iterator[str]:
     return training_only("X-Robots-Tag: noai", policy)
 
 
-STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields, notes=_notes)
+STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields, limitations=_limitations)

@@ -118,7 +118,7 @@ def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_p
     ):
         assert said in built
         assert said in checked
-    for note in CompiledPolicy(load_policy(file), load_catalog()).cannot_express:
+    for note in CompiledPolicy(load_policy(file), load_catalog()).limitations:
         assert f"note: {note}\n" in built
         assert f"note: {note}\n" in checked
     assert "Netlify: /a-?/** cannot be said in _headers" in built

@@ -44,9 +44,9 @@ def test_ai_txt_of_an_open_site_is_not_published_and_check_says_what_it_cannot_s
     part = (PathPolicy("/tracks/**", STANCE.usages),)
     assert document(replace(ASKED, usages=OPEN, path_policies=part), "/ai.txt") is None
     for usages, said in ((OPEN, "is not published"), (STANCE.usages, "")):
-        notes = list(ai_txt.STANDARD.notes(replace(ASKED, usages=usages, path_policies=part)))
+        notes = list(ai_txt.STANDARD.limitations(replace(ASKED, usages=usages, path_policies=part)))
         assert [said in note for note in notes] == ([True] if said else [])
-    (note,) = ai_txt.STANDARD.notes(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
+    (note,) = ai_txt.STANDARD.limitations(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
     assert "closes the whole site: /press/**" in note
 
 
@@ -61,8 +61,8 @@ def test_trust_txt_says_no_where_any_part_of_the_site_does():
 
 def test_trust_txt_that_says_it_all_has_no_note():
     for policy in (ASKED, replace(ASKED, usages=OPEN)):
-        assert list(trust_txt.STANDARD.notes(policy)) == []
-    (note,) = trust_txt.STANDARD.notes(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
+        assert list(trust_txt.STANDARD.limitations(policy)) == []
+    (note,) = trust_txt.STANDARD.limitations(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
     assert "also of /press/**" in note
 
 

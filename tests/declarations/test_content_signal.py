@@ -104,7 +104,7 @@ def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
     policy = replace(STANCE, usages=OPEN, path_policies=(PathPolicy("/tracks/**", STANCE.usages),))
     assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
     assert headers(policy, 1) == [NO_AI]
-    (note,) = content_signal.STANDARD.notes(policy)
+    (note,) = content_signal.STANDARD.limitations(policy)
     assert "ai-input, ai-train of /tracks/**" in note
 
 
@@ -128,7 +128,7 @@ def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
 
 
 def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
-    notes = content_signal.STANDARD.notes
+    notes = content_signal.STANDARD.limitations
     agreeing = PathPolicy("/a/**", STANCE.usages)
     otherwise = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
     (note,) = notes(replace(STANCE, path_policies=(agreeing, otherwise)))

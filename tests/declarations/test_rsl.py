@@ -148,9 +148,9 @@ def test_without_an_https_address_links_are_relative_and_robots_txt_has_no_line(
     policy = replace(STANCE, site=replace(SITE, url=url))
     assert links(policy) == ['</license.xml>; rel="license"; type="application/rsl+xml"']
     assert b"License:" not in CompiledPolicy(policy, EMPTY).documents["/robots.txt"].body
-    (note,) = rsl.STANDARD.notes(policy)
+    (note,) = rsl.STANDARD.limitations(policy)
     assert "site.url" in note
-    assert list(rsl.STANDARD.notes(STANCE)) == []
+    assert list(rsl.STANDARD.limitations(STANCE)) == []
 
 
 def test_a_site_that_reserves_nothing_gives_no_licence():

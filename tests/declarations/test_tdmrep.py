@@ -167,14 +167,14 @@ def test_what_is_sold_is_to_be_paid_for():
 
 
 def test_check_says_where_nobody_can_be_asked():
-    assert "set site.url" in "".join(tdmrep.STANDARD.notes(with_site(Site())))
-    assert "set site.contact" in "".join(tdmrep.STANDARD.notes(with_site(Site(url="https://band.example"))))
+    assert "set site.url" in "".join(tdmrep.STANDARD.limitations(with_site(Site())))
+    assert "set site.contact" in "".join(tdmrep.STANDARD.limitations(with_site(Site(url="https://band.example"))))
     for site in (SITE, Site(tdm_policy="https://x.example")):
-        assert list(tdmrep.STANDARD.notes(with_site(site))) == []
+        assert list(tdmrep.STANDARD.limitations(with_site(site))) == []
 
 
 def test_check_says_where_something_else_than_training_is_reserved():
-    (note,) = tdmrep.STANDARD.notes(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
+    (note,) = tdmrep.STANDARD.limitations(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
     assert "of /** it cannot say that ai-agent, ai-input, ai-search, scraper is reserved" in note
 
 
