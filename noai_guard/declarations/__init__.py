@@ -16,7 +16,7 @@ from noai_guard.declarations import (
     trust_txt,
     x_robots_tag,
 )
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.standard import Standard
 
 STANDARDS: tuple[Standard, ...] = (
     robots_txt.STANDARD,

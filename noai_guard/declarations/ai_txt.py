@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Document, Usage
 from noai_guard.core.policy import DecisionTable, Policy
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.standard import Standard
 
 PATH = "/ai.txt"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import HeaderField, Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
+from noai_guard.declarations.shared.standard import Labels, Standard, coarse, reserved_labels
 
 KEYS: Labels = (
     ("search", frozenset({Usage.SEARCH})),

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.model import HeaderField, Usage
 from noai_guard.core.path_patterns import glob_to_robots
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.robots_patterns import by_section, covering
-from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
+from noai_guard.declarations.shared.robots_patterns import by_section, covering
+from noai_guard.declarations.shared.standard import Labels, Standard, coarse, reserved_labels
 
 LABELS: Labels = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from noai_guard.core.model import Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Standard, robots_directives
+from noai_guard.declarations.shared.standard import Standard, robots_directives
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from noai_guard.core.model import Usage
 from noai_guard.core.policy import Policy
 from noai_guard.declarations import robots_txt
-from noai_guard.declarations.robots_groups import Groups
-from noai_guard.declarations.robots_patterns import inexpressible
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.robots_groups import Groups
+from noai_guard.declarations.shared.robots_patterns import inexpressible
+from noai_guard.declarations.shared.standard import Standard
 
 _SPOKEN_OF = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT, Usage.SEARCH})
 """Usages for which the standards have words."""

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 from noai_guard.core.model import AI_USAGES, Action, Document, Usage
 from noai_guard.core.policy import DecisionTable, PathPolicy, Site
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.declarations import robots_patterns
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared import robots_patterns
+from noai_guard.declarations.shared.standard import Standard
 
 _WORDS: dict[Usage, tuple[str, str]] = {
     Usage.TRAIN_AI: ("Training AI", "collecting works to train generative models"),

@@ -19,15 +19,15 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.policy import Policy
-from noai_guard.declarations.robots_file import Directive as Directive
-from noai_guard.declarations.robots_file import Own, Robots, escaped
-from noai_guard.declarations.robots_file import directive as directive
-from noai_guard.declarations.robots_file import google_name as google_name
-from noai_guard.declarations.robots_file import matches as matches
-from noai_guard.declarations.robots_groups import PATH as PATH
-from noai_guard.declarations.robots_groups import Group, Groups
-from noai_guard.declarations.robots_groups import groups as groups
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.robots_file import Directive as Directive
+from noai_guard.declarations.shared.robots_file import Own, Robots, escaped
+from noai_guard.declarations.shared.robots_file import directive as directive
+from noai_guard.declarations.shared.robots_file import google_name as google_name
+from noai_guard.declarations.shared.robots_file import matches as matches
+from noai_guard.declarations.shared.robots_groups import PATH as PATH
+from noai_guard.declarations.shared.robots_groups import Group, Groups
+from noai_guard.declarations.shared.robots_groups import groups as groups
+from noai_guard.declarations.shared.standard import Standard
 from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"

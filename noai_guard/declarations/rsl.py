@@ -16,8 +16,8 @@ from noai_guard.core.path_patterns import compile_globs, glob_to_robots
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_shown, own_address, page_address
-from noai_guard.declarations.robots_patterns import by_section, covering
-from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
+from noai_guard.declarations.shared.robots_patterns import by_section, covering
+from noai_guard.declarations.shared.standard import Labels, Standard, coarse, reserved_labels
 
 PATH = "/license.xml"
 NAMESPACE = "https://rslstandard.org/rsl"

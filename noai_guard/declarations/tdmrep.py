@@ -18,8 +18,8 @@ from noai_guard.core.model import Action, Document, HeaderField, Usage
 from noai_guard.core.path_patterns import glob_to_robots
 from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
 from noai_guard.core.site_addresses import ascii_uri, own_address, page_address
-from noai_guard.declarations.robots_patterns import by_section, covering
-from noai_guard.declarations.standard import Standard, training_only
+from noai_guard.declarations.shared.robots_patterns import by_section, covering
+from noai_guard.declarations.shared.standard import Standard, training_only
 
 PATH = "/.well-known/tdmrep.json"
 POLICY_PATH = "/tdm-policy.json"

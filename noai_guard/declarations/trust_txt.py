@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.model import Document, Usage
 from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.declarations.standard import Standard, training_only
+from noai_guard.declarations.shared.standard import Standard, training_only
 
 PATH = "/trust.txt"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import HeaderField, Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Standard, robots_directives, training_only
+from noai_guard.declarations.shared.standard import Standard, robots_directives, training_only
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:

@@ -16,7 +16,8 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Identity, Usage
 from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
-from noai_guard.declarations import robots_patterns, robots_txt
+from noai_guard.declarations import robots_txt
+from noai_guard.declarations.shared import robots_patterns
 from noai_guard.version import __version__
 from tests.declarations.declaration_readers import SITE, ProtegoReader, google_allows, google_fork_allows
 

@@ -14,8 +14,8 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy, Site
-from noai_guard.declarations.robots_file import Robots
 from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.declarations.shared.robots_file import Robots
 from tests.declarations.declaration_readers import (
     SITE,
     RslReader,

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from noai_guard.core.model import Agent, Identity, Usage
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
-from noai_guard.declarations import robots_patterns
-from noai_guard.declarations.robots_file import READ_BY_GOOGLE
+from noai_guard.declarations.shared import robots_patterns
+from noai_guard.declarations.shared.robots_file import READ_BY_GOOGLE
 
 PATH = "/robots.txt"
 
