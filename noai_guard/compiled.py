@@ -11,10 +11,10 @@ from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
 from noai_guard.core.site_addresses import policy_address
 from noai_guard.declarations import STANDARDS, robots_txt
 from noai_guard.declarations.limitations import policy_limitations
-from noai_guard.responses.actions import ANSWERS
+from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
-from noai_guard.responses.refusal import Format, body
+from noai_guard.responses.refusal import Format, refusal_body
 
 
 class CompiledPolicy:
@@ -86,16 +86,16 @@ class CompiledPolicy:
 
     def _refusal(self, key: tuple[Verdict, Format]) -> Response:
         verdict, format = key
-        answer = ANSWERS[verdict.action]
+        template = TEMPLATES[verdict.action]
         site = self._site
-        sentence = answer.sentence(verdict, site)
-        content = body(format, answer.status, answer.title, sentence, verdict, site)
+        sentence = template.sentence(verdict, site)
+        content = refusal_body(format, template.status, template.title, sentence, verdict, site)
         headers: list[HeaderField] = [
             (b"content-type", format.value.encode("ascii")),
             (b"content-length", b"%d" % len(content)),
             (b"cache-control", b"no-store"),
             (b"vary", b"User-Agent, Accept"),
             (b"x-content-type-options", b"nosniff"),
-            *answer.fields(verdict, site),
+            *template.header_fields(verdict, site),
         ]
-        return Response(answer.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)
+        return Response(template.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)

@@ -31,12 +31,12 @@ from noai_guard.middleware.cached_decisions import CachedDecision, Decided, Serv
 from noai_guard.middleware.request import RawRequest, user_agent_of
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
-from noai_guard.responses.actions import ANSWERS
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.actions import TEMPLATES
+from noai_guard.responses.documents import document_response
 
 _log = logging.getLogger("noai_guard")
 
-_ACTIONS = {str(answer.status).encode("ascii"): action for action, answer in ANSWERS.items()}
+_ACTIONS = {str(template.status).encode("ascii"): action for action, template in TEMPLATES.items()}
 _MOST_TOLD = 256
 _TELLS = {
     "caller_not_trusted": "it is not among trusted_proxies of the policy, or the server that runs the gateway "
@@ -293,7 +293,7 @@ class Gateway(GuardRuntime):
             self._robots_read(compiled, request, user_agent_of(request.headers))
             document = self._robots(compiled, document, self._sites_robots(compiled))
         self.telemetry.documents.labels(document.path).inc()
-        return document_answer(document, request.method, request.headers)
+        return document_response(document, request.method, request.headers)
 
     def _sites_robots(self, compiled: CompiledPolicy) -> bytes | None:
         """The site's own robots.txt; as it was read last where it cannot be read now."""

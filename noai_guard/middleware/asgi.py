@@ -25,7 +25,7 @@ from noai_guard.middleware.own_robots_asgi import apps_robots
 from noai_guard.middleware.request import MOST_HEADERS, RawRequest, in_lower_case, joined_user_agents, user_agent_of
 from noai_guard.middleware.runtime import TIMED_MASK, GuardRuntime
 from noai_guard.observability.counters import LocalCounts
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.documents import document_response
 
 _JUDGED = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
@@ -135,7 +135,7 @@ class NoAIMiddleware(GuardRuntime):
                 await self._ask_for_robots(scope, compiled, user_agent)
             document = self._robots(compiled, document, self._apps_robots)
         self.telemetry.documents.labels(document.path).inc()
-        await send_response(send, document_answer(document, method_of(scope), scope["headers"][:MOST_HEADERS]))
+        await send_response(send, document_response(document, method_of(scope), scope["headers"][:MOST_HEADERS]))
 
     async def _ask_for_robots(self, scope: Scope, compiled: CompiledPolicy, user_agent: bytes) -> None:
         """Asks the app for its own robots.txt; the last one stands when it fails now: without it, what the app

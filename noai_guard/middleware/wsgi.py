@@ -27,7 +27,7 @@ from noai_guard.middleware.request import MOST_HEADERS
 from noai_guard.middleware.runtime import TIMED_MASK, GuardRuntime
 from noai_guard.middleware.wsgi_request import EnvironRequest, path_of, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.documents import document_response
 from noai_guard.responses.header_fields import native
 
 VERDICT = "noai.verdict"
@@ -118,7 +118,7 @@ class NoAIWSGIMiddleware(GuardRuntime):
                 self._ask_for_robots(request, compiled, found.user_agent)
             document = self._robots(compiled, document, self._apps_robots)
         self.telemetry.documents.labels(document.path).inc()
-        return document_answer(document, request.method, request.headers[:MOST_HEADERS])
+        return document_response(document, request.method, request.headers[:MOST_HEADERS])
 
     def _ask_for_robots(self, request: EnvironRequest, compiled: CompiledPolicy, user_agent: bytes) -> None:
         """Asks the app for its own robots.txt; the last one stands when it fails now: without it, what the app

@@ -32,7 +32,7 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
     )
 
 
-def document_answer(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
+def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
     """The complete answer to a GET or HEAD request for a document: 304 where `headers` say it is known."""
     own = document_headers(document)
     known = next((value for name, value in headers if name.lower() == b"if-none-match"), b"")

@@ -12,7 +12,7 @@ from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage, Verdict
 from noai_guard.core.policy import PathPolicy, Site
-from noai_guard.responses.actions import ANSWERS
+from noai_guard.responses.actions import TEMPLATES
 
 STANCE = load_stance("no-ai")
 BOT = Agent("TrainBot", "Example Inc", (Usage.TRAIN_AI,), ("TrainBot",))
@@ -102,8 +102,8 @@ def test_headers_come_in_order_and_are_true(action, status, headers):
 
 
 def test_every_refusing_action_has_an_answer_that_is_no_success():
-    assert set(ANSWERS) == {action for action in Action if action.restricts}
-    assert all(400 <= answer.status < 500 for answer in ANSWERS.values())
+    assert set(TEMPLATES) == {action for action in Action if action.restricts}
+    assert all(400 <= template.status < 500 for template in TEMPLATES.values())
 
 
 def test_retry_after_is_at_least_a_second():
