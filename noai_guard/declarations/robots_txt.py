@@ -18,7 +18,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Action, Agent, Document
-from noai_guard.core.policy import Policy
+from noai_guard.core.policy import Policy, Site
+from noai_guard.core.site_addresses import policy_address
 from noai_guard.declarations.shared.robots_file import Directive as Directive
 from noai_guard.declarations.shared.robots_file import Own, Robots, escaped
 from noai_guard.declarations.shared.robots_file import directive as directive
@@ -44,9 +45,14 @@ TAKEN_OUT = "User-agent: taken-out-by-noai-guard # "
 _GENERATED_LINE = re.compile(rb"^# Generated (?:[0-9-]+ )?by noai-guard [^\n]*\n", re.MULTILINE)
 
 
-def generated_line(day: str) -> str:
-    """When a file was made and by what, for the comments on top; `day` is ISO 8601, or empty where it is not known."""
-    return f"Generated {day + ' ' if day else ''}by noai-guard {__version__}."
+def preamble(policy: Policy, site: Site, date: str = "") -> list[str]:
+    """Return the comments at the top of the file. `date` (ISO 8601) is the day it is made; empty if not known."""
+    reserves = any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
+    title = "This site reserves its rights" if reserves else "What programs may do on this site"
+    lines = [f"{title}{f' ({site.owner})' if site.owner else ''}. Stance: {policy.stance}."]
+    if site.policy_page:
+        lines.append(f"In plain words: {policy_address(site)}")
+    return [*lines, f"Generated {date + ' ' if date else ''}by noai-guard {__version__}."]
 
 
 def undated(robots: bytes) -> bytes:
