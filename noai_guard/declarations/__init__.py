@@ -1,6 +1,6 @@
-"""What a site says about itself, one module per standard.
+"""Declarations of a site about the use of its content, one module per standard.
 
-To add a standard: one module with a `STANDARD`, and one word in `STANDARDS`.
+To add a standard, write a module with a `STANDARD`, and add it to `STANDARDS` and a page for it to docs/standards/.
 """
 
 from noai_guard.declarations import (

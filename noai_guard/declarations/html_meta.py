@@ -1,4 +1,4 @@
-"""<meta name="robots" content="noai, noimageai"> and the like for HTML pages; the page only, not the audio it links."""
+"""<meta name="robots" content="noai, noimageai"> for HTML pages; it covers the page, not the audio that it links to."""
 
 from collections.abc import Sequence
 

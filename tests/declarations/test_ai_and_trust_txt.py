@@ -47,7 +47,7 @@ def test_ai_txt_of_an_open_site_is_not_published_and_check_says_what_it_cannot_s
         notes = list(ai_txt.STANDARD.limitations(replace(ASKED, usages=usages, path_policies=part)))
         assert [said in note for note in notes] == ([True] if said else [])
     (note,) = ai_txt.STANDARD.limitations(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
-    assert "closes the whole site: /press/**" in note
+    assert "denies training on the whole site: only the other declarations express that /press/** differs" in note
 
 
 def test_trust_txt_says_no_where_any_part_of_the_site_does():
@@ -63,7 +63,7 @@ def test_trust_txt_that_says_it_all_has_no_note():
     for policy in (ASKED, replace(ASKED, usages=OPEN)):
         assert list(trust_txt.STANDARD.limitations(policy)) == []
     (note,) = trust_txt.STANDARD.limitations(replace(ASKED, path_policies=(PathPolicy("/press/**", OPEN),)))
-    assert "also of /press/**" in note
+    assert "also for /press/**" in note
 
 
 @pytest.mark.parametrize("contact", ["mailto:a@band.example", "https://band.example/\ndatatrainingallowed=yes"])

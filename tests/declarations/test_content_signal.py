@@ -105,7 +105,7 @@ def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
     assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
     assert headers(policy, 1) == [NO_AI]
     (note,) = content_signal.STANDARD.limitations(policy)
-    assert "ai-input, ai-train of /tracks/**" in note
+    assert "ai-input, ai-train for /tracks/**" in note
 
 
 def test_where_nothing_may_be_found_or_taken_in_nothing_may_be_kept():
@@ -132,5 +132,5 @@ def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
     agreeing = PathPolicy("/a/**", STANCE.usages)
     otherwise = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
     (note,) = notes(replace(STANCE, path_policies=(agreeing, otherwise)))
-    assert "ai-train of /press/**" in note
+    assert "ai-train for /press/**" in note
     assert not list(notes(replace(STANCE, path_policies=(agreeing,))))

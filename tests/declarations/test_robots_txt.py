@@ -210,7 +210,7 @@ def test_paths_that_robots_txt_can_say_are_read_as_the_judge_decides(policy, pat
 @given(policies(patterns), st.lists(tried, min_size=1, max_size=6))
 def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy, paths):
     said = robots(policy, SMALL)
-    in_general = robots_patterns.expressible(policy)
+    in_general = robots_patterns.without_unsupported_patterns(policy)
     for agent in AGENTS:
         if is_refused(in_general, agent, robots_patterns.ELSEWHERE, SMALL):
             continue
@@ -226,8 +226,8 @@ def test_what_cannot_be_said_is_listed_with_its_place():
         rules=(Rule("kits", Action.DENY, paths=("/a?", "/b/**")),),
         exemptions=Exemptions(("/**/*.css",)),
     )
-    assert robots_patterns.inexpressible(policy) == (
-        ("/tracks/*/stems", "sections"), ("/a?", "rule kits"), ("/**/*.css", "exemptions")
+    assert robots_patterns.unsupported_patterns(policy) == (
+        ("/tracks/*/stems", "paths"), ("/a?", "rule kits"), ("/**/*.css", "exemptions")
     )  # fmt: skip
 
 
@@ -266,8 +266,8 @@ def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
     assert google_allows(body, "Cra", "/")
     assert [agent.name for agent in said.robots_groups.nameless] == ["Crate 9", "Looks like a browser"]
     notes = "\n".join(said.limitations)
-    assert "robots.txt has no name for Crate 9: refused, not told." in notes
-    assert "Looks like a browser. Not told, not refused." in notes
+    assert "robots.txt has no name for Crate 9: refused, but not declared." in notes
+    assert "Looks like a browser. Neither declared nor refused." in notes
 
 
 def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
@@ -281,7 +281,7 @@ def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
 
 
 @pytest.mark.parametrize(("rules", "note"), [
-    ((Rule("fakes", Action.DENY, identities=frozenset({Identity.UNVERIFIED})),), "rule fakes, which asks for an identity"),
+    ((Rule("fakes", Action.DENY, identities=frozenset({Identity.UNVERIFIED})),), "rule fakes, which requires an identity"),
     ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),
 ])  # fmt: skip
 def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note):

@@ -176,7 +176,7 @@ def test_check_says_what_robots_txt_cannot(name):
     for token in compiled.robots_groups.unreadable:
         assert token in said
     for agent, token in compiled.robots_groups.shared:
-        assert f"{token} is more than one agent's name; for {agent} " in said
+        assert f"{token} is more than one agent's name; for {agent} the guard decides differently" in said
     everywhere = [path for path in PATHS if unquote(path.partition("?")[0]) not in compiled.documents]
     for agent in CATALOG.agents:
         unnamed = not names_of(agent) or agent in compiled.robots_groups.nameless

@@ -175,7 +175,7 @@ def test_check_says_where_nobody_can_be_asked():
 
 def test_check_says_where_something_else_than_training_is_reserved():
     (note,) = tdmrep.STANDARD.limitations(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
-    assert "of /** it cannot say that ai-agent, ai-input, ai-search, scraper is reserved" in note
+    assert "for /** it cannot express that ai-agent, ai-input, ai-search, scraper is reserved" in note
 
 
 def test_a_refused_crawler_may_read_whom_to_ask():

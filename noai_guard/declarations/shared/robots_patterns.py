@@ -1,7 +1,8 @@
-"""Paths of a policy as patterns of robots.txt, for every standard that shares its syntax.
+"""Path patterns of a policy in the syntax of robots.txt, for every standard that uses it.
 
-A pattern of robots.txt ("line") matches the beginning of path and query, the longest match counts. What a glob
-means beyond that (`*` inside one segment, `?`) cannot be said exactly; `inexpressible` lists it.
+A robots.txt pattern matches the beginning of path and query, and the longest match counts. It is called `prefix` here,
+to tell it apart from the globs of a policy. Globs can mean more (`*` inside one segment, `?`): those without an exact
+equivalent are listed by `unsupported_patterns`.
 """
 
 import re
@@ -11,95 +12,92 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from noai_guard.core.path_patterns import compile_globs, glob_to_robots
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.policy import Exemptions, PathPolicy, Policy
 
 _BELOW = "\0"
-"""Begins a name that no pattern can spell: a control character is an error in a glob."""
+"""First character of a name that no pattern can spell: a control character is an error in a glob."""
 
 ELSEWHERE = f"/{_BELOW}"
-"""A path that only `/**` matches."""
+"""Path that only `/**` matches."""
 
 
-class Inexpressible(NamedTuple):
-    """A path pattern that robots.txt and its relatives cannot say, and where it stands in the policy."""
+class UnsupportedPattern(NamedTuple):
+    """Path pattern without an exact equivalent in robots.txt, and its location in the policy, such as `rule kits`."""
 
     pattern: str
-    where: str
+    location: str
 
 
-def inexpressible(policy: Policy) -> tuple[Inexpressible, ...]:
-    """Every path pattern that is left out of robots.txt, tdmrep.json and Content-Usage, in policy order.
+def unsupported_patterns(policy: Policy) -> tuple[UnsupportedPattern, ...]:
+    """Return every path pattern that robots.txt, tdmrep.json and Content-Usage leave out, in policy order.
 
-    The guard enforces them, and the header fields of a response always say what holds for its path.
+    The guard enforces them, and the header fields of a response always declare what holds for its path.
     """
     return tuple(
-        Inexpressible(pattern, where)
-        for where, patterns in _patterns(policy)
+        UnsupportedPattern(pattern, location)
+        for location, patterns in _patterns(policy)
         for pattern in patterns
         if glob_to_robots(pattern) is None
     )
 
 
 def _patterns(policy: Policy) -> Iterator[tuple[str, Iterable[str]]]:
-    yield "sections", [path_policy.pattern for path_policy in policy.path_policies]
+    yield "paths", [path_policy.pattern for path_policy in policy.path_policies]
     for rule in policy.rules:
         yield f"rule {rule.id}", rule.paths
     yield "exemptions", policy.exemptions.paths
 
 
-def expressible(policy: Policy) -> Policy:
-    """The policy without the path patterns that robots.txt cannot say; rules for such paths alone are gone."""
-    rules = [(rule, tuple(filter(_is_expressible, rule.paths))) for rule in policy.rules]
+def without_unsupported_patterns(policy: Policy) -> Policy:
+    """Return the policy without unsupported patterns. Rules that have no other paths are left out."""
+    rules = [(rule, tuple(filter(_is_supported, rule.paths))) for rule in policy.rules]
     return replace(
         policy,
-        path_policies=tuple(
-            path_policy for path_policy in policy.path_policies if _is_expressible(path_policy.pattern)
-        ),
+        path_policies=tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern)),
         rules=tuple(replace(rule, paths=paths) for rule, paths in rules if paths or not rule.paths),
-        exemptions=replace(policy.exemptions, paths=tuple(filter(_is_expressible, policy.exemptions.paths))),
+        exemptions=replace(policy.exemptions, paths=tuple(filter(_is_supported, policy.exemptions.paths))),
     )
 
 
-def _is_expressible(pattern: str) -> bool:
+def _is_supported(pattern: str) -> bool:
     return glob_to_robots(pattern) is not None
 
 
-def samples(policy: Policy) -> dict[str, str]:
-    """Each line that the expressible patterns need -> a path that it matches and no longer line does.
+def sample_paths(policy: Policy) -> dict[str, str]:
+    """Return each prefix that the supported patterns need, with a path that it matches and no longer prefix does.
 
-    Lines come in alphabetical order, so a line stands after every line that is its beginning.
+    They are in alphabetical order, so that a prefix comes after every shorter prefix of it.
     """
-    lines = {
-        line for _, patterns in _patterns(policy) for pattern in patterns for line in glob_to_robots(pattern) or ()
+    prefixes = {
+        prefix for _, patterns in _patterns(policy) for pattern in patterns for prefix in glob_to_robots(pattern) or ()
     }
-    return {line: sample(line) for line in sorted(lines)}
+    return {prefix: _sample_path(prefix) for prefix in sorted(prefixes)}
 
 
-def sample(line: str) -> str:
-    """A path that a line matches."""
-    return unquote(line[:-1]) if line.endswith(("$", "?")) else unquote(line) + _BELOW
+def _sample_path(prefix: str) -> str:
+    return unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
 
 
-def by_section(policy: Policy) -> list[tuple[str, PathPolicy]]:
-    """Each line of the sections, the longest first, with the section that holds for it."""
-    path_policies = [path_policy for path_policy in policy.path_policies if _is_expressible(path_policy.pattern)]
-    globs = compile_globs([path_policy.pattern for path_policy in path_policies])
-    lines = samples(replace(policy, path_policies=tuple(path_policies), rules=(), exemptions=type(policy.exemptions)()))
-    found = [(line, path_policies[globs.first(path)]) for line, path in lines.items()]
-    return sorted(found, key=lambda entry: -len(entry[0]))
+def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
+    """Return each prefix that the path policies need, longest first, with the path policy that holds for it."""
+    supported = tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern))
+    globs = compile_globs([path_policy.pattern for path_policy in supported])
+    samples = sample_paths(replace(policy, path_policies=supported, rules=(), exemptions=Exemptions()))
+    entries = [(prefix, supported[globs.first(path)]) for prefix, path in samples.items()]
+    return sorted(entries, key=lambda entry: -len(entry[0]))
 
 
 def covering(pattern: str) -> str:
-    """One line that matches every path of any glob, and possibly more."""
+    """Return one prefix that matches every path that a glob matches, and possibly more."""
     loose = re.sub(r"/\*\*\Z", "", pattern)
     loose = re.sub(r"\*\*/|[*?$]+", "*", loose)
     return quote(re.sub(r"\*+", "*", loose), safe="/!&'()*+,-.:;=@_~") or "/"
 
 
-def may_overlap(pattern: str, line: str) -> bool:
-    """Whether a path could match both; False only when surely none does."""
+def may_overlap(pattern: str, prefix: str) -> bool:
+    """Return False only if surely no path matches both a glob and a prefix."""
     begins = quote(re.split(r"[*?]", pattern, maxsplit=1)[0], safe="/!&'()+,-.:;=@_~")
-    bare = line.rstrip("$?")
-    # `/a/**` is `/a` too.
+    bare = prefix.rstrip("$?")
+    # `/a/**` matches `/a` too.
     begins = begins[:-1] if re.match(r"[^*?]*/\*\*", pattern) else begins
     return begins.startswith(bare) or bare.startswith(begins)
