@@ -33,7 +33,7 @@ from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
 
-MOST_BYTES = 500 * 1024
+MAX_BYTES = 500 * 1024
 """Number of bytes that every parser must read (RFC 9309, 2.5). A longer merged file is cut at the end of a line,
 because half a rule is another rule: `Disallow: /private` could become `Disallow: /`."""
 
@@ -66,7 +66,7 @@ def document(groups: Groups) -> Document:
 
 
 def merge(existing: bytes, groups: Groups) -> bytes:
-    """Return the app's robots.txt with our groups in it, at most `MOST_BYTES` long, in linear time.
+    """Return the app's robots.txt with our groups in it, at most `MAX_BYTES` long, in linear time.
 
     Our groups come before the app's first group. For crawlers that we do not refuse, the file means the same as
     before to parsers that read as RFC 9309 or Google do. A crawler that we refuse on some paths only gets the app's
@@ -79,9 +79,9 @@ def merge(existing: bytes, groups: Groups) -> bytes:
         app = Robots(lines)
         for short in (False, True):
             merged = "\n".join([*_merged(app, groups, short), ""]).encode("utf-8", "surrogateescape")
-            if len(merged) <= MOST_BYTES or not lines:
+            if len(merged) <= MAX_BYTES or not lines:
                 return merged
-        excess = len(merged) - MOST_BYTES
+        excess = len(merged) - MAX_BYTES
         while lines and excess > 0:
             excess -= len(lines.pop()) + 1
         _strip(lines)
@@ -89,9 +89,9 @@ def merge(existing: bytes, groups: Groups) -> bytes:
 
 def _original_lines(existing: bytes) -> list[str]:
     """Return the lines of the app's file as they were before any merge; none if it is an HTML page."""
-    text = existing[:MOST_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    text = existing[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = re.split(r"\r\n|\r|\n", text)
-    if len(existing) >= MOST_BYTES:
+    if len(existing) >= MAX_BYTES:
         lines.pop()
     original: list[str] = []
     start: int | None = None

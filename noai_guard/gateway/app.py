@@ -300,7 +300,7 @@ class Gateway(GuardRuntime):
         if self._own_robots is not None and compiled.merges_robots:
             try:
                 with self._own_robots.open("rb") as file:
-                    self._existing = file.read(robots_txt.MOST_BYTES)
+                    self._existing = file.read(robots_txt.MAX_BYTES)
             except OSError as error:
                 self.telemetry.failed("robots_txt", error)
         return self._existing

@@ -13,7 +13,7 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy
 from noai_guard.declarations import robots_txt
-from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.declarations.robots_txt import MAX_BYTES, merge
 from tests.declarations.declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
 
 CATALOG = load_catalog()
@@ -213,9 +213,9 @@ def test_an_html_page_is_not_a_robots_txt():
 def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
     existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
     merged = merge(existing, OURS)
-    assert MOST_BYTES - 100 < len(merged) <= MOST_BYTES
+    assert MAX_BYTES - 100 < len(merged) <= MAX_BYTES
     assert re.fullmatch(rb"Disallow: /private/\d{6}", merged.splitlines()[-1])
-    is_whole_site_refused(merged[:MOST_BYTES])
+    is_whole_site_refused(merged[:MAX_BYTES])
     assert google_allows(merged, "Googlebot", "/private/")
 
 

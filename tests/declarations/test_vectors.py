@@ -14,7 +14,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy, Site
-from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.declarations.robots_txt import MAX_BYTES, merge
 from noai_guard.declarations.shared.robots_file import Robots
 from tests.declarations.declaration_readers import (
     SITE,
@@ -80,7 +80,7 @@ def test_merging_keeps_the_answer_for_an_untouched_crawler(case):
 
 
 def test_a_merged_file_is_no_longer_than_what_every_parser_must_read():
-    assert vectors("rfc9309")["limits"]["min_parse_limit_bytes"] == MOST_BYTES
+    assert vectors("rfc9309")["limits"]["min_parse_limit_bytes"] == MAX_BYTES
 
 
 @cases("content_signals")
