@@ -49,7 +49,7 @@ def headers(policy, section=0):
         ("ai-input=no, use=all", {"ai-input": "no"}),
     ],
 )
-def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expected):
+def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expected) -> None:
     assert content_signals(value) == expected
 
 
@@ -57,7 +57,7 @@ def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expec
     ("stance", "expected"),
     [("no-ai", NO_AI), ("search-only", NO_AI), ("no-training", {**NO_AI, "ai-input": "yes"})],
 )
-def test_every_group_and_every_response_say_the_same(stance, expected):
+def test_every_group_and_every_response_say_the_same(stance, expected) -> None:
     policy = with_header(load_stance(stance))
     groups = signals_of_groups(robots(policy))
     assert len(groups) >= 2
@@ -65,7 +65,7 @@ def test_every_group_and_every_response_say_the_same(stance, expected):
     assert headers(policy) == [expected]
 
 
-def test_the_meaning_and_the_reservation_stand_once_before_the_first_group():
+def test_the_meaning_and_the_reservation_stand_once_before_the_first_group() -> None:
     before, _, after = robots(STANCE).partition("User-agent:")
     assert "EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4" in before
     assert "#" not in re.sub(r"# (Begin|End) noai-guard", "", after)
@@ -73,26 +73,26 @@ def test_the_meaning_and_the_reservation_stand_once_before_the_first_group():
         assert f"# {key}: " in before
 
 
-def test_the_comments_go_with_the_signals():
+def test_the_comments_go_with_the_signals() -> None:
     off = replace(STANCE, declarations={**STANCE.declarations, "content_signal": False})
     assert "ARTICLE 4" not in robots(off)
     assert "Content-Signal" not in robots(off)
     assert headers(off) == [NO_AI]
 
 
-def test_the_header_has_a_switch_of_its_own():
+def test_the_header_has_a_switch_of_its_own() -> None:
     off = replace(STANCE, declarations={**STANCE.declarations, "content_signal_header": False})
     assert headers(off) == []
     assert [NO_AI] in signals_of_groups(robots(off))
 
 
-def test_signals_do_not_join_groups_for_googles_parser():
+def test_signals_do_not_join_groups_for_googles_parser() -> None:
     said = robots(STANCE).encode()
     assert not google_allows(said, "GPTBot", "/")
     assert google_allows(said, "Googlebot", "/")
 
 
-def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_none():
+def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_none() -> None:
     compiled = CompiledPolicy(STANCE, CATALOG)
     once = compiled.merged_robots[b"User-agent: *\nDisallow: /cart\n\nUser-agent: Bingbot\nAllow: /\n"].body
     assert all(signals == [NO_AI] for signals in signals_of_groups(once.decode()))
@@ -100,7 +100,7 @@ def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_no
     assert once.decode().count("EXPRESS RESERVATIONS") == 1
 
 
-def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
+def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves() -> None:
     policy = replace(STANCE, usages=OPEN, path_policies=(PathPolicy("/tracks/**", STANCE.usages),))
     assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
     assert headers(policy, 1) == [NO_AI]
@@ -108,7 +108,7 @@ def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
     assert "ai-input, ai-train for /tracks/**" in note
 
 
-def test_where_nothing_may_be_found_or_taken_in_nothing_may_be_kept():
+def test_where_nothing_may_be_found_or_taken_in_nothing_may_be_kept() -> None:
     closed = dict.fromkeys(Usage, Action.DENY)
     assert headers(replace(STANCE, usages=closed))[0]["use"] == "immediate"
 
@@ -117,7 +117,7 @@ wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DEN
 
 
 @given(wishes, st.lists(wishes, max_size=3))
-def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
+def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts) -> None:
     sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
     policy = replace(STANCE, usages=site, path_policies=sections)
     (signals,) = signals_of_groups(robots(policy, Catalog(())))[0]
@@ -127,7 +127,7 @@ def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
     assert (signals.get("ai-train") == "no") is policy.whole_site.reserves(Usage.TRAIN_AI)
 
 
-def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
+def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not() -> None:
     notes = content_signal.STANDARD.limitations
     agreeing = PathPolicy("/a/**", STANCE.usages)
     otherwise = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})

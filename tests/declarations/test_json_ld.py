@@ -27,7 +27,7 @@ def read(element):
     return json.loads(found.text)
 
 
-def test_a_recording_says_where_its_licence_and_policy_are():
+def test_a_recording_says_where_its_licence_and_policy_are() -> None:
     assert read(script({"@type": "MusicRecording", "name": "One", **reservation(STANCE)})) == {
         "@context": "https://schema.org",
         "@type": "MusicRecording",
@@ -43,23 +43,23 @@ def test_a_recording_says_where_its_licence_and_policy_are():
 @settings(deadline=None)
 @given(st.sampled_from(["MusicRecording", "AudioObject"]), st.text(), st.sampled_from(["", "https://bänd.example/ä b"]),
        st.sampled_from(["", "mailto:a@band.example", "https://band.example/ask?a=1"]))  # fmt: skip
-def test_every_property_is_as_the_schema_says(kind, owner, url, contact):
+def test_every_property_is_as_the_schema_says(kind, owner, url, contact) -> None:
     site = Site(url=url, owner=owner, contact=contact, licence=url)
     data = {"@type": kind, "name": owner, **reservation(replace(STANCE, site=site))}
     schema("json-ld").validate(read(script(data)))
 
 
-def test_what_the_policy_does_not_know_is_not_said():
+def test_what_the_policy_does_not_know_is_not_said() -> None:
     bare = replace(STANCE, site=Site(), declarations={**STANCE.declarations, "policy_page": False})
     assert set(reservation(bare)) == {"copyrightNotice"}
 
 
-def test_an_address_for_mail_is_no_page():
+def test_an_address_for_mail_is_no_page() -> None:
     mail = replace(STANCE, site=replace(SITE, contact="mailto:a@band.example"))
     assert reservation(mail)["acquireLicensePage"] == SITE.licence
 
 
-def test_a_section_says_what_it_reserves_itself():
+def test_a_section_says_what_it_reserves_itself() -> None:
     assert reservation(STANCE, PathPolicy("/press/**", OPEN)) == {}
     answers = PathPolicy("/press/**", {**OPEN, Usage.AI_INPUT: Action.DENY})
     assert "copyrightNotice" not in reservation(STANCE, answers)
@@ -68,7 +68,7 @@ def test_a_section_says_what_it_reserves_itself():
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.sampled_from(["</script><script>", "<!--<script>", "]]>", "\u2028"])))
-def test_no_text_ends_the_element(text):
+def test_no_text_ends_the_element(text) -> None:
     policy = replace(STANCE, site=replace(SITE, owner=text, contact=text))
     data = {"@type": "AudioObject", "name": text, **reservation(policy)}
     assert read(script(data)) == {"@context": "https://schema.org", **data}

@@ -20,7 +20,7 @@ def listed(**changes):
     return CompiledPolicy(replace(STANCE, **changes), Catalog(())).limitations
 
 
-def test_what_every_standard_can_say_is_not_listed():
+def test_what_every_standard_can_say_is_not_listed() -> None:
     assert listed(usages=OPEN) == ()
     assert listed(usages={**OPEN, **AI_USE}) == ()
     assert listed(usages={**OPEN, **AI_USE, Usage.SEARCH: Action.DENY}) == ()
@@ -48,14 +48,14 @@ def test_what_every_standard_can_say_is_not_listed():
     ]),
     ({"usages": {**OPEN, **AI_USE}, "site": Site()}, ["TDMRep: without an address there is no tdm-policy", "RSL: robots.txt has no License line"]),
 ])  # fmt: skip
-def test_each_thing_is_one_sentence(changes, expected):
+def test_each_thing_is_one_sentence(changes, expected) -> None:
     found = listed(**changes)
     assert len(found) == len(expected), found
     for sentence, beginning in zip(found, expected, strict=True):
         assert beginning in sentence
 
 
-def test_nothing_is_said_of_standards_that_are_off():
+def test_nothing_is_said_of_standards_that_are_off() -> None:
     off = dict.fromkeys(STANCE.declarations, False) | {"robots_txt": "off"}
     usages = {**OPEN, **AI_USE, Usage.AI_AGENT: Action.ALLOW, Usage.SEO: Action.DENY}
     assert listed(usages=usages, declarations=off, site=Site()) == ()

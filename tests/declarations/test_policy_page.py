@@ -30,7 +30,7 @@ def answers(table):
 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
-def test_a_site_that_said_nothing_of_itself_has_a_whole_page(stance):
+def test_a_site_that_said_nothing_of_itself_has_a_whole_page(stance) -> None:
     tree, text = page(load_stance(stance))
     assert tree.get("lang") == "en"
     assert len(tree.findall(".//h1")) == 1
@@ -41,7 +41,7 @@ def test_a_site_that_said_nothing_of_itself_has_a_whole_page(stance):
     assert all(row.find("th").get("scope") == "row" for row in tree.iter("tr"))
 
 
-def test_it_says_who_asks_what_and_whom_to_ask():
+def test_it_says_who_asks_what_and_whom_to_ask() -> None:
     tree, text = page(replace(STANCE, site=SITE))
     assert "The &lt;Ünited&gt; &amp; Artists" in text
     links = {link.get("href"): link for link in tree.iter("a")}
@@ -50,7 +50,7 @@ def test_it_says_who_asks_what_and_whom_to_ask():
     assert {"/robots.txt", "/.well-known/tdmrep.json"} <= set(links)
 
 
-def test_the_table_says_what_the_policy_says():
+def test_the_table_says_what_the_policy_says() -> None:
     tree, _ = page(STANCE)
     (table,) = tree.iter("table")
     said = answers(table)
@@ -59,7 +59,7 @@ def test_the_table_says_what_the_policy_says():
     assert len(said) == 14
 
 
-def test_a_section_says_what_is_different_there():
+def test_a_section_says_what_is_different_there() -> None:
     sections = (
         PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.LICENSE_REQUIRED, Usage.SEO: Action.THROTTLE}),
         PathPolicy("/tracks/<b>", STANCE.usages),
@@ -71,7 +71,7 @@ def test_a_section_says_what_is_different_there():
     assert "The same as on the whole site." in text
 
 
-def test_the_title_claims_no_more_than_the_policy():
+def test_the_title_claims_no_more_than_the_policy() -> None:
     def title(policy):
         return page(policy)[0].find(".//h1").text
 
@@ -80,7 +80,7 @@ def test_the_title_claims_no_more_than_the_policy():
     assert title(replace(STANCE, usages=dict.fromkeys(Usage, Action.ALLOW))) == "How this site may be used"
 
 
-def test_a_page_elsewhere_is_not_published_here():
+def test_a_page_elsewhere_is_not_published_here() -> None:
     policy = replace(STANCE, site=replace(SITE, policy_page="https://band.example/ai"))
     compiled = CompiledPolicy(policy, Catalog(()))
     assert set(compiled.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
@@ -96,7 +96,7 @@ switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl"
 
 @settings(max_examples=60, deadline=None)
 @given(wishes, st.lists(wishes, max_size=2), switches)
-def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
+def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations) -> None:
     sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
     policy = replace(
         STANCE, usages=usages, path_policies=sections, declarations={**STANCE.declarations, **declarations}
@@ -108,7 +108,7 @@ def test_no_link_leads_to_something_that_is_not_published(usages, parts, declara
     assert links == {"/robots.txt", "/.well-known/tdmrep.json", "/license.xml"} & set(documents)
 
 
-def test_who_is_refused_is_listed_by_name():
+def test_who_is_refused_is_listed_by_name() -> None:
     agents = (
         Agent("TrainBot", "Model & Co", (Usage.TRAIN_AI,), ("TrainBot",)),
         Agent("Token-Extended", "Token-Extended", (Usage.TRAIN_AI,), (), "Token-Extended", robots_only=True),
@@ -129,13 +129,13 @@ def test_who_is_refused_is_listed_by_name():
     ("/press/**", "Under <code>/press</code>"), ("/**/*.flac", "For <code>/**/*.flac</code>"), ("/a", "For <code>/a</code>"),
     ("/a*/**", "For <code>/a*/**</code>"),
 ])  # fmt: skip
-def test_a_part_of_the_site_is_named_in_plain_words(pattern, heading):
+def test_a_part_of_the_site_is_named_in_plain_words(pattern, heading) -> None:
     _, text = page(replace(STANCE, path_policies=(PathPolicy(pattern, STANCE.usages),)))
     assert f"<h2>{heading}</h2>" in text
 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
-def test_it_is_for_everybody(stance):
+def test_it_is_for_everybody(stance) -> None:
     tree, text = page(replace(load_stance(stance), site=SITE, path_policies=(PathPolicy("/press/**", STANCE.usages),)))
     assert tree.find("head/meta[@name='viewport']").get("content") == "width=device-width, initial-scale=1"
     assert [element.tag for element in tree.find("body")] == ["main"]

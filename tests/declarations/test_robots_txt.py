@@ -53,7 +53,7 @@ TOKENS = sorted({token for agent in CATALOG.agents for token in agent.all_robots
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_googles_parser_reads_for_every_name_what_the_judge_does(stance):
+def test_googles_parser_reads_for_every_name_what_the_judge_does(stance) -> None:
     policy = load_stance(stance)
     said = robots(policy)
     for token in filter(NAME.fullmatch, TOKENS):
@@ -68,7 +68,7 @@ def is_refused_at_root(policy: Policy, agent: Agent) -> bool:
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_parsers_that_take_any_name_agree(stance):
+def test_parsers_that_take_any_name_agree(stance) -> None:
     policy = load_stance(stance)
     said = robots(policy)
     protego = ProtegoReader(said)
@@ -85,7 +85,7 @@ def test_parsers_that_take_any_name_agree(stance):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-def test_a_refused_crawler_may_read_why(path):
+def test_a_refused_crawler_may_read_why(path) -> None:
     said = robots(load_stance("no-ai"))
     standard_library = RobotFileParser()
     standard_library.parse(said.decode().splitlines())
@@ -98,7 +98,7 @@ def test_a_refused_crawler_may_read_why(path):
 
 @pytest.mark.parametrize("name", ["Googlebot", "Bingbot", "Applebot", "DuckDuckBot", "AdsBot-Google", "Baiduspider",
                                   "360Spider", "Twitterbot", "SomebodyElse", "AI", "GPT", "Spotify"])  # fmt: skip
-def test_everybody_else_may_fetch_everything(name):
+def test_everybody_else_may_fetch_everything(name) -> None:
     said = robots(load_stance("no-ai"))
     for path in (*PATHS, *DOCUMENTS):
         assert google_allows(said, name, path) or name == "AI"
@@ -106,7 +106,7 @@ def test_everybody_else_may_fetch_everything(name):
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_every_group_has_a_rule_and_the_lines_of_all_standards(stance):
+def test_every_group_has_a_rule_and_the_lines_of_all_standards(stance) -> None:
     said = robots(load_stance(stance)).decode()
     groups = re.findall(r"(?:User-agent: .*\n)+((?:(?!User-agent).+\n)+)", said)
     assert len(groups) >= 2
@@ -115,14 +115,14 @@ def test_every_group_has_a_rule_and_the_lines_of_all_standards(stance):
         assert lines.count("Content-Usage: train-ai=n") == 1
 
 
-def test_names_that_strict_parsers_cannot_read_are_listed():
+def test_names_that_strict_parsers_cannot_read_are_listed() -> None:
     unreadable = compiled(load_stance("no-ai")).robots_groups.unreadable
     assert "AI2Bot" in unreadable
     assert "GPTBot" not in unreadable
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
+def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance) -> None:
     dated = CompiledPolicy(load_stance(stance), CATALOG, "2026-11-23")
     for said in (dated.documents["/robots.txt"].body, dated.merged_robots[b"User-agent: *\nDisallow: /a\n"].body):
         comments = [line for line in said.decode().splitlines() if line.startswith("# ")]
@@ -132,7 +132,7 @@ def test_comments_say_the_stance_and_when_and_by_what_it_was_made(stance):
         ]
 
 
-def test_files_of_different_days_differ_in_that_line_only():
+def test_files_of_different_days_differ_in_that_line_only() -> None:
     one, other = (
         CompiledPolicy(STANCE, SMALL, day).documents["/robots.txt"].body for day in ("2026-11-23", "2031-01-01")
     )
@@ -196,7 +196,7 @@ def requested(path: str) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(policies(expressible), st.lists(tried, min_size=1, max_size=6), st.sampled_from(["", "?", "?q=/a/b"]))
-def test_paths_that_robots_txt_can_say_are_read_as_the_judge_decides(policy, paths, query):
+def test_paths_that_robots_txt_can_say_are_read_as_the_judge_decides(policy, paths, query) -> None:
     said = robots(policy, SMALL)
     protego = ProtegoReader(said)
     for agent in AGENTS:
@@ -208,7 +208,7 @@ def test_paths_that_robots_txt_can_say_are_read_as_the_judge_decides(policy, pat
 
 @settings(max_examples=100, deadline=None)
 @given(policies(patterns), st.lists(tried, min_size=1, max_size=6))
-def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy, paths):
+def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy, paths) -> None:
     said = robots(policy, SMALL)
     in_general = robots_patterns.without_unsupported_patterns(policy)
     for agent in AGENTS:
@@ -219,7 +219,7 @@ def test_a_crawler_that_is_let_in_is_never_told_more_than_the_policy_says(policy
                 assert google_allows(said, agent.name, requested(path)), (said.decode(), agent.name, path)
 
 
-def test_what_cannot_be_said_is_listed_with_its_place():
+def test_what_cannot_be_said_is_listed_with_its_place() -> None:
     policy = replace(
         STANCE,
         path_policies=(PathPolicy("/tracks/*/stems", STANCE.usages), PathPolicy("/press/**", STANCE.usages)),
@@ -231,7 +231,7 @@ def test_what_cannot_be_said_is_listed_with_its_place():
     )  # fmt: skip
 
 
-def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_first():
+def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_first() -> None:
     opened = {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW}
     policy = replace(
         STANCE, path_policies=(PathPolicy("/press/**", opened), PathPolicy("/press/internal/**", STANCE.usages))
@@ -244,7 +244,7 @@ def test_rules_stand_from_the_longest_to_the_shortest_for_parsers_that_take_the_
     assert all(len(one) >= len(next_one) for one, next_one in pairwise(paths))
 
 
-def test_a_rule_against_those_who_only_use_a_name_is_not_told_to_its_owner():
+def test_a_rule_against_those_who_only_use_a_name_is_not_told_to_its_owner() -> None:
     policy = replace(
         STANCE,
         rules=(Rule("fakes", Action.DENY, frozenset({"searchbot"}), identities=frozenset({Identity.UNVERIFIED})),),
@@ -252,7 +252,7 @@ def test_a_rule_against_those_who_only_use_a_name_is_not_told_to_its_owner():
     assert google_allows(robots(policy, SMALL), "SearchBot", "/")
 
 
-def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
+def test_a_client_without_a_documented_name_is_called_as_it_calls_itself() -> None:
     agents = (
         Agent("Crate", OPERATOR, (Usage.TRAIN_AI,), ("Crate/", "CrateFetcher", "^Crate 2")),
         Agent("Crate 9", OPERATOR, (Usage.TRAIN_AI,), ("//crate.example",)),
@@ -270,7 +270,7 @@ def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
     assert "Looks like a browser. Neither declared nor refused." in notes
 
 
-def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
+def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself() -> None:
     agents = (
         Agent("Good", OPERATOR, (Usage.SEARCH,), ("GoodBot",), "Same"),
         Agent("Bad", OPERATOR, (Usage.TRAIN_AI,), ("Same",)),
@@ -284,14 +284,14 @@ def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
     ((Rule("fakes", Action.DENY, identities=frozenset({Identity.UNVERIFIED})),), "rule fakes, which requires an identity"),
     ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),
 ])  # fmt: skip
-def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note):
+def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note) -> None:
     assert note in "\n".join(compiled(replace(STANCE, rules=rules), SMALL).limitations)
     assert note not in "\n".join(compiled(STANCE, SMALL).limitations)
     off = replace(STANCE, rules=rules, declarations={**STANCE.declarations, "robots_txt": "off"})
     assert note not in "\n".join(compiled(off, SMALL).limitations)
 
 
-def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused():
+def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused() -> None:
     shared = (
         Agent("One", OPERATOR, (Usage.TRAIN_AI,), ("One",), robots_txt_tokens=("Shared",)),
         Agent("Two", OPERATOR, (Usage.SEARCH,), ("Two",), robots_txt_tokens=("Shared",)),
@@ -301,7 +301,7 @@ def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused():
 
 
 @pytest.mark.parametrize("token", ["*", "Bad#Bot", "Bad\nDisallow: /", "Bad\u2028Bot", "Bädbot", "", " "])
-def test_a_name_that_cannot_be_sent_is_left_out(token):
+def test_a_name_that_cannot_be_sent_is_left_out(token) -> None:
     odd = Agent("Odd", OPERATOR, (Usage.TRAIN_AI,), ("Odd",), token, (token,))
     said = robots(STANCE, Catalog((odd, *AGENTS)))
     assert google_allows(said, "Googlebot", "/")
@@ -311,7 +311,7 @@ def test_a_name_that_cannot_be_sent_is_left_out(token):
 @pytest.mark.parametrize(
     "owner", ["Ünïted Ärtists ✓ 音楽", "Line\nDisallow: /", "\ud800", "a\u2028User-agent: *", "\0"]
 )
-def test_any_owner_can_be_named(owner):
+def test_any_owner_can_be_named(owner) -> None:
     said = robots(replace(STANCE, site=replace(STANCE.site, owner=owner)), SMALL)
     assert google_allows(said, "Googlebot", "/")
     assert not google_allows(said, "TrainBot", "/")

@@ -41,7 +41,7 @@ def licences(document):
         yield etree.tostring(root)
 
 
-def test_an_item_says_what_may_be_done_with_its_recording():
+def test_an_item_says_what_may_be_done_with_its_recording() -> None:
     (only,) = licences(feed(STANCE, AUDIO))
     assert rsl_problems(only) == []
     reader = RslReader(only)
@@ -55,14 +55,14 @@ def test_an_item_says_what_may_be_done_with_its_recording():
 @pytest.mark.parametrize(
     "url", ["https://band.example/press/a?x=/y#z", "https://band.example//press/../press/b", "/press/c"]
 )
-def test_the_section_of_the_path_counts(url):
+def test_the_section_of_the_path_counts(url) -> None:
     searchable = PathPolicy("/press/**", {**STANCE.usages, Usage.AI_SEARCH: Action.ALLOW})
     (only,) = licences(feed(replace(STANCE, path_policies=(searchable,)), url))
     assert RslReader(only).says("ai-index")
     assert not RslReader(only).says("ai-train")
 
 
-def test_nothing_is_said_where_nothing_is_reserved_or_rsl_is_off():
+def test_nothing_is_said_where_nothing_is_reserved_or_rsl_is_off() -> None:
     assert (
         FeedTerms(replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN),))).element(
             "https://band.example/press/a"
@@ -72,7 +72,7 @@ def test_nothing_is_said_where_nothing_is_reserved_or_rsl_is_off():
     assert FeedTerms(replace(STANCE, declarations={**STANCE.declarations, "rsl": False})).element(AUDIO) == ""
 
 
-def test_a_parser_of_feeds_reads_the_same_as_without_it():
+def test_a_parser_of_feeds_reads_the_same_as_without_it() -> None:
     with_terms, without = (feedparser.parse(feed(STANCE, AUDIO, AUDIO, terms=terms)) for terms in (True, False))
     assert not with_terms.bozo
     assert len(with_terms.entries) == 2
@@ -85,7 +85,7 @@ texts = st.text(st.characters(exclude_categories=[]))
 
 @settings(deadline=None)
 @given(texts, texts, texts, st.one_of(texts, texts.map("https://band.example/{}".format)))
-def test_no_text_breaks_the_feed(owner, contact, page, url):
+def test_no_text_breaks_the_feed(owner, contact, page, url) -> None:
     site = Site(url=SITE.url, owner=owner, contact=contact, policy_page=f"/{page}")
     document = feed(replace(STANCE, site=site), url, AUDIO)
     assert not feedparser.parse(document).bozo

@@ -53,7 +53,7 @@ def cases(name, key="cases"):
 
 
 @cases("rfc9309")
-def test_parsers_read_robots_txt_as_was_measured(case):
+def test_parsers_read_robots_txt_as_was_measured(case) -> None:
     robots, agent, address = case["robots"], case["ua"], SITE + case["path"]
     assert google_allows(robots.encode(), agent, case["path"]) is case["google_robotstxt"]
     # The fork decodes %62 itself, as the specification asks; Google's own expects that of its caller.
@@ -65,13 +65,13 @@ def test_parsers_read_robots_txt_as_was_measured(case):
 
 
 @cases("rfc9309")
-def test_our_own_reading_of_an_apps_file_is_that_of_googles_parser(case):
+def test_our_own_reading_of_an_apps_file_is_that_of_googles_parser(case) -> None:
     app = Robots(case["robots"].removeprefix("\ufeff").splitlines())
     assert app.for_name(case["ua"]).allows(case["path"]) is case["google_robotstxt"]
 
 
 @cases("rfc9309")
-def test_merging_keeps_the_answer_for_an_untouched_crawler(case):
+def test_merging_keeps_the_answer_for_an_untouched_crawler(case) -> None:
     merged = merge(case["robots"].encode(), FRONT.robots_groups)
     if case["ua"].lower() not in FRONT.robots_groups.tokens:
         assert google_allows(merged, case["ua"], case["path"]) is case["google_robotstxt"]
@@ -79,12 +79,12 @@ def test_merging_keeps_the_answer_for_an_untouched_crawler(case):
         assert not google_allows(merged, case["ua"], case["path"])
 
 
-def test_a_merged_file_is_no_longer_than_what_every_parser_must_read():
+def test_a_merged_file_is_no_longer_than_what_every_parser_must_read() -> None:
     assert vectors("rfc9309")["limits"]["min_parse_limit_bytes"] == MAX_BYTES
 
 
 @cases("content_signals")
-def test_signals_are_read_as_their_policy_says(case):
+def test_signals_are_read_as_their_policy_says(case) -> None:
     _, _, value = case["line"].partition(":")
     if case["parsed"] is not None:
         assert content_signals(value) == case["parsed"]
@@ -93,7 +93,7 @@ def test_signals_are_read_as_their_policy_says(case):
     assert not wrong or case["line"] not in robots
 
 
-def test_only_keys_and_values_of_the_policy_are_said():
+def test_only_keys_and_values_of_the_policy_are_said() -> None:
     keys = vectors("content_signals")["keys"]
     groups = signals_of_groups(FRONT.documents["/robots.txt"].body.decode())
     for (signals,) in groups:
@@ -102,7 +102,7 @@ def test_only_keys_and_values_of_the_policy_are_said():
 
 
 @cases("tdmrep")
-def test_the_file_of_tdmrep_is_read_as_its_specification_says(case):
+def test_the_file_of_tdmrep_is_read_as_its_specification_says(case) -> None:
     files = {file["name"]: file["json"] for file in vectors("tdmrep")["files"]}
     rules = case["inline"] if "inline" in case else files[case["file"]]
     reservation, policy = tdmrep_reservation(rules, case["path"])
@@ -110,12 +110,12 @@ def test_the_file_of_tdmrep_is_read_as_its_specification_says(case):
 
 
 @cases("tdmrep", "precedence")
-def test_of_several_forms_of_tdmrep_the_later_counts(case):
+def test_of_several_forms_of_tdmrep_the_later_counts(case) -> None:
     assert tdmrep_precedence(case["file"], case["header"], case["meta"]) == case["result"]
 
 
 @pytest.mark.parametrize(("section", "path"), [(0, "/a"), (1, "/free/a")])
-def test_all_forms_of_tdmrep_say_the_same(section, path):
+def test_all_forms_of_tdmrep_say_the_same(section, path) -> None:
     rules = json.loads(FRONT.documents["/.well-known/tdmrep.json"].body)
     header = dict(FRONT.declared[section].fields)[b"tdm-reservation"].decode()
     page = html5lib.parse(b"<!doctype html><head>" + FRONT.declared[section].tags, namespaceHTMLElements=False)
@@ -123,7 +123,7 @@ def test_all_forms_of_tdmrep_say_the_same(section, path):
     assert tdmrep_reservation(rules, path)[0] == int(header) == int(meta) == (0 if section else 1)
 
 
-def test_headers_metas_and_policy_have_the_form_of_the_specification():
+def test_headers_metas_and_policy_have_the_form_of_the_specification() -> None:
     said = vectors("tdmrep")
     schema("tdm-policy").validate(said["policy_example"])
     ours = json.loads(FRONT.documents["/tdm-policy.json"].body)
@@ -138,7 +138,7 @@ def test_headers_metas_and_policy_have_the_form_of_the_specification():
 
 
 @cases("rsl", "documents")
-def test_documents_of_rsl_are_evaluated_as_its_specification_says(case):
+def test_documents_of_rsl_are_evaluated_as_its_specification_says(case) -> None:
     if case["expect"] == "invalid":
         assert rsl_problems(case["xml"].encode())
         return
@@ -150,18 +150,18 @@ def test_documents_of_rsl_are_evaluated_as_its_specification_says(case):
 
 
 @cases("rsl", "robots")
-def test_licences_are_found_in_robots_txt_as_rsl_says(case):
+def test_licences_are_found_in_robots_txt_as_rsl_says(case) -> None:
     assert rsl_licences(case["robots"], case["ua"]) == ([case["license"]] if case["license"] else [])
 
 
-def test_every_crawler_finds_our_licence_also_in_an_apps_file():
+def test_every_crawler_finds_our_licence_also_in_an_apps_file() -> None:
     merged = FRONT.merged_robots[b"License: https://example.com/own.xml\nUser-agent: Bingbot\nDisallow: /a\n"].body
     for robots in (FRONT.documents["/robots.txt"].body, merged):
         for agent in ("GPTBot", "Bingbot", "SomebodyElse"):
             assert rsl_licences(robots.decode(), agent) == ["https://example.com/license.xml"]
 
 
-def test_links_to_the_licence_have_the_form_of_rsl():
+def test_links_to_the_licence_have_the_form_of_rsl() -> None:
     said = vectors("rsl")
     fields = [f"{name.decode().title()}: {value.decode()}" for name, value in FRONT.declared[0].fields]
     assert said["link_header"] in fields
@@ -169,14 +169,14 @@ def test_links_to_the_licence_have_the_form_of_rsl():
 
 
 @cases("x_robots_noai")
-def test_x_robots_tag_is_read_as_the_tools_read_it(case):
+def test_x_robots_tag_is_read_as_the_tools_read_it(case) -> None:
     lines = case["x_robots_tag_lines"]
     assert img2dataset_skips(lines) is case["img2dataset_default_skips"]
     assert img2dataset_skips(lines, "spawningbot") is case["img2dataset_with_token_spawningbot_skips"]
     assert datadiligence_skips(lines) is case["datadiligence_spawningbot_blocks"]
 
 
-def test_names_that_exist_in_robots_txt_only_are_known_and_closed():
+def test_names_that_exist_in_robots_txt_only_are_known_and_closed() -> None:
     robots = FRONT.documents["/robots.txt"].body
     for entry in vectors("robots_only_tokens")["tokens"]:
         agent = CATALOG.agent(entry["token"])
@@ -186,7 +186,7 @@ def test_names_that_exist_in_robots_txt_only_are_known_and_closed():
 
 
 @pytest.mark.parametrize("token", vectors("robots_only_tokens")["ua_and_token"])
-def test_names_that_are_sent_too_are_recognised_and_known_in_robots_txt(token):
+def test_names_that_are_sent_too_are_recognised_and_known_in_robots_txt(token) -> None:
     agent = CATALOG.find(f"Mozilla/5.0 (compatible; {token}/1.0)".encode())
     assert token in agent.all_robots_tokens
     refused = FRONT.guard.judged("/a", f"{token}/1.0".encode()).refuses
@@ -194,14 +194,14 @@ def test_names_that_are_sent_too_are_recognised_and_known_in_robots_txt(token):
 
 
 @pytest.mark.parametrize("token", vectors("robots_only_tokens")["ignore_star_group"])
-def test_crawlers_that_pass_over_the_group_for_all_keep_their_own(token):
+def test_crawlers_that_pass_over_the_group_for_all_keep_their_own(token) -> None:
     existing = f"User-agent: {token}\nDisallow: /ads/\n\nUser-agent: *\nDisallow: /x/\n".encode()
     for robots in (existing, merge(existing, FRONT.robots_groups)):
         assert not google_allows(robots, token, "/ads/1")
         assert google_allows(robots, token, "/x/1")
 
 
-def test_who_falls_back_to_the_group_of_another_finds_it_unchanged():
+def test_who_falls_back_to_the_group_of_another_finds_it_unchanged() -> None:
     for agent, other in vectors("robots_only_tokens")["fallback"].items():
         names = re.findall(r"^User-agent: (.*)$", FRONT.documents["/robots.txt"].body.decode(), re.MULTILINE)
         assert not {agent, other} & set(names)
@@ -211,6 +211,6 @@ def test_who_falls_back_to_the_group_of_another_finds_it_unchanged():
         assert f"User-agent: {agent}\n".encode() not in merged
 
 
-def test_who_passes_over_robots_txt_is_known_for_it():
+def test_who_passes_over_robots_txt_is_known_for_it() -> None:
     for token in vectors("robots_only_tokens")["ignore_robots"]:
         assert CATALOG.agent(token).rfc9309_compliance == "ignored"

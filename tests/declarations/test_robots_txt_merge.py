@@ -68,7 +68,7 @@ def is_whole_site_refused(robots: bytes) -> None:
 
 
 @pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
-def test_a_real_file_keeps_its_meaning_for_everybody_we_do_not_refuse(file):
+def test_a_real_file_keeps_its_meaning_for_everybody_we_do_not_refuse(file) -> None:
     existing = file.read_bytes()
     merged = merge(existing, OURS)
     is_whole_site_refused(merged)
@@ -78,7 +78,7 @@ def test_a_real_file_keeps_its_meaning_for_everybody_we_do_not_refuse(file):
 
 
 @pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
-def test_merging_again_changes_nothing_and_another_policy_starts_anew(file):
+def test_merging_again_changes_nothing_and_another_policy_starts_anew(file) -> None:
     existing = file.read_bytes()
     merged = merge(existing, OURS)
     assert merge(merged, OURS) == merged
@@ -87,18 +87,18 @@ def test_merging_again_changes_nothing_and_another_policy_starts_anew(file):
 
 
 @pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
-def test_sitemaps_are_kept_for_every_parser(file):
+def test_sitemaps_are_kept_for_every_parser(file) -> None:
     existing = file.read_bytes()
     before, after = ProtegoReader(existing), ProtegoReader(merge(existing, OURS))
     assert after.sitemaps == before.sitemaps
 
 
-def test_there_are_enough_real_files():
+def test_there_are_enough_real_files() -> None:
     assert len(ROBOTS_FILES) >= 60
 
 
 @pytest.mark.parametrize("file", ROBOTS_FILES, ids=lambda file: file.stem)
-def test_lines_that_are_no_names_of_ours_stand_in_the_merged_file(file):
+def test_lines_that_are_no_names_of_ours_stand_in_the_merged_file(file) -> None:
     existing = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
     kept = set(merge(existing, OURS).split(b"\n"))
     if not existing.startswith(b"<!"):
@@ -137,7 +137,7 @@ def robots_files(draw: st.DrawFn) -> bytes:
 @given(robots_files())
 @example(b"User-agent: *\nCrawl-delay: 5\nUser-agent: GPTBot\nDisallow: /\n")
 @example(b"Disallow: /\nUser-agent: Bingbot\nAllow: /a")
-def test_any_file_keeps_its_meaning_for_everybody_we_do_not_refuse(existing):
+def test_any_file_keeps_its_meaning_for_everybody_we_do_not_refuse(existing) -> None:
     merged = merge(existing, OURS)
     is_whole_site_refused(merged)
     checked = ("Googlebot", "Bingbot", "Bing", "SomebodyElse", "Baiduspider")
@@ -151,7 +151,7 @@ def test_any_file_keeps_its_meaning_for_everybody_we_do_not_refuse(existing):
 @example(b"# Begin noai-guard\nUser-agent: *\nDisallow: /\n")
 @example(b"Host: a\n# Begin noai-guard\nb: c\nUser-agent: *\nDisallow: /\n# End noai-guard\n# End noai-guard")
 @example(b"# End noai-guard\n# Begin noai-guard\nUser-agent: *\nAllow: /")
-def test_merging_any_bytes_again_changes_nothing(existing):
+def test_merging_any_bytes_again_changes_nothing(existing) -> None:
     merged = merge(existing, OURS)
     assert merge(merged, OURS) == merged
     for other in OTHERS:
@@ -160,7 +160,7 @@ def test_merging_any_bytes_again_changes_nothing(existing):
 
 @settings(max_examples=100, deadline=None)
 @given(robots_files())
-def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_opens_it(existing):
+def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_opens_it(existing) -> None:
     merged = merge(existing, said_by(PathPolicy("/private/**", OPEN)))
     for path in ("/private/", "/private/open/x", "/private/x.mp3", "/a", "/tracks/1.mp3"):
         open_here = google_allows(merged, "GPTBot", path)
@@ -169,7 +169,7 @@ def test_a_section_that_is_open_to_a_refused_crawler_is_open_only_where_the_app_
 
 @settings(max_examples=100, deadline=None)
 @given(robots_files())
-def test_a_section_closed_to_a_search_engine_is_closed_beside_what_the_app_closes(existing):
+def test_a_section_closed_to_a_search_engine_is_closed_beside_what_the_app_closes(existing) -> None:
     merged = merge(existing, said_by(PathPolicy("/private/**", CLOSED)))
     for name in ("Googlebot", "Bingbot"):
         for path in ("/", "/a", "/a/open", "/b", "/tracks/1.mp3", "/privateer"):
@@ -178,20 +178,20 @@ def test_a_section_closed_to_a_search_engine_is_closed_beside_what_the_app_close
             assert not google_allows(merged, name, path), (path, merged)
 
 
-def test_an_app_that_welcomes_a_crawler_which_the_site_refuses_is_overruled_visibly():
+def test_an_app_that_welcomes_a_crawler_which_the_site_refuses_is_overruled_visibly() -> None:
     merged = merge(b"User-agent: GPTBot\nAllow: /\n", OURS)
     assert not google_allows(merged, "GPTBot", "/")
     assert b"\nUser-agent: taken-out-by-noai-guard # User-agent: GPTBot\nAllow: /\n" in merged
 
 
-def test_an_app_that_closes_everything_to_everybody_stays_closed():
+def test_an_app_that_closes_everything_to_everybody_stays_closed() -> None:
     merged = merge(b"User-agent: *\nDisallow: /\n", said_by(PathPolicy("/press/**", OPEN)))
     for name in ("Googlebot", "GPTBot", "Baiduspider", "SomebodyElse"):
         assert not google_allows(merged, name, "/press/a")
         assert not ProtegoReader(merged).allows(name, "/press/a")
 
 
-def test_the_lines_of_other_standards_are_in_every_group_of_the_app():
+def test_the_lines_of_other_standards_are_in_every_group_of_the_app() -> None:
     merged = merge(b"User-agent: *\nDisallow: /a\n\nUser-agent: Bingbot\nCrawl-delay: 5\nDisallow: /b", OURS)
     usage = (
         b"# Begin noai-guard\nContent-Usage: train-ai=n, ai-use=n, search=y\n"
@@ -201,16 +201,16 @@ def test_the_lines_of_other_standards_are_in_every_group_of_the_app():
     assert merged.endswith(b"Disallow: /b\n" + usage + b"\n")
 
 
-def test_global_lines_stay_before_the_first_group():
+def test_global_lines_stay_before_the_first_group() -> None:
     merged = merge(b"License: https://band.example/l.xml\n\nUser-agent: *\nDisallow: /a\n", OURS)
     assert merged.startswith(b"License: https://band.example/l.xml\n# Begin noai-guard\n")
 
 
-def test_an_html_page_is_not_a_robots_txt():
+def test_an_html_page_is_not_a_robots_txt() -> None:
     assert merge(b" \n<!doctype html><title>404</title>", OURS) == merge(b"", OURS)
 
 
-def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
+def test_a_file_over_the_limit_of_parsers_is_cut_between_rules() -> None:
     existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
     merged = merge(existing, OURS)
     assert MAX_BYTES - 100 < len(merged) <= MAX_BYTES
@@ -221,14 +221,14 @@ def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
 
 @pytest.mark.parametrize("line", [b"Disallow: /" + b"x" * 480_000, b" " * 480_000 + b"User-agent: *", b"a " * 240_000,
                                   b"User-agent: " + b"*" * 480_000, b"Disallow: /" + b"*x" * 240_000])  # fmt: skip
-def test_a_line_of_any_length_is_kept_and_costs_little(line):
+def test_a_line_of_any_length_is_kept_and_costs_little(line) -> None:
     started = time.perf_counter()
     merged = merge(b"User-agent: Bingbot\nDisallow: /b\n" + line, said_by(PathPolicy("/press/**", OPEN)))
     assert time.perf_counter() - started < 5
     assert line in merged
 
 
-def test_ten_thousand_groups_take_time_in_proportion():
+def test_ten_thousand_groups_take_time_in_proportion() -> None:
     def seconds(count: int) -> float:
         existing = b"".join(b"User-agent: bot%d\nDisallow: /%d\n\n" % (n, n) for n in range(count))
         started = time.perf_counter()
@@ -238,7 +238,7 @@ def test_ten_thousand_groups_take_time_in_proportion():
     assert seconds(10_000) < 60 * min(seconds(1_000) for _ in range(3))
 
 
-def test_what_an_app_opens_below_a_closed_section_is_closed_too():
+def test_what_an_app_opens_below_a_closed_section_is_closed_too() -> None:
     closed = PathPolicy("/drafts/**", {**load_stance().usages, Usage.SEARCH: Action.DENY})
     existing = b"User-agent: Googlebot\nAllow: /drafts/open\nAllow: /tracks/open\nDisallow: /tracks/\n"
     merged = merge(existing, said_by(closed))

@@ -13,9 +13,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-
-from noai_guard.core.policy import PathPolicy
-from tests.declarations.declaration_readers import ProtegoReader, google_fork_allows
 from tests.declarations.test_robots_merge import (
     CLOSED,
     LET_IN,
@@ -27,6 +24,9 @@ from tests.declarations.test_robots_merge import (
     paths_in,
     said_by,
 )
+
+from noai_guard.core.policy import PathPolicy
+from tests.declarations.declaration_readers import ProtegoReader, google_fork_allows
 
 FULL = os.environ.get("NOAI_FULL") == "1"
 
@@ -65,7 +65,7 @@ def tried(name: str, existing: bytes) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(names)), [*chance.sample(PATHS, 3), *known[:6], *random_paths(chance, known)]
 
 
-def test_no_crawler_that_is_not_refused_reads_another_answer(corpus):
+def test_no_crawler_that_is_not_refused_reads_another_answer(corpus) -> None:
     assert len(corpus) > (4000 if FULL else 200)
     for name, existing in corpus:
         merged = merge(existing, OURS)
@@ -76,7 +76,7 @@ def test_no_crawler_that_is_not_refused_reads_another_answer(corpus):
                 assert after is before, (name, agent, path)
 
 
-def test_scrapys_parser_agrees(corpus):
+def test_scrapys_parser_agrees(corpus) -> None:
     for name, existing in corpus[::4]:
         before, after = ProtegoReader(existing), ProtegoReader(merge(existing, OURS))
         assert after.sitemaps == before.sitemaps
@@ -86,7 +86,7 @@ def test_scrapys_parser_agrees(corpus):
                 assert after.allows(agent, path) is before.allows(agent, path), (name, agent, path)
 
 
-def test_every_refused_crawler_reads_no_and_may_read_why(corpus):
+def test_every_refused_crawler_reads_no_and_may_read_why(corpus) -> None:
     for name, existing in corpus:
         merged = merge(existing, OURS)
         for agent in REFUSED:
@@ -94,13 +94,13 @@ def test_every_refused_crawler_reads_no_and_may_read_why(corpus):
             assert google_fork_allows(merged, agent, "/.well-known/tdmrep.json"), name
 
 
-def test_merging_again_changes_nothing(corpus):
+def test_merging_again_changes_nothing(corpus) -> None:
     for _, existing in corpus:
         merged = merge(existing, OURS)
         assert merge(merged, OURS) == merged
 
 
-def test_a_section_closed_to_search_engines_changes_nothing_elsewhere(corpus):
+def test_a_section_closed_to_search_engines_changes_nothing_elsewhere(corpus) -> None:
     said = said_by(PathPolicy("/noai-guard-private/**", CLOSED))
     for name, existing in corpus[::2]:
         merged = merge(existing, said)

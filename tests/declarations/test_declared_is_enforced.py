@@ -140,7 +140,7 @@ def differences(name: str) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(name):
+def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(name) -> None:
     groups = guard(name).compiled.robots_groups
     found = list(differences(name))
     unread = {token for _, token, _ in found if not STRICT.fullmatch(token)}
@@ -150,7 +150,7 @@ def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name):
+def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name) -> None:
     compiled = guard(name).compiled
     protego = ProtegoReader(compiled.documents["/robots.txt"].body)
     shared, unreadable = set(compiled.robots_groups.shared), set(compiled.robots_groups.unreadable)
@@ -162,7 +162,7 @@ def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(nam
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_both_builds_of_googles_parser_agree(name):
+def test_both_builds_of_googles_parser_agree(name) -> None:
     said = guard(name).compiled.documents["/robots.txt"].body
     for token in [*sorted({token for agent in CATALOG.agents for token in names_of(agent)})[::9], "Nobody"]:
         for path in ("/tracks/first/audio.mp3", "/press/internal/x?y"):
@@ -170,7 +170,7 @@ def test_both_builds_of_googles_parser_agree(name):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_check_says_what_robots_txt_cannot(name):
+def test_check_says_what_robots_txt_cannot(name) -> None:
     compiled = guard(name).compiled
     said = "\n".join((*compiled.limitations, *opt_out_notes(compiled.policy, CATALOG)))
     for token in compiled.robots_groups.unreadable:
@@ -186,7 +186,7 @@ def test_check_says_what_robots_txt_cannot(name):
             assert f"{agent.name} ({agent.operator}) exists only in robots.txt" in said
 
 
-def test_names_that_exist_in_robots_txt_only_are_said_no_to():
+def test_names_that_exist_in_robots_txt_only_are_said_no_to() -> None:
     said = guard("no-ai").compiled.documents["/robots.txt"].body
     only = [agent for agent in CATALOG.agents if agent.robots_only and agent.ai]
     assert {"Google-Extended", "Applebot-Extended", "Webzio-Extended"} <= {agent.name for agent in only}
@@ -194,7 +194,7 @@ def test_names_that_exist_in_robots_txt_only_are_said_no_to():
         assert not google_allows(said, agent.name, "/tracks/first/audio.mp3")
 
 
-def test_the_policies_here_have_no_mistake_and_every_agent_is_enumerated():
+def test_the_policies_here_have_no_mistake_and_every_agent_is_enumerated() -> None:
     for text in POLICIES.values():
         assert not [str(problem) for problem in check_policy_text(text.encode())[1] if not problem.warning]
     unknown = {agent.name for agent in CATALOG.agents if agent.name not in SAMPLES and not names_of(agent)}
