@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import http_sf
@@ -27,7 +28,7 @@ CATALOG = Catalog((Agent("TrainBot", "Example", (Usage.TRAIN_AI,), ("TrainBot",)
 
 def parsed(value: bytes) -> dict[str, str]:
     """The labels of a field value; without parameters, as AIPREF has none."""
-    labels = http_sf.parse(value, tltype="dictionary")
+    labels: Any = http_sf.parse(value, tltype="dictionary")
     assert all(item[1] == {} for item in labels.values())
     return {label: str(item[0]) for label, item in labels.items()}
 

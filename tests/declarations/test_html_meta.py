@@ -10,6 +10,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.policy import Policy, Site
+from tests.declarations.declaration_readers import child
 
 STANCE = load_stance("no-ai")
 SITE = Site(url="https://band.example", tdm_policy="https://band.example/?a=1&copy=2")
@@ -31,7 +32,7 @@ def test_noarchive_and_noml_have_a_meta_of_their_own_and_switches(off: list[str]
 def test_a_parser_of_html_reads_the_metas() -> None:
     document = b"<!doctype html><html><head>" + tags(replace(STANCE, site=SITE)) + b"</head>"
     page = html5lib.parse(document, namespaceHTMLElements=False)
-    assert [(meta.get("name"), meta.get("content")) for meta in page.find("head").findall("meta")] == [
+    assert [(meta.get("name"), meta.get("content")) for meta in child(page, "head").findall("meta")] == [
         ("tdm-reservation", "1"),
         ("tdm-policy", "https://band.example/?a=1&copy=2"),
         ("robots", "noai, noimageai"),

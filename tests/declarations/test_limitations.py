@@ -1,6 +1,7 @@
-"""What the declarations cannot say is listed, and nothing that they can."""
+"""Everything that the declarations cannot express is listed, and nothing else."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,14 @@ STANCE = replace(load_stance("no-ai"), site=SITE)
 AI_USE = dict.fromkeys((Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT), Action.DENY)
 
 
-def listed(**changes):
+def limitations(**changes: Any) -> tuple[str, ...]:
     return CompiledPolicy(replace(STANCE, **changes), Catalog(())).limitations
 
 
-def test_what_every_standard_can_say_is_not_listed() -> None:
-    assert listed(usages=OPEN) == ()
-    assert listed(usages={**OPEN, **AI_USE}) == ()
-    assert listed(usages={**OPEN, **AI_USE, Usage.SEARCH: Action.DENY}) == ()
+def test_a_policy_that_every_standard_can_express_has_no_limitations() -> None:
+    assert limitations(usages=OPEN) == ()
+    assert limitations(usages={**OPEN, **AI_USE}) == ()
+    assert limitations(usages={**OPEN, **AI_USE, Usage.SEARCH: Action.DENY}) == ()
 
 
 @pytest.mark.parametrize(("changes", "expected"), [
@@ -48,14 +49,14 @@ def test_what_every_standard_can_say_is_not_listed() -> None:
     ]),
     ({"usages": {**OPEN, **AI_USE}, "site": Site()}, ["TDMRep: without an address there is no tdm-policy", "RSL: robots.txt has no License line"]),
 ])  # fmt: skip
-def test_each_thing_is_one_sentence(changes, expected) -> None:
-    found = listed(**changes)
-    assert len(found) == len(expected), found
-    for sentence, beginning in zip(found, expected, strict=True):
-        assert beginning in sentence
+def test_each_limitation_is_one_sentence(changes: dict[str, Any], expected: list[str]) -> None:
+    sentences = limitations(**changes)
+    assert len(sentences) == len(expected), sentences
+    for sentence, part in zip(sentences, expected, strict=True):
+        assert part in sentence
 
 
-def test_nothing_is_said_of_standards_that_are_off() -> None:
+def test_standards_that_are_off_have_no_limitations() -> None:
     off = dict.fromkeys(STANCE.declarations, False) | {"robots_txt": "off"}
     usages = {**OPEN, **AI_USE, Usage.AI_AGENT: Action.ALLOW, Usage.SEO: Action.DENY}
-    assert listed(usages=usages, declarations=off, site=Site()) == ()
+    assert limitations(usages=usages, declarations=off, site=Site()) == ()

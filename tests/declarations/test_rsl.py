@@ -14,7 +14,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.declarations import rsl
-from tests.declarations.declaration_readers import RslReader, google_allows, rsl_problems
+from tests.declarations.declaration_readers import RslReader, child, google_allows, rsl_problems
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
 
 SITE = Site(url="https://band.example", owner="Tape & Club <Records>", contact="mailto:rights@band.example")
@@ -103,17 +103,17 @@ def test_a_stance_is_one_licence_for_the_whole_site(stance: str, permitted: str,
 
 def test_it_names_the_holder_of_the_rights_and_links_to_the_policy_page() -> None:
     (only,) = read(STANCE).contents
-    holder = only.find(f"{NAMESPACE}copyright")
+    holder = child(only, f"{NAMESPACE}copyright")
     assert holder.text == "Tape & Club <Records>"
     assert dict(holder.attrib) == {"contactEmail": "rights@band.example"}
-    assert only.find(f"{NAMESPACE}terms").text == "https://band.example/.well-known/noai"
+    assert child(only, f"{NAMESPACE}terms").text == "https://band.example/.well-known/noai"
 
 
 def test_a_contact_on_the_web_is_an_address_and_a_page_that_is_off_is_not_named() -> None:
     policy = replace(STANCE, site=replace(SITE, contact="https://band.example/ask?a=1&b=2"),
                      declarations={**STANCE.declarations, "policy_page": False})  # fmt: skip
     (only,) = read(policy).contents
-    assert only.find(f"{NAMESPACE}copyright").get("contactUrl") == "https://band.example/ask?a=1&b=2"
+    assert child(only, f"{NAMESPACE}copyright").get("contactUrl") == "https://band.example/ask?a=1&b=2"
     assert only.find(f"{NAMESPACE}terms") is None
 
 
@@ -134,7 +134,7 @@ def test_it_is_served_as_rsl_and_linked_in_every_form() -> None:
     assert links(STANCE) == [LINK]
     assert b"\nLicense: https://band.example/license.xml\n" in compiled.documents["/robots.txt"].body
     page = html5lib.parse(b"<!doctype html><head>" + compiled.declared[0].tags, namespaceHTMLElements=False)
-    (link,) = page.find("head").findall("link")
+    (link,) = child(page, "head").findall("link")
     assert link.attrib == {
         "rel": "license", "type": "application/rsl+xml", "href": "https://band.example/license.xml"}  # fmt: skip
 
