@@ -66,7 +66,7 @@ def command(
     folder = Path(out)
     documents = _documents(compiled, folder, merge)
     files = {folder / document_file(document): (document.body, document.media_type) for document in documents}
-    notes = list(compiled.cannot_express)
+    notes = list(compiled.limitations)
     chosen = _configurations(hosts or list(HOSTS), folder, vercel)
     for file, served in chosen.items():
         content, cannot = _configured(file, served, told(compiled))

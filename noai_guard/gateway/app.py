@@ -28,13 +28,13 @@ from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
-from noai_guard.responses.actions import ANSWERS
+from noai_guard.responses.actions import TEMPLATES
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _log = logging.getLogger("noai_guard")
 
-_ACTIONS = {str(answer.status).encode("ascii"): action for action, answer in ANSWERS.items()}
+_ACTIONS = {str(template.status).encode("ascii"): action for action, template in TEMPLATES.items()}
 _MAX_REPORTED_CALLERS = 256
 _HINTS = {
     "caller_not_trusted": "it is not among trusted_proxies of the policy, or the server that runs the gateway "
@@ -263,7 +263,7 @@ class Gateway:
         if self._own_robots_file is not None and active.compiled.merges_robots:
             try:
                 with self._own_robots_file.open("rb") as file:
-                    self._own_robots = file.read(robots_txt.MOST_BYTES)
+                    self._own_robots = file.read(robots_txt.MAX_BYTES)
             except OSError as error:
                 self.runtime.telemetry.failed("robots_txt", error)
 

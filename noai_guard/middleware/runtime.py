@@ -39,7 +39,7 @@ from noai_guard.middleware.active_policy import (
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.observability.decision_log import decisions, log_decision
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.documents import document_response
 from noai_guard.version import __version__
 
 _log = logging.getLogger("noai_guard")
@@ -258,7 +258,7 @@ class GuardRuntime:
         if document.path == robots_txt.PATH:
             document = _merged(served.active.compiled, document, own_robots)
         self.telemetry.documents.labels(document.path).inc()
-        return document_answer(document, request.method, request.headers[:MAX_HEADERS])
+        return document_response(document, request.method, request.headers[:MAX_HEADERS])
 
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""

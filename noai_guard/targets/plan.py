@@ -18,7 +18,7 @@ from noai_guard.core.path_patterns import by_specificity
 from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
-from noai_guard.responses.refusal import who
+from noai_guard.responses.refusal import client_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class TargetPlan:
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
         headers = tuple(field for field in refusal.headers if field[0] != b"content-length")
         text = refusal.body.decode("utf-8")
-        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(who(verdict)))
+        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(client_name(verdict)))
 
     @property
     def path_sets(self) -> tuple[PathSet, ...]:
@@ -169,7 +169,7 @@ class TargetPlan:
 
     def who(self, agent: Agent) -> str:
         """Whom a refusal speaks to; what follows is a decision's `tail`."""
-        return who(self._plan.decide(agent, identity_of_claim(agent), PathClass(0, (), False)))
+        return client_name(self._plan.decide(agent, identity_of_claim(agent), PathClass(0, (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:

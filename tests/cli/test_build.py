@@ -111,14 +111,14 @@ def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_p
     built = run("build", "--out", str(tmp_path / "out"), "--policy", file).stderr
     checked = run("check", file).stdout
     for said in (
-        "/a-?/** (sections) cannot be said in robots.txt",
+        "/a-?/** (paths) cannot be expressed in robots.txt",
         "AI2Bot",
         "Exabot is more than one",
         "set site.contact",
     ):
         assert said in built
         assert said in checked
-    for note in CompiledPolicy(load_policy(file), load_catalog()).cannot_express:
+    for note in CompiledPolicy(load_policy(file), load_catalog()).limitations:
         assert f"note: {note}\n" in built
         assert f"note: {note}\n" in checked
     assert "Netlify: /a-?/** cannot be said in _headers" in built

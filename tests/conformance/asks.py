@@ -19,7 +19,7 @@ from noai_guard.core.model import HeaderField, Response, Usage, Verdict
 from noai_guard.core.paths import normal_path, other_readings
 from noai_guard.core.request import read_user_agent
 from noai_guard.declarations.robots_txt import undated
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.documents import document_response
 from tests.raw_http import Answer, exchanged, parsed
 from tests.targets.conformance import corpus
 
@@ -213,7 +213,7 @@ def _published(path: str, method: bytes, fields: list[HeaderField]) -> Response 
     if path not in FRONT.documents or method not in (b"GET", b"HEAD"):
         return None
     merged = FRONT.merged_robots[song.ROBOTS.encode()] if path == "/robots.txt" else FRONT.documents[path]
-    return document_answer(merged, method.decode(), fields)
+    return document_response(merged, method.decode(), fields)
 
 
 def _check_own(expected: Response, answer: Answer, manner: Manner) -> None:

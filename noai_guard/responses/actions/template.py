@@ -1,4 +1,4 @@
-"""The shape of an action that refuses."""
+"""Shape of a refusal."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ def _no_fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """How one action answers: status, title, one sentence, and header fields of its own. Never 200."""
+class RefusalTemplate:
+    """Refusal of one action: a status (4xx), a title, one sentence, and header fields that only this action has."""
 
     status: int
     title: str
     sentence: Callable[[Verdict, Site], str]
-    fields: Callable[[Verdict, Site], Sequence[HeaderField]] = _no_fields
+    header_fields: Callable[[Verdict, Site], Sequence[HeaderField]] = _no_fields

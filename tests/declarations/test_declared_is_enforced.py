@@ -1,13 +1,13 @@
-"""Said = done: for every agent, every path and every policy here, Google's parser reads in our robots.txt what the
-middleware does.
+"""robots.txt declares what the middleware enforces: for every agent, path and policy here, Google's parser agrees with it.
 
-Where that cannot be, `Groups` lists it and `noai-guard check` says it; the lists are checked to be exact.
+`Groups` lists the exceptions, and `noai-guard check` prints them. The lists must be exact.
 """
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from functools import cache
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -23,7 +23,7 @@ from tests.middleware.asgi_kit import answering, http
 
 CATALOG = load_catalog()
 STRICT = re.compile(r"[A-Za-z_-]+")
-SECTIONS = """
+PATH_POLICIES = """
 paths:
   /press/**: {usages: {train-ai: yes, ai-search: yes, ai-input: yes, ai-agent: yes, data-broker: yes, scraper: yes}}
   /press/internal/**: {usages: {train-ai: no, ai-search: no, search: no, preview: no}}
@@ -34,8 +34,8 @@ POLICIES = {
     "no-ai": "extends: no-ai",
     "no-training": "extends: no-training",
     "search-only": "extends: search-only",
-    "sections": f"extends: no-ai\n{SECTIONS}",
-    "sections of an open site": f"extends: no-training\nusages: {{train-ai: yes, data-broker: yes, scraper: yes}}\n{SECTIONS}",
+    "path policies": f"extends: no-ai\n{PATH_POLICIES}",
+    "path policies of an open site": f"extends: no-training\nusages: {{train-ai: yes, data-broker: yes, scraper: yes}}\n{PATH_POLICIES}",
     "rules and exemptions": """
 extends: no-ai
 rules:
@@ -46,12 +46,12 @@ rules:
   - {id: old, operators: [Common Crawl], paths: [/archive/**], action: allow}
 exemptions: {paths: [/open/**, /press/internal/**], agents: [Amazonbot]}
 """,
-    "everything that calls itself a program": """
+    "every automated client": """
 extends: no-ai
 usages: {automation: no, unknown-bot: no, feed: no, player: no, search: no, ads: throttle, archive: license_required}
 site: {policy_page: /ai-policy}
 """,
-    "watching": "extends: no-ai\nmode: monitor",
+    "monitor mode": "extends: no-ai\nmode: monitor",
 }
 PATHS = (
     *("/", "/?page=2", "/tracks", "/tracks/", "/tracks/first", "/tracks/first/audio.mp3", "/tracks/a.mp3?sig=1&x=/y"),
@@ -68,9 +68,9 @@ SAMPLES = {
 
 
 def policy(text: str) -> Policy:
-    found, problems = check_policy_text(text.encode())
-    assert found is not None, problems
-    return found
+    checked, problems = check_policy_text(text.encode())
+    assert checked is not None, problems
+    return checked
 
 
 @cache
@@ -79,34 +79,34 @@ def guard(name: str) -> NoAIMiddleware:
 
 
 def names_of(agent: Agent) -> tuple[str, ...]:
-    """What an agent may look for in robots.txt: its documented names, else what it calls itself."""
-    called = (agent.name, *agent.expected_user_agent) if agent.expected_user_agent else ()
-    return agent.all_robots_tokens or tuple(filter(STRICT.fullmatch, called))
+    """Names that an agent may look for in robots.txt: the documented ones, else those in its user agent."""
+    guessed = (agent.name, *agent.expected_user_agent) if agent.expected_user_agent else ()
+    return agent.all_robots_tokens or tuple(filter(STRICT.fullmatch, guessed))
 
 
 @cache
 def refused_by_the_middleware(name: str) -> dict[tuple[str, str], bool]:
-    """(agent, path) -> whether a real request is refused, for every agent that can be recognised by its user agent.
+    """True for each (agent, path) whose request is refused, for agents that are recognised by their user agent.
 
-    In monitor mode nothing is; what would be is in the verdict that the app sees.
+    In monitor mode nothing is refused; there the verdict that the app gets counts.
     """
-    watched = guard(name).compiled.policy.mode == "monitor"
+    monitors = guard(name).compiled.policy.mode == "monitor"
     refused: dict[tuple[str, str], bool] = {}
 
     async def ask(agent: str, path: str) -> None:
         statuses: list[int] = []
 
-        async def send(message: dict) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        where, _, query = path.partition("?")
-        scope = http(unquote(where), SAMPLES[agent], query_string=query.encode())
+        raw_path, _, query = path.partition("?")
+        scope = http(unquote(raw_path), SAMPLES[agent], query_string=query.encode())
         await guard(name)(scope, receive, send)
         verdict = scope["state"].get("noai")
-        refused[agent, path] = statuses[0] in (402, 403) if not watched else bool(verdict and verdict.action == "deny")
+        refused[agent, path] = statuses[0] in (402, 403) if not monitors else bool(verdict and verdict.action == "deny")
 
-    async def receive() -> dict:
+    async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def everything() -> None:
@@ -119,38 +119,38 @@ def refused_by_the_middleware(name: str) -> dict[tuple[str, str], bool]:
 
 
 def is_refused(name: str, agent: Agent, path: str) -> bool:
-    """By the middleware; by the judge for a name that exists in robots.txt only, since no request can have it."""
+    """Ask the middleware, or the decision table for a name that exists in robots.txt only: no request has it."""
     if agent.name in SAMPLES:
         return refused_by_the_middleware(name)[agent.name, path]
-    plan, where = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
-    if where in guard(name).compiled.documents:
+    table, decoded = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
+    if decoded in guard(name).compiled.documents:
         return False
-    return plan.verdict(agent, plan.path_class(where)).action in ("deny", "license_required")
+    return table.verdict(agent, table.path_class(decoded)).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:
-    """(agent, name, path) wherever Google's parser reads otherwise than is done."""
-    said = guard(name).compiled.documents["/robots.txt"].body
-    read = cache(lambda token, path: google_fork_allows(said, token, path))
+    """Yield (agent, name, path) where Google's parser and the middleware differ."""
+    robots = guard(name).compiled.documents["/robots.txt"].body
+    allows = cache(lambda token, path: google_fork_allows(robots, token, path))
     for agent in CATALOG.agents:
         for token in names_of(agent):
             for path in PATHS:
-                if read(token, path) is is_refused(name, agent, path):
+                if allows(token, path) is is_refused(name, agent, path):
                     yield agent.name, token, path
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_googles_parser_reads_what_the_middleware_does_for_every_agent_and_path(name):
+def test_googles_parser_agrees_with_the_middleware_for_every_agent_and_path(name: str) -> None:
     groups = guard(name).compiled.robots_groups
-    found = list(differences(name))
-    unread = {token for _, token, _ in found if not STRICT.fullmatch(token)}
+    different = list(differences(name))
+    unread = {token for _, token, _ in different if not STRICT.fullmatch(token)}
     assert unread == set(groups.unreadable)
-    shared = {(agent, token) for agent, token, _ in found if STRICT.fullmatch(token)}
+    shared = {(agent, token) for agent, token, _ in different if STRICT.fullmatch(token)}
     assert shared == {(agent, token) for agent, token in groups.shared if STRICT.fullmatch(token)}
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name):
+def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name: str) -> None:
     compiled = guard(name).compiled
     protego = ProtegoReader(compiled.documents["/robots.txt"].body)
     shared, unreadable = set(compiled.robots_groups.shared), set(compiled.robots_groups.unreadable)
@@ -162,39 +162,39 @@ def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(nam
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_both_builds_of_googles_parser_agree(name):
-    said = guard(name).compiled.documents["/robots.txt"].body
+def test_both_builds_of_googles_parser_agree(name: str) -> None:
+    robots = guard(name).compiled.documents["/robots.txt"].body
     for token in [*sorted({token for agent in CATALOG.agents for token in names_of(agent)})[::9], "Nobody"]:
         for path in ("/tracks/first/audio.mp3", "/press/internal/x?y"):
-            assert google_allows(said, token, path) is google_fork_allows(said, token, path), (token, path)
+            assert google_allows(robots, token, path) is google_fork_allows(robots, token, path), (token, path)
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_check_says_what_robots_txt_cannot(name):
+def test_check_lists_the_exceptions(name: str) -> None:
     compiled = guard(name).compiled
-    said = "\n".join((*compiled.cannot_express, *opt_out_notes(compiled.policy, CATALOG)))
+    notes = "\n".join((*compiled.limitations, *opt_out_notes(compiled.policy, CATALOG)))
     for token in compiled.robots_groups.unreadable:
-        assert token in said
-    for agent, token in compiled.robots_groups.shared:
-        assert f"{token} is more than one agent's name; for {agent} " in said
-    everywhere = [path for path in PATHS if unquote(path.partition("?")[0]) not in compiled.documents]
+        assert token in notes
+    for agent_name, token in compiled.robots_groups.shared:
+        assert f"{token} is more than one agent's name; for {agent_name} the guard decides differently" in notes
+    other_paths = [path for path in PATHS if unquote(path.partition("?")[0]) not in compiled.documents]
     for agent in CATALOG.agents:
         unnamed = not names_of(agent) or agent in compiled.robots_groups.nameless
-        if unnamed and any(is_refused(name, agent, path) for path in everywhere):
-            assert agent.name in said
-        if agent.robots_only and all(is_refused(name, agent, path) for path in everywhere):
-            assert f"{agent.name} ({agent.operator}) exists only in robots.txt" in said
+        if unnamed and any(is_refused(name, agent, path) for path in other_paths):
+            assert agent.name in notes
+        if agent.robots_only and all(is_refused(name, agent, path) for path in other_paths):
+            assert f"{agent.name} ({agent.operator}) exists only in robots.txt" in notes
 
 
-def test_names_that_exist_in_robots_txt_only_are_said_no_to():
-    said = guard("no-ai").compiled.documents["/robots.txt"].body
+def test_names_that_exist_in_robots_txt_only_are_refused_there() -> None:
+    robots = guard("no-ai").compiled.documents["/robots.txt"].body
     only = [agent for agent in CATALOG.agents if agent.robots_only and agent.ai]
     assert {"Google-Extended", "Applebot-Extended", "Webzio-Extended"} <= {agent.name for agent in only}
     for agent in only:
-        assert not google_allows(said, agent.name, "/tracks/first/audio.mp3")
+        assert not google_allows(robots, agent.name, "/tracks/first/audio.mp3")
 
 
-def test_the_policies_here_have_no_mistake_and_every_agent_is_enumerated():
+def test_the_policies_here_are_valid_and_every_agent_is_covered() -> None:
     for text in POLICIES.values():
         assert not [str(problem) for problem in check_policy_text(text.encode())[1] if not problem.warning]
     unknown = {agent.name for agent in CATALOG.agents if agent.name not in SAMPLES and not names_of(agent)}

@@ -1,4 +1,4 @@
-"""What a refused client reads."""
+"""Refusals in every format, for every action that refuses."""
 
 import json
 from dataclasses import replace
@@ -8,31 +8,13 @@ import html5lib
 import pytest
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage, Verdict
-from noai_guard.core.policy import PathPolicy, Site
-from noai_guard.responses.actions import ANSWERS
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Usage, Verdict
+from noai_guard.core.policy import Site
+from noai_guard.responses.actions import TEMPLATES
+from tests.responses.refusals import BOT, HTML, JSON, NO_FACTS, SITE, STANCE, TEXT, refusal
 
-STANCE = load_stance("no-ai")
-BOT = Agent("TrainBot", "Example Inc", (Usage.TRAIN_AI,), ("TrainBot",))
-NOTHING_SAID = Site()
-SITE = Site(
-    "https://band.example/", "", "Band", "mailto:%C3%A4@b%C3%A4nd.example", licence="https://band.example/licence"
-)
-TEXT: list[tuple[bytes, bytes]] = []
-JSON = [(b"accept", b"application/json")]
-HTML = [(b"accept", b"text/html,*/*")]
 REFUSING = (Action.DENY, Action.LICENSE_REQUIRED, Action.THROTTLE)
-
-
-def refusal(action, agent=BOT, site=NOTHING_SAID, message="", headers=TEXT, retry=60, path_policies=()):
-    compiled = CompiledPolicy(replace(STANCE, site=site, path_policies=path_policies), Catalog((BOT,)))
-    usage = Usage.TRAIN_AI if agent is BOT else (Usage.UNKNOWN_BOT if agent else None)
-    verdict = Verdict(action, "train-ai", agent, usage, Identity.UNVERIFIED, (), len(path_policies),
-                      retry_after=retry if action is Action.THROTTLE else 0, message=message)  # fmt: skip
-    return compiled.refusal(verdict, "/tracks/a", "GET", headers)
-
 
 SENTENCES = [
     (Action.DENY, BOT, "TrainBot (Example Inc) is not allowed to fetch this to train AI (rule train-ai)."),
@@ -47,29 +29,29 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize(("action", "agent", "sentence"), SENTENCES)
-def test_one_sentence_says_who_what_and_by_which_rule(action, agent, sentence):
+def test_one_sentence_names_client_purpose_and_rule(action: Action, agent: Agent | None, sentence: str) -> None:
     assert refusal(action, agent).body.decode() == f"{sentence} Policy: /.well-known/noai\n"
     assert json.loads(refusal(action, agent, headers=JSON).body)["detail"] == sentence
     assert f"<p>{sentence}</p>" in refusal(action, agent, headers=HTML).body.decode()
 
 
 @pytest.mark.parametrize("action", REFUSING)
-def test_where_to_write_and_read_follows_when_the_site_says_it(action):
-    said = refusal(action, site=SITE, message="Ask us first").body.decode()
-    assert said.endswith(
+def test_contact_licence_and_policy_page_follow_if_the_site_has_them(action: Action) -> None:
+    text = refusal(action, site=SITE, message="Ask us first").body.decode()
+    assert text.endswith(
         " (rule train-ai). Ask us first. Contact: ä@bänd.example Licence: https://band.example/licence "
         "Policy: https://band.example/.well-known/noai\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("message", "said"), [("Why not ask?", "Why not ask? "), ("Ask. ", "Ask. "), ("a\r\nb", "a b. ")]
+    ("message", "text"), [("Why not ask?", "Why not ask? "), ("Ask. ", "Ask. "), ("a\r\nb", "a b. ")]
 )
-def test_a_message_is_one_sentence_on_one_line(message, said):
-    assert f"(rule train-ai). {said}Policy:" in refusal(Action.DENY, message=message).body.decode()
+def test_a_message_is_one_sentence_on_one_line(message: str, text: str) -> None:
+    assert f"(rule train-ai). {text}Policy:" in refusal(Action.DENY, message=message).body.decode()
 
 
-def test_json_holds_the_facts():
+def test_json_holds_the_facts() -> None:
     assert json.loads(refusal(Action.LICENSE_REQUIRED, site=SITE, headers=JSON).body) == {
         "status": 402,
         "title": "Licence required",
@@ -87,39 +69,27 @@ def test_json_holds_the_facts():
     ("action", "status"), [(Action.DENY, 403), (Action.LICENSE_REQUIRED, 402), (Action.THROTTLE, 429)]
 )
 @pytest.mark.parametrize("headers", [TEXT, JSON, HTML], ids=["text", "json", "html"])
-def test_headers_come_in_order_and_are_true(action, status, headers):
-    answer = refusal(action, headers=headers)
-    names = [name for name, _ in answer.headers]
-    fields = dict(answer.headers)
-    assert answer.status == status
+def test_headers_come_in_order_and_are_true(action: Action, status: int, headers: list[HeaderField]) -> None:
+    response = refusal(action, headers=headers)
+    names = [name for name, _ in response.headers]
+    fields = dict(response.headers)
+    assert response.status == status
     assert names[:5] == [b"content-type", b"content-length", b"cache-control", b"vary", b"x-content-type-options"]
-    assert fields[b"content-length"] == b"%d" % len(answer.body)
+    assert fields[b"content-length"] == b"%d" % len(response.body)
     assert fields[b"cache-control"] == b"no-store"
     assert fields[b"vary"] == b"User-Agent, Accept"
     assert fields[b"content-usage"].startswith(b"train-ai=n")
     assert (b"retry-after" in fields) is (action is Action.THROTTLE)
-    assert (b"x-robots-tag", b"noai, noimageai") in answer.headers
+    assert (b"x-robots-tag", b"noai, noimageai") in response.headers
 
 
-def test_every_refusing_action_has_an_answer_that_is_no_success():
-    assert set(ANSWERS) == {action for action in Action if action.restricts}
-    assert all(400 <= answer.status < 500 for answer in ANSWERS.values())
+def test_every_refusing_action_has_a_status_that_is_a_client_error() -> None:
+    assert set(TEMPLATES) == {action for action in Action if action.restricts}
+    assert all(400 <= template.status < 500 for template in TEMPLATES.values())
 
 
-def test_retry_after_is_at_least_a_second():
-    assert dict(refusal(Action.THROTTLE, retry=0).headers)[b"retry-after"] == b"1"
-    assert b" in 1 second (" in refusal(Action.THROTTLE, retry=1).body
-
-
-def test_a_licence_is_linked_once_also_where_the_section_reserves_nothing():
-    opened = (PathPolicy("/press/**", dict.fromkeys(Usage, Action.ALLOW)),)
-    for sections in ((), opened):
-        answer = refusal(Action.LICENSE_REQUIRED, site=SITE, path_policies=sections)
-        assert answer.headers.count((b"link", b'<https://band.example/licence>; rel="license"')) == 1
-
-
-@pytest.mark.parametrize(("action", "site"), list(product(REFUSING, (NOTHING_SAID, SITE))))
-def test_the_page_is_a_whole_document_without_scripts_and_asks_not_to_be_indexed(action, site):
+@pytest.mark.parametrize(("action", "site"), list(product(REFUSING, (NO_FACTS, SITE))))
+def test_the_page_is_a_whole_document_without_scripts_that_is_not_indexed(action: Action, site: Site) -> None:
     body = refusal(action, site=site, headers=HTML).body
     assert len(body) < 2048
     page = html5lib.HTMLParser(namespaceHTMLElements=False, strict=True).parse(body, transport_encoding="utf-8")
@@ -134,16 +104,16 @@ def test_the_page_is_a_whole_document_without_scripts_and_asks_not_to_be_indexed
 
 @pytest.mark.parametrize("odd", ["<script>alert(1)</script>", "a\r\nSet-Cookie: x=1", "\ud800", "✓ 音楽", '"><b>'])
 @pytest.mark.parametrize("headers", [TEXT, JSON, HTML], ids=["text", "json", "html"])
-def test_whatever_a_policy_or_a_catalogue_holds_it_can_be_sent(odd, headers):
+def test_any_text_in_a_policy_or_catalogue_can_be_sent(odd: str, headers: list[HeaderField]) -> None:
     agent = Agent(odd, odd, (Usage.TRAIN_AI,))
     site = Site(f"https://{odd}", odd, odd, f"https://{odd}", "/ai", f"https://{odd}", f"https://{odd}")
     for action in REFUSING:
         compiled = CompiledPolicy(replace(STANCE, site=site), Catalog((agent,)))
         verdict = Verdict(action, "r", agent, Usage.TRAIN_AI, Identity.UNVERIFIED, (), 0, message=odd)
-        answer = compiled.refusal(verdict, "/", "GET", headers)
-        for _, value in answer.headers:
+        response = compiled.refusal(verdict, "/", "GET", headers)
+        for _, value in response.headers:
             assert value.isascii()
             assert b"\r" not in value
             assert b"\n" not in value
-        assert headers is not HTML or b"<script" not in answer.body
-        assert headers is JSON or b"\r" not in answer.body
+        assert headers is not HTML or b"<script" not in response.body
+        assert headers is JSON or b"\r" not in response.body

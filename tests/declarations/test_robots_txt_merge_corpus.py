@@ -1,6 +1,7 @@
-"""Merging with thousands of real robots.txt files, which Protego's own tests are made of (4,200 sites).
+"""Merging with thousands of real robots.txt files: those of Protego's own tests (4,200 sites).
 
-They are fetched as that package's source at test time and never kept here. Every 20th is taken; all with NOAI_FULL=1.
+They are downloaded with the source of that package at test time and never kept here. Every 20th is used; all with
+NOAI_FULL=1.
 """
 
 import os
@@ -15,17 +16,17 @@ from urllib.parse import quote
 import pytest
 
 from noai_guard.core.policy import PathPolicy
+from noai_guard.declarations.robots_txt import merge
 from tests.declarations.declaration_readers import ProtegoReader, google_fork_allows
-from tests.declarations.test_robots_merge import (
+from tests.declarations.test_robots_txt_merge import (
+    ALLOWED,
     CLOSED,
-    LET_IN,
     OURS,
     PATHS,
     REFUSED,
-    merge,
+    groups_of,
     names_in,
     paths_in,
-    said_by,
 )
 
 FULL = os.environ.get("NOAI_FULL") == "1"
@@ -47,46 +48,52 @@ def corpus(request: pytest.FixtureRequest) -> list[tuple[str, bytes]]:
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         members = [member for member in archive.getmembers() if "/test_data/" in member.name and member.isfile()]
         files = sorted(members, key=lambda member: member.name)[:: 1 if FULL else 20]
-        return [(Path(member.name).name, archive.extractfile(member).read()) for member in files]
+        return [(Path(member.name).name, content(archive, member)) for member in files]
+
+
+def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None
+    return file.read()
 
 
 def random_paths(chance: random.Random, known: list[str]) -> list[str]:
-    """Paths that begin as a rule of the file does and go on anyhow, and paths of nothing in particular."""
+    """Paths that begin like a rule of the file and continue at random, and random paths."""
     letters = "abz/._-~?=&*$%:é "
     ends = ["".join(chance.choices(letters, k=chance.randrange(8))) for _ in range(6)]
     return [quote(f"{chance.choice([*known, '/'])}{end}", safe="/?=&*$%:") for end in ends]
 
 
-def tried(name: str, existing: bytes) -> tuple[list[str], list[str]]:
-    """Names and paths to ask a file about."""
+def names_and_paths(name: str, existing: bytes) -> tuple[list[str], list[str]]:
+    """Names of crawlers and paths to test a file with."""
     chance = random.Random(name)
     known = paths_in(existing)
-    names = [*chance.sample(LET_IN, 3), "Googlebot", *names_in(existing)[:4]]
+    names = [*chance.sample(ALLOWED, 3), "Googlebot", *names_in(existing)[:4]]
     return list(dict.fromkeys(names)), [*chance.sample(PATHS, 3), *known[:6], *random_paths(chance, known)]
 
 
-def test_no_crawler_that_is_not_refused_reads_another_answer(corpus):
+def test_crawlers_that_are_not_refused_may_fetch_what_they_could_before(corpus: list[tuple[str, bytes]]) -> None:
     assert len(corpus) > (4000 if FULL else 200)
     for name, existing in corpus:
         merged = merge(existing, OURS)
-        names, paths = tried(name, existing)
+        names, paths = names_and_paths(name, existing)
         for agent in names:
             for path in paths:
                 before, after = (google_fork_allows(robots, agent, path) for robots in (existing, merged))
                 assert after is before, (name, agent, path)
 
 
-def test_scrapys_parser_agrees(corpus):
+def test_scrapys_parser_agrees(corpus: list[tuple[str, bytes]]) -> None:
     for name, existing in corpus[::4]:
         before, after = ProtegoReader(existing), ProtegoReader(merge(existing, OURS))
         assert after.sitemaps == before.sitemaps
-        names, paths = tried(name, existing)
+        names, paths = names_and_paths(name, existing)
         for agent in names:
             for path in paths:
                 assert after.allows(agent, path) is before.allows(agent, path), (name, agent, path)
 
 
-def test_every_refused_crawler_reads_no_and_may_read_why(corpus):
+def test_refused_crawlers_may_fetch_only_the_documents(corpus: list[tuple[str, bytes]]) -> None:
     for name, existing in corpus:
         merged = merge(existing, OURS)
         for agent in REFUSED:
@@ -94,17 +101,17 @@ def test_every_refused_crawler_reads_no_and_may_read_why(corpus):
             assert google_fork_allows(merged, agent, "/.well-known/tdmrep.json"), name
 
 
-def test_merging_again_changes_nothing(corpus):
+def test_merging_again_changes_nothing(corpus: list[tuple[str, bytes]]) -> None:
     for _, existing in corpus:
         merged = merge(existing, OURS)
         assert merge(merged, OURS) == merged
 
 
-def test_a_section_closed_to_search_engines_changes_nothing_elsewhere(corpus):
-    said = said_by(PathPolicy("/noai-guard-private/**", CLOSED))
+def test_a_path_closed_to_search_engines_changes_nothing_elsewhere(corpus: list[tuple[str, bytes]]) -> None:
+    groups = groups_of(PathPolicy("/noai-guard-private/**", CLOSED))
     for name, existing in corpus[::2]:
-        merged = merge(existing, said)
-        _, paths = tried(name, existing)
+        merged = merge(existing, groups)
+        _, paths = names_and_paths(name, existing)
         for agent in ("Googlebot", "Bingbot"):
             assert not google_fork_allows(merged, agent, "/noai-guard-private/a")
             for path in paths:
