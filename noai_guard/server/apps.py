@@ -11,7 +11,7 @@ from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.policy import Policy
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
-from noai_guard.gateway.uvicorn_protocol import connection_to
+from noai_guard.gateway.uvicorn_protocol import protocol_for
 from noai_guard.middleware.asgi import NoAIMiddleware
 from noai_guard.middleware.request import RawRequest
 from noai_guard.middleware.runtime import GuardRuntime
@@ -59,4 +59,4 @@ def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str 
         return None if answer.status == 200 else answer.body.decode().strip()
 
     health = Health(problem)
-    return ServerApp(health.before(gateway), gateway, health, connection_to(gateway))
+    return ServerApp(health.before(gateway), gateway, health, protocol_for(gateway))

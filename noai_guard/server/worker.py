@@ -7,13 +7,12 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
 import uvloop
-from uvicorn import Config, Server
 
 from noai_guard.asgi_types import App, Receive, Scope, Send
 from noai_guard.core.model import Response
@@ -24,21 +23,9 @@ from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.server.apps import ServerApp
 from noai_guard.server.health import Health
 from noai_guard.server.supervisor import Link
+from noai_guard.uvicorn_adapter import embedded_server
 
 _log = logging.getLogger("noai_guard")
-
-_KEEP_ALIVE_SECONDS = 65
-"""Longer than the 60 s for which load balancers usually keep a connection: they, not we, close idle ones."""
-
-_LARGEST_HEAD = 64 * 1024
-
-
-class _Server(Server):
-    """A server beside others in one process, where signals are not its own business."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +47,8 @@ def serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) -> int:
 
 async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) -> None:
     loop = asyncio.get_running_loop()
-    main = server_of(site.app, drain, http=site.http, lifespan="on", ws="auto")
-    aside = server_of(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if sockets.metrics else None
+    main = embedded_server(site.app, drain, http=site.http, lifespan="on", ws="auto")
+    aside = embedded_server(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if sockets.metrics else None
 
     def stop() -> None:
         site.health.draining = True
@@ -84,23 +71,6 @@ async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) ->
     if aside is not None:
         aside.should_exit = True
     await asyncio.gather(*others)
-
-
-def server_of(app: App, drain: float, **options: object) -> _Server:
-    """A uvicorn for an app, which leaves what it says about itself to others."""
-    config = Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(drain)),
-        h11_max_incomplete_event_size=_LARGEST_HEAD,
-        **options,  # type: ignore[arg-type]
-    )
-    return _Server(config)
 
 
 def _reload_on_hangup(guard: GuardRuntime, loop: asyncio.AbstractEventLoop) -> None:

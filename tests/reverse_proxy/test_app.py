@@ -338,7 +338,7 @@ def test_early_hints_are_passed_on_where_the_server_can_send_them(origin):
     async def asking():
         app = ReverseProxy(Upstream.parse(f"http://127.0.0.1:{origin.port}"))
         exchange = await asked(app, http("/hints", extensions={"http.response.early_hint": {}}))
-        await app.connections.close()
+        await app.pool.close()
         return exchange
 
     exchange = asyncio.run(asking())

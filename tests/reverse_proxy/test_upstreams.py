@@ -16,7 +16,7 @@ from tests.middleware.asgi_kit import OURS, SCRAPER  # noqa: E402
 from tests.middleware.side_by_side import assert_equal_but_for_ours, fetch  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Proxy, proxying, wait_until  # noqa: E402
 
-HERE = Path(__file__).parent
+HERE = Path(torture_app.__file__).parent
 
 
 @pytest.fixture(scope="module")
