@@ -17,7 +17,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
-from noai_guard.server.apps import proxied_site
+from noai_guard.server.apps import reverse_proxy_app
 from noai_guard.uvicorn_adapter import embedded_server
 from tests.middleware.asgi_kit import BROWSER
 from tests.raw_http import Answer, exchanged, parsed
@@ -172,9 +172,9 @@ class Proxy:
 def proxying(upstream: str | Upstream, policy: Path | None = None, timeouts: Timeouts | None = None) -> Iterator[Proxy]:
     """The proxied site as a worker serves it, in a thread of this process."""
     origin = Upstream.parse(upstream) if isinstance(upstream, str) else upstream
-    site = proxied_site(origin, policy, timeouts or Timeouts(), registry=CollectorRegistry())
+    site = reverse_proxy_app(origin, policy, timeouts or Timeouts(), registry=CollectorRegistry())
     listener = socket.create_server(("127.0.0.1", 0))
-    server = embedded_server(site.app, 1, http=site.http, lifespan="on", ws="auto")
+    server = embedded_server(site.app, 1, http=site.protocol, lifespan="on", ws="auto")
 
     def run() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -21,7 +21,7 @@ from tests.servers import require
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
 from noai_guard.observability.metrics import FLUSH_SECONDS  # noqa: E402
-from noai_guard.server.sockets import CannotListen, Listener  # noqa: E402
+from noai_guard.server.sockets import BoundSocket, CannotListen  # noqa: E402
 from noai_guard.socket_address import SocketAddress  # noqa: E402
 from tests.middleware.asgi_kit import SCRAPER  # noqa: E402
 from tests.raw_http import exchanged, parsed  # noqa: E402
@@ -110,7 +110,7 @@ def test_a_worker_that_dies_is_replaced_with_the_last_good_policy(command):
     wait_until(lambda: len(command.workers) == 2 and not set(command.workers) & set(workers))
     wait_until(lambda: command.proxy.fetch("/", user_agent=SCRAPER).status == 403)
     policy.write_text("mode: enforce\n")
-    assert "another takes its place" in command.told
+    assert "and is replaced" in command.told
 
 
 def test_a_running_download_is_finished_and_nothing_new_begun(origin, tmp_path):
@@ -207,16 +207,16 @@ def test_a_second_signal_ends_everything_at_once(origin, tmp_path):
         wait_until(lambda: refused(running.port))
         assert running.process.poll() is None
         assert stopped(running) == 0
-        assert "workers are killed" in running.told
+        assert "are killed" in running.told
 
 
 def test_a_worker_that_cannot_start_ends_the_others_and_is_told():
     code = (
         "import os, time\nfrom noai_guard.server.supervisor import Supervisor\n"
         "first, last = os.pipe()\nos.write(last, b'ab')\n"
-        "def work(link):\n"
+        "def work(pipes):\n"
         "    if os.read(first, 1) == b'b':\n        raise RuntimeError('no')\n"
-        "    link.say_ready()\n    time.sleep(60)\n"
+        "    pipes.report_ready()\n    time.sleep(60)\n"
         "nothing = lambda: None\n"
         "print(Supervisor(work, 2, 1).run(nothing, nothing, nothing, nothing))\n"
     )
@@ -317,23 +317,23 @@ def test_a_stale_socket_is_replaced_and_a_used_one_is_not(tmp_path):
     path = str(tmp_path / "x.sock")
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(path)
-    listener = Listener(SocketAddress.parse(f"unix:{path}"), 0o640)
+    listener = BoundSocket(SocketAddress.parse(f"unix:{path}"), 0o640)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     listener.socket.listen()
     with pytest.raises(CannotListen, match="another server listens there"):
-        Listener(SocketAddress.parse(f"unix:{path}"))
+        BoundSocket(SocketAddress.parse(f"unix:{path}"))
     listener.close()
     os.unlink(path)
     Path(path).write_text("a file")
     listener.remove()
     assert Path(path).read_text() == "a file"
-    with pytest.raises(CannotListen, match="no socket"):
-        Listener(SocketAddress.parse(f"unix:{path}"))
+    with pytest.raises(CannotListen, match="not a socket"):
+        BoundSocket(SocketAddress.parse(f"unix:{path}"))
 
 
 def test_accepted_connections_do_not_wait_for_more_to_send():
     """TCP_NODELAY is set by every event loop only for sockets that name their protocol."""
-    listener = Listener(SocketAddress("127.0.0.1", 0))
+    listener = BoundSocket(SocketAddress("127.0.0.1", 0))
     assert listener.socket.proto == socket.IPPROTO_TCP
     assert listener.address.port > 0
     listener.close()
