@@ -11,6 +11,7 @@ from tests.servers import require
 
 require("h11", "uvicorn")
 
+from noai_guard.observability.decision_log import decisions  # noqa: E402
 from noai_guard.server import logs  # noqa: E402
 from noai_guard.server.logs import BackgroundWriter, LineHandler, Logs  # noqa: E402
 from noai_guard.uvicorn_adapter import LOGGER as UVICORN_LOGGER  # noqa: E402
@@ -129,11 +130,11 @@ def test_a_reader_that_has_gone_is_no_error(logger: logging.Logger, capsys: pyte
 
 
 def test_decisions_go_to_stdout_and_messages_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    loggers = (logs.decisions, MESSAGES, UVICORN_LOGGER)
+    loggers = (decisions, MESSAGES, UVICORN_LOGGER)
     before = [(logger.handlers[:], logger.filters[:], logger.propagate, logger.level) for logger in loggers]
     try:
         with Logs().in_background():
-            logs.decisions.info("a decision", extra={"noai": {"action": "deny"}})
+            decisions.info("a decision", extra={"noai": {"action": "deny"}})
             MESSAGES.warning("a message")
             UVICORN_LOGGER.error("a fault")
             UVICORN_LOGGER.error("ASGI callable returned without completing handshake.")
