@@ -1,35 +1,38 @@
-"""In front of real servers: an ASGI app that does every odd thing, and nginx with files."""
+"""In front of real servers: an ASGI app with every odd response, and nginx with files."""
 
 import os
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import free_port, require, require_program
+from tests.servers import Server, free_port, require, require_program
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
 from tests.middleware import torture_app  # noqa: E402
 from tests.middleware.asgi_kit import OURS, SCRAPER  # noqa: E402
 from tests.middleware.side_by_side import assert_equal_but_for_ours, fetch  # noqa: E402
-from tests.reverse_proxy.proxy_kit import Proxy, proxying, wait_until  # noqa: E402
+from tests.reverse_proxy.proxy_kit import Proxy, running_proxy, wait_until  # noqa: E402
 
 APPS = Path(__file__).parents[1] / "middleware"
 
 
 @pytest.fixture(scope="module")
-def app(server):
+def app(server: Callable[..., Server]) -> Iterator[tuple[Proxy, Server]]:
     running = server("uvicorn-httptools", "torture_app:app", APPS, options=("--no-proxy-headers",))
-    with proxying(f"http://127.0.0.1:{running.port}") as proxy:
+    with running_proxy(f"http://127.0.0.1:{running.port}") as proxy:
         yield proxy, running
     running.stop()
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 @pytest.mark.parametrize("target", torture_app.ROUTES)
-def test_every_odd_answer_of_an_app_is_the_same_through_the_proxy(app, target, method):
+def test_every_odd_response_of_an_app_is_the_same_through_the_proxy(
+    app: tuple[Proxy, Server], target: str, method: bytes
+) -> None:
     proxy, origin = app
     bare = fetch(origin, target, b"X-Guard: off", method=method)
     through = fetch(proxy, target, b"X-Guard: off", method=method)
@@ -54,7 +57,7 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Proxy]]:
     nginx = require_program("nginx")
     folder = tmp_path_factory.mktemp("nginx")
     port = free_port()
@@ -69,14 +72,14 @@ def files(tmp_path_factory):
     (site / "robots.txt").write_text("User-agent: *\nDisallow: /private/\n")
     (site / "Björk ü.mp3").write_bytes(b"x" * 1000)
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf"], cwd=folder)
-    with proxying(f"http://127.0.0.1:{port}") as proxy:
-        wait_until(lambda: _answers(port))
+    with running_proxy(f"http://127.0.0.1:{port}") as proxy:
+        wait_until(lambda: _serves(port))
         yield proxy, Proxy(port)
     process.terminate()
     process.wait(20)
 
 
-def _answers(port: int) -> bool:
+def _serves(port: int) -> bool:
     try:
         return Proxy(port).fetch("/").status == 200
     except OSError:
@@ -92,17 +95,17 @@ def _answers(port: int) -> bool:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_audio_comes_as_nginx_sends_it(files, lines, method):
+def test_audio_comes_as_nginx_sends_it(files: tuple[Proxy, Proxy], lines: tuple[bytes, ...], method: bytes) -> None:
     proxy, nginx = files
     assert_equal_but_for_ours(
         proxy.fetch("/song.mp3", *lines, method=method), nginx.fetch("/song.mp3", *lines, method=method)
     )
 
 
-def test_several_ranges_come_as_nginx_sends_them(files):
-    answers = [site.fetch("/song.mp3", b"Range: bytes=0-0,10-20") for site in files]
-    assert [answer.status for answer in answers] == [206, 206]
-    through, direct = (re.sub(rb"--\d{20}", b"--boundary", answer.body) for answer in answers)
+def test_several_ranges_come_as_nginx_sends_them(files: tuple[Proxy, Proxy]) -> None:
+    responses = [site.fetch("/song.mp3", b"Range: bytes=0-0,10-20") for site in files]
+    assert [response.status for response in responses] == [206, 206]
+    through, direct = (re.sub(rb"--\d{20}", b"--boundary", response.body) for response in responses)
     assert through == direct
 
 
@@ -121,17 +124,17 @@ def test_several_ranges_come_as_nginx_sends_them(files):
     ],
 )
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
-def test_everything_else_does_too(files, target, encoding):
+def test_everything_else_comes_as_nginx_sends_it(files: tuple[Proxy, Proxy], target: str, encoding: bytes) -> None:
     proxy, nginx = files
     lines = (b"Accept-Encoding: " + encoding,)
     through, direct = proxy.fetch(target, *lines), nginx.fetch(target, *lines)
     if direct.values(b"content-encoding") == [b"gzip"]:
-        # nginx compresses an answer by itself: the same bytes each time, in the same chunks or others.
+        # nginx compresses a response by itself: the same bytes each time, in the same chunks or others.
         assert through.values(b"content-encoding") == [b"gzip"]
     assert_equal_but_for_ours(through, direct)
 
 
-def test_nginxs_robots_txt_is_merged_and_a_scraper_refused(files):
+def test_nginxs_robots_txt_is_merged_and_a_scraper_refused(files: tuple[Proxy, Proxy]) -> None:
     proxy, _ = files
     assert b"Disallow: /private/" in proxy.fetch("/robots.txt").body
     refusal = proxy.fetch("/song.mp3", user_agent=SCRAPER)
