@@ -208,7 +208,7 @@ class Gateway(GuardRuntime):
         except Missing:
             return self._unusable("uri_missing", request)
         except Malformed as error:
-            self.telemetry.gateway_problems.labels(str(error)).inc()
+            self.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._refused_as_malformed(request)
         judged = yield from self.judge(original)
         if isinstance(judged, Decided):
@@ -232,7 +232,7 @@ class Gateway(GuardRuntime):
 
     def _unusable(self, problem: str, request: RawRequest) -> Response:
         """503: no verdict, so the proxy does what the policy says for that; told once for each caller."""
-        self.telemetry.gateway_problems.labels(problem).inc()
+        self.telemetry.metrics.gateway_problems.labels(problem).inc()
         caller = request.client[0] if request.client else "a UNIX socket"
         if (problem, caller) not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add((problem, caller))
@@ -292,7 +292,7 @@ class Gateway(GuardRuntime):
         if document.path == robots_txt.PATH:
             self._robots_read(compiled, request, user_agent_of(request.headers))
             document = self._robots(compiled, document, self._sites_robots(compiled))
-        self.telemetry.documents.labels(document.path).inc()
+        self.telemetry.metrics.documents.labels(document.path).inc()
         return document_answer(document, request.method, request.headers)
 
     def _sites_robots(self, compiled: CompiledPolicy) -> bytes | None:

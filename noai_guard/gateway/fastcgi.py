@@ -85,7 +85,7 @@ class Authorizer:
         try:
             await self._serve(reader, writer)
         except MalformedRecord as error:
-            self._gateway.telemetry.gateway_problems.labels("record_malformed").inc()
+            self._gateway.telemetry.metrics.gateway_problems.labels("record_malformed").inc()
             _log.warning("a FastCGI connection was closed: %s", error)
         except (asyncio.IncompleteReadError, OSError, TimeoutError):
             pass  # the web server went away, or stopped in the middle

@@ -134,7 +134,7 @@ class NoAIMiddleware(GuardRuntime):
             if compiled.merges_robots:
                 await self._ask_for_robots(scope, compiled, user_agent)
             document = self._robots(compiled, document, self._apps_robots)
-        self.telemetry.documents.labels(document.path).inc()
+        self.telemetry.metrics.documents.labels(document.path).inc()
         await send_response(send, document_answer(document, method_of(scope), scope["headers"][:MOST_HEADERS]))
 
     async def _ask_for_robots(self, scope: Scope, compiled: CompiledPolicy, user_agent: bytes) -> None:

@@ -28,9 +28,8 @@ from noai_guard.core.questions import Answer, Examination, Question
 from noai_guard.errors import Invalid, PolicyInvalid
 from noai_guard.middleware.cached_decisions import CachedDecision, Decided, ResolvedPath, ServeDocument
 from noai_guard.middleware.request import MOST_HEADERS, RawRequest
-from noai_guard.observability.decision_log import decisions, log_decision
+from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.version import __version__
 
 _log = logging.getLogger("noai_guard")
 
@@ -68,7 +67,7 @@ class GuardRuntime:
         registry: CollectorRegistry | None = None,
         threads: bool = False,
     ) -> None:
-        self.telemetry = Telemetry.of(registry)
+        self.telemetry = Telemetry(registry)
         self._threads = threads
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
         self._next_chores = 0.0
@@ -111,14 +110,7 @@ class GuardRuntime:
         self._unjudged = self._prepared(compiled, compiled.policy.on_unknown, "the guard failed")
         self._too_long = self._prepared(compiled, Action.DENY, "the path is too long to be judged")
         catalog = compiled.catalog
-        self.telemetry.in_force(
-            __version__,
-            compiled.policy.stance,
-            compiled.policy.mode,
-            catalog.version,
-            len(catalog.agents),
-            compiled.policy,
-        )
+        self.telemetry.set_policy(compiled.policy, catalog.version, len(catalog.agents))
 
     def _standing(self, compiled: CompiledPolicy, verdict: Verdict) -> CachedDecision:
         return CachedDecision(compiled, verdict, self.telemetry.counts(verdict, self._threads))
@@ -190,7 +182,7 @@ class GuardRuntime:
         return self._unjudged
 
     def _unanswered(self, question: Question, error: Exception) -> None:
-        self.telemetry.backend_failures.labels(type(question).__name__).inc()
+        self.telemetry.metrics.backend_failures.labels(type(question).__name__).inc()
         _log.warning("a backend could not answer %s: %s", type(question).__name__, error)
 
     def _client(
@@ -204,7 +196,7 @@ class GuardRuntime:
         # All headers: a proxy's own line may stand behind 300 of the client's.
         found = client_address(client[0] if client else None, headers, trusted)  # type: ignore[arg-type]
         if found.problem and trusted.header:
-            self.telemetry.address_problems.labels(found.problem).inc()
+            self.telemetry.metrics.address_problems.labels(found.problem).inc()
         return found
 
     def _tell_rewritten(self) -> None:
@@ -220,21 +212,19 @@ class GuardRuntime:
         """What is remembered of a request that was not plainly let in."""
         verdict = cached.verdict
         refused = verdict.action.refuses
-        logs = decisions.isEnabledFor(logging.INFO)
         try:
-            if verdict.action.restricts:
-                self.telemetry.note_refusal(verdict, request.method, request.path, user_agent)
-            if not logs and not (refused and self._robots_readers):
+            noted = self.telemetry.wants(verdict)
+            if not noted and not (refused and self._robots_readers):
                 return
             client = self._client(request.client, request.headers, self.compiled)
             agent = verdict.agent.name if verdict.agent else ""
             if refused and (agent, address_block(client.address)) in self._robots_readers:
                 with self.telemetry.counting:
                     cached.counts.robots_ignored += 1
-            if logs:
+            if noted:
                 path = normal_path(request.path[:MAX_RAW_PATH])
                 host = request.value(b"host")[:256].decode("latin-1")
-                log_decision(verdict, request.method, path, user_agent, client, host)
+                self.telemetry.note(Event(time.time(), verdict, request.method, host, path, user_agent, client))
         except Exception as error:
             self.telemetry.failed("noting", error)
 
@@ -256,7 +246,7 @@ class GuardRuntime:
 
     def _flush(self) -> None:
         try:
-            self.telemetry.flush()
+            self.telemetry.metrics.flush()
         except Exception as error:
             _log.error("noai-guard could not write its metrics", exc_info=error)
 
@@ -272,7 +262,7 @@ class GuardRuntime:
             if now < self._next_chores:
                 return
             self._next_chores = now + _CHORES_SECONDS
-        self.telemetry.keep_flushing()
+        self.telemetry.metrics.keep_flushing()
         if not self._reloads:
             return
         if not self._listens:
@@ -326,11 +316,10 @@ class GuardRuntime:
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)
-                self.telemetry.reloads.labels("failed").inc()
-                self.telemetry.reload_failed.set(1)
+                self.telemetry.reload_failed()
                 return False
             self._use(compiled)
-            self.telemetry.reloads.labels("ok").inc()
+            self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
 

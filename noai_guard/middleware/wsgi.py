@@ -117,7 +117,7 @@ class NoAIWSGIMiddleware(GuardRuntime):
             if compiled.merges_robots:
                 self._ask_for_robots(request, compiled, found.user_agent)
             document = self._robots(compiled, document, self._apps_robots)
-        self.telemetry.documents.labels(document.path).inc()
+        self.telemetry.metrics.documents.labels(document.path).inc()
         return document_answer(document, request.method, request.headers[:MOST_HEADERS])
 
     def _ask_for_robots(self, request: EnvironRequest, compiled: CompiledPolicy, user_agent: bytes) -> None:

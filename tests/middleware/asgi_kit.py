@@ -45,8 +45,8 @@ def guarded(app: Any, text: str | None = None, **options: Any) -> NoAIMiddleware
 
 def metric(guard: NoAIMiddleware, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels."""
-    guard.telemetry.flush()
-    found = (sample for family in getattr(guard.telemetry, name).collect() for sample in family.samples)
+    guard.telemetry.metrics.flush()
+    found = (sample for family in getattr(guard.telemetry.metrics, name).collect() for sample in family.samples)
     return sum(
         sample.value
         for sample in found
