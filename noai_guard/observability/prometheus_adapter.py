@@ -112,7 +112,7 @@ def _prepare_files(folder: Path, slot: str) -> None:
     for path in folder.glob(f"gauge_live*_{slot}.db"):
         path.unlink()
     for path in folder.glob(f"*_{slot}.db"):
-        if not is_readable(path):
+        if path.stat().st_size and not is_readable(path):
             path.rename(path.with_suffix(".broken"))
 
 
@@ -131,6 +131,10 @@ def _merge(paths: list[Path]) -> list[Metric]:
 def is_readable(path: Path) -> bool:
     """Return True if a file holds metrics of a process; log what is wrong with one that exists and does not."""
     try:
+        with path.open("rb") as file:
+            used = int.from_bytes(file.read(4), sys.byteorder, signed=True)
+        if not 0 <= used <= path.stat().st_size:
+            raise ValueError(f"it says that {used} bytes of it are used")
         for key, *_ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
             _, _, labels, _ = json.loads(key)
             labels.items()
