@@ -176,7 +176,7 @@ class Gateway:
         except Missing:
             return self._unusable("uri_missing", request)
         except Malformed as error:
-            runtime.telemetry.gateway_problems.labels(str(error)).inc()
+            runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._refuse_malformed(active, request)
         outcome = runtime.decide(original)
         if isinstance(outcome, ServeDocument):
@@ -199,7 +199,7 @@ class Gateway:
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""
-        self.runtime.telemetry.gateway_problems.labels(problem).inc()
+        self.runtime.telemetry.metrics.gateway_problems.labels(problem).inc()
         caller = request.peer[0] if request.peer else "a UNIX socket"
         if (problem, caller) not in self._reported and len(self._reported) < _MAX_REPORTED_CALLERS:
             self._reported.add((problem, caller))

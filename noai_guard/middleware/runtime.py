@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,10 +38,9 @@ from noai_guard.middleware.active_policy import (
     Undecided,
 )
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
-from noai_guard.observability.decision_log import decisions, log_decision
+from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.documents import document_response
-from noai_guard.version import __version__
 
 _log = logging.getLogger("noai_guard")
 
@@ -76,7 +76,7 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
     ) -> None:
-        self.telemetry = Telemetry.of(registry)
+        self.telemetry = Telemetry(registry)
         self._threads = threads
         self._peer_is_real = peer_is_real
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
@@ -86,6 +86,7 @@ class GuardRuntime:
             ROBOTS_KNOWN_SECONDS, _MAX_ROBOTS_READERS
         )
         self._rewriting_reported = False
+        self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
         self._modified = self._modification_time()
@@ -106,7 +107,7 @@ class GuardRuntime:
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
-        self.telemetry.in_force(__version__, policy.stance, policy.mode, catalog.version, len(catalog.agents), policy)
+        self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
     @property
     def compiled(self) -> CompiledPolicy:
@@ -205,28 +206,27 @@ class GuardRuntime:
         """Log and count a request that was not plainly allowed. Never raises."""
         verdict, counts = decided.cached.verdict, decided.cached.counts
         action = verdict.action
-        logs = decisions.isEnabledFor(logging.INFO)
         try:
-            if action.restricts:
-                self.telemetry.note_refusal(verdict, request.method, request.path, request.user_agent)
-            if not logs and not (action.refuses and self._robots_readers):
+            noted = self.telemetry.wants(verdict)
+            if not noted and not (action.refuses and self._robots_readers):
                 return
             client = decided.client or self.client(request, active)
             agent = verdict.agent.name if verdict.agent else ""
             if action.refuses and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
                 with self.telemetry.counting:
                     counts.robots_ignored += 1
-            if logs:
+            if noted:
                 path = normal_path(request.path[:MAX_RAW_PATH])
-                host = header_value(request.headers, b"host")[:256].decode("latin-1")
-                log_decision(verdict, request.method, path, request.user_agent, client, host)
+                host = header_value(request.headers, b"host").decode("latin-1")
+                event = Event(time.time(), verdict, request.method, host, path, request.user_agent, client)
+                self.telemetry.note(event)
         except Exception as error:
             self.telemetry.failed("noting", error)
 
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
-        self.telemetry.backend_failures.labels(kind).inc()
+        self.telemetry.metrics.backend_failures.labels(kind).inc()
         _log.warning("a backend could not answer %s: %s", kind, error)
 
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
@@ -240,7 +240,7 @@ class GuardRuntime:
         # All headers: a proxy's own line may stand behind 300 of the client's.
         client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
         if client.problem and trusted.header:
-            self.telemetry.address_problems.labels(client.problem).inc()
+            self.telemetry.metrics.address_problems.labels(client.problem).inc()
         return client
 
     def _report_rewriting(self) -> None:
@@ -257,7 +257,7 @@ class GuardRuntime:
         document = served.document
         if document.path == robots_txt.PATH:
             document = _merged(served.active.compiled, document, own_robots)
-        self.telemetry.documents.labels(document.path).inc()
+        self.telemetry.metrics.documents.labels(document.path).inc()
         return document_response(document, request.method, request.headers[:MAX_HEADERS])
 
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
@@ -271,11 +271,15 @@ class GuardRuntime:
             self.telemetry.failed("robots_txt", error)
 
     def flush(self) -> None:
-        """Bring the Prometheus metrics up to what was counted. Never raises."""
+        """Bring the Prometheus metrics up to what was counted. Never raises; a fault that lasts is logged once."""
         try:
-            self.telemetry.flush()
+            self.telemetry.metrics.flush()
         except Exception as error:
-            _log.error("noai-guard could not write its metrics", exc_info=error)
+            if not self._flush_failed:
+                _log.error("noai-guard could not write its metrics", exc_info=error)
+            self._flush_failed = True
+        else:
+            self._flush_failed = False
 
     def _keep_house(self, now: float) -> None:
         """Start what is not running, at most once a second, on whichever request's thread gets there first."""
@@ -336,11 +340,10 @@ class GuardRuntime:
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)
-                self.telemetry.reloads.labels("failed").inc()
-                self.telemetry.reload_failed.set(1)
+                self.telemetry.reload_failed()
                 return False
             self._activate(compiled)
-            self.telemetry.reloads.labels("ok").inc()
+            self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
 

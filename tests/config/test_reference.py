@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, load_stance
@@ -17,7 +17,7 @@ from noai_guard.core.model import Action, Identity, Mode, Usage
 from noai_guard.core.policy import OWN_RULE_IDS
 from noai_guard.core.questions import run
 from noai_guard.core.request import PlainRequest
-from noai_guard.observability.metrics import Telemetry
+from noai_guard.observability.metrics import Metrics
 from noai_guard.responses.html_injection import OUTCOMES, REASONS
 from noai_guard.stores.memory import MemoryStore
 
@@ -107,8 +107,7 @@ def test_an_example_is_a_good_file(example: str) -> None:
 
 
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
-    telemetry = Telemetry(CollectorRegistry())
-    metrics = [metric for metric in vars(telemetry).values() if isinstance(metric, Counter | Gauge | Histogram)]
+    metrics = Metrics.of(CollectorRegistry()).all
     said = {
         name: (kind, tuple(re.findall(r"`(\w+)`", labels)))
         for name, kind, labels in re.findall(r"(?m)^\| `(noai_\w+)` \| (\w+) \|([^|]*)\|", METRICS)

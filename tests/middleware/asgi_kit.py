@@ -46,8 +46,8 @@ def guarded(app: Any, text: str | None = None, **options: Any) -> NoAIMiddleware
 def metric(guard: Any, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels; `guard` is a runtime or holds one."""
     telemetry = getattr(guard, "runtime", guard).telemetry
-    telemetry.flush()
-    samples = (sample for family in getattr(telemetry, name).collect() for sample in family.samples)
+    telemetry.metrics.flush()
+    samples = (sample for family in getattr(telemetry.metrics, name).collect() for sample in family.samples)
     return sum(
         sample.value
         for sample in samples

@@ -76,7 +76,7 @@ def test_a_guard_whose_own_parts_are_lost_lets_in(attribute, monkeypatch):
 
 
 def test_a_decision_that_cannot_be_logged_still_holds(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime.log_decision", broken)
+    monkeypatch.setattr("noai_guard.observability.decision_log.DecisionLog.write", broken)
     guard = guarded(answering())
     decision_log.decisions.setLevel("INFO")
     try:
@@ -206,7 +206,7 @@ def test_counting_is_exact_while_other_threads_scrape():
 
     def scrape():
         while not done.is_set():
-            guard.runtime.telemetry.flush()
+            guard.runtime.telemetry.metrics.flush()
 
     scrapers = [threading.Thread(target=scrape) for _ in range(2)]
     for scraper in scrapers:
