@@ -67,7 +67,6 @@ class _CannotStart(CannotRun):
               help="Between two parts of a request or an answer.")  # fmt: skip
 @click.option("--hold", type=click.IntRange(0, 3600), default=10, show_default=True, metavar="SECONDS",
               help="Gateway: how long a proxy may keep a verdict.")  # fmt: skip
-@click.option("--fastcgi", metavar="ADDRESS", help="Gateway: be a FastCGI authorizer there, for Apache and lighttpd.")
 @click.option("--own-robots", metavar="FILE", help="Gateway: the site's own robots.txt, which ours is merged with.")
 def command(
     policy_file: str | None,
@@ -83,7 +82,6 @@ def command(
     first_byte_timeout: float,
     idle_timeout: float,
     hold: int,
-    fastcgi: str | None,
     own_robots: str | None,
 ) -> None:
     """Stand in front of a site as a reverse proxy (--upstream), or be the gateway that another proxy asks.
@@ -111,10 +109,7 @@ def command(
 
         texts = addresses or (_GATEWAY if upstream is None else _PROXY,)
         places = [_address(text, "--listen") for text in texts]
-        if fastcgi and upstream:
-            raise CannotRun("--fastcgi is for the gateway; leave --upstream out")
         aside = [_address(metrics, "--metrics")] if metrics else []
-        authorizer = [_address(fastcgi, "--fastcgi")] if fastcgi else []
         mode = _mode(socket_mode)
         if upstream is None:
             what, site = "the gateway", gateway_site(policy_file, hold, own_robots)
@@ -125,7 +120,7 @@ def command(
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             what, site = str(origin), proxied_site(origin, policy_file, timeouts)
         what += f", policy {policy_file or 'no-ai (packaged)'}, mode {site.guard.compiled.policy.mode}"
-        _run(site, what, (places, aside, authorizer), mode, workers, drain)
+        _run(site, what, (places, aside), mode, workers, drain)
 
 
 @contextmanager
@@ -193,18 +188,18 @@ def _run(
     workers: int,
     drain: float,
 ) -> None:
-    """Serves a site at addresses for it, for metrics alone, and for FastCGI."""
+    """Serves a site at addresses for it, and for metrics alone."""
     from noai_guard.server.logs import log_to_streams
     from noai_guard.server.supervisor import Link, Supervisor
     from noai_guard.server.systemd import notify
     from noai_guard.server.worker import Sockets, serve
 
     with ExitStack() as stack:
-        listeners, metrics, fastcgi = ([_listener(place, mode, stack) for place in places] for places in addresses)
+        listeners, metrics = ([_listener(place, mode, stack) for place in places] for places in addresses)
         decisions = log_to_streams()
 
         def work(link: Link) -> int:
-            sockets = Sockets(*([listener.socket for listener in some] for some in (listeners, metrics, fastcgi)))
+            sockets = Sockets(*([listener.socket for listener in some] for some in (listeners, metrics)))
             code = serve(site, sockets, drain, link)
             decisions.flush()
             return code
@@ -212,14 +207,13 @@ def _run(
         def started() -> None:
             where = ", ".join(str(listener.address) for listener in listeners)
             measured = "".join(f", metrics at {listener.address}" for listener in metrics)
-            measured += "".join(f", FastCGI at {listener.address}" for listener in fastcgi)
             count = f"{workers} worker{'s' * (workers != 1)}"
             click.echo(f"noai-guard: serving {where} ({what}, {count}{measured})", err=True)
             notify("READY=1")
 
         def stopping() -> None:
             notify("STOPPING=1")
-            for listener in (*listeners, *metrics, *fastcgi):
+            for listener in (*listeners, *metrics):
                 listener.close()
 
         supervisor = Supervisor(work, workers, drain)

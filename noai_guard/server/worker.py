@@ -18,8 +18,6 @@ from uvicorn import Config, Server
 from noai_guard.asgi_types import App, Receive, Scope, Send
 from noai_guard.core.model import Response
 from noai_guard.gateway import contract
-from noai_guard.gateway.app import Gateway
-from noai_guard.gateway.fastcgi import Authorizer
 from noai_guard.middleware.asgi_response import send_response
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
@@ -45,11 +43,10 @@ class _Server(Server):
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Bound sockets: for the site, for metrics alone, and for FastCGI."""
+    """Bound sockets: for the site, and for metrics alone."""
 
     site: Sequence[socket.socket]
     metrics: Sequence[socket.socket] = ()
-    fastcgi: Sequence[socket.socket] = ()
 
 
 def serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) -> int:
@@ -65,7 +62,6 @@ async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) ->
     loop = asyncio.get_running_loop()
     main = server_of(site.app, drain, http=site.http, lifespan="on", ws="auto")
     aside = server_of(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if sockets.metrics else None
-    authorizer = Authorizer(site.guard) if isinstance(site.guard, Gateway) else None
 
     def stop() -> None:
         site.health.draining = True
@@ -76,7 +72,6 @@ async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) ->
     loop.add_reader(link.supervisor, stop)
     serving = asyncio.create_task(main.serve(list(sockets.site)))
     others = [asyncio.create_task(aside.serve(list(sockets.metrics)))] if aside else []
-    listening = [await authorizer.listen(each) for each in sockets.fastcgi] if authorizer else []
     while not (main.started and (aside is None or aside.started)):
         if serving.done() or any(other.done() for other in others):
             break
@@ -84,10 +79,6 @@ async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) ->
     else:
         link.say_ready()
     await serving
-    for server in listening:
-        server.close()
-    if authorizer:
-        authorizer.close()
     loop.remove_reader(link.supervisor)
     # Metrics can be read to the end, also while answers are given time.
     if aside is not None:
