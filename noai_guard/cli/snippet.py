@@ -35,9 +35,6 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]*")
 @click.command("snippet")
 @click.argument("proxy", type=click.Choice(list(PROXIES)))
 @click.option("--gateway", type=_Address(), default="127.0.0.1:9797", show_default=True, help="Where the gateway is.")
-@click.option(
-    "--fastcgi", type=_Address(), default="127.0.0.1:9798", show_default=True, help="Where it speaks FastCGI."
-)
 @click.option("--origin", type=_Address(), default="127.0.0.1:8080", show_default=True, help="Where the site is.")
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="Let the proxy keep verdicts, in this folder.")
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Write the files below DIR instead of printing them.")
@@ -49,7 +46,6 @@ def command(
     ctx: click.Context,
     proxy: str,
     gateway: Address,
-    fastcgi: Address,
     origin: Address,
     cache: str | None,
     out: str | None,
@@ -79,7 +75,7 @@ def command(
     where = root or (str(Path(out).resolve()) if out else chosen.root)
     if not _PLAIN_PATH.fullmatch(where) or (cache and not _PLAIN_PATH.fullmatch(cache)):
         raise CannotRun(f"{where} or {cache} is not an absolute path of letters, digits and / . _ -; choose another")
-    wanted = GatewaySetup(compiled, gateway, where.rstrip("/"), origin, cache, fastcgi)
+    wanted = GatewaySetup(compiled, gateway, where.rstrip("/"), origin, cache)
     try:
         snippets = chosen.render(wanted)
     except CannotExpress as error:

@@ -44,7 +44,6 @@ GATEWAY_PROBLEMS = (
     "uri_malformed",  # what it says is no request target
     "method_malformed",
     "sources_disagree",  # two headers, or two lines of one, name different requests
-    "record_malformed",  # FastCGI that is none
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
 

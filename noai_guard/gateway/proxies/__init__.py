@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from noai_guard.gateway.proxies import apache, caddy, envoy, haproxy, lighttpd, nginx, traefik, varnish
+from noai_guard.gateway.proxies import apache, caddy, envoy, haproxy, nginx, traefik, varnish
 from noai_guard.gateway.proxies.proxy import Proxy
 
 PROXIES: Mapping[str, Proxy] = {
@@ -15,7 +15,6 @@ PROXIES: Mapping[str, Proxy] = {
         haproxy.PROXY,
         varnish.PROXY,
         apache.PROXY,
-        lighttpd.PROXY,
     )
 }
 """In the order in which they are listed. To add one: a module with a `PROXY`, and a word here."""

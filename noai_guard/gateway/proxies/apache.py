@@ -1,8 +1,4 @@
-"""Apache 2.4 with mod_lua and LuaSocket: asked before everything else, by a quick handler.
-
-mod_authnz_fcgi can ask too (the gateway is a FastCGI authorizer), but it waits as long as Timeout says, cannot let in
-without an answer, and wants a user: REMOTE_USER would be set for every visitor.
-"""
+"""Apache 2.4 with mod_lua and LuaSocket: a quick handler asks the gateway before any other handler runs."""
 
 from collections.abc import Iterator, Sequence
 

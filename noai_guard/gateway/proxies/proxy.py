@@ -53,15 +53,13 @@ class Address:
 @dataclass(frozen=True)
 class GatewaySetup:
     """What a configuration is made for. `root` is the folder its files lie in, `origin` the site behind the proxy,
-    `cache` the folder in which the proxy keeps verdicts, None for asking each time; `gateway` speaks HTTP, `fastcgi`
-    is where it is a FastCGI authorizer."""
+    `cache` the folder in which the proxy keeps verdicts, None for asking each time; `gateway` speaks HTTP."""
 
     compiled: CompiledPolicy
     gateway: Address
     root: str
     origin: Address
     cache: str | None = None
-    fastcgi: Address = Address("127.0.0.1", 9798)
 
     @cached_property
     def lets_in(self) -> bool:
