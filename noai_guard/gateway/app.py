@@ -1,7 +1,6 @@
 """The forward-auth gateway: a proxy asks it about each request and does what it says.
 
-An ASGI app, and without ASGI `Gateway.verdict`, which FastCGI uses too. Nothing is redirected and no address is made
-from what a request says.
+An ASGI app. Nothing is redirected and no address is made from what a request says.
 """
 
 import logging
@@ -123,28 +122,14 @@ class Gateway(GuardRuntime):
         except Exception as error:
             return self._failed(error)
 
-    async def authorize(self, request: RawRequest, client: Sequence[object]) -> Response:
-        """As `verdict`, for a web server that asks for itself: `client` is its own client, not somebody's claim."""
-        try:
-            return await self.verdict(request, client=client)
-        except Exception as error:
-            return self._failed(error)
-
     def _failed(self, error: Exception) -> Response:
         self.telemetry.failed("judging", error)
         return _text(503, "The gateway failed; its log says why.\n")
 
-    async def verdict(
-        self,
-        request: RawRequest,
-        appended: bytes = b"",
-        *,
-        client: Sequence[object] | None = None,
-        for_nginx: bool = False,
-    ) -> Response:
+    async def verdict(self, request: RawRequest, appended: bytes = b"", *, for_nginx: bool = False) -> Response:
         """200, or the complete refusal, or 503 where nothing can be believed; for nginx in its two statuses.
         `appended` as for original_request."""
-        judged = await arun(self._examined(request, appended, client), self._backend, self._unanswered)
+        judged = await arun(self._examined(request, appended), self._backend, self._unanswered)
         if isinstance(judged, Response):
             return judged
         response = self._prepared_answer(judged, request, for_nginx).response
@@ -163,7 +148,7 @@ class Gateway(GuardRuntime):
         if method == "HEAD":
             return None
         request = RawRequest(method, contract.VERIFY, headers, client)
-        steps = self._examined(request, appended, None)
+        steps = self._examined(request, appended)
         try:
             steps.send(None)
             steps.close()
@@ -192,16 +177,13 @@ class Gateway(GuardRuntime):
         found = client_address(peer, request.headers, compiled.policy.trusted_proxies)  # type: ignore[arg-type]
         return address_block(found.address)
 
-    def _examined(
-        self, request: RawRequest, appended: bytes, client: Sequence[object] | None
-    ) -> Examination[Decided | Response]:
+    def _examined(self, request: RawRequest, appended: bytes) -> Examination[Decided | Response]:
         """The verdict on the request that was asked about, or what to answer without one."""
         compiled = self.compiled
         try:
             if not compiled.policy.trusted_proxies.trusts(request.client[0] if request.client else None):
                 return self._unusable("caller_not_trusted", request)
             original, raws = original_request(request, appended)
-            original.client = client or original.client
             plain = not any(map(other_readings, raws))
             if not plain:
                 original.path = strictest_reading(compiled, original.path, raws, user_agent_of(original.headers))
