@@ -65,7 +65,7 @@ class CompiledPolicy:
         return robots_patterns.inexpressible(self.policy)
 
     @property
-    def cannot_express(self) -> tuple[str, ...]:
+    def limitations(self) -> tuple[str, ...]:
         """What some declaration cannot say of this policy, in sentences; the guard does it all the same."""
         return tuple(limitations.sentences(self.policy, self.standards, self.robots_groups))
 

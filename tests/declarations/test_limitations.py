@@ -17,7 +17,7 @@ AI_USE = dict.fromkeys((Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.A
 
 
 def listed(**changes):
-    return CompiledPolicy(replace(STANCE, **changes), Catalog(())).cannot_express
+    return CompiledPolicy(replace(STANCE, **changes), Catalog(())).limitations
 
 
 def test_what_every_standard_can_say_is_not_listed():

@@ -264,7 +264,7 @@ def test_a_client_without_a_documented_name_is_called_as_it_calls_itself():
     assert not google_allows(body, "CrateFetcher", "/")
     assert google_allows(body, "Cra", "/")
     assert [agent.name for agent in said.robots_groups.nameless] == ["Crate 9", "Looks like a browser"]
-    notes = "\n".join(said.cannot_express)
+    notes = "\n".join(said.limitations)
     assert "robots.txt has no name for Crate 9: refused, not told." in notes
     assert "Looks like a browser. Not told, not refused." in notes
 
@@ -284,10 +284,10 @@ def test_a_documented_name_counts_more_than_one_that_somebody_calls_himself():
     ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),
 ])  # fmt: skip
 def test_what_a_rule_says_that_robots_txt_cannot_is_noted(rules, note):
-    assert note in "\n".join(compiled(replace(STANCE, rules=rules), SMALL).cannot_express)
-    assert note not in "\n".join(compiled(STANCE, SMALL).cannot_express)
+    assert note in "\n".join(compiled(replace(STANCE, rules=rules), SMALL).limitations)
+    assert note not in "\n".join(compiled(STANCE, SMALL).limitations)
     off = replace(STANCE, rules=rules, declarations={**STANCE.declarations, "robots_txt": "off"})
-    assert note not in "\n".join(compiled(off, SMALL).cannot_express)
+    assert note not in "\n".join(compiled(off, SMALL).limitations)
 
 
 def test_a_name_shared_with_a_crawler_that_is_let_in_is_not_refused():

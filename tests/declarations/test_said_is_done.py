@@ -172,7 +172,7 @@ def test_both_builds_of_googles_parser_agree(name):
 @pytest.mark.parametrize("name", POLICIES)
 def test_check_says_what_robots_txt_cannot(name):
     compiled = guard(name).compiled
-    said = "\n".join((*compiled.cannot_express, *opt_out_notes(compiled.policy, CATALOG)))
+    said = "\n".join((*compiled.limitations, *opt_out_notes(compiled.policy, CATALOG)))
     for token in compiled.robots_groups.unreadable:
         assert token in said
     for agent, token in compiled.robots_groups.shared:
