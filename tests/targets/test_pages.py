@@ -33,4 +33,4 @@ def test_the_table_of_servers_is_current() -> None:
 
 @pytest.mark.parametrize("key", TARGETS)
 def test_each_server_has_a_page_that_shows_its_command(key: str) -> None:
-    assert f"noai-guard edge {key} --out" in (DOCS / page(key)).read_text(encoding="utf-8")
+    assert f"noai-guard config {key} --out" in (DOCS / page(key)).read_text(encoding="utf-8")

@@ -141,11 +141,12 @@ def started(command: list[str], port: int, folder: Path, env: Mapping[str, str] 
     pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def written(key: str, wanted: GatewaySetup, folder: Path) -> None:
-    for snippet in PROXIES[key].render(wanted):
-        file = folder / snippet.file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(snippet.text)
+def write_configuration(key: str, site: "Site") -> None:
+    """Write the configuration with which a proxy asks the gateway into the folder of a site."""
+    for file in PROXIES[key].render(site.setup(), str(site.folder)):
+        path = site.folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
 
 
 @dataclass
@@ -158,14 +159,14 @@ class Site:
     front: CompiledPolicy = field(default_factory=front)
     cache: bool = False
 
-    def wanted(self) -> GatewaySetup:
+    def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
-        return GatewaySetup(self.front, self.gateway, str(self.folder), Address("127.0.0.1", self.origin), cache)
+        return GatewaySetup(self.front, self.gateway, Address("127.0.0.1", self.origin), cache)
 
 
 def nginx(site: Site, location: str = "", name: str = "nginx", http: str = "") -> Edge:
     """`location` stands in the server block, `http` in the block around it."""
-    written("nginx", site.wanted(), site.folder)
+    write_configuration("nginx", site)
     port = free_port()
     location = location or f"location / {{ proxy_pass http://127.0.0.1:{site.origin}; }}"
     temporary = " ".join(
@@ -188,7 +189,7 @@ def caching_nginx(site: Site) -> Edge:
 
 
 def caddy(site: Site, name: str = "caddy") -> Edge:
-    written("caddy", site.wanted(), site.folder)
+    write_configuration("caddy", site)
     port = free_port()
     (site.folder / "Caddyfile").write_text(
         "{\n\tadmin off\n\tauto_https off\n}\nimport noai-guard-gateway.caddy\n"
@@ -201,7 +202,7 @@ def caddy(site: Site, name: str = "caddy") -> Edge:
 
 def traefik(site: Site) -> Edge:
     """With an entry point of its own for asking, on a free port."""
-    written("traefik", site.wanted(), site.folder)
+    write_configuration("traefik", site)
     port, asking = free_port(), free_port()
     static = yaml.safe_load((site.folder / "noai-guard-static.yml").read_text())
     static["entryPoints"]["web"] = {"address": f"127.0.0.1:{port}"}
@@ -228,7 +229,7 @@ def _until_configured(edge: Edge) -> None:
 
 
 def envoy(site: Site) -> Edge:
-    written("envoy", site.wanted(), site.folder)
+    write_configuration("envoy", site)
     port = free_port()
     filters, routes, clusters = (
         yaml.safe_load((site.folder / f"noai-guard-{part}.yaml").read_text())
@@ -272,7 +273,7 @@ def envoy(site: Site) -> Edge:
 
 
 def haproxy(site: Site, command: tuple[str, ...] = ("haproxy",), env: Mapping[str, str] | None = None) -> Edge:
-    written("haproxy", site.wanted(), site.folder)
+    write_configuration("haproxy", site)
     port = free_port()
     (site.folder / "haproxy.cfg").write_text(
         "defaults\n mode http\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n"
@@ -291,7 +292,7 @@ def current_haproxy(site: Site) -> Edge:
 
 
 def varnish(site: Site) -> Edge:
-    written("varnish", site.wanted(), site.folder)
+    write_configuration("varnish", site)
     port = free_port()
     (site.folder / "site.vcl").write_text(
         f'vcl 4.1;\nimport std;\nbackend default {{ .host = "127.0.0.1"; .port = "{site.origin}"; }}\n'
@@ -304,7 +305,7 @@ def varnish(site: Site) -> Edge:
 
 
 def apache(site: Site) -> Edge:
-    written("apache", site.wanted(), site.folder)
+    write_configuration("apache", site)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
     names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http")
