@@ -66,7 +66,7 @@ def served(app: str, kind: str) -> Row:
 
 
 CANNOT = {"traefik": frozenset({b"link"})}
-"""Fields that a proxy leaves to the site; docs/gateway says so."""
+"""Fields that a proxy leaves to the site; docs/servers says so."""
 
 BUT = {
     # Joins User-Agent lines by a comma, behind which no name stands first.
