@@ -15,7 +15,7 @@ from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
 from noai_guard.targets.target import File
-from tests.gateway.proxies import rig
+from tests.gateway.proxies import running_proxies
 from tests.servers import free_port
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -64,13 +64,13 @@ def test_the_how_to_works_as_it_is_written(tmp_path: Path) -> None:
     command = re.findall(r"^noai-guard (serve .*--own-robots) \S+$", text, re.MULTILINE)[0].split()
     port = free_port()
     started = [sys.executable, "-m", "noai_guard", *command, "robots.txt", "--listen", f"127.0.0.1:{port}"]
-    gateway = rig.started(started, port, tmp_path)
+    gateway = running_proxies.start_process(started, port, tmp_path)
     try:
-        assert rig.fetch(port, "/.noai/ready").status == 200
-        assert b"Disallow: /private" in rig.fetch(port, "/robots.txt").body
+        assert running_proxies.fetch(port, "/.noai/ready").status == 200
+        assert b"Disallow: /private" in running_proxies.fetch(port, "/robots.txt").body
         original = [("X-Original-URI", "/")]
-        assert rig.fetch(port, "/.noai/verify", rig.SCRAPER, original).status == 403
-        assert rig.fetch(port, "/.noai/verify", rig.BROWSER, original).status == 200
+        assert running_proxies.fetch(port, "/.noai/verify", running_proxies.SCRAPER, original).status == 403
+        assert running_proxies.fetch(port, "/.noai/verify", running_proxies.BROWSER, original).status == 200
     finally:
         gateway.stop()
 

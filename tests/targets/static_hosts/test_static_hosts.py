@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -229,7 +230,7 @@ def test_building_again_changes_nothing_whatever_was_there(host, lines, end):
     assert rendered(host, compiled(), once.encode("utf-8", "surrogateescape")) == once
 
 
-json_values = st.deferred(
+json_values: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         st.none()
         | st.booleans()
