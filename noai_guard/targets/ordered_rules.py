@@ -60,8 +60,8 @@ def refuses_or_tells(plan: TargetPlan) -> Iterator[tuple[ListedRule, tuple[Liste
             yield rule, tuple(open_to)
 
 
-def inexact(plan: TargetPlan) -> Iterator[str]:
-    """What such a list cannot do."""
+def limitations(plan: TargetPlan) -> Iterator[str]:
+    """Yield what such a list cannot do of a policy, as sentences."""
     yield "refusals say `This client`, not the agent's name; of several names the first rule that fits decides."
     if plan.asks_unknown_bots:
         yield "unknown-bot: clients that call themselves bots and are in no catalogue are let in."

@@ -270,8 +270,8 @@ def _told(decision: Decision) -> tuple[object, ...]:
     return decision.paths, decision.word, decision.verdict.rule, decision.status, decision.headers, decision.tail
 
 
-def inexpressible(plan: TargetPlan) -> Iterator[str]:
-    """What no server configuration can do of a policy, as sentences."""
+def limitations(plan: TargetPlan) -> Iterator[str]:
+    """Yield what no server configuration can do of a policy, as sentences."""
     throttled = any(
         decision.verdict.action is Action.THROTTLE
         for found in (*plan.classes, plan.unclaimed, plan.unknown_bot)

@@ -24,7 +24,7 @@ import yaml
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Target
+from noai_guard.targets.target import ServerTarget
 from tests.servers import free_port, packaged_program, require, require_program
 
 AUDIO = bytes(range(256)) * 1024
@@ -253,7 +253,7 @@ SERVERS: Mapping[str, Arrange] = {
 """By target; behind a blank, another version of the same."""
 
 
-def target(key: str) -> Target:
+def target(key: str) -> ServerTarget:
     return TARGETS[key.partition(" ")[0]]
 
 

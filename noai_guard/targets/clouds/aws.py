@@ -13,10 +13,10 @@ from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import user_agent_regex
-from noai_guard.targets.ordered_rules import inexact, refuses_or_tells
+from noai_guard.targets import ordered_rules, user_agent_regex
+from noai_guard.targets.ordered_rules import refuses_or_tells
 from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import Feature, File, ServerTarget
 
 _LONGEST = 512
 
@@ -117,8 +117,8 @@ def _headers(plan: TargetPlan) -> dict[str, Any]:
     return {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(items), "Items": items}}
 
 
-def _notes(plan: TargetPlan) -> Iterator[str]:
-    yield from inexact(plan)
+def _limitations(plan: TargetPlan) -> Iterator[str]:
+    yield from ordered_rules.limitations(plan)
     yield "names in URLs and behind a slash or a dot are not seen."
     if plan.path_policies:
         yield "CloudFront has one response headers policy a behaviour: what sections declare is left out."
@@ -132,11 +132,11 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "aws",
     "AWS WAF and CloudFront",
-    frozenset({Feature.HEADERS, Feature.OWN, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
     _render,
+    supports=frozenset({Feature.HEADERS, Feature.OWN, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
     proof="schema",
-    notes=_notes,
+    specific_limitations=_limitations,
 )

@@ -13,10 +13,10 @@ from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import user_agent_regex
-from noai_guard.targets.ordered_rules import inexact, refuses_or_tells
+from noai_guard.targets import ordered_rules, user_agent_regex
+from noai_guard.targets.ordered_rules import refuses_or_tells
 from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import Feature, File, ServerTarget
 
 Around = Callable[[user_agent_regex.Kind], tuple[str, str]]
 
@@ -111,11 +111,13 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
-    frozenset({Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     _render,
+    supports=frozenset(
+        {Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
+    ),
     proof="schema",
-    notes=inexact,
+    specific_limitations=ordered_rules.limitations,
 )

@@ -6,10 +6,10 @@ from noai_guard.core.model import Document
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import user_agent_regex
-from noai_guard.targets.ordered_rules import ListedRule, inexact, rules
+from noai_guard.targets import ordered_rules, user_agent_regex
+from noai_guard.targets.ordered_rules import ListedRule, rules
 from noai_guard.targets.plan import PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _LONGEST = 3500
 _OURS = 860
@@ -127,4 +127,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target("fastly", "Fastly", frozenset(Feature), _render, proof="unchecked", notes=inexact)
+TARGET = ServerTarget("fastly", "Fastly", _render, proof="unchecked", specific_limitations=ordered_rules.limitations)

@@ -16,7 +16,7 @@ from noai_guard.targets import user_agent_regex
 from noai_guard.targets.ordered_rules import rules
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers.nginx import files as nginx_files
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import File, ServerTarget
 
 _MOUNTED = "/etc/nginx/noai"
 _LONGEST = 4000
@@ -100,9 +100,9 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     ]
 
 
-def _notes(plan: TargetPlan) -> Iterator[str]:
+def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "Gateway API: refused agents are sent to a Service `noai-guard` (noai-guard serve), which answers them."
     yield "Gateway API: the site's own X-Robots-Tag, Link and Content-Usage stand beside ours."
 
 
-TARGET = Target("kubernetes", "Kubernetes", frozenset(Feature), _render, proof="schema", notes=_notes)
+TARGET = ServerTarget("kubernetes", "Kubernetes", _render, proof="schema", specific_limitations=_limitations)

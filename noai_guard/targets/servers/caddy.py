@@ -29,7 +29,7 @@ from noai_guard.targets.lookup_tables import (
     spellings,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, listed
-from noai_guard.targets.target import Feature, File, Target, head, safe_document_files
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters that mean something in a Caddyfile, or where Caddy replaces placeholders, and what is written for them."""
@@ -334,4 +334,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [File("noai-guard.caddy", text.encode("utf-8")), *documents]
 
 
-TARGET = Target("caddy", "Caddy", frozenset(Feature), _render)
+TARGET = ServerTarget("caddy", "Caddy", _render)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _ADAPTER = r"""
 local function answer(handle, status, headers, body)
@@ -106,4 +106,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = Target("envoy", "Envoy", frozenset(Feature), _render)
+TARGET = ServerTarget("envoy", "Envoy", _render)

@@ -13,7 +13,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lua import answers, guard_source
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _LONGEST = 15_000
 """Characters of one expression: HAProxy reads lines of a file of patterns up to its buffer of 16,384 bytes."""
@@ -191,4 +191,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = Target("haproxy", "HAProxy", frozenset(Feature), _render)
+TARGET = ServerTarget("haproxy", "HAProxy", _render)

@@ -17,7 +17,7 @@ from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, Tables, ascii_text
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, listed
 from noai_guard.targets.servers.apache import declared, expression, header_value
-from noai_guard.targets.target import Feature, File, Target, document_files, head
+from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head
 
 _LONGEST = 7900
 """Characters of one regular expression: a line has 8,190 at most (HUGE_STRING_LEN, seen in 2.4.71)."""
@@ -204,10 +204,12 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [File("noai-guard/htaccess", text.encode("utf-8")), *document_files(plan, "noai-guard/documents")]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "htaccess",
     "Apache (.htaccess)",
-    frozenset(Feature) - {Feature.BODIES},
     _render,
-    notes=lambda plan: ("Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend.",),
+    supports=frozenset(Feature) - {Feature.BODIES},
+    specific_limitations=lambda plan: (
+        "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend.",
+    ),
 )

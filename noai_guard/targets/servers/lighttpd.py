@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import lua
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _REQUEST = r"""
 local r = lighty.r
@@ -100,4 +100,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = Target("lighttpd", "lighttpd", frozenset(Feature), _render)
+TARGET = ServerTarget("lighttpd", "lighttpd", _render)

@@ -21,7 +21,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import ascii_text
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, listed
-from noai_guard.targets.target import Feature, File, Target, document_files, head
+from noai_guard.targets.target import File, ServerTarget, document_files, head
 
 _LONGEST = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -392,4 +392,4 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     return [*found, *document_files(plan, "noai-guard/documents")]
 
 
-TARGET = Target("nginx", "nginx", frozenset(Feature), files)
+TARGET = ServerTarget("nginx", "nginx", files)

@@ -15,7 +15,7 @@ from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.plan import AgentClass, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _FIRST = 2_000_000_000
 """Priority: Traefik's own for a rule is its length; the largest it takes is 2^63 - 1000."""
@@ -149,16 +149,16 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     return [File("noai-guard.yml", (comment + json.dumps({"http": http}, indent=1) + "\n").encode("utf-8"))]
 
 
-def _notes(plan: TargetPlan) -> Iterator[str]:
+def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "what Traefik answers by itself where no router fits carries no declarations."
     if len({declared.fields for declared in plan.compiled.declared}) > 1:
         yield "every response declares what holds for the whole site, also where a section says otherwise."
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "traefik",
     "Traefik",
-    frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     files,
-    notes=_notes,
+    supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
+    specific_limitations=_limitations,
 )

@@ -15,7 +15,7 @@ from noai_guard.responses.documents import document_headers
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import NONE, UNKNOWN_BOT, Tables, ascii_text
 from noai_guard.targets.plan import PathSet, TargetPlan, listed
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _LONGEST = 16_000
 """Characters of one expression; PCRE2 compiles to 64 KiB at most where it is built with links of two bytes."""
@@ -272,4 +272,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [File("noai-guard.vcl", text.encode("utf-8"))]
 
 
-TARGET = Target("varnish", "Varnish", frozenset(Feature) - {Feature.LINES}, _render)
+TARGET = ServerTarget("varnish", "Varnish", _render, supports=frozenset(Feature) - {Feature.LINES})

@@ -141,5 +141,5 @@ def test_what_a_directive_cannot_hold_is_said_and_not_written() -> None:
 
 
 def test_htaccess_says_what_it_cannot_do() -> None:
-    said = list(htaccess.TARGET.cannot_express(TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))))
+    said = list(htaccess.TARGET.limitations(TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))))
     assert any("agent's name" in sentence for sentence in said)

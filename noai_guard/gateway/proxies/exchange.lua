@@ -1,13 +1,7 @@
-"""What is the same in Lua for HAProxy, whose sockets are modelled on LuaSocket, and for Apache with LuaSocket."""
-
-import re
-from collections.abc import Mapping
-
-EXCHANGE = """\
--- Sends header lines over a connected socket; gives the status, header lines and body of the answer, or nothing.
+-- Sends header lines over a connected socket; returns the status, header lines and body of the response, or nil.
 local function exchanged(socket, lines)
-  table.insert(lines, 1, "GET " .. VERIFY .. " HTTP/1.1\\r\\nhost: noai-guard\\r\\nconnection: close")
-  if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then return nil end
+  table.insert(lines, 1, "GET " .. VERIFY .. " HTTP/1.1\r\nhost: noai-guard\r\nconnection: close")
+  if not socket:send(table.concat(lines, "\r\n") .. "\r\n\r\n") then return nil end
   local line = socket:receive("*l")
   local status = line and tonumber(line:match("^HTTP/1%.%d (%d%d%d)"))
   local headers, length = {}, 0
@@ -25,9 +19,3 @@ local function exchanged(socket, lines)
   if not status or not body then return nil end
   return status, headers, body
 end
-"""
-
-
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """A Lua file with its `@name@` filled in."""
-    return re.sub(r"@(\w+)@", lambda match: values[match[1]], template).rstrip()
