@@ -176,12 +176,3 @@ def test_the_configmap_holds_what_nginx_gets() -> None:
         TargetPlan(CompiledPolicy(POLICIES["no-ai"], CATALOG)), mounted)}  # fmt: skip
     items = values["extraVolumes"][0]["configMap"]["items"]
     assert {item["path"]: data[item["key"]] for item in items} == files
-
-
-def test_every_quote_and_brace_of_fastlys_vcl_is_closed() -> None:
-    for text in rendered("fastly", "rich").values():
-        bare = re.sub(r'\{".*?"\}', "''", text, flags=re.DOTALL)
-        bare = re.sub(r'"[^"\n]*"', "''", re.sub(r"#.*", "", bare))
-        assert '"' not in bare
-        assert bare.count("{") == bare.count("}")
-        assert bare.count("(") == bare.count(")")
