@@ -8,7 +8,7 @@ from typing import Literal
 
 from noai_guard.core.model import Document
 from noai_guard.responses.documents import document_file
-from noai_guard.targets.plan import TargetPlan, inexpressible
+from noai_guard.targets.plan import TargetPlan, limitations
 from noai_guard.version import __version__
 
 
@@ -52,7 +52,7 @@ class Target:
 
     def cannot_express(self, plan: TargetPlan) -> Iterator[str]:
         """What of this policy the server cannot do: sentences for the person who wrote it."""
-        yield from inexpressible(plan)
+        yield from limitations(plan)
         missing = {
             Feature.LINES: _repeats_a_name(plan),
             Feature.OWN: True,

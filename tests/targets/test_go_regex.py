@@ -16,7 +16,7 @@ from tests.targets.conformance import corpus
 CATALOG = load_catalog()
 PLANS = [TargetPlan(CompiledPolicy(load_stance(stance), CATALOG)) for stance in ("no-ai", "no-training", "search-only")]
 BROWSERS = [re.compile(go_regex.browser_expression(plan.anchors), re.IGNORECASE | re.ASCII) for plan in PLANS]
-WORDS = [go_regex.words_of(plan.wanted) for plan in PLANS]
+WORDS = [go_regex.token_words(plan.relevant_tokens) for plan in PLANS]
 
 
 def refused(plan: TargetPlan, user_agent: str) -> bool:
@@ -34,7 +34,7 @@ def test_no_sample_that_is_refused_is_taken_for_a_browser_or_holds_no_names_word
 
 
 def test_usual_browsers_are_taken_for_browsers() -> None:
-    usual = re.compile(user_agent_regex.usual_browser_expression(PLANS[0].anchors) or "x^")
+    usual = re.compile(user_agent_regex.common_browser_expression(PLANS[0].anchors) or "x^")
     texts = [text for text in map(bytes.decode, corpus()) if usual.search(text)]
     assert texts
     assert all(BROWSERS[0].search(f"{text} ") for text in texts)

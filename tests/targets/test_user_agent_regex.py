@@ -36,8 +36,8 @@ class Reader:
             ([compiled(found.pattern()) for found in user_agent_regex.expressions(tier)], self.owners(tier))
             for tier in plan.tiers
         ]
-        self.others = [compiled(found.pattern()) for found in user_agent_regex.expressions(plan.others)]
-        self.hosts = [(compiled(user_agent_regex.host_expression(token)), token.value) for token in plan.hosts]
+        self.others = [compiled(found.pattern()) for found in user_agent_regex.expressions(plan.other_tokens)]
+        self.hosts = [(compiled(user_agent_regex.host_expression(token)), token.value) for token in plan.host_tokens]
         self.browser = compiled(user_agent_regex.browser_expression(plan.anchors))
 
     @staticmethod
@@ -57,7 +57,7 @@ class Reader:
 
     def refused(self, user_agent: str) -> bool:
         agent = self.agent(user_agent)
-        return agent is not None and not self.plan.class_of(agent).harmless
+        return agent is not None and self.plan.class_of(agent).restricted
 
 
 READERS = {stance: Reader(plan) for stance, plan in PLANS.items()}
@@ -95,14 +95,14 @@ def test_what_counts_as_a_browser_names_nobody_wanted(text: str) -> None:
 
 
 def test_most_peoples_browsers_are_through_at_once() -> None:
-    usual = re.compile(user_agent_regex.usual_browser_expression(PLANS["no-ai"].anchors) or "x^")
+    usual = re.compile(user_agent_regex.common_browser_expression(PLANS["no-ai"].anchors) or "x^")
     through = [text for text in map(bytes.decode, corpus()) if usual.search(text)]
     assert len(through) > 20
     assert not any(refused_by_the_judge(plan, text) for plan in PLANS.values() for text in through)
 
 
 def test_the_usual_browser_is_no_gate_where_an_agent_is_named_by_one_of_its_words() -> None:
-    assert user_agent_regex.usual_browser_expression({"chrome"}) is None
+    assert user_agent_regex.common_browser_expression({"chrome"}) is None
     assert compiled(user_agent_regex.browser_expression(["chrome"])).search("Chrome/1") is None
     assert compiled(user_agent_regex.browser_expression(["x"])).search("x/1") is None
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.errors import CannotExpress
+from noai_guard.targets import apache_directives
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers import apache, htaccess
 from tests.servers import free_port
@@ -132,10 +133,10 @@ def test_a_text_longer_than_a_line_of_a_map_comes_whole() -> None:
 def test_what_a_directive_cannot_hold_is_said_and_not_written() -> None:
     for text in ("${HOME}", "a\nb"):
         with pytest.raises(CannotExpress):
-            apache.quote_argument(text)
+            apache_directives.quote_argument(text)
     for value in (b"expr=1", b"a\\nb"):
         with pytest.raises(CannotExpress):
-            apache.header_value(value)
+            apache_directives.header_value(value)
     with pytest.raises(CannotExpress):
         apache.TARGET.render(TargetPlan(FRONT), "/etc/${HOME}")
 
