@@ -44,7 +44,7 @@ local function has_line(headers, name, value)
   return false
 end
 
--- Envoy calls this for its own responses, refusals and documents too.
+-- Runs for every response, also for those that Envoy generates itself (refusals, documents, errors).
 function envoy_on_response(handle)
   local headers = handle:headers()
   local metadata = guard.has_sections and handle:streamInfo():dynamicMetadata():get("noai_guard")

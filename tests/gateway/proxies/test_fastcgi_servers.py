@@ -13,7 +13,7 @@ from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
 from tests.gateway.proxies.rig import BROWSER, LICENSED, POLICY, RATIONED, ROBOTS, SCRAPER, Edge, fetch, front, started
 from tests.servers import free_port
-from tests.targets.conformance import ask_all, corpus
+from tests.targets.conformance import corpus, fetch_all
 from tests.targets.web_servers import program, readable_folder
 
 CLOSED = POLICY + "on_unknown: deny\n"
@@ -137,7 +137,7 @@ def test_every_client_gets_the_verdict_that_the_judge_gives(port):
     ]
     wrong = [
         (path, user_agent, answer.status)
-        for (path, user_agent), answer in ask_all(port, asks)
+        for (path, user_agent), answer in fetch_all(port, asks)
         if answer.status != STATUS[guard.judged(path, user_agent).action]
     ]
     assert not wrong
