@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench monitoring rules fuzz clean
+.PHONY: demo test check bench bench-instructions monitoring rules fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/noai-guard demo $(if $(ONCE),--once)
@@ -26,6 +26,9 @@ monitoring: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --write docs/benchmarks.md
+
+bench-instructions: $(STAMP)
+	$(BIN)/python -m benchmarks.instructions
 
 rules: $(STAMP)
 	$(BIN)/noai-guard rules compile
