@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +37,8 @@ Setup = Callable[[Path, int, int], Command]
 
 
 def program(name: str, package: str = "") -> str:
-    """Return the path of a server, also in folders like /usr/sbin; otherwise skip the test or fail."""
-    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin") or require_program(name, package)
+    """Return the path of a server; skip or fail the test if it is not installed."""
+    return require_program(name, package)
 
 
 def nginx_main(folder: Path, http: str) -> str:
@@ -167,7 +166,7 @@ def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command
     config = {"static_resources": {"listeners": [listener], "clusters": [app]}}
     (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    return [str(Path(sys.executable).with_name("envoy")), "-c", str(folder / "envoy.yaml"), *options]
+    return [packaged_program("envoy"), "-c", str(folder / "envoy.yaml"), *options]
 
 
 def envoy(folder: Path, port: int, origin: int) -> Command:

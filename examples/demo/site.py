@@ -1,4 +1,4 @@
-"""The demo's site, really served, and its visitors, really sent: bytes on a socket, in order and case as written."""
+"""The music site behind a real uvicorn, and visitors that send their requests byte for byte as written."""
 
 import socket
 import threading
@@ -8,19 +8,22 @@ from http.client import HTTPException, HTTPResponse
 from types import TracebackType
 from typing import Any, Self
 
+import uvicorn
+
+from examples.music_site.visitors import Visitor
 from noai_guard.cli.console import CannotRun
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Verdict
 from noai_guard.observability.metrics_app import metrics_app
 
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 """Seconds for the site to start, and for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request of a visitor and what came back. `status` is 0 when there was no answer."""
+    """One request of a visitor and its response. `status` is 0 if there was none."""
 
     visitor: str
     kind: str
@@ -43,14 +46,12 @@ class Visit:
 
 
 class Site:
-    """Serves an app on 127.0.0.1, in a thread, and /metrics beside it. A context manager.
+    """Context manager that serves an app and /metrics on 127.0.0.1, in a thread.
 
-    `create_app(url=...)` makes the guarded app. Raises CannotRun when the port is taken or the site does not start.
+    `create_app(url=...)` returns the guarded app. Raises CannotRun if the port is taken or the site does not start.
     """
 
     def __init__(self, create_app: Callable[..., Any], port: int) -> None:
-        import uvicorn
-
         self._socket = _listening(port)
         self._host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self.url = f"http://{self._host}"
@@ -72,7 +73,7 @@ class Site:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
 
     async def _watched(self, scope: Any, receive: Any, send: Any) -> None:
-        """The app, with the guard's verdict kept as it stands when the answer begins."""
+        """Call the app and keep the guard's verdict as it stands when the response begins."""
 
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -84,7 +85,7 @@ class Site:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        for _ in range(int(_PATIENCE * 50)):
+        for _ in range(int(_TIMEOUT * 50)):
             if self._server.started:
                 return self
             self._thread.join(0.02)
@@ -104,12 +105,12 @@ class Site:
         self._socket.close()
 
     def wait(self) -> None:
-        """Until the server ends, or KeyboardInterrupt."""
+        """Return when the server ends. Raises KeyboardInterrupt on Ctrl-C."""
         while self._thread.is_alive():
             self._thread.join(0.2)
 
-    def visited_by(self, visitor: Any) -> Iterator[Visit]:
-        """Sends a visitor's requests, each on a connection of its own."""
+    def visited_by(self, visitor: Visitor) -> Iterator[Visit]:
+        """Send a visitor's requests, each on its own connection, and yield what came back."""
         for line in visitor.lines:
             self._verdict = None
             status, size, content_type = _answer(self._host, line.wire(self._host), line.method)
@@ -135,10 +136,10 @@ def _listening(port: int) -> socket.socket:
 
 
 def _answer(host: str, request: bytes, method: str) -> tuple[int, int, str]:
-    """Status, size of the body and content type; zero and empty when the server hung up."""
+    """Return status, size of the body and content type; zeros and an empty text if the server hung up."""
     address, _, port = host.partition(":")
     try:
-        with socket.create_connection((address, int(port)), timeout=_PATIENCE) as connection:
+        with socket.create_connection((address, int(port)), timeout=_TIMEOUT) as connection:
             connection.sendall(request)
             response = HTTPResponse(connection, method=method)
             response.begin()

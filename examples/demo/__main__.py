@@ -1,20 +1,16 @@
-"""noai-guard demo: a music site, a crowd of listeners and scrapers, and what each of them got."""
+"""A music site, a crowd of listeners and scrapers, and what each of them got: `python -m examples.demo`."""
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from noai_guard.cli.console import CannotRun, cut, printable, table, terminal_width
-from noai_guard.cli.demo_site import Site, Visit
+from examples.demo.site import Site, Visit
+from examples.music_site.app import create_app
+from examples.music_site.visitors import VISITORS
+from noai_guard.cli.console import cut, printable, table, terminal_width
 from noai_guard.core.model import Action
-from noai_guard.errors import MissingExtra
 
 _HUMAN_KINDS = frozenset({"listener", "player", "podcast", "feed", "search", "preview"})
 _METRICS = (
@@ -37,29 +33,22 @@ _HEADINGS = {
 }
 
 
-@click.command("demo")
-@click.option("--once", is_flag=True, help="End by itself; exit code 1 when somebody did not get what they should.")
+@click.command()
+@click.option("--once", is_flag=True, help="End by itself; exit code 1 if somebody did not get what they should.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 for any.  [default: 8000, with --once any]")
-def command(once: bool, port: int | None) -> None:
+def main(once: bool, port: int | None) -> None:
     """Start a small music site behind the guard, send it real HTTP visitors, show what each got and why.
 
-    The site then stays up until Ctrl-C. With --once it ends by itself: exit code 0 when every listener, player,
+    The site then stays up until Ctrl-C. With --once it ends by itself: exit code 0 if every listener, player,
     podcast app, feed reader, search engine and preview was served and every AI agent was refused with 403.
-
-    \b
-    Examples:
-      noai-guard demo
-      noai-guard demo --once
-      noai-guard demo --port 9000
     """
-    site_module, visitors = _example()
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     if port is None:
         port = 0 if once else 8000
     click.echo("Starting the site (the first time it records its music, which takes a few seconds) ...")
-    with Site(site_module.create_app, port) as site:
+    with Site(create_app, port) as site:
         click.echo(f"Night Ferry Records plays at {site.url}, guarded by one line: add_middleware(NoAIMiddleware)\n")
-        visits = [visit for visitor in visitors for visit in site.visited_by(visitor)]
+        visits = [visit for visitor in VISITORS for visit in site.visited_by(visitor)]
         _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
         _show_metrics(REGISTRY)
@@ -69,20 +58,8 @@ def command(once: bool, port: int | None) -> None:
         _stay(site)
 
 
-def _example() -> tuple[Any, Sequence[Any]]:
-    """The example's app module and its visitors, from the checkout that this package stands in."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "examples" / "music_site" / "app.py").is_file():
-        raise CannotRun("the demo's site is not part of the installed package; clone the repository and run make demo")
-    if find_spec("uvicorn") is None:
-        raise MissingExtra("demo", "noai-guard demo")
-    sys.path.insert(0, str(root))
-    visitors: Sequence[Any] = import_module("examples.music_site.visitors").VISITORS
-    return import_module("examples.music_site.app"), visitors
-
-
 def failures_of(visit: Visit) -> Iterator[str]:
-    """What is wrong with what a visitor got; nothing for those of whom nothing is promised."""
+    """Yield a sentence if the visitor was served or refused wrongly; some kinds of visitors may get either."""
     got = f"{visit.visitor}: {visit.method} {visit.path} got {visit.status}"
     welcome = 200 <= visit.status < 300 or visit.status == 304
     if (visit.kind in _HUMAN_KINDS or (visit.kind == "ai" and visit.is_document)) and not welcome:
@@ -114,7 +91,7 @@ def _show(visits: Sequence[Visit]) -> None:
 
 
 def _show_metrics(registry: CollectorRegistry) -> None:
-    click.secho("\nWhat the metrics say (from /metrics; those who were simply let in are left out)", bold=True)
+    click.secho("\nWhat the metrics say (from /metrics; visitors who were simply let in are left out)", bold=True)
     for family in registry.collect():
         if family.name not in _METRICS:
             continue
@@ -153,3 +130,7 @@ def _stay(site: Site) -> None:
         site.wait()
     except KeyboardInterrupt:
         click.echo("\nBye.")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m examples.demo")
