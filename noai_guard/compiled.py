@@ -46,7 +46,7 @@ class CompiledPolicy:
         self.declared = tuple(self._declared(path_policy) for path_policy in table.path_policies)
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
-            self._merged_robots, most=8, heaviest=512 * 1024
+            self._merged_robots, max_entries=8, max_key_weight=512 * 1024
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 

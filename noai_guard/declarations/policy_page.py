@@ -143,7 +143,7 @@ def _refused_agents(table: DecisionTable) -> Iterator[str]:
         agent
         for agent in table.catalog.agents
         if agent.expected_user_agent or agent.all_robots_tokens
-        if table.decide(agent, path_class).action.refuses
+        if table.verdict(agent, path_class).action.refuses
     ]
     if agents:
         yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"

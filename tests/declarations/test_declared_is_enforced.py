@@ -125,7 +125,7 @@ def is_refused(name: str, agent: Agent, path: str) -> bool:
     table, decoded = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
     if decoded in guard(name).compiled.documents:
         return False
-    return table.decide(agent, table.path_class(decoded)).action in ("deny", "license_required")
+    return table.verdict(agent, table.path_class(decoded)).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:

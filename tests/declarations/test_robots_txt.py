@@ -37,7 +37,7 @@ def robots(policy: Policy, catalog: Catalog = CATALOG) -> bytes:
 
 def is_refused(policy: Policy, agent: Agent, path: str, catalog: Catalog = CATALOG) -> bool:
     table = compiled(policy, catalog).guard.table
-    return table.decide(agent, table.path_class(path.partition("?")[0])).action.refuses
+    return table.verdict(agent, table.path_class(path.partition("?")[0])).action.refuses
 
 
 def owners(token: str) -> list[Agent]:

@@ -6,7 +6,7 @@ that are refused it may be stricter, because the guard refuses them anyway.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -177,17 +177,16 @@ class _RuleBuilder:
     def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
         policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
-        supported = robots_patterns.without_unsupported_patterns(policy)
-        self._tables = [DecisionTable(_for_identity(identity, supported), table.catalog) for identity in _IDENTITIES]
-        self._elsewhere = self._classes_of(robots_patterns.ELSEWHERE)
+        supported = DecisionTable(robots_patterns.without_unsupported_patterns(policy), table.catalog)
+        self._elsewhere = supported.path_class(robots_patterns.ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
-        path_classes = {
-            prefix: self._classes_of(path)
+        path_classes: dict[str, PathClass | None] = {
+            prefix: supported.path_class(path)
             for prefix, path in robots_patterns.sample_paths(policy).items()
             if prefix not in exact and prefix != "/"
         }
-        # A document is open to everyone: refused in no path class.
-        path_classes.update(dict.fromkeys(self.documents, ()))
+        # A document is open to everyone, whatever path class it lies in.
+        path_classes.update(dict.fromkeys(self.documents))
         self._path_classes = dict(sorted(path_classes.items()))
         self._enclosing = _enclosing_prefixes(self._path_classes)
         self._openings = [
@@ -197,9 +196,6 @@ class _RuleBuilder:
         ]
         self._policy = policy
         self._rules: dict[frozenset[_AgentFacts], _Rules] = {}
-
-    def _classes_of(self, path: str) -> tuple[PathClass, ...]:
-        return tuple(table.path_class(path) for table in self._tables)
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -219,16 +215,16 @@ class _RuleBuilder:
 
     def _build(self, agents: Sequence[Agent]) -> _Rules:
         closed = self._refused(agents, self._elsewhere)
-        refused = {prefix: self._refused(agents, path_classes) for prefix, path_classes in self._path_classes.items()}
+        refused = {prefix: self._refused(agents, path_class) for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
             for opens, prefixes in self._openings:
                 if any(map(opens, agents)):
                     refused.update(dict.fromkeys(prefixes, False))
         return closed, self._shortest(closed, refused)
 
-    def _refused(self, agents: Sequence[Agent], path_classes: Sequence[PathClass]) -> bool:
-        return bool(path_classes) and all(
-            path_class.verdicts[agent].action.refuses for path_class in path_classes for agent in agents
+    def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
+        return path_class is not None and all(
+            path_class.verdicts[agent, identity].action.refuses for agent in agents for identity in _IDENTITIES
         )
 
     def _shortest(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
@@ -243,12 +239,6 @@ class _RuleBuilder:
 
 _IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)
 """Identities of the readers: the crawlers themselves, to whom rules against impostors do not apply."""
-
-
-def _for_identity(identity: Identity, policy: Policy) -> Policy:
-    """Return the policy for clients of one identity, without conditions on identity."""
-    rules = [rule for rule in policy.rules if not rule.identities or identity in rule.identities]
-    return replace(policy, rules=tuple(replace(rule, identities=frozenset()) for rule in rules))
 
 
 def _opens(policy: Policy, pattern: str, location: str) -> Callable[[Agent], bool]:
