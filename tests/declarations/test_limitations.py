@@ -31,7 +31,7 @@ def test_what_every_standard_can_say_is_not_listed():
     ({"usages": {**OPEN, **AI_USE, Usage.UNKNOWN_BOT: Action.DENY}}, ["unknown-bot: nothing is declared"]),
     ({"usages": {**OPEN, **AI_USE}, "rules": (Rule("sold", Action.DENY, frozenset({"gptbot"})),)},
      ["nothing of the rules sold"]),
-    ({"usages": {**OPEN, **AI_USE}, "sections": (PathPolicy("/a-?", OPEN),)}, [
+    ({"usages": {**OPEN, **AI_USE}, "path_policies": (PathPolicy("/a-?", OPEN),)}, [
         "/a-? (sections) cannot be said in robots.txt", "ai-input, ai-train of /a-? can only be said in the header"]),
     ({"usages": {**OPEN, **AI_USE, Usage.AI_AGENT: Action.ALLOW}}, [
         "Content-Usage: ai-use is ai-agent, ai-input, ai-search in one word; under /** it says no for ai-input, ai-search",
@@ -41,7 +41,7 @@ def test_what_every_standard_can_say_is_not_listed():
         "X-Robots-Tag: noai speaks of training only; of /** it cannot say that ai-agent, ai-input, ai-search is reserved",
         "TDMRep speaks of training only",
     ]),
-    ({"usages": {**OPEN, **AI_USE}, "sections": (PathPolicy("/p/**", OPEN),),
+    ({"usages": {**OPEN, **AI_USE}, "path_policies": (PathPolicy("/p/**", OPEN),),
       "declarations": {**STANCE.declarations, "trust_txt": True, "ai_txt": True}}, [
         "Content Signals have no paths", "ai.txt closes the whole site", "trust.txt has one word for the whole site: "
         "it says no, also of /p/**",

@@ -16,12 +16,12 @@ from tests.middleware.asgi_kit import OURS, SCRAPER  # noqa: E402
 from tests.middleware.side_by_side import assert_equal_but_for_ours, fetch  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Proxy, proxying, wait_until  # noqa: E402
 
-HERE = Path(__file__).parent
+APPS = Path(__file__).parents[1] / "middleware"
 
 
 @pytest.fixture(scope="module")
 def app(server):
-    running = server("uvicorn-httptools", "torture_app:app", HERE, options=("--no-proxy-headers",))
+    running = server("uvicorn-httptools", "torture_app:app", APPS, options=("--no-proxy-headers",))
     with proxying(f"http://127.0.0.1:{running.port}") as proxy:
         yield proxy, running
     running.stop()

@@ -86,7 +86,7 @@ def apache(folder, gateway):
     modules = Path("/usr/lib/apache2/modules")
     names = ("mpm_event", "authn_core", "authz_core", "authz_user", "authnz_fcgi", "headers")
     loaded = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
-    page = (Path(__file__).parents[2] / "docs" / "gateway" / "apache.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "gateway" / "apache.md").read_text(encoding="utf-8")
     shown = page.split("## Without Lua")[1].split("```apache\n")[1].split("```")[0]
     user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
     (folder / "apache.conf").write_text(

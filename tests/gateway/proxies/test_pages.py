@@ -14,7 +14,7 @@ from noai_guard.gateway.proxies.proxy import Address, GatewaySetup, Snippet
 from tests.gateway.proxies import rig
 from tests.servers import free_port
 
-PAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "gateway"
+PAGES = Path(__file__).resolve().parents[3] / "docs" / "gateway"
 HOW_TO = PAGES.parent / "how-to" / "gateway.md"
 MARK = re.compile(r"(<!-- snippet (\S+) (\S+) -->\n)(?:```\w*\n.*?^```\n)?", re.DOTALL | re.MULTILINE)
 

@@ -28,7 +28,7 @@ def current() -> str:
 
 
 def test_the_site_in_the_documentation_refuses_and_serves() -> None:
-    page = (Path(__file__).parent.parent.parent / "docs" / "servers" / "caddy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "servers" / "caddy.md").read_text(encoding="utf-8")
     text = re.search(r"```caddyfile\n(.*?)```", page, re.DOTALL)[1]
     with readable_folder() as folder:
         render("caddy", FRONT, folder)
