@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.address_headers import HEADERS
@@ -25,6 +25,7 @@ from noai_guard.core.client_address import (
     proxy_headers_rewritten,
 )
 from noai_guard.core.trusted_proxies import TrustedProxies
+from tests.core.property_settings import PROPERTY
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -307,13 +308,6 @@ PIECES = (
     *(b"%eth0", b":", b"1", b'"', b"for=", b"10.0.0.0/8"),
 )
 PEERS = (PROXY, PROXY, PROXY, "fd00::1", "::ffff:10.0.0.1", LIAR, "::1", "testclient")
-PROPERTY = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
 # Ten cases of up to 20 bytes in one example: hypothesis takes longer to draw than a case takes to run.
 # 10,000 examples over both tests are 100,000 cases.
 CASES = st.binary(min_size=220, max_size=220)
