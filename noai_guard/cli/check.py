@@ -76,7 +76,7 @@ def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
 def _notes(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     yield from opt_out_notes(policy, catalog)
-    yield from CompiledPolicy(policy, catalog).cannot_express
+    yield from CompiledPolicy(policy, catalog).limitations
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."

@@ -168,11 +168,12 @@ def _below(kind: ValueType, path: str, values: Mapping[str, str], depth: int) ->
 
 def _summary(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
-    path_class = DecisionTable(policy, catalog).path_classes["/"]
+    table = DecisionTable(policy, catalog)
+    path_class = table.path_classes["/"]
     refused: dict[Usage, list[Agent]] = {}
     noted = 0
     for agent in catalog.agents:
-        verdict = path_class.verdicts[agent]
+        verdict = table.verdict(agent, path_class)
         noted += verdict.action is Action.LOG
         if verdict.refuses and verdict.usage and agent.expected_user_agent:
             refused.setdefault(verdict.usage, []).append(agent)
@@ -185,7 +186,9 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notice nothing."
     beyond = {
         "Only declared, for want of a user agent of their own": [
-            agent for agent in catalog.agents if not agent.expected_user_agent and path_class.verdicts[agent].refuses
+            agent
+            for agent in catalog.agents
+            if not agent.expected_user_agent and table.verdict(agent, path_class).refuses
         ],
         "Let in for search; the opt-out from their AI is only declared": [
             agent

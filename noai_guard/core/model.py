@@ -125,22 +125,6 @@ UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOW
 """Placeholder for every client that calls itself a bot and is in no catalogue."""
 
 
-@dataclass(slots=True)
-class Request:
-    """The facts of one request that a verdict may depend on.
-
-    `path` is normalised (`noai_guard.core.paths`), `user_agent` holds all User-Agent lines joined by a line
-    feed, `address` is the client's, through trusted proxies only, `received_at` is seconds on any clock
-    that does not go backwards. Not frozen: a frozen dataclass costs three times as much to make, per request.
-    """
-
-    path: str
-    user_agent: bytes = b""
-    method: str = "GET"
-    address: str | None = None
-    received_at: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """The decision about a request, with its reasons.
