@@ -1,4 +1,4 @@
-"""Other servers that a policy is compiled for, one module per server.
+"""Servers that carry out a policy by themselves, one module per server.
 
 To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 """
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from noai_guard.targets.clouds import aws, cloudflare, kubernetes
 from noai_guard.targets.servers import apache, caddy, envoy, haproxy, htaccess, lighttpd, nginx, traefik, varnish
-from noai_guard.targets.target import Target
+from noai_guard.targets.target import ServerTarget
 
-TARGETS: Mapping[str, Target] = {
+TARGETS: Mapping[str, ServerTarget] = {
     target.key: target
     for target in (
         nginx.TARGET,

@@ -13,11 +13,12 @@ from functools import cached_property
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import by_specificity, glob_to_regex
-from noai_guard.core.policy import Network, PathClass
+from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
-from noai_guard.responses.refusal import who
+from noai_guard.responses.refusal import client_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +143,13 @@ class TargetPlan:
         self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
     ) -> Decision:
         rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._table.decide(agent, PathClass(path_policy, rules, exempt))
+        verdict = self._decided(agent, PathClass(path_policy, rules, exempt))
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
         headers = tuple(field for field in refusal.headers if field[0] != b"content-length")
         text = refusal.body.decode("utf-8")
-        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(who(verdict)))
+        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(client_name(verdict)))
 
     @property
     def all_classes(self) -> tuple[AgentClass, ...]:
@@ -177,7 +178,7 @@ class TargetPlan:
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
-    def exempt_networks(self) -> tuple[Network, ...]:
+    def exempt_networks(self) -> NetworkSet:
         return self.policy.exemptions.addresses
 
     @property
@@ -185,12 +186,15 @@ class TargetPlan:
         """True if clients that call themselves bots and are in no catalogue, or all unclaimed ones, are restricted."""
         return self.unknown_bot.restricted or self.unclaimed.restricted
 
+    def _decided(self, agent: Agent | None, path_class: PathClass) -> Verdict:
+        return self._table.decide(agent, identity_of_claim(agent), path_class)
+
     def class_of(self, agent: Agent) -> AgentClass:
         return self._class_of[agent]
 
     def client_name(self, agent: Agent) -> str:
         """Return the beginning of a refusal's text, `GPTBot (OpenAI)`; the rest is a decision's `tail`."""
-        return who(self._table.decide(agent, PathClass(0, (), False)))
+        return client_name(self._decided(agent, PathClass(0, (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:

@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ from noai_guard.config import load_catalog
 from noai_guard.core.policy import Policy
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, Target
+from noai_guard.targets.target import Feature, ServerTarget
 from tests.servers import free_port, packaged_program, require, require_program
 from tests.targets.conformance import fetch_all, refusal
 
@@ -38,8 +37,8 @@ Setup = Callable[[Path, int, int], Command]
 
 
 def program(name: str, package: str = "") -> str:
-    """Return the path of a server, also in folders like /usr/sbin; otherwise skip the test or fail."""
-    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin") or require_program(name, package)
+    """Return the path of a server; skip or fail the test if it is not installed."""
+    return require_program(name, package)
 
 
 def nginx_main(folder: Path, http: str) -> str:
@@ -167,7 +166,7 @@ def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command
     config = {"static_resources": {"listeners": [listener], "clusters": [app]}}
     (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    return [str(Path(sys.executable).with_name("envoy")), "-c", str(folder / "envoy.yaml"), *options]
+    return [packaged_program("envoy"), "-c", str(folder / "envoy.yaml"), *options]
 
 
 def envoy(folder: Path, port: int, origin: int) -> Command:
@@ -257,7 +256,7 @@ SERVERS: Mapping[str, Setup] = {
 """By key of the target; after a space, another version of the same server."""
 
 
-def target(key: str) -> Target:
+def target(key: str) -> ServerTarget:
     return TARGETS[key.partition(" ")[0]]
 
 

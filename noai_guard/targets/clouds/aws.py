@@ -17,7 +17,7 @@ from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.files import json_file
 from noai_guard.targets.lookup_tables import UNNAMED_CLIENT
 from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import Feature, File, ServerTarget
 
 _MAX_EXPRESSION = 512
 
@@ -127,11 +127,11 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [json_file(f"aws/{name}.json", content) for name, content in contents.items()]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "aws",
     "AWS WAF and CloudFront",
-    frozenset({Feature.HEADERS, Feature.OWN, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
     _render,
+    supports=frozenset({Feature.HEADERS, Feature.OWN, Feature.REFUSALS, Feature.PATHS, Feature.MONITOR}),
     proof="schema",
-    notes=_limitations,
+    specific_limitations=_limitations,
 )

@@ -16,7 +16,7 @@ from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.files import json_file
 from noai_guard.targets.lookup_tables import UNNAMED_CLIENT
 from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import Feature, File, ServerTarget
 
 _MAX_EXPRESSION = 4000
 
@@ -111,11 +111,13 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
-    frozenset({Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     _render,
+    supports=frozenset(
+        {Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
+    ),
     proof="schema",
-    notes=ordered_rules.limitations,
+    specific_limitations=ordered_rules.limitations,
 )

@@ -17,7 +17,7 @@ from noai_guard.targets.files import json_file
 from noai_guard.targets.ordered_rules import rules
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers.nginx import files as nginx_files
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import File, ServerTarget
 
 _MOUNT_PATH = "/etc/nginx/noai"
 _MAX_EXPRESSION = 4000
@@ -101,4 +101,4 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "Gateway API: responses have the site's own X-Robots-Tag, Link and Content-Usage in addition to ours."
 
 
-TARGET = Target("kubernetes", "Kubernetes", frozenset(Feature), _render, proof="schema", notes=_limitations)
+TARGET = ServerTarget("kubernetes", "Kubernetes", _render, proof="schema", specific_limitations=_limitations)

@@ -36,7 +36,7 @@ from noai_guard.targets.lookup_tables import (
     verdict_prefix,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, Target, head, safe_document_files
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
 
 _MAX_EXPRESSION = 8000
 """Characters of one expression. PCRE counts compiled bytes, 65,535 at most; Apache reads lines of any length."""
@@ -267,4 +267,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target("apache", "Apache", frozenset(Feature), _render)
+TARGET = ServerTarget("apache", "Apache", _render)

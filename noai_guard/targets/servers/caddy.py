@@ -33,7 +33,7 @@ from noai_guard.targets.lookup_tables import (
     verdict_prefix,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, Target, head, safe_document_files
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
@@ -331,4 +331,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [text_file("noai-guard.caddy", Caddyfile(plan, root).lines()), *documents]
 
 
-TARGET = Target("caddy", "Caddy", frozenset(Feature), _render)
+TARGET = ServerTarget("caddy", "Caddy", _render)

@@ -6,7 +6,7 @@ from noai_guard import resources
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
@@ -37,4 +37,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     ]
 
 
-TARGET = Target("envoy", "Envoy", frozenset(Feature), _render)
+TARGET = ServerTarget("envoy", "Envoy", _render)

@@ -16,7 +16,7 @@ from noai_guard.targets.files import text_file
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
@@ -140,4 +140,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = Target("haproxy", "HAProxy", frozenset(Feature), _render)
+TARGET = ServerTarget("haproxy", "HAProxy", _render)

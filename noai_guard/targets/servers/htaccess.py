@@ -23,7 +23,7 @@ from noai_guard.targets.lookup_tables import (
     verdict_prefix,
 )
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, Target, document_files, head
+from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head
 
 _MAX_EXPRESSION = 7900
 """Characters of one regular expression: a line has at most 8,190 (HUGE_STRING_LEN, seen in 2.4.71)."""
@@ -208,10 +208,12 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [text_file("noai-guard/htaccess", lines), *document_files(plan, "noai-guard/documents")]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "htaccess",
     "Apache (.htaccess)",
-    frozenset(Feature) - {Feature.BODIES},
     _render,
-    notes=lambda plan: ("Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend.",),
+    supports=frozenset(Feature) - {Feature.BODIES},
+    specific_limitations=lambda plan: (
+        "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend.",
+    ),
 )

@@ -34,7 +34,7 @@ from noai_guard.targets.lookup_tables import (
     verdict_prefix,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, Target, document_files, head
+from noai_guard.targets.target import File, ServerTarget, document_files, head
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -413,4 +413,4 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target("nginx", "nginx", frozenset(Feature), files)
+TARGET = ServerTarget("nginx", "nginx", files)

@@ -17,7 +17,7 @@ from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.plan import AgentClass, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000
 """Traefik's default for a rule is its length; the maximum is 2^63 - 1000."""
@@ -155,10 +155,10 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
         yield "every response declares what applies to the whole site, also in sections with other declarations."
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "traefik",
     "Traefik",
-    frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     files,
-    notes=_limitations,
+    supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
+    specific_limitations=_limitations,
 )

@@ -27,7 +27,7 @@ from noai_guard.targets.lookup_tables import (
     verdict_prefix,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _MAX_EXPRESSION = 16_000
 """Characters of one expression; PCRE2 compiles to at most 64 KiB if it is built with links of two bytes."""
@@ -279,4 +279,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [text_file("noai-guard.vcl", VclFile(plan).lines())]
 
 
-TARGET = Target("varnish", "Varnish", frozenset(Feature) - {Feature.LINES}, _render)
+TARGET = ServerTarget("varnish", "Varnish", _render, supports=frozenset(Feature) - {Feature.LINES})
