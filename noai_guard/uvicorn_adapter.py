@@ -176,7 +176,7 @@ class StrictConnection(H11Protocol):
 
     @property
     def unparsed(self) -> bytes:
-        """What has been read and not parsed yet."""
+        """Bytes that have been read and not parsed yet."""
         return self.conn.trailing_data[0]
 
     def break_off(self) -> None:
