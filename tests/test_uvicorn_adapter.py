@@ -44,7 +44,7 @@ def test_uvicorn_is_of_the_minor_version_that_the_adapter_was_read_for() -> None
 def test_every_name_that_the_adapter_relies_on_exists() -> None:
     classes = {"H11Protocol", "HttpToolsProtocol", "RequestResponseCycle", "is_expected"}
     names = listed_names(uvicorn_adapter) - classes
-    assert {"capture_signals", "cycle", "on_response_complete", "response_started"} <= names
+    assert {"capture_signals", "cycle", "on_headers_complete", "response_started"} <= names
     objects = uvicorn_objects()
     assert {name for name in names if not any(hasattr(each, name) for each in objects)} == set()
 
