@@ -137,6 +137,8 @@ class EarlyResponseConnection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0":
             self.transport.write(response)
+            if self.timeout_keep_alive_task is not None:  # of a request that came with the same packet
+                self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )

@@ -13,7 +13,7 @@ from noai_guard.core.model import Response
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.auth_responses import EncodedResponse
 from noai_guard.gateway.uvicorn_protocol import protocol_for
-from noai_guard.uvicorn_adapter import embedded_server
+from noai_guard.uvicorn_adapter import EarlyResponseConnection, embedded_server
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, ask, http, metric, policy
 from tests.raw_http import parsed
 
@@ -156,6 +156,19 @@ def test_a_head_is_read_up_to_a_limit(size: int) -> None:
 def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noai_guard.uvicorn_adapter.KEEP_ALIVE_SECONDS", 0.05)
     assert len(status_lines(exchange(gateway(), head(), until_closed=True))) == 1
+
+
+def test_pipelined_requests_leave_one_keep_alive_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    expired: list[EarlyResponseConnection] = []
+
+    def expire(connection: EarlyResponseConnection) -> None:
+        expired.append(connection)
+        connection.transport.close()
+
+    monkeypatch.setattr("noai_guard.uvicorn_adapter.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(EarlyResponseConnection, "timeout_keep_alive_handler", expire)
+    assert statuses(exchange(gateway(), head() * 3, until_closed=True)) == [b"200"] * 3
+    assert len(expired) == 1
 
 
 @settings(max_examples=15, deadline=None)
