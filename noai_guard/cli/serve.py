@@ -117,7 +117,7 @@ def command(
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             title, served = str(origin), reverse_proxy_app(origin, policy_file, timeouts)
-        title += f", policy {policy_file or 'no-ai (packaged)'}, mode {served.guard.compiled.policy.mode}"
+        title += f", policy {policy_file or 'no-ai (packaged)'}, mode {served.runtime.compiled.policy.mode}"
         metrics_addresses = [metrics_address] if metrics_address else []
         with ExitStack() as stack:
             bound = [_bound(address, socket_mode, stack) for address in addresses]
@@ -210,5 +210,5 @@ def _supervise(
             each.close()
 
     supervisor = Supervisor(work, workers, drain_seconds)
-    if not supervisor.run(on_start, on_stop, served.guard.reload, served.guard.look_at_file):
+    if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reload_if_changed):
         raise _CannotStart("could not start; the lines above say why")

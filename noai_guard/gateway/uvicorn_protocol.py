@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from noai_guard.core.model import HeaderField
+from noai_guard.core.request import PlainRequest
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.auth_responses import EncodedResponse
 from noai_guard.gateway.contract import ANSWER, VERIFY, VERIFY_NGINX
-from noai_guard.middleware.request import RawRequest
 from noai_guard.uvicorn_adapter import EarlyResponseConnection
 
 _VERIFY = VERIFY.encode("ascii")
@@ -22,12 +22,13 @@ def protocol_for(gateway: Gateway) -> type[EarlyResponseConnection]:
             self, method: str, target: bytes, headers: list[HeaderField], client: Sequence[object] | None
         ) -> bytes | None:
             path = target.partition(b"?")[0]
+            request = PlainRequest("", headers, method, client)
             if path == _VERIFY_NGINX:
-                return gateway.at_once(method, headers, client, for_nginx=True)
+                return gateway.encoded_verdict(request, for_nginx=True)
             if path == _ANSWER and method != "HEAD":
-                return EncodedResponse(gateway.answer(RawRequest(method, ANSWER, headers, client))).wire
+                return EncodedResponse(gateway.refusal(request)).wire
             if path == _VERIFY or path.startswith(_VERIFY + b"/"):
-                return gateway.at_once(method, headers, client, path.removeprefix(_VERIFY))
+                return gateway.encoded_verdict(request, path.removeprefix(_VERIFY))
             return None
 
     return GatewayConnection

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from noai_guard.asgi_types import Receive, Scope, Send
-from noai_guard.core.client_address import NOBODY, TrustedProxies
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.middleware.asgi_response import method_of, send_response
-from noai_guard.middleware.request import MOST_HEADERS
+from noai_guard.core.request import MAX_HEADERS
+from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
+from noai_guard.middleware.asgi_request import method_of
+from noai_guard.middleware.asgi_response import send_response
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
 from noai_guard.reverse_proxy.downstream import ClientDisconnected, ClientTimedOut, Downstream
@@ -139,7 +140,7 @@ _ERRORS = {
 def _error_response(status: int, scope: Scope) -> Response:
     """Return a short page if a page is asked for, else text. A 408 closes the connection: its request is incomplete."""
     title, sentence = _ERRORS[status]
-    requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MOST_HEADERS])
+    requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
     page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
     page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
     format, text = (Format.HTML, page) if requested is Format.HTML else (Format.TEXT, f"{sentence}\n")

@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from noai_guard.asgi_types import Scope
-from noai_guard.core.client_address import HEADERS, TrustedProxies, client_address
+from noai_guard.core.address_headers import HEADERS
+from noai_guard.core.client_address import client_address
 from noai_guard.core.model import HeaderField
+from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.reverse_proxy.upstream import Upstream
 
 # RFC 9110 section 7.6.1. Proxy-Connection and HTTP2-Settings are older; Trailer goes with the trailers, which neither

@@ -17,10 +17,10 @@ from urllib.parse import unquote
 from noai_guard.asgi_types import Message, Receive, Scope, Send
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.paths import other_readings
+from noai_guard.core.request import read_user_agent
 from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi import NoAIMiddleware
 from noai_guard.middleware.asgi_response import send_response
-from noai_guard.middleware.request import user_agent_of
 from noai_guard.reverse_proxy.headers import HOST
 
 _ABSOLUTE_TARGET = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
@@ -62,7 +62,7 @@ class RequestValidation:
             return "The Host of the request is not a host."
         if other_readings(raw):
             scope["path"] = strictest_reading(
-                self._guard.compiled, scope["path"], [raw], user_agent_of(scope["headers"])
+                self._guard.runtime.compiled, scope["path"], [raw], read_user_agent(scope["headers"])
             )
         return None
 

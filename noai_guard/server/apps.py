@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from noai_guard.asgi_types import App
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.policy import Policy
+from noai_guard.core.request import PlainRequest
+from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.uvicorn_protocol import protocol_for
 from noai_guard.middleware.asgi import NoAIMiddleware
-from noai_guard.middleware.request import RawRequest
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.reverse_proxy.app import ReverseProxy
@@ -28,10 +28,10 @@ from noai_guard.server.health import Health
 
 @dataclass(frozen=True, slots=True)
 class ServerApp:
-    """An ASGI `app` with its guard and its health, and the uvicorn protocol that serves it."""
+    """An ASGI `app` with its guard (`runtime`) and its health, and the uvicorn protocol that serves it."""
 
     app: App
-    guard: GuardRuntime
+    runtime: GuardRuntime
     health: Health
     protocol: type[asyncio.Protocol]
 
@@ -45,12 +45,12 @@ def reverse_proxy_app(
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
 
     def trusted() -> TrustedProxies:
-        return guard.compiled.policy.trusted_proxies
+        return guard.runtime.compiled.policy.trusted_proxies
 
     proxy = ReverseProxy(upstream, timeouts, trusted)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
     health = Health(proxy.problem)
-    return ServerApp(health.in_front_of(RequestValidation(guard)), guard, health, EdgeConnection)
+    return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 
 
 def gateway_app(policy: str | Path | Policy | None, hold: int, own_robots: str | Path | None) -> ServerApp:
@@ -61,11 +61,11 @@ def gateway_app(policy: str | Path | Policy | None, hold: int, own_robots: str |
     gateway = Gateway(policy, hold=hold, own_robots=own_robots)
 
     async def problem() -> str | None:
-        response = await gateway.respond(RawRequest("GET", contract.READY, [], None))
+        response = await gateway.respond(PlainRequest(contract.READY))
         return None if response.status == 200 else response.body.decode().strip()
 
     health = Health(problem)
-    return ServerApp(health.in_front_of(gateway), gateway, health, protocol_for(gateway))
+    return ServerApp(health.in_front_of(gateway), gateway.runtime, health, protocol_for(gateway))
 
 
 def metrics_listener_app(health: Health) -> App:

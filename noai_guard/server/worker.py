@@ -51,7 +51,7 @@ async def _serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipe
         served.health.draining = True
         main.should_exit = True
 
-    _reload_on_hangup(served.guard, loop)
+    _reload_on_hangup(served.runtime, loop)
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(pipes.supervisor, stop)
     tasks = {server: asyncio.create_task(server.serve(list(bound))) for server, bound in servers.items()}
