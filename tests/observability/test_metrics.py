@@ -199,7 +199,8 @@ for number in range(3):
     if os.fork() == 0:
         telemetry.metrics.keep_flushing()
         counts.requests += 1
-        time.sleep(2)
+        while not telemetry.metrics.requests.collect()[0].samples:
+            time.sleep(0.05)
         os._exit(0)
 for number in range(3):
     os.wait()
