@@ -15,7 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from .crowd import Script
-from .prometheus import Prometheus, installed, scraping
+from .prometheus_process import Prometheus, installed, scraping
 from .proof import Finding, Period, boards, findings, panels
 from .site import Site, serving
 
