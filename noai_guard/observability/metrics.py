@@ -11,7 +11,6 @@ import atexit
 import logging
 import os
 import threading
-import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
@@ -33,9 +32,6 @@ from noai_guard.observability.prometheus_adapter import BatchHistogram, Counter,
 from noai_guard.version import __version__
 
 JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 0.1, 1.0)
-
-FLUSH_SECONDS = 1.0
-"""Longest time that a count waits until other workers can see it."""
 
 GATEWAY_PROBLEMS = (
     "caller_not_trusted",  # the caller is not in trusted_proxies: nothing it says is believed
@@ -139,7 +135,6 @@ class Metrics:
         self._policy_labels: set[tuple[str, ...]] = set()
         self._changing_policy = threading.Lock()
         self._flushing = threading.Lock()
-        self._flusher: threading.Thread | None = None
         _all_metrics.add(self)
 
     @classmethod
@@ -160,32 +155,6 @@ class Metrics:
             for guard in self.guards.copy():
                 guard.flush_counts()
 
-    def keep_flushing(self) -> None:
-        """Start a thread that flushes each second, where several workers share a folder, so that the others see what
-        this one counted also when no more requests come to it.
-
-        To be called in a worker that serves, not before it is forked.
-        """
-        if self._flusher is None and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            flusher = threading.Thread(target=self._flush_forever, name="noai-guard-metrics", daemon=True)
-            try:
-                flusher.start()
-            except RuntimeError:  # the process has no more threads
-                self.flush()
-            else:
-                self._flusher = flusher
-
-    def _flush_forever(self) -> None:
-        logged = False
-        while True:
-            time.sleep(FLUSH_SECONDS)  # not imported by name: gevent replaces it, perhaps after this module was read
-            try:
-                self.flush()
-            except Exception:
-                if not logged:
-                    _log.exception("noai-guard could not write its metrics")
-                logged = True
-
     def update_gauges(self) -> None:
         """Set the gauges to what holds for the guards together: each policy in force is 1, and one failed reload is
         enough for `noai_reload_failed`."""
@@ -200,7 +169,6 @@ class Metrics:
         """After a fork, in the child: what the parent counted is the parent's to flush."""
         self._flushing = threading.Lock()
         self._changing_policy = threading.Lock()
-        self._flusher = None
         for guard in self.guards:
             guard.forget_parent()
 

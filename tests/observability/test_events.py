@@ -28,7 +28,7 @@ class Kept:
 
 def test_an_event_has_the_facts_of_its_request() -> None:
     guard, sink = guarded(answering()), Kept()
-    guard.telemetry.metrics.sinks.append(sink)
+    guard.runtime.telemetry.metrics.sinks.append(sink)
     ask(guard, http("/a/../song.mp3", SCRAPER, method="HEAD"))
     (event,) = sink.events
     assert (event.method, event.host, event.path) == ("HEAD", "music.example", "/song.mp3")
@@ -40,7 +40,7 @@ def test_an_event_has_the_facts_of_its_request() -> None:
 
 def test_a_request_that_was_plainly_allowed_is_no_event() -> None:
     guard, sink = guarded(answering()), Kept()
-    guard.telemetry.metrics.sinks.append(sink)
+    guard.runtime.telemetry.metrics.sinks.append(sink)
     ask(guard, http(user_agent=BROWSER))
     assert sink.events == []
 
@@ -49,7 +49,7 @@ def test_two_guards_of_a_registry_share_its_sinks() -> None:
     registry = CollectorRegistry()
     guards = [guarded(answering(), registry=registry) for _ in range(2)]
     sink = Kept()
-    guards[0].telemetry.metrics.sinks.append(sink)
+    guards[0].runtime.telemetry.metrics.sinks.append(sink)
     for guard in guards:
         ask(guard, http(user_agent=SCRAPER))
     assert len(sink.events) == 2
@@ -57,7 +57,7 @@ def test_two_guards_of_a_registry_share_its_sinks() -> None:
 
 def test_a_sink_that_fails_touches_neither_the_request_nor_the_other_sinks() -> None:
     guard, sink = guarded(answering()), Kept()
-    guard.telemetry.metrics.sinks += [Kept(fails=True), sink]
+    guard.runtime.telemetry.metrics.sinks += [Kept(fails=True), sink]
     assert ask(guard, http(user_agent=SCRAPER)).status == 403
     assert len(sink.events) == 1
     assert metric(guard, "guard_failures", place="noting") == 1

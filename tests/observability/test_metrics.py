@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from noai_guard import NoAIMiddleware, load_catalog, load_policy, load_stance
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Verdict
+from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics import JUDGING_BUCKETS, Metrics, Telemetry
 from tests.middleware.asgi_kit import policy
 from tests.observability.counting_process import run, start, total, until
@@ -115,7 +116,7 @@ def test_a_million_user_agents_paths_and_addresses_add_no_series(registry: Colle
     before = asyncio.run(visits(range(100)))
     after = asyncio.run(visits(range(100, STRANGERS)))
     assert after == before
-    counted = sum(sample.value for metric in guard.telemetry.metrics.requests.collect() for sample in metric.samples
+    counted = sum(sample.value for metric in guard.runtime.telemetry.metrics.requests.collect() for sample in metric.samples
                   if sample.name == "noai_requests_total")  # fmt: skip
     assert counted == 2 * STRANGERS
 
@@ -159,7 +160,8 @@ def test_a_flush_in_another_thread_loses_nothing_that_is_being_counted(registry:
 
 def test_what_is_counted_when_no_more_requests_come_reaches_the_files(tmp_path: Path) -> None:
     code = """
-telemetry.metrics.keep_flushing()
+from noai_guard.middleware.runtime import GuardRuntime
+GuardRuntime().start()
 time.sleep(1.5)
 counts.requests += 3
 print(flush=True)
@@ -190,10 +192,12 @@ other.counts(compiled.guard.judged("/", b"GPTBot/1.2")).requests += 3
 
 def test_after_a_fork_each_process_counts_its_own(tmp_path: Path) -> None:
     code = """
+from noai_guard.middleware.runtime import GuardRuntime
+guard = GuardRuntime()
 counts.requests += 5
 for number in range(3):
     if os.fork() == 0:
-        telemetry.metrics.keep_flushing()
+        guard.start()
         counts.requests += 1
         while not telemetry.metrics.requests.collect()[0].samples:
             time.sleep(0.05)
@@ -207,7 +211,7 @@ for number in range(3):
 
 def test_a_single_process_needs_no_thread(registry: CollectorRegistry) -> None:
     before = threading.active_count()
-    Metrics.of(registry).keep_flushing()
+    GuardRuntime(registry=registry).start()
     assert threading.active_count() == before
 
 

@@ -54,7 +54,7 @@ def test_counters_are_the_same_as_in_prometheus(registry: CollectorRegistry, rea
     for user_agent in (BROWSER, SCRAPER, SCRAPER):
         ask(guard, http(user_agent=user_agent))
     found = points(reader)
-    for metric in guard.telemetry.metrics.requests, guard.telemetry.metrics.bytes:
+    for metric in guard.runtime.telemetry.metrics.requests, guard.runtime.telemetry.metrics.bytes:
         (family,) = metric.collect()
         expected = {
             frozenset(sample.labels.items()): sample.value
@@ -78,11 +78,11 @@ def test_gauges_are_there_with_the_policy_in_force(registry: CollectorRegistry, 
 
 def test_every_metric_is_exported(registry: CollectorRegistry, reader: InMemoryMetricReader) -> None:
     guard = guarded(answering(), registry=registry)
-    for metric in guard.telemetry.metrics.all:
+    for metric in guard.runtime.telemetry.metrics.all:
         if metric._labelnames and not metric._metrics:
             metric.labels(*metric._labelnames)
     exported = {name.replace(".", "_") for name in points(reader)}
-    for metric in guard.telemetry.metrics.all:
+    for metric in guard.runtime.telemetry.metrics.all:
         name = metric._name.removesuffix("_bytes").removesuffix("_seconds")
         assert name in exported or {f"{name}_sum", f"{name}_count"} <= exported
 

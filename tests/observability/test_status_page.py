@@ -36,11 +36,13 @@ def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware
 
 def event(guard: NoAIMiddleware, path: str, user_agent: bytes = SCRAPER, method: str = "GET") -> Event:
     client = ClientAddress("192.0.2.1", "socket")
-    return Event(0.0, guard.compiled.guard.judged("/", SCRAPER), method, "music.example", path, user_agent, client)
+    return Event(
+        0.0, guard.runtime.compiled.guard.judged("/", SCRAPER), method, "music.example", path, user_agent, client
+    )
 
 
 def refuse(guard: NoAIMiddleware, path: str = "/song.mp3") -> None:
-    guard.telemetry.note(event(guard, path))
+    guard.runtime.telemetry.note(event(guard, path))
 
 
 def told(page: Any) -> Any:
@@ -113,14 +115,14 @@ def test_the_last_refusals_come_with_reasons_the_latest_first() -> None:
 
 def test_without_a_status_page_no_refusal_is_wanted() -> None:
     guard = guarded(answering())
-    assert not guard.telemetry.wants(guard.compiled.guard.judged("/", SCRAPER))
+    assert not guard.runtime.telemetry.wants(guard.runtime.compiled.guard.judged("/", SCRAPER))
 
 
 def test_what_was_not_refused_is_not_kept() -> None:
     guard = guarded(answering())
     recent = RecentRefusals(3)
-    assert recent.wants(guard.compiled.guard.judged("/", SCRAPER))
-    assert not recent.wants(guard.compiled.guard.judged("/", BROWSER))
+    assert recent.wants(guard.runtime.compiled.guard.judged("/", SCRAPER))
+    assert not recent.wants(guard.runtime.compiled.guard.judged("/", BROWSER))
 
 
 def test_two_guards_of_one_process_are_both_on_the_page() -> None:
@@ -131,7 +133,7 @@ def test_two_guards_of_one_process_are_both_on_the_page() -> None:
         for text in ("site: {name: Ferry}\n", "site: {name: Night}\nmode: monitor\n")
     ]
     for guard in guards:
-        ask(guard, http(f"/{guard.compiled.policy.site.name}", SCRAPER))
+        ask(guard, http(f"/{guard.runtime.compiled.policy.site.name}", SCRAPER))
     found = told(page)
     assert [(policy["site"], policy["mode"]) for policy in found["policies"]] == [
         ("Ferry", "enforce"),
@@ -154,7 +156,7 @@ def test_guards_with_the_same_policy_show_it_once() -> None:
 
 def test_the_policy_in_force_is_shown_and_escaped() -> None:
     guard, page = visited(PARTS)
-    guard.telemetry.set_policy(policy(PARTS), "abc", 7)
+    guard.runtime.telemetry.set_policy(policy(PARTS), "abc", 7)
     (found,) = told(page)["policies"]
     assert (found["stance"], found["mode"], found["catalogue"]) == ("no-ai", "enforce", "abc")
     assert found["sections"]["/press/**"]["train-ai"] == "allow"
@@ -183,7 +185,7 @@ def test_a_guard_that_is_well_is_said_to_be_well() -> None:
 )
 def test_what_is_wrong_with_the_guard_stands_on_top(metric: str, label: str, says: str) -> None:
     guard, page = visited()
-    getattr(guard.telemetry.metrics, metric).labels(label).inc()
+    getattr(guard.runtime.telemetry.metrics, metric).labels(label).inc()
     assert says in seen(page).text
     assert "The guard is well." not in seen(page).text
 
@@ -194,7 +196,7 @@ def test_a_policy_that_could_not_be_reloaded_stands_on_top(tmp_path: Path) -> No
     registry = CollectorRegistry()
     guard, page = NoAIMiddleware(answering(), file, registry=registry), status_app(registry)
     file.write_text("mode: nonsense\n")
-    assert guard.reload() is False
+    assert guard.runtime.reload() is False
     assert told(page)["health"]["reload_failed"] is True
     assert "The policy file on disk cannot be used" in seen(page).text
 
@@ -233,7 +235,7 @@ def test_the_page_reloads_by_itself_only_where_the_reader_asked() -> None:
 def test_the_page_is_good_html() -> None:
     guard, page = visited(PARTS)
     for agent in load_catalog().agents[:200]:
-        guard.telemetry.counts(guard.compiled.guard.judged("/", agent.name.encode())).requests += 1
+        guard.runtime.telemetry.counts(guard.runtime.compiled.guard.judged("/", agent.name.encode())).requests += 1
     for _ in range(30):
         refuse(guard)
     parser = html5lib.HTMLParser(strict=True)
@@ -248,7 +250,7 @@ def test_the_page_is_good_html() -> None:
 def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes, method: str) -> None:
     guard, page = visited()
     plain = seen(page)
-    guard.telemetry.note(event(guard, path, user_agent, method))
+    guard.runtime.telemetry.note(event(guard, path, user_agent, method))
     shown = seen(page)
     assert Words(shown.text).elements - Words(plain.text).elements <= {"ol", "li", "p", "span", "code", "time"}
     assert len(shown.body) < len(plain.body) + 60_000
@@ -301,10 +303,10 @@ def test_with_several_workers_counts_are_of_all_and_refusals_of_the_one_that_ans
 
 def test_an_operator_beyond_the_first_rows_is_behind_a_summary() -> None:
     guard, page = visited()
-    telemetry: Telemetry = guard.telemetry
+    telemetry: Telemetry = guard.runtime.telemetry
     for agent in load_catalog().agents[:600]:
         telemetry.counts(
-            guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
+            guard.runtime.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
         ).requests += 1
     words = Words(seen(page).text)
     assert "details" in words.elements
