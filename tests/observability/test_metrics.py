@@ -199,7 +199,7 @@ for number in range(3):
     if os.fork() == 0:
         guard.start()
         counts.requests += 1
-        while not telemetry.metrics.requests.collect()[0].samples:
+        while not any(sample.value for sample in telemetry.metrics.requests.collect()[0].samples):
             time.sleep(0.05)
         os._exit(0)
 for number in range(3):
