@@ -169,11 +169,11 @@ def command(
         current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
     elif isinstance(target, Proxy):
         for file in files:
-            click.echo(f"{target.comment} ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
+            click.echo(f"# ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
     elif len(files) == 1:
         click.echo(files[0].content, nl=False)
     else:
-        raise CannotRun(f"the configuration of {target.title} is {len(files)} files; name a folder for them with --out")
+        raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
     print_limitations(limitations)
     ctx.exit(int(not current))
 

@@ -98,12 +98,11 @@ class GatewaySetup:
 class Proxy(Target[GatewaySetup]):
     """A proxy that can ask the gateway.
 
-    Its configuration usually stands in the folder `root`. `comment` begins a comment in it, `options` are the fields of
-    GatewaySetup that only some proxies use.
+    Its configuration usually stands in the folder `root`; `options` are those fields of GatewaySetup that not every
+    proxy uses, but this one does.
     """
 
     root: str = ""
-    comment: str = "#"
     options: frozenset[str] = frozenset()
 
 
