@@ -20,7 +20,7 @@ METHOD = ("x-original-method", "x-forwarded-method")
 HOST = ("x-original-host", "x-forwarded-host")
 
 SOURCES = (*URI, *METHOD, *HOST)
-"""All headers, beside the client's address, that the gateway believes from a trusted proxy, which sets or removes each."""
+"""Headers that the gateway believes from a trusted proxy beside the client's address. A proxy sets or removes each."""
 
 READ = (
     *("user-agent", "accept", "range", "icy-metadata", "sec-fetch-dest", "x-requested-with"),
