@@ -30,7 +30,6 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "config": "Write the policy as configuration of a server.",
         "serve": "Run the guard in front of a site, or beside its proxy.",
         "audit": "Look at a live site as crawlers do, and say what is wrong.",
-        "demo": "Run a music site and send it listeners and scrapers.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",
         "rules": "Check or compile the catalogue (for contributors).",
@@ -100,7 +99,6 @@ def main() -> None:
       noai-guard check                    is it right?
       noai-guard explain --ua 'GPTBot/1.3' --path /tracks/song
       noai-guard agents --ai              who is who
-      noai-guard demo                     see it work
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

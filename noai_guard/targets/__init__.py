@@ -5,7 +5,7 @@ To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 
 from collections.abc import Mapping
 
-from noai_guard.targets.clouds import aws, cloudflare, fastly, kubernetes
+from noai_guard.targets.clouds import aws, cloudflare, kubernetes
 from noai_guard.targets.servers import apache, caddy, envoy, haproxy, htaccess, lighttpd, nginx, traefik, varnish
 from noai_guard.targets.target import ServerTarget
 
@@ -23,7 +23,6 @@ TARGETS: Mapping[str, ServerTarget] = {
         traefik.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
-        fastly.TARGET,
         kubernetes.TARGET,
     )
 }

@@ -69,7 +69,7 @@ def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_p
     built = run("build", "--out", str(tmp_path / "out"), "--policy", file).stderr
     checked = run("check", file).stdout
     for said in (
-        "/a-?/** (sections) cannot be said in robots.txt",
+        "/a-?/** (paths) cannot be expressed in robots.txt",
         "AI2Bot",
         "Exabot is more than one",
         "set site.contact",

@@ -67,8 +67,8 @@ def reverse_proxy(server: StartServer, folder: Path) -> Iterator[Site]:
 
 def _noai_guard_serve(stack: ExitStack, folder: Path, *options: str) -> int:
     """The port of a `noai-guard serve` that runs until the stack ends."""
-    command = proxy_kit.started(folder, "--listen=127.0.0.1:0", *options, cwd=_ROOT)
-    stack.callback(proxy_kit.stopped, command)
+    command = proxy_kit.start_serve(folder, "--listen=127.0.0.1:0", *options, cwd=_ROOT)
+    stack.callback(command.stop)
     return command.port
 
 

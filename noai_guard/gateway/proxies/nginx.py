@@ -155,7 +155,7 @@ def _cache_key(setup: GatewaySetup) -> str:
     """Return everything that a verdict depends on which may be cached."""
     classes = "|".join(f"$noai_gate_in_{number}" for number in range(len(setup.path_classes)))
     header = setup.client_address_header
-    address = _CLIENT_ADDRESS.get(header, f"$http_{variable(header)}") if setup.compiled.guard.asks_address else "*"
+    address = _CLIENT_ADDRESS.get(header, f"$http_{variable(header)}") if setup.compiled.guard.uses_address else "*"
     return f'"$request_method|{address}|$noai_gate_unusual|{classes}|$http_user_agent"'
 
 
