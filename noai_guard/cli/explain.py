@@ -153,7 +153,7 @@ def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, An
     """Return the explanation as plain data, for `--format json`."""
     request, verdict, document = explanation.request, explanation.verdict, explanation.document
     agent = verdict.agent if verdict else None
-    path_policy = compiled.guard.table.path_policies[verdict.path_policy] if verdict else None
+    path_policy = verdict.path_policy if verdict else None
     return {
         "request": {
             "method": request.method,
@@ -219,8 +219,9 @@ def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
         yield _row("action", _action(verdict, explanation.refusal))
         yield _row("rule", verdict.rule)
         yield _row("agent", _who(verdict))
-        pattern = compiled.guard.table.path_policies[verdict.path_policy].pattern
-        yield _row("section", f"{pattern} (the whole site)" if verdict.path_policy == 0 else pattern)
+        pattern = verdict.path_policy.pattern
+        whole_site = verdict.path_policy == compiled.policy.whole_site
+        yield _row("section", f"{pattern} (the whole site)" if whole_site else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
     problem = f" ({client.problem})" if client.problem and request.peer else ""
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")

@@ -6,9 +6,9 @@ draft-ietf-aipref-attach-05 (2026-08-19) defines. Readers of older drafts ignore
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, Usage
+from noai_guard.core.model import HeaderField, PathPolicy, Usage
 from noai_guard.core.path_patterns import glob_to_robots
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 

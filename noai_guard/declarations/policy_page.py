@@ -4,8 +4,8 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
-from noai_guard.core.model import AI_USAGES, Action, Document, Usage
-from noai_guard.core.policy import DecisionTable, PathPolicy, Site
+from noai_guard.core.model import AI_USAGES, Action, Document, PathPolicy, Usage
+from noai_guard.core.policy import DecisionTable, Site
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
-from noai_guard.core.model import Document, HeaderField, Usage
+from noai_guard.core.model import Document, HeaderField, PathPolicy, Usage
 from noai_guard.core.path_patterns import compile_globs, glob_to_robots
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
+from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_shown, own_address, page_address
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels

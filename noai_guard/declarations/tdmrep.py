@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from noai_guard.core.model import Action, Document, HeaderField, Usage
+from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usage
 from noai_guard.core.path_patterns import glob_to_robots
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
+from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.site_addresses import ascii_uri, own_address, page_address
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard, training_only_limitations

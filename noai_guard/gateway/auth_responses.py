@@ -109,5 +109,5 @@ def _ascii(text: str) -> bytes:
 def _cache_key(cached: CachedDecision, path_class: PathClass, block: str) -> bytes:
     """Return agent, address block, and a short name of the path class; the same in every worker."""
     rules = ",".join(rule.id for rule in path_class.rules)
-    paths = crc32(f"{path_class.path_policy}|{path_class.exempt}|{rules}".encode())
+    paths = crc32(f"{path_class.path_policy.pattern}|{path_class.exempt}|{rules}".encode())
     return _ascii(f"{_agent(cached)}|{block}|{paths:08x}")

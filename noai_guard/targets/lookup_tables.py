@@ -91,7 +91,7 @@ class LookupTables:
     def declared_fields(self) -> dict[HeaderField, tuple[int, ...]]:
         """Header fields that responses declare -> the path policies whose responses have them."""
         fields: dict[HeaderField, tuple[int, ...]] = {}
-        for path_policy, declared in enumerate(self.plan.compiled.declared):
+        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
             for field in declared.fields:
                 fields[field] = (*fields.get(field, ()), path_policy)
         return fields

@@ -143,7 +143,7 @@ class TargetPlan:
         self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
     ) -> Decision:
         rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._decided(agent, PathClass(path_policy, rules, exempt))
+        verdict = self._decided(agent, PathClass(self._table.path_policies[path_policy], rules, exempt))
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
@@ -174,7 +174,7 @@ class TargetPlan:
     @property
     def declared(self) -> tuple[tuple[PathSet | None, Declared], ...]:
         """Declarations of every response by path: the first PathSet that matches applies, None is everywhere else."""
-        declared = self.compiled.declared
+        declared = list(self.compiled.declared.values())
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
@@ -194,7 +194,7 @@ class TargetPlan:
 
     def client_name(self, agent: Agent) -> str:
         """Return the beginning of a refusal's text, `GPTBot (OpenAI)`; the rest is a decision's `tail`."""
-        return client_name(self._decided(agent, PathClass(0, (), False)))
+        return client_name(self._decided(agent, PathClass(self._table.path_policies[0], (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations import content_signal
 from tests.declarations.declaration_readers import content_signals, google_allows, signals_of_groups
 

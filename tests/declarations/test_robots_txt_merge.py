@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy
+from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.declarations import robots_txt
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
 from noai_guard.declarations.shared.robots_groups import Groups

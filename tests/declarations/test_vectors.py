@@ -13,8 +13,8 @@ from protego import Protego
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Site
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
 from noai_guard.declarations.shared.robots_file import Robots
 from tests.declarations.declaration_readers import (
@@ -130,12 +130,14 @@ def test_headers_metas_and_policy_have_the_form_of_the_specification() -> None:
     ours = json.loads(COMPILED.documents["/tdm-policy.json"].body)
     assert set(specified["policy_example"]) == set(ours)
     fields = [
-        f"{name.decode()}: {value.decode()}" for name, value in COMPILED.declared[0].fields if name.startswith(b"tdm-")
+        f"{name.decode()}: {value.decode()}"
+        for name, value in COMPILED.site_declared.fields
+        if name.startswith(b"tdm-")
     ]
     address = "https://provider.com/policies/policy.json"
     assert [line.replace("https://example.com/tdm-policy.json", address) for line in fields] == specified["headers"]
     for meta in specified["html"]:
-        assert meta.replace(address, "https://example.com/tdm-policy.json") in COMPILED.declared[0].tags.decode()
+        assert meta.replace(address, "https://example.com/tdm-policy.json") in COMPILED.site_declared.tags.decode()
 
 
 @cases("rsl", "documents")
@@ -164,9 +166,9 @@ def test_every_crawler_finds_our_licence_also_in_an_apps_file() -> None:
 
 def test_links_to_the_licence_have_the_form_that_rsl_defines() -> None:
     specified = vectors("rsl")
-    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in COMPILED.declared[0].fields]
+    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in COMPILED.site_declared.fields]
     assert specified["link_header"] in fields
-    assert specified["html"].encode() in COMPILED.declared[0].tags
+    assert specified["html"].encode() in COMPILED.site_declared.tags
 
 
 @cases("x_robots_noai")

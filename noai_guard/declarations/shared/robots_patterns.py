@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from noai_guard.core.model import PathPolicy
 from noai_guard.core.path_patterns import compile_globs, glob_to_robots
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy
+from noai_guard.core.policy import Exemptions, Policy
 
 _BELOW = "\0"
 """First character of a name that no pattern can spell: a control character is an error in a glob."""

@@ -108,7 +108,7 @@ def _visibility(name: str) -> dict[str, Any]:
 
 def _headers(plan: TargetPlan) -> dict[str, Any]:
     """Return a response headers policy. CloudFront takes one value a name, so several lines are joined."""
-    declared = one_line_per_name(plan.compiled.declared[0].fields)
+    declared = one_line_per_name(plan.compiled.site_declared.fields)
     items = [
         {"Header": name.decode(), "Value": value.decode("ascii"), "Override": False} for name, value in declared.items()
     ]

@@ -127,7 +127,9 @@ def _refusal(plan: TargetPlan, decision: Decision) -> Refusal:
 
 def declared(plan: TargetPlan) -> str:
     """Return a Lua table: number of a section (0 is everywhere else) -> header fields of every response."""
-    rows = (f"  [{number}] = {_fields(section.fields)},\n" for number, section in enumerate(plan.compiled.declared))
+    rows = (
+        f"  [{number}] = {_fields(section.fields)},\n" for number, section in enumerate(plan.compiled.declared.values())
+    )
     return f"{{\n{''.join(rows)}}}"
 
 

@@ -318,7 +318,7 @@ class NginxConfiguration:
     @cached_property
     def _declared_fields(self) -> list[_HeaderLine]:
         """Each declared header line; its value depends on the section, and on the field of the site if it has one."""
-        declared = self.plan.compiled.declared
+        declared = self.plan.compiled.declared.values()
         lines = []
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]

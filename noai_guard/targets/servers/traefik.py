@@ -104,7 +104,7 @@ class RouterRules:
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
-    lines = one_line_per_name(plan.compiled.declared[0].fields)
+    lines = one_line_per_name(plan.compiled.site_declared.fields)
     declared = {name.decode(): value.decode("ascii") for name, value in lines.items()}
     refusal = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     middlewares: dict[str, Any] = {
@@ -151,7 +151,7 @@ def files(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "responses of Traefik itself, where no router matches, have no declarations."
-    if len({declared.fields for declared in plan.compiled.declared}) > 1:
+    if len({declared.fields for declared in plan.compiled.declared.values()}) > 1:
         yield "every response declares what applies to the whole site, also in sections with other declarations."
 
 

@@ -223,7 +223,7 @@ class VclFile:
 
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
-        for path_policy, declared in enumerate(self.plan.compiled.declared):
+        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
             fields = one_line_per_name(declared.fields).items()
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
             yield from _block(condition, (line for name, value in fields for line in _declared(name, value)))

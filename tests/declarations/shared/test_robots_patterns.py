@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 
 from noai_guard.config import load_stance
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, PathPolicy
 from noai_guard.core.path_patterns import compile_globs
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
+from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.declarations.shared.robots_patterns import (
     covering,
     may_overlap,

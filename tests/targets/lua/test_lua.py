@@ -21,9 +21,9 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import calls_itself_a_bot
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Mode, Usage
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Mode, PathPolicy, Usage
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
+from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.targets.lua import guard_source, quote
 from noai_guard.targets.plan import TargetPlan
 from tests.servers import require
