@@ -301,7 +301,7 @@ def limitations(plan: TargetPlan) -> Iterator[str]:
         decision.verdict.action is Action.THROTTLE for agents in plan.all_classes for decision in agents.decisions
     )
     if throttled:
-        yield "throttle: requests are not counted; throttled agents are allowed, and the backend gets the verdict."
+        yield "throttle: requests are not counted here; throttled agents are allowed, and the backend gets the verdict."
     if plan.policy.second_look:
         yield "second_look: user agents are recognised by name only."
     if any(path_policy.reserves_anything for path_policy in plan.compiled.guard.table.path_policies):

@@ -116,8 +116,9 @@ LUA_FILES = sorted(Path(noai_guard.__file__).parent.rglob("*.lua"))
 
 @pytest.mark.parametrize("name", LUAS)
 @pytest.mark.parametrize("file", LUA_FILES, ids=lambda file: file.name)
-def test_each_lua_file_is_valid_in_itself(name: str, file: Path) -> None:
-    runtime(name).compile(file.read_bytes())
+def test_each_lua_file_compiles_by_itself(name: str, file: Path) -> None:
+    # A placeholder alone on a line stands for statements; elsewhere it is an identifier.
+    runtime(name).compile(re.sub(rb"(?m)^ *__[A-Z_]+__$", b"", file.read_bytes()))
 
 
 @pytest.mark.parametrize("name", LUAS)
