@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from noai_guard.cli.console import CannotRun, cut, on_terminal, printable, table, terminal_width
+from noai_guard.cli.console import CannotRun, on_terminal, table, terminal_width
 from noai_guard.config import load_catalog, sample_user_agent
+from noai_guard.core.text import printable, truncated
 from noai_guard.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _shown(kind: "Rule", alike: "Iterable[Finding]", width: int) -> Iterator[str
     yield from (f"{indent}{click.style(line, bold=True)}" for line in rest)
     for finding in alike:
         yield from wrapped(f"{printable(finding.url)}{f', line {finding.line}' if finding.line else ''}")
-        yield from wrapped(cut(printable(finding.found), _LONGEST_FOUND), "  ")
+        yield from wrapped(truncated(printable(finding.found), _LONGEST_FOUND), "  ")
         if finding.more:
             yield from wrapped(f"and {finding.more} more like it")
     yield from wrapped(kind.means)

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from noai_guard.build_date import today
-from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.console import CannotRun
 from noai_guard.cli.output_files import content_of, existing_robots, written
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.model import Document
+from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from noai_guard.cli.console import printable
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core.client_address import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
+from noai_guard.core.text import printable
 from noai_guard.errors import Problem
 
 _MOST_BYTES = 1024 * 1024 + 1

@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import click
 
+from noai_guard.core.text import printable, truncated
+
 _NARROWEST = 8
 
 
@@ -25,14 +27,6 @@ def unwritable(error: OSError, file: object = None) -> CannotRun:
     return CannotRun(f"{name} cannot be written: {error.strerror}; choose another place with --out")
 
 
-def printable(text: str) -> str:
-    """Text with control characters, line ends and lone surrogates escaped: it stays one line and does nothing."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
-
-
 def on_terminal() -> bool:
     return sys.stdout.isatty()
 
@@ -42,15 +36,11 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns if on_terminal() else 10_000
 
 
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
 def table(rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> Iterator[str]:
     """Rows as aligned lines no wider than `width` where that is possible: the widest columns are cut."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     while sum(widths) + gap * (len(widths) - 1) > width and max(widths) > _NARROWEST:
         widths[widths.index(max(widths))] -= 1
     for row in rows:
-        cells = (cut(counts, size).ljust(size) for counts, size in zip(row, widths, strict=True))
+        cells = (truncated(counts, size).ljust(size) for counts, size in zip(row, widths, strict=True))
         yield (" " * gap).join(cells).rstrip()

@@ -11,9 +11,10 @@ from typing import Any
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from noai_guard.cli.console import CannotRun, cut, printable, table, terminal_width
+from noai_guard.cli.console import CannotRun, table, terminal_width
 from noai_guard.cli.demo_site import Site, Visit
 from noai_guard.core.model import Action
+from noai_guard.core.text import printable, truncated
 from noai_guard.errors import MissingExtra
 
 _HUMAN_KINDS = frozenset({"listener", "player", "podcast", "feed", "search", "preview"})
@@ -99,7 +100,7 @@ def _show(visits: Sequence[Visit]) -> None:
         name = "" if visit.visitor == previous else visit.visitor
         previous = visit.visitor
         kind = visit.content_type.partition(";")[0]
-        path = cut(printable(visit.path), 44)
+        path = truncated(printable(visit.path), 44)
         rows.append((name, f"{visit.method} {path}", str(visit.status), f"{visit.size:,}", kind, visit.why))
     lines = list(table(rows, terminal_width()))
     click.secho(lines[0], bold=True)

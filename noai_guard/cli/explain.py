@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import click
 
 from noai_guard.build_date import today
-from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.console import CannotRun
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
@@ -19,6 +19,7 @@ from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Response, Verdict
 from noai_guard.core.paths import normal_path
 from noai_guard.core.questions import run
+from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.responses.documents import document_headers
 from noai_guard.stores.memory import MemoryBackend

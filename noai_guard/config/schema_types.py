@@ -18,6 +18,7 @@ from noai_guard.config.yaml_nodes import (
     kind_of,
     shown,
 )
+from noai_guard.core.text import CONTROL_CHARACTERS
 
 
 class Kind(Protocol):
@@ -43,9 +44,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {spelling[close[0]]!r}?" if close else ""
 
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """One line of text. `convert` gives the form that is kept, or what is wrong with the text."""
@@ -62,7 +60,7 @@ class Text:
             spot.wrong("P006", f"{spot.label} must be text, not {kind_of(node)}", hint)
             return None
         text = str(node.value)
-        if _CONTROL.search(text):
+        if CONTROL_CHARACTERS.search(text):
             spot.wrong("P007", f"{spot.label} holds a line break or another control character", "write it on one line")
             return None
         if len(text) > self.longest:

@@ -1,9 +1,9 @@
 """Addresses of a site that stand in declarations, refusals and pages."""
 
-import re
 from urllib.parse import quote, unquote
 
 from noai_guard.core.policy import Policy, Site
+from noai_guard.core.text import one_line
 
 
 def policy_address(site: Site) -> str:
@@ -30,7 +30,3 @@ def ascii_uri(text: str) -> str:
 
 def contact_shown(site: Site) -> str:
     return one_line(unquote(site.contact.removeprefix("mailto:")))
-
-
-def one_line(text: str) -> str:
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())

@@ -6,6 +6,7 @@ from zlib import crc32
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import HeaderField, Mode, Response
 from noai_guard.core.policy import PathClass
+from noai_guard.core.text import ascii_text
 from noai_guard.gateway import contract
 from noai_guard.middleware.cached_decisions import CachedDecision, Decided
 from noai_guard.responses.header_fields import one_line_per_name
@@ -99,9 +100,7 @@ def _agent(cached: CachedDecision) -> str:
 
 
 def _ascii(text: str) -> bytes:
-    """Text as a header value: printable ASCII, cut."""
-    plain = text[:_MOST_SHOWN].encode("ascii", "replace")
-    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in plain).strip()
+    return ascii_text(text[:_MOST_SHOWN]).encode("ascii")
 
 
 def _key_for_every_address(key: tuple[CachedDecision, PathClass]) -> bytes:

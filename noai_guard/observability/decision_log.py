@@ -7,6 +7,7 @@ import time
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Verdict
+from noai_guard.core.text import printable_ascii
 
 MOST_SHOWN_PATH = 1024
 
@@ -57,12 +58,12 @@ def log_decision(
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        "method": shown(method, 16),
-        "host": shown(host, 255),
-        "path": shown(path, MOST_SHOWN_PATH),
+        "method": printable_ascii(method, 16),
+        "host": printable_ascii(host, 255),
+        "path": printable_ascii(path, MOST_SHOWN_PATH),
         "client": client.address,
         "client_from": client.source,
-        "user_agent": shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
+        "user_agent": printable_ascii(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
     }
     if agent is None or agent is UNKNOWN_BOT:
         facts["looks_like"] = _budget.description(user_agent)
@@ -72,14 +73,6 @@ def log_decision(
         "%s%s: %s %s %s, rule %s", facts["action"], would, name, facts["method"], facts["path"], verdict.rule,
         extra={"noai": facts},
     )  # fmt: skip
-
-
-def shown(text: str, most: int) -> str:
-    """Text from a request, cut, with everything that is not printable escaped: one line stays one line."""
-    cut = text[:most]
-    if cut.isascii() and cut.isprintable():
-        return cut
-    return cut.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 class JsonFormatter(logging.Formatter):

@@ -30,8 +30,9 @@ from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count
+from noai_guard.core.text import printable_ascii
 from noai_guard.observability.counters import BatchHistogram, Delta, LocalCounts
-from noai_guard.observability.decision_log import MOST_SHOWN_PATH, MOST_SHOWN_USER_AGENT, shown
+from noai_guard.observability.decision_log import MOST_SHOWN_PATH, MOST_SHOWN_USER_AGENT
 
 JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 0.1, 1.0)
 
@@ -294,9 +295,9 @@ class Telemetry:
             Refused(
                 at,
                 verdict,
-                shown(method, 16),
-                shown(path, MOST_SHOWN_PATH),
-                shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
+                printable_ascii(method, 16),
+                printable_ascii(path, MOST_SHOWN_PATH),
+                printable_ascii(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
             )
             for at, verdict, method, path, user_agent in reversed(self._recent.copy())
         ]

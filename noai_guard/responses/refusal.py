@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from noai_guard.core.model import Usage, Verdict
 from noai_guard.core.policy import Site
-from noai_guard.core.site_addresses import ascii_uri, contact_shown, one_line, policy_address
+from noai_guard.core.site_addresses import ascii_uri, contact_shown, policy_address
+from noai_guard.core.text import one_line
 
 
 class Format(StrEnum):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.text import ascii_text
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
 KNOWN = "known"
@@ -86,11 +87,6 @@ class Tables:
     def says(self, decision: Decision) -> str:
         """What the backend is told, up to the agent's name."""
         return f"{decision.word}; rule={ascii_text(decision.verdict.rule)}; agent="
-
-
-def ascii_text(text: str) -> str:
-    """As it may stand in a header field: printable ASCII on one line."""
-    return "".join(found if " " <= found <= "~" else "?" for found in " ".join(text.split()))
 
 
 def spellings(text: str) -> tuple[str, ...]:

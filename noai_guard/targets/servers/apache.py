@@ -13,6 +13,7 @@ from urllib.parse import quote as percent_encoded
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE
@@ -23,7 +24,6 @@ from noai_guard.targets.lookup_tables import (
     UNKNOWN_BOT,
     VERDICT_ALIASES,
     Tables,
-    ascii_text,
     names_of,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, listed

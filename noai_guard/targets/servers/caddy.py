@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Agent, HeaderField
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE
@@ -24,7 +25,6 @@ from noai_guard.targets.lookup_tables import (
     UNKNOWN_BOT,
     VERDICT_ALIASES,
     Tables,
-    ascii_text,
     names_of,
     spellings,
 )

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.lookup_tables import VERDICT_ALIASES, Tables, ascii_text
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, Tables
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, listed
 from noai_guard.targets.servers.apache import declared, expression, header_value
 from noai_guard.targets.target import Feature, File, Target, document_files, head

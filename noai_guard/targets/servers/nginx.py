@@ -14,12 +14,12 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file, document_headers
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.lookup_tables import ascii_text
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, listed
 from noai_guard.targets.target import Feature, File, Target, document_files, head
 
