@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from noai_guard.config import load_catalog
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
+from noai_guard.core.text import did_you_mean
 
 _USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
 _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
@@ -70,8 +70,7 @@ def _known(name: str, catalog: Catalog) -> str:
     operators = {operator.lower(): operator for operator in catalog.operators}
     if found := operators.get(name.lower()):
         return found
-    close = get_close_matches(name.lower(), operators, 1)
-    hint = f"did you mean {operators[close[0]]!r}?" if close else "noai-guard agents lists them"
+    hint = did_you_mean(name, catalog.operators) or "noai-guard agents lists them"
     raise CannotRun(f"no operator is called {name!r}; {hint}")
 
 

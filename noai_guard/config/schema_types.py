@@ -1,8 +1,7 @@
 """Kinds of values. Each reads a node (logging every problem) and knows its JSON Schema: one table serves both."""
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +17,7 @@ from noai_guard.config.yaml_nodes import (
     kind_of,
     shown,
 )
-from noai_guard.core.text import CONTROL_CHARACTERS
+from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean
 
 
 class Kind(Protocol):
@@ -35,13 +34,6 @@ class Wrong(NamedTuple):
     code: str
     message: str
     hint: str = ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The hint for a misspelt word, in the spelling that is known; empty when nothing is near."""
-    spelling = {text.lower(): text for text in known}
-    close = difflib.get_close_matches(word.lower()[:100], spelling, n=1, cutoff=0.6)
-    return f"did you mean {spelling[close[0]]!r}?" if close else ""
 
 
 @dataclass(frozen=True, slots=True)

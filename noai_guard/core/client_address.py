@@ -14,6 +14,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collap
 from itertools import islice
 from typing import NamedTuple
 
+from noai_guard.core.text import closest
+
 Network = IPv4Network | IPv6Network
 
 PROBLEMS = (
@@ -212,10 +214,8 @@ def _header_problems(header: object, name: str | None, anybody: bool) -> list[Se
         hint = "name the one header your proxy writes, usually x-forwarded-for"
         return problem("proxies are trusted, but no header to read", hint) if anybody else []
     if name not in HEADERS:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name or "", HEADERS, 1)
-        hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(HEADERS)}"
+        match = closest(name or "", HEADERS)
+        hint = f"did you mean {match}?" if match else f"write one of {', '.join(HEADERS)}"
         return problem(f"{_shown(header)} is not a header that names a client", hint)
     if not anybody:
         return problem(f"{name} is never read while no proxy is trusted", "list the proxies that write it")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from noai_guard.audit.addresses import is_web_address
 from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
@@ -11,6 +10,7 @@ from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import AUDIO_ENDINGS
 from noai_guard.audit.readers.robots import Group, Line, RobotsFile
 from noai_guard.audit.statements import split_usage
+from noai_guard.core.text import closest
 
 _SWALLOWED = Rule(
     "A110", Severity.ERROR,
@@ -218,7 +218,7 @@ def _spelling(file: RobotsFile, lines: Sequence[Line]) -> Iterator[_Found]:
     unknown = [(line.number, str(line)) for line in lines if line.key not in _KEYS]
     for number, text in dict([*unknown, *file.unread][:_MOST_LOOKED_UP]).items():
         key = text.partition(":")[0].lower() if ":" in text else text.split()[0].lower()
-        if get_close_matches(key[:40], _KEYS, 1, 0.75):
+        if closest(key, _KEYS, cutoff=0.75):
             yield _KEY, number, text
     for line in file.orphans:
         if line.is_rule or line.key in _IN_GROUPS:

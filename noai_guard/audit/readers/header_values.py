@@ -6,13 +6,13 @@ What is said is a mapping of usages, by AIPREF's labels (`train-ai`, `ai-use`, `
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
 import http_sf
 
+from noai_guard.core.text import closest
 from noai_guard.declarations import content_signal, content_usage
 
 LABELS: tuple[str, ...] = tuple(label for label, _ in content_usage.LABELS)
@@ -28,6 +28,8 @@ MOST_KEPT = ("immediate", "reference", "full")
 """What the fourth key of a Content Signal, `use`, may say."""
 
 _MOST_PAIRS = 100
+_SIMILARITY = 0.7
+"""From which on a key is taken for a misspelled one; labels of older drafts are as near."""
 
 Said = dict[str, bool]
 
@@ -58,7 +60,7 @@ def content_usage_value(text: str) -> Value:
     faults: list[tuple[Fault, str]] = []
     for key, (value, parameters) in islice(members.items(), _MOST_PAIRS):
         if key not in LABELS:
-            if near := _near(key, (*LABELS, *SIGNALS)):
+            if near := closest(key, (*LABELS, *SIGNALS), _SIMILARITY):
                 faults.append((Fault.KEY, f"{key} is not a label; {SIGNALS.get(near, near)} is"))
             continue
         if isinstance(value, http_sf.Token) and str(value) in ("y", "n"):
@@ -82,15 +84,10 @@ def content_signal_value(text: str) -> Value:
             said[SIGNALS[key]] = value == "yes"
         elif key in SIGNALS or (key == "use" and value not in MOST_KEPT):
             faults.append((Fault.VALUE, f"{key}{equals}{value}"))
-        elif key != "use" and (near := _near(key.lower(), (*SIGNALS, *LABELS))):
+        elif key != "use" and (near := closest(key, (*SIGNALS, *LABELS), _SIMILARITY)):
             right = next((signal for signal, label in SIGNALS.items() if near in (signal, label)), near)
             faults.append((Fault.KEY, f"{key} is not a signal; {right} is"))
     return Value({} if ";" in text else said, tuple(faults))
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    """The word that was probably meant; empty when there is none. Also ones of older drafts are near."""
-    return next(iter(get_close_matches(word[:40], known, 1, 0.7)), "")
 
 
 NOAI = ("noai", "noimageai")
