@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.core import text
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity
@@ -284,7 +285,6 @@ def inexpressible(plan: TargetPlan) -> Iterator[str]:
         yield "HTML metas: pages are not changed; the header fields say the same."
 
 
-def listed(agents: Iterable[Agent], most: int = 8) -> str:
-    """Some names, for a comment."""
-    names = sorted({agent.name for agent in agents}, key=str.lower)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(agents: Iterable[Agent]) -> str:
+    """Return the first names of the agents and the number of the others, for a comment."""
+    return text.listed(sorted({agent.name for agent in agents}, key=str.lower))

@@ -10,7 +10,7 @@ from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import AUDIO_ENDINGS
 from noai_guard.audit.readers.robots import Group, Line, RobotsFile
 from noai_guard.audit.statements import split_usage
-from noai_guard.core.text import closest
+from noai_guard.core.text import closest, listed
 
 _SWALLOWED = Rule(
     "A110", Severity.ERROR,
@@ -154,9 +154,8 @@ def _merging(file: RobotsFile) -> Iterator[_Found]:
 
 
 def _shown(group: Group) -> str:
-    names = [agent.value for agent in group.agents]
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"User-agent: {names[0][:80]}{more} (line {group.agents[0].number})"
+    names = listed([agent.value[:80] for agent in group.agents], 1)
+    return f"User-agent: {names} (line {group.agents[0].number})"
 
 
 def _names(file: RobotsFile) -> Iterator[_Found]:
@@ -171,12 +170,6 @@ def _names(file: RobotsFile) -> Iterator[_Found]:
     if odd:
         names = dict.fromkeys(agent.value for agent in odd)
         yield _NAME, odd[0].number, listed(list(names))
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names in one line, with the number of those that are left out."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def _repeating(file: RobotsFile) -> Iterator[_Found]:
