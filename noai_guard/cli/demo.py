@@ -11,10 +11,10 @@ from typing import Any
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from noai_guard.cli.console import CannotRun, table, terminal_width
+from noai_guard.cli.console import CannotRun, terminal_width
 from noai_guard.cli.demo_site import Site, Visit
 from noai_guard.core.model import Action
-from noai_guard.core.text import printable, truncated
+from noai_guard.core.text import printable, table, truncated
 from noai_guard.errors import MissingExtra
 
 _HUMAN_KINDS = frozenset({"listener", "player", "podcast", "feed", "search", "preview"})

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from noai_guard.cli.console import CannotRun, unwritable
-
-_MOST_ROBOTS_BYTES = 500 * 1024
-"""How much of a robots.txt counts: RFC 9309 lets parsers stop there."""
+from noai_guard.declarations.robots_file import MAX_BYTES
 
 
 def written(files: Mapping[Path, bytes], only_check: bool = False) -> dict[Path, str]:
@@ -26,7 +24,7 @@ def existing_robots(file: str) -> bytes:
     """The site's own robots.txt, as far as parsers read it."""
     try:
         with Path(file).open("rb") as stream:
-            return stream.read(_MOST_ROBOTS_BYTES)
+            return stream.read(MAX_BYTES)
     except OSError as error:
         raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
 

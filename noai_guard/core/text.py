@@ -1,10 +1,12 @@
-"""Text in one line: for terminals, logs, header fields and messages."""
+"""Text made fit for terminals, logs, header fields and messages."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """C0 and C1 controls, Unicode's line ends, and lone surrogates, which no encoding can carry."""
+
+_MIN_COLUMN = 8
 
 
 def one_line(text: str) -> str:
@@ -42,6 +44,16 @@ def listed(names: Sequence[str], max_names: int = 8) -> str:
     """Return the first names, separated by commas, and the number of the others: `a, b and 3 more`."""
     others = len(names) - max_names
     return ", ".join(names[:max_names]) + (f" and {others} more" if others > 0 else "")
+
+
+def table(rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> Iterator[str]:
+    """Yield the rows as aligned lines, no wider than `width` if that is possible: the widest columns are cut."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + gap * (len(widths) - 1) > width and max(widths) > _MIN_COLUMN:
+        widths[widths.index(max(widths))] -= 1
+    for row in rows:
+        cells = (truncated(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True))
+        yield (" " * gap).join(cells).rstrip()
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -19,11 +19,16 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.policy import Policy
-from noai_guard.declarations.robots_file import Directive as Directive
-from noai_guard.declarations.robots_file import Own, Robots, escaped
-from noai_guard.declarations.robots_file import directive as directive
-from noai_guard.declarations.robots_file import google_name as google_name
-from noai_guard.declarations.robots_file import matches as matches
+from noai_guard.declarations.robots_file import (
+    MAX_BYTES,
+    AppRobots,
+    Rules,
+    escaped,
+    google_name,
+    parse_line,
+    possible_names,
+    split_lines,
+)
 from noai_guard.declarations.robots_groups import PATH as PATH
 from noai_guard.declarations.robots_groups import Group, Groups
 from noai_guard.declarations.robots_groups import groups as groups
@@ -31,10 +36,6 @@ from noai_guard.declarations.standard import Standard
 from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
-
-MOST_BYTES = 500 * 1024
-"""How much of a robots.txt every parser must read (RFC 9309, 2.5). A merged file is cut at a line end before it,
-because half a rule is another rule: of `Disallow: /private` it could leave `Disallow: /`."""
 
 BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
@@ -60,7 +61,7 @@ def document(said: Groups) -> Document:
 
 
 def merge(existing: bytes, said: Groups) -> bytes:
-    """An app's robots.txt with ours in it; at most `MOST_BYTES`, in time linear in its length.
+    """An app's robots.txt with ours in it; at most `MAX_BYTES`, in time linear in its length.
 
     Ours stands before the app's first group. What the app says to crawlers that we do not refuse is unchanged for
     parsers that read as RFC 9309 or Google do; a crawler that we refuse in some places only gets, there and
@@ -71,12 +72,13 @@ def merge(existing: bytes, said: Groups) -> bytes:
     """
     lines = _own_lines(existing)
     while True:
-        app = Robots(lines)
+        app = AppRobots(lines)
         for sparing in (False, True):
             merged = "\n".join([*_merged(app, said, sparing), ""]).encode("utf-8", "surrogateescape")
-            if len(merged) <= MOST_BYTES or not lines:
+            if len(merged) <= MAX_BYTES or not lines:
                 return merged
-        too_much = len(merged) - MOST_BYTES
+        # Cut at a line end, because half a rule is another rule: of `Disallow: /private` it could leave `Disallow: /`.
+        too_much = len(merged) - MAX_BYTES
         while lines and too_much > 0:
             too_much -= len(lines.pop()) + 1
         _strip(lines)
@@ -84,9 +86,8 @@ def merge(existing: bytes, said: Groups) -> bytes:
 
 def _own_lines(existing: bytes) -> list[str]:
     """The lines of an app's file as they were before any merge; none for an HTML page."""
-    text = existing[:MOST_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    lines = re.split(r"\r\n|\r|\n", text)
-    if len(existing) >= MOST_BYTES:
+    lines = split_lines(existing, "surrogateescape")
+    if len(existing) >= MAX_BYTES:
         lines.pop()
     own: list[str] = []
     begun: int | None = None
@@ -100,7 +101,7 @@ def _own_lines(existing: bytes) -> list[str]:
         own.append(line)
     _strip(own)
     is_page = next((line for line in own if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(directive(line).kind == "agent" for line in own):
+    if is_page and not any(parse_line(line).kind == "agent" for line in own):
         return []
     return [line.removeprefix(TAKEN_OUT) for line in own]
 
@@ -110,33 +111,31 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-def _merged(app: Robots, said: Groups, sparing: bool) -> Iterator[str]:
-    yield from app.lines[: app.begins]
+def _merged(app: AppRobots, said: Groups, sparing: bool) -> Iterator[str]:
+    yield from (line.text for line in app.lines[: app.preamble_length])
     yield BEGIN
-    untouched = [f"User-agent: {token}" for token in said.untouched if not (sparing or app.has(token))]
+    untouched = [f"User-agent: {token}" for token in said.untouched if not (sparing or app.names(token))]
     yield from _ours(app, said, untouched)
     yield END
     tokens = said.tokens
     taken_out, joined = set[int](), set[int]()
-    for section in app.sections:
-        out = [number for number in section.agents if not tokens.isdisjoint(app.names(number))]
+    for group in app.groups:
+        out = [agent.number for agent in group.agents if not tokens.isdisjoint(possible_names(agent.value))]
         taken_out.update(out)
-        wanted = not sparing or any(map(app.is_for_all, section.agents))
-        if wanted and len(out) < len(section.agents):
-            last = section.lines[-1] if section.lines else section.agents[-1]
-            joined.add(last if section.first_rule is None else section.first_rule)
-    for number in range(app.begins, len(app.lines)):
-        line = app.lines[number]
-        yield f"{TAKEN_OUT}{line}" if number in taken_out else line
-        if untouched and app.is_for_all(number):
+        wanted = not sparing or any(google_name(agent.value) == "*" for agent in group.agents)
+        if wanted and len(out) < len(group.agents):
+            joined.add((group.first_rule or (group.lines or group.agents)[-1]).number)
+    for line in app.lines[app.preamble_length :]:
+        yield f"{TAKEN_OUT}{line.text}" if line.number in taken_out else line.text
+        if untouched and line.kind == "agent" and google_name(line.value) == "*":
             yield from (BEGIN, *untouched, END)
-        if said.common and number in joined:
+        if said.common and line.number in joined:
             yield from (BEGIN, *said.common, END)
 
 
-def _ours(app: Robots, said: Groups, untouched: Sequence[str]) -> Iterator[str]:
+def _ours(app: AppRobots, said: Groups, untouched: Sequence[str]) -> Iterator[str]:
     yield from (f"# {line}".rstrip() for line in said.preamble)
-    if untouched and not app.has("*"):
+    if untouched and not app.names("*"):
         # First, for parsers that take the first group whose name is part of theirs.
         yield from (*untouched, "Allow: /", *said.common, "")
     for group in said.groups:
@@ -145,20 +144,20 @@ def _ours(app: Robots, said: Groups, untouched: Sequence[str]) -> Iterator[str]:
             by_lines.setdefault(tuple(_with_own(group, own)), []).extend(tokens)
         for lines, tokens in by_lines.items():
             yield from (*(f"User-agent: {token}" for token in tokens), *lines, *said.common, "")
-    if not app.has("*"):
+    if not app.names("*"):
         yield from ("User-agent: *", "Allow: /", *said.common, "")
 
 
-def _by_own(app: Robots, group: Group) -> dict[Own, list[str]]:
+def _by_own(app: AppRobots, group: Group) -> dict[Rules, list[str]]:
     if group.closed and all(rule.path in group.always for rule in group.rules):
-        return {Own(()): list(group.tokens)}
-    found: dict[Own, list[str]] = {}
+        return {Rules(): list(group.tokens)}
+    found: dict[Rules, list[str]] = {}
     for token in group.tokens:
-        found.setdefault(app.for_name(token), []).append(token)
+        found.setdefault(app.rules[token.lower()], []).append(token)
     return found
 
 
-def _with_own(group: Group, own: Own) -> Iterator[str]:
+def _with_own(group: Group, own: Rules) -> Iterator[str]:
     """The lines of a group of ours, with what the app says to the same crawlers.
 
     A path is open where both let it be: what we open is left out where the app does not, and so are the app's
@@ -174,16 +173,17 @@ def _with_own(group: Group, own: Own) -> Iterator[str]:
     if group.closed:
         longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
         if longest:
-            yield from own.disallowing(longest)
+            yield from own.disallow_lines(longest)
             yield from (rule.line for rule in ours)
         yield "Disallow: /"
         return
     yield from (rule.line for rule in ours)
     closed = [rule.path for rule in ours if not rule.allowed]
     below = tuple(path for path in closed if not path.endswith("$"))
-    for line, (kind, value) in own.lines:
-        if kind != "allow" or not (escaped(value).startswith(below) or escaped(value) in closed):
-            yield line
+    for line in own.lines:
+        pattern = escaped(line.value)
+        if line.kind != "allow" or not (pattern.startswith(below) or pattern in closed):
+            yield line.text.strip()
 
 
 def notes(policy: Policy, said: Groups) -> Iterator[str]:

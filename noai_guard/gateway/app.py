@@ -20,7 +20,7 @@ from noai_guard.core.model import Action, HeaderField, Response
 from noai_guard.core.paths import other_readings
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncAnswerer, Examination, arun
-from noai_guard.declarations import robots_txt
+from noai_guard.declarations import robots_file, robots_txt
 from noai_guard.gateway import contract
 from noai_guard.gateway.auth_responses import NO_STORE, AuthResponses, EncodedResponse, verdict_headers
 from noai_guard.gateway.original_request import Malformed, Missing, original_request
@@ -300,7 +300,7 @@ class Gateway(GuardRuntime):
         if self._own_robots is not None and compiled.merges_robots:
             try:
                 with self._own_robots.open("rb") as file:
-                    self._existing = file.read(robots_txt.MOST_BYTES)
+                    self._existing = file.read(robots_file.MAX_BYTES)
             except OSError as error:
                 self.telemetry.failed("robots_txt", error)
         return self._existing

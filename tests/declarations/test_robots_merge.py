@@ -12,8 +12,9 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy
-from noai_guard.declarations import robots_txt
-from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.declarations import robots_file, robots_txt
+from noai_guard.declarations.robots_file import MAX_BYTES
+from noai_guard.declarations.robots_txt import merge
 from tests.declarations.declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
 
 CATALOG = load_catalog()
@@ -45,7 +46,7 @@ def paths_in(robots: bytes) -> list[str]:
 
 def names_in(robots: bytes) -> list[str]:
     # Google's parser takes `Linguee Bot`, which is refused, for `Linguee`.
-    tokens = OURS.tokens | set(map(robots_txt.google_name, OURS.tokens))
+    tokens = OURS.tokens | set(map(robots_file.google_name, OURS.tokens))
     names = re.findall(rb"agents?[ \t]*:?[ \t]*([A-Za-z_-]+)", robots[:20_000], re.IGNORECASE)
     return [name for name in dict.fromkeys(found.decode() for found in names) if name.lower() not in tokens]
 
@@ -213,9 +214,9 @@ def test_an_html_page_is_not_a_robots_txt():
 def test_a_file_over_the_limit_of_parsers_is_cut_between_rules():
     existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
     merged = merge(existing, OURS)
-    assert MOST_BYTES - 100 < len(merged) <= MOST_BYTES
+    assert MAX_BYTES - 100 < len(merged) <= MAX_BYTES
     assert re.fullmatch(rb"Disallow: /private/\d{6}", merged.splitlines()[-1])
-    is_whole_site_refused(merged[:MOST_BYTES])
+    is_whole_site_refused(merged[:MAX_BYTES])
     assert google_allows(merged, "Googlebot", "/private/")
 
 

@@ -14,8 +14,8 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy, Site
-from noai_guard.declarations.robots_file import Robots
-from noai_guard.declarations.robots_txt import MOST_BYTES, merge
+from noai_guard.declarations.robots_file import MAX_BYTES, AppRobots
+from noai_guard.declarations.robots_txt import merge
 from tests.declarations.declaration_readers import (
     SITE,
     RslReader,
@@ -66,8 +66,8 @@ def test_parsers_read_robots_txt_as_was_measured(case):
 
 @cases("rfc9309")
 def test_our_own_reading_of_an_apps_file_is_that_of_googles_parser(case):
-    app = Robots(case["robots"].removeprefix("\ufeff").splitlines())
-    assert app.for_name(case["ua"]).allows(case["path"]) is case["google_robotstxt"]
+    app = AppRobots(case["robots"].removeprefix("\ufeff").splitlines())
+    assert app.rules[case["ua"].lower()].allows(case["path"]) is case["google_robotstxt"]
 
 
 @cases("rfc9309")
@@ -80,7 +80,7 @@ def test_merging_keeps_the_answer_for_an_untouched_crawler(case):
 
 
 def test_a_merged_file_is_no_longer_than_what_every_parser_must_read():
-    assert vectors("rfc9309")["limits"]["min_parse_limit_bytes"] == MOST_BYTES
+    assert vectors("rfc9309")["limits"]["min_parse_limit_bytes"] == MAX_BYTES
 
 
 @cases("content_signals")

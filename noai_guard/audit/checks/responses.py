@@ -1,10 +1,11 @@
-"""Answers that did not come, or are errors. Codes A001 to A004."""
+"""Responses that are missing or errors. Codes A001 to A004."""
 
 from collections.abc import Iterator
 
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
-from noai_guard.audit.probe.result import OWN_NAME
+from noai_guard.audit.probe.result import AUDITOR_NAME
+from noai_guard.audit.rule_group import RuleGroup
 
 _NO_ANSWER = Rule(
     "A001", Severity.WARNING,
@@ -33,18 +34,19 @@ _MOVED = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    seen = reading.seen
-    for look in seen.looks():
-        if look.status == 0 and look is not seen.robots and look is not seen.audio_robots:
-            yield _NO_ANSWER.at(look.asked, f"{look.method}: {look.problem}")
-    if seen.page.get.hops:
-        way = " then ".join(f"{hop.status} {hop.location}" for hop in seen.page.get.hops)
-        yield _MOVED.at(seen.page.get.asked, way)
-    if not seen.page.get.ok:
-        yield _PAGE_FAILS.at(seen.page.get.url, f"HTTP {seen.page.get.status}")
-    elif seen.page.get.client != OWN_NAME:
-        yield _AUDIT_REFUSED.at(seen.page.get.url)
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    page = observations.page.get
+    for result in observations.results():
+        if result.status == 0 and result is not observations.robots and result is not observations.audio_robots:
+            yield _NO_ANSWER.at(result.requested_url, f"{result.method}: {result.problem}")
+    if page.redirects:
+        steps = " then ".join(f"{redirect.status} {redirect.location}" for redirect in page.redirects)
+        yield _MOVED.at(page.requested_url, steps)
+    if not page.ok:
+        yield _PAGE_FAILS.at(page.url, f"HTTP {page.status}")
+    elif page.client != AUDITOR_NAME:
+        yield _AUDIT_REFUSED.at(page.url)
 
 
-FAMILY = RuleGroup("Answers", (_NO_ANSWER, _PAGE_FAILS, _AUDIT_REFUSED, _MOVED), _check)
+RULE_GROUP = RuleGroup("Answers", (_NO_ANSWER, _PAGE_FAILS, _AUDIT_REFUSED, _MOVED), _check)
