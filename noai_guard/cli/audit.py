@@ -20,11 +20,11 @@ _MAX_WIDTH = 100
 @click.command("audit")
 @click.argument("url")
 @click.option(
-    "--audio", default="", metavar="URL", help="A recording; without it, the first one that the page leads to."
+    "--audio", default="", metavar="URL", help="A recording; by default the first one that the page leads to."
 )
 @click.option("--format", "style", type=click.Choice(["text", "json", "sarif"]), default="text",
               help="text for people, json for programs, sarif for code hosts.")  # fmt: skip
-@click.option("--fail-on", type=click.Choice([*Severity, "never"]), default="error",
+@click.option("--fail-on", type=click.Choice([*map(str, Severity), "never"]), default="error",
               show_default=True, help="Exit with code 1 if a finding is at least this severe.")  # fmt: skip
 @click.option("--impersonate/--no-impersonate", default=True,
               help="Also send requests under the names of browsers and crawlers.  [default: yes]")  # fmt: skip
@@ -80,9 +80,8 @@ def command(
         width = min(terminal_width(), _MAX_WIDTH) if on_terminal() else _WIDTH
         for line in terminal.report(interpretation, findings, width):
             click.echo(line)
-    ctx.exit(
-        int(fail_on != "never" and any(finding.rule.severity.rank <= Severity(fail_on).rank for finding in findings))
-    )
+    failing = () if fail_on == "never" else [*Severity][: Severity(fail_on).rank + 1]
+    ctx.exit(int(any(finding.rule.severity in failing for finding in findings)))
 
 
 def _address(text: str) -> str:
