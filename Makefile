@@ -1,44 +1,85 @@
-# Two commands do everything on a fresh machine with Python and make: `make demo` and `make test`.
+# On a machine with Python 3.11 or newer and make, `make demo` and `make test` need nothing else.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# The package with what the demo needs, and with all tools and libraries of the tests.
+DEMO := $(VENV)/.demo
+TEST := $(VENV)/.test
+JOBS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CONSTRAINED := $(PIP) --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check bench monitoring rules fuzz clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check core bench bench-instructions monitoring rules fuzz oldest constraints clean
 
-demo: $(STAMP)
-	$(BIN)/noai-guard demo $(if $(ONCE),--once)
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-test: $(STAMP) check
-	$(BIN)/python -m pytest --cov --cov-report=
+demo: $(DEMO) ## a music site with real audio, its visitors, and what each of them gets
+	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
+
+test: $(TEST) check core ## all checks and tests
+	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadgroup --cov --cov-report=
+	$(PYTEST) -m serial --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
 
-check: $(STAMP)
+quick: $(TEST) ## the tests without servers, with few generated examples
+	HYPOTHESIS_PROFILE=dev $(PYTEST) -m "not serial" --numprocesses $(JOBS) --ignore-glob='*_servers.py' \
+	  tests/config tests/core tests/declarations tests/middleware tests/responses
+
+check: $(TEST) ## style, types, import contracts and the catalogue
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/noai-guard rules check
 
-monitoring: $(STAMP)
+core: $(TEST) ## every branch of the core, by named examples alone
+	$(PYTEST) tests/core tests/config -m "not hypothesis" --cov=noai_guard.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+oldest: ## the middleware under the oldest and the newest FastAPI and Starlette
+	.ci/starlette_versions
+
+monitoring: $(TEST) ## Prometheus and the dashboards' queries beside the music site
 	$(BIN)/python -m examples.monitoring $(if $(ONCE),--once)
 
-bench: $(STAMP)
+bench: $(TEST) ## what the guard costs in time and memory
 	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
-rules: $(STAMP)
+bench-instructions: $(TEST) ## what the guard costs in instructions, counted by valgrind
+	$(BIN)/python -m benchmarks.instructions
+
+rules: $(DEMO) ## compile the catalogue
 	$(BIN)/noai-guard rules compile
 
-fuzz: $(STAMP)
-	$(BIN)/python -m pip install --quiet atheris
+fuzz: $(TEST) ## a minute of fuzzing for each target
+	$(PIP) atheris
 	for target in tests/fuzz/fuzz_*.py; do $(BIN)/python $$target -max_total_time=60; done
 
-$(STAMP): pyproject.toml hatch_build.py
+# pip reads dependency groups since 25.1; Python 3.11 brings an older one.
+$(DEMO): pyproject.toml hatch_build.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[clients,demo,frameworks,serve,servers,test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps img2dataset
-	touch $(STAMP)
+	$(PIP) --upgrade 'pip>=25.1'
+	$(CONSTRAINED) --editable . --group demo
+	touch $(DEMO)
 
-clean:
+# img2dataset asks for packages that its downloader, all that the tests use, does not need.
+$(TEST): $(DEMO)
+	$(CONSTRAINED) --editable '.[audit,otel,serve]' --group test
+	$(CONSTRAINED) --no-deps img2dataset
+	touch $(TEST)
+
+constraints: ## write constraints.txt anew, with the newest versions that work together
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --editable '.[audit,otel,serve]' --group test
+	$(PIP) --no-deps img2dataset
+	echo '# The versions of everything that `make demo`, `make test` and CI install. Written by `make constraints`.' > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable >> constraints.txt
+	touch $(DEMO) $(TEST)
+
+clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,5 +1,33 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, the hypothesis profiles, and more time for the longest tests."""
 
-from tests.servers import server
+import os
 
-__all__ = ["server"]
+import pytest
+from hypothesis import settings
+
+from tests.servers import server as server
+
+FULL = os.environ.get("NOAI_FULL") == "1"
+SHARES = {"dev": 0.02, "ci": 0.2, "full": 1.0}
+"""Share of a property test's examples that each hypothesis profile draws: tests write down what `full` draws."""
+_FEWEST = 5
+
+for profile in SHARES:
+    settings.register_profile(profile, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("full" if FULL else "ci"))
+
+if FULL:
+    os.environ.setdefault("PYTEST_TIMEOUT", "3600")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Scale the number of examples of a property test to the profile."""
+    function = getattr(item, "obj", None)
+    share = SHARES.get(settings.get_current_profile_name(), 1.0)
+    if not getattr(function, "is_hypothesis_test", False) or hasattr(function, "full_examples"):
+        return
+    # Hypothesis has no public way to change the settings of a decorated test; its own pytest plugin does the same.
+    full = function._hypothesis_internal_use_settings
+    function.__dict__["full_examples"] = full.max_examples
+    examples = max(round(full.max_examples * share), min(full.max_examples, _FEWEST))
+    function._hypothesis_internal_use_settings = settings(full, max_examples=examples)

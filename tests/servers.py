@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -54,7 +55,7 @@ WSGI_SERVERS = tuple(_WSGI_COMMANDS)
 
 @dataclass
 class Server:
-    """A server that runs in a process of its own."""
+    """A server in its own process."""
 
     kind: str
     port: int
@@ -62,7 +63,7 @@ class Server:
     log: Path
 
     def stop(self, seconds: float = 15.0) -> None:
-        """Asks the server to finish its requests and end; kills it when it does not."""
+        """Ask the server to finish its requests and exit; kill it if it does not."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -80,34 +81,40 @@ def free_port() -> int:
 
 
 def require(*modules: str) -> None:
-    """Skips the test when one of these is not installed, or fails it where NOAI_REQUIRE=all."""
+    """Skip the test if one of these modules is not installed; fail it if NOAI_REQUIRE=all."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing and os.environ.get("NOAI_REQUIRE") == "all":
-        pytest.fail(f"{', '.join(missing)} not installed, and NOAI_REQUIRE=all")
     if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
+        _skip_or_fail(f"{', '.join(missing)} not installed")
 
 
 def require_program(name: str, package: str = "") -> str:
-    """Where a program is. Skips the test when it is not installed, or fails it where NOAI_REQUIRE=all."""
-    found = shutil.which(name)
-    missing = f"{name} is not installed (apt-get install {package or name})"
-    if found is None and os.environ.get("NOAI_REQUIRE") == "all":
-        pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
-    if found is None:
-        pytest.skip(missing)
-    return found
+    """Return the path of a program, in PATH or where Debian keeps servers, which is not in users' PATH.
+
+    Skip the test if it is not installed or NOAI_REQUIRE=none; fail it if NOAI_REQUIRE=all.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/sbin"])
+    return _required(shutil.which(name, path=path), f"{name} is not installed (apt-get install {package or name})")
 
 
 def packaged_program(name: str) -> str:
-    """Where a program is that a package put beside our Python (the extra `servers`); skips or fails as above."""
+    """Return the path of a program that the dependency group `servers` put beside our Python.
+
+    Skip the test or fail it as `require_program` does.
+    """
     file = Path(sys.executable).with_name(name)
-    missing = f"{name} is not installed (pip install 'noai-guard[servers]')"
-    if not file.exists() and os.environ.get("NOAI_REQUIRE") == "all":
+    return _required(str(file) if file.exists() else None, f"{name} is not installed (pip install --group servers)")
+
+
+def _required(path: str | None, missing: str) -> str:
+    if path is None or os.environ.get("NOAI_REQUIRE") == "none":
+        _skip_or_fail(missing)
+    return path
+
+
+def _skip_or_fail(missing: str) -> NoReturn:
+    if os.environ.get("NOAI_REQUIRE") == "all":
         pytest.fail(f"{missing}, and NOAI_REQUIRE=all")
-    if not file.exists():
-        pytest.skip(missing)
-    return str(file)
+    pytest.skip(missing)
 
 
 def _start(
@@ -137,10 +144,10 @@ def _start(
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """`server(kind, "module:app", folder)`: starts one of SERVERS or WSGI_SERVERS with the app of a module in that folder.
+    """Yield `server(kind, "module:app", folder)`, which starts one of SERVERS or WSGI_SERVERS with an app of that folder.
 
-    More command line options and environment variables by `options=` and `env=`; a free port unless `port=`.
-    Stopped at the end of the session unless the test stops it.
+    `options` are more command line options, `env` more environment variables; the port is a free one unless given.
+    Each server is stopped at the end of the session unless the test stops it.
     """
     with ExitStack() as stack:
 

@@ -12,7 +12,7 @@ from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.rsl import RslFile
 from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
-from noai_guard.declarations.robots_file import Line, matches
+from noai_guard.declarations.shared.robots_file import Line, matches
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "classify": "Classify user agents, one a line, as JSON lines.",
         "agents": "List the known agents and what the policy does with them.",
         "build": "Write robots.txt and the other declarations as files.",
-        "edge": "Write the policy as configuration of another server.",
-        "snippet": "Print the configuration of a proxy that asks the gateway.",
+        "config": "Write the policy as configuration of a server.",
         "serve": "Run the guard in front of a site, or beside its proxy.",
         "audit": "Look at a live site as crawlers do, and say what is wrong.",
-        "demo": "Run a music site and send it listeners and scrapers.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",
         "rules": "Check or compile the catalogue (for contributors).",
@@ -101,7 +99,6 @@ def main() -> None:
       noai-guard check                    is it right?
       noai-guard explain --ua 'GPTBot/1.3' --path /tracks/song
       noai-guard agents --ai              who is who
-      noai-guard demo                     see it work
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

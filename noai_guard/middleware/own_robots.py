@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from noai_guard.core.model import HeaderField
 from noai_guard.declarations import robots_txt
-from noai_guard.declarations.robots_file import MAX_BYTES
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 
 NOT_ASKED = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding"})
 """The client's request headers that the app does not see: wanted is all of the file, and plain."""

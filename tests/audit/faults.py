@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from noai_guard.declarations.robots_file import MAX_BYTES
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 from tests.audit.live_site import (
     CLOSED,
     LICENCE,

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from examples.demo.site import Site
 from examples.music_site.app import create_app
 from noai_guard import NoAIMiddleware
 from noai_guard.audit.checks import findings
@@ -20,7 +21,6 @@ from noai_guard.audit.finding import Severity
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.result import Probe, ProbeResult
 from noai_guard.audit.probe.survey import survey
-from noai_guard.cli.demo_site import Site
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core.policy import Policy
 from tests.audit.live_site import USER_AGENTS, audited

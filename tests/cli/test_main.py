@@ -59,7 +59,6 @@ def test_the_module_is_the_command():
         ["init", "--out", "/nowhere/noai.yaml"],
         ["completion", "tcsh"],
         ["rules", "check", "--rules", "/nowhere"],
-        ["demo", "--port", "99999"],
     ],
     ids=" ".join,
 )

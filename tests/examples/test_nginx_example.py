@@ -28,7 +28,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the example as the README starts it, in a copy of the folder and on another port."""
-    require_program("nginx")
+    program = require_program("nginx")
     folder = tmp_path_factory.mktemp("readme")
     for parent in (folder, folder.parent, folder.parent.parent):
         parent.chmod(0o755)
@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config.write_text(config.read_text().replace("8088", str(port)))
     (_, *build), nginx = commands()
     subprocess.run([sys.executable, "-m", "noai_guard", *build], cwd=folder, check=True, capture_output=True)
-    nginx[0] = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") or "nginx"
+    nginx[0] = program
     subprocess.run(nginx, cwd=folder, check=True)
     yield f"http://127.0.0.1:{port}"
     subprocess.run([*nginx, "-s", "stop"], cwd=folder, check=True)

@@ -80,9 +80,9 @@ def test_a_posted_body_reaches_the_app(site):
 
 def test_the_first_event_of_a_stream_is_not_waited_for(site):
     request = b"GET /slow HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n"
-    started = time.monotonic()
-    assert b"data: 1" in exchanged(site.port, request, until=b"data: 1\n\n")
-    assert time.monotonic() - started < 2
+    received = exchanged(site.port, request, until=b"data: 1\n\n")
+    assert b"data: 1" in received
+    assert b"data: 2" not in received
 
 
 @pytest.mark.parametrize("target", ["/boom/audio", "/boom/audio/length", "/boom/html"])
@@ -106,7 +106,9 @@ def told(site, target: str = "/facts", **options):
 def test_background_tasks_run(site):
     before = told(site)["events"]["background"]
     fetch(site, "/background")
-    time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and told(site)["events"]["background"] == before:
+        time.sleep(0.1)
     assert told(site)["events"]["background"] == before + 1
 
 

@@ -7,7 +7,7 @@ from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation, is_html_page
 from noai_guard.audit.probe.result import ProbeResult
 from noai_guard.audit.rule_group import RuleGroup
-from noai_guard.declarations.robots_file import MAX_BYTES
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 
 _REFUSED = Rule(
     "A101", Severity.ERROR,

@@ -12,7 +12,7 @@ from noai_guard.audit.readers.robots import RobotsFile, closes_site, names_of
 from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.audit.statements import split_usage
 from noai_guard.core.text import closest, listed
-from noai_guard.declarations.robots_file import Group, Line
+from noai_guard.declarations.shared.robots_file import Group, Line
 
 _MERGED = Rule(
     "A110", Severity.ERROR,

@@ -12,7 +12,7 @@ from functools import cached_property
 from protego import Protego
 
 from noai_guard.audit.addresses import path_of
-from noai_guard.declarations.robots_file import (
+from noai_guard.declarations.shared.robots_file import (
     Group,
     Line,
     RulesByName,

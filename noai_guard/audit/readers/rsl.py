@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.audit.addresses import path_of
 from noai_guard.audit.readers.xml import Element, read_elements
 from noai_guard.declarations import rsl
-from noai_guard.declarations.robots_file import matches
+from noai_guard.declarations.shared.robots_file import matches
 
 ELEMENTS = frozenset(
     {

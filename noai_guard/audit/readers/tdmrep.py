@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noai_guard.audit.readers.html import parsed_json
-from noai_guard.declarations.robots_file import matches
+from noai_guard.declarations.shared.robots_file import matches
 
 _MAX_ENTRIES = 2000
 _MAX_COMPARED = 200

@@ -1,0 +1,163 @@
+"""Instructions a request, counted by callgrind: they hold on a busy machine, where times do not.
+
+`python -m benchmarks.instructions [--checkout FOLDER] [--requests N]`
+
+Every contender runs twice in a process of its own, with few and with many requests; the difference, divided by the
+requests between them, is what one request costs without imports and start. The process imports only the public names
+of noai_guard, so that `--checkout` can count any older or newer copy of the package.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+Message = MutableMapping[str, Any]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+BROWSER = (
+    b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/155.0.0.0 Safari/537.36"
+)
+AGENT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.3; +https://openai.com/gptbot"
+TEN_HEADERS = [
+    (b"host", b"music.example"),
+    (b"user-agent", BROWSER),
+    (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    (b"accept-language", b"en-GB,en;q=0.9"),
+    (b"accept-encoding", b"gzip, deflate, br, zstd"),
+    (b"connection", b"keep-alive"),
+    (b"upgrade-insecure-requests", b"1"),
+    (b"sec-fetch-dest", b"document"),
+    (b"sec-fetch-mode", b"navigate"),
+    (b"sec-fetch-site", b"none"),
+]
+EXEMPT = "extends: no-ai\nexemptions:\n  addresses:\n" + "".join(f"    - 10.0.{n}.0/24\n" for n in range(250))
+
+CONTENDERS = {
+    "bare": "bare Starlette route",
+    "settled": "guard, a settled request",
+    "exempt": "guard, a settled request beside 250 exempt networks",
+    "refusal": "guard, a refusal",
+    "empty": "an empty BaseHTTPMiddleware",
+}
+"""Name of each contender and its label."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description="Instructions a request.")
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parent.parent, metavar="FOLDER",
+                        help="folder whose noai_guard is counted (default: this checkout)")  # fmt: skip
+    parser.add_argument("--only", action="append", choices=CONTENDERS, metavar="NAME", help=", ".join(CONTENDERS))
+    parser.add_argument("--requests", type=int, default=500, metavar="N", help="requests counted (default: 500)")
+    chosen = parser.parse_args(arguments)
+    if not shutil.which("valgrind"):
+        print("Instructions were not counted: valgrind is not installed (apt-get install valgrind).")
+        return 0
+    names = [name for name in CONTENDERS if name == "bare" or name in (chosen.only or CONTENDERS)]
+    with ThreadPoolExecutor(2) as pool:
+        counts = dict(
+            zip(names, pool.map(lambda n: per_request(n, chosen.requests, chosen.checkout), names), strict=True)
+        )
+    for name, count in counts.items():
+        print(f"{CONTENDERS[name]:55} {count:10,.0f} instructions  {(count / counts['bare'] - 1) * 100:+9.1f} %")
+    return 0
+
+
+def per_request(name: str, requests: int, checkout: Path) -> float:
+    """Return the instructions that one request of a contender takes."""
+    few = max(1, requests // 10)
+    return (_counted(name, few + requests, checkout) - _counted(name, few, checkout)) / requests
+
+
+def _counted(name: str, requests: int, checkout: Path) -> int:
+    """Return the instructions of a process that answers so many requests. Raises RuntimeError if it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "PYTHONHASHSEED": "0"}
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    command = [*valgrind, sys.executable, "-P", __file__, "--answer", name, str(requests)]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    collected = re.search(r"Collected : (\d+)", process.stderr)
+    if process.returncode or not collected:
+        raise RuntimeError(f"{name} could not be counted:\n{process.stderr}")
+    return int(collected[1])
+
+
+def answer(name: str, requests: int) -> None:
+    """Answer requests with one contender; this is what the process under callgrind does."""
+    app, user_agent = _app(name), AGENT if name == "refusal" else BROWSER
+    headers = [(field, user_agent if field == b"user-agent" else value) for field, value in TEN_HEADERS]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 8000),
+        "client": ("192.0.2.7", 50000),
+        "scheme": "http",
+        "method": "GET",
+        "root_path": "",
+        "path": "/text",
+        "raw_path": b"/text",
+        "query_string": b"",
+        "headers": headers,
+    }
+    statuses = set()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.add(message["status"])
+
+    async def answer_all() -> None:
+        for _ in range(requests):
+            await app({**scope, "state": {}}, receive, send)
+
+    gc.collect()
+    gc.freeze()
+    asyncio.run(answer_all())
+    assert statuses == {403 if name == "refusal" else 200}, statuses
+
+
+def _app(name: str) -> App:
+    from starlette.applications import Starlette
+    from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+
+    async def text(request: Request) -> Response:
+        return PlainTextResponse("Hello")
+
+    class Empty(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request)
+
+    bare = Starlette(routes=[Route("/text", text)])
+    if name == "bare":
+        return bare
+    if name == "empty":
+        return Empty(bare)
+    from noai_guard import NoAIMiddleware, load_policy
+
+    if name != "exempt":
+        return NoAIMiddleware(bare)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "noai.yaml")
+        file.write_text(EXEMPT, encoding="utf-8")
+        return NoAIMiddleware(bare, policy=load_policy(file))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--answer"]:
+        answer(sys.argv[2], int(sys.argv[3]))
+    else:
+        sys.exit(main())
