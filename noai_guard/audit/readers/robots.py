@@ -64,7 +64,7 @@ class RobotsFile:
 
     def google_allows(self, name: str, url: str) -> bool:
         """Return True if a crawler of this name may fetch an address, as Google's parser reads the file."""
-        return self._rules[name.lower()].allows(path_of(url))
+        return self._rules[name.lower()].allows(path_of(url), as_google=True)
 
     @cached_property
     def _as_written(self) -> Protego:

@@ -149,10 +149,19 @@ class Rules:
     def _patterns(self) -> list[tuple[str, bool]]:
         return [(escaped(line.value), line.kind == "allow") for line in self.lines if line.is_rule and line.value]
 
-    def allows(self, path: str) -> bool:
-        """Return True if a path (with its query) may be fetched: the longest match counts, Allow wins ties."""
+    @cached_property
+    def _google_patterns(self) -> list[tuple[str, bool]]:
+        folders = [pattern.rpartition("/") for pattern, allowed in self._patterns if allowed]
+        return self._patterns + [(f"{path}/$", True) for path, _, page in folders if page.startswith("index.htm")]
+
+    def allows(self, path: str, *, as_google: bool = False) -> bool:
+        """Return True if a path (with its query) may be fetched: the longest match counts, Allow wins ties.
+
+        For Google's parser, Allow for `index.html` also opens its folder. What we merge must hold for every parser, so
+        it does not count there.
+        """
         best = (0, True)
-        for pattern, allowed in self._patterns:
+        for pattern, allowed in self._google_patterns if as_google else self._patterns:
             if len(pattern) >= best[0] and matches(pattern, path):
                 best = max(best, (len(pattern), allowed))
         return best[1]
