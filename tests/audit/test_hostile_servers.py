@@ -18,7 +18,7 @@ from noai_guard.audit.probe.survey import Unreachable, survey
 from tests.audit.faults import at, both, line, page, robots
 from tests.audit.live_site import AUDIO, SiteRequest, SiteResponse, audited, served
 
-Talk = Callable[[socket.socket], object]
+Talk = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 
 
@@ -50,13 +50,15 @@ def fetch(url: str, timeout: float = 1.0) -> ProbeResult:
         return fetcher.fetch(Probe(url))
 
 
-def drip(connection: socket.socket, piece: bytes, pause: float = 0.05) -> None:
+def drip(connection: socket.socket, piece: bytes, head: bytes = b"") -> None:
+    connection.sendall(head)
     while True:
         connection.sendall(piece)
-        time.sleep(pause)
+        time.sleep(0.05)
 
 
-def endless(connection: socket.socket, piece: bytes) -> None:
+def endless(connection: socket.socket, piece: bytes, head: bytes = b"") -> None:
+    connection.sendall(head)
     while True:
         connection.sendall(piece)
 
@@ -87,8 +89,8 @@ def test_a_connection_that_gives_no_answer_is_a_result_with_a_problem(speech: st
 
 
 BODIES: dict[str, Talk] = {
-    "a body that never ends": lambda connection: (connection.sendall(HEAD + b"\r\n"), endless(connection, b"x" * 65536)),
-    "a body that drips": lambda connection: (connection.sendall(HEAD + b"\r\n"), drip(connection, b"x")),
+    "a body that never ends": lambda connection: endless(connection, b"x" * 65536, HEAD + b"\r\n"),
+    "a body that drips": lambda connection: drip(connection, b"x", HEAD + b"\r\n"),
     "a body that breaks off": lambda connection: connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nshort"),
     "chunks that are none": lambda connection: connection.sendall(
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"),
@@ -272,6 +274,7 @@ def test_hostile_documents_are_findings(text: str) -> None:
 def test_audio_that_plays_forever_is_left_after_a_few_kilobytes() -> None:
     with served(at("/a.mp3", lambda response: SiteResponse(200, response.lines, AUDIO * 20_000))) as url:
         observations, _ = audited(url)
+    assert observations.audio
     assert len(observations.audio.get.body) <= 4096
 
 
@@ -325,5 +328,6 @@ def test_a_page_may_name_audio_on_another_host_whose_robots_txt_counts() -> None
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(served(robots("User-agent: *\nAllow: /\n")))
         observations, findings = audited(stack.enter_context(served(page(('src="/a.mp3"', f'src="{other}/a.mp3"')))))
+    assert observations.audio_robots
     assert observations.audio_robots.url == f"{other}/robots.txt"
     assert findings["A121"][0].url == f"{other}/robots.txt"

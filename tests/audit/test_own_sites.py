@@ -109,6 +109,7 @@ def test_the_example_site_as_it_is_really_served() -> None:
     require("uvicorn")
     with Site(lambda url: create_app(MUSIC_SITE, url), 0) as site:
         observations, by_code = audited(site.url)
+    assert observations.audio
     assert observations.audio.get.media_type == "audio/wav"
     assert {finding.rule.severity for of_rule in by_code.values() for finding in of_rule} == {Severity.NOTE}
 

@@ -148,9 +148,10 @@ def test_the_first_matching_entry_of_tdmrep_counts_and_shadowed_ones_are_seen() 
         b'[{"location": "/a/*.mp3$", "tdm-reservation": 0}, {"location": "/a", "tdm-reservation": 1},'
         b' {"location": "/a/b", "tdm-reservation": 0}, {"location": "*", "tdm-reservation": 1}]'
     )
-    assert tdmrep.first_match(entries, "/a/x.mp3").reserved is False
-    assert tdmrep.first_match(entries, "/a/b").reserved is True
-    assert tdmrep.first_match(entries, "/z").location == "*"
+    assert not isinstance(entries, str)
+    matches = [tdmrep.first_match(entries, path) for path in ("/a/x.mp3", "/a/b", "/z")]
+    assert matches == [entries[0], entries[1], entries[3]]
+    assert [entry.reserved for entry in entries] == [False, True, False, True]
     assert [(late.location, early.location) for late, early in tdmrep.shadowed(entries)] == [("/a/b", "/a")]
 
 

@@ -107,6 +107,8 @@ def test_a_person_at_a_pipe_sees_each_answer_at_once() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "noai_guard", "classify"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdin
+        assert process.stdout
         for user_agent in (b"GPTBot", b"CCBot/2.0"):
             process.stdin.write(user_agent + b"\n")
             process.stdin.flush()
@@ -123,6 +125,9 @@ def test_head_may_leave_early(lines: int) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
         try:
             process.stdin.write(b"GPTBot\n" * lines)

@@ -82,6 +82,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    assert writer.stdout
+    assert writer.stderr
     writer.stdout.close()
     assert writer.wait(timeout=60) == 0
     assert writer.stderr.read() == b""
