@@ -11,20 +11,20 @@ from noai_guard.audit.statements import Statement
 _TRAINING = Rule(
     "A501", Severity.ERROR,
     "The declarations contradict each other about training",
-    "One form says no, another yes. Whoever wants to train points at the yes.",
-    "Let every form say the same. A CDN or plugin may add its own: look at what is really sent.",
+    "One form reserves training, another allows it. Whoever wants to train relies on the one that allows it.",
+    "Make every form say the same. A CDN or plugin may add its own: check what is really sent.",
 )  # fmt: skip
 _AI_USE = Rule(
     "A502", Severity.WARNING,
     "The declarations contradict each other about AI answers",
     "One form reserves the use in answers of AI (ai-use, ai-input), another allows it.",
-    "Let every form say the same.",
+    "Make every form say the same.",
 )  # fmt: skip
 _SEARCH = Rule(
     "A503", Severity.WARNING,
     "The declarations contradict each other about search",
     "One form reserves search, another allows it.",
-    "Let every form say the same.",
+    "Make every form say the same.",
 )  # fmt: skip
 
 _RULES = dict(zip(LABELS, (_TRAINING, _AI_USE, _SEARCH), strict=True))

@@ -27,22 +27,22 @@ _DISGUISED = Rule(
 _ROBOTS_REFUSED = Rule(
     "A603", Severity.ERROR,
     "A crawler is refused robots.txt",
-    "It does not learn that it is unwelcome: 4xx for robots.txt means that everything may be fetched (RFC 9309), 5xx "
-    "and no answer that it should ask again.",
+    "It does not learn that it is unwelcome: 4xx for robots.txt means that everything may be fetched (RFC 9309); 5xx "
+    "and no answer mean that it should try again.",
     "Exempt /robots.txt from every refusal and bot check.",
 )  # fmt: skip
 _PERSON_REFUSED = Rule(
     "A604", Severity.ERROR,
     "People's software is refused",
-    "A browser, podcast app or link preview gets an error where others are served.",
-    "Refuse by name of the crawler, never everything that is no browser.",
+    "A browser, podcast app or link preview gets an error although others are served.",
+    "Refuse crawlers by name, never everything that is not a browser.",
 )  # fmt: skip
 _SEARCH_REFUSED = Rule(
     "A605", Severity.NOTE,
     "Googlebot's name is refused",
     "The audit only borrows the name. A site that checks addresses refuses the audit and serves the real one; a site "
     "that does not drops out of the search.",
-    "Look into the site's search console whether Google can fetch it.",
+    "Check in the site's search console whether Google can fetch it.",
 )  # fmt: skip
 _CHALLENGED = Rule(
     "A606", Severity.ERROR,
@@ -60,19 +60,19 @@ _CACHEABLE = Rule(
 _NO_CACHE_CONTROL = Rule(
     "A608", Severity.NOTE,
     "A refusal does not say that it must not be cached",
-    "Some CDNs keep errors for a while on their own account.",
+    "Some CDNs cache errors for a while on their own.",
     "Cache-Control: no-store with every refusal.",
 )  # fmt: skip
 _ALLOWED_BY_ROBOTS = Rule(
     "A609", Severity.WARNING,
-    "robots.txt invites whom the server refuses",
-    "What is said differs from what is done: an obedient crawler comes, is refused and comes again.",
+    "robots.txt allows a crawler that the server refuses",
+    "The declaration differs from the enforcement: an obedient crawler comes, is refused and comes again.",
     "Name the crawler in robots.txt with Disallow: /.",
 )  # fmt: skip
 _DOCUMENT_REFUSED = Rule(
     "A610", Severity.WARNING,
     "A refused crawler cannot read the declarations",
-    "Files such as tdmrep.json and the licence are for those who are not let in; who cannot read them can say so.",
+    "Files such as tdmrep.json and the licence are for clients that are refused: they must be able to read the terms.",
     "Exempt /.well-known/, the licence and policy pages from refusals.",
 )  # fmt: skip
 _NO_USER_AGENT_REFUSED = Rule(
@@ -84,20 +84,20 @@ _NO_USER_AGENT_REFUSED = Rule(
 _CLOAKED = Rule(
     "A612", Severity.WARNING,
     "Crawlers get fewer declarations than a browser",
-    "Those whom the lines are meant for do not get them.",
-    "Send the declaring header lines to everybody.",
+    "The clients that the headers are meant for do not get them.",
+    "Send the declaring headers to every client.",
 )  # fmt: skip
 _SERVER_ERROR = Rule(
     "A613", Severity.WARNING,
     "A crawler is refused with a server error, or without an answer",
-    "It takes the server for broken and tries again; nothing tells it that it is unwelcome.",
+    "It assumes that the server is broken and tries again; nothing tells it that it is unwelcome.",
     "Refuse with 403.",
 )  # fmt: skip
 _CHALLENGE_FOR_MEDIA = Rule(
     "A614", Severity.NOTE,
     "A request for audio is refused with an HTML page",
-    "A program that asks for a range of audio cannot use it; a challenge there also meets players that are not known.",
-    "Answer requests for media with a short text, whoever asks.",
+    "A program that requests a range of audio cannot use it; such a challenge also hits unknown players.",
+    "Answer refused requests for media with a short text.",
 )  # fmt: skip
 
 _REFUSAL_WORDS = re.compile(

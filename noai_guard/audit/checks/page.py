@@ -60,14 +60,14 @@ _NO_RIGHTS = Rule(
 _PLAIN_HTTP = Rule(
     "A309", Severity.NOTE,
     "The site is served over http",
-    "Whoever stands between can take the declarations away, and an RSL licence counts over https only.",
+    "Anyone on the network can remove the declarations, and an RSL licence counts over https only.",
     "Serve the site over https and redirect http to it.",
 )  # fmt: skip
 _NOINDEX = Rule(
     "A310", Severity.WARNING,
     "The page tells search engines not to list it",
-    "noindex takes a page out of every search. It is no way to say no to AI.",
-    "Take noindex out of X-Robots-Tag and meta robots, unless this is meant.",
+    "noindex removes a page from every search engine. It does not say no to AI.",
+    "Remove noindex from X-Robots-Tag and meta robots, unless this is intended.",
 )  # fmt: skip
 
 _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "PodcastEpisode", "Audiobook"})

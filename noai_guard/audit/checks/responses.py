@@ -10,27 +10,27 @@ from noai_guard.audit.rule_group import RuleGroup
 _NO_ANSWER = Rule(
     "A001", Severity.WARNING,
     "A request got no answer",
-    "What it would have shown was not looked at.",
-    "Ask again; a server that ends connections or is slow does so to crawlers too.",
+    "What its response would have shown is not part of this audit.",
+    "Run the audit again. A server that is slow or closes connections does so for crawlers too.",
 )  # fmt: skip
 _PAGE_FAILS = Rule(
     "A002", Severity.WARNING,
     "The page is answered with an error",
-    "What was looked at is an error page, so most findings are about that.",
-    "Name a page that exists, or let the audit in.",
+    "The audit saw an error page, so most findings are about that page.",
+    "Name a page that exists, or allow the user agent noai-guard-audit.",
 )  # fmt: skip
 _AUDIT_REFUSED = Rule(
     "A003", Severity.NOTE,
     "The audit is refused under its own name",
-    "The site was looked at under the name of a browser instead.",
-    "Nothing, if this is meant.",
+    "The site was requested under the name of a browser instead.",
+    "Nothing, if this is intended.",
 )  # fmt: skip
 
 _MOVED = Rule(
     "A004", Severity.NOTE,
     "The page was reached by redirects",
-    "All that follows is about the address where they end. What stands before it may declare something else.",
-    "Look at the other host too when it serves pages of its own.",
+    "All other findings are about the final address. The first one may declare something else.",
+    "Audit the other host too if it serves pages of its own.",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ _MERGED = Rule(
 _NO_RULE = Rule(
     "A111", Severity.NOTE,
     "A group has no Allow or Disallow line",
-    "It does no harm as it stands. As soon as a group with rules follows it, Google's parser reads both as one.",
+    "It is harmless now. As soon as a group with rules follows it, Google's parser reads both as one.",
     "Put Allow: / into every group that closes nothing.",
 )  # fmt: skip
 _NAME = Rule(
@@ -87,14 +87,14 @@ _ENDING = Rule(
 _AI_ALLOWED = Rule(
     "A121", Severity.WARNING,
     "AI crawlers are let in by robots.txt although the site says no to training",
-    "They say that they obey robots.txt, and few say so of any other declaration. Nothing there keeps them out.",
+    "They claim to obey robots.txt; few claim so for any other declaration. Nothing in robots.txt keeps them out.",
     "Name each in a group with Disallow: /; noai-guard build writes them all.",
 )  # fmt: skip
 _SEARCH_REFUSED = Rule(
     "A122", Severity.WARNING,
-    "Search engines are shut out",
-    "Robots.txt tells them not to fetch this page, so it will not be found.",
-    "Give * and the search engines a group with Allow: /, unless this is meant.",
+    "Search engines are refused",
+    "robots.txt tells them not to fetch this page, so nobody will find it there.",
+    "Give * and the search engines a group with Allow: /, unless this is intended.",
 )  # fmt: skip
 _NOT_A_PATH = Rule(
     "A123", Severity.WARNING,
@@ -111,7 +111,7 @@ _KEY = Rule(
 _ORPHAN = Rule(
     "A125", Severity.WARNING,
     "A line stands before the first User-agent line",
-    "It belongs to no group, so it holds for nobody.",
+    "It belongs to no group, so it applies to nobody.",
     "Move it below a User-agent line.",
 )  # fmt: skip
 _LICENCE_ADDRESS = Rule(

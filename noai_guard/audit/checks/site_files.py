@@ -23,7 +23,7 @@ _TRUST_TXT = Rule(
 _DEAD_LINK = Rule(
     "A443", Severity.WARNING,
     "A declaration leads to a page that is not there",
-    "Who wants to know the terms, or to ask for a licence, finds nothing.",
+    "Nobody can read the terms there, or ask for a licence.",
     "Serve the page, or correct the address.",
 )  # fmt: skip
 _PAGES_EVERYWHERE = Rule(
