@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -23,21 +24,17 @@ GENERIC = {"app", "client", "config", "disconnected", "headers", "loop", "parser
 async def app(scope: object, receive: object, send: object) -> None: ...
 
 
-def uvicorn_objects() -> list[object]:
+def uvicorn_objects() -> list[Any]:
     config = uvicorn.Config(app, log_config=None)
+    h11: Any = h11_impl
+    httptools: Any = httptools_impl
     loop = asyncio.new_event_loop()
-    try:
-        protocols = [
-            kind(config, ServerState(), {}, loop) for kind in (h11_impl.H11Protocol, httptools_impl.HttpToolsProtocol)
-        ]
-        protocols[1].on_message_begin()
-        cycles = [
-            h11_impl.RequestResponseCycle({}, protocols[0].conn, *[None] * 8),
-            httptools_impl.RequestResponseCycle({}, *[None] * 10),
-        ]
-    finally:
-        loop.close()
-    return [*protocols, *cycles, uvicorn.Server(config)]
+    strict = h11.H11Protocol(config, ServerState(), {}, loop)
+    fast = httptools.HttpToolsProtocol(config, ServerState(), {}, loop)
+    loop.close()
+    fast.on_message_begin()
+    cycles = [h11.RequestResponseCycle({}, strict.conn, *[None] * 8), httptools.RequestResponseCycle({}, *[None] * 10)]
+    return [strict, fast, *cycles, uvicorn.Server(config)]
 
 
 def test_uvicorn_is_of_the_minor_version_that_the_adapter_was_read_for() -> None:
@@ -47,7 +44,7 @@ def test_uvicorn_is_of_the_minor_version_that_the_adapter_was_read_for() -> None
 def test_every_name_that_the_adapter_relies_on_exists() -> None:
     classes = {"H11Protocol", "HttpToolsProtocol", "RequestResponseCycle", "is_expected"}
     names = listed_names(uvicorn_adapter) - classes
-    assert {"capture_signals", "cycle", "on_response_complete", "response_started"} <= names
+    assert {"capture_signals", "cycle", "on_headers_complete", "response_started"} <= names
     objects = uvicorn_objects()
     assert {name for name in names if not any(hasattr(each, name) for each in objects)} == set()
 

@@ -254,7 +254,7 @@ def test_reloading_by_hand_says_whether_it_was_done(file):
     file.write_text("mode: nonsense")
     assert not guard.runtime.reload()
     assert asyncio.run(status(guard)) == 403
-    assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).reload()
+    assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).runtime.reload()
 
 
 def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
