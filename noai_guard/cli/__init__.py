@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "build": "Write robots.txt and the other declarations as files.",
         "config": "Write the policy as configuration of a server.",
         "serve": "Run the guard in front of a site, or beside its proxy.",
-        "audit": "Check the declarations of a live site, and whether it enforces them.",
+        "audit": "Check what a live site declares, and whether it is enforced.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",
         "rules": "Check or compile the catalogue (for contributors).",
