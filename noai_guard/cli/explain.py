@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import click
 from prometheus_client import CollectorRegistry
 
-from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.console import CannotRun
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
@@ -19,6 +19,7 @@ from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Re
 from noai_guard.core.paths import normal_path
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
+from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ServeDocument, Undecided
 from noai_guard.middleware.runtime import GuardRuntime

@@ -1,9 +1,9 @@
 """Web addresses of a site for declarations, refusals and pages."""
 
-import re
 from urllib.parse import quote, unquote
 
 from noai_guard.core.policy import Policy, Site
+from noai_guard.core.text import one_line
 
 
 def policy_address(site: Site) -> str:
@@ -31,8 +31,3 @@ def ascii_uri(text: str) -> str:
 def contact_shown(site: Site) -> str:
     """Return the site's contact for people to read: an e-mail address without `mailto:`, or a web address."""
     return one_line(unquote(site.contact.removeprefix("mailto:")))
-
-
-def one_line(text: str) -> str:
-    """Return a text with each run of blanks, line breaks and control characters as one blank."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())

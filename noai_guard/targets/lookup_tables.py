@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from noai_guard.core.model import Agent, Document, HeaderField
+from noai_guard.core.text import ascii_text
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
@@ -100,11 +101,6 @@ class LookupTables:
 def verdict_prefix(decision: Decision) -> str:
     """Return the value of X-NoAI-Verdict up to the agent's name."""
     return f"{decision.label}; rule={ascii_text(decision.verdict.rule)}; agent="
-
-
-def ascii_text(text: str) -> str:
-    """As it may stand in a header field: printable ASCII on one line."""
-    return "".join(found if " " <= found <= "~" else "?" for found in " ".join(text.split()))
 
 
 def spellings(text: str) -> tuple[str, ...]:

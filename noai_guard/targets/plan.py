@@ -16,6 +16,7 @@ from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderFi
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import by_specificity, glob_to_regex
 from noai_guard.core.policy import PathClass, identity_of_claim
+from noai_guard.core.text import listed
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.refusal import client_name
@@ -310,6 +311,4 @@ def limitations(plan: TargetPlan) -> Iterator[str]:
 
 def agent_names(agents: Iterable[Agent], max_names: int = 8) -> str:
     """Return some names for a comment: `a, b, c and 5 more`."""
-    names = sorted({agent.name for agent in agents}, key=str.lower)
-    more = len(names) - max_names
-    return ", ".join(names[:max_names]) + (f" and {more} more" if more > 0 else "")
+    return listed(sorted({agent.name for agent in agents}, key=str.lower), max_names)

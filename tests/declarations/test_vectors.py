@@ -16,7 +16,7 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.core.policy import Site
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
-from noai_guard.declarations.shared.robots_file import Robots
+from noai_guard.declarations.shared.robots_file import AppRobots
 from tests.declarations.declaration_readers import (
     SITE,
     RslReader,
@@ -67,8 +67,8 @@ def test_parsers_read_robots_txt_as_measured(case: dict[str, Any]) -> None:
 
 @cases("rfc9309")
 def test_our_reading_of_an_apps_file_agrees_with_googles_parser(case: dict[str, Any]) -> None:
-    app = Robots(case["robots"].removeprefix("\ufeff").splitlines())
-    assert app.for_name(case["ua"]).allows(case["path"]) is case["google_robotstxt"]
+    app = AppRobots(case["robots"].removeprefix("\ufeff").splitlines())
+    assert app.rules[case["ua"].lower()].allows(case["path"]) is case["google_robotstxt"]
 
 
 @cases("rfc9309")

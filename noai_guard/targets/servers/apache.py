@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote as percent_encoded
 
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.apache_directives import (
@@ -29,7 +30,6 @@ from noai_guard.targets.lookup_tables import (
     UNNAMED_CLIENT,
     VERDICT_ALIASES,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     names_of,

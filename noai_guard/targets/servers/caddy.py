@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Agent, HeaderField
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
@@ -25,7 +26,6 @@ from noai_guard.targets.lookup_tables import (
     UNNAMED_CLIENT,
     VERDICT_ALIASES,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     names_of,

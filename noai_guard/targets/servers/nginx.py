@@ -16,6 +16,7 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file
@@ -28,7 +29,6 @@ from noai_guard.targets.lookup_tables import (
     UNKNOWN_BOT,
     UNNAMED_CLIENT,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     verdict_prefix,
