@@ -8,7 +8,7 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Mode, PathPolicy, Usage, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import Globs, compile_globs
+from noai_guard.core.path_patterns import PathMatcher, compile_patterns
 from noai_guard.core.trusted_proxies import TrustedProxies
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
@@ -127,10 +127,10 @@ class DecisionTable:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self._section_globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
-        self._exempt_globs = compile_globs(policy.exemptions.paths)
-        self._rule_globs: tuple[Globs | None, ...] = tuple(
-            compile_globs(rule.paths) if rule.paths else None for rule in policy.rules
+        self._section_globs = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
+        self._exempt_globs = compile_patterns(policy.exemptions.paths)
+        self._rule_globs: tuple[PathMatcher | None, ...] = tuple(
+            compile_patterns(rule.paths) if rule.paths else None for rule in policy.rules
         )
         self._path_classes: dict[tuple[PathPolicy, tuple[int, ...], bool], PathClass] = {}
         self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)

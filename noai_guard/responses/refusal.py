@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from noai_guard.core.model import Usage, Verdict
 from noai_guard.core.policy import Site
-from noai_guard.core.site_addresses import ascii_uri, contact_shown, policy_address
+from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
 from noai_guard.core.text import one_line
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.resources import filled, text
@@ -68,7 +68,7 @@ def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) 
 
 def _addresses(site: Site) -> str:
     """Return contact, licence and policy page for plain text, each with a leading space."""
-    addresses = {"Contact": contact_shown(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
+    addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
     return "".join(f" {word}: {address}" for word, address in addresses.items() if address)
 
 
@@ -76,7 +76,7 @@ def _page(status: int, title: str, sentence: str, site: Site) -> str:
     links = []
     if site.contact:
         address = html.escape(ascii_uri(site.contact))
-        links.append(f'Write to <a href="{address}">{html.escape(contact_shown(site))}</a>')
+        links.append(f'Write to <a href="{address}">{html.escape(contact_text(site))}</a>')
     if policy_address(site):
         links.append(f'<a href="{html.escape(policy_address(site))}">What this site allows</a>')
     if site.licence:

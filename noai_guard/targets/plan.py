@@ -14,7 +14,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import by_specificity, glob_to_regex
+from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.text import listed
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
@@ -31,7 +31,7 @@ class PathSet:
 
     @property
     def regex(self) -> str:
-        return "|".join(map(glob_to_regex, self.globs))
+        return "|".join(map(pattern_to_regex, self.globs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class TargetPlan:
     @property
     def documents_regex(self) -> str:
         """One regular expression for the paths of all documents."""
-        return f"^(?:{'|'.join(glob_to_regex(document.path)[1:-1] for document in self.documents)})$"
+        return f"^(?:{'|'.join(pattern_to_regex(document.path)[1:-1] for document in self.documents)})$"
 
     @property
     def declared(self) -> tuple[tuple[PathSet | None, Declared], ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
@@ -227,10 +227,10 @@ class NginxConfiguration:
 
     def _paths(self) -> Iterator[str]:
         for paths in self.tables.path_sets:
-            rows = [(_expression(glob_to_regex(glob), any_case=False), "1") for glob in paths.globs]
+            rows = [(_expression(pattern_to_regex(glob), any_case=False), "1") for glob in paths.globs]
             yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
         path_policies = [
-            (_expression(glob_to_regex(glob), any_case=False), str(number))
+            (_expression(pattern_to_regex(glob), any_case=False), str(number))
             for paths, number in self.plan.path_policies
             for glob in paths.globs
         ]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
@@ -49,7 +49,7 @@ def _in_paths(paths: PathSet) -> str:
 
 def _path(glob: str) -> str:
     """Return an expression in which a slash may be encoded: Traefik does not decode it, but the site may."""
-    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", glob_to_regex(glob)))
+    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob)))
 
 
 class RouterRules:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent, HeaderField
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
@@ -272,7 +272,7 @@ def _replacement(character: str) -> str:
 
 def _decoded_path_regex(glob: str) -> str:
     """Return a glob as an expression for a path in which only ASCII is decoded; other bytes may be encoded."""
-    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", glob_to_regex(glob))
+    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", pattern_to_regex(glob))
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
