@@ -1,8 +1,8 @@
 """Path patterns of a policy in the syntax of robots.txt, for every standard that uses it.
 
 A robots.txt pattern matches the beginning of path and query, and the longest match counts. It is called `prefix` here,
-to tell it apart from the globs of a policy. Path patterns can mean more (`*` inside one segment, `?`): those without an exact
-equivalent are listed by `unsupported_patterns`.
+to tell it apart from the patterns of a policy. Those can mean more (`*` inside one segment, `?`): the ones without an
+exact equivalent are listed by `unsupported_patterns`.
 """
 
 import re
