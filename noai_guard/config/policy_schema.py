@@ -103,8 +103,7 @@ POLICY_FILE = Record(
         ),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(
-            MapOf(_pattern, _PATH_POLICY),
-            "different wishes for parts of the site; the most specific pattern counts",
+            MapOf(_pattern, _PATH_POLICY), "different wishes for parts of the site; the most specific pattern counts"
         ),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(
@@ -126,9 +125,7 @@ POLICY_FILE = Record(
                 {
                     "peers": Field(ListOf(_name, min_items=1), "networks of your own proxies, or unix:", required=True),
                     "header": Field(
-                        Choice(dict.fromkeys(HEADERS, ""), noun="header"),
-                        "the one header they set",
-                        required=True,
+                        Choice(dict.fromkeys(HEADERS, ""), noun="header"), "the one header they set", required=True
                     ),
                     "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
                 }

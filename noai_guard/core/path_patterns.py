@@ -12,10 +12,7 @@ _PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
     (re.compile(r"[\ud800-\udfff]"), "holds half of a surrogate pair, which is no character"),
     (re.compile(r"\*{3}"), "`***` has no meaning; write ** for any depth or * within one segment"),
-    (
-        re.compile(r"\["),
-        "`[` has no meaning; character classes are not supported, ? stands for one character",
-    ),
+    (re.compile(r"\["), "`[` has no meaning; character classes are not supported, ? stands for one character"),
     (re.compile(r"\{"), "`{` has no meaning; alternatives are not supported, write several patterns"),
     (re.compile(r"\\"), "a backslash escapes nothing; write / between segments"),
     (re.compile(r"//"), f"{_NEVER_MATCHES} empty segments; write one slash"),
@@ -200,13 +197,7 @@ def pattern_to_regex(pattern: str) -> str:
     return "^" + "".join(_PORTABLE.get(kind) or _in_hex(text) for kind, text in _tokens(pattern)) + "$"
 
 
-_PORTABLE = {
-    "one": "[^/]",
-    "star": "[^/]*",
-    "segments": "(?:[^/]*/)*",
-    "deep": "(?s:.*)",
-    "below": "(?:/(?s:.*))?",
-}
+_PORTABLE = {"one": "[^/]", "star": "[^/]*", "segments": "(?:[^/]*/)*", "deep": "(?s:.*)", "below": "(?:/(?s:.*))?"}
 
 
 def _in_hex(text: str) -> str:

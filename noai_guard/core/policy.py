@@ -103,8 +103,18 @@ class Policy:
         """The whole site first, then each part; a Verdict's `section` counts in this."""
         return (self.whole_site, *self.path_policies)
 
-    def declares(self, what: str) -> bool:
-        return bool(self.declarations.get(what, True))
+    @property
+    def reserves_anything(self) -> bool:
+        """True if some AI usage is reserved on some path."""
+        return any(path_policy.reserves_anything for path_policy in self.all_path_policies)
+
+    def reserves(self, usage: Usage) -> bool:
+        """Return True if the usage is reserved on some path."""
+        return any(path_policy.reserves(usage) for path_policy in self.all_path_policies)
+
+    def declares(self, key: str) -> bool:
+        """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
+        return self.declarations.get(key, True) not in (False, "off")
 
 
 @dataclass(slots=True, eq=False)

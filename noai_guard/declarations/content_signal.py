@@ -44,18 +44,11 @@ def _line(signals: dict[str, bool]) -> str:
     return ", ".join([*pairs, f"use={'reference' if may_refer else 'immediate'}"])
 
 
-def _group_signals(policy: Policy) -> dict[str, bool]:
-    """Return the signals that are true without a path: a yes only if every path policy grants it."""
-    parts = [_signals(path_policy) for path_policy in policy.path_policies]
-    return {
-        key: granted
-        for key, granted in _signals(policy.whole_site).items()
-        if not granted or all(part[key] for part in parts)
-    }
-
-
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_group_signals(policy))}")
+    site, *parts = map(_signals, policy.all_path_policies)
+    # Without a path, a yes is true only if every path policy grants it.
+    signals = {key: granted for key, granted in site.items() if not granted or all(part[key] for part in parts)}
+    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(signals)}")
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:

@@ -49,14 +49,10 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
             yield f"Content-Usage: {robots_patterns.covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 
-def _limitations(policy: Policy) -> Iterator[str]:
-    return coarse_label_limitations("Content-Usage", LABELS, policy)
-
-
 STANDARD = Standard(
     "content_usage",
     "AIPREF Content-Usage",
     header_fields=_header_fields,
     robots_lines=_robots_lines,
-    limitations=_limitations,
+    limitations=lambda policy: coarse_label_limitations("Content-Usage", LABELS, policy),
 )

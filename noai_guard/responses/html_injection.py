@@ -230,17 +230,7 @@ class TagInjector:
     the length of the tags are held back. Once `outcome` is not "pending", chunks are returned as they are.
     """
 
-    __slots__ = (
-        "_data",
-        "_document",
-        "_prescanned",
-        "_resume",
-        "_sent",
-        "_start",
-        "_tags",
-        "_unfinished",
-        "outcome",
-    )
+    __slots__ = ("_data", "_document", "_prescanned", "_resume", "_sent", "_start", "_tags", "_unfinished", "outcome")
 
     def __init__(self, tags: bytes, *, has_charset: bool = False) -> None:
         self.outcome: Outcome = "pending" if tags else "present"
