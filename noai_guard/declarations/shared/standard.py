@@ -39,7 +39,7 @@ def training_only_limitations(title: str, policy: Policy) -> Iterator[str]:
     """Yield a sentence for each path policy that reserves other AI usages but not training, the only one it covers."""
     for path_policy in policy.all_path_policies:
         if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
-            reserved = ", ".join(sorted(filter(path_policy.reserves, AI_USAGES)))
+            reserved = ", ".join(sorted(usage for usage in AI_USAGES if path_policy.reserves(usage)))
             yield (
                 f"{title} covers training only; for {path_policy.pattern} it cannot express that {reserved} "
                 "is reserved."
