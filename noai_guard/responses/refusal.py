@@ -44,14 +44,12 @@ def rule_and_message(verdict: Verdict) -> str:
 
 def refusal_body(format: Format, status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
     """Return the body of a refusal: one to two kilobytes as HTML, a few hundred bytes in the other formats."""
-    if format is Format.JSON:
-        return _json(status, title, sentence, verdict, site)
     if format is Format.HTML:
         return _page(status, title, sentence, site).encode("utf-8", "replace")
-    return f"{sentence}{_addresses(site)}\n".encode("utf-8", "replace")
-
-
-def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
+    if format is Format.TEXT:
+        addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
+        known = (f" {word}: {address}" for word, address in addresses.items() if address)
+        return f"{sentence}{''.join(known)}\n".encode("utf-8", "replace")
     facts = {
         "status": status,
         "title": title,
@@ -64,12 +62,6 @@ def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) 
         "licence": site.licence or None,
     }
     return json.dumps(facts).encode() + b"\n"
-
-
-def _addresses(site: Site) -> str:
-    """Return contact, licence and policy page for plain text, each with a leading space."""
-    addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
-    return "".join(f" {word}: {address}" for word, address in addresses.items() if address)
 
 
 def _page(status: int, title: str, sentence: str, site: Site) -> str:

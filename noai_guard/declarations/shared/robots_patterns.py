@@ -75,11 +75,10 @@ def sample_paths(policy: Policy) -> dict[str, str]:
         for pattern in patterns
         for prefix in pattern_to_robots(pattern) or ()
     }
-    return {prefix: _sample_path(prefix) for prefix in sorted(prefixes)}
-
-
-def _sample_path(prefix: str) -> str:
-    return unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
+    return {
+        prefix: unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
+        for prefix in sorted(prefixes)
+    }
 
 
 def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
