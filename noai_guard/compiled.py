@@ -14,7 +14,7 @@ from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
-from noai_guard.responses.refusal import Format, refusal_body
+from noai_guard.responses.refusal import Format, refusal_body, sentence
 
 
 class CompiledPolicy:
@@ -73,8 +73,8 @@ class CompiledPolicy:
         verdict, format = key
         template = TEMPLATES[verdict.action]
         site = self._site
-        sentence = template.sentence(verdict, site)
-        content = refusal_body(format, template.status, template.title, sentence, verdict, site)
+        text = sentence(template.sentence, verdict)
+        content = refusal_body(format, template.status, template.title, text, verdict, site)
         headers: list[HeaderField] = [
             (b"content-type", format.value.encode("ascii")),
             (b"content-length", b"%d" % len(content)),

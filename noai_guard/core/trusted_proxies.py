@@ -113,16 +113,15 @@ def _parse_peer(peer: object) -> Network | str:
 
 
 def _header_problems(header: object, name: str | None, anybody: bool) -> list[SettingProblem]:
-    def problem(message: str, hint: str) -> list[SettingProblem]:
-        return [SettingProblem("header", None, message, hint)]
-
-    if header is None:
+    if header is None and anybody:
+        message = "proxies are trusted, but no header to read"
         hint = "name the one header your proxy writes, usually x-forwarded-for"
-        return problem("proxies are trusted, but no header to read", hint) if anybody else []
-    if name not in HEADERS:
+    elif header is not None and name not in HEADERS:
         match = closest(name or "", HEADERS)
+        message = f"{_shown(header)} is not a header that names a client"
         hint = f"did you mean {match}?" if match else f"write one of {', '.join(HEADERS)}"
-        return problem(f"{_shown(header)} is not a header that names a client", hint)
-    if not anybody:
-        return problem(f"{name} is never read while no proxy is trusted", "list the proxies that write it")
-    return []
+    elif header is not None and not anybody:
+        message, hint = f"{name} is never read while no proxy is trusted", "list the proxies that write it"
+    else:
+        return []
+    return [SettingProblem("header", None, message, hint)]

@@ -260,11 +260,9 @@ def _continues_after(text: bytes) -> bool:
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
     """Return the host tokens that the URLs in a user agent match."""
-    hits = []
-    for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES):
-        host = match[1].rstrip(b".")
-        for token in tokens:
-            is_in_domain = host == token.text or host.endswith(b"." + token.text)
-            if is_in_domain and (match[2] or b"/").startswith(token.path):
-                hits.append(Hit(token.value, token.text, match.start(1), match.end(1)))
-    return hits
+    return [
+        Hit(token.value, token.text, match.start(1), match.end(1))
+        for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES)
+        for token in tokens
+        if (b"." + match[1].rstrip(b".")).endswith(b"." + token.text) and (match[2] or b"/").startswith(token.path)
+    ]

@@ -7,7 +7,7 @@ sends it and agents read it (seen 2026-11).
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
@@ -51,10 +51,6 @@ def _robots_lines(policy: Policy) -> Sequence[str]:
     return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(signals)}")
 
 
-def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ((b"content-signal", _line(_signals(path_policy)).encode("ascii")),)
-
-
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from coarse_label_limitations("Content Signals", KEYS, policy)
     site = _signals(policy.whole_site)
@@ -70,4 +66,8 @@ def _limitations(policy: Policy) -> Iterator[str]:
 STANDARD = Standard(
     "content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, limitations=_limitations
 )
-HEADER = Standard("content_signal_header", "Content-Signal as a response header", header_fields=_header_fields)
+HEADER = Standard(
+    "content_signal_header",
+    "Content-Signal as a response header",
+    header_fields=lambda policy, path_policy: [(b"content-signal", _line(_signals(path_policy)).encode("ascii"))],
+)

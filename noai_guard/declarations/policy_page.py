@@ -13,16 +13,13 @@ from noai_guard.declarations.shared.standard import Standard
 from noai_guard.resources import filled, text
 
 _USAGES = tuple(usage for usage, words in USAGE_WORDS.items() if words.title)
-_ACTION_WORDS = {
-    Action.ALLOW: "Welcome",
-    Action.LOG: "Welcome",
-    Action.THROTTLE: "In moderation",
-    Action.LICENSE_REQUIRED: "With a licence",
-    Action.DENY: "No",
+_CELLS = {
+    Action.ALLOW: '<td class="yes">Welcome</td>',
+    Action.LOG: '<td class="yes">Welcome</td>',
+    Action.THROTTLE: '<td class="some">In moderation</td>',
+    Action.LICENSE_REQUIRED: '<td class="some">With a licence</td>',
+    Action.DENY: '<td class="no">No</td>',
 }
-_CSS_CLASSES = {
-    Action.ALLOW: "yes", Action.LOG: "yes", Action.THROTTLE: "some", Action.LICENSE_REQUIRED: "some", Action.DENY: "no"
-}  # fmt: skip
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
@@ -86,11 +83,8 @@ def _table(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], capti
     yield f"<h2>{heading}</h2>\n<table>\n<caption>{caption}</caption>\n<tbody>"
     for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
         words = USAGE_WORDS[usage]
-        action = path_policy.usages[usage]
-        yield (
-            f'<tr><th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
-            f'<td class="{_CSS_CLASSES[action]}">{_ACTION_WORDS[action]}</td></tr>'
-        )
+        heading = f'<th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
+        yield f"<tr>{heading}{_CELLS[path_policy.usages[usage]]}</tr>"
     yield "</tbody>\n</table>"
 
 

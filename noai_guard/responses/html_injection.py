@@ -181,10 +181,8 @@ def _asks_for_fragment(field: tuple[bytes, bytes]) -> bool:
 
 def has_charset(headers: Headers) -> bool:
     """Return True if Content-Type names a charset, so that browsers do not look for one in the document."""
-    for name, value in headers:
-        if name in _RESPONSE_FIELDS and name.lower() == b"content-type" and _read_content_type(value)[1]:
-            return True
-    return False
+    values = (value for name, value in headers if name in _RESPONSE_FIELDS and name.lower() == b"content-type")
+    return any(_read_content_type(value)[1] for value in values)
 
 
 def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -29,17 +29,20 @@ def client_name(verdict: Verdict) -> str:
     return one_line(f"{agent.name}{operator}")
 
 
-def purpose(verdict: Verdict) -> str:
-    """Return what the client fetches pages for, with a leading space: ` to train AI`. Empty if not known."""
+def sentence(template: str, verdict: Verdict) -> str:
+    """Fill `{client}`, `{purpose}` (` to train AI`), `{wait}` (`60 seconds`) and `{rule}` in the sentence of a refusal.
+
+    `{rule}` is the rule that decided, then the site's message for it.
+    """
     words = USAGE_WORDS[verdict.usage].purpose if verdict.usage else ""
-    return f" {words}" if words else ""
-
-
-def rule_and_message(verdict: Verdict) -> str:
-    """Return the end of the sentence: the rule that decided, then the site's message for it."""
     message = one_line(verdict.message)
     stop = "" if not message or message.endswith((".", "!", "?")) else "."
-    return f" (rule {verdict.rule})." + (f" {message}{stop}" if message else "")
+    return template.format(
+        client=client_name(verdict),
+        purpose=f" {words}" if words else "",
+        wait=f"{verdict.retry_after} second{'' if verdict.retry_after == 1 else 's'}",
+        rule=f" (rule {verdict.rule}). {message}{stop}".rstrip(),
+    )
 
 
 def refusal_body(format: Format, status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:

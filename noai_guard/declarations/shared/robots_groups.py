@@ -47,19 +47,13 @@ class Group:
     always: tuple[str, ...] = ()
 
 
-class SharedName(NamedTuple):
-    """Name in robots.txt whose rules differ from what the guard does with `agent`, because other agents share it."""
-
-    agent: str
-    name: str
-
-
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Contents of a robots.txt. `common` lines are repeated in every group, `preamble` lines are comments.
 
     `untouched` are names of unrestricted crawlers that contain the name of a refused one. `nameless` are refused
-    agents that have no name for a group.
+    agents that have no name for a group. `shared` holds (agent, name) where the guard does something else with the
+    agent than the group of the name says, because other agents share it.
     """
 
     groups: tuple[Group, ...]
@@ -67,7 +61,7 @@ class Groups:
     common: tuple[str, ...]
     preamble: tuple[str, ...]
     nameless: tuple[Agent, ...] = ()
-    shared: tuple[SharedName, ...] = ()
+    shared: tuple[tuple[str, str], ...] = ()
 
     @property
     def tokens(self) -> frozenset[str]:
@@ -150,12 +144,12 @@ def _guessed_tokens(agent: Agent) -> Sequence[str]:
 
 def _shared_names(
     table: DecisionTable, owners: Mapping[str, Sequence[Agent]], builder: "_RuleBuilder"
-) -> Iterator[SharedName]:
+) -> Iterator[tuple[str, str]]:
     rules = {token.lower(): builder.rules_for(agents) for token, agents in owners.items()}
     for agent in table.catalog.agents:
         for name in (*agent.all_robots_tokens, *_guessed_tokens(agent)):
             if rules.get(name.lower(), (False, ())) != builder.rules_for([agent]):
-                yield SharedName(agent.name, name)
+                yield agent.name, name
 
 
 _Rules = tuple[bool, tuple[PathRule, ...]]

@@ -9,9 +9,12 @@ from noai_guard.core.policy import Site
 
 @dataclass(frozen=True, slots=True)
 class RefusalTemplate:
-    """Refusal of one action: a status (4xx), a title, one sentence, and header fields that only this action has."""
+    """Refusal of one action: a status (4xx), a title, one sentence, and header fields that only this action has.
+
+    `sentence` is a format string with the fields of `noai_guard.responses.refusal.sentence`.
+    """
 
     status: int
     title: str
-    sentence: Callable[[Verdict, Site], str]
+    sentence: str
     header_fields: Callable[[Verdict, Site], Sequence[HeaderField]] = lambda verdict, site: ()
