@@ -15,6 +15,7 @@ from benchmarks import (
     injection,
     memory,
     middleware,
+    networks,
     recognising,
     reverse_proxy,
     starting,
@@ -31,6 +32,7 @@ QUICK = Effort(rounds=5, share=0.1)
 BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "new": recognising.new,
     "seen": recognising.seen,
+    "networks": networks.rows,
     "middleware": middleware.rows,
     "wsgi": wsgi.rows,
     "throughput": throughput.rows,

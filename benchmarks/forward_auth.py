@@ -96,12 +96,10 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
     if folder.name != "bare":
         compiled = CompiledPolicy(load_policy(folder.parent / "noai.yaml"), load_catalog())
         cache = str(folder / "cache") if folder.name == "keeping" else None
-        where = Address(socket=str(gateway))
-        for snippet in PROXIES["nginx"].render(
-            GatewaySetup(compiled, where, str(folder), Address("127.0.0.1", site), cache)
-        ):
-            (folder / snippet.file).parent.mkdir(exist_ok=True)
-            (folder / snippet.file).write_text(snippet.text)
+        setup = GatewaySetup(compiled, Address(socket=str(gateway)), Address("127.0.0.1", site), cache)
+        for file in PROXIES["nginx"].render(setup, str(folder)):
+            (folder / file.path).parent.mkdir(exist_ok=True)
+            (folder / file.path).write_bytes(file.content)
         included = f"include {folder}/noai-guard-gateway"
         http, server, proxy = f"{included}.conf;", f"{included}/server.conf;", f"{included}/proxy.conf;"
     (folder / "nginx.conf").write_text(_NGINX.format(port=port, site=site, http=http, server=server, proxy=proxy))

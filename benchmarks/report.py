@@ -14,6 +14,10 @@ _TITLES = {
         "A user agent that was seen before",
         "The same loop over a plain dict. A server makes new bytes for each request, whose hash is not known yet.",
     ),
+    "networks": (
+        "A client's address among networks",
+        "Exempt addresses and trusted proxies.",
+    ),
     "middleware": (
         "The whole middleware, in process",
         "A Starlette app with a route that answers five bytes; a browser's request with 11 headers.",

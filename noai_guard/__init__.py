@@ -8,7 +8,8 @@ from noai_guard.version import __version__
 if TYPE_CHECKING:
     from noai_guard.config import load_catalog, load_policy, load_stance
     from noai_guard.core.guard import Guard
-    from noai_guard.core.model import Action, Request, Verdict
+    from noai_guard.core.model import Action, Verdict
+    from noai_guard.core.request import PlainRequest
     from noai_guard.errors import Invalid, NoAIGuardError
     from noai_guard.middleware.asgi import NoAIMiddleware
     from noai_guard.middleware.wsgi import NoAIWSGIMiddleware
@@ -21,7 +22,7 @@ _HOMES = {
     "NoAIGuardError": "errors",
     "NoAIMiddleware": "middleware.asgi",
     "NoAIWSGIMiddleware": "middleware.wsgi",
-    "Request": "core.model",
+    "PlainRequest": "core.request",
     "Verdict": "core.model",
     "load_catalog": "config",
     "load_policy": "config",
@@ -29,7 +30,7 @@ _HOMES = {
     "metrics_app": "observability.metrics_app",
 }
 
-__all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "NoAIWSGIMiddleware", "Request",
+__all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "NoAIWSGIMiddleware", "PlainRequest",
            "Verdict", "__version__", "load_catalog", "load_policy", "load_stance", "metrics_app"]  # fmt: skip
 
 

@@ -1,12 +1,12 @@
-"""Everything noai-guard raises on purpose.
+"""Exceptions that noai-guard raises.
 
 NoAIGuardError
-├── Invalid            something written by a person is wrong; carries every Problem found
+├── Invalid            a file has mistakes; holds one Problem for each
 │   ├── PolicyInvalid      a noai.yaml
 │   └── CatalogInvalid     a rules/agents/*.yaml
-├── CannotExpress      a target cannot say part of the policy
+├── CannotExpress      a target cannot express part of the policy
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
-└── Unanswered         a backend could not answer a question; never leaves a driver
+└── Unanswered         a backend did not answer a question; never leaves the middleware or a server
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a file, and what to type instead.
+    """One mistake in a file, with a hint what to type instead.
 
     `line` and `column` count from 1; 0 means the whole file. `code` is stable (docs/reference/problems.md).
     """
@@ -29,20 +29,20 @@ class Problem:
     warning: bool = False
 
     def __str__(self) -> str:
-        where = f"{self.file}:" if self.file else ""
+        position = f"{self.file}:" if self.file else ""
         if self.line:
-            where += f"{self.line}:{self.column}:"
+            position += f"{self.line}:{self.column}:"
         kind = " warning:" if self.warning else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{where}{kind} {self.code} {self.message}{hint}".strip()
+        return f"{position}{kind} {self.code} {self.message}{hint}".strip()
 
 
 class NoAIGuardError(Exception):
-    """The root: catch this to catch everything noai-guard raises on purpose."""
+    """Base class of all exceptions that noai-guard raises."""
 
 
 class Invalid(NoAIGuardError):
-    """A file that a person wrote is wrong; `problems` holds everything that was found, in file order."""
+    """A file has mistakes; `problems` holds all of them, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column, p.code)))
@@ -50,15 +50,15 @@ class Invalid(NoAIGuardError):
 
 
 class PolicyInvalid(Invalid):
-    """A policy file (noai.yaml) is wrong."""
+    """A policy file (noai.yaml) has mistakes."""
 
 
 class CatalogInvalid(Invalid):
-    """A catalogue file (rules/agents/*.yaml) is wrong."""
+    """A catalogue file (rules/agents/*.yaml) has mistakes."""
 
 
 class CannotExpress(NoAIGuardError):
-    """A declaration standard or a server cannot say part of the policy."""
+    """A declaration standard or a server cannot express part of the policy."""
 
 
 class MissingExtra(NoAIGuardError, ImportError):
@@ -69,4 +69,4 @@ class MissingExtra(NoAIGuardError, ImportError):
 
 
 class Unanswered(NoAIGuardError):
-    """A backend could not answer a question in time or at all."""
+    """A backend did not answer a question in time, or failed."""

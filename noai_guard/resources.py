@@ -5,10 +5,11 @@ that a template is still valid in its own.
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-_PLACEHOLDER = re.compile(r"__([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)__")
+_PLACEHOLDER = re.compile(r"(?P<indent>^[ \t]*)?__(?P<name>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)__(?P<end>\n)?", re.MULTILINE)
 
 
 @cache
@@ -17,13 +18,27 @@ def text(name: str) -> str:
     return files("noai_guard").joinpath(name).read_text(encoding="utf-8")
 
 
-def filled(name: str, **values: str) -> str:
+def filled(name: str, **values: str | Iterable[str]) -> str:
     """Return the text of a file with `__NAME__` replaced by `values["name"]`, everywhere.
 
-    Raises KeyError for a placeholder without a value and for a value without a placeholder.
+    A value that is not a str is a number of lines: its placeholder stands alone on its line, which is repeated for
+    each of them with the same indentation, or dropped if there are none.
+
+    Raises KeyError for a placeholder without a value and for a value without a placeholder; ValueError for lines whose
+    placeholder does not stand alone.
     """
     template = text(name)
-    unused = set(values) - {found.lower() for found in _PLACEHOLDER.findall(template)}
+    unused = set(values) - {match["name"].lower() for match in _PLACEHOLDER.finditer(template)}
     if unused:
         raise KeyError(f"{name} has no placeholder for {', '.join(sorted(unused))}")
-    return _PLACEHOLDER.sub(lambda found: values[found[1].lower()], template)
+    values = {key: value if isinstance(value, str) else tuple(value) for key, value in values.items()}
+
+    def replacement(match: re.Match[str]) -> str:
+        indent, end, value = match["indent"], match["end"] or "", values[match["name"].lower()]
+        if isinstance(value, str):
+            return f"{indent or ''}{value}{end}"
+        if indent is None or not end:
+            raise ValueError(f"{name}: __{match['name']}__ stands for lines, and so alone on its line")
+        return "".join(f"{indent}{line}\n" for line in value)
+
+    return _PLACEHOLDER.sub(replacement, template)

@@ -1,3 +1,5 @@
+"""Exceptions and how problems are printed."""
+
 import pytest
 
 from noai_guard.errors import (
@@ -32,7 +34,7 @@ def test_a_problem_is_one_line_that_an_editor_can_jump_to(problem: Problem, line
     assert str(problem) == line
 
 
-def test_problems_are_told_in_file_order() -> None:
+def test_problems_are_sorted_in_file_order() -> None:
     last, first, other = (
         Problem("P009", "c", "", "a", 9, 1),
         Problem("P005", "a", "", "a", 2, 8),
@@ -46,12 +48,12 @@ def test_problems_are_told_in_file_order() -> None:
 @pytest.mark.parametrize(
     "error", [PolicyInvalid([]), CatalogInvalid([]), CannotExpress(), Unanswered(), MissingExtra("redis", "x")]
 )
-def test_one_except_catches_everything_raised_on_purpose(error: Exception) -> None:
+def test_one_except_clause_catches_every_exception_of_noai_guard(error: Exception) -> None:
     assert isinstance(error, NoAIGuardError)
     assert isinstance(error, Invalid) == isinstance(error, PolicyInvalid | CatalogInvalid)
 
 
-def test_a_missing_extra_is_an_import_error_that_says_what_to_type() -> None:
+def test_a_missing_extra_is_an_import_error_with_the_command_to_type() -> None:
     error = MissingExtra("redis", "counting across workers")
     assert isinstance(error, ImportError)
     assert str(error) == "counting across workers needs an optional dependency: pip install 'noai-guard[redis]'"

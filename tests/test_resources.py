@@ -25,3 +25,15 @@ def test_a_placeholder_without_a_value_is_an_error(template: str) -> None:
 def test_a_value_without_a_placeholder_is_an_error(template: str) -> None:
     with pytest.raises(KeyError, match="no placeholder for third"):
         resources.filled(template, first="1", second_one="2", third="3")
+
+
+def test_lines_stand_as_their_placeholder_is_indented_and_no_lines_leave_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "text", {"a": "{\n  __SOME__\n\t__NONE__\n}\n"}.__getitem__)
+    assert resources.filled("a", some=(line for line in ("a;", "__B__;")), none=()) == "{\n  a;\n  __B__;\n}\n"
+
+
+@pytest.mark.parametrize("text", ["set __LINES__;\n", "__LINES__;\n", "  __LINES__"])
+def test_lines_cannot_stand_inside_a_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(resources, "text", {"a": text}.__getitem__)
+    with pytest.raises(ValueError, match="alone on its line"):
+        resources.filled("a", lines=["a"])

@@ -104,7 +104,7 @@ class Script:
             self._save(enforcing.replace("train-ai: no", "trian-ai: no"))
         else:
             self._save(enforcing)
-        self._site.backend.down = 0.45 <= share < 0.5
+        self._site.store.down = 0.45 <= share < 0.5
         self._site.log.full = 0.7 <= share < 0.76
         self._proxy_well = not 0.8 <= share < 0.9
 

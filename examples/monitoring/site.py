@@ -16,26 +16,26 @@ from prometheus_client import CollectorRegistry
 
 from examples.music_site.app import create_site
 from noai_guard import NoAIMiddleware, metrics_app
-from noai_guard.core.questions import Answer, Question
+from noai_guard.core.questions import Count
 from noai_guard.errors import Unanswered
 from noai_guard.observability.decision_log import decisions
 from noai_guard.observability.status_page import status_app
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 _POLICY = Path(__file__).parent / "noai.yaml"
 _PATIENCE = 20.0
 
 
-class Backend:
+class Store:
     """Counts requests, unless it is `down`."""
 
     def __init__(self) -> None:
-        self._memory = MemoryBackend()
+        self._memory = MemoryStore()
         self.down = False
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Count) -> int:
         if self.down:
-            raise Unanswered("the counting backend is down")
+            raise Unanswered("the store of counts is down")
         return self._memory.answer(question)
 
 
@@ -60,13 +60,13 @@ class Site:
         self.url = f"http://{self.host}"
         self.policy = folder / "noai.yaml"
         copyfile(_POLICY, self.policy)
-        self.backend = Backend()
+        self.store = Store()
         self.log = DecisionLog()
         registry = CollectorRegistry()
         app = create_site(self.url)
         app.mount("/metrics", metrics_app(registry))
         app.mount("/noai-status", status_app(registry))
-        app.add_middleware(NoAIMiddleware, policy=self.policy, registry=registry, backend=self.backend)
+        app.add_middleware(NoAIMiddleware, policy=self.policy, registry=registry, store=self.store)
         # proxy_headers would replace the client's address before the guard sees it; the size lets a user agent of
         # 64 KB come as far as the guard.
         config = uvicorn.Config(

@@ -47,9 +47,10 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     catalog = load_catalog()
     if operator is not None:
         operator = _known(operator, catalog)
-    path_class = DecisionTable(chosen_policy(policy_file), catalog).path_classes["/"]
+    table = DecisionTable(chosen_policy(policy_file), catalog)
+    path_class = table.path_classes["/"]
     facts = [
-        _facts(agent, path_class.verdicts[agent].action)
+        _facts(agent, table.verdict(agent, path_class).action)
         for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
         if (not usages or not set(usages).isdisjoint(agent.usages))
         and (operator is None or agent.operator == operator)

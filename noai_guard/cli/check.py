@@ -8,7 +8,7 @@ import click
 from noai_guard.cli.console import printable
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
-from noai_guard.core.client_address import HEADERS
+from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.errors import Problem
 
@@ -76,7 +76,7 @@ def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
 def _notes(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     yield from opt_out_notes(policy, catalog)
-    yield from CompiledPolicy(policy, catalog).cannot_express
+    yield from CompiledPolicy(policy, catalog).limitations
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."

@@ -51,7 +51,7 @@ def classifier(guard: Guard) -> Callable[[bytes], bytes]:
         said = encode_basestring_ascii(_text(user_agent)).encode("ascii")
         return b'{"ua": %b, %b' % (said, endings[guard.judged("/", user_agent)])
 
-    return BoundedCache(classified, most=65_536, weight=8 * 1024 * 1024).__getitem__
+    return BoundedCache(classified, max_entries=65_536, max_weight=8 * 1024 * 1024).__getitem__
 
 
 def _text(user_agent: bytes) -> str:

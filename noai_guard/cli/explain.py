@@ -1,4 +1,4 @@
-"""noai-guard explain: what one request gets, and why; the middleware's own lines decide."""
+"""noai-guard explain: decide one request as every driver does, and say why."""
 
 import json
 import os
@@ -8,43 +8,32 @@ from typing import Any
 from urllib.parse import unquote
 
 import click
+from prometheus_client import CollectorRegistry
 
-from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, printable
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Request, Response, Verdict
+from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
 from noai_guard.core.paths import normal_path
-from noai_guard.core.questions import run
+from noai_guard.core.questions import Count, run
+from noai_guard.core.request import PlainRequest
 from noai_guard.declarations import robots_txt
+from noai_guard.middleware.active_policy import ServeDocument, Undecided
+from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.documents import document_headers
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.router import Router
 
 _COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request as it is asked about. `headers` are lower-case names and values, User-Agent lines included."""
-
-    method: str
-    path: str
-    headers: tuple[HeaderField, ...]
-    peer: str | None
-
-    @property
-    def user_agent(self) -> bytes:
-        return b"\n".join(value for name, value in self.headers if name == b"user-agent")
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the request gets: a document, or a verdict (and, when it refuses, the refusal)."""
+    """The outcome of one request: a document, or a verdict (and, if it refuses, the refusal)."""
 
-    asked: Asked
+    request: PlainRequest
     client: ClientAddress
     document: Document | None
     verdict: Verdict | None
@@ -71,7 +60,7 @@ def command(
     style: str,
     policy_file: str | None,
 ) -> None:
-    """Say what one request gets under the policy, with every reason.
+    """Say what the policy does with one request, with every reason.
 
     \b
     Examples:
@@ -80,25 +69,25 @@ def command(
       noai-guard explain --ua curl/8.5 --ip 10.0.0.2 --header 'X-Forwarded-For: 203.0.113.9' \\
                          --policy noai.yaml --format json
     """
-    asked = asked_for(user_agents, peer, target, method, headers)
-    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog(), today())
-    explanation = explained(compiled, asked)
+    request = described_request(user_agents, peer, target, method, headers)
+    runtime = GuardRuntime(chosen_policy(policy_file), registry=CollectorRegistry(), peer_is_real=True)
+    explanation = explain(runtime, request)
     if style == "json":
-        click.echo(json.dumps(as_facts(compiled, explanation), indent=2))
+        click.echo(json.dumps(as_facts(runtime.compiled, explanation), indent=2))
     else:
-        for line in _text(compiled, explanation):
+        for line in _text(runtime.compiled, explanation):
             click.echo(line)
 
 
-def asked_for(user_agents: Sequence[str], peer: str | None, target: str, method: str, headers: Sequence[str]) -> Asked:
-    """The request that the options describe. Raises CannotRun where no request could be so."""
+def described_request(
+    user_agents: Sequence[str], peer: str | None, target: str, method: str, headers: Sequence[str]
+) -> PlainRequest:
+    """Return the request that the options describe. Raises CannotRun if no request could be so."""
     lines = [(b"user-agent", _value(os.fsencode(line), "--ua")) for line in user_agents]
-    return Asked(method.upper(), _path(target), (*lines, *map(_field, headers)), _peer(peer))
-
-
-def _path(target: str) -> str:
-    """A request target or URL -> the path that is judged, decoded as an ASGI server decodes it."""
-    return normal_path(unquote(target.partition("?")[0]))
+    address = _peer(peer)
+    # Decoded as an ASGI server decodes it.
+    path = unquote(target.partition("?")[0])
+    return PlainRequest(path, [*lines, *map(_field, headers)], method.upper(), (address, None) if address else None)
 
 
 def _value(value: bytes, option: str) -> bytes:
@@ -122,28 +111,30 @@ def _peer(peer: str | None) -> str | None:
     return peer
 
 
-def explained(compiled: CompiledPolicy, asked: Asked) -> Explanation:
-    """As `NoAIMiddleware` decides: documents go to everyone, everything else is judged."""
-    guard = compiled.guard
-    client = client_address(asked.peer, asked.headers, compiled.policy.trusted_proxies)
-    if asked.path in compiled.documents and asked.method in ("GET", "HEAD"):
-        merged = asked.path == robots_txt.PATH and compiled.merges_robots
-        notes = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
-        return Explanation(asked, client, compiled.documents[asked.path], None, None, None, (), notes)
-    request = Request(asked.path, asked.user_agent, asked.method, client.address)
-    verdict = run(guard.examine(request), MemoryBackend(), lambda question, error: None)
-    refusal = compiled.refusal(verdict, asked.path, asked.method, asked.headers) if verdict.refuses else None
+def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
+    """Decide a first request of its client, and add what helps to understand the decision."""
+    compiled = runtime.compiled
+    client = runtime.client(request, runtime.active)
+    outcome = runtime.decide(request)
+    if isinstance(outcome, ServeDocument):
+        merged = outcome.document.path == robots_txt.PATH and compiled.merges_robots
+        notes: tuple[str, ...] = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
+        return Explanation(request, client, outcome.document, None, None, None, (), notes)
+    if isinstance(outcome, Undecided):
+        decided = run(outcome.examination, Router({Count: MemoryStore()}), runtime.unanswered)
+    else:
+        decided = outcome
+    verdict = decided.cached.verdict
     looks_like = None
     if verdict.agent is None or verdict.agent is UNKNOWN_BOT:
-        description = user_agent_description.describe(asked.user_agent) if asked.user_agent else None
+        description = user_agent_description.describe(request.user_agent) if request.user_agent else None
         looks_like = str(description) if description else None
-    named = tuple(agent.name for agent in guard.catalog.candidates(asked.user_agent))
-    return Explanation(
-        asked, client, None, verdict, refusal, looks_like, named[1:], tuple(_notes(compiled, asked, verdict))
-    )
+    named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))
+    notes = tuple(_notes(compiled, request, verdict))
+    return Explanation(request, client, None, verdict, decided.refusal, looks_like, named[1:], notes)
 
 
-def _notes(compiled: CompiledPolicy, asked: Asked, verdict: Verdict) -> Iterator[str]:
+def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
@@ -153,22 +144,22 @@ def _notes(compiled: CompiledPolicy, asked: Asked, verdict: Verdict) -> Iterator
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:
         yield "mode is monitor: this is counted and the request is let in"
-    if compiled.guard.judged(asked.path, asked.user_agent).action is Action.THROTTLE:
+    if compiled.guard.judged(normal_path(request.path), request.user_agent).action is Action.THROTTLE:
         limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
 
 
 def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, Any]:
-    """The explanation as plain data, for `--format json`."""
-    asked, verdict, document = explanation.asked, explanation.verdict, explanation.document
+    """Return the explanation as plain data, for `--format json`."""
+    request, verdict, document = explanation.request, explanation.verdict, explanation.document
     agent = verdict.agent if verdict else None
     path_policy = compiled.guard.table.path_policies[verdict.path_policy] if verdict else None
     return {
         "request": {
-            "method": asked.method,
-            "path": asked.path,
-            "user_agent": asked.user_agent.decode("latin-1"),
-            "peer": asked.peer,
+            "method": request.method,
+            "path": normal_path(request.path),
+            "user_agent": request.user_agent.decode("latin-1"),
+            "peer": request.peer[0] if request.peer else None,
         },
         "client": {
             "address": explanation.client.address,
@@ -220,8 +211,8 @@ def _refusal(refusal: Response | None) -> dict[str, Any] | None:
 
 
 def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
-    asked, verdict, client = explanation.asked, explanation.verdict, explanation.client
-    yield click.style(f"{printable(asked.method)} {printable(asked.path)}", bold=True)
+    request, verdict, client = explanation.request, explanation.verdict, explanation.client
+    yield click.style(f"{printable(request.method)} {printable(normal_path(request.path))}", bold=True)
     if verdict is None:
         yield _row("action", click.style("allow", fg="green") + "  a declaration of the site")
     else:
@@ -231,7 +222,7 @@ def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
         pattern = compiled.guard.table.path_policies[verdict.path_policy].pattern
         yield _row("section", f"{pattern} (the whole site)" if verdict.path_policy == 0 else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
-    problem = f" ({client.problem})" if client.problem and asked.peer else ""
+    problem = f" ({client.problem})" if client.problem and request.peer else ""
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")
     for place, reason in enumerate(_reasons(explanation)):
         yield _row("" if place else "because", reason)

@@ -8,7 +8,7 @@ import click
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
-from noai_guard.config.schema_types import Choice, Field, Kind, ListOf, MapOf, Record
+from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record, ValueType
 from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.core.policy import DecisionTable, Policy
 
@@ -112,8 +112,8 @@ def template(policy: Policy) -> str:
 
 def _actions() -> dict[str, str]:
     """Every word that a wish can be, and what it does."""
-    wishes = POLICY_FILE.fields["usages"].kind
-    kinds = [field.kind for field in wishes.fields.values()] if isinstance(wishes, Record) else []
+    wishes = POLICY_FILE.fields["usages"].value_type
+    kinds = [field.value_type for field in wishes.fields.values()] if isinstance(wishes, Record) else []
     return {word: doc for kind in kinds if isinstance(kind, Choice) for word, doc in kind.words.items()}
 
 
@@ -139,7 +139,7 @@ def _switch(value: object) -> str:
 
 def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: int = 0) -> Iterator[str]:
     """The lines of one key, its meaning behind it; `depth` is how far its first line will be moved right."""
-    kind = field.kind
+    kind = field.value_type
     doc = field.doc
     if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
         doc += f" ({', '.join(kind.words)})"
@@ -149,30 +149,31 @@ def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: 
     yield from (f"  {line}" for line in below)
 
 
-def _first_word(kind: Kind) -> str:
+def _first_word(kind: ValueType) -> str:
     return next(iter(kind.words)) if isinstance(kind, Choice) else ""
 
 
-def _below(kind: Kind, path: str, values: Mapping[str, str], depth: int) -> Iterator[str]:
+def _below(kind: ValueType, path: str, values: Mapping[str, str], depth: int) -> Iterator[str]:
     if isinstance(kind, Record):
         for key, field in kind.fields.items():
-            if _WISHED not in path or f"{path}.{key}" in values or not isinstance(field.kind, Choice):
+            if _WISHED not in path or f"{path}.{key}" in values or not isinstance(field.value_type, Choice):
                 yield from _field(key, field, f"{path}.{key}", values, depth)
     elif isinstance(kind, MapOf):
         yield f"{_WISHED}:"
         yield from (f"  {line}" for line in _below(kind.value, f"{path}.{_WISHED}", values, depth + 2))
-    elif isinstance(kind, ListOf) and isinstance(kind.kind, Record):
-        for number, line in enumerate(_below(kind.kind, path, values, depth + 2)):
+    elif isinstance(kind, ListOf) and isinstance(kind.item, Record):
+        for number, line in enumerate(_below(kind.item, path, values, depth + 2)):
             yield f"{'  ' if number else '- '}{line}"
 
 
 def _summary(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
-    path_class = DecisionTable(policy, catalog).path_classes["/"]
+    table = DecisionTable(policy, catalog)
+    path_class = table.path_classes["/"]
     refused: dict[Usage, list[Agent]] = {}
     noted = 0
     for agent in catalog.agents:
-        verdict = path_class.verdicts[agent]
+        verdict = table.verdict(agent, path_class)
         noted += verdict.action is Action.LOG
         if verdict.refuses and verdict.usage and agent.expected_user_agent:
             refused.setdefault(verdict.usage, []).append(agent)
@@ -185,7 +186,9 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notice nothing."
     beyond = {
         "Only declared, for want of a user agent of their own": [
-            agent for agent in catalog.agents if not agent.expected_user_agent and path_class.verdicts[agent].refuses
+            agent
+            for agent in catalog.agents
+            if not agent.expected_user_agent and table.verdict(agent, path_class).refuses
         ],
         "Let in for search; the opt-out from their AI is only declared": [
             agent

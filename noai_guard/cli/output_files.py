@@ -1,38 +1,70 @@
 """Files that a command writes below a folder: only what changed, all or none."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from noai_guard.cli.console import CannotRun, unwritable
+import click
 
-_MOST_ROBOTS_BYTES = 500 * 1024
-"""How much of a robots.txt counts: RFC 9309 lets parsers stop there."""
+from noai_guard.cli.console import CannotRun, printable, unwritable
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.model import Document
+from noai_guard.declarations import robots_txt
+from noai_guard.targets.target import File
+
+_MAX_ROBOTS_BYTES = 500 * 1024
+"""Bytes of a robots.txt that count: RFC 9309 lets parsers stop there."""
 
 
-def written(files: Mapping[Path, bytes], only_check: bool = False) -> dict[Path, str]:
-    """Writes the files that differ from what is on disk; returns what became of each: `wrote` or `current`.
+def write_files(files: Mapping[Path, File], only_check: bool) -> bool:
+    """Write the files that differ from what is on disk, and print a line for each file. Return True if all are current.
 
-    With `only_check` nothing is written, and a file that differs is `stale`.
+    With `only_check` nothing is written, and False is returned if a file differs (`stale`).
     """
-    stale = {file: content for file, content in files.items() if content_of(file) != content}
+    stale = {path for path, file in files.items() if content_of(path) != file.content}
     if not only_check:
-        _write(stale)
-    changed = "stale" if only_check else "wrote"
-    return {file: changed if file in stale else "current" for file in files}
+        _write({path: files[path].content for path in stale})
+    for path, file in sorted(files.items()):
+        state = "current" if path not in stale else "stale" if only_check else "wrote"
+        click.echo(f"{state:<8}{click.format_filename(path)}  {file.note}".rstrip())
+    return not (only_check and stale)
+
+
+def print_limitations(sentences: Iterable[str]) -> None:
+    """Print on standard error what generated files cannot do of a policy."""
+    for sentence in sentences:
+        click.echo(f"note: {printable(sentence)}", err=True)
+
+
+def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -> Iterator[Document]:
+    """Yield all documents of a policy, to be written below a folder.
+
+    robots.txt keeps the rules of the site's own, which stands in the folder or in the file `merge`, and the day of the
+    one in the folder if nothing else has changed.
+    """
+    documents = dict(compiled.documents)
+    existing = content_of(folder / "robots.txt") or b""
+    if merge is not None:
+        documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+    elif compiled.merges_robots and existing and robots_txt.PATH in documents:
+        documents[robots_txt.PATH] = compiled.merged_robots[existing]
+    for document in documents.values():
+        same = document.path == robots_txt.PATH and robots_txt.undated(existing) == robots_txt.undated(document.body)
+        yield replace(document, body=existing) if same else document
 
 
 def existing_robots(file: str) -> bytes:
-    """The site's own robots.txt, as far as parsers read it."""
+    """Return the site's own robots.txt, as far as parsers read it."""
     try:
         with Path(file).open("rb") as stream:
-            return stream.read(_MOST_ROBOTS_BYTES)
+            return stream.read(_MAX_ROBOTS_BYTES)
     except OSError as error:
         raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
 
 
 def content_of(file: Path) -> bytes | None:
-    """What a file holds; None when it is not there."""
+    """Return the content of a file; None if it does not exist."""
     try:
         return file.read_bytes()
     except FileNotFoundError:
@@ -42,7 +74,7 @@ def content_of(file: Path) -> bytes | None:
 
 
 def _write(files: Mapping[Path, bytes]) -> None:
-    """All files beside their places first, then all into place."""
+    """Write every file under a temporary name, then rename them all: a reader sees an old file or a new one."""
     partial = {file: file.with_name(f".{file.name}.{os.getpid()}.partial") for file in files}
     try:
         for file, content in files.items():

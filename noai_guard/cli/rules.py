@@ -8,7 +8,8 @@ import click
 from noai_guard.config import compile_rules, rules_folder
 from noai_guard.config.build import agent_from
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
-from noai_guard.config.policy_schema import STANCES, look_over, read_policy
+from noai_guard.config.policy_schema import STANCES, read_policy
+from noai_guard.config.semantic_checks import check_semantics
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import AI_USAGES
 from noai_guard.errors import Invalid, Problem
@@ -83,7 +84,7 @@ def _problems(folder: Path) -> Iterator[Problem]:
     for name in STANCES:
         file = folder / "policies" / f"{name}.yaml"
         said, log = read_policy(file.read_bytes(), file.name)
-        look_over(said, catalog, log)
+        check_semantics(said, catalog, log)
         yield from log.problems
 
 

@@ -1,4 +1,4 @@
-"""noai-guard serve: the guard as a server of its own, in front of a site in any language."""
+"""noai-guard serve: the guard as a server of its own, for sites in any language."""
 
 import os
 import shutil
@@ -11,87 +11,86 @@ from typing import TYPE_CHECKING
 import click
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.parameter_types import SOCKET_ADDRESS
 from noai_guard.cli.policy_option import policy_option
 from noai_guard.errors import MissingExtra
+from noai_guard.socket_address import SocketAddress
 
 if TYPE_CHECKING:
     from noai_guard.reverse_proxy.upstream import Upstream
     from noai_guard.server.apps import ServerApp
-    from noai_guard.server.sockets import Address, Listener
+    from noai_guard.server.sockets import BoundSocket
 
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
-_PROXY, _GATEWAY = "127.0.0.1:8080", "127.0.0.1:9797"
-_HERE = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
+_PROXY_DEFAULT, _GATEWAY_DEFAULT = SocketAddress("127.0.0.1", 8080), SocketAddress("127.0.0.1", 9797)
+_LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
 
 
 class _CannotStart(CannotRun):
-    """Nothing is wrong with what was typed; the system says no."""
+    """The command line is right, and the system refuses something."""
 
     exit_code = 3
 
 
+def _permissions(ctx: click.Context, param: click.Parameter, text: str) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise click.BadParameter(f"{text!r} is not a permission; write three octal digits, as 660")
+    return mode
+
+
 @click.command("serve")
 @policy_option
-@click.option(
-    "--upstream",
-    metavar="URL",
-    help="The site: http://HOST:PORT, https://HOST or unix:/path/to/socket. Without it, the gateway runs.",
-)
-@click.option(
-    "--listen",
-    "addresses",
-    metavar="ADDRESS",
-    multiple=True,
-    help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path; may be repeated.  [default: 127.0.0.1:8080, the "
-    "gateway 127.0.0.1:9797]",
-)
+@click.option("--upstream", metavar="URL",
+              help="The site: http://HOST:PORT, https://HOST or unix:/path/to/socket. Without it, the gateway "
+                   "runs.")  # fmt: skip
+@click.option("--listen", "addresses", type=SOCKET_ADDRESS, metavar="ADDRESS", multiple=True,
+              help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path; may be repeated.  [default: 127.0.0.1:8080, "
+                   "the gateway 127.0.0.1:9797]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
-@click.option("--metrics", metavar="ADDRESS", help="Serve /metrics there, and nowhere else.")
-@click.option(
-    "--drain",
-    type=click.FloatRange(0, 86400),
-    default=30,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long answers may go on after SIGTERM.",
-)
-@click.option("--socket-mode", default="660", show_default=True, metavar="OCTAL", help="Permissions of UNIX sockets.")
-@click.option("--upstream-host", metavar="NAME", help="The Host that the upstream is told.  [default: the visitor's]")
+@click.option("--metrics", "metrics_address", type=SOCKET_ADDRESS, metavar="ADDRESS",
+              help="Serve /metrics there, and nowhere else.")  # fmt: skip
+@click.option("--drain", "drain_seconds", type=click.FloatRange(0, 86400), default=30, show_default=True,
+              metavar="SECONDS", help="How long responses may take to end after SIGTERM.")  # fmt: skip
+@click.option("--socket-mode", default="660", show_default=True, metavar="OCTAL", callback=_permissions,
+              help="Permissions of UNIX sockets.")  # fmt: skip
+@click.option("--upstream-host", metavar="NAME", help="The Host that the upstream gets.  [default: the visitor's]")
 @click.option("--upstream-ca", metavar="FILE", help="Certificates to check an https upstream with.")
 @click.option("--connect-timeout", type=click.FloatRange(0.1), default=5, show_default=True, metavar="SECONDS",
               help="For a connection to the upstream; then 504.")  # fmt: skip
 @click.option("--first-byte-timeout", type=click.FloatRange(0.1), default=60, show_default=True, metavar="SECONDS",
-              help="From a request to the beginning of its answer; then 504.")  # fmt: skip
+              help="From a request to the beginning of its response; then 504.")  # fmt: skip
 @click.option("--idle-timeout", type=click.FloatRange(0.1), default=60, show_default=True, metavar="SECONDS",
-              help="Between two parts of a request or an answer.")  # fmt: skip
+              help="Between two parts of a request or a response.")  # fmt: skip
 @click.option("--hold", type=click.IntRange(0, 3600), default=10, show_default=True, metavar="SECONDS",
               help="Gateway: how long a proxy may keep a verdict.")  # fmt: skip
-@click.option("--fastcgi", metavar="ADDRESS", help="Gateway: be a FastCGI authorizer there, for Apache and lighttpd.")
 @click.option("--own-robots", metavar="FILE", help="Gateway: the site's own robots.txt, which ours is merged with.")
 def command(
     policy_file: str | None,
     upstream: str | None,
-    addresses: Sequence[str],
+    addresses: Sequence[SocketAddress],
     workers: int,
-    metrics: str | None,
-    drain: float,
-    socket_mode: str,
+    metrics_address: SocketAddress | None,
+    drain_seconds: float,
+    socket_mode: int,
     upstream_host: str | None,
     upstream_ca: str | None,
     connect_timeout: float,
     first_byte_timeout: float,
     idle_timeout: float,
     hold: int,
-    fastcgi: str | None,
     own_robots: str | None,
 ) -> None:
     """Stand in front of a site as a reverse proxy (--upstream), or be the gateway that another proxy asks.
 
-    Decisions go to stdout as JSON lines, everything else to stderr. /.noai/health and /.noai/ready answer probes.
+    Decisions go to stdout as JSON lines, everything else to stderr. /.noai/health and /.noai/ready are for probes.
     SIGTERM stops in order, SIGHUP reads the policy again.
 
-    Exit codes: 0 stopped as asked; 2 usage, or a policy that cannot be used; 3 could not start.
+    Exit codes: 0 stopped by a signal; 2 usage, or a policy that cannot be used; 3 could not start.
 
     \b
     Examples:
@@ -101,39 +100,39 @@ def command(
     """
     if not hasattr(os, "fork"):
         raise CannotRun("serve needs a system with fork, as Linux and macOS; here, serve the ASGI app with uvicorn")
-    missing = [module for module in _EXTRA if find_spec(module) is None]
-    if missing:
+    if any(find_spec(module) is None for module in _EXTRA):
         raise MissingExtra("serve", "noai-guard serve")
-    with _folder_for_metrics(workers):
-        # Not before: prometheus_client looks for the folder when it is imported.
+    with _metrics_folder(workers):
+        # Imported only now: prometheus_client looks for the folder when it is imported.
         from noai_guard.reverse_proxy.upstream import Timeouts
-        from noai_guard.server.apps import gateway_site, proxied_site
+        from noai_guard.server.apps import gateway_app, reverse_proxy_app
 
-        texts = addresses or (_GATEWAY if upstream is None else _PROXY,)
-        places = [_address(text, "--listen") for text in texts]
-        if fastcgi and upstream:
-            raise CannotRun("--fastcgi is for the gateway; leave --upstream out")
-        aside = [_address(metrics, "--metrics")] if metrics else []
-        authorizer = [_address(fastcgi, "--fastcgi")] if fastcgi else []
-        mode = _mode(socket_mode)
         if upstream is None:
-            what, site = "the gateway", gateway_site(policy_file, hold, own_robots)
+            addresses = addresses or [_GATEWAY_DEFAULT]
+            title, served = "the gateway", gateway_app(policy_file, hold, own_robots)
         else:
+            addresses = addresses or [_PROXY_DEFAULT]
             origin = _origin(upstream, upstream_host, upstream_ca)
-            if any(_is_itself(place, origin) for place in places):
+            if any(_is_same_server(address, origin) for address in addresses):
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
-            what, site = str(origin), proxied_site(origin, policy_file, timeouts)
-        what += f", policy {policy_file or 'no-ai (packaged)'}, mode {site.guard.compiled.policy.mode}"
-        _run(site, what, (places, aside, authorizer), mode, workers, drain)
+            title, served = str(origin), reverse_proxy_app(origin, policy_file, timeouts)
+        title += f", policy {policy_file or 'no-ai (packaged)'}, mode {served.runtime.compiled.policy.mode}"
+        metrics_addresses = [metrics_address] if metrics_address else []
+        with ExitStack() as stack:
+            bound = [_bound(address, socket_mode, stack) for address in addresses]
+            metrics = [_bound(address, socket_mode, stack) for address in metrics_addresses]
+            _supervise(served, title, bound, metrics, workers, drain_seconds)
 
 
 @contextmanager
-def _folder_for_metrics(workers: int) -> Iterator[None]:
-    """Several workers count together in a folder of this run, unless the environment names one."""
+def _metrics_folder(workers: int) -> Iterator[None]:
+    """Provide the folder in which several workers count together: a new one unless the environment names one."""
     named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if named is not None and not os.path.isdir(named):
-        raise CannotRun(f"PROMETHEUS_MULTIPROC_DIR names {named!r}, which is no folder; make it, or unset the variable")
+        raise CannotRun(
+            f"PROMETHEUS_MULTIPROC_DIR names {named!r}, which is not a folder; make it, or unset the variable"
+        )
     if workers == 1 or named is not None:
         yield
         return
@@ -145,11 +144,11 @@ def _folder_for_metrics(workers: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_itself(place: "Address", origin: "Upstream") -> bool:
-    if place.path or origin.socket:
-        return place.path == origin.socket
-    hosts = {place.host, origin.hostname}
-    return place.port == origin.port and (len(hosts) == 1 or hosts <= _HERE)
+def _is_same_server(address: SocketAddress, origin: "Upstream") -> bool:
+    if address.path or origin.socket:
+        return address.path == origin.socket
+    hosts = {address.host, origin.hostname}
+    return address.port == origin.port and (len(hosts) == 1 or hosts <= _LOCAL_HOSTS)
 
 
 def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
@@ -166,73 +165,50 @@ def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
     return origin
 
 
-def _address(text: str, option: str) -> "Address":
-    from noai_guard.server.sockets import Address
+def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> "BoundSocket":
+    from noai_guard.server.sockets import BoundSocket, CannotListen
 
     try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise CannotRun(f"{option}: {error}") from error
+        bound = BoundSocket(address, mode)
+    except CannotListen as error:
+        raise _CannotStart(str(error)) from error
+    stack.callback(bound.remove)
+    return bound
 
 
-def _mode(text: str) -> int:
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise CannotRun(f"--socket-mode: {text!r} is no permission; write three octal digits, as 660")
-    return mode
-
-
-def _run(
-    site: "ServerApp",
-    what: str,
-    addresses: "Sequence[Sequence[Address]]",
-    mode: int,
+def _supervise(
+    served: "ServerApp",
+    title: str,
+    bound: "Sequence[BoundSocket]",
+    metrics: "Sequence[BoundSocket]",
     workers: int,
-    drain: float,
+    drain_seconds: float,
 ) -> None:
-    """Serves a site at addresses for it, for metrics alone, and for FastCGI."""
-    from noai_guard.server.logs import log_to_streams
-    from noai_guard.server.supervisor import Link, Supervisor
+    """Run the workers until a signal comes: they serve the app on `bound`, and metrics alone on `metrics`."""
+    from noai_guard.server.logs import Logs
+    from noai_guard.server.supervisor import Supervisor, WorkerPipes
     from noai_guard.server.systemd import notify
     from noai_guard.server.worker import Sockets, serve
 
-    with ExitStack() as stack:
-        listeners, metrics, fastcgi = ([_listener(place, mode, stack) for place in places] for places in addresses)
-        decisions = log_to_streams()
+    logs = Logs()
 
-        def work(link: Link) -> int:
-            sockets = Sockets(*([listener.socket for listener in some] for some in (listeners, metrics, fastcgi)))
-            code = serve(site, sockets, drain, link)
-            decisions.flush()
-            return code
+    def work(pipes: WorkerPipes) -> int:
+        sockets = Sockets([each.socket for each in bound], [each.socket for each in metrics])
+        with logs.in_background():
+            return serve(served, sockets, drain_seconds, pipes)
 
-        def started() -> None:
-            where = ", ".join(str(listener.address) for listener in listeners)
-            measured = "".join(f", metrics at {listener.address}" for listener in metrics)
-            measured += "".join(f", FastCGI at {listener.address}" for listener in fastcgi)
-            count = f"{workers} worker{'s' * (workers != 1)}"
-            click.echo(f"noai-guard: serving {where} ({what}, {count}{measured})", err=True)
-            notify("READY=1")
+    def on_start() -> None:
+        addresses = ", ".join(str(each.address) for each in bound)
+        metrics_text = "".join(f", metrics at {each.address}" for each in metrics)
+        worker_text = f"{workers} worker{'s' * (workers != 1)}"
+        click.echo(f"noai-guard: serving {addresses} ({title}, {worker_text}{metrics_text})", err=True)
+        notify("READY=1")
 
-        def stopping() -> None:
-            notify("STOPPING=1")
-            for listener in (*listeners, *metrics, *fastcgi):
-                listener.close()
+    def on_stop() -> None:
+        notify("STOPPING=1")
+        for each in (*bound, *metrics):
+            each.close()
 
-        supervisor = Supervisor(work, workers, drain)
-        if not supervisor.run(started, stopping, site.guard.reload, site.guard.look_at_file):
-            raise _CannotStart("could not start; the lines above say why")
-
-
-def _listener(place: "Address", mode: int, stack: ExitStack) -> "Listener":
-    from noai_guard.server.sockets import CannotListen, Listener
-
-    try:
-        listener = Listener(place, mode)
-    except CannotListen as error:
-        raise _CannotStart(str(error)) from error
-    stack.callback(listener.remove)
-    return listener
+    supervisor = Supervisor(work, workers, drain_seconds)
+    if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reload_if_changed):
+        raise _CannotStart("could not start; the lines above say why")

@@ -1,16 +1,16 @@
-"""Checked plain data (as YAML or the compiled rules hold it) -> objects. Needs no YAML."""
+"""Build objects from checked plain data, as YAML files and the compiled rules hold it."""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, Usage
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule, Site, Throttle
+from noai_guard.core.trusted_proxies import TrustedProxies
 
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
-    """One entry, as plain data -> Agent."""
+    """Build an agent from one entry of the catalogue."""
     out = entry.get("opt_out")
     return Agent(
         name=entry["name"],
@@ -29,60 +29,60 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     )
 
 
-def merged(base: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """`said` laid over `base`: mappings are merged, everything else is replaced."""
-    both = dict(base)
-    for key, value in said.items():
-        below = both.get(key)
-        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return both
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `override`: mappings are merged, everything else is replaced."""
+    result = dict(base)
+    for key, value in override.items():
+        current = result.get(key)
+        result[key] = merge(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
+    return result
 
 
-def build_policy(said: Mapping[str, Any], stance: str) -> Policy:
-    """Complete plain data (a stance, with a site's wishes laid over it) -> Policy."""
-    usages = _actions(said["usages"])
-    exempt = said.get("exemptions", {})
-    trusted = said.get("trusted_proxies", {})
-    features = said.get("features", {})
+def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
+    """Build a policy from a stance with a site's file merged into it."""
+    usages = _actions(data["usages"])
+    exempt = data.get("exemptions", {})
+    trusted = data.get("trusted_proxies", {})
+    features = data.get("features", {})
     return Policy(
         stance=stance,
-        mode=Mode(said.get("mode", "enforce")),
-        site=Site(**said.get("site", {})),
+        mode=Mode(data.get("mode", "enforce")),
+        site=Site(**data.get("site", {})),
         usages=usages,
         path_policies=tuple(
             PathPolicy(pattern, {**usages, **_actions(path_policy.get("usages", {}))})
-            for pattern, path_policy in said.get("paths", {}).items()
+            for pattern, path_policy in data.get("paths", {}).items()
         ),
-        rules=tuple(rule_from(rule, number) for number, rule in enumerate(said.get("rules", ()), 1)),
+        rules=tuple(rule_from(rule, number) for number, rule in enumerate(data.get("rules", ()), 1)),
         exemptions=Exemptions(
             paths=tuple(exempt.get("paths", ())),
             agents=frozenset(name.lower() for name in exempt.get("agents", ())),
-            addresses=tuple(ipaddress.ip_network(text) for text in exempt.get("addresses", ())),
+            addresses=NetworkSet(exempt.get("addresses", ())),
         ),
-        on_unknown=Action(said.get("on_unknown", "allow")),
+        on_unknown=Action(data.get("on_unknown", "allow")),
         trusted_proxies=TrustedProxies.parse(
             trusted.get("peers", ()), trusted.get("header"), trusted.get("max_hops", 32)
         )[0],
-        throttle=Throttle(**said.get("limits", {}).get("throttle", {})),
-        declarations=said.get("declarations", {}),
+        throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
+        declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
         reload=features.get("reload", "off"),
     )
 
 
-def _actions(wishes: Mapping[str, str]) -> dict[Usage, Action]:
-    return {Usage(usage): Action(action) for usage, action in wishes.items()}
+def _actions(data: Mapping[str, str]) -> dict[Usage, Action]:
+    return {Usage(usage): Action(action) for usage, action in data.items()}
 
 
-def rule_from(said: Mapping[str, Any], number: int) -> Rule:
-    """The rule that stands at `number` (from 1) in the list; without an id it is called after it."""
+def rule_from(data: Mapping[str, Any], number: int) -> Rule:
+    """Build the rule at position `number` (from 1) of the list, which gives it an id if it has none."""
     return Rule(
-        id=said.get("id", f"rule-{number}"),
-        action=Action(said["action"]),
-        agents=frozenset(name.lower() for name in said.get("agents", ())),
-        operators=frozenset(name.lower() for name in said.get("operators", ())),
-        usages=frozenset(map(Usage, said.get("usages", ()))),
-        identities=frozenset(map(Identity, said.get("identities", ()))),
-        paths=tuple(said.get("paths", ())),
-        message=said.get("message", ""),
+        id=data.get("id", f"rule-{number}"),
+        action=Action(data["action"]),
+        agents=frozenset(name.lower() for name in data.get("agents", ())),
+        operators=frozenset(name.lower() for name in data.get("operators", ())),
+        usages=frozenset(map(Usage, data.get("usages", ()))),
+        identities=frozenset(map(Identity, data.get("identities", ()))),
+        paths=tuple(data.get("paths", ())),
+        message=data.get("message", ""),
     )

@@ -1,4 +1,4 @@
-"""rules/agents/*.yaml -> agents. `AGENTS_FILE` is the one table of what an operator's file may say."""
+"""Reader of rules/agents/*.yaml. `AGENTS_FILE` is the one table of the keys in an operator's file."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,41 +6,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Text, Wrong
-from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, parse, shown
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Rejection, Text
+from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, parse, printable
 from noai_guard.core.model import Usage
 from noai_guard.core.user_agent_matcher import token_problem
 from noai_guard.errors import CatalogInvalid, Problem
 
 
-def _token(text: str) -> str | Wrong:
+def _token(text: str) -> str | Rejection:
     problem = token_problem(text)
-    return Wrong("C001", f"bad token {shown(text)!r}: {problem}", "see rules/README.md") if problem else text
+    return Rejection("C001", f"bad token {printable(text)!r}: {problem}", "see rules/README.md") if problem else text
 
 
-def _product_token(text: str) -> str | Wrong:
+def _product_token(text: str) -> str | Rejection:
     if re.fullmatch(r"[A-Za-z_-]+", text):
         return text
-    message = f"{shown(text)!r} is not an RFC 9309 product token"
-    return Wrong("C002", message, "letters, - and _; else robots_txt_tokens")
+    message = f"{printable(text)!r} is not an RFC 9309 product token"
+    return Rejection("C002", message, "letters, - and _; else robots_txt_tokens")
 
 
-def _robots_token(text: str) -> str | Wrong:
+def _robots_token(text: str) -> str | Rejection:
     if re.fullmatch(r"[A-Za-z0-9_.!-]+( [A-Za-z0-9_.!-]+)*", text):
         return text
-    return Wrong("C002", f"{shown(text)!r} cannot stand in a robots.txt User-agent line", "letters, digits, - _ .")
+    return Rejection(
+        "C002", f"{printable(text)!r} cannot stand in a robots.txt User-agent line", "letters, digits, - _ ."
+    )
 
 
 def _words(*words: str) -> Choice:
     return Choice(dict.fromkeys(words, ""))
 
 
-_usages = ListOf(Choice({usage.value: "" for usage in Usage}, code="P012", noun="usage"), least=1)
+_usages = ListOf(Choice({usage.value: "" for usage in Usage}, code="P012", noun="usage"), min_items=1)
 _texts = ListOf(Text())
 
 _AGENT = Record(
     {
-        "name": Field(Text(longest=100), "unique in the whole catalogue", required=True),
+        "name": Field(Text(max_length=100), "unique in the whole catalogue", required=True),
         "status": Field(_words("provisional", "stable", "retired"), "how sure we are", required=True),
         "rfc9309_product_token": Field(Text(_product_token, 100), "what robots.txt calls it"),
         "robots_txt_tokens": Field(ListOf(Text(_robots_token, 100)), "further names in robots.txt"),
@@ -52,7 +54,7 @@ _AGENT = Record(
             Record(
                 {
                     "usages": Field(_usages, "the AI usages served under the same user agent", required=True),
-                    "by": Field(Text(longest=100), "a robots-only product token, or noarchive", required=True),
+                    "by": Field(Text(max_length=100), "a robots-only product token, or noarchive", required=True),
                 }
             ),
             "how a site opts out of the AI part and keeps its search listing",
@@ -68,16 +70,16 @@ _AGENT = Record(
             ),
             "how a claim can be checked",
         ),
-        "note": Field(Text(longest=500), "a trap worth knowing"),
+        "note": Field(Text(max_length=500), "a trap worth knowing"),
         "sources": Field(
             ListOf(
                 Record(
                     {
-                        "url": Field(Text(longest=500), "a public page", required=True),
-                        "retrieved": Field(Text(longest=10), "YYYY-MM-DD", required=True),
+                        "url": Field(Text(max_length=500), "a public page", required=True),
+                        "retrieved": Field(Text(max_length=10), "YYYY-MM-DD", required=True),
                     }
                 ),
-                lone=False,
+                allow_single=False,
             ),
             "where the facts are from",
             required=True,
@@ -85,8 +87,8 @@ _AGENT = Record(
         "samples": Field(
             Record(
                 {
-                    "match": Field(ListOf(Text(longest=3000), lone=False), "user agents that must match"),
-                    "not": Field(ListOf(Text(longest=3000), lone=False), "look-alikes that must not"),
+                    "match": Field(ListOf(Text(max_length=3000), allow_single=False), "user agents that must match"),
+                    "not": Field(ListOf(Text(max_length=3000), allow_single=False), "look-alikes that must not"),
                 }
             ),
             "the conformance corpus",
@@ -96,9 +98,9 @@ _AGENT = Record(
 )
 AGENTS_FILE = Record(
     {
-        "operator": Field(Text(longest=100), "organisation that runs the agents", required=True),
-        "url": Field(Text(longest=500), "its site"),
-        "agents": Field(ListOf(_AGENT, lone=False), "one entry each", required=True),
+        "operator": Field(Text(max_length=100), "organisation that runs the agents", required=True),
+        "url": Field(Text(max_length=500), "its site"),
+        "agents": Field(ListOf(_AGENT, allow_single=False), "one entry each", required=True),
     }
 )
 BROWSERS_FILE = Record(
@@ -107,11 +109,13 @@ BROWSERS_FILE = Record(
             ListOf(
                 Record(
                     {
-                        "name": Field(Text(longest=100), "kind of client", required=True),
-                        "user_agents": Field(ListOf(Text(longest=3000), lone=False), "real ones", required=True),
+                        "name": Field(Text(max_length=100), "kind of client", required=True),
+                        "user_agents": Field(
+                            ListOf(Text(max_length=3000), allow_single=False), "real ones", required=True
+                        ),
                     }
                 ),
-                lone=False,
+                allow_single=False,
             ),
             "user agents that must never be refused",
             required=True,
@@ -122,7 +126,7 @@ BROWSERS_FILE = Record(
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The conformance corpus of one agent."""
+    """The conformance corpus of one agent: user agents that must match, and look-alikes that must not."""
 
     agent: str
     match: tuple[str, ...]
@@ -130,7 +134,7 @@ class Samples:
 
 
 def agents_schema() -> dict[str, Any]:
-    """The JSON Schema of rules/agents/*.yaml, generated from the table that reads them."""
+    """Return the JSON Schema of rules/agents/*.yaml, generated from the table that reads them."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:noai-guard:schema:agent",
@@ -141,33 +145,33 @@ def agents_schema() -> dict[str, Any]:
 
 def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
     log = ProblemLog(file.name)
-    said = None
+    data = None
     try:
         root = parse(file.read_bytes(), log)
-        said = table.read(NodeContext(root, (), log)) if root is not None else None
-        if root is None and log.sound():
+        data = table.read(NodeContext(root, (), log)) if root is not None else None
+        if root is None and log.is_valid():
             log.add("P021", "the file says nothing", "remove it, or write what it is for")
     except OSError as error:
         log.add("P001", f"cannot be read: {error.strerror}")
     except TooManyProblems:
         pass
-    return said or {}, log
+    return data or {}, log
 
 
 def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """Operator files -> agent entries as plain data. Raises CatalogInvalid with every problem of every file."""
+    """Return the agents of operator files as plain data. Raises CatalogInvalid with every problem of every file."""
     entries: list[dict[str, Any]] = []
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for file in sorted(files):
-        said, log = _read(file, AGENTS_FILE)
-        for number, entry in enumerate(said.get("agents", ())):
+        data, log = _read(file, AGENTS_FILE)
+        for index, entry in enumerate(data.get("agents", ())):
             name = (entry or {}).get("name", "")
             if first := seen.get(name.lower()):
-                log.add("C003", f"agent {name!r} is already in {first}", "rename it", path=("agents", number, "name"))
+                log.add("C003", f"agent {name!r} is already in {first}", "rename it", path=("agents", index, "name"))
             if name:
                 seen[name.lower()] = file.name
-            entries.append({"operator": said.get("operator", ""), **(entry or {})})
+            entries.append({"operator": data.get("operator", ""), **(entry or {})})
         problems += (problem for problem in log.problems if not problem.warning)
     if problems:
         raise CatalogInvalid(problems)
@@ -175,13 +179,14 @@ def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def samples_from(entry: Mapping[str, Any]) -> Samples:
+    """Return the samples of an entry as `read_agent_files` returns it."""
     samples = entry["samples"]
     return Samples(entry["name"], tuple(samples.get("match", ())), tuple(samples.get("not", ())))
 
 
 def read_browsers(file: Path) -> dict[str, tuple[str, ...]]:
-    """rules/browsers.yaml -> user agents by kind of client."""
-    said, log = _read(file, BROWSERS_FILE)
-    if not log.sound():
+    """Return the user agents of rules/browsers.yaml by group of clients. Raises CatalogInvalid with every problem."""
+    data, log = _read(file, BROWSERS_FILE)
+    if not log.is_valid():
         raise CatalogInvalid(log.problems)
-    return {group["name"]: tuple(group["user_agents"]) for group in said["groups"]}
+    return {group["name"]: tuple(group["user_agents"]) for group in data["groups"]}

@@ -1,13 +1,13 @@
-"""noai.yaml -> Policy. `POLICY_FILE` is the one table of everything a policy may say."""
+"""Reader of noai.yaml. `POLICY_FILE` is the one table of the keys in a policy."""
 
 from typing import Any
 
 from noai_guard.config import scalars
 from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
-from noai_guard.config.semantic_checks import look_over as look_over
+from noai_guard.config.semantic_checks import check_semantics
 from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
+from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import HEADERS
 from noai_guard.core.model import Usage
 from noai_guard.declarations import STANDARDS
 
@@ -61,22 +61,22 @@ _identity = Choice(
     noun="identity",
 )
 _wishes = Record({usage.value: Field(_wish, doc) for usage, doc in _USAGES.items()}, "P012", "usage")
-_name = Text(longest=100)
-_pattern = Text(scalars.path_pattern, longest=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
+_name = Text(max_length=100)
+_pattern = Text(scalars.path_pattern, max_length=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
 _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
 
-_SECTION = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
+_PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
 # A condition is never empty: a rule without conditions holds for everybody.
 _RULE = Record(
     {
-        "id": Field(Text(scalars.rule_id, longest=64), "name of the rule in logs and metrics"),
-        "agents": Field(ListOf(_name, least=1), "agents by name, as `noai-guard agents` lists them"),
-        "operators": Field(ListOf(_name, least=1), "agents by the organisation that runs them"),
-        "usages": Field(ListOf(_usage, least=1), "agents by what they fetch for"),
-        "identities": Field(ListOf(_identity, least=1), "how far the claim has been checked"),
-        "paths": Field(ListOf(_pattern, least=1, most=100), "only under these paths"),
+        "id": Field(Text(scalars.rule_id, max_length=64), "name of the rule in logs and metrics"),
+        "agents": Field(ListOf(_name, min_items=1), "agents by name, as `noai-guard agents` lists them"),
+        "operators": Field(ListOf(_name, min_items=1), "agents by the organisation that runs them"),
+        "usages": Field(ListOf(_usage, min_items=1), "agents by what they fetch for"),
+        "identities": Field(ListOf(_identity, min_items=1), "how far the claim has been checked"),
+        "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
         "action": Field(_action, "what is done", required=True),
-        "message": Field(Text(longest=300), "a sentence added to a refusal"),
+        "message": Field(Text(max_length=300), "a sentence added to a refusal"),
     }
 )
 _DECLARATIONS = {
@@ -105,8 +105,8 @@ POLICY_FILE = Record(
                     "url": Field(
                         Text(scalars.site_address, pattern=_address.pattern), "where the site lives, https://..."
                     ),
-                    "name": Field(Text(longest=200), "the site's name"),
-                    "owner": Field(Text(longest=200), "who holds the rights"),
+                    "name": Field(Text(max_length=200), "the site's name"),
+                    "owner": Field(Text(max_length=200), "who holds the rights"),
                     "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
                     "policy_page": Field(
                         Text(scalars.policy_page), "path of the page for people, or an address of your own"
@@ -119,10 +119,10 @@ POLICY_FILE = Record(
         ),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(
-            MapOf(_pattern, _SECTION),
+            MapOf(_pattern, _PATH_POLICY),
             "different wishes for parts of the site; the most specific pattern counts",
         ),
-        "rules": Field(ListOf(_RULE, lone=False, most=300), "exceptions, first match wins, before usages"),
+        "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(
             Record(
                 {
@@ -140,7 +140,7 @@ POLICY_FILE = Record(
         "trusted_proxies": Field(
             Record(
                 {
-                    "peers": Field(ListOf(_name, least=1), "networks of your own proxies, or unix:", required=True),
+                    "peers": Field(ListOf(_name, min_items=1), "networks of your own proxies, or unix:", required=True),
                     "header": Field(
                         Choice(dict.fromkeys(HEADERS, ""), noun="header"),
                         "the one header they set",
@@ -191,7 +191,7 @@ POLICY_FILE = Record(
 
 
 def policy_schema() -> dict[str, Any]:
-    """The JSON Schema of noai.yaml, generated from the table that reads it."""
+    """Return the JSON Schema of noai.yaml, generated from the table that reads it."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:noai-guard:schema:policy",
@@ -201,20 +201,21 @@ def policy_schema() -> dict[str, Any]:
 
 
 def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:
-    """A policy file -> what it says, as plain data, and the log of problems; reviewed beside a catalogue if given."""
-    log = ProblemLog(file, _HOMES)
-    said: dict[str, Any] = {}
+    """Return the content of a policy file as plain data, and its problems. A catalogue adds the semantic checks."""
+    log = ProblemLog(file, _KEY_PARENTS)
+    data: dict[str, Any] = {}
     try:
         root = parse(text, log)
         if root is not None and not is_null(root):
-            said = POLICY_FILE.read(NodeContext(root, (), log)) or {}
-        elif log.sound():
+            data = POLICY_FILE.read(NodeContext(root, (), log)) or {}
+        elif log.is_valid():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
         if catalog is not None:
-            look_over(said, catalog, log)
+            check_semantics(data, catalog, log)
     except TooManyProblems:
         pass
-    return said, log
+    return data, log
 
 
-_HOMES = dict(reversed([*POLICY_FILE.homes()]))
+# Of several keys of one name, the first in the table counts.
+_KEY_PARENTS = dict(reversed([*POLICY_FILE.key_parents()]))

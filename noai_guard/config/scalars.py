@@ -1,15 +1,16 @@
-"""What a text of a policy is made into before it is kept, or why it cannot be: addresses, paths, networks, ids.
+"""Convert texts of a policy to their canonical form, or reject them: addresses, paths, networks, ids.
 
-Whatever ends up in a header field, in robots.txt or between tags is ASCII here, whatever the site wrote.
+Whatever ends up in a header field, in robots.txt or between tags becomes ASCII, whatever the site wrote.
 """
 
 import re
 import unicodedata
-from ipaddress import IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from noai_guard.config.schema_types import Wrong
-from noai_guard.config.yaml_nodes import shown
+from noai_guard.config.schema_types import Rejection
+from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.path_patterns import glob_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
@@ -19,9 +20,9 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def ascii_host(host: str) -> str | None:
-    """A host name as DNS carries it, or None.
+    """Return a host name as DNS carries it, or None if it is none.
 
-    As browsers do it (UTS 46, nontransitional: `ß` stays itself, while Python's own `idna` codec is the
+    Converts as browsers do (UTS 46, nontransitional: `ß` stays itself, while Python's own `idna` codec is the
     IDNA of 2003 and makes `ss` of it, another domain). IPv6 addresses come back in brackets.
     """
     if ":" in host:
@@ -39,7 +40,7 @@ def ascii_host(host: str) -> str | None:
 
 
 def _ascii_address(text: str) -> str | None:
-    """An http or https address in the form that may stand between <> or quotes, or None."""
+    """Return an http or https address in the form that may stand between <> or quotes, or None if it is none."""
     try:
         parts = urlsplit(text)
         port = "" if parts.port is None else f":{parts.port}"
@@ -54,24 +55,26 @@ def _ascii_address(text: str) -> str | None:
     return urlunsplit((parts.scheme, f"{host}{port}", path, query, fragment))
 
 
-def web_address(text: str) -> str | Wrong:
+def web_address(text: str) -> str | Rejection:
+    """Return an http or https address in ASCII."""
     address = _ascii_address(text)
     if address is not None:
         return address
     meant = _ascii_address(f"https://{text}") if "." in text else None
     hint = f"write {meant}" if meant else "write https://..., without a password"
-    return Wrong("P014", f"{shown(text)!r} is not a web address", hint)
+    return Rejection("P014", f"{printable(text)!r} is not a web address", hint)
 
 
-def site_address(text: str) -> str | Wrong:
+def site_address(text: str) -> str | Rejection:
+    """Return a web address without query and fragment."""
     address = web_address(text)
     if isinstance(address, str) and re.search(r"[?#]", address):
-        return Wrong("P014", f"{shown(text)!r} is not the address of a site", "leave out what follows ? or #")
+        return Rejection("P014", f"{printable(text)!r} is not the address of a site", "leave out what follows ? or #")
     return address
 
 
-def contact(text: str) -> str | Wrong:
-    """A mailto: or web address."""
+def contact(text: str) -> str | Rejection:
+    """Return a mailto: or web address."""
     mail = text[7:] if text[:7].lower() == "mailto:" else text
     local, at, host = mail.rpartition("@")
     domain = ascii_host(host)
@@ -81,51 +84,52 @@ def contact(text: str) -> str | Wrong:
     address = _ascii_address(text)
     if address is not None:
         return address
-    message = f"{shown(text)!r} is neither an e-mail nor a web address"
-    return Wrong("P014", message, "write name@example.org or https://...")
+    message = f"{printable(text)!r} is neither an e-mail nor a web address"
+    return Rejection("P014", message, "write name@example.org or https://...")
 
 
-def policy_page(text: str) -> str | Wrong:
-    """A path of the site that the guard can answer, or the address of a page elsewhere."""
+def policy_page(text: str) -> str | Rejection:
+    """Return a path of the site that the guard can answer, or the address of a page elsewhere."""
     if not text.startswith("/"):
         address = _ascii_address(text)
         if address is not None:
             return address
-        message = f"{shown(text)!r} is neither a path nor a web address"
-        return Wrong("P014", message, "write /ai-policy or https://...")
+        message = f"{printable(text)!r} is neither a path nor a web address"
+        return Rejection("P014", message, "write /ai-policy or https://...")
     if not re.fullmatch(r"/[A-Za-z0-9._~!$'()+,;=:@/-]+", text) or normal_path(text) != text:
-        return Wrong("P014", f"{shown(text)!r} is not the path of a page", "write a plain path such as /ai-policy")
+        return Rejection(
+            "P014", f"{printable(text)!r} is not the path of a page", "write a plain path such as /ai-policy"
+        )
     if text in (robots_txt.PATH, tdmrep.PATH):
-        return Wrong("P014", f"{text} is a declaration of its own", "write another path, such as /ai-policy")
+        return Rejection("P014", f"{text} is a declaration of its own", "write another path, such as /ai-policy")
     return text
 
 
-def path_pattern(text: str) -> str | Wrong:
-    """A path pattern with each run of `/**` written once."""
+def path_pattern(text: str) -> str | Rejection:
+    """Return a path pattern with each run of `/**` written once."""
     problem = glob_problem(text)
     if problem:
         hint = f"write /{text}" if text and glob_problem(f"/{text}") is None else "for example /tracks/**"
-        return Wrong("P011", f"bad path pattern {shown(text)!r}: {problem}", hint)
+        return Rejection("P011", f"bad path pattern {printable(text)!r}: {problem}", hint)
     return re.sub(r"(?:/\*\*)+(?=/|\Z)", "/**", text)
 
 
-def network(text: str) -> str | Wrong:
-    """An address or CIDR network; IPv4 written as IPv6 becomes IPv4, as client addresses do."""
+def network(text: str) -> str | Rejection:
+    """Return an address or CIDR network in its canonical form; IPv4 written as IPv6 becomes IPv4."""
     try:
-        found = ip_network(text)
-    except ValueError:
-        try:
-            hint = f"did you mean {str(ip_network(text, strict=False))!r}?"
-        except ValueError:
-            hint = "write 203.0.113.0/24 or 2001:db8::/32"
-        return Wrong("P013", f"{shown(text)!r} is not an address or network", hint)
-    if found.prefixlen == 0:
-        return Wrong("P013", f"{text} is everybody", "write the networks that are meant, or mode: monitor")
-    mapped = isinstance(found, IPv6Network) and found.prefixlen >= 96 and found.network_address.ipv4_mapped
-    return f"{mapped}/{found.prefixlen - 96}" if mapped else str(found)
+        parsed = parse_network(text)
+    except InvalidNetwork as error:
+        hint = f"did you mean {error.suggestion!r}?" if error.suggestion else "write 203.0.113.0/24 or 2001:db8::/32"
+        return Rejection("P013", f"{printable(text)!r} is not an address or network", hint)
+    if parsed.prefixlen == 0:
+        return Rejection("P013", f"{text} is everybody", "write the networks that are meant, or mode: monitor")
+    return str(parsed)
 
 
-def rule_id(text: str) -> str | Wrong:
+def rule_id(text: str) -> str | Rejection:
+    """Return the id of a rule, fit for logs and metric labels."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         return text
-    return Wrong("P007", f"bad rule id {shown(text)!r}", "use letters, digits, dot, dash and underscore, at most 64")
+    return Rejection(
+        "P007", f"bad rule id {printable(text)!r}", "use letters, digits, dot, dash and underscore, at most 64"
+    )

@@ -1,4 +1,4 @@
-"""Kinds of values. Each reads a node (logging every problem) and knows its JSON Schema: one table serves both."""
+"""Types of values in YAML files. Each reads a node, logging every problem, and gives its JSON Schema."""
 
 import difflib
 import re
@@ -15,21 +15,23 @@ from noai_guard.config.yaml_nodes import (
     is_bool,
     is_null,
     items,
-    kind_of,
-    shown,
+    printable,
+    type_name,
 )
 
 
-class Kind(Protocol):
-    """A kind of value: `read` gives plain data, or None after logging a problem."""
+class ValueType(Protocol):
+    """A type of value."""
 
-    def read(self, spot: NodeContext) -> Value: ...
+    def read(self, context: NodeContext) -> Value:
+        """Return the node as plain data, or None after logging a problem."""
 
-    def schema(self) -> dict[str, Any]: ...
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the type."""
 
 
-class Wrong(NamedTuple):
-    """Why a text cannot be accepted."""
+class Rejection(NamedTuple):
+    """The problem with a text that cannot be accepted."""
 
     code: str
     message: str
@@ -37,7 +39,7 @@ class Wrong(NamedTuple):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The hint for a misspelt word, in the spelling that is known; empty when nothing is near."""
+    """Return a hint with the known word nearest to a misspelt one; empty if none is near."""
     spelling = {text.lower(): text for text in known}
     close = difflib.get_close_matches(word.lower()[:100], spelling, n=1, cutoff=0.6)
     return f"did you mean {spelling[close[0]]!r}?" if close else ""
@@ -48,35 +50,37 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line of text. `convert` gives the form that is kept, or what is wrong with the text."""
+    """One line of text. `convert` returns the form that is kept, or a Rejection."""
 
-    convert: Callable[[str], str | Wrong] | None = None
-    longest: int = 2000
+    convert: Callable[[str], str | Rejection] | None = None
+    max_length: int = 2000
     pattern: str = ""
     examples: tuple[str, ...] = ()
 
-    def read(self, spot: NodeContext) -> Value:
-        node = spot.node
+    def read(self, context: NodeContext) -> Value:
+        node = context.node
         if not isinstance(node, ScalarNode) or is_bool(node) or is_null(node):
             hint = f"write '{node.value}' in quotes" if is_bool(node) else "write one line of text, or remove the key"
-            spot.wrong("P006", f"{spot.label} must be text, not {kind_of(node)}", hint)
+            context.report("P006", f"{context.label} must be text, not {type_name(node)}", hint)
             return None
         text = str(node.value)
         if _CONTROL.search(text):
-            spot.wrong("P007", f"{spot.label} holds a line break or another control character", "write it on one line")
+            context.report(
+                "P007", f"{context.label} holds a line break or another control character", "write it on one line"
+            )
             return None
-        if len(text) > self.longest:
-            spot.wrong("P008", f"{spot.label} is longer than {self.longest} characters", "shorten it")
+        if len(text) > self.max_length:
+            context.report("P008", f"{context.label} is longer than {self.max_length} characters", "shorten it")
             return None
         kept = self.convert(text) if self.convert else text
-        if isinstance(kept, Wrong):
-            spot.wrong(*kept)
+        if isinstance(kept, Rejection):
+            context.report(*kept)
             return None
         return kept
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "string" if self.convert else ["string", "number"]}
-        schema["maxLength"] = self.longest
+        schema["maxLength"] = self.max_length
         if self.pattern:
             schema["pattern"] = self.pattern
         if self.examples:
@@ -89,7 +93,7 @@ class Choice:
     """One word of a closed list, in any case; `aliases` maps what people write to the word that is meant.
 
     YAML reads yes, no, on and off as booleans: the text as written is looked at, so `train-ai: no` is fine
-    where `no` is an alias, and a mistake where it is not. `meanings` gives the value of a word that does not
+    where `no` is an alias, and a mistake where it is not. `values` gives the value of a word that does not
     stand for itself.
     """
 
@@ -97,20 +101,20 @@ class Choice:
     aliases: Mapping[str, str] = field(default_factory=dict)
     code: str = "P009"
     noun: str = "word"
-    meanings: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
 
-    def read(self, spot: NodeContext) -> Value:
-        node = spot.node
+    def read(self, context: NodeContext) -> Value:
+        node = context.node
         if not isinstance(node, ScalarNode) or is_null(node):
-            spot.wrong("P006", f"{spot.label} must be one word, not {kind_of(node)}", self._one_of())
+            context.report("P006", f"{context.label} must be one word, not {type_name(node)}", self._one_of())
             return None
         text = str(node.value).lower()
         word = self.aliases.get(text, text)
         if word not in self.words:
             hint = did_you_mean(text, (*self.words, *self.aliases)) or self._one_of()
-            spot.wrong(self.code, f"unknown {self.noun} {shown(node.value)!r}", hint)
+            context.report(self.code, f"unknown {self.noun} {printable(node.value)!r}", hint)
             return None
-        return self.meanings.get(word, word)
+        return self.values.get(word, word)
 
     def _one_of(self) -> str:
         return f"write one of {', '.join(self.words)}"
@@ -133,77 +137,83 @@ FLAG = Choice(
     {"yes": "", "no": ""},
     dict.fromkeys(("y", "true", "on"), "yes") | dict.fromkeys(("n", "false", "off"), "no"),
     noun="switch",
-    meanings={"yes": True, "no": False},
+    values={"yes": True, "no": False},
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A whole number of `unit`, from `least` to `most`."""
+    """A whole number of `unit`, from `minimum` to `maximum`."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     unit: str = ""
 
-    def read(self, spot: NodeContext) -> Value:
-        node = spot.node
-        range_of = f"write a number from {self.least} to {self.most}"
+    def read(self, context: NodeContext) -> Value:
+        node = context.node
+        hint = f"write a number from {self.minimum} to {self.maximum}"
         # YAML 1.1 reads 060 as 48 and 1:30 as 90: only what every reader takes for the same number is taken.
-        if kind_of(node) != "a number" or not re.fullmatch(r"-?(?:0|[1-9][0-9]*)", node.value):
-            what = f"{shown(node.value)!r}" if isinstance(node, ScalarNode) and node.value else kind_of(node)
-            spot.wrong("P006", f"{spot.label} must be a whole number of {self.unit}, not {what}", range_of)
+        if type_name(node) != "a number" or not re.fullmatch(r"-?(?:0|[1-9][0-9]*)", node.value):
+            what = f"{printable(node.value)!r}" if isinstance(node, ScalarNode) and node.value else type_name(node)
+            context.report("P006", f"{context.label} must be a whole number of {self.unit}, not {what}", hint)
             return None
-        if len(node.value) > 12 or not self.least <= int(node.value) <= self.most:
-            spot.wrong("P008", f"{spot.label} is out of range", range_of)
+        if len(node.value) > 12 or not self.minimum <= int(node.value) <= self.maximum:
+            context.report("P008", f"{context.label} is out of range", hint)
             return None
         return int(node.value)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; where `lone`, one value may stand for a list of one. Entries keep their places: a wrong one is None."""
+    """A list; with `allow_single`, one value may stand for a list of one. A wrong entry becomes None."""
 
-    kind: Kind
-    lone: bool = True
-    least: int = 0
-    most: int = 1000
+    item: ValueType
+    allow_single: bool = True
+    min_items: int = 0
+    max_items: int = 1000
 
-    def read(self, spot: NodeContext) -> Value:
-        node = spot.node
+    def read(self, context: NodeContext) -> Value:
+        node = context.node
         if is_null(node):
             node = SequenceNode(node.tag, [])
-        if self.lone and isinstance(node, ScalarNode):
-            value = self.kind.read(spot)
+        if self.allow_single and isinstance(node, ScalarNode):
+            value = self.item.read(context)
             return None if value is None else [value]
         if not isinstance(node, SequenceNode):
-            spot.wrong("P006", f"{spot.label} must be a list, not {kind_of(node)}", "begin each entry with a dash")
+            context.report(
+                "P006", f"{context.label} must be a list, not {type_name(node)}", "begin each entry with a dash"
+            )
             return None
-        if len(node.value) < self.least:
-            spot.wrong("P006", f"{spot.label} is empty", "name one, or remove the key")
+        if len(node.value) < self.min_items:
+            context.report("P006", f"{context.label} is empty", "name one, or remove the key")
             return None
-        if len(node.value) > self.most:
-            spot.wrong("P008", f"{spot.label} has more than {self.most} entries")
+        if len(node.value) > self.max_items:
+            context.report("P008", f"{context.label} has more than {self.max_items} entries")
             return None
         values: list[Value] = []
         seen: set[str] = set()
-        for number, item in enumerate(node.value):
-            entry = spot.below(number, item)
-            value = self.kind.read(entry)
+        for index, entry_node in enumerate(node.value):
+            entry = context.child(index, entry_node)
+            value = self.item.read(entry)
             values.append(value)
             if isinstance(value, str):
                 if value in seen:
-                    entry.wrong("P004", f"{shown(value)!r} is listed twice", "remove one", warning=True)
+                    entry.report("P004", f"{printable(value)!r} is listed twice", "remove one", warning=True)
                 seen.add(value)
         return values
 
     def schema(self) -> dict[str, Any]:
-        many: dict[str, Any] = {"type": "array", "items": self.kind.schema(), "maxItems": self.most}
-        if self.least:
-            many["minItems"] = self.least
-        choices = [many, *([self.kind.schema()] if self.lone else []), *([] if self.least else [{"type": "null"}])]
+        many: dict[str, Any] = {"type": "array", "items": self.item.schema(), "maxItems": self.max_items}
+        if self.min_items:
+            many["minItems"] = self.min_items
+        choices = [
+            many,
+            *([self.item.schema()] if self.allow_single else []),
+            *([] if self.min_items else [{"type": "null"}]),
+        ]
         return {"anyOf": choices}
 
 
@@ -212,48 +222,52 @@ class MapOf:
     """A mapping whose keys the site chooses."""
 
     key: Text
-    value: Kind
-    most: int = 500
+    value: ValueType
+    max_items: int = 500
 
-    def read(self, spot: NodeContext) -> Value:
-        if is_null(spot.node):
+    def read(self, context: NodeContext) -> Value:
+        if is_null(context.node):
             return {}
-        if not isinstance(spot.node, MappingNode):
-            spot.wrong("P006", f"{spot.label} must be a mapping, not {kind_of(spot.node)}", "write key: value lines")
+        if not isinstance(context.node, MappingNode):
+            context.report(
+                "P006", f"{context.label} must be a mapping, not {type_name(context.node)}", "write key: value lines"
+            )
             return None
-        if len(spot.node.value) > self.most:
-            spot.wrong("P008", f"{spot.label} has more than {self.most} entries")
+        if len(context.node.value) > self.max_items:
+            context.report("P008", f"{context.label} has more than {self.max_items} entries")
             return None
-        found: dict[str, Value] = {}
-        for text, key_node, value_node in items(spot):
-            key = self.key.read(NodeContext(key_node, (*spot.path, text), spot.log))
-            if key in found:
-                spot.wrong("P004", f"{shown(text)!r} is the same as a pattern above", "remove one", key=key_node)
+        values: dict[str, Value] = {}
+        for text, key_node, value_node in items(context):
+            key = self.key.read(NodeContext(key_node, (*context.path, text), context.log))
+            if key in values:
+                context.report(
+                    "P004", f"{printable(text)!r} is the same as a pattern above", "remove one", key=key_node
+                )
                 continue
-            value = self.value.read(spot.below(key or text, value_node, at=key_node))
+            value = self.value.read(context.child(key or text, value_node, shown_at=key_node))
             if key is not None and value is not None:
-                found[key] = value
-        return found
+                values[key] = value
+        return values
 
     def schema(self) -> dict[str, Any]:
         return {
             "type": ["object", "null"],
             "propertyNames": self.key.schema(),
             "additionalProperties": self.value.schema(),
-            "maxProperties": self.most,
+            "maxProperties": self.max_items,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a record: its kind, and the sentence that documents it."""
+    """One key of a record: the type of its value, and the sentence that documents it."""
 
-    kind: Kind
+    value_type: ValueType
     doc: str
     required: bool = False
 
     def schema(self) -> dict[str, Any]:
-        schema = self.kind.schema()
+        schema = self.value_type.schema()
         words = schema.get("description")
         return schema | {"description": f"{self.doc} ({words})" if words else self.doc}
 
@@ -270,45 +284,48 @@ class Record:
     def _required(self) -> tuple[str, ...]:
         return tuple(name for name, entry in self.fields.items() if entry.required)
 
-    def read(self, spot: NodeContext) -> Value:
-        if is_null(spot.node) and not self._required:
+    def read(self, context: NodeContext) -> Value:
+        if is_null(context.node) and not self._required:
             return {}
-        if not isinstance(spot.node, MappingNode):
+        if not isinstance(context.node, MappingNode):
             hint = f"write key: value lines below it; keys: {', '.join(self.fields)}"
-            spot.wrong("P006", f"{spot.label} must be a mapping, not {kind_of(spot.node)}", hint)
+            context.report("P006", f"{context.label} must be a mapping, not {type_name(context.node)}", hint)
             return None
-        found: dict[str, Value] = {}
-        named: set[str] = set()
-        for text, key_node, value_node in items(spot):
-            named.add(text)
+        values: dict[str, Value] = {}
+        present: set[str] = set()
+        for text, key_node, value_node in items(context):
+            present.add(text)
             entry = self.fields.get(text)
             if entry is None:
-                spot.wrong(self.code, f"unknown {self.noun} {shown(text)!r}", self._hint(text, spot), key=key_node)
+                context.report(
+                    self.code, f"unknown {self.noun} {printable(text)!r}", self._hint(text, context), key=key_node
+                )
                 continue
-            value = entry.kind.read(spot.below(text, value_node))
+            value = entry.value_type.read(context.child(text, value_node))
             if value is not None:
-                found[text] = value
+                values[text] = value
         for name in self._required:
-            if name not in named:
-                spot.wrong("P010", f"{spot.label} needs a key {name!r}", f"add {name}: ({self.fields[name].doc})")
-        return found
+            if name not in present:
+                context.report(
+                    "P010", f"{context.label} needs a key {name!r}", f"add {name}: ({self.fields[name].doc})"
+                )
+        return values
 
-    def _hint(self, text: str, spot: NodeContext) -> str:
-        home = spot.log.homes.get(text.lower())
-        near = did_you_mean(text, self.fields)
-        if home and home != spot.label:
-            return f"it belongs under {home}:"
-        return near or f"known here: {', '.join(self.fields)}"
+    def _hint(self, text: str, context: NodeContext) -> str:
+        parent = context.log.parents.get(text.lower())
+        if parent and parent != context.label:
+            return f"it belongs under {parent}:"
+        return did_you_mean(text, self.fields) or f"known here: {', '.join(self.fields)}"
 
-    def homes(self, under: str = "") -> Iterator[tuple[str, str]]:
-        """Every key of this record and the records in it, with the keys that lead to it."""
+    def key_parents(self, under: str = "") -> Iterator[tuple[str, str]]:
+        """Yield every key of this record and of the records in it, with the dotted keys that it stands under."""
         for name, entry in self.fields.items():
             yield name, under
-            kind = entry.kind
-            while isinstance(kind, (ListOf, MapOf)):
-                kind = kind.kind if isinstance(kind, ListOf) else kind.value
-            if isinstance(kind, Record):
-                yield from kind.homes(f"{under}.{name}" if under else name)
+            value_type = entry.value_type
+            while isinstance(value_type, (ListOf, MapOf)):
+                value_type = value_type.item if isinstance(value_type, ListOf) else value_type.value
+            if isinstance(value_type, Record):
+                yield from value_type.key_parents(f"{under}.{name}" if under else name)
 
     def schema(self) -> dict[str, Any]:
         schema: dict[str, Any] = {

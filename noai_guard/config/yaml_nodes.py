@@ -1,4 +1,4 @@
-"""YAML text -> nodes that know their line; every mistake is collected, none is raised."""
+"""YAML text as nodes that know their line and column; every mistake is collected, none is raised."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,38 +14,38 @@ try:
 except ImportError:  # PyYAML built without libyaml: ten times slower, same result
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
-MOST_BYTES = 1024 * 1024
-_MOST_EVENTS = 200_000
+MAX_BYTES = 1024 * 1024
+_MAX_EVENTS = 200_000
 """A browser corpus of 5,000 lines has 5,000; a mebibyte of brackets has a million."""
-_DEEPEST = 24
-_MOST_PROBLEMS = 100
+_MAX_DEPTH = 24
+_MAX_PROBLEMS = 100
 
 Node = yaml.Node
 ScalarNode = yaml.ScalarNode
 SequenceNode = yaml.SequenceNode
 MappingNode = yaml.MappingNode
 
-Path = tuple[str | int, ...]
-"""Where a value stands in the structure: `("rules", 2, "action")`."""
+KeyPath = tuple[str | int, ...]
+"""The keys and indexes that lead to a value: `("rules", 2, "action")`."""
 
 Value = Any
-"""What a node becomes: str, int, bool, list, dict of these; None where a problem was logged."""
+"""Plain data: str, int, bool, and lists and dicts of these; None where a problem was logged."""
 
 
 class TooManyProblems(Exception):
-    """Raised by `ProblemLog.add` when nobody would read on; caught by whoever made the log."""
+    """Raised by `ProblemLog.add` above the limit, to stop reading; whoever made the log catches it."""
 
 
 @dataclass(slots=True)
 class ProblemLog:
-    """Problems found so far in one file, where each value of it stands, and which values are wrong."""
+    """The problems of one file, the line and column of each of its values, and which values are wrong."""
 
     file: str
-    homes: Mapping[str, str] = field(default_factory=dict)
-    """Key -> the key that it belongs under, for keys that somebody wrote in the wrong place."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """Key -> the key that it belongs under, for hints about keys in the wrong place."""
     problems: list[Problem] = field(default_factory=list)
-    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    _wrong: set[Path] = field(default_factory=set)
+    positions: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    _wrong: set[KeyPath] = field(default_factory=set)
     _counts: dict[bool, int] = field(default_factory=dict)
 
     def add(
@@ -54,98 +54,104 @@ class ProblemLog:
         message: str,
         hint: str = "",
         *,
-        path: Path = (),
-        at: tuple[int, int] | None = None,
+        path: KeyPath = (),
+        position: tuple[int, int] | None = None,
         warning: bool = False,
     ) -> None:
-        """A problem with the value at `path`, shown at line and column `at`, else where the value stands."""
+        """Add a problem with the value at `path`; `position` is line and column, by default those of the value.
+
+        Raises TooManyProblems for the first error above the limit; warnings above it are dropped.
+        """
         number = self._counts[warning] = self._counts.get(warning, 0) + 1
-        if number > _MOST_PROBLEMS:
+        if number > _MAX_PROBLEMS:
             if warning:
                 return
             self.problems.append(Problem("P023", "there are more problems than these", "mend these first", self.file))
             raise TooManyProblems
         if not warning:
             self._wrong.update(path[:length] for length in range(len(path) + 1))
-        while at is None:
-            at = self.places.get(path) if path else (0, 0)
+        while position is None:
+            position = self.positions.get(path) if path else (0, 0)
             path = path[:-1]
-        self.problems.append(Problem(code, message, hint, self.file, *at, warning))
+        self.problems.append(Problem(code, message, hint, self.file, *position, warning))
 
-    def sound(self, *path: str | int) -> bool:
-        """Whether no error was logged at `path` or below it."""
+    def is_valid(self, *path: str | int) -> bool:
+        """Return True if no error was logged at `path` or below it."""
         return path not in self._wrong
 
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """A node, where it stands, and the log that its problems go to."""
+    """A node, its path in the file, and the log that its problems go to."""
 
     node: Node
-    path: Path
+    path: KeyPath
     log: ProblemLog
 
-    def below(self, step: str | int, node: Node, at: Node | None = None) -> "NodeContext":
-        """The value at one key or number of this one; later problems with it are shown where `at` stands."""
+    def child(self, step: str | int, node: Node, shown_at: Node | None = None) -> "NodeContext":
+        """Return the context of the value at one key or index; later problems are shown at `shown_at` or the value."""
         path = (*self.path, step)
-        self.log.places[path] = place(at or node)
+        self.log.positions[path] = position_of(shown_at or node)
         return NodeContext(node, path, self.log)
 
-    def wrong(self, code: str, message: str, hint: str = "", *, key: Node | None = None, warning: bool = False) -> None:
-        """Logs a problem with this value, or with one of its keys."""
-        self.log.add(code, message, hint, path=self.path, at=place(key or self.node), warning=warning)
+    def report(
+        self, code: str, message: str, hint: str = "", *, key: Node | None = None, warning: bool = False
+    ) -> None:
+        """Log a problem with this value, or with one of its keys."""
+        self.log.add(code, message, hint, path=self.path, position=position_of(key or self.node), warning=warning)
 
     @property
     def label(self) -> str:
-        """`rules[2].action`, as a person would point at it (lists count from 1)."""
+        """The path as a person would write it, `rules[2].action`; lists count from 1."""
         text = ""
         for step in self.path:
-            text += f"[{step + 1}]" if isinstance(step, int) else f".{shown(step)}" if text else shown(step)
+            text += f"[{step + 1}]" if isinstance(step, int) else f".{printable(step)}" if text else printable(step)
         return text or "the file"
 
 
-def place(node: Node) -> tuple[int, int]:
+def position_of(node: Node) -> tuple[int, int]:
+    """Return the line and column of a node, from 1."""
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def shown(text: str) -> str:
-    """Text of a file, cut, and quoted where a terminal would not show it as it is."""
+def printable(text: str) -> str:
+    """Return the first 100 characters of a text, quoted if a terminal would not show them as they are."""
     cut = text[:100]
     return cut if cut.isprintable() else repr(cut)
 
 
 def parse(text: bytes, log: ProblemLog) -> Node | None:
-    """The root node, or None when the text is empty or a problem was logged."""
-    if len(text) > MOST_BYTES:
-        log.add("P001", f"the file is larger than {MOST_BYTES // 1024} KiB", "a policy is a few KiB")
+    """Return the root node, or None if the text is empty or a problem was logged."""
+    if len(text) > MAX_BYTES:
+        log.add("P001", f"the file is larger than {MAX_BYTES // 1024} KiB", "a policy is a few KiB")
         return None
     decoded = _decoded(text, log)
     if decoded is None:
         return None
     try:
-        return yaml.compose(decoded, Loader=_Loader) if _is_tame(decoded, log) else None
+        return yaml.compose(decoded, Loader=_Loader) if _is_safe(decoded, log) else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         if "nesting depth" in problem:  # libyaml 0.2.6 counts brackets itself, up to 1,000
-            log.add("P003", *_TOO_DEEP, at=_place_of(mark, decoded))
+            log.add("P003", *_TOO_DEEP, position=_position_of_mark(mark, decoded))
             return None
         at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
         words = "tab" if at_tab else problem
         hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
-        log.add("P002", f"not YAML: {shown(problem)}", hint, at=_place_of(mark, decoded))
+        log.add("P002", f"not YAML: {printable(problem)}", hint, position=_position_of_mark(mark, decoded))
     return None
 
 
-def _place_of(mark: Any, text: str) -> tuple[int, int]:
-    """Where the reader gave up: never behind the last line that holds something."""
+def _position_of_mark(mark: Any, text: str) -> tuple[int, int]:
+    """Return the line and column where the YAML parser stopped, at most the end of the last line with content."""
     if mark is None:
         return 0, 0
     written = text.rstrip("\r\n")
     return (mark.line + 1, mark.column + 1) if mark.index < len(written) else _end_of(written)
 
 
-_TOO_DEEP = f"nested deeper than {_DEEPEST} levels", "a policy needs about 5"
+_TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels", "a policy needs about 5"
 
 _SYNTAX_HINTS = (
     ("tab", "indent with spaces, not tabs"),
@@ -165,28 +171,29 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\ufff
 
 
 def _decoded(text: bytes, log: ProblemLog) -> str | None:
-    """The characters: UTF-8, or UTF-16 with a byte order mark, as Windows editors write it."""
+    """Decode UTF-8, or UTF-16 with a byte order mark, as Windows editors write it; None if a problem was logged."""
     encoding = "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         decoded = text.decode(encoding)
     except UnicodeDecodeError as error:
         before = text[: error.start].decode(encoding, "replace")
-        log.add("P002", "the file is not UTF-8 text", "save it as UTF-8", at=_end_of(before))
+        log.add("P002", "the file is not UTF-8 text", "save it as UTF-8", position=_end_of(before))
         return None
-    if odd := _NOT_TEXT.search(decoded):
-        log.add("P002", f"the file holds the control character U+{ord(odd[0]):04X}", "save it as UTF-8 text",
-                at=_end_of(decoded[: odd.start()]))  # fmt: skip
+    if control := _NOT_TEXT.search(decoded):
+        log.add("P002", f"the file holds the control character U+{ord(control[0]):04X}", "save it as UTF-8 text",
+                position=_end_of(decoded[: control.start()]))  # fmt: skip
         return None
     return decoded
 
 
 def _end_of(text: str) -> tuple[int, int]:
+    """Return the line and column behind the last character."""
     lines = re.split(r"\r\n|\r|\n", text)
     return len(lines), len(lines[-1]) + 1
 
 
-def _is_tame(text: str, log: ProblemLog) -> bool:
-    """Refuses, before anything is built, what makes YAML grow or act: aliases, tags, depth, several documents."""
+def _is_safe(text: str, log: ProblemLog) -> bool:
+    """Refuse, before anything is built, what makes YAML grow or act: aliases, tags, depth, several documents."""
     depth = documents = 0
     for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -194,33 +201,33 @@ def _is_tame(text: str, log: ProblemLog) -> bool:
             hint = "write the value out, and put text that begins with & or * in quotes"
         elif getattr(event, "tag", None):
             message, hint = "tags (!) are not read", "remove it, and put text that begins with ! in quotes"
-        elif isinstance(event, yaml.CollectionStartEvent) and (depth := depth + 1) > _DEEPEST:
+        elif isinstance(event, yaml.CollectionStartEvent) and (depth := depth + 1) > _MAX_DEPTH:
             message, hint = _TOO_DEEP
         elif isinstance(event, yaml.DocumentStartEvent) and (documents := documents + 1) > 1:
             message, hint = "a second document begins here", "remove the --- line"
-        elif number >= _MOST_EVENTS:
-            message, hint = f"more than {_MOST_EVENTS} keys and values", "a policy has a few hundred"
+        elif number >= _MAX_EVENTS:
+            message, hint = f"more than {_MAX_EVENTS} keys and values", "a policy has a few hundred"
         else:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             continue
-        log.add("P003", message, hint, at=_place_of(event.start_mark, text))
+        log.add("P003", message, hint, position=_position_of_mark(event.start_mark, text))
         return False
     return True
 
 
-def items(spot: NodeContext) -> Iterator[tuple[str, ScalarNode, Node]]:
-    """Key text, key node and value node of a mapping; duplicate and odd keys are logged and left out."""
+def items(context: NodeContext) -> Iterator[tuple[str, ScalarNode, Node]]:
+    """Yield the text, key node and value node of each key of a mapping; log duplicate and odd keys and skip them."""
     seen: dict[str, int] = {}
-    for key, value in spot.node.value:
+    for key, value in context.node.value:
         if not isinstance(key, ScalarNode):
-            spot.wrong("P006", "a key must be text", "write it on one line, before a colon", key=key)
+            context.report("P006", "a key must be text", "write it on one line, before a colon", key=key)
         elif key.tag == "tag:yaml.org,2002:merge":
-            spot.wrong("P003", "merge keys (<<) are not read", "write the keys out", key=key)
+            context.report("P003", "merge keys (<<) are not read", "write the keys out", key=key)
         elif key.value in seen:
             hint = f"first on line {seen[key.value]}; remove one"
-            spot.wrong("P004", f"{shown(key.value)!r} stands twice", hint, key=key)
+            context.report("P004", f"{printable(key.value)!r} stands twice", hint, key=key)
         else:
-            seen[key.value] = place(key)[0]
+            seen[key.value] = position_of(key)[0]
             yield key.value, key, value
 
 
@@ -232,12 +239,12 @@ def is_bool(node: Node) -> bool:
     return bool(node.tag == "tag:yaml.org,2002:bool")
 
 
-def kind_of(node: Node) -> str:
-    """What a person would call the node's type."""
-    return _KINDS.get(str(node.tag).rpartition(":")[2], "text")
+def type_name(node: Node) -> str:
+    """Return what a person would call the node's type, with its article."""
+    return _TYPE_NAMES.get(str(node.tag).rpartition(":")[2], "text")
 
 
-_KINDS = {
+_TYPE_NAMES = {
     "map": "a mapping",
     "seq": "a list",
     "null": "nothing",

@@ -1,24 +1,21 @@
-"""Operators' agents, and which of them a user agent names."""
+"""The known agents, and the one that a user agent names."""
 
 from collections.abc import Iterable, Sequence
 
-from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.user_agent_matcher import Hit, TokenIndex, compile_token
 
-_RANK = {usage: place for place, usage in enumerate(Usage)}
+_RANK = {usage: rank for rank, usage in enumerate(Usage)}
 """Usage declares its members from the one that outweighs all others to the one that outweighs none."""
 
 
 class Catalog:
     """All known agents, indexed by the tokens that their user agents carry.
 
-    `match(user_agent)` returns the Agent that a user agent (bytes, several lines joined by a line feed) names,
-    or None. Where several are named, the one whose usage weighs most wins (`Usage`, in order), then the one
-    named first: an app before the library it is made with.
+    Never changes after it was made. `version` tells one state of the rules from another.
     """
 
-    __slots__ = ("_by_name", "_index", "agents", "match", "memo", "version")
+    __slots__ = ("_by_name", "_index", "agents", "version")
 
     def __init__(self, agents: Iterable[Agent], version: str = "") -> None:
         self.agents: tuple[Agent, ...] = tuple(agents)
@@ -27,11 +24,13 @@ class Catalog:
         self._index = TokenIndex(
             compile_token(form, agent) for agent in self.agents for form in agent.expected_user_agent
         )
-        self.memo: BoundedCache[bytes, Agent | None] = BoundedCache(self.find)
-        self.match = self.memo.__getitem__
 
     def find(self, user_agent: bytes) -> Agent | None:
-        """As `match`, without the memory."""
+        """Return the agent that a user agent (bytes, several lines joined by a line feed) names, or None.
+
+        Of several, the one whose usage weighs most wins (`Usage`, in order), then the one named first: an app before
+        the library it is made with.
+        """
         hits = self._index.hits(user_agent)
         if not hits:
             return None
@@ -40,16 +39,17 @@ class Catalog:
         return min(hits, key=_precedence).value
 
     def candidates(self, user_agent: bytes) -> Sequence[Agent]:
-        """Every agent that the user agent names, the winner first."""
+        """Return every agent that a user agent names, the one that `find` returns first."""
         hits = sorted(self._index.hits(user_agent), key=_precedence)
         return tuple(dict.fromkeys(hit.value for hit in hits))
 
     def agent(self, name: str) -> Agent | None:
-        """The agent of that name, in any case."""
+        """Return the agent of a name, in any letter case, or None."""
         return self._by_name.get(name.lower())
 
     @property
     def operators(self) -> tuple[str, ...]:
+        """The names of all operators, sorted."""
         return tuple(sorted({agent.operator for agent in self.agents}))
 
 
@@ -58,5 +58,5 @@ def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
 
 
 def rank(agent: Agent) -> int:
-    """How much an agent outweighs others in one user agent; 0 outweighs all."""
+    """Return the precedence of an agent among several that one user agent names; 0 wins over all."""
     return min(_RANK[usage] for usage in agent.usages)

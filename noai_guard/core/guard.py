@@ -1,15 +1,17 @@
 """The judge: facts of a request in, verdict out. No I/O, no clock, no framework."""
 
 import re
-from ipaddress import ip_address
+from enum import IntFlag
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Request, Verdict
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Verdict
+from noai_guard.core.paths import normal_path
+from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.questions import Count, Examination
+from noai_guard.core.request import Request
 from noai_guard.core.user_agent_matcher import excerpt
 
 # CUBOT is looked for behind the word, so that every alternative begins with a letter and the engine skips to one.
@@ -18,83 +20,96 @@ CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetch
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
-    """Whether a user agent that names no known agent says that it is a bot."""
+    """Return True if a user agent that names no known agent says that it is a bot."""
     return CALLS_ITSELF_A_BOT.search(excerpt(user_agent).lower()) is not None
+
+
+class Needs(IntFlag):
+    """What the verdict on an agent in one path class depends on, beside the two."""
+
+    NOTHING = 0
+    ADDRESS = 1
+    """The client's address."""
+    COUNT = 2
+    """How many requests the client has made."""
 
 
 class Guard:
     """Judges requests by one policy and one catalogue; never changes after it was made.
 
-    Usable without ASGI: `run(guard.examine(request), answerer, on_failure)`, or, where `asks` says that nothing
-    from outside is needed, `judged(path, user_agent)`.
+    Without a driver: `run(guard.examine(request, address, received_at), answers, on_failure)`, or `judged(path,
+    user_agent)` where `needs` is NOTHING.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
         self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
-        self.agents: BoundedCache[bytes, Agent | None] = BoundedCache(self._recognised)
-        self._after: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(lambda key: _instead(*key))
-        self.asks_address = bool(policy.exemptions.addresses)
+        self.agents: BoundedCache[bytes, Agent | None] = BoundedCache(self._recognise)
+        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(
+            lambda key: _replace(*key)
+        )
+        self.uses_address = bool(policy.exemptions.addresses)
 
-    def _recognised(self, user_agent: bytes) -> Agent | None:
+    def _recognise(self, user_agent: bytes) -> Agent | None:
         agent = self.catalog.find(user_agent)
-        if agent is None and (calls_itself_a_bot(user_agent) or self._looks_like_a_bot(user_agent)):
+        if agent is None and (calls_itself_a_bot(user_agent) or self._is_described_as_a_bot(user_agent)):
             return UNKNOWN_BOT
         return agent
 
-    def _looks_like_a_bot(self, user_agent: bytes) -> bool:
+    def _is_described_as_a_bot(self, user_agent: bytes) -> bool:
         if not self.policy.second_look:
             return False
         description = user_agent_description.describe(user_agent)
         return description is not None and description.is_bot
 
     def judged(self, path: str, user_agent: bytes) -> Verdict:
-        """The verdict by path (normalised) and user agent alone; three dictionary look-ups when seen before."""
-        return self.table.path_classes[path].verdicts[self.agents[user_agent]]
+        """Return the verdict by normalised path and user agent alone; dictionary look-ups if both were seen before."""
+        return self.table.verdict(self.agents[user_agent], self.table.path_classes[path])
 
-    def examine(self, request: Request) -> Examination[Verdict]:
-        """Judges one request. Asks `Count` when the policy says throttle; returns the Verdict."""
-        verdict = self.judged(request.path, request.user_agent)
-        if self.asks_address and self._is_exempt(request.address):
-            return self._after[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
+    def needs(self, agent: Agent | None, path_class: PathClass) -> Needs:
+        """Return what has to be known, beside agent and path class, before the verdict is final."""
+        needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
+        if self.table.verdict(agent, path_class).action is Action.THROTTLE:
+            needs |= Needs.ADDRESS | Needs.COUNT
+        return needs
+
+    def examine(self, request: Request, address: str | None = None, received_at: float = 0.0) -> Examination[Verdict]:
+        """Judge one request. Yields `Count` if the policy says throttle; returns the Verdict.
+
+        `address` is the client's, through trusted proxies only, or None if it is not known. `received_at` is seconds
+        of any clock that does not go backwards.
+        """
+        verdict = self.judged(normal_path(request.path), request.user_agent)
+        if self.uses_address and address is not None and address in self.policy.exemptions.addresses:
+            return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
         if verdict.action is not Action.THROTTLE:
             return verdict
         limit = self.policy.throttle
         agent = verdict.agent.name if verdict.agent else "unclaimed"
-        block = address_block(request.address) if request.address else "unknown"
-        count = yield Count(f"{agent}|{block}", limit.seconds, request.received_at)
+        block = address_block(address) if address else "unknown"
+        count = yield Count(f"{agent}|{block}", limit.seconds, received_at)
         rate = f"{limit.requests} requests in {limit.seconds} s"
         if count is None:
-            why = f"requests could not be counted; on_unknown says {self.policy.on_unknown}"
-            return self._after[verdict, self.policy.on_unknown, verdict.rule, why]
+            reason = f"requests could not be counted; on_unknown says {self.policy.on_unknown}"
+            return self._replaced[verdict, self.policy.on_unknown, verdict.rule, reason]
         if count <= limit.requests:
-            return self._after[verdict, Action.ALLOW, verdict.rule, f"within {rate}"]
-        return self._after[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
+            return self._replaced[verdict, Action.ALLOW, verdict.rule, f"within {rate}"]
+        return self._replaced[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
-    def instead(self, verdict: Verdict, action: Action, why: str) -> Verdict:
-        """The same verdict with another action; one object for equal arguments."""
-        return self._after[verdict, action, verdict.rule, why]
-
-    def _is_exempt(self, address: str | None) -> bool:
-        if address is None:
-            return False
-        ip = ip_address(address)
-        return any(ip in network for network in self.policy.exemptions.addresses)
-
-    def asks(self, verdict: Verdict) -> bool:
-        """Whether this judged verdict is only the beginning: it takes an address or an answer from outside."""
-        return self.asks_address or verdict.action is Action.THROTTLE
+    def with_action(self, verdict: Verdict, action: Action, reason: str) -> Verdict:
+        """Return the same verdict with another action; one object for equal arguments."""
+        return self._replaced[verdict, action, verdict.rule, reason]
 
 
-def _instead(verdict: Verdict, action: Action, rule: str, why: str) -> Verdict:
+def _replace(verdict: Verdict, action: Action, rule: str, reason: str) -> Verdict:
     return Verdict(
         action=action,
         rule=rule,
         agent=verdict.agent,
         usage=verdict.usage,
         identity=verdict.identity,
-        reasons=(*verdict.reasons, why),
+        reasons=(*verdict.reasons, reason),
         path_policy=verdict.path_policy,
         enforced=verdict.enforced,
         retry_after=verdict.retry_after if action is Action.THROTTLE else 0,

@@ -1,4 +1,4 @@
-"""The nouns. Standard library only; nothing here does anything but hold facts."""
+"""The types of the domain: usages, actions, agents, requests, verdicts, responses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Usage(StrEnum):
-    """What fetched content is used for. Each standard's own words live in that standard's module."""
+    """The purpose that fetched content is used for. Each standard's own words for it are in that standard's module."""
 
     TRAIN_AI = "train-ai"
     DATA_BROKER = "data-broker"
@@ -32,7 +32,7 @@ AI_USAGES = frozenset(
 
 
 class Action(StrEnum):
-    """What is done with a request, from the mildest to the strictest."""
+    """The treatment of a request, from the mildest to the strictest."""
 
     ALLOW = "allow"
     LOG = "log"
@@ -42,25 +42,25 @@ class Action(StrEnum):
 
     @property
     def strictness(self) -> int:
-        """Return the place of this action in the order from mildest to strictest."""
+        """The rank of this action, 0 for the mildest."""
         return _STRICTNESS[self]
 
     @property
     def restricts(self) -> bool:
-        """Return True if at least some requests get an error response: throttle, license_required, deny."""
+        """True if at least some requests get an error response: throttle, license_required, deny."""
         return self.strictness >= Action.THROTTLE.strictness
 
     @property
     def refuses(self) -> bool:
-        """Return True if every request gets an error response: license_required, deny."""
+        """True if every request gets an error response: license_required, deny."""
         return self.strictness >= Action.LICENSE_REQUIRED.strictness
 
 
-_STRICTNESS = {action: place for place, action in enumerate(Action)}
+_STRICTNESS = {action: rank for rank, action in enumerate(Action)}
 
 
 class Identity(StrEnum):
-    """How far the client's claim to be an agent has been checked."""
+    """The result of checking the client's claim to be an agent."""
 
     UNCLAIMED = "unclaimed"
     UNVERIFIED = "unverified"
@@ -69,13 +69,15 @@ class Identity(StrEnum):
 
 
 class Mode(StrEnum):
+    """Whether refusals are sent (`enforce`) or only counted and logged (`monitor`)."""
+
     ENFORCE = "enforce"
     MONITOR = "monitor"
 
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """How a site keeps a search listing and still opts out of the AI usages served under the same user agent.
+    """A way to keep a search listing and opt out of the AI usages served under the same user agent.
 
     `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`.
     """
@@ -86,7 +88,7 @@ class OptOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Agent:
-    """A named automated client; compared and hashed by identity, since a catalogue holds each once.
+    """A named automated client. Compared and hashed by identity, since a catalogue holds each once.
 
     Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
     `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists
@@ -109,42 +111,27 @@ class Agent:
 
     @property
     def ai(self) -> bool:
+        """True if at least one usage is AI."""
         return not AI_USAGES.isdisjoint(self.usages)
 
     @property
     def all_robots_tokens(self) -> tuple[str, ...]:
-        """Every name the agent answers to in robots.txt, its product token first."""
-        own = (self.rfc9309_product_token,) if self.rfc9309_product_token else ()
-        return tuple(dict.fromkeys(own + self.robots_txt_tokens))
+        """Every name that the agent obeys in robots.txt, its product token first."""
+        product = (self.rfc9309_product_token,) if self.rfc9309_product_token else ()
+        return tuple(dict.fromkeys(product + self.robots_txt_tokens))
 
 
 UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOWN_BOT,))
-"""Stands for every client that calls itself a bot and is in no catalogue."""
-
-
-@dataclass(slots=True)
-class Request:
-    """The facts of one request that the judge may look at.
-
-    `path` is normalised (`noai_guard.core.paths`), `user_agent` holds all User-Agent lines joined by a line
-    feed, `address` is the client's, through trusted proxies only, `received_at` is seconds on any clock
-    that does not go backwards. Not frozen: a frozen dataclass costs three times as much to make, per request.
-    """
-
-    path: str
-    user_agent: bytes = b""
-    method: str = "GET"
-    address: str | None = None
-    received_at: float = 0.0
+"""Placeholder for every client that calls itself a bot and is in no catalogue."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """What is done with a request, and why.
+    """The decision about a request, with its reasons.
 
     Compared and hashed by identity: one object stands for every request of the same agent in the same part
-    of the site, so drivers keep prepared answers by it. `enforced` is False in monitor mode: the verdict
-    is counted and the request let through. `retry_after` is in seconds, for `throttle`.
+    of the site, so prepared responses can be cached by it. `enforced` is False in monitor mode: the verdict
+    is counted and the request passed on. `retry_after` is in seconds, for `throttle`.
     """
 
     action: Action
@@ -155,13 +142,12 @@ class Verdict:
     reasons: tuple[str, ...]
     path_policy: int
     enforced: bool = True
-    evidence: tuple[str, ...] = ()
     retry_after: int = 0
     message: str = ""
 
     @property
     def refuses(self) -> bool:
-        """True when the client is really turned away."""
+        """True if the client gets an error response instead of the content."""
         return self.enforced and self.action.restricts
 
 
@@ -180,7 +166,7 @@ HeaderField = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer in bytes: what a driver sends by itself."""
+    """A complete HTTP response, sent without calling the app."""
 
     status: int
     headers: tuple[HeaderField, ...]

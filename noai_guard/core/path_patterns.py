@@ -1,16 +1,14 @@
-"""Compile the path patterns of a policy: matching, and their forms for robots.txt and other servers."""
+"""Compile the path patterns (globs) of a policy: matching, and their forms for robots.txt and other servers."""
 
 import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
 MAX_GLOB = 1024
-
+"""Characters of the longest pattern."""
 
 _NEVER_MATCHES = "never matches, because paths are judged without"
-
-
-_BAD: tuple[tuple[re.Pattern[str], str], ...] = (
+_PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
     (re.compile(r"[\ud800-\udfff]"), "holds half of a surrogate pair, which is no character"),
     (re.compile(r"\*{3}"), "`***` has no meaning; write ** for any depth or * within one segment"),
@@ -27,25 +25,25 @@ _BAD: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def glob_problem(pattern: str) -> str | None:
-    """What is wrong with a path pattern, in words for the person who wrote it, or None."""
+    """Return what is wrong with a path pattern, in words for the person who wrote it, or None."""
     if not pattern:
         return "is empty; write /** for everything"
     if len(pattern) > MAX_GLOB:
         return f"is longer than {MAX_GLOB} characters"
     if not pattern.startswith("/"):
         return "does not begin with /"
-    return next((problem for bad, problem in _BAD if bad.search(pattern)), None)
+    return next((problem for bad, problem in _PROBLEMS if bad.search(pattern)), None)
 
 
 class GlobsInvalid(ValueError):
-    """`problems` holds (place in the list, what is wrong) for every bad pattern."""
+    """Patterns that cannot be compiled. `problems` holds (index, problem) for every bad pattern of the list."""
 
     def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(f"pattern {place} {problem}" for place, problem in self.problems))
+        super().__init__("; ".join(f"pattern {index} {problem}" for index, problem in self.problems))
 
 
-# What a pattern is made of, beside text: `segments` is the `**/` of `/**/`, `below` a final `/**` with its slash,
+# The tokens of a pattern, beside text: `segments` is the `**/` of `/**/`, `below` a final `/**` with its slash,
 # `deep` any other `**`. A final `/**/*` is everything below a directory and the directory with its slash.
 _TOKENS = re.compile(
     r"(?P<below>/\*\*\Z)|(?<=/)(?P<all>\*\*/\*\Z)|(?<=/)(?P<segments>\*\*/)|(?P<deep>\*\*)|(?P<star>\*)|(?P<one>\?)"
@@ -54,7 +52,7 @@ _TOKENS = re.compile(
 
 
 def _tokens(pattern: str) -> list[tuple[str, str]]:
-    """(kind, text) in order; neighbouring texts are one."""
+    """Split a pattern into tokens (kind, text); neighbouring texts are one token."""
     while (shorter := pattern.replace("/**/**", "/**")) != pattern:
         pattern = shorter
     tokens: list[tuple[str, str]] = []
@@ -67,10 +65,10 @@ def _tokens(pattern: str) -> list[tuple[str, str]]:
 
 
 def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
-    """An expression for `match` that reads a path in time linear in its length.
+    """Return an expression for `match` that reads a path in time linear in its length.
 
-    Every wildcard is followed by a chunk of text and `?`, and takes the first place where the chunk fits. That
-    choice is final (atomic groups), because a later place never allows more: `*` stays in its segment, where a
+    Every wildcard is followed by a chunk of text and `?`, and takes the first position where the chunk fits. That
+    choice is final (atomic groups), because a later position never allows more: `*` stays in its segment, where a
     chunk that fits earlier leaves more to the next, and a chunk that holds a slash fits only once. Only the
     loop over whole segments that starts each `**` may go on, when what follows up to the next `**` does not
     fit, and it visits each segment once.
@@ -82,11 +80,11 @@ Chunk = list[tuple[str, str]]
 
 
 def glob_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
-    """A pattern as chains, each (lead, chunks), that fit a path one behind the other, from its start on.
+    """Return a pattern as chains (lead, chunks) that match a path one behind the other, from its start.
 
     A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
     `end` the end. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
-    segment from here on where the whole chain fits. Every other chunk fits at the first place within its segment.
+    segment from here on where the whole chain fits. Every other chunk fits at the first position within its segment.
     """
     return _chains(_tokens(pattern))
 
@@ -112,63 +110,63 @@ _CHUNK = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
 
 def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
     texts = ["".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk) for chunk in chunks]
-    fitted = [f"(?>[^/]*?{text})" for text in texts]
+    groups = [f"(?>[^/]*?{text})" for text in texts]
     if lead != "deep":
-        fitted[0] = texts[0]
-    body = "".join(fitted)
+        groups[0] = texts[0]
+    body = "".join(groups)
     return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
 
 
 class Globs:
-    """Path patterns, compiled. Made by `compile_globs`."""
+    """Compiled path patterns, made by `compile_globs`."""
 
     __slots__ = ("_below", "_exact", "_lengths", "_wild", "patterns")
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = tuple(patterns)
         self._exact: dict[str, int] = {}
-        # Directory of each `directory/**` -> (rank, place).
+        # Directory of each `directory/**` -> (rank, index).
         self._below: dict[str, tuple[int, int]] = {}
         self._wild: list[tuple[int, str, str, re.Pattern[str], int]] = []
-        for rank, place in enumerate(by_specificity(patterns)):
-            tokens = _tokens(patterns[place])
+        for rank, index in enumerate(by_specificity(patterns)):
+            tokens = _tokens(patterns[index])
             kinds = [kind for kind, _ in tokens]
             first, last = (text if kind == "text" else "" for kind, text in (tokens[0], tokens[-1]))
             if kinds == ["text"]:
-                self._exact.setdefault(first, place)
+                self._exact.setdefault(first, index)
             elif kinds in (["below"], ["text", "below"]):
-                self._below.setdefault(first, (rank, place))
+                self._below.setdefault(first, (rank, index))
             else:
-                self._wild.append((rank, first, last, _regex(tokens), place))
+                self._wild.append((rank, first, last, _regex(tokens), index))
         self._lengths = sorted({len(directory) for directory in self._below}, reverse=True)
 
     def first(self, path: str) -> int:
-        """The place in `patterns` of the most specific one that matches a normal path, or -1.
+        """Return the index in `patterns` of the most specific one that matches a normal path, or -1.
 
         A pattern without wildcards comes before all others; then the one with more characters before its first
         wildcard, then with more characters that are no wildcards, then with fewer `**`, with fewer `*`, and then
         the one listed first.
         """
-        place = self._exact.get(path)
-        if place is not None:
-            return place
-        best, place = len(self.patterns), -1
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact
+        best_rank, best = len(self.patterns), -1
         for length in self._lengths:
-            found = self._below.get(path[:length])
-            if found is not None and path[length : length + 1] in ("/", ""):
-                best, place = found
+            below = self._below.get(path[:length])
+            if below is not None and path[length : length + 1] in ("/", ""):
+                best_rank, best = below
                 break
-        for rank, start, end, pattern, at in self._wild:
-            if rank > best:
+        for rank, start, end, pattern, index in self._wild:
+            if rank > best_rank:
                 break
             if path.startswith(start) and path.endswith(end) and pattern.match(path):
-                return at
-        return place
+                return index
+        return best
 
 
 def by_specificity(patterns: Sequence[str]) -> list[int]:
-    """The places in `patterns`, the most specific pattern first: the order in which `Globs.first` decides."""
-    return sorted(range(len(patterns)), key=lambda at: _specificity(patterns[at]))
+    """Return the indexes of `patterns`, the most specific first: the order in which `Globs.first` decides."""
+    return sorted(range(len(patterns)), key=lambda index: _specificity(patterns[index]))
 
 
 def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
@@ -179,23 +177,23 @@ def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
 
 
 def compile_globs(patterns: Sequence[str]) -> Globs:
-    """Compile the path patterns of a policy; `GlobsInvalid` names every bad one.
+    """Compile the path patterns of a policy. Raises GlobsInvalid with every bad one.
 
     `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
     `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
     and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
     itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
     """
-    problems = [(place, problem) for place, pattern in enumerate(patterns) if (problem := glob_problem(pattern))]
+    problems = [(index, problem) for index, pattern in enumerate(patterns) if (problem := glob_problem(pattern))]
     if problems:
         raise GlobsInvalid(problems)
     return Globs(patterns)
 
 
 def glob_to_regex(pattern: str) -> str:
-    """A pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $, to be matched with case.
+    """Return a pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $; letter case counts.
 
-    Without look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
+    It has no look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
     its UTF-8. `$` must mean the very end. Where an engine backtracks, time may grow with the square of the path's
     length.
     """
@@ -223,11 +221,11 @@ _UNESCAPED = "/!&'()+,-.:;=@_~"
 
 
 def glob_to_robots(pattern: str) -> list[str] | None:
-    """The robots.txt rules (RFC 9309) that match exactly the URLs whose path the pattern matches, else None.
+    """Return the robots.txt rules (RFC 9309) that match exactly the URLs whose path the pattern matches, or None.
 
     robots.txt matches path and query from the left, so a single path is `/a$` and, with a query, `/a?`. Its
-    `*` runs over slashes and into the query (`/*.mp3$` matches `/x?y=.mp3`), so only a final `**` can be said
-    exactly; neither can a literal `$` be, which parsers read differently, nor a bad pattern.
+    `*` runs over slashes and into the query (`/*.mp3$` matches `/x?y=.mp3`), so only a final `**` can be written
+    exactly; neither can a literal `$`, which parsers read differently, nor a bad pattern.
     """
     if glob_problem(pattern):
         return None

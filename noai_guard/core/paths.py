@@ -1,13 +1,13 @@
-"""The path that is judged, and the path patterns of a policy.
+"""Normalise request paths, and list the other readings of ambiguous ones.
 
-`normal_path` is the only reading of `scope["path"]`. Globs are matched against what it returns.
+`normal_path` is the only reading of `scope["path"]`. Path patterns are matched against what it returns.
 """
 
 import re
 from urllib.parse import unquote
 
 MAX_PATH = 8192
-"""Characters of a normal path that are matched; what follows is cut off, so only prefixes can match there."""
+"""Characters of the longest normal path. What follows is cut off, so only prefixes can match there."""
 
 MAX_RAW_PATH = 65536
 """Characters of a raw path that are read. h11 stops at 64 KiB, proxies at 8 to 32; httptools has no limit.
@@ -20,9 +20,9 @@ _ABSOLUTE_FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
 def normal_path(raw: str) -> str:
-    """The one form of an ASGI `scope["path"]`, which servers percent-decode and leave as sent otherwise.
+    """Return the one form of an ASGI `scope["path"]`, which servers percent-decode and leave as sent otherwise.
 
-    The answer begins with "/" (or is "*", the target of `OPTIONS *`), has no empty and no dot segments, and is
+    The result begins with "/" (or is "*", the target of `OPTIONS *`), has no empty and no dot segments, and is
     at most `MAX_PATH` characters long; normalising it again changes nothing. In this order:
 
     - an absolute-form target (`http://evil.example/y`, as h11, hypercorn and daphne hand it over) loses scheme
@@ -69,15 +69,15 @@ _HOST_IN_FRONT = re.compile(r"//[^/]*")
 
 
 def other_readings(raw: bytes) -> tuple[str, ...]:
-    """What else than `normal_path(unquote(raw))` a server may take a path for, that came as `raw` in a request.
+    """Return the other paths that a server may read in the raw path of a request, beside `normal_path(unquote(raw))`.
 
     Servers and frameworks are known to leave dot segments alone (routing by prefix), to leave `%2F` in its segment
     (Apache, Node), to cut `;parameters` off before dot segments are resolved (Tomcat, Jetty), to read a backslash
     as a slash (IIS), to take `//host` in front for a host (`new URL(target, base)`, PHP's `parse_url`), and to
-    decode twice. Who passes `raw` on without knowing the server judges these too, and the strictest verdict counts.
+    decode twice. A proxy that passes `raw` on to an unknown server judges these too; the strictest verdict counts.
 
-    Every answer is a fixed point of `normal_path`. For all but a few odd paths there is none, at a regular
-    expression's cost.
+    Every result is a fixed point of `normal_path`. All but a few odd paths have none, at the cost of one regular
+    expression.
     """
     if not _READ_DIFFERENTLY.search(raw):
         return ()
@@ -92,10 +92,10 @@ def other_readings(raw: bytes) -> tuple[str, ...]:
     ]
     readings += [_PARAMETERS.sub("", reading) for reading in (path, unquote(_PARAMETERS.sub("", text)))]
     readings += [reading.replace("\\", "/") for reading in (path, twice)]
-    own = normal_path(path)
-    return tuple(dict.fromkeys(normal for reading in readings if (normal := normal_path(reading)) != own))
+    expected = normal_path(path)
+    return tuple(dict.fromkeys(normal for reading in readings if (normal := normal_path(reading)) != expected))
 
 
 def _dots_left_alone(path: str) -> str:
-    """The path with its dot segments as names: encoded once more, nobody resolves them."""
+    """Return the path with its dot segments encoded once more, so that nothing resolves them."""
     return "/".join(segment.replace(".", "%2e") if segment in (".", "..") else segment for segment in path.split("/"))

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import Globs, compile_globs
-
-Network = IPv4Network | IPv6Network
+from noai_guard.core.trusted_proxies import TrustedProxies
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
 
@@ -79,11 +77,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Exemptions:
-    """What is never judged. `addresses` are networks; believed only as the trusted proxies allow."""
+    """Paths, agents (names in lower case) and client addresses that are never refused."""
 
     paths: tuple[str, ...] = ()
     agents: frozenset[str] = frozenset()
-    addresses: tuple[Network, ...] = ()
+    addresses: NetworkSet = field(default_factory=NetworkSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +130,14 @@ class PathClass:
     path_policy: int
     rules: tuple[Rule, ...]
     exempt: bool
-    verdicts: BoundedCache[Agent | None, Verdict] = field(init=False)
+    verdicts: BoundedCache[tuple[Agent | None, Identity], Verdict] = field(init=False)
 
 
 class DecisionTable:
-    """A policy compiled against a catalogue: `plan.zones[path].verdicts[agent]` is the verdict."""
+    """A policy compiled against a catalogue.
+
+    `table.path_classes[path].verdicts[agent, identity]` is the verdict for a normalised path.
+    """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
@@ -162,13 +163,16 @@ class DecisionTable:
             if len(self._path_classes) >= _MAX_PATH_CLASSES:
                 self._path_classes.clear()
             path_class = PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), key[2])
-            path_class.verdicts = BoundedCache(lambda agent: self.decide(agent, path_class))
+            path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
             self._path_classes[key] = path_class
         return path_class
 
-    def decide(self, agent: Agent | None, path_class: PathClass) -> Verdict:
-        """Exemptions first, then the first rule that holds, then the strictest action among the usages."""
-        identity = Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+    def verdict(self, agent: Agent | None, path_class: PathClass) -> Verdict:
+        """Return the verdict for a client that names `agent` and proves nothing."""
+        return path_class.verdicts[agent, identity_of_claim(agent)]
+
+    def decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
+        """Make a verdict: exemptions first, then the first rule that holds, then the strictest action of the usages."""
         usage = self._weightiest(agent, path_class.path_policy) if agent else None
         claim = _claim(agent)
 
@@ -210,6 +214,11 @@ class DecisionTable:
         """Every id that a verdict's `rule` can have: the values of the metric label."""
         by_usage = (rule_id(path_policy, usage) for path_policy in self.path_policies for usage in Usage)
         return (*OWN_RULE_IDS, *(rule.id for rule in self.policy.rules), *by_usage)
+
+
+def identity_of_claim(agent: Agent | None) -> Identity:
+    """Return the identity of a client whose claim to be `agent` has not been checked."""
+    return Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
 
 
 def rule_id(path_policy: PathPolicy, usage: Usage) -> str:

@@ -1,74 +1,84 @@
-"""What the judge may ask of the outside, and the two drivers that carry questions to whoever can answer.
+"""What the judge may ask of the outside, and the two drivers that carry its questions to whoever can answer.
 
-The judge is a generator: it yields a Question and is sent an answer, or None when nobody could answer. It does
-no I/O and reads no clock, so the same lines serve ASGI, WSGI, the command line and a replay of old logs.
+The judge is a generator: it yields a Question and is sent the answer, or None if nobody could answer. It does no I/O
+and reads no clock, so the same lines serve ASGI, WSGI, the command line and a replay of old logs.
 """
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from noai_guard.errors import Unanswered
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 
+class Question(Generic[A]):
+    """Something only the outside knows; answered by an `A`, or by None if it cannot be known now."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How many requests, this one included, `key` has made in the window of `seconds` that `at` lies in."""
+class Count(Question[int]):
+    """How many requests, this one included, `key` has made in the window of `seconds` that contains the time `at`."""
 
     key: str
     seconds: int
     at: float
 
 
-Question = Count
-Answer = int | None
-Examination = Generator[Question, Answer, R]
-OnFailure = Callable[[Question, Exception], None]
+Examination = Generator[Question[Any], Any, R]
+"""Yields questions, is sent their answers, and returns an `R`."""
+
+OnFailure = Callable[[Question[Any], Exception], None]
+"""Called with each question that was not answered, and why."""
 
 
-class Answerer(Protocol):
-    """Answers at once. Raises Unanswered when it cannot."""
+class Store(Protocol):
+    """Answers questions at once.
 
-    def answer(self, question: Question) -> Answer: ...
+    `answer` takes a Question[A] and returns an A, or None if it cannot be known; it raises Unanswered, OSError or
+    TimeoutError if it cannot answer.
+    """
 
-
-class AsyncAnswerer(Protocol):
-    """Answers after waiting. Raises Unanswered when it cannot."""
-
-    async def answer(self, question: Question) -> Answer: ...
+    def answer(self, question: Any) -> Any: ...
 
 
-def run(examination: Examination[R], answerer: Answerer, on_failure: OnFailure) -> R:
-    """Drives an examination to its verdict; a question that fails is answered None and reported."""
-    answer: Answer = None
+class AsyncStore(Protocol):
+    """Answers questions after waiting; otherwise a Store."""
+
+    async def answer(self, question: Any) -> Any: ...
+
+
+def run(examination: Examination[R], store: Store, on_failure: OnFailure) -> R:
+    """Drive an examination to its result. A question that fails is answered None and reported to `on_failure`."""
+    answer: Any = None
     try:
-        question = next(examination)
         while True:
+            question = examination.send(answer)
             try:
-                answer = answerer.answer(question)
+                answer = store.answer(question)
             except (Unanswered, OSError, TimeoutError) as error:
                 on_failure(question, error)
                 answer = None
-            question = examination.send(answer)
     except StopIteration as done:
-        verdict: R = done.value
-        return verdict
+        result: R = done.value
+        return result
 
 
-async def arun(examination: Examination[R], answerer: AsyncAnswerer, on_failure: OnFailure) -> R:
-    """As `run`, for backends that are waited for."""
-    answer: Answer = None
+async def arun(examination: Examination[R], store: AsyncStore, on_failure: OnFailure) -> R:
+    """Drive an examination as `run` does, awaiting each answer."""
+    answer: Any = None
     try:
-        question = next(examination)
         while True:
+            question = examination.send(answer)
             try:
-                answer = await answerer.answer(question)
+                answer = await store.answer(question)
             except (Unanswered, OSError, TimeoutError) as error:
                 on_failure(question, error)
                 answer = None
-            question = examination.send(answer)
     except StopIteration as done:
-        verdict: R = done.value
-        return verdict
+        result: R = done.value
+        return result

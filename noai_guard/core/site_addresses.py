@@ -1,4 +1,4 @@
-"""Addresses of a site that stand in declarations, refusals and pages."""
+"""Web addresses of a site for declarations, refusals and pages."""
 
 import re
 from urllib.parse import quote, unquote
@@ -7,30 +7,32 @@ from noai_guard.core.policy import Policy, Site
 
 
 def policy_address(site: Site) -> str:
-    """Where the policy is explained: a full address when the site's own is known, else a path; empty if nowhere."""
+    """Return the address of the page that explains the policy; only a path if the site's address is not known."""
     page = site.policy_page
     return own_address(site, page) if page.startswith("/") else ascii_uri(page)
 
 
 def page_address(policy: Policy) -> str:
-    """As `policy_address`; empty where the page would be ours and the policy switches it off."""
+    """Return `policy_address`, or an empty text if we would serve the page and the policy switches it off."""
     is_published = policy.declares("policy_page") or not policy.site.policy_page.startswith("/")
     return policy_address(policy.site) if is_published else ""
 
 
 def own_address(site: Site, path: str) -> str:
-    """Where one of our documents is: below the site's address where that is known, else its path."""
+    """Return the address of one of our documents: below the site's address if that is known, else its path."""
     return ascii_uri(site.url.rstrip("/") + path)
 
 
 def ascii_uri(text: str) -> str:
-    """An address as it may stand in a header field, between `<>` or in quotes, whatever the policy holds."""
+    """Return an address in ASCII that is safe in a header field, between `<>` and in quotes."""
     return quote(text, safe="%/:?#[]@!$&'()*+,;=~", errors="replace")
 
 
 def contact_shown(site: Site) -> str:
+    """Return the site's contact for people to read: an e-mail address without `mailto:`, or a web address."""
     return one_line(unquote(site.contact.removeprefix("mailto:")))
 
 
 def one_line(text: str) -> str:
+    """Return a text with each run of blanks, line breaks and control characters as one blank."""
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())

@@ -1,4 +1,4 @@
-"""Finding the names of known agents in a user agent.
+"""Find the names of known agents in a user agent.
 
 Token forms (never regular expressions; case does not matter, a word character is ``[A-Za-z0-9_-]``):
 
@@ -6,17 +6,17 @@ Token forms (never regular expressions; case does not matter, a word character i
 ``GPTBot``         the text, with no word character next to it
 ``aiHitBot-*``     the same, and anything may follow: a family. The star follows a non-alphanumeric
 ``^Cursor/``       only at the very start of the user agent
-``//diffbot.com``  the host of a URL, or a parent domain of it; looked at only when no name was found.
-                   ``//github.com/rom1504/`` also wants the URL's path to begin so
+``//diffbot.com``  the host of a URL, or a parent domain of it; considered only if there is no name. With
+                   ``//github.com/rom1504/`` the URL's path must begin so too
 =================  ====================================================================================
 
 A name never counts inside a URL, a domain name or an e-mail address: WordPress pingbacks, fediverse servers
 and feed readers carry the addresses of other people's sites.
 
-How it stays fast and flat in the number of tokens: each token is filed under its one rarest word (its
-anchor, letters only: half the words of a browser's user agent are version numbers). A user agent is cut into
-words by one `bytes.translate` and one `split`, and one set operation says which anchors stand in it; nothing
-else runs for most browsers.
+The cost does not grow with the number of tokens: each token is indexed by its rarest word (its anchor, letters
+only: half the words of a browser's user agent are version numbers). A user agent is split into words by one
+`bytes.translate` and one `split`, and one set operation finds the anchors in it; nothing else runs for most
+browsers.
 """
 
 import re
@@ -28,24 +28,24 @@ from urllib.parse import unquote_to_bytes
 V = TypeVar("V")
 
 HEAD_BYTES = 1024
-"""How much of the start of a user agent is read. Of 367,590 from public lists 10 were longer, and the 99.99th
+"""Bytes at the start of a user agent that are read. Of 367,590 from public lists 10 were longer, and the 99.99th
 percentile was 548 bytes (measured 2026-11-23); servers let 10 MB in."""
 
 TAIL_BYTES = 512
-"""How much of the end of a longer one is read: agents append their name to a browser's user agent."""
+"""Bytes at the end of a longer one that are read: agents append their name to a browser's user agent."""
 
-_MOST_PLACES = 24
-"""How many places are looked at closely before giving up: bounds the work on hostile input."""
+_MAX_POSITIONS = 24
+"""Positions that are examined closely before giving up: bounds the work on hostile input."""
 
-_MOST_ESCAPES = 256
-"""How many percent-escapes are undone. A real user agent with every character escaped has about 120."""
+_MAX_ESCAPES = 256
+"""Percent-escapes that are decoded. A real user agent with every character escaped has about 120."""
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _FOLD = bytes(byte if byte in _LETTERS else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
 _WORD_CHARACTERS = frozenset(_LETTERS + b"0123456789-_")
 _DELIMITERS = frozenset(b" \t\n\r\v\f;,()<>[]{}\"'|")
-_ADDRESS_GOES_ON = frozenset(b"@.+%")
-_ENDS = frozenset(range(256)) - _WORD_CHARACTERS - _ADDRESS_GOES_ON
+_ADDRESS_CONTINUES = frozenset(b"@.+%")
+_ENDS = frozenset(range(256)) - _WORD_CHARACTERS - _ADDRESS_CONTINUES
 _START = re.compile(rb"""(?:\A|\n)[\s"'(]*\Z""")
 _CHUNK = re.compile(rb"""[^\s;,()<>\[\]{}"'|]*""")
 _DOMAIN_TAIL = re.compile(rb"\.[a-z]{2,}(?![a-z0-9-]*\.?\d)")
@@ -55,7 +55,7 @@ _HOST = re.compile(rb"https?://(?:[^\s/@;,()<>]{0,64}@)?([a-z0-9.-]{1,255})(?::\
 _LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2})|[nrt])")
 _ESCAPED_NAME = re.compile(rb"(?:\A|(?<=[\s;,(]))[A-Za-z0-9_.-]*%[A-Za-z0-9_.%-]*")
 _WORD = re.compile(rb"[A-Za-z0-9_-]*")
-# Of the words in 930 user agents of people and players (rules/browsers.yaml): in most of them, and in many.
+# Words in 930 user agents of people and players (rules/browsers.yaml): those in most of them, and those in many.
 _BROWSER_WORDS = frozenset(
     b"android applewebkit chrome compatible gecko intel khtml like linux mac macintosh mobile mozilla os safari "
     b"version win windows".split()
@@ -81,7 +81,7 @@ class Token(Generic[V]):
 
 
 class Hit(NamedTuple, Generic[V]):
-    """A token that stands in a user agent, at ``[start, end)`` of its decoded lower-case form."""
+    """A token in a user agent, at ``[start, end)`` of its decoded lower-case form."""
 
     value: V
     token: bytes
@@ -90,7 +90,7 @@ class Hit(NamedTuple, Generic[V]):
 
 
 def token_problem(form: str) -> str | None:
-    """What is wrong with a token form, in words, or None."""
+    """Return what is wrong with a token form, in words, or None."""
     body = form.removeprefix("^")
     if form.startswith("//"):
         shape = r"//[a-z0-9-]+(\.[a-z0-9-]+)+(/[!-~]*)?"
@@ -110,7 +110,7 @@ def token_problem(form: str) -> str | None:
 
 
 def compile_token(form: str, value: V) -> Token[V]:
-    """A token form as written in the catalogue -> its compiled form. Raises ValueError with the reason."""
+    """Compile a token form as written in the catalogue. Raises ValueError with the reason."""
     if problem := token_problem(form):
         raise ValueError(f"token {form!r}: {problem}")
     host = form.startswith("//")
@@ -122,14 +122,14 @@ def compile_token(form: str, value: V) -> Token[V]:
 
 
 def _rarity(word: bytes) -> tuple[bool, bool, int]:
-    """Sorts words of a token: what few other user agents say comes last. One or two letters are in many."""
+    """Return a sort key: the words that the fewest other user agents hold come last. One or two letters are in many."""
     return word not in _BROWSER_WORDS, len(word) > 2 and word not in _COMMON_WORDS, len(word)
 
 
 def excerpt(user_agent: bytes) -> bytes:
-    """The part of a user agent that is read: all of it up to HEAD_BYTES, else its head and its tail.
+    """Return the part of a user agent that is read: all of it up to HEAD_BYTES, else its head and its tail.
 
-    The seam is word characters, so that no name comes into being by the cut.
+    They are joined by word characters, so that the cut makes no name.
     """
     if len(user_agent) <= HEAD_BYTES:
         return user_agent
@@ -137,14 +137,14 @@ def excerpt(user_agent: bytes) -> bytes:
 
 
 def decoded(user_agent: bytes) -> bytes:
-    """Undo what logs, proxies and apps do to user agents: ``\\x22``, percent-encoding, plus or underscore for blanks.
+    """Decode what logs, proxies and apps encode: ``\\x22``, percent-encoding, plus or underscore for blanks.
 
     Where blanks are left, a plus belongs to ``+https://`` and most percents to somebody's URL: then only whole
     names are decoded (iOS apps escape their own name).
     """
     if b"\\" in user_agent:
         user_agent = _LOG_ESCAPE.sub(_unescaped, user_agent)
-    if b"%" in user_agent and user_agent.count(b"%") <= _MOST_ESCAPES:
+    if b"%" in user_agent and user_agent.count(b"%") <= _MAX_ESCAPES:
         if b" " in user_agent:
             return _ESCAPED_NAME.sub(lambda match: unquote_to_bytes(match[0]), user_agent)
         user_agent = unquote_to_bytes(user_agent)
@@ -163,7 +163,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 class TokenIndex(Generic[V]):
-    """Many tokens, searched at once."""
+    """An index of tokens that searches for all of them at once."""
 
     __slots__ = ("_anchors", "_by_anchor")
 
@@ -175,7 +175,7 @@ class TokenIndex(Generic[V]):
         self._anchors = frozenset(by_anchor)
 
     def hits(self, user_agent: bytes) -> Sequence[Hit[V]]:
-        """Every token that stands in the user agent as a name; hosts only when there is no name.
+        """Return every token that is a name in the user agent; hosts only if there is no name.
 
         A hit inside a longer one is left out: ``Exabot/3.0`` is not ``Exabot``.
         """
@@ -187,12 +187,12 @@ class TokenIndex(Generic[V]):
         words = user_agent.translate(_FOLD).split()
         if self._anchors.isdisjoint(words):
             return ()
-        return self._looked_at(user_agent.lower(), sorted(self._anchors.intersection(words)))
+        return self._verified(user_agent.lower(), sorted(self._anchors.intersection(words)))
 
-    def _looked_at(self, text: bytes, anchors: Iterable[bytes]) -> Sequence[Hit[V]]:
+    def _verified(self, text: bytes, anchors: Iterable[bytes]) -> Sequence[Hit[V]]:
         names: list[Hit[V]] = []
         hosts: list[Token[V]] = []
-        places = _MOST_PLACES
+        positions = _MAX_POSITIONS
         for anchor in anchors:
             for token in self._by_anchor[anchor]:
                 if token.host:
@@ -200,19 +200,19 @@ class TokenIndex(Generic[V]):
                     continue
                 name = token.text
                 start = text.find(name)
-                while start >= 0 and places:
-                    places -= 1
+                while start >= 0 and positions:
+                    positions -= 1
                     end = start + len(name)
-                    plain = (
+                    is_delimited = (
                         (not start or text[start - 1] in _DELIMITERS)
                         and (end == len(text) or text[end] in _ENDS)
                         and not token.at_start
                     )
-                    if plain or _is_named(text, start, end, token):
+                    if is_delimited or _is_name(text, start, end, token):
                         names.append(Hit(token.value, name, start, end))
                         break
                     start = text.find(name, start + 1)
-            if not places:
+            if not positions:
                 break
         if len(names) > 1:
             return [hit for hit in names if not any(_inside(hit, other) for other in names)]
@@ -220,10 +220,12 @@ class TokenIndex(Generic[V]):
 
 
 def _inside(hit: Hit[V], other: Hit[V]) -> bool:
+    """Return True if a hit is part of a longer one."""
     return other.start <= hit.start and hit.end <= other.end and hit.end - hit.start < other.end - other.start
 
 
-def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:
+def _is_name(text: bytes, start: int, end: int, token: Token[V]) -> bool:
+    """Return True if a token is a name at text[start:end], and no part of a longer word or an address."""
     body = token.text
     previous = text[start - 1] if start else 0x20
     following = text[end] if end < len(text) else 0x20
@@ -235,16 +237,16 @@ def _is_named(text: bytes, start: int, end: int, token: Token[V]) -> bool:
         return False
     if token.at_start and not _START.search(text[max(0, start - 8) : start]):
         return False
-    if previous not in _DELIMITERS and _goes_on_before(text[max(0, start - 512) : start]):
+    if previous not in _DELIMITERS and _continues_before(text[max(0, start - 512) : start]):
         return False
     if token.family:
         end += len(_WORD.match(text, end)[0])  # type: ignore[index]
         following = text[end] if end < len(text) else 0x20
-    return following not in _ADDRESS_GOES_ON or not _goes_on_after(text[end : end + 512])
+    return following not in _ADDRESS_CONTINUES or not _continues_after(text[end : end + 512])
 
 
-def _goes_on_before(text: bytes) -> bool:
-    """Whether what ends here is the first part of a URL, a domain name or an e-mail address."""
+def _continues_before(text: bytes) -> bool:
+    """Return True if the text ends in the first part of a URL, a domain name or an e-mail address."""
     backwards = _CHUNK.match(text[::-1])
     before = backwards[0][::-1] if backwards else b""
     return (
@@ -256,19 +258,20 @@ def _goes_on_before(text: bytes) -> bool:
     )
 
 
-def _goes_on_after(text: bytes) -> bool:
-    """Whether a name goes on as a domain name or an e-mail address."""
+def _continues_after(text: bytes) -> bool:
+    """Return True if the text behind a name makes it a domain name or an e-mail address."""
     forwards = _CHUNK.match(text)
     after = forwards[0] if forwards else b""
     return b"@" in after or _DOMAIN_TAIL.match(after) is not None
 
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
+    """Return the host tokens that the URLs in a user agent match."""
     hits = []
     for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES):
         host = match[1].rstrip(b".")
         for token in tokens:
-            ours = host == token.text or host.endswith(b"." + token.text)
-            if ours and (match[2] or b"/").startswith(token.path):
+            is_in_domain = host == token.text or host.endswith(b"." + token.text)
+            if is_in_domain and (match[2] or b"/").startswith(token.path):
                 hits.append(Hit(token.value, token.text, match.start(1), match.end(1)))
     return hits

@@ -1,6 +1,6 @@
-"""What a site says about itself, one module per standard.
+"""Declarations of a site about the use of its content, one module per standard.
 
-To add a standard: one module with a `STANDARD`, and one word in `STANDARDS`.
+To add a standard, write a module with a `STANDARD`, and add it to `STANDARDS` and a page for it to docs/standards/.
 """
 
 from noai_guard.declarations import (
@@ -16,7 +16,7 @@ from noai_guard.declarations import (
     trust_txt,
     x_robots_tag,
 )
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.standard import Standard
 
 STANDARDS: tuple[Standard, ...] = (
     robots_txt.STANDARD,

@@ -1,22 +1,22 @@
 """Content Signals (Cloudflare; policy of 2025-09-24, key `use` since 2026-07-01): robots.txt lines and a header.
 
-In robots.txt a signal holds for a group and has no path, so parts of the site that wish otherwise cannot be said
-there. The header says what holds for the path it was asked for; the policy does not define it, but Cloudflare sends
-and agents read it (seen 2026-11).
+In robots.txt a signal applies to a group and has no path, so path policies that differ from the whole site cannot be
+expressed there. The header applies to the path of its response; Cloudflare's policy does not define it, but Cloudflare
+sends it and agents read it (seen 2026-11).
 """
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import HeaderField, Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
+from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
 KEYS: Labels = (
     ("search", frozenset({Usage.SEARCH})),
     ("ai-input", frozenset({Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT})),
     ("ai-train", frozenset({Usage.TRAIN_AI})),
 )
-"""Signal -> the usages of ours that it stands for; any one reserved makes it `no`."""
+"""Signals and the usages of ours that they stand for; any one reserved makes a signal `no`."""
 
 _PREAMBLE = (
     "Content signals are a condition of access to this site. yes: content may be collected for that use.",
@@ -28,7 +28,7 @@ _PREAMBLE = (
     "ANY RESTRICTIONS EXPRESSED VIA CONTENT SIGNALS ARE EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4 OF THE",
     "EUROPEAN UNION DIRECTIVE 2019/790 ON COPYRIGHT AND RELATED RIGHTS IN THE DIGITAL SINGLE MARKET.",
 )
-"""What gives the signals their meaning; the last sentence is the policy's own (CC0), word for word."""
+"""Comments that define the signals; the last sentence is copied from Cloudflare's policy (CC0)."""
 
 
 def _signals(path_policy: PathPolicy) -> dict[str, bool]:
@@ -37,15 +37,15 @@ def _signals(path_policy: PathPolicy) -> dict[str, bool]:
 
 
 def _line(signals: dict[str, bool]) -> str:
-    """`search=yes, ai-input=no, ai-train=no, use=reference`; a key that is not given is left out."""
-    said = [f"{key}={'yes' if granted else 'no'}" for key, granted in signals.items()]
-    # More than a reference is never granted; nothing at all may be kept where neither finding nor input is.
-    finding = signals.get("search", True) or signals.get("ai-input", True)
-    return ", ".join([*said, f"use={'reference' if finding else 'immediate'}"])
+    """Return `search=yes, ai-input=no, ai-train=no, use=reference` without the keys that are not in `signals`."""
+    pairs = [f"{key}={'yes' if granted else 'no'}" for key, granted in signals.items()]
+    # More than a reference is never granted, and nothing may be kept if neither search nor input is granted.
+    may_refer = signals.get("search", True) or signals.get("ai-input", True)
+    return ", ".join([*pairs, f"use={'reference' if may_refer else 'immediate'}"])
 
 
-def _of_groups(policy: Policy) -> dict[str, bool]:
-    """What can be said of the site without a path: a yes only where it holds everywhere."""
+def _group_signals(policy: Policy) -> dict[str, bool]:
+    """Return the signals that are true without a path: a yes only if every path policy grants it."""
     parts = [_signals(path_policy) for path_policy in policy.path_policies]
     return {
         key: granted
@@ -55,24 +55,26 @@ def _of_groups(policy: Policy) -> dict[str, bool]:
 
 
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_of_groups(policy))}")
+    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_group_signals(policy))}")
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
     return ((b"content-signal", _line(_signals(path_policy)).encode("ascii")),)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    yield from coarse("Content Signals", KEYS, policy)
+def _limitations(policy: Policy) -> Iterator[str]:
+    yield from coarse_label_limitations("Content Signals", KEYS, policy)
     site = _signals(policy.whole_site)
     for path_policy in policy.path_policies:
-        otherwise = [key for key, granted in _signals(path_policy).items() if granted is not site[key]]
-        if otherwise:
+        differing = [key for key, granted in _signals(path_policy).items() if granted is not site[key]]
+        if differing:
             yield (
-                f"Content Signals have no paths in robots.txt: {', '.join(otherwise)} of {path_policy.pattern} "
-                "can only be said in the header (declarations: content_signal_header)."
+                f"Content Signals have no paths in robots.txt: {', '.join(differing)} for {path_policy.pattern} "
+                "can only be sent in the header (declarations: content_signal_header)."
             )
 
 
-STANDARD = Standard("content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, notes=_notes)
+STANDARD = Standard(
+    "content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, limitations=_limitations
+)
 HEADER = Standard("content_signal_header", "Content-Signal as a response header", header_fields=_header_fields)

@@ -1,10 +1,10 @@
-"""<meta name="robots" content="noai, noimageai"> and the like for HTML pages; the page only, not the audio it links."""
+"""<meta name="robots" content="noai, noimageai"> for HTML pages; it covers the page, not the audio that it links to."""
 
 from collections.abc import Sequence
 
 from noai_guard.core.model import Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Standard, robots_directives
+from noai_guard.declarations.shared.standard import Standard, robots_directives
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:

@@ -1,7 +1,7 @@
 """schema.org in JSON-LD: the reservation for an app's own MusicRecording or AudioObject.
 
-schema.org has no property that means "no AI". `usageInfo` leads to the policy, `copyrightNotice` reserves in words,
-`license` and `acquireLicensePage` say where a licence is. An app calls this itself; nothing is injected.
+schema.org has no property that means "no AI". `usageInfo` links to the policy, `copyrightNotice` reserves in words,
+`license` and `acquireLicensePage` link to a licence. An app calls these functions itself; nothing is injected.
 """
 
 import json
@@ -14,23 +14,23 @@ from noai_guard.core.site_addresses import ascii_uri, page_address
 
 
 def reservation(policy: Policy, path_policy: PathPolicy | None = None) -> dict[str, str]:
-    """Properties of a CreativeWork for a section (without one, the whole site) to put into an app's own object.
+    """Return properties of a CreativeWork for the app's own object, for a path policy or else the whole site.
 
-    `license`, `usageInfo`, `acquireLicensePage` and `copyrightNotice`, each only where the policy knows it; empty
-    where the section reserves nothing.
+    These are `license`, `usageInfo`, `acquireLicensePage` and `copyrightNotice`, each only if the policy has it.
+    Empty if nothing is reserved.
     """
     path_policy = path_policy or policy.whole_site
     if not path_policy.reserves_anything:
         return {}
     site = policy.site
-    asked_on_the_web = "" if site.contact.startswith("mailto:") else site.contact
-    found = {
+    contact_page = "" if site.contact.startswith("mailto:") else site.contact
+    properties = {
         "license": ascii_uri(site.licence),
         "usageInfo": page_address(policy),
-        "acquireLicensePage": ascii_uri(asked_on_the_web or site.licence),
+        "acquireLicensePage": ascii_uri(contact_page or site.licence),
         "copyrightNotice": _notice(policy, path_policy),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in properties.items() if value}
 
 
 def _notice(policy: Policy, path_policy: PathPolicy) -> str:
@@ -41,7 +41,7 @@ def _notice(policy: Policy, path_policy: PathPolicy) -> str:
 
 
 def script(data: Mapping[str, Any]) -> str:
-    """A `<script type="application/ld+json">` with this object, which no text in it can end."""
+    """Return `data` as a `<script type="application/ld+json">`, escaped so that no text in it can end the element."""
     text = json.dumps({"@context": "https://schema.org", **data})
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

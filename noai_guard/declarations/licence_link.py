@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from noai_guard.core.model import HeaderField
 from noai_guard.core.policy import PathPolicy, Policy
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.standard import Standard
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:

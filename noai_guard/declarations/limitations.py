@@ -1,40 +1,43 @@
-"""What the declarations cannot say of a policy."""
+"""Parts of a policy that the declarations cannot express."""
 
 from collections.abc import Iterable, Iterator
 
 from noai_guard.core.model import Usage
 from noai_guard.core.policy import Policy
 from noai_guard.declarations import robots_txt
-from noai_guard.declarations.robots_groups import Groups
-from noai_guard.declarations.robots_patterns import inexpressible
-from noai_guard.declarations.standard import Standard
+from noai_guard.declarations.shared.robots_groups import Groups
+from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
+from noai_guard.declarations.shared.standard import Standard
 
-_SPOKEN_OF = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT, Usage.SEARCH})
-"""Usages for which the standards have words."""
+_STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT, Usage.SEARCH})
+"""Usages that the standards beside robots.txt have words for."""
 
 
-def sentences(policy: Policy, standards: Iterable[Standard], groups: Groups) -> Iterator[str]:
-    """One sentence for each thing, for the person who wrote the policy. `standards` are those that are on."""
+def policy_limitations(policy: Policy, standards: Iterable[Standard], groups: Groups) -> Iterator[str]:
+    """Yield a sentence for each limitation of the `standards` that are switched on, for the author of the policy."""
     standards = tuple(standards)
-    for pattern, where in inexpressible(policy):
-        yield f"{pattern} ({where}) cannot be said in robots.txt and tdmrep.json: it is enforced, not declared there."
+    for pattern, location in unsupported_patterns(policy):
+        yield (
+            f"{pattern} ({location}) cannot be expressed in robots.txt and tdmrep.json: "
+            "it is enforced, not declared there."
+        )
     if robots_txt.STANDARD in standards:
-        yield from robots_txt.notes(policy, groups)
-        yield from _in_robots_txt_alone(policy)
+        yield from robots_txt.limitations(policy, groups)
+        yield from _robots_txt_only(policy)
     for standard in standards:
-        yield from standard.notes(policy)
+        yield from standard.limitations(policy)
 
 
-def _in_robots_txt_alone(policy: Policy) -> Iterator[str]:
-    """All other standards speak to everybody, of what is done with content."""
+def _robots_txt_only(policy: Policy) -> Iterator[str]:
+    """Yield what robots.txt alone declares: the other standards know no agents, and fewer usages."""
     if policy.rules:
         ids = ", ".join(rule.id for rule in policy.rules)
-        yield f"only robots.txt speaks to single agents: the other declarations say nothing of the rules {ids}."
+        yield f"only robots.txt addresses single agents: the other declarations do not express the rules {ids}."
     reserved = [
         usage for usage in Usage if any(path_policy.reserves(usage) for path_policy in policy.all_path_policies)
     ]
-    others = [usage for usage in reserved if usage not in _SPOKEN_OF and usage is not Usage.UNKNOWN_BOT]
+    others = [usage for usage in reserved if usage not in _STANDARD_USAGES and usage is not Usage.UNKNOWN_BOT]
     if others:
-        yield f"only robots.txt says no to {', '.join(others)}, name by name: the other standards have no word for it."
+        yield f"only robots.txt denies {', '.join(others)}, agent by agent: the other standards have no word for it."
     if Usage.UNKNOWN_BOT in reserved:
-        yield "unknown-bot: nothing is declared to those who are in no catalogue."
+        yield "unknown-bot: nothing is declared to clients that are not in the catalogue."

@@ -1,108 +1,113 @@
 """robots.txt (RFC 9309): a group for every product token that the site refuses, merged with the app's own rules.
 
-What shapes it:
+Facts about parsers and choices that determine the file:
 
-- Google's parser reads a group without allow or disallow line as one with the group that follows (measured
-  2026-11-23: such a file shut Googlebot out), so every group of ours has such a line.
-- It adds up all groups of one name while other parsers take the first, so what is said to a name of ours stands
-  in one group, and the name is taken out of the app's groups.
-- Lines of an app are never removed: its groups keep their shape for every parser. A name that is taken out is
+- Google's parser joins a group without an allow or disallow line to the group that follows (measured 2026-11-23: such
+  a file shut Googlebot out), so every group of ours has such a line.
+- It adds up all groups of one name while other parsers take the first, so all rules for a name of ours are in one
+  group, and the name is taken out of the app's groups.
+- Lines of the app are never removed: its groups keep their structure for every parser. A name that is taken out is
   replaced by one that no crawler has.
-- Some parsers read a group name as the beginning or any part of a crawler's name. A crawler that is not refused,
-  whose name holds a refused one (`Spider`, `Baiduspider`), is named beside `*`, whose rules hold for it anyway.
-- What is said may be milder than the policy for crawlers that are let in, never stricter; for crawlers that are
-  refused it may be stricter, since the guard refuses them anyhow.
+- Some parsers take a group name for the beginning or any part of a crawler's name. A crawler that is not refused
+  but whose name contains a refused one (`Spider`, `Baiduspider`) is named beside `*`, whose rules apply to it anyway.
+- The file may be milder than the policy for crawlers that are allowed, never stricter; for crawlers that are refused
+  it may be stricter, because the guard refuses them anyway.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Action, Agent, Document
-from noai_guard.core.policy import Policy
-from noai_guard.declarations.robots_file import Directive as Directive
-from noai_guard.declarations.robots_file import Own, Robots, escaped
-from noai_guard.declarations.robots_file import directive as directive
-from noai_guard.declarations.robots_file import google_name as google_name
-from noai_guard.declarations.robots_file import matches as matches
-from noai_guard.declarations.robots_groups import PATH as PATH
-from noai_guard.declarations.robots_groups import Group, Groups
-from noai_guard.declarations.robots_groups import groups as groups
-from noai_guard.declarations.standard import Standard
+from noai_guard.core.policy import Policy, Site
+from noai_guard.core.site_addresses import policy_address
+from noai_guard.declarations.shared.robots_file import Directive as Directive
+from noai_guard.declarations.shared.robots_file import Own, Robots, escaped
+from noai_guard.declarations.shared.robots_file import directive as directive
+from noai_guard.declarations.shared.robots_file import google_name as google_name
+from noai_guard.declarations.shared.robots_file import matches as matches
+from noai_guard.declarations.shared.robots_groups import PATH as PATH
+from noai_guard.declarations.shared.robots_groups import Group, Groups
+from noai_guard.declarations.shared.robots_groups import groups as groups
+from noai_guard.declarations.shared.standard import Standard
 from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
 
-MOST_BYTES = 500 * 1024
-"""How much of a robots.txt every parser must read (RFC 9309, 2.5). A merged file is cut at a line end before it,
-because half a rule is another rule: of `Disallow: /private` it could leave `Disallow: /`."""
+MAX_BYTES = 500 * 1024
+"""Number of bytes that every parser must read (RFC 9309, 2.5). A longer merged file is cut at the end of a line,
+because half a rule is another rule: `Disallow: /private` could become `Disallow: /`."""
 
 BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
 TAKEN_OUT = "User-agent: taken-out-by-noai-guard # "
-"""Stands before an app's User-agent line whose crawler the site refuses."""
+"""Prefix of the app's User-agent lines whose crawlers the site refuses."""
 
 _GENERATED_LINE = re.compile(rb"^# Generated (?:[0-9-]+ )?by noai-guard [^\n]*\n", re.MULTILINE)
 
 
-def generated_line(day: str) -> str:
-    """When a file was made and by what, for the comments on top; `day` is ISO 8601, or empty where it is not known."""
-    return f"Generated {day + ' ' if day else ''}by noai-guard {__version__}."
+def preamble(policy: Policy, site: Site, date: str = "") -> list[str]:
+    """Return the comments at the top of the file. `date` (ISO 8601) is the day it is made; empty if not known."""
+    reserves = any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
+    title = "This site reserves its rights" if reserves else "What programs may do on this site"
+    lines = [f"{title}{f' ({site.owner})' if site.owner else ''}. Stance: {policy.stance}."]
+    if site.policy_page:
+        lines.append(f"In plain words: {policy_address(site)}")
+    return [*lines, f"Generated {date + ' ' if date else ''}by noai-guard {__version__}."]
 
 
 def undated(robots: bytes) -> bytes:
-    """A file without the line that says when it was made: what two files have to have in common to say the same."""
+    """Return the file without its `Generated` line, the only one that depends on the date."""
     return _GENERATED_LINE.sub(b"", robots)
 
 
-def document(said: Groups) -> Document:
-    """The robots.txt of a site that has none of its own."""
-    return Document(PATH, MEDIA_TYPE, merge(b"", said))
+def document(groups: Groups) -> Document:
+    """Return the robots.txt of a site whose app has none."""
+    return Document(PATH, MEDIA_TYPE, merge(b"", groups))
 
 
-def merge(existing: bytes, said: Groups) -> bytes:
-    """An app's robots.txt with ours in it; at most `MOST_BYTES`, in time linear in its length.
+def merge(existing: bytes, groups: Groups) -> bytes:
+    """Return the app's robots.txt with our groups in it, at most `MAX_BYTES` long, in linear time.
 
-    Ours stands before the app's first group. What the app says to crawlers that we do not refuse is unchanged for
-    parsers that read as RFC 9309 or Google do; a crawler that we refuse in some places only gets, there and
-    elsewhere, the app's rules too. Lines that belong in every group are added to each; where the file would be too
-    long, only to those for `*`, and crawlers that are only named like refused ones are not named. Merging a merged
-    file again, also for another policy, is the same as merging the original. Bytes that are not UTF-8 stay as they
-    are.
+    Our groups come before the app's first group. For crawlers that we do not refuse, the file means the same as
+    before to parsers that read as RFC 9309 or Google do. A crawler that we refuse on some paths only gets the app's
+    rules for it too. Common lines are added to every group; if the file would be too long, only to those for `*`, and
+    the `untouched` crawlers are not named. Merging a merged file again, also for another policy, gives the same as
+    merging the original. Bytes that are not UTF-8 are kept.
     """
-    lines = _own_lines(existing)
+    lines = _original_lines(existing)
     while True:
         app = Robots(lines)
-        for sparing in (False, True):
-            merged = "\n".join([*_merged(app, said, sparing), ""]).encode("utf-8", "surrogateescape")
-            if len(merged) <= MOST_BYTES or not lines:
+        for short in (False, True):
+            merged = "\n".join([*_merged(app, groups, short), ""]).encode("utf-8", "surrogateescape")
+            if len(merged) <= MAX_BYTES or not lines:
                 return merged
-        too_much = len(merged) - MOST_BYTES
-        while lines and too_much > 0:
-            too_much -= len(lines.pop()) + 1
+        excess = len(merged) - MAX_BYTES
+        while lines and excess > 0:
+            excess -= len(lines.pop()) + 1
         _strip(lines)
 
 
-def _own_lines(existing: bytes) -> list[str]:
-    """The lines of an app's file as they were before any merge; none for an HTML page."""
-    text = existing[:MOST_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+def _original_lines(existing: bytes) -> list[str]:
+    """Return the lines of the app's file as they were before any merge; none if it is an HTML page."""
+    text = existing[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = re.split(r"\r\n|\r|\n", text)
-    if len(existing) >= MOST_BYTES:
+    if len(existing) >= MAX_BYTES:
         lines.pop()
-    own: list[str] = []
-    begun: int | None = None
+    original: list[str] = []
+    start: int | None = None
     for line in lines:
         if line == BEGIN:
-            begun = len(own)
-        elif line == END and begun is not None:
-            del own[begun:]
-            begun = None
+            start = len(original)
+        elif line == END and start is not None:
+            del original[start:]
+            start = None
             continue
-        own.append(line)
-    _strip(own)
-    is_page = next((line for line in own if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(directive(line).kind == "agent" for line in own):
+        original.append(line)
+    _strip(original)
+    is_page = next((line for line in original if line.strip()), "").lstrip().startswith("<")
+    if is_page and not any(directive(line).kind == "agent" for line in original):
         return []
-    return [line.removeprefix(TAKEN_OUT) for line in own]
+    return [line.removeprefix(TAKEN_OUT) for line in original]
 
 
 def _strip(lines: list[str]) -> None:
@@ -110,103 +115,109 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-def _merged(app: Robots, said: Groups, sparing: bool) -> Iterator[str]:
+def _merged(app: Robots, groups: Groups, short: bool) -> Iterator[str]:
     yield from app.lines[: app.begins]
     yield BEGIN
-    untouched = [f"User-agent: {token}" for token in said.untouched if not (sparing or app.has(token))]
-    yield from _ours(app, said, untouched)
+    untouched = [f"User-agent: {token}" for token in groups.untouched if not (short or app.has(token))]
+    yield from _our_groups(app, groups, untouched)
     yield END
-    tokens = said.tokens
-    taken_out, joined = set[int](), set[int]()
+    tokens = groups.tokens
+    taken_out, before_common = set[int](), set[int]()
     for section in app.sections:
         out = [number for number in section.agents if not tokens.isdisjoint(app.names(number))]
         taken_out.update(out)
-        wanted = not sparing or any(map(app.is_for_all, section.agents))
-        if wanted and len(out) < len(section.agents):
+        gets_common = not short or any(map(app.is_for_all, section.agents))
+        if gets_common and len(out) < len(section.agents):
             last = section.lines[-1] if section.lines else section.agents[-1]
-            joined.add(last if section.first_rule is None else section.first_rule)
+            before_common.add(last if section.first_rule is None else section.first_rule)
     for number in range(app.begins, len(app.lines)):
         line = app.lines[number]
         yield f"{TAKEN_OUT}{line}" if number in taken_out else line
         if untouched and app.is_for_all(number):
             yield from (BEGIN, *untouched, END)
-        if said.common and number in joined:
-            yield from (BEGIN, *said.common, END)
+        if groups.common and number in before_common:
+            yield from (BEGIN, *groups.common, END)
 
 
-def _ours(app: Robots, said: Groups, untouched: Sequence[str]) -> Iterator[str]:
-    yield from (f"# {line}".rstrip() for line in said.preamble)
+def _our_groups(app: Robots, groups: Groups, untouched: Sequence[str]) -> Iterator[str]:
+    yield from (f"# {line}".rstrip() for line in groups.preamble)
     if untouched and not app.has("*"):
-        # First, for parsers that take the first group whose name is part of theirs.
-        yield from (*untouched, "Allow: /", *said.common, "")
-    for group in said.groups:
+        # First, for parsers that take the first group whose name is part of the crawler's.
+        yield from (*untouched, "Allow: /", *groups.common, "")
+    for group in groups.groups:
         by_lines: dict[tuple[str, ...], list[str]] = {}
-        for own, tokens in _by_own(app, group).items():
-            by_lines.setdefault(tuple(_with_own(group, own)), []).extend(tokens)
+        for app_rules, tokens in _tokens_by_app_rules(app, group).items():
+            by_lines.setdefault(tuple(_rules_with_app(group, app_rules)), []).extend(tokens)
         for lines, tokens in by_lines.items():
-            yield from (*(f"User-agent: {token}" for token in tokens), *lines, *said.common, "")
+            yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common, "")
     if not app.has("*"):
-        yield from ("User-agent: *", "Allow: /", *said.common, "")
+        yield from ("User-agent: *", "Allow: /", *groups.common, "")
 
 
-def _by_own(app: Robots, group: Group) -> dict[Own, list[str]]:
+def _tokens_by_app_rules(app: Robots, group: Group) -> dict[Own, list[str]]:
     if group.closed and all(rule.path in group.always for rule in group.rules):
         return {Own(()): list(group.tokens)}
-    found: dict[Own, list[str]] = {}
+    by_app_rules: dict[Own, list[str]] = {}
     for token in group.tokens:
-        found.setdefault(app.for_name(token), []).append(token)
-    return found
+        by_app_rules.setdefault(app.for_name(token), []).append(token)
+    return by_app_rules
 
 
-def _with_own(group: Group, own: Own) -> Iterator[str]:
-    """The lines of a group of ours, with what the app says to the same crawlers.
+def _rules_with_app(group: Group, app_rules: Own) -> Iterator[str]:
+    """Yield the lines of a group of ours combined with the app's rules for the same crawlers.
 
-    A path is open where both let it be: what we open is left out where the app does not, and so are the app's
-    openings below what we close.
+    A path stays open only if both allow it: our allow rules are left out where the app disallows, and the app's
+    allow rules are left out below paths that we close.
     """
     always = [rule for rule in group.rules if rule.path in group.always]
     ours = [
         rule
         for rule in group.rules
-        if rule.path not in group.always and (not rule.allowed or own.allows(rule.path.removesuffix("$")))
+        if rule.path not in group.always and (not rule.allowed or app_rules.allows(rule.path.removesuffix("$")))
     ]
     yield from (rule.line for rule in always)
     if group.closed:
         longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
         if longest:
-            yield from own.disallowing(longest)
+            yield from app_rules.disallowing(longest)
             yield from (rule.line for rule in ours)
         yield "Disallow: /"
         return
     yield from (rule.line for rule in ours)
     closed = [rule.path for rule in ours if not rule.allowed]
     below = tuple(path for path in closed if not path.endswith("$"))
-    for line, (kind, value) in own.lines:
+    for line, (kind, value) in app_rules.lines:
         if kind != "allow" or not (escaped(value).startswith(below) or escaped(value) in closed):
             yield line
 
 
-def notes(policy: Policy, said: Groups) -> Iterator[str]:
-    """What robots.txt cannot say of a policy, beside path patterns."""
-    if said.unreadable:
-        unread = _listed(sorted(said.unreadable, key=str.lower))
+def limitations(policy: Policy, groups: Groups) -> Iterator[str]:
+    """Yield a sentence for each limitation of robots.txt other than unsupported path patterns."""
+    if groups.unreadable:
+        names = _listed(sorted(groups.unreadable, key=str.lower))
         yield (
-            f"robots.txt: strict parsers read names of letters, - and _ only, so not {unread}. "
-            "Crawlers that compare whole names do, and the guard goes by user agents."
+            f"robots.txt: strict parsers read names of letters, - and _ only, so they miss {names}. "
+            "Crawlers that compare whole names find them, and the guard goes by user agents."
         )
-    unnamed = [agent for agent in said.nameless if agent.expected_user_agent]
+    unnamed = [agent for agent in groups.nameless if agent.expected_user_agent]
     if unnamed:
-        yield f"robots.txt has no name for {_names(unnamed)}: refused, not told."
-    unknown = [agent for agent in said.nameless if not agent.expected_user_agent]
+        yield f"robots.txt has no name for {_names(unnamed)}: refused, but not declared."
+    unknown = [agent for agent in groups.nameless if not agent.expected_user_agent]
     if unknown:
-        yield f"Neither a name in robots.txt nor a user agent of their own: {_names(unknown)}. Not told, not refused."
-    for agent, name in said.shared:
-        yield f"robots.txt: {name} is more than one agent's name; for {agent} the guard decides otherwise than it says."
+        yield (
+            f"Neither a name in robots.txt nor a user agent of their own: {_names(unknown)}. "
+            "Neither declared nor refused."
+        )
+    for agent, name in groups.shared:
+        yield f"robots.txt: {name} is more than one agent's name; for {agent} the guard decides differently."
     for rule in policy.rules:
         if rule.identities:
-            yield f"robots.txt speaks to the owner of a name: rule {rule.id}, which asks for an identity, may differ."
+            yield (
+                f"robots.txt addresses the owner of a name: rule {rule.id}, which requires an identity, "
+                "may be enforced differently."
+            )
     if Action.THROTTLE in _actions(policy):
-        yield "robots.txt has no rates: what is throttled is let in there."
+        yield "robots.txt has no rates: throttled agents are allowed there."
 
 
 def _actions(policy: Policy) -> set[Action]:
@@ -225,4 +236,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 STANDARD = Standard("robots_txt", "robots.txt (RFC 9309)")
-"""Its document holds the lines of all other standards, so `noai_guard.compiled` makes it last, from `groups`."""
+"""Its document contains lines of all other standards, so `noai_guard.compiled` builds it last, with `document`."""

@@ -1,9 +1,9 @@
 """RSL 1.0 (Really Simple Licensing, 2025-12-10): /license.xml, a robots.txt line, a Link header and an HTML link.
 
-Of all `content` elements that match a path the narrowest counts, and what is both permitted and prohibited is not
-licensed. `permits` is a complete list. What the site sells (`license_required`) is prohibited here, with the contact
-beside it: RSL has no way to offer a licence without granting it. There is no `server`: it would oblige every client
-to fetch a token first.
+Of all `content` elements that match a path, readers take the narrowest; a usage that is both permitted and prohibited
+is not licensed. `permits` is a complete list. Usages that the site sells (`license_required`) are prohibited here, with
+the contact beside them, because RSL cannot offer a licence without granting it. There is no `server` attribute: it
+would oblige every client to fetch a token first.
 """
 
 import html
@@ -16,15 +16,15 @@ from noai_guard.core.path_patterns import compile_globs, glob_to_robots
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_shown, own_address, page_address
-from noai_guard.declarations.robots_patterns import by_section, covering
-from noai_guard.declarations.standard import Labels, Standard, coarse, reserved_labels
+from noai_guard.declarations.shared import robots_patterns
+from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
 PATH = "/license.xml"
 NAMESPACE = "https://rslstandard.org/rsl"
 MEDIA_TYPE = "application/rsl+xml"
 
 _MAX_AGE_DAYS = 7
-"""How long a reader may keep the document; where it says nothing, 30 (RSL 1.0, 3.2)."""
+"""Days that a reader may keep the document; without it the default is 30 (RSL 1.0, 3.2)."""
 
 _LABELS: Labels = (
     ("search", frozenset({Usage.SEARCH})),
@@ -32,10 +32,10 @@ _LABELS: Labels = (
     ("ai-input", frozenset({Usage.AI_INPUT, Usage.AI_AGENT})),
     ("ai-index", frozenset({Usage.AI_SEARCH})),
 )
-"""RSL's word -> the usages of ours that it stands for; any one reserved prohibits the word."""
+"""Words of RSL and the usages of ours that they stand for; any one reserved prohibits the word."""
 
 _AI = frozenset({"ai-train", "ai-input", "ai-index"})
-"""What `ai-all` stands for."""
+"""Words that `ai-all` stands for."""
 
 _USAGE = ' type="usage"'
 _CONTACT = ' type="contact"'
@@ -43,17 +43,17 @@ _CONTACT = ' type="contact"'
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _address(site: Site) -> str:
-    """Absolute where the site is known to be at an https address, else a path."""
-    return own_address(site, PATH) if _is_known(site) else PATH
+def _license_url(site: Site) -> str:
+    """Return the absolute URL of the document if the site has an https address, else its path."""
+    return own_address(site, PATH) if _has_https_url(site) else PATH
 
 
-def _is_known(site: Site) -> bool:
+def _has_https_url(site: Site) -> bool:
     return site.url.lower().startswith("https://")
 
 
 def _reserves(policy: Policy) -> bool:
-    """Whether there is anything to say: a licence for everything is not this guard's to give."""
+    """Return True if anything is reserved. Otherwise no document is published: it would be a licence for everything."""
     return any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
 
 
@@ -71,13 +71,13 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
 def _document(table: DecisionTable) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">'
-    for line, prohibited in _entries(table):
-        yield from _content(table.policy, line, prohibited)
+    for pattern, prohibited in _entries(table):
+        yield from _content(table.policy, pattern, prohibited)
     yield "</rsl>"
 
 
 def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str = "") -> Iterator[str]:
-    """The lines of a `content` element; `prefix` stands before the names of all its elements."""
+    """Yield the lines of a `content` element. `prefix` is put before the names of all its elements."""
 
     def element(name: str, text: str, attributes: str = "") -> str:
         return f"<{prefix}{name}{attributes}>{_text(text)}</{prefix}{name}>"
@@ -90,72 +90,74 @@ def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str =
         yield f"   {element('legal', ascii_uri(site.contact), _CONTACT)}"
     yield f"  </{prefix}license>"
     if site.owner or site.name:
-        yield f"  {element('copyright', site.owner or site.name, _contact(site))}"
+        yield f"  {element('copyright', site.owner or site.name, _contact_attribute(site))}"
     if page := page_address(policy):
         yield f"  {element('terms', page)}"
     yield f" </{prefix}content>"
 
 
 def _entries(table: DecisionTable) -> Iterator[tuple[str, frozenset[str]]]:
-    """Each path pattern and the words that are prohibited there."""
+    """Yield each path pattern and the words that are prohibited there."""
     policy = table.policy
-    for line, path_policy in {"/": policy.whole_site, **dict(by_section(policy))}.items():
-        yield line, _prohibited(path_policy)
-    everywhere = frozenset[str]().union(*map(_prohibited, table.path_policies))
-    if any(_prohibited(path_policy) != everywhere for path_policy in table.path_policies):
-        # A pattern that cannot be said exactly is covered by a wider one, which must give nothing away.
+    for pattern, path_policy in {"/": policy.whole_site, **dict(robots_patterns.path_policies(policy))}.items():
+        yield pattern, _prohibited(path_policy)
+    somewhere = frozenset[str]().union(*map(_prohibited, table.path_policies))
+    if any(_prohibited(path_policy) != somewhere for path_policy in table.path_policies):
+        # A pattern without an exact equivalent is covered by a wider one, which must not grant anything reserved.
         for path_policy in policy.path_policies:
             if glob_to_robots(path_policy.pattern) is None and _prohibited(path_policy):
-                yield covering(path_policy.pattern), everywhere
+                yield robots_patterns.covering(path_policy.pattern), somewhere
 
 
 def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """`permits` and `prohibits` with their words, where there are any."""
+    """Yield `permits` and `prohibits` with their words, if they have any."""
     permitted = " ".join(label for label, _ in _LABELS if label not in prohibited)
     words = [label for label, _ in _LABELS if label in prohibited and not (label in _AI and prohibited >= _AI)]
     if prohibited >= _AI:
         words.append("ai-all")
-    said = [("permits", permitted), ("prohibits", " ".join(words) if permitted else "all")]
-    return ((name, value) for name, value in said if value)
+    if permitted:
+        yield "permits", permitted
+    if words or not permitted:
+        yield "prohibits", " ".join(words) if permitted else "all"
 
 
-def _contact(site: Site) -> str:
+def _contact_attribute(site: Site) -> str:
     if site.contact.startswith("mailto:"):
         return f' contactEmail="{_text(contact_shown(site))}"'
     return f' contactUrl="{_text(ascii_uri(site.contact))}"' if site.contact else ""
 
 
 def _text(text: str) -> str:
-    """Text for XML, whatever it holds."""
+    """Return text escaped for XML, without the characters that XML does not allow."""
     return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ((b"link", f'<{_address(policy.site)}>; rel="license"; type="{MEDIA_TYPE}"'.encode("ascii")),)
+    return ((b"link", f'<{_license_url(policy.site)}>; rel="license"; type="{MEDIA_TYPE}"'.encode("ascii")),)
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
-    address = _text(_address(policy.site))
-    return (f'<link rel="license" type="{MEDIA_TYPE}" href="{address}">'.encode("ascii"),)
+    url = _text(_license_url(policy.site))
+    return (f'<link rel="license" type="{MEDIA_TYPE}" href="{url}">'.encode("ascii"),)
 
 
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    return (f"License: {_address(policy.site)}",) if _reserves(policy) and _is_known(policy.site) else ()
+    return (f"License: {_license_url(policy.site)}",) if _reserves(policy) and _has_https_url(policy.site) else ()
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    yield from coarse("RSL", _LABELS, policy)
-    if _reserves(policy) and not _is_known(policy.site):
+def _limitations(policy: Policy) -> Iterator[str]:
+    yield from coarse_label_limitations("RSL", _LABELS, policy)
+    if _reserves(policy) and not _has_https_url(policy.site):
         yield (
-            "RSL: robots.txt has no License line, and links to the licence are relative, while RSL wants absolute "
+            "RSL: robots.txt has no License line, and links to the licence are relative, but RSL requires absolute "
             "addresses; set site.url to https://..."
         )
 
 
 class FeedTerms:
-    """RSL for an app's own RSS or podcast feed (RSL 1.0, 4.7).
+    """RSL elements for an app's own RSS or podcast feed (RSL 1.0, 4.7).
 
-    `namespace` is the attribute for the feed's root element. An app calls this itself; nothing is injected.
+    `namespace` is the attribute for the root element of the feed. An app calls this itself; nothing is injected.
     """
 
     namespace = f'xmlns:rsl="{NAMESPACE}"'
@@ -165,10 +167,10 @@ class FeedTerms:
         self._globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
 
     def element(self, url: str) -> str:
-        """`<rsl:content>` for an item: the terms of what it is about, a page or a recording at this address.
+        """Return `<rsl:content>` for an item: the terms for the page or recording at `url`.
 
-        The address should be absolute and on the feed's own origin. Empty where nothing is reserved and where the
-        policy switches RSL off; well-formed whatever the address and the policy hold.
+        The URL should be absolute and on the origin of the feed. The result is empty if nothing is reserved or the
+        policy switches RSL off, and well-formed XML whatever the URL and the policy contain.
         """
         path_policy = self._policy.all_path_policies[self._globs.first(_path(url)) + 1]
         if not path_policy.reserves_anything or not self._policy.declares(STANDARD.key):
@@ -177,8 +179,8 @@ class FeedTerms:
 
 
 def _path(url: str) -> str:
-    """The path of an address, as it is judged."""
+    """Return the normalised path of a URL, as the guard sees it."""
     return normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
 
 
-STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _notes)
+STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _limitations)

@@ -1,11 +1,11 @@
 """TDM Reservation Protocol (W3C Community Group Final): /.well-known/tdmrep.json, headers, metas and a policy in ODRL.
 
-The first matching entry of the file counts, so the longest path comes first. It has one bit: reserved or not;
-training is what it is about, so a section reserves when it reserves `train-ai`.
+Readers take the first matching entry of the file, so the longest path comes first. An entry has one bit: reserved or
+not. The protocol is about training, so a path policy reserves here if it reserves `train-ai`.
 
-`tdm-policy` leads to whom to ask. A reservation without it means that no licence can be had, so a site with an
-address that names no policy of its own gets one here: an Offer that permits mining to those who have obtained
-consent. It has no constraint, because a policy of a site says nothing of research or other purposes.
+`tdm-policy` is the address of a policy that says whom to ask. A reservation without it means that no licence is
+available, so a site that has an address but no policy of its own gets one here: an Offer that permits mining to those
+who obtain consent. It has no constraint, because the policy of a site does not mention research or other purposes.
 """
 
 import html
@@ -18,8 +18,8 @@ from noai_guard.core.model import Action, Document, HeaderField, Usage
 from noai_guard.core.path_patterns import glob_to_robots
 from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
 from noai_guard.core.site_addresses import ascii_uri, own_address, page_address
-from noai_guard.declarations.robots_patterns import by_section, covering
-from noai_guard.declarations.standard import Standard, training_only
+from noai_guard.declarations.shared import robots_patterns
+from noai_guard.declarations.shared.standard import Standard, training_only_limitations
 
 PATH = "/.well-known/tdmrep.json"
 POLICY_PATH = "/tdm-policy.json"
@@ -29,15 +29,15 @@ def _reserves(path_policy: PathPolicy) -> bool:
     return path_policy.reserves(Usage.TRAIN_AI)
 
 
-def _is_own(policy: Policy) -> bool:
-    """Whether the policy document is one of ours: it must have an address, which a site without `url` has not."""
+def _publishes_offer(policy: Policy) -> bool:
+    """Return True if we publish the policy document. It needs an absolute address, so the site must have a `url`."""
     site = policy.site
     return bool(site.url) and not site.tdm_policy and any(map(_reserves, policy.all_path_policies))
 
 
 def _policy_url(policy: Policy) -> str:
-    """The address for `tdm-policy`; empty where there is none."""
-    if _is_own(policy):
+    """Return the address for `tdm-policy`, or an empty string."""
+    if _publishes_offer(policy):
         return own_address(policy.site, POLICY_PATH)
     return ascii_uri(policy.site.tdm_policy)
 
@@ -47,20 +47,20 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     reserved = [path_policy for path_policy in table.path_policies if _reserves(path_policy)]
     if not reserved:
         return ()
-    lines = [*by_section(policy), ("/", policy.whole_site)]
+    entries = [*robots_patterns.path_policies(policy), ("/", policy.whole_site)]
     if len(reserved) < len(table.path_policies):
-        # The file must not say 0 of what is reserved: a pattern that it cannot say exactly is covered by a wider
-        # one. A header field of a response comes later and counts more.
+        # The file must not say 0 for reserved paths: a pattern without an exact equivalent is covered by a wider
+        # one. The header field of a response takes precedence over the file.
         wider = [
-            (covering(path_policy.pattern), path_policy)
+            (robots_patterns.covering(path_policy.pattern), path_policy)
             for path_policy in reserved
             if glob_to_robots(path_policy.pattern) is None
         ]
-        lines = [*wider, *lines]
-    found = [_document(PATH, [_entry(line, policy, path_policy) for line, path_policy in lines])]
-    if _is_own(policy):
-        found.append(_document(POLICY_PATH, _offer(policy, reserved)))
-    return found
+        entries = [*wider, *entries]
+    documents = [_document(PATH, [_entry(pattern, policy, path_policy) for pattern, path_policy in entries])]
+    if _publishes_offer(policy):
+        documents.append(_document(POLICY_PATH, _offer(policy, reserved)))
+    return documents
 
 
 def _document(path: str, content: object) -> Document:
@@ -76,7 +76,7 @@ def _entry(location: str, policy: Policy, path_policy: PathPolicy) -> dict[str, 
 
 
 def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
-    """The profile of ODRL 2.2 that TDMRep defines: one assigner, one permission, no prohibition."""
+    """Return an Offer in the profile of ODRL 2.2 that TDMRep defines: one assigner, one permission, no prohibition."""
     duties = ["obtainConsent"]
     if all(path_policy.usages[Usage.TRAIN_AI] is Action.LICENSE_REQUIRED for path_policy in reserved):
         duties.append("compensate")
@@ -91,7 +91,7 @@ def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
 
 
 def _assigner(policy: Policy) -> dict[str, str]:
-    """Who holds the rights, and where to ask: by mail, and on the web page that is nearest to a licence."""
+    """Return the holder of the rights with a mail address and the web page that is nearest to a licence."""
     site = policy.site
     is_mail = site.contact.startswith("mailto:")
     facts = {
@@ -120,15 +120,15 @@ def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
     return tags
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    yield from training_only("TDMRep", policy)
+def _limitations(policy: Policy) -> Iterator[str]:
+    yield from training_only_limitations("TDMRep", policy)
     site = policy.site
     if not any(map(_reserves, policy.all_path_policies)):
         return
     if not site.url and not site.tdm_policy:
-        yield "TDMRep: no tdm-policy says whom to ask, because it needs an address; set site.url or site.tdm_policy."
-    elif _is_own(policy) and not site.contact:
-        yield f"TDMRep: {POLICY_PATH} asks for consent and names nobody to ask; set site.contact."
+        yield "TDMRep: without an address there is no tdm-policy to say whom to ask; set site.url or site.tdm_policy."
+    elif _publishes_offer(policy) and not site.contact:
+        yield f"TDMRep: {POLICY_PATH} requires consent but names no contact; set site.contact."
 
 
-STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags, notes=_notes)
+STANDARD = Standard("tdmrep", "TDMRep", _documents, _header_fields, _tags, limitations=_limitations)

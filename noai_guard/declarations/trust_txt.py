@@ -1,17 +1,17 @@
-"""/trust.txt (JournalList): `datatrainingallowed`, and whom to ask. Off unless a policy asks for it."""
+"""/trust.txt (JournalList): `datatrainingallowed` and `contact`. Off unless a policy turns it on."""
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Document, Usage
 from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.declarations.standard import Standard, training_only
+from noai_guard.declarations.shared.standard import Standard, training_only_limitations
 
 PATH = "/trust.txt"
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
-    """It has one bit for the site: no, when any part of it reserves training."""
+    # One bit for the whole site: no if any part of it reserves training.
     reserved = any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
     lines = [f"datatrainingallowed={'no' if reserved else 'yes'}"]
     if table.policy.site.contact:
@@ -19,13 +19,13 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     return (Document(PATH, "text/plain; charset=utf-8", "\n".join([*lines, ""]).encode("ascii")),)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    yield from training_only("trust.txt", policy)
+def _limitations(policy: Policy) -> Iterator[str]:
+    yield from training_only_limitations("trust.txt", policy)
     open_parts = [
         path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)
     ]
     if 0 < len(open_parts) < len(policy.all_path_policies):
-        yield f"trust.txt has one word for the whole site: it says no, also of {', '.join(open_parts)}."
+        yield f"trust.txt has one word for the whole site: training is denied, also for {', '.join(open_parts)}."
 
 
-STANDARD = Standard("trust_txt", "trust.txt (JournalList)", documents=_documents, notes=_notes)
+STANDARD = Standard("trust_txt", "trust.txt (JournalList)", documents=_documents, limitations=_limitations)

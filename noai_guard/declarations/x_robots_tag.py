@@ -1,14 +1,14 @@
 """X-Robots-Tag: noai, noimageai (DeviantArt, 2022), noarchive (Bing, Amazon: no training), noml (Mojeek, 2023).
 
-noai has a line of its own, lower case: img2dataset reads what stands before a colon as a user agent, so any
-other directive with a colon on the same line hides it (tried 2026-11-23, img2dataset 1.47).
+noai is on a line of its own, in lower case: img2dataset takes the text before a colon for a user agent, so that a
+directive with a colon on the same line hides it (tested 2026-11-23, img2dataset 1.47).
 """
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import HeaderField, Usage
 from noai_guard.core.policy import PathPolicy, Policy
-from noai_guard.declarations.standard import Standard, robots_directives, training_only
+from noai_guard.declarations.shared.standard import Standard, robots_directives, training_only_limitations
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
@@ -17,8 +17,8 @@ def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderFi
     return tuple((b"x-robots-tag", line.encode("ascii")) for line in robots_directives(policy))
 
 
-def _notes(policy: Policy) -> Iterator[str]:
-    return training_only("X-Robots-Tag: noai", policy)
+def _limitations(policy: Policy) -> Iterator[str]:
+    return training_only_limitations("X-Robots-Tag: noai", policy)
 
 
-STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields, notes=_notes)
+STANDARD = Standard("x_robots_tag", "X-Robots-Tag: noai", header_fields=_header_fields, limitations=_limitations)

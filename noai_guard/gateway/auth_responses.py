@@ -1,22 +1,23 @@
-"""A verdict as the answer to a proxy, made once for all requests that get the same."""
+"""Verdicts as responses to a proxy, each encoded once for all requests that get it."""
 
 from http import HTTPStatus
 from zlib import crc32
 
 from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.client_address import address_block
 from noai_guard.core.model import HeaderField, Mode, Response
 from noai_guard.core.policy import PathClass
 from noai_guard.gateway import contract
-from noai_guard.middleware.cached_decisions import CachedDecision, Decided
+from noai_guard.middleware.active_policy import CachedDecision, Decided
 from noai_guard.responses.header_fields import one_line_per_name
 
-_MOST_SHOWN = 256
+_MAX_LENGTH = 256
 _LENGTH_0 = (b"content-length", b"0")
 NO_STORE = (b"cache-control", b"no-store")
 
 
 class EncodedResponse:
-    """A response, and the same as it goes over the wire in HTTP/1.1."""
+    """A response, and the bytes that it is in HTTP/1.1."""
 
     __slots__ = ("response", "wire")
 
@@ -27,65 +28,66 @@ class EncodedResponse:
         self.wire = b"\r\n".join((*lines, b"", response.body))
 
 
+_Key = tuple[CachedDecision, Response | None, bytes]
+
+
 class AuthResponses:
-    """The answers under one policy. A verdict may be kept for `hold` seconds, 0 for not at all."""
+    """The responses under one policy. A proxy may keep a verdict for `hold` seconds, 0 for not at all."""
 
     def __init__(self, hold: int) -> None:
         self._hold = hold
-        self._native: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(
-            self._make_native
+        self._native: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode_native)
+        self._nginx: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode_for_nginx)
+        self._cache_keys: BoundedCache[tuple[CachedDecision, PathClass, str], bytes] = BoundedCache(
+            lambda key: _cache_key(*key), max_key_weight=3
         )
-        self._nginx: BoundedCache[tuple[CachedDecision, Response | None, bytes], EncodedResponse] = BoundedCache(
-            self._make_nginx
-        )
-        self._keys: BoundedCache[tuple[CachedDecision, PathClass], bytes] = BoundedCache(_key_for_every_address)
 
-    def native(self, judged: Decided, key: bytes) -> EncodedResponse:
-        """200, or the complete refusal."""
-        return self._native[judged.cached, judged.refusal, key]
+    def native(self, decided: Decided, cache_key: bytes) -> EncodedResponse:
+        """Return 200 to allow, or the complete refusal."""
+        return self._native[decided.cached, decided.refusal, cache_key]
 
-    def for_nginx(self, judged: Decided, key: bytes) -> EncodedResponse:
-        """In the two statuses that auth_request passes on: 204, or 403 with the true one in a header."""
-        return self._nginx[judged.cached, judged.refusal, key]
+    def for_nginx(self, decided: Decided, cache_key: bytes) -> EncodedResponse:
+        """Return one of the two statuses that auth_request passes on: 204, or 403 with the true one in a header."""
+        return self._nginx[decided.cached, decided.refusal, cache_key]
 
-    def key(self, judged: Decided, block: str | None) -> bytes:
-        """For whom a verdict holds, empty where it may not be kept. `block` is of the client's address, None where
-        the address does not matter."""
-        if not (self._hold and judged.lasts and judged.path_class):
+    def cache_key(self, decided: Decided) -> bytes:
+        """Return the key (agent, address block, path class) of a verdict that a proxy may keep, or b""."""
+        if not (self._hold and decided.cacheable and decided.path_class):
             return b""
-        if block is None:
-            return self._keys[judged.cached, judged.path_class]
-        return _key(judged.cached, judged.path_class, block)
+        block = "*" if decided.client is None else address_block(decided.client.address)
+        return self._cache_keys[decided.cached, decided.path_class, block]
 
-    def _make_native(self, key: tuple[CachedDecision, Response | None, bytes]) -> EncodedResponse:
-        cached, refusal, lasting = key
+    def _encode_native(self, key: _Key) -> EncodedResponse:
+        cached, refusal, cache_key = key
         if refusal is None:
-            return EncodedResponse(Response(200, (_LENGTH_0, *self._lasting(lasting), *_let_in(cached)), b""))
+            return EncodedResponse(Response(200, (_LENGTH_0, *self._caching(cache_key), *_allowed(cached)), b""))
         return EncodedResponse(Response(refusal.status, (*refusal.headers, *verdict_headers(cached)), refusal.body))
 
-    def _make_nginx(self, key: tuple[CachedDecision, Response | None, bytes]) -> EncodedResponse:
-        cached, refusal, lasting = key
+    def _encode_for_nginx(self, key: _Key) -> EncodedResponse:
+        cached, refusal, cache_key = key
+        caching = self._caching(cache_key)
         if refusal is None:
-            return EncodedResponse(Response(204, (*self._lasting(lasting), *_let_in(cached)), b""))
+            return EncodedResponse(Response(204, (*caching, *_allowed(cached)), b""))
         status = (contract.STATUS.encode("ascii"), b"%d" % refusal.status)
-        return EncodedResponse(
-            Response(403, (_LENGTH_0, status, *self._lasting(lasting), *verdict_headers(cached)), b"")
-        )
+        return EncodedResponse(Response(403, (_LENGTH_0, status, *caching, *verdict_headers(cached)), b""))
 
-    def _lasting(self, key: bytes) -> tuple[HeaderField, ...]:
-        if not key:
+    def _caching(self, cache_key: bytes) -> tuple[HeaderField, ...]:
+        if not cache_key:
             return (NO_STORE,)
-        return (b"cache-control", b"max-age=%d" % self._hold), (contract.KEY.encode("ascii"), key)
+        return (b"cache-control", b"max-age=%d" % self._hold), (contract.KEY.encode("ascii"), cache_key)
 
 
-def _let_in(cached: CachedDecision) -> tuple[HeaderField, ...]:
-    """What a proxy adds to a request that is let in, and to its response: one line for each name, because
-    auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a colon, so they may be joined.)"""
+def _allowed(cached: CachedDecision) -> tuple[HeaderField, ...]:
+    """Return what a proxy adds to an allowed request, and to its response.
+
+    One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a
+    colon, so they may be joined.)
+    """
     return (*verdict_headers(cached), *one_line_per_name(cached.declared.fields).items())
 
 
 def verdict_headers(cached: CachedDecision) -> tuple[HeaderField, ...]:
-    """What a proxy is told of a verdict, in header fields of our own."""
+    """Return the header fields of our own that describe a verdict."""
     verdict = cached.verdict
     mode = Mode.ENFORCE if verdict.enforced else Mode.MONITOR
     values = (verdict.action, mode, _agent(cached), verdict.rule, "; ".join(verdict.reasons))
@@ -99,17 +101,13 @@ def _agent(cached: CachedDecision) -> str:
 
 
 def _ascii(text: str) -> bytes:
-    """Text as a header value: printable ASCII, cut."""
-    plain = text[:_MOST_SHOWN].encode("ascii", "replace")
+    """Return text as a header value: printable ASCII, cut."""
+    plain = text[:_MAX_LENGTH].encode("ascii", "replace")
     return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in plain).strip()
 
 
-def _key_for_every_address(key: tuple[CachedDecision, PathClass]) -> bytes:
-    return _key(*key, "*")
-
-
-def _key(cached: CachedDecision, path_class: PathClass, block: str) -> bytes:
-    """Agent, address block, and a short name for all paths that are judged alike; the same in every worker."""
+def _cache_key(cached: CachedDecision, path_class: PathClass, block: str) -> bytes:
+    """Return agent, address block, and a short name of the path class; the same in every worker."""
     rules = ",".join(rule.id for rule in path_class.rules)
     paths = crc32(f"{path_class.path_policy}|{path_class.exempt}|{rules}".encode())
     return _ascii(f"{_agent(cached)}|{block}|{paths:08x}")

@@ -1,7 +1,7 @@
-"""The request that a proxy asks about, from what the proxy says of it.
+"""Reconstruct the request that a proxy asks about from the proxy's header fields.
 
-A URI arrives as it was sent, while ASGI servers hand paths over decoded; here it is decoded once, as they do. The
-judged path has to be the one that the site sees, so what two readers would read in two ways is refused.
+A URI arrives as it was sent, while ASGI servers hand paths over decoded; it is decoded once, as they do. The judged
+path has to be the one that the site sees, so what two readers would read in two ways is refused.
 """
 
 import re
@@ -9,8 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.core.request import PlainRequest, Request
 from noai_guard.gateway.contract import HOST, METHOD, URI
-from noai_guard.middleware.request import RawRequest
 
 _URI = frozenset(name.encode("ascii") for name in URI)
 _METHOD = frozenset(name.encode("ascii") for name in METHOD)
@@ -31,26 +31,26 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
 
 class Missing(Exception):
-    """A proxy asks and does not say about what: its configuration is not the one we print."""
+    """A proxy asks without saying about which request: its configuration is not the one we generate."""
 
 
 class Malformed(Exception):
-    """What the proxy says cannot be taken for one request. The argument is a label of noai_gateway_problems_total."""
+    """The proxy's fields do not describe one request. The argument is a label of noai_gateway_problems_total."""
 
 
-def original_request(asked: RawRequest, appended: bytes = b"") -> tuple[RawRequest, list[bytes]]:
-    """What is to be judged, from the request that a trusted proxy made, and its path as it was sent, once for
-    each that says it; raises Missing or Malformed.
+def original_request(request: Request, appended: bytes = b"") -> tuple[PlainRequest, list[bytes]]:
+    """Return the request to judge, from the `request` that a trusted proxy made, and each raw path that names it.
 
-    `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. `asked` gives the client's
-    other headers and address; its own method counts only where the path is appended, its own path and query never do.
+    `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. The other headers and the
+    address are those of `request`; its method counts only if the path is appended, its path and query never do.
+    Raises Missing or Malformed.
     """
     uris: list[bytes] = []
     methods: set[bytes] = set()
     hosts: list[bytes] = []
     others: list[HeaderField] = []
     host = b""
-    for field in asked.headers:
+    for field in request.headers:
         name, value = field
         if name in _URI:
             uris.append(value)
@@ -70,15 +70,15 @@ def original_request(asked: RawRequest, appended: bytes = b"") -> tuple[RawReque
     paths = [_decoded(raw) for raw in raw_paths]
     if len(methods) > 1 or (len(paths) > 1 and len(set(map(normal_path, paths))) > 1):
         raise Malformed("sources_disagree")
-    method = methods.pop() if methods else asked.method.encode() if appended else b"GET"
+    method = methods.pop() if methods else request.method.encode() if appended else b"GET"
     if not _TOKEN.fullmatch(method):
         raise Malformed("method_malformed")
     headers = [(b"host", hosts[0] if hosts else host), *others]
-    return RawRequest(method.decode("ascii"), paths[0], headers, asked.client), raw_paths
+    return PlainRequest(paths[0], headers, method.decode("ascii"), request.peer), raw_paths
 
 
 def _path(uri: bytes) -> bytes:
-    """The path of a request target, as it was sent."""
+    """Return the path of a request target, as it was sent."""
     if not uri or _NO_TARGET.search(uri):
         raise Malformed("uri_malformed")
     path = uri.partition(b"?")[0]
@@ -89,7 +89,7 @@ def _path(uri: bytes) -> bytes:
 
 
 def _decoded(path: bytes) -> str:
-    """A path decoded once, as ASGI servers decode it (bytes that are no UTF-8 become U+FFFD)."""
+    """Decode a path once, as ASGI servers do (bytes that are no UTF-8 become U+FFFD)."""
     decoded = unquote_to_bytes(path) if b"%" in path else path
     if _NO_PATH.search(decoded):
         raise Malformed("uri_malformed")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from noai_guard.asgi_types import Message, Scope, Send
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.middleware.cached_decisions import CachedDecision
+from noai_guard.middleware.active_policy import CachedDecision
+from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.metrics import Telemetry
@@ -117,11 +118,6 @@ def _size(path: str) -> int:
         return Path(path).stat().st_size
     except OSError:
         return 0
-
-
-def method_of(scope: Scope) -> str:
-    """The method in upper case: four of five servers pass lower-case methods on as they came."""
-    return str(scope.get("method", "GET")).upper()
 
 
 async def send_response(send: Send, response: Response) -> None:

@@ -1,7 +1,7 @@
 """HTML responses on their way out, for every driver: whether they get our tags, and the tags put in."""
 
 from noai_guard.core.model import HeaderField
-from noai_guard.middleware.request import MOST_HEADERS
+from noai_guard.core.request import MAX_HEADERS
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
 
@@ -19,7 +19,7 @@ def tagged(
 ) -> tuple[list[HeaderField], TagInjector | None]:
     """The headers of an HTML response and what is to change its body: where tags will be put into it, only what
     stays true of it, for HEAD too, whose body is nothing."""
-    reason = injectable(status, headers, request_headers[:MOST_HEADERS])
+    reason = injectable(status, headers, request_headers[:MAX_HEADERS])
     if reason is not None or method not in ("GET", "HEAD"):
         _seen(telemetry, reason or "method")
         return headers, None

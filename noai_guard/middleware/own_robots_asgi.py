@@ -19,7 +19,7 @@ _apps_at_work: set[asyncio.Task[None]] = set()
 """Apps that still have to finish after what we wanted of them is known."""
 
 
-async def apps_robots(app: App, scope: Scope, marks: Mapping[str, Any]) -> bytes | None:
+async def read_own_robots(app: App, scope: Scope, marks: Mapping[str, Any]) -> bytes | None:
     """The robots.txt of the app, when it has one in plain text.
 
     `marks` are laid over the scope that the app sees. The app runs to its end (background tasks included), but not

@@ -15,7 +15,7 @@ _WHOLE_PATHS = ("RAW_URI", "REQUEST_URI")
 """Keys in which some servers repeat the request's target, which some apps read."""
 
 
-def apps_robots(app: WSGIApplication, environ: WSGIEnvironment) -> bytes | None:
+def read_own_robots(app: WSGIApplication, environ: WSGIEnvironment) -> bytes | None:
     """The robots.txt of the app, when it has one in plain text; `environ` is that of a request for ours.
 
     Raises whatever the app raises, and AppFailed when it answers with a server error.

@@ -1,5 +1,4 @@
-"""What every driver stands on: the policy in force and how another takes its place, what is known in advance of
-requests, and what is remembered of them."""
+"""The guard of a running site, without a server's interface: what ASGI, WSGI, gateway and `explain` share."""
 
 import asyncio
 import logging
@@ -7,59 +6,67 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from types import FrameType
-from weakref import ref
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance
-from noai_guard.core.bounded_cache import BoundedCache
-from noai_guard.core.client_address import NOBODY, ClientAddress, address_block, client_address, proxy_headers_rewritten
-from noai_guard.core.model import Action, Agent, Document, HeaderField, Identity, Mode, Request, Response, Verdict
+from noai_guard.core.bounded_cache import ExpiringCache
+from noai_guard.core.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
+from noai_guard.core.model import Document, Response
 from noai_guard.core.paths import MAX_RAW_PATH, normal_path
-from noai_guard.core.policy import PathClass, Policy
-from noai_guard.core.questions import Answer, Examination, Question
+from noai_guard.core.policy import Policy
+from noai_guard.core.questions import Examination, Question
+from noai_guard.core.request import MAX_HEADERS, Request, header_value
+from noai_guard.core.trusted_proxies import NOBODY
+from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, PolicyInvalid
-from noai_guard.middleware.cached_decisions import CachedDecision, Decided, ResolvedPath, ServeDocument
-from noai_guard.middleware.request import MOST_HEADERS, RawRequest
-from noai_guard.observability.decision_log import decisions, log_decision
+from noai_guard.middleware.active_policy import (
+    ActivePolicy,
+    Decided,
+    Outcome,
+    PathTooLong,
+    ResolvedPath,
+    ServeDocument,
+    Undecided,
+)
+from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.version import __version__
+from noai_guard.responses.documents import document_response
 
 _log = logging.getLogger("noai_guard")
 
 TIMED_MASK = 15
-"""Of the requests with one kind of verdict, the first and every 16th after it are timed: reading the
-clock again and adding to the histogram costs as much as judging."""
+"""The first request with one kind of verdict is timed, and every 16th after it: reading the clock again and adding to
+the histogram costs as much as judging."""
 
-_CHORES_SECONDS = 1.0
-_MOST_ROBOTS_READERS = 4096
+HOUSEKEEPING_SECONDS = 1.0
 
+ROBOTS_KNOWN_SECONDS = 24 * 3600
+"""How long a client counts as one that knows robots.txt: crawlers may use a copy for 24 h (RFC 9309 section 2.4)."""
 
-class PathTooLong(Exception):
-    """Behind what is read of such a path, dot segments could still lead anywhere."""
+_MAX_ROBOTS_READERS = 4096
 
 
 class GuardRuntime:
-    """The guard of a running site, without any server's interface; drivers inherit from it.
+    """The policy in force, and what happens around each decision: caches, counts, decision log, reload.
 
-    `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
-    Prometheus registry (the default one when None). Raises PolicyInvalid, with every problem, when the policy
-    cannot be used at start; later a broken file leaves the last good policy running.
+    `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the Prometheus
+    registry (the default one if None). `threads`: requests are decided in several threads at once. `peer_is_real`:
+    the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
+    the policy cannot be used at start; later a broken file leaves the last good policy running.
 
-    A driver makes a RawRequest, carries `judge` to its end with `run` or `arun` and sends what comes out. With
-    `threads` it may do so in several threads at once. The ASGI driver has the steps of `judge` in line, because a
-    generator and a RawRequest for each request would cost as much as all of its judging.
+    A driver makes a Request and calls `decide`; it drives an Undecided to its end with `run` or `arun`, and sends
+    the document or refusal that comes out. Who sends a refusal adds the length of its body to the counts' `bytes`.
     """
-
-    _served_by_anybody = True
-    """False where we start the server ourselves, and it leaves the peer's address alone."""
 
     def __init__(
         self,
@@ -67,105 +74,124 @@ class GuardRuntime:
         *,
         registry: CollectorRegistry | None = None,
         threads: bool = False,
+        peer_is_real: bool = False,
     ) -> None:
-        self.telemetry = Telemetry.of(registry)
+        self.telemetry = Telemetry(registry)
         self._threads = threads
+        self._peer_is_real = peer_is_real
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
-        self._next_chores = 0.0
-        self._choosing_who_does_chores = threading.Lock()
-        self._robots_readers: dict[tuple[str, str], None] = {}
-        self._told_rewritten = False
+        self._next_housekeeping = 0.0
+        self._housekeeping_lock = threading.Lock()
+        self._robots_readers: ExpiringCache[tuple[str, str], bool] = ExpiringCache(
+            ROBOTS_KNOWN_SECONDS, _MAX_ROBOTS_READERS
+        )
+        self._rewriting_reported = False
+        self._flush_failed = False
         self._reloading = threading.Lock()
-        self._modified = self._file_time()
-        self._listens = False
         self._reload_due = False
-        self._watched_in = 0
+        self._modified = self._modification_time()
+        self._handles_hangup = False
+        self._tasks = PeriodicTasks()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            # So that the other workers see what this one counted, also when no more requests come to it.
+            self._tasks.add(self.flush)
         if policy is None:
             loaded = load_stance()
         else:
             loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-        self._use(CompiledPolicy(loaded, load_catalog(), today()))
+        self._activate(CompiledPolicy(loaded, load_catalog(), today()))
 
-    def _use(self, compiled: CompiledPolicy) -> None:
-        def cached(verdict: Verdict) -> CachedDecision:
-            return self._standing(compiled, verdict)
-
-        after: BoundedCache[Verdict, CachedDecision] = BoundedCache(cached)
-        by_path_class: BoundedCache[PathClass, BoundedCache[Agent | None, CachedDecision]] = BoundedCache(
-            lambda path_class: BoundedCache(lambda agent: cached(path_class.verdicts[agent]))
-        )
-
-        def resolved(raw: str) -> ResolvedPath:
-            if len(raw) > MAX_RAW_PATH:
-                raise PathTooLong
-            path = normal_path(raw)
-            published = next((where for where in compiled.documents if path.endswith(where)), None)
-            document = compiled.documents[published] if published else None
-            root = path.removesuffix(published or "")
-            path_class = compiled.guard.table.path_classes[path]
-            return ResolvedPath(path, document, root, path_class, by_path_class[path_class])
-
+    def _activate(self, compiled: CompiledPolicy) -> None:
         # One assignment: a request that has read it sees one policy from beginning to end.
-        self._live = compiled, BoundedCache(resolved), compiled.guard.agents, after
-        self._reloads = self._file is not None and compiled.policy.reload != "off"
-        self._unjudged = self._prepared(compiled, compiled.policy.on_unknown, "the guard failed")
-        self._too_long = self._prepared(compiled, Action.DENY, "the path is too long to be judged")
-        catalog = compiled.catalog
-        self.telemetry.in_force(
-            __version__,
-            compiled.policy.stance,
-            compiled.policy.mode,
-            catalog.version,
-            len(catalog.agents),
-            compiled.policy,
-        )
-
-    def _standing(self, compiled: CompiledPolicy, verdict: Verdict) -> CachedDecision:
-        return CachedDecision(compiled, verdict, self.telemetry.counts(verdict, self._threads))
-
-    def _prepared(self, compiled: CompiledPolicy, action: Action, why: str) -> tuple[CachedDecision, Response | None]:
-        """What a request gets that could not be judged; made beforehand, because then nothing may fail."""
-        enforced = compiled.policy.mode is Mode.ENFORCE
-        verdict = Verdict(action, "unjudged", None, None, Identity.UNCLAIMED, (why,), 0, enforced)
-        refusal = compiled.refusal(verdict, "/", "GET", ()) if verdict.refuses else None
-        return self._standing(compiled, verdict), refusal
+        self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
+        self._undecidable = self.active.undecidable
+        policy, catalog = compiled.policy, compiled.catalog
+        (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
+        self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
     @property
     def compiled(self) -> CompiledPolicy:
-        """The policy in force, ready to serve."""
-        return self._live[0]
+        """The policy in force."""
+        return self.active.compiled
 
-    def judge(self, request: RawRequest) -> Examination[ServeDocument | Decided]:
-        """Judges one request, counts and notes it. Never raises, whatever the request holds.
+    def start(self) -> None:
+        """Start what runs beside requests: reload on SIGHUP, periodic tasks.
 
-        Who sends a refusal adds its body's length to the cell's `bytes`.
+        Called by the first request of each process, because not every server says that it starts; may be called
+        again, from any thread.
+        """
+        self._tasks.start()
+        self.handle_hangup()
+
+    def close(self) -> None:
+        """Stop the periodic tasks and bring the metrics up to date. The guard can still decide."""
+        self._tasks.close()
+        self._next_housekeeping = 0.0
+        self.flush()
+
+    def decide(self, request: Request, *, documents: bool = True) -> Outcome:
+        """Decide what becomes of a request, count it and note it. Never raises, whatever the request holds.
+
+        `documents`: a declaration may be the response.
         """
         started = perf_counter()
-        user_agent = b""
-        path_class: PathClass | None = None
-        refusal: Response | None = None
-        lasts = True
+        active = self.active
         try:
-            if started >= self._next_chores:
-                self._do_chores(started)
-            compiled, resolved_paths, agents, after = self._live
-            resolved = resolved_paths[request.path]
-            user_agent = request.user_agent()
-            if resolved.document is not None and resolved.publishes(request.method, request.root_path):
-                return ServeDocument(compiled, resolved.document, user_agent)
-            cached = resolved.decisions[agents[user_agent]]
-            if not cached.settled:
-                examination = self._examination(compiled, request, resolved.path, user_agent)
-                verdict, lasts = yield from _with_questions_seen(examination)
-                cached = after[verdict]
-            path_class = resolved.path_class
-            if cached.verdict.refuses:
-                refusal = compiled.refusal(
-                    cached.verdict, resolved.path, request.method, request.headers[:MOST_HEADERS]
-                )
+            if started >= self._next_housekeeping:
+                self._keep_house(started)
+                active = self.active
+            resolved = active.paths[request.path]
+            if documents and resolved.document is not None and resolved.publishes(request.method, request.root_path):
+                return ServeDocument(active, resolved.document)
+            cached = resolved.decisions[active.agents[request.user_agent]]
+            if cached.needs:
+                return Undecided(self._examine(active, resolved, request, started))
+            if not cached.verdict.refuses:
+                decided = cached.passed
+            else:
+                decided = self._refuse(active, cached.passed, request, resolved)
         except Exception as error:
-            cached, refusal = self._unjudgeable(error)
-            lasts = False
+            decided = self._decide_without(active, error)
+            cached = decided.cached
+        counts = cached.counts
+        if cached.plain and counts.requests & TIMED_MASK and not self._threads:
+            counts.requests += 1
+            return decided
+        return self._finish(active, decided, request, started)
+
+    def _examine(
+        self, active: ActivePolicy, resolved: ResolvedPath, request: Request, started: float
+    ) -> Examination[Decided]:
+        """Decide a request whose verdict takes an address or an answer from outside."""
+        client = None
+        try:
+            client = self.client(request, active)
+            examination = active.compiled.guard.examine(request, client.address, monotonic())
+            verdict, asked = yield from _noticing_questions(examination)
+            cached = active.after[verdict]
+            decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
+            if verdict.refuses:
+                decided = self._refuse(active, decided, request, resolved)
+        except Exception as error:
+            decided = self._decide_without(active, error)
+            decided = Decided(decided.cached, decided.refusal, client=client)
+        return self._finish(active, decided, request, started)
+
+    def _refuse(self, active: ActivePolicy, decided: Decided, request: Request, resolved: ResolvedPath) -> Decided:
+        headers = request.headers[:MAX_HEADERS]
+        refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, headers)
+        return Decided(decided.cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
+
+    def _decide_without(self, active: ActivePolicy, error: Exception) -> Decided:
+        """Decide where judging failed: never a 500."""
+        if isinstance(error, PathTooLong):
+            return active.path_too_long
+        self.telemetry.failed("judging", error)
+        return self._undecidable
+
+    def _finish(self, active: ActivePolicy, decided: Decided, request: Request, started: float) -> Decided:
+        """Count a decision, and note it if it was not plainly allowed."""
+        cached = decided.cached
         counts = cached.counts
         seconds = perf_counter() - started
         with self.telemetry.counting:
@@ -173,150 +199,138 @@ class GuardRuntime:
                 self.telemetry.judged_in(seconds)
             counts.requests += 1
         if not cached.plain:
-            self._note(request, cached, user_agent)
-        return Decided(cached, refusal, user_agent, lasts, path_class)
+            self.note(active, decided, request)
+        return decided
 
-    def _examination(
-        self, compiled: CompiledPolicy, request: RawRequest, path: str, user_agent: bytes
-    ) -> Examination[Verdict]:
-        address = self._client(request.client, request.headers, compiled).address
-        return compiled.guard.examine(Request(path, user_agent, request.method, address, monotonic()))
+    def note(self, active: ActivePolicy, decided: Decided, request: Request) -> None:
+        """Log and count a request that was not plainly allowed. Never raises."""
+        verdict, counts = decided.cached.verdict, decided.cached.counts
+        action = verdict.action
+        try:
+            noted = self.telemetry.wants(verdict)
+            if not noted and not (action.refuses and self._robots_readers):
+                return
+            client = decided.client or self.client(request, active)
+            agent = verdict.agent.name if verdict.agent else ""
+            if action.refuses and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+                with self.telemetry.counting:
+                    counts.robots_ignored += 1
+            if noted:
+                path = normal_path(request.path[:MAX_RAW_PATH])
+                host = header_value(request.headers, b"host").decode("latin-1")
+                event = Event(time.time(), verdict, request.method, host, path, request.user_agent, client)
+                self.telemetry.note(event)
+        except Exception as error:
+            self.telemetry.failed("noting", error)
 
-    def _unjudgeable(self, error: Exception) -> tuple[CachedDecision, Response | None]:
-        """What is done where judging fails: never a 500."""
-        if isinstance(error, PathTooLong):
-            return self._too_long
-        self.telemetry.failed("judging", error)
-        return self._unjudged
+    def unanswered(self, question: Question[Any], error: Exception) -> None:
+        """Count and log a question that no store could answer."""
+        kind = type(question).__name__
+        self.telemetry.metrics.backend_failures.labels(kind).inc()
+        _log.warning("a backend could not answer %s: %s", kind, error)
 
-    def _unanswered(self, question: Question, error: Exception) -> None:
-        self.telemetry.backend_failures.labels(type(question).__name__).inc()
-        _log.warning("a backend could not answer %s: %s", type(question).__name__, error)
-
-    def _client(
-        self, client: Sequence[object] | None, headers: list[HeaderField], compiled: CompiledPolicy
-    ) -> ClientAddress:
-        trusted = compiled.policy.trusted_proxies
-        if self._served_by_anybody and proxy_headers_rewritten(client, headers[:MOST_HEADERS]):
+    def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
+        """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
+        trusted = active.compiled.policy.trusted_proxies
+        peer, headers = request.peer, request.headers
+        if not self._peer_is_real and proxy_headers_rewritten(peer, headers[:MAX_HEADERS]):
             # The peer is not the socket's but text from a header: no reason to believe more of them.
             trusted = NOBODY
-            self._tell_rewritten()
+            self._report_rewriting()
         # All headers: a proxy's own line may stand behind 300 of the client's.
-        found = client_address(client[0] if client else None, headers, trusted)  # type: ignore[arg-type]
-        if found.problem and trusted.header:
-            self.telemetry.address_problems.labels(found.problem).inc()
-        return found
+        client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
+        if client.problem and trusted.header:
+            self.telemetry.metrics.address_problems.labels(client.problem).inc()
+        return client
 
-    def _tell_rewritten(self) -> None:
-        if not self._told_rewritten:
-            self._told_rewritten = True
+    def _report_rewriting(self) -> None:
+        if not self._rewriting_reported:
+            self._rewriting_reported = True
             _log.warning(
                 "the server has already replaced the client's address from X-Forwarded-For (uvicorn does, for "
                 "peers in FORWARDED_ALLOW_IPS): start it with --no-proxy-headers and name your proxies under "
                 "trusted_proxies, else an address in logs, limits and exemptions is only as true as its setting"
             )
 
-    def _note(self, request: RawRequest, cached: CachedDecision, user_agent: bytes) -> None:
-        """What is remembered of a request that was not plainly let in."""
-        verdict = cached.verdict
-        refused = verdict.action.refuses
-        logs = decisions.isEnabledFor(logging.INFO)
-        try:
-            if verdict.action.restricts:
-                self.telemetry.note_refusal(verdict, request.method, request.path, user_agent)
-            if not logs and not (refused and self._robots_readers):
-                return
-            client = self._client(request.client, request.headers, self.compiled)
-            agent = verdict.agent.name if verdict.agent else ""
-            if refused and (agent, address_block(client.address)) in self._robots_readers:
-                with self.telemetry.counting:
-                    cached.counts.robots_ignored += 1
-            if logs:
-                path = normal_path(request.path[:MAX_RAW_PATH])
-                host = request.value(b"host")[:256].decode("latin-1")
-                log_decision(verdict, request.method, path, user_agent, client, host)
-        except Exception as error:
-            self.telemetry.failed("noting", error)
+    def document_response(self, served: ServeDocument, request: Request, own_robots: bytes | None) -> Response:
+        """Return the response with a document: robots.txt is merged with the site's own, if there is one."""
+        document = served.document
+        if document.path == robots_txt.PATH:
+            document = _merged(served.active.compiled, document, own_robots)
+        self.telemetry.metrics.documents.labels(document.path).inc()
+        return document_response(document, request.method, request.headers[:MAX_HEADERS])
 
-    def _robots_read(self, compiled: CompiledPolicy, request: RawRequest, user_agent: bytes) -> None:
-        """Remembers that the client has read robots.txt."""
+    def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
+        """Remember that the client has read robots.txt. Never raises."""
         try:
-            agent = compiled.guard.agents[user_agent]
+            agent = active.agents[request.user_agent]
             if agent is not None:
-                if len(self._robots_readers) >= _MOST_ROBOTS_READERS:
-                    self._robots_readers.clear()
-                block = address_block(self._client(request.client, request.headers, compiled).address)
-                self._robots_readers[agent.name, block] = None
+                block = address_block(self.client(request, active).address)
+                self._robots_readers.put((agent.name, block), True, monotonic())
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
 
-    def _robots(self, compiled: CompiledPolicy, own: Document, existing: bytes | None) -> Document:
-        """Our robots.txt, merged with the site's own where there is one."""
-        return own if existing is None or not compiled.merges_robots else compiled.merged_robots[existing]
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Bring the Prometheus metrics up to what was counted. Never raises; a fault that lasts is logged once."""
         try:
-            self.telemetry.flush()
+            self.telemetry.metrics.flush()
         except Exception as error:
-            _log.error("noai-guard could not write its metrics", exc_info=error)
+            if not self._flush_failed:
+                _log.error("noai-guard could not write its metrics", exc_info=error)
+            self._flush_failed = True
+        else:
+            self._flush_failed = False
 
-    def _file_time(self) -> float:
+    def _keep_house(self, now: float) -> None:
+        """Start what is not running, at most once a second, on whichever request's thread gets there first."""
+        with self._housekeeping_lock:
+            if now < self._next_housekeeping:
+                return
+            self._next_housekeeping = now + HOUSEKEEPING_SECONDS
+        self.start()
+
+    def handle_hangup(self) -> None:
+        """Reload on SIGHUP from now on, if the policy says so; do nothing if that is arranged already."""
+        if self._handles_hangup or not self._file or self.compiled.policy.reload == "off":
+            return
+        self._handles_hangup = True
+        try:
+            soon = _scheduler()
+            previous = signal.getsignal(signal.SIGHUP)
+
+            def hangup(number: int, frame: FrameType | None) -> None:
+                with suppress(RuntimeError):  # the loop is closed
+                    soon(self._reload_soon)
+                if callable(previous):
+                    previous(number, frame)
+
+            signal.signal(signal.SIGHUP, hangup)
+        except (AttributeError, ValueError) as error:
+            _log.warning("SIGHUP cannot be handled here (%s); reload is by file change or not at all", error)
+
+    def _reload_soon(self) -> None:
+        """Reload in a thread; while one reload is waiting, further demands are met by it."""
+        if not self._reload_due:
+            self._reload_due = True
+            threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
+
+    def _modification_time(self) -> float:
         try:
             return self._file.stat().st_mtime_ns if self._file else 0.0
         except OSError:
             return 0.0
 
-    def _do_chores(self, now: float) -> None:
-        """What is looked after at the start and once a second while requests come, by one thread of those that come."""
-        with self._choosing_who_does_chores:
-            if now < self._next_chores:
-                return
-            self._next_chores = now + _CHORES_SECONDS
-        self.telemetry.keep_flushing()
-        if not self._reloads:
-            return
-        if not self._listens:
-            self._listen_for_hangup()
-        if self.compiled.policy.reload == "watch" and self._watched_in != os.getpid():
-            self._watched_in = os.getpid()
-            threading.Thread(target=_watch, args=(ref(self),), name="noai-guard-watch", daemon=True).start()
-
-    def look_at_file(self) -> bool:
-        """Reloads when the file has changed. Returns whether it is still to be watched."""
-        if self._reloads and self.compiled.policy.reload == "watch":
-            modified = self._file_time()
+    def reload_if_changed(self) -> None:
+        """Reload if the policy is to be watched and its file has changed since the last look."""
+        if self.compiled.policy.reload == "watch":
+            modified = self._modification_time()
             if modified and modified != self._modified:
                 self._modified = modified
                 self.reload()
-            return True
-        self._watched_in = 0
-        return False
-
-    def _listen_for_hangup(self) -> None:
-        self._listens = True
-        try:
-            soon = _soon()
-            before = signal.getsignal(signal.SIGHUP)
-
-            def hangup(number: int, frame: FrameType | None) -> None:
-                with suppress(RuntimeError):  # the loop is closed
-                    soon(self._reload_soon)
-                if callable(before):
-                    before(number, frame)
-
-            signal.signal(signal.SIGHUP, hangup)
-        except (AttributeError, ValueError) as error:
-            _log.warning("SIGHUP cannot be listened to here (%s); reload is by file change or not at all", error)
-
-    def _reload_soon(self) -> None:
-        """Reloads in a thread; of many demands while one is waiting, one is met."""
-        if not self._reload_due:
-            self._reload_due = True
-            threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
     def reload(self) -> bool:
-        """Reads the policy file again. The new policy replaces the old one at once, or, when it cannot be used,
-        the old one stays, a metric rises and the problems are logged. Returns whether it was replaced."""
+        """Read the policy file again. Return True if the new policy took the place of the old one at once; if it cannot
+        be used, the old one stays, a metric rises and the problems are logged."""
         if self._file is None:
             return False
         with self._reloading:
@@ -326,45 +340,42 @@ class GuardRuntime:
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)
-                self.telemetry.reloads.labels("failed").inc()
-                self.telemetry.reload_failed.set(1)
+                self.telemetry.reload_failed()
                 return False
-            self._use(compiled)
-            self.telemetry.reloads.labels("ok").inc()
+            self._activate(compiled)
+            self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
 
 
-def _with_questions_seen(examination: Examination[Verdict]) -> Examination[tuple[Verdict, bool]]:
-    """The verdict, and whether nobody had to be asked for it."""
-    answer: Answer = None
-    unasked = True
+def _merged(compiled: CompiledPolicy, document: Document, own: bytes | None) -> Document:
+    return document if own is None or not compiled.merges_robots else compiled.merged_robots[own]
+
+
+def _noticing_questions(examination: Examination[Any]) -> Examination[tuple[Any, bool]]:
+    """Return the result of an examination, and whether anybody had to be asked for it."""
+    answer: Any = None
+    asked = False
     try:
         while True:
             question = examination.send(answer)
-            unasked = False
+            asked = True
             answer = yield question
     except StopIteration as done:
-        return done.value, unasked
+        return done.value, asked
 
 
-def _soon() -> Callable[[Callable[[], None]], object]:
-    """How a signal handler has something done: by the event loop where one runs, else at once."""
+def _scheduler() -> Callable[[Callable[[], None]], object]:
+    """Return what a signal handler hands work to: the running event loop, or, without one, a direct call."""
     try:
         return asyncio.get_running_loop().call_soon_threadsafe
     except RuntimeError:
         return lambda call: call()
 
 
-def _watch(guard: "ref[GuardRuntime]") -> None:
-    """Looks at a guard's policy file as long as the guard is there and wants it; also while nobody visits."""
-    while (watched := guard()) is not None and watched.look_at_file():
-        del watched
-        time.sleep(_CHORES_SECONDS)  # not imported by name: gevent replaces it, perhaps after this module was read
-
-
 def _policy_to_reload(file: Path) -> Policy:
-    """As `load_policy`, but a file that says nothing is not the packaged stance: an editor is about to write it."""
+    """Load a policy as `load_policy` does, except that an empty file is not the packaged stance: an editor is about to
+    write it."""
     policy, problems = check_policy(file)
     if policy is None or any(problem.code == "P021" for problem in problems):
         raise PolicyInvalid(problems)

@@ -1,4 +1,4 @@
-"""A request as WSGI servers hand it over, and how it is read so that it is judged as ASGI's would be."""
+"""A request as WSGI servers hand it over, read so that it is judged as an ASGI server's would be."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,52 +6,66 @@ from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.request import Peer
 from noai_guard.core.user_agent_matcher import excerpt
-from noai_guard.middleware.request import RawRequest
 
 
-class EnvironRequest(RawRequest):
-    """The request of one environ. Headers are made when they are asked for: most requests need none of them."""
+class EnvironRequest:
+    """The Request of one environ. `user_agents` gives what is judged of a HTTP_USER_AGENT."""
 
     __slots__ = ("_headers", "_user_agents", "environ")
 
     def __init__(self, environ: WSGIEnvironment, user_agents: Mapping[str, bytes]) -> None:
         self.environ = environ
-        self.method = method_of(environ)
-        self.path = path_of(environ)
-        self.root_path = _characters(str(environ.get("SCRIPT_NAME", "")))
-        peer = environ.get("REMOTE_ADDR")
-        self.client = (peer, environ.get("REMOTE_PORT")) if peer else None
         self._user_agents = user_agents
         self._headers: list[HeaderField] | None = None
 
     @property
-    def headers(self) -> list[HeaderField]:  # type: ignore[override]
+    def method(self) -> str:
+        """Return the method in upper case."""
+        return method_of(self.environ)
+
+    @property
+    def path(self) -> str:
+        """Return the whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
+        return _characters(f"{self.environ.get('SCRIPT_NAME', '')}{self.environ.get('PATH_INFO', '')}")
+
+    @property
+    def root_path(self) -> str:
+        """Return where the app is mounted, or ""."""
+        return _characters(str(self.environ.get("SCRIPT_NAME", "")))
+
+    @property
+    def peer(self) -> Peer:
+        """Return the socket's peer, if it has an address."""
+        address = self.environ.get("REMOTE_ADDR")
+        return (address, self.environ.get("REMOTE_PORT")) if address else None
+
+    @property
+    def headers(self) -> list[HeaderField]:
+        """Return all header lines, in lower case."""
         if self._headers is None:
             self._headers = headers_of(self.environ)
         return self._headers
 
+    @property
     def user_agent(self) -> bytes:
+        """Return what is judged of the User-Agent."""
         return self._user_agents[self.environ.get("HTTP_USER_AGENT", "")]
 
 
 def method_of(environ: WSGIEnvironment) -> str:
-    """The method in upper case."""
+    """Return the method in upper case."""
     return str(environ.get("REQUEST_METHOD", "GET")).upper()
 
 
 def key_of(name: bytes) -> str:
-    """Where a header stands in an environ."""
+    """Return the key of a header in an environ."""
     return f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
 
 
-def path_of(environ: WSGIEnvironment) -> str:
-    """The whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
-    return _characters(f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}")
-
-
 def headers_of(environ: WSGIEnvironment, named: Mapping[str, bytes] | None = None) -> list[HeaderField]:
-    """The headers of a request, or those whose keys are `named`."""
+    """Return the headers of a request, or only those in `named` (key -> lower-case name)."""
     if named is not None:
         return [(name, _bytes(environ[key])) for key, name in named.items() if key in environ]
     return [
@@ -62,7 +76,7 @@ def headers_of(environ: WSGIEnvironment, named: Mapping[str, bytes] | None = Non
 
 
 def _characters(text: str) -> str:
-    """A path whose bytes WSGI carries as the characters of the same numbers, in the characters that they mean.
+    """Decode a path whose bytes WSGI carries as characters of the same numbers (PEP 3333).
 
     What is no UTF-8 becomes U+FFFD, as in the `scope["path"]` of uvicorn 0.54, hypercorn 0.18, granian 2.8 and daphne
     4.2 (tried 2026-11-25).
@@ -80,7 +94,7 @@ def _bytes(text: Any) -> bytes:
 
 
 def user_agent_lines(text: str, agents: Mapping[bytes, Agent | None]) -> bytes:
-    """What is judged of HTTP_USER_AGENT, in which servers join several User-Agent lines with commas.
+    """Return what is judged of HTTP_USER_AGENT, in which servers join several User-Agent lines with commas.
 
     Commas also stand in single lines, even outside of comments (`Pocket Casts, iOS v4.2`). So it is one line, unless
     its parts as lines of their own name an agent that outweighs: some names count at the start of a line only.
@@ -95,7 +109,7 @@ def user_agent_lines(text: str, agents: Mapping[bytes, Agent | None]) -> bytes:
 
 
 def _parts(text: bytes) -> list[bytes]:
-    """What stands between the commas that are in no comment."""
+    """Split at the commas that are in no comment."""
     parts: list[bytes] = []
     depth = 0
     for part in text.split(b","):

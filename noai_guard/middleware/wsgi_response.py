@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from noai_guard.middleware.cached_decisions import CachedDecision
+from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
 from noai_guard.middleware.wsgi_request import headers_of, key_of, method_of
 from noai_guard.observability.metrics import Telemetry

@@ -1,12 +1,12 @@
-"""Counts of one process, and how they get into Prometheus metrics."""
+"""Counts of one guard, and how they reach the Prometheus metrics."""
 
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Histogram
+from noai_guard.observability.prometheus_adapter import Counter
 
 
 class Delta:
-    """How much of a growing count is already in its metric, whose series begins with the first of them."""
+    """Tracks how much of a local count is already in its Prometheus child, which is created by the first of them."""
 
     __slots__ = ("_child", "_labels", "_metric", "flushed")
 
@@ -17,6 +17,7 @@ class Delta:
         self.flushed = 0
 
     def flush(self, count: int) -> None:
+        """Add what `count` has grown by since the last flush."""
         if count != self.flushed:
             if self._child is None:
                 self._child = self._metric.labels(*self._labels)
@@ -25,26 +26,19 @@ class Delta:
 
 
 class LocalCounts:
-    """What was counted for one kind of verdict since the start. To be added to by one thread only, or, where it was
-    made for several, by who holds `Telemetry.counting`."""
+    """Counts of the requests with one kind of verdict since the start of the process.
 
-    __slots__ = ("_shares", "bytes", "requests", "robots_ignored")
+    Only one thread may add to them, or, where they were made for several, whoever holds `Telemetry.counting`.
+    """
+
+    __slots__ = ("_deltas", "bytes", "requests", "robots_ignored")
 
     def __init__(self, requests: Delta, bytes: Delta, robots_ignored: Delta) -> None:
         self.requests = 0
         self.bytes = 0
         self.robots_ignored = 0
-        self._shares = requests, bytes, robots_ignored
+        self._deltas = requests, bytes, robots_ignored
 
-    def shares(self) -> Iterable[tuple[Delta, int]]:
-        return zip(self._shares, (self.requests, self.bytes, self.robots_ignored), strict=True)
-
-
-class BatchHistogram(Histogram):
-    """A histogram that takes many observations at once."""
-
-    def add(self, counts: list[int], total: float) -> None:
-        """`counts` per bucket, the last above all bounds; `total` in seconds."""
-        self._sum.inc(total)
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            bucket.inc(count)
+    def deltas(self) -> Iterable[tuple[Delta, int]]:
+        """Yield each delta with the count that it tracks."""
+        return zip(self._deltas, (self.requests, self.bytes, self.robots_ignored), strict=True)

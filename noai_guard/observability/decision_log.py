@@ -4,86 +4,85 @@ import json
 import logging
 import time
 
-from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Verdict
+from noai_guard.observability.events import (
+    MAX_HOST_CHARS,
+    MAX_METHOD_CHARS,
+    MAX_PATH_CHARS,
+    MAX_USER_AGENT_CHARS,
+    Event,
+    escaped,
+)
 
-MOST_SHOWN_PATH = 1024
-
-
-MOST_SHOWN_USER_AGENT = 512
-
+_MAX_DESCRIPTIONS_PER_SECOND = 10
 
 decisions = logging.getLogger("noai_guard.decisions")
-"""One INFO record for each request that was not plainly let in; `record.noai` holds the facts."""
+"""Gets one INFO record for each request that was not plainly allowed; `record.noai` is a dict of its facts."""
 
 
-class _DescriptionBudget:
-    """Lets a few unknown user agents be described each second: one costs a millisecond, a log line 30 µs."""
-
-    __slots__ = ("_left", "_second")
+class DecisionLog:
+    """The sink that writes events to the logger `noai_guard.decisions`."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._left = 0
+        self._descriptions_left = 0
 
-    def description(self, user_agent: bytes) -> str | None:
+    def wants(self, verdict: Verdict) -> bool:
+        return decisions.isEnabledFor(logging.INFO)
+
+    def write(self, event: Event) -> None:
+        """Log one request. Values from the request are cut and escaped."""
+        if not self.wants(event.verdict):
+            return
+        facts = facts_of(event)
+        verdict = event.verdict
+        agent = verdict.agent
+        if agent is None or agent is UNKNOWN_BOT:
+            facts["looks_like"] = self._description(event.user_agent)
+        name = f"{agent.name} ({agent.operator})" if agent else "a client"
+        would = "" if verdict.enforced else " (monitor only)"
+        decisions.info(
+            "%s%s: %s %s %s, rule %s", facts["action"], would, name, facts["method"], facts["path"], verdict.rule,
+            extra={"noai": facts},
+        )  # fmt: skip
+
+    def _description(self, user_agent: bytes) -> str | None:
+        """Describe an unknown user agent, or return None if the second has had its share: a description costs a
+        millisecond, a log line 30 µs."""
         second = int(time.time())
         if second != self._second:
-            self._second, self._left = second, 10
-        if self._left <= 0:
+            self._second, self._descriptions_left = second, _MAX_DESCRIPTIONS_PER_SECOND
+        if self._descriptions_left <= 0:
             return None
-        self._left -= 1
-        seen = user_agent_description.describe(user_agent)
-        return None if seen is None else str(seen)
+        self._descriptions_left -= 1
+        description = user_agent_description.describe(user_agent)
+        return None if description is None else str(description)
 
 
-_budget = _DescriptionBudget()
-
-
-def log_decision(
-    verdict: Verdict, method: str, path: str, user_agent: bytes, client: ClientAddress, host: str = ""
-) -> None:
-    """Writes the decision log line of one request. Values from the request are cut and escaped."""
-    if not decisions.isEnabledFor(logging.INFO):
-        return
-    agent = verdict.agent
-    facts: dict[str, object] = {
+def facts_of(event: Event) -> dict[str, object]:
+    """Return the facts of an event as the decision log writes them, cut and escaped."""
+    verdict = event.verdict
+    return {
         "action": str(verdict.action),
         "enforced": verdict.enforced,
-        "agent": agent.name if agent else None,
-        "operator": agent.operator if agent else None,
+        "agent": verdict.agent.name if verdict.agent else None,
+        "operator": verdict.agent.operator if verdict.agent else None,
         "usage": str(verdict.usage) if verdict.usage else None,
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        "method": shown(method, 16),
-        "host": shown(host, 255),
-        "path": shown(path, MOST_SHOWN_PATH),
-        "client": client.address,
-        "client_from": client.source,
-        "user_agent": shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
+        "method": escaped(event.method, MAX_METHOD_CHARS),
+        "host": escaped(event.host, MAX_HOST_CHARS),
+        "path": escaped(event.path, MAX_PATH_CHARS),
+        "client": event.client.address,
+        "client_from": event.client.source,
+        "user_agent": escaped(event.user_agent.decode("latin-1"), MAX_USER_AGENT_CHARS),
     }
-    if agent is None or agent is UNKNOWN_BOT:
-        facts["looks_like"] = _budget.description(user_agent)
-    name = f"{agent.name} ({agent.operator})" if agent else "a client"
-    would = "" if verdict.enforced else " (monitor only)"
-    decisions.info(
-        "%s%s: %s %s %s, rule %s", facts["action"], would, name, facts["method"], facts["path"], verdict.rule,
-        extra={"noai": facts},
-    )  # fmt: skip
-
-
-def shown(text: str, most: int) -> str:
-    """Text from a request, cut, with everything that is not printable escaped: one line stays one line."""
-    cut = text[:most]
-    if cut.isascii() and cut.isprintable():
-        return cut
-    return cut.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, for `noai_guard.decisions`; other records get their message."""
+    """Formats a record as one line of JSON: the facts of a decision, or the message of any other record."""
 
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "noai", None)

@@ -1,101 +1,70 @@
-"""Every metric name and the decision log line.
+"""Every metric, by registry, and the counts of each guard.
 
 A request adds to plain integers (0.1 µs, where a metric child costs 0.7 µs and `labels()` 2.7 µs, measured
-2026-11-23); they are folded into the metrics when somebody scrapes, each second where several workers share a
-folder, and when the worker ends. The integers only ever grow and folding never writes to them, so that a fold in
-another thread cannot lose what is being added. Labels come from the catalogue and the policy, never from a
-request, so the number of series is bounded.
+2026-11-23). They are flushed into the metrics when somebody scrapes, each second where several workers share a folder,
+and when the process ends. The integers only ever grow and a flush never writes to them, so that a flush in another
+thread cannot lose what is being added. Labels come from the catalogue and the policy, never from a request, so the
+number of series is bounded.
 """
 
 import atexit
 import logging
 import os
 import threading
-import time
 from bisect import bisect_left
-from collections import Counter as Counted
-from collections import deque
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count
-from noai_guard.observability.counters import BatchHistogram, Delta, LocalCounts
-from noai_guard.observability.decision_log import MOST_SHOWN_PATH, MOST_SHOWN_USER_AGENT, shown
+from noai_guard.observability.counters import Delta, LocalCounts
+from noai_guard.observability.decision_log import DecisionLog
+from noai_guard.observability.events import Event, Sink
+from noai_guard.observability.prometheus_adapter import BatchHistogram, Counter, Gauge
+from noai_guard.version import __version__
 
 JUDGING_BUCKETS = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 0.1, 1.0)
 
-FLUSH_SECONDS = 1.0
-"""How long a count may wait before other workers can see it."""
-
 GATEWAY_PROBLEMS = (
-    "caller_not_trusted",  # who asks is not in trusted_proxies: nothing it says is believed
-    "uri_missing",  # a trusted proxy asks, and does not say about which request
-    "uri_malformed",  # what it says is no request target
+    "caller_not_trusted",  # the caller is not in trusted_proxies: nothing it says is believed
+    "uri_missing",  # a trusted proxy asks and does not name the request
+    "uri_malformed",  # the URI is not a request target
     "method_malformed",
     "sources_disagree",  # two headers, or two lines of one, name different requests
-    "record_malformed",  # FastCGI that is none
+    "record_malformed",  # a FastCGI record that is none
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
-
 
 _log = logging.getLogger("noai_guard")
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """One request that was refused, or would have been in monitor mode; `at` in seconds since 1970.
-
-    `path` and `user_agent` are the client's words, cut and with everything unprintable escaped.
-    """
-
-    at: float
-    verdict: Verdict
-    method: str
-    path: str
-    user_agent: str
-
-
 class _FlushFirst(Collector):
-    """Registered before the metrics, so that a scrape folds first. Gives no metric of its own."""
+    """Registered before the metrics, so that a scrape flushes first. Yields no metric of its own."""
 
-    def __init__(self, telemetry: "Telemetry") -> None:
-        self._telemetry = telemetry
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        self._telemetry.flush()
+        self._metrics.flush()
         return ()
 
 
-class Telemetry:
-    """The metrics of one registry. `Telemetry.of(registry)` gives the same one each time.
-
-    `policy` is the one in force and `policy_in_force` its labels, once a guard has said so.
-    """
-
-    _by_registry: ClassVar["WeakKeyDictionary[CollectorRegistry, Telemetry]"] = WeakKeyDictionary()
-
-    @classmethod
-    def of(cls, registry: CollectorRegistry | None = None) -> "Telemetry":
-        registry = registry or REGISTRY
-        if registry not in cls._by_registry:
-            cls._by_registry[registry] = cls(registry)
-        return cls._by_registry[registry]
+class Metrics:
+    """The metrics of one registry, which holds each name once, and the guards and sinks that share them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
         registry.register(_FlushFirst(self))
         counter = partial(Counter, registry=registry)
         # "live": what a worker that has ended said last is not in force any more.
@@ -151,7 +120,7 @@ class Telemetry:
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")
         )
         self.catalogue_agents = gauge("noai_catalogue_agents", "Agents in the catalogue in force.")
-        # Known beforehand, so at zero from the start: Prometheus sees no increase in a series born at 1.
+        # Series with values known beforehand start at zero: Prometheus sees no increase in a series born at 1.
         for metric, values in (
             (self.reloads, ("ok", "failed")),
             (self.backend_failures, (Count.__name__,)),
@@ -161,34 +130,76 @@ class Telemetry:
         ):
             for value in values:
                 metric.labels(value)
-        self.injected: Counted[str] = Counted()
-        self.policy: Policy | None = None
+        self.sinks: list[Sink] = [DecisionLog()]
+        self.guards: list[Telemetry] = []
+        self._policy_labels: set[tuple[str, ...]] = set()
+        self._changing_policy = threading.Lock()
+        self._flushing = threading.Lock()
+        _all_metrics.add(self)
+
+    @classmethod
+    def of(cls, registry: CollectorRegistry | None = None) -> "Metrics":
+        """Return the metrics of `registry` (the default one when None), the same each time."""
+        registry = registry or REGISTRY
+        with _creating:
+            return next((metrics for metrics in _all_metrics if metrics.registry is registry), None) or cls(registry)
+
+    @property
+    def all(self) -> tuple[Counter | Gauge | BatchHistogram, ...]:
+        """Every metric, in the order they are shown."""
+        return tuple(value for value in vars(self).values() if isinstance(value, Counter | Gauge | BatchHistogram))
+
+    def flush(self) -> None:
+        """Bring the metrics up to what every guard has counted. Thread-safe."""
+        with self._flushing:
+            for guard in self.guards.copy():
+                guard.flush_counts()
+
+    def update_gauges(self) -> None:
+        """Set the gauges to what holds for the guards together: each policy in force is 1, and one failed reload is
+        enough for `noai_reload_failed`."""
+        with self._changing_policy:
+            in_force = {guard.policy_labels for guard in self.guards if guard.policy_labels}
+            self._policy_labels |= in_force
+            for labels in self._policy_labels:
+                self.policy_info.labels(*labels).set(labels in in_force)
+            self.reload_failed.set(any(guard.policy_file_broken for guard in self.guards))
+
+    def forget_parent(self) -> None:
+        """After a fork, in the child: what the parent counted is the parent's to flush."""
+        self._flushing = threading.Lock()
+        self._changing_policy = threading.Lock()
+        for guard in self.guards:
+            guard.forget_parent()
+
+
+class Telemetry:
+    """The counts of one guard, the policy that it has in force, and its way to the sinks of events.
+
+    `metrics` are those of `registry` (the default one when None). Counts are kept for the life of the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.metrics = Metrics.of(registry)
+        self.injected: Tally[str] = Tally()
         self.counting = threading.Lock()
-        self._cells: dict[tuple[object, ...], LocalCounts] = {}
-        self._injected_shares: dict[str, Delta] = {}
+        self.policy: Policy | None = None
+        self.policy_labels: tuple[str, ...] = ()
+        self.policy_file_broken = False
+        self._counts: dict[tuple[object, ...], LocalCounts] = {}
+        self._injected_deltas: dict[str, Delta] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
         self._seconds = 0.0
         self._timings_flushed = self._timings.copy()
         self._seconds_flushed = 0.0
-        self._flushing = threading.Lock()
-        self._flusher: threading.Thread | None = None
-        self.policy_in_force: tuple[str, ...] = ()
-        self._recent: deque[tuple[float, Verdict, str, str, bytes]] = deque(maxlen=0)
-        atexit.register(self.flush)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
-
-    @property
-    def metrics(self) -> tuple[MetricWrapperBase, ...]:
-        """Every metric of noai-guard, in the order they are shown."""
-        return tuple(value for value in vars(self).values() if isinstance(value, MetricWrapperBase))
+        self.metrics.guards.append(self)
 
     def counts(self, verdict: Verdict, threads: bool = False) -> LocalCounts:
-        """Where requests with this verdict are counted; the same for all verdicts with equal labels.
+        """Return the counts of requests with this verdict, the same for all verdicts with equal labels.
 
-        With `threads` it is another one, for drivers whose requests run in several threads: they add to it, to
-        `injected` and by `judged_in` only while they hold `counting` (0.1 µs for each request). One cell for each
-        thread would need none, but threads come and go and cells stay.
+        With `threads` they are others, for drivers whose requests run in several threads: these add to them, to
+        `injected` and by `judged_in` only while they hold `counting` (0.1 µs for each request). Counts for each
+        thread would need no lock, but threads come and go and counts stay.
         """
         agent = verdict.agent
         labels = (
@@ -201,115 +212,99 @@ class Telemetry:
             str(Mode.ENFORCE if verdict.enforced else Mode.MONITOR),
         )
         key = (threads, *labels)
-        counts = self._cells.get(key)
+        counts = self._counts.get(key)
         if counts is None:
             outcome = "refused" if verdict.refuses else "served"
             counts = LocalCounts(
-                Delta(self.requests, *labels),
-                Delta(self.bytes, outcome, labels[1], labels[3]),
-                Delta(self.robots_ignored, labels[1]),
+                Delta(self.metrics.requests, *labels),
+                Delta(self.metrics.bytes, outcome, labels[1], labels[3]),
+                Delta(self.metrics.robots_ignored, labels[1]),
             )
-            counts = self._cells.setdefault(key, counts)  # another thread may have been first
+            counts = self._counts.setdefault(key, counts)  # another thread may have been first
         return counts
 
-    def failed(self, place: str, error: BaseException) -> None:
-        """Something of ours is broken: it is told, and the request goes on."""
-        _log.error("noai-guard failed (%s)", place, exc_info=error)
-        self.guard_failures.labels(place).inc()
-
     def judged_in(self, seconds: float) -> None:
+        """Add one observation of the time to judge."""
         self._timings[bisect_left(JUDGING_BUCKETS, seconds)] += 1
         self._seconds += seconds
 
-    def flush(self) -> None:
-        """Brings the metrics up to what was counted. May be called at any time, from any thread."""
-        with self._flushing:
-            for share, count in self._shares():
-                share.flush(count)
-            timings, seconds = self._timings.copy(), self._seconds
-            if timings != self._timings_flushed:
-                new = [now - before for now, before in zip(timings, self._timings_flushed, strict=True)]
-                self.judging.add(new, seconds - self._seconds_flushed)
-                self._timings_flushed, self._seconds_flushed = timings, seconds
+    def failed(self, place: str, error: BaseException) -> None:
+        """Log and count a failure of the guard itself, after which the request goes on."""
+        _log.error("noai-guard failed (%s)", place, exc_info=error)
+        self.metrics.guard_failures.labels(place).inc()
 
-    def _shares(self) -> Iterator[tuple[Delta, int]]:
-        for counts in list(self._cells.values()):
-            yield from counts.shares()
-        for outcome, count in list(self.injected.items()):
-            share = self._injected_shares.get(outcome)
-            if share is None:
-                share = self._injected_shares[outcome] = Delta(self.injections, outcome)
-            yield share, count
+    def wants(self, verdict: Verdict) -> bool:
+        """Return True if a sink wants events with this verdict; else no event need be made."""
+        return any(sink.wants(verdict) for sink in self.metrics.sinks)
 
-    def keep_flushing(self) -> None:
-        """Where several workers share a folder: folds each second from now on, in a thread, so that the others
-        see what this one counted also when no more requests come to it. Else does nothing.
-
-        To be called from a worker that serves, not before it is forked.
-        """
-        if self._flusher is None and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            folder = threading.Thread(target=self._flush_forever, name="noai-guard-metrics", daemon=True)
+    def note(self, event: Event) -> None:
+        """Write an event to every sink that wants it. Never raises; a sink that fails is counted."""
+        for sink in self.metrics.sinks:
             try:
-                folder.start()
-            except RuntimeError:  # no more threads to be had
-                self.flush()
-            else:
-                self._flusher = folder
+                if sink.wants(event.verdict):
+                    sink.write(event)
+            except Exception as error:
+                self.failed("noting", error)
 
-    def _flush_forever(self) -> None:
-        told = False
-        while True:
-            time.sleep(FLUSH_SECONDS)  # not imported by name: gevent replaces it, perhaps after this module was read
-            try:
-                self.flush()
-            except Exception:
-                if not told:
-                    _log.exception("noai-guard could not write its metrics")
-                told = True
-
-    def _forget(self) -> None:
-        """After a fork: what the parent counted is the parent's."""
-        self._flushing = threading.Lock()
-        self.counting = threading.Lock()
-        self._flusher = None
-        for share, count in self._shares():
-            share.flushed = count
-        self._timings_flushed, self._seconds_flushed = self._timings.copy(), self._seconds
-        self._recent.clear()
-
-    def keep_refusals(self, most: int) -> None:
-        """Keeps the last `most` refusals from now on, for a page that shows them. Before, none are kept."""
-        if most > (self._recent.maxlen or 0):
-            self._recent = deque(self._recent, most)
-
-    def note_refusal(self, verdict: Verdict, method: str, path: str, user_agent: bytes) -> None:
-        """Keeps a request that was refused, or would have been in monitor mode, if anybody wants to see it."""
-        if self._recent.maxlen:
-            cut = method[:16], path[:MOST_SHOWN_PATH], user_agent[:MOST_SHOWN_USER_AGENT]
-            self._recent.append((time.time(), verdict, *cut))
-
-    def last_refusals(self) -> list[Refused]:
-        """What this worker refused last, the latest first."""
-        return [
-            Refused(
-                at,
-                verdict,
-                shown(method, 16),
-                shown(path, MOST_SHOWN_PATH),
-                shown(user_agent.decode("latin-1"), MOST_SHOWN_USER_AGENT),
-            )
-            for at, verdict, method, path, user_agent in reversed(self._recent.copy())
-        ]
-
-    def in_force(
-        self, version: str, stance: str, mode: str, catalogue: str, agents: int, policy: Policy | None = None
-    ) -> None:
-        """Says which policy and catalogue run now."""
+    def set_policy(self, policy: Policy, catalogue: str, agents: int) -> None:
+        """Publish the policy that the guard runs from now on, with the version and the size of the catalogue."""
         self.policy = policy
-        labels = (version, stance, mode, catalogue)
-        if self.policy_in_force and self.policy_in_force != labels:
-            self.policy_info.labels(*self.policy_in_force).set(0)
-        self.policy_in_force = labels
-        self.policy_info.labels(*labels).set(1)
-        self.catalogue_agents.set(agents)
-        self.reload_failed.set(0)
+        self.policy_labels = (__version__, str(policy.stance), str(policy.mode), catalogue)
+        self.policy_file_broken = False
+        self.metrics.update_gauges()
+        self.metrics.catalogue_agents.set(agents)
+
+    def reload_succeeded(self) -> None:
+        """Count a successful reload."""
+        self.metrics.reloads.labels("ok").inc()
+
+    def reload_failed(self) -> None:
+        """Count a reload that failed and left the last good policy in force."""
+        self.policy_file_broken = True
+        self.metrics.reloads.labels("failed").inc()
+        self.metrics.update_gauges()
+
+    def flush_counts(self) -> None:
+        """Add to the metrics what was counted since the last call. Only `Metrics.flush` may call it."""
+        for delta, count in self._deltas():
+            delta.flush(count)
+        timings, seconds = self._timings.copy(), self._seconds
+        if timings != self._timings_flushed:
+            new = [now - before for now, before in zip(timings, self._timings_flushed, strict=True)]
+            self.metrics.judging.add(new, seconds - self._seconds_flushed)
+            self._timings_flushed, self._seconds_flushed = timings, seconds
+
+    def _deltas(self) -> Iterator[tuple[Delta, int]]:
+        for counts in list(self._counts.values()):
+            yield from counts.deltas()
+        for outcome, count in list(self.injected.items()):
+            delta = self._injected_deltas.get(outcome)
+            if delta is None:
+                delta = self._injected_deltas[outcome] = Delta(self.metrics.injections, outcome)
+            yield delta, count
+
+    def forget_parent(self) -> None:
+        """After a fork, in the child: count as flushed what the parent counted."""
+        self.counting = threading.Lock()
+        for delta, count in self._deltas():
+            delta.flushed = count
+        self._timings_flushed, self._seconds_flushed = self._timings.copy(), self._seconds
+
+
+_all_metrics: "WeakSet[Metrics]" = WeakSet()
+_creating = threading.Lock()
+
+
+def _flush_all() -> None:
+    for metrics in list(_all_metrics):
+        metrics.flush()
+
+
+def _forget_parents() -> None:
+    for metrics in list(_all_metrics):
+        metrics.forget_parent()
+
+
+atexit.register(_flush_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)

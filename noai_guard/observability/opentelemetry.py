@@ -1,18 +1,18 @@
-"""The same figures for OpenTelemetry, and the verdict on the current span. Needs `pip install 'noai-guard[otel]'`.
+"""OpenTelemetry instruments for the Prometheus metrics, and the verdict as attributes of the current span.
 
-Only the API is used: which SDK and exporter run, the site decides.
+Needs `pip install 'noai-guard[otel]'`. Only the API is used: the site decides which SDK and exporter run.
 """
 
 from collections.abc import Iterable, MutableMapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
 
 from noai_guard.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.core.model import Verdict
 from noai_guard.errors import MissingExtra
-from noai_guard.observability.metrics import Telemetry
+from noai_guard.observability.metrics import Metrics
+from noai_guard.observability.prometheus_adapter import BatchHistogram, Counter, Gauge
 from noai_guard.version import __version__
 
 try:
@@ -26,7 +26,7 @@ _UNITS = {"_seconds": "s", "_bytes": "By"}
 
 
 def export_metrics(provider: MeterProvider | None = None, registry: CollectorRegistry | None = None) -> None:
-    """Makes instruments of `provider` (the global one when None) that observe the metrics of `registry`.
+    """Create instruments of `provider` (the global one when None) that observe the metrics of `registry`.
 
     Attributes are the Prometheus labels. Names are the Prometheus names without `_total` and the unit at the end,
     which OpenTelemetry keeps apart: `noai_response_body_bytes_total` is `noai.response_body` in `By`, and an
@@ -34,24 +34,25 @@ def export_metrics(provider: MeterProvider | None = None, registry: CollectorReg
     be observed, `noai_judging_seconds` is `noai.judging.sum` and `noai.judging.count`. Each process exports its own
     figures; call this once in each.
     """
-    telemetry = Telemetry.of(registry)
+    noai_metrics = Metrics.of(registry)
     meter = metrics.get_meter("noai_guard", __version__, meter_provider=provider)
-    for metric in telemetry.metrics:
+    for metric in noai_metrics.all:
         (family,) = metric.collect()
-        name, unit = _without_unit(family.name)
-        observed = partial(_observed, telemetry, metric)
-        about = family.documentation
+        name, unit = _name_and_unit(family.name)
+        observe = partial(_observe, noai_metrics, metric)
+        description = family.documentation
         if family.type == "gauge":
-            meter.create_observable_gauge(name, [partial(observed, family.name)], unit, about)
+            meter.create_observable_gauge(name, [partial(observe, family.name)], unit, description)
         elif family.type == "counter":
-            meter.create_observable_counter(name, [partial(observed, f"{family.name}_total")], unit, about)
+            meter.create_observable_counter(name, [partial(observe, f"{family.name}_total")], unit, description)
         else:
-            for part, of in (("sum", unit), ("count", "")):
-                callbacks = [partial(observed, f"{family.name}_{part}")]
-                meter.create_observable_counter(f"{name}.{part}", callbacks, of, about)
+            for part, part_unit in (("sum", unit), ("count", "")):
+                callbacks = [partial(observe, f"{family.name}_{part}")]
+                meter.create_observable_counter(f"{name}.{part}", callbacks, part_unit, description)
 
 
-def _without_unit(name: str) -> tuple[str, str]:
+def _name_and_unit(name: str) -> tuple[str, str]:
+    """Split a Prometheus name into the OpenTelemetry name and the unit, which may be empty."""
     name = name.replace("_", ".", 1)
     for ending, unit in _UNITS.items():
         if name.endswith(ending):
@@ -59,10 +60,10 @@ def _without_unit(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _observed(
-    telemetry: Telemetry, metric: MetricWrapperBase, sample_name: str, options: CallbackOptions
+def _observe(
+    noai_metrics: Metrics, metric: Counter | Gauge | BatchHistogram, sample_name: str, options: CallbackOptions
 ) -> Iterable[Observation]:
-    telemetry.flush()
+    noai_metrics.flush()
     return [
         Observation(sample.value, sample.labels)
         for family in metric.collect()
@@ -72,35 +73,35 @@ def _observed(
 
 
 def traced(app: App) -> App:
-    """An ASGI app that puts the guard's verdict on the current span, as attributes `noai.*`, when one is recorded.
+    """Return an ASGI app that puts the guard's verdict on the current span, as attributes `noai.*`, if one is recorded.
 
-    Around the guard, inside what makes the span, it sees refused requests too:
+    Placed around the guard and inside the middleware that starts the span, it sees refused requests too:
     `OpenTelemetryMiddleware(traced(NoAIMiddleware(app)))`. Inside the guard it sees those that were let in.
     """
 
     async def with_verdict(scope: Scope, receive: Receive, send: Send) -> None:
-        described = _describe(scope)
+        done = _describe(scope)
 
-        async def sending(message: Message) -> None:
+        async def describe_and_send(message: Message) -> None:
             # Not after the app has returned: by then OpenTelemetry's own middleware has ended the span.
-            nonlocal described
-            if not described:
-                described = _describe(scope)
+            nonlocal done
+            if not done:
+                done = _describe(scope)
             await send(message)
 
-        await app(scope, receive, send if described else sending)
+        await app(scope, receive, send if done else describe_and_send)
 
     return with_verdict
 
 
 def _verdict(scope: Scope) -> Verdict | None:
     state = scope.get("state")
-    found = state.get("noai") if isinstance(state, MutableMapping) else None
-    return found if isinstance(found, Verdict) else None
+    verdict = state.get("noai") if isinstance(state, MutableMapping) else None
+    return verdict if isinstance(verdict, Verdict) else None
 
 
 def _describe(scope: Scope) -> bool:
-    """Puts the verdict on the span, if there is one; returns whether there is nothing more to do."""
+    """Put the verdict on the span, if there is one. Return True if there is nothing more to do."""
     span = trace.get_current_span()
     if not span.is_recording():
         return True

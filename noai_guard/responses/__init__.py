@@ -1,1 +1,1 @@
-"""What the guard sends: refusals, documents, and what other responses gain."""
+"""Responses of the guard: refusals and documents, and the header fields and tags added to other responses."""

@@ -1,4 +1,4 @@
-"""Published documents as files and as HTTP responses."""
+"""Documents of the declarations as files and as HTTP responses."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -9,16 +9,16 @@ from noai_guard.declarations import robots_txt
 
 
 def document_file(document: Document) -> str:
-    """Where a document stands as a file below the site's root, relative; dot segments do not lead out of it."""
+    """Return the path of a document as a file, relative to the site's root; dot segments cannot lead out of it."""
     path = normal_path(document.path)
     return (f"{path}index.html" if path.endswith("/") else path).lstrip("/")
 
 
 def document_headers(document: Document) -> tuple[HeaderField, ...]:
-    """The headers of a published document: cacheable for an hour, with an ETag.
+    """Return the headers of a document: cacheable for an hour, with an ETag, readable from other origins.
 
-    That of robots.txt is weak and does not depend on the day it was made, so that servers which were started on
-    different days have the same.
+    The ETag of robots.txt is weak and does not depend on the date in the file, so that servers which were started
+    on different days send the same one.
     """
     content = robots_txt.undated(document.body)
     weak = "W/" if len(content) < len(document.body) else ""
@@ -32,10 +32,11 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
     )
 
 
-def document_answer(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
-    """The complete answer to a GET or HEAD request for a document: 304 where `headers` say it is known."""
-    own = document_headers(document)
-    known = next((value for name, value in headers if name.lower() == b"if-none-match"), b"")
-    if dict(own)[b"etag"] in known or known.strip() == b"*":
-        return Response(304, tuple(field for field in own if field[0] not in (b"content-length", b"content-type")), b"")
-    return Response(200, own, b"" if method == "HEAD" else document.body)
+def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
+    """Return the complete response to a GET or HEAD request for a document: 304 if If-None-Match has its ETag."""
+    fields = document_headers(document)
+    if_none_match = next((value for name, value in headers if name.lower() == b"if-none-match"), b"")
+    if dict(fields)[b"etag"] in if_none_match or if_none_match.strip() == b"*":
+        kept = tuple(field for field in fields if field[0] not in (b"content-length", b"content-type"))
+        return Response(304, kept, b"")
+    return Response(200, fields, b"" if method == "HEAD" else document.body)

@@ -1,11 +1,11 @@
-"""Header fields and tags that a response gains."""
+"""Header fields and tags that are added to the responses of the app."""
 
 from collections.abc import Iterable
 
 from noai_guard.core.model import HeaderField
 
 REPEATABLE = frozenset({b"x-robots-tag", b"link"})
-"""Fields that may stand on several lines: ours join the app's. Of the others, an app's own stands alone."""
+"""Names that may occur on several lines: ours are added to the app's. Of any other name, the app's replaces ours."""
 
 
 def one_line_per_name(fields: Iterable[HeaderField]) -> dict[bytes, bytes]:
@@ -17,9 +17,10 @@ def one_line_per_name(fields: Iterable[HeaderField]) -> dict[bytes, bytes]:
 
 
 class Declared:
-    """What every response of a section carries: header `fields`, and `tags` for the head of HTML pages.
+    """Declarations of one path policy: header `fields` for every response, `tags` for the head of HTML pages.
 
-    `watched` are the names of an app's fields that need a closer look. Both again as WSGI's native strings.
+    `watched` holds the names, in the usual spellings, of app fields that change what is added. `native_fields` and
+    `native_watched` are the same as the native strings of WSGI (PEP 3333).
     """
 
     __slots__ = ("_names", "fields", "native_fields", "native_watched", "tags", "watched")
@@ -29,7 +30,7 @@ class Declared:
         self.tags = tags
         self.native_fields = native(fields)
         self._names = frozenset(name for name, _ in fields)
-        # ASGI wants names in lower case; some apps send them as they are usually written.
+        # ASGI requires names in lower case; some apps send them in title case all the same.
         self.watched = frozenset(
             spelling
             for name in ((*self._names, b"content-type") if fields or tags else ())
@@ -38,36 +39,36 @@ class Declared:
         self.native_watched = frozenset(name.decode("latin-1") for name in self.watched)
 
     def added_to(self, headers: Iterable[HeaderField]) -> tuple[list[HeaderField], bool]:
-        """A response's headers with ours (a new list), and whether it is HTML and should get tags.
+        """Return the headers of a response with ours added (a new list), and True if it is HTML that gets tags.
 
-        An app's own Content-Usage, tdm-reservation or tdm-policy stands, and ours of that name is left out
-        (with tdm-reservation goes tdm-policy). X-Robots-Tag and Link are added on lines of their own, unless
-        the app sends the very same line.
+        The app's Content-Usage, Content-Signal, tdm-reservation or tdm-policy replaces ours; its tdm-reservation
+        replaces our tdm-policy too. X-Robots-Tag and Link are added on lines of their own, unless the app sends the
+        same line.
         """
-        together = list(headers)
-        html = own = False
+        result = list(headers)
+        html = conflict = False
         watched = self.watched
-        for name, value in together:
+        for name, value in result:
             if name in watched:
                 if name == b"content-type" or name.lower() == b"content-type":
                     html = value[:9].lower() == b"text/html" and bool(self.tags)
                 else:
-                    own = True
-        together += self._beside(together) if own else self.fields
-        return together, html
+                    conflict = True
+        result += self._without_conflicts(result) if conflict else self.fields
+        return result, html
 
-    def _beside(self, headers: list[HeaderField]) -> tuple[HeaderField, ...]:
-        """Ours, without those for which an app's own stands."""
+    def _without_conflicts(self, headers: list[HeaderField]) -> tuple[HeaderField, ...]:
+        """Return our fields without those that the app's headers replace."""
         lines = {(name.lower(), value.strip()) for name, value in headers}
-        own = {name for name, _ in lines}
+        names = {name for name, _ in lines}
         return tuple(
             field
             for field in self.fields
-            if (field not in lines if field[0] in REPEATABLE else field[0] not in own)
-            and not (field[0] == b"tdm-policy" and b"tdm-reservation" in own)
+            if (field not in lines if field[0] in REPEATABLE else field[0] not in names)
+            and not (field[0] == b"tdm-policy" and b"tdm-reservation" in names)
         )
 
 
 def native(fields: Iterable[HeaderField]) -> list[tuple[str, str]]:
-    """Header fields as WSGI carries them: bytes as the characters of the same numbers."""
+    """Return header fields as the native strings of WSGI (PEP 3333): bytes decoded as Latin-1."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]

@@ -1,8 +1,8 @@
-"""Put tags into the head of an HTML response while it streams.
+"""Injection of tags into the head of an HTML response while it streams.
 
-Three pure pieces for the ASGI and WSGI middleware: `injectable` says whether a response may be changed,
-`rewritten_headers` keeps its headers true, `TagInjector` changes the body. Where the tags cannot go, the
-response is left as it was and the header declarations stand alone.
+Three pure pieces for the ASGI and WSGI middleware: `injectable` decides if a response may be changed,
+`rewritten_headers` removes headers that the change makes false, `TagInjector` changes the body. If there is no
+safe position for the tags, the body is sent unchanged, and only the header fields declare the policy.
 
 Sources: WHATWG HTML 13.2.5 and 13.2.6 (tokenization, tree construction) and 13.2.3.2 (prescan of the first
 1024 bytes), WHATWG Encoding 4.2 (labels), RFC 9110 and RFC 9530; read 2026-11-23.
@@ -20,17 +20,17 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 SEARCH_LIMIT = 64 * 1024
-"""Bytes of document within which its first content must begin; behind that the outcome is no-place."""
+"""Bytes of the document within which its first content must begin; after that the outcome is `no-place`."""
 
 HOLD_LIMIT = 1024
-"""Bytes behind the start of the head that are examined, so at most this plus the tags is held back."""
+"""Bytes after the start of the head that are examined: at most this plus the length of the tags is held back."""
 
 PRESCAN_LENGTH = 1024
-"""Bytes in which a browser looks for a charset declaration when the response names none."""
+"""Bytes in which a browser looks for a charset declaration if Content-Type names none."""
 
 _SPACE = rb"[\t\n\f\r ]"
 _NAME_END = rb"(?=[\t\n\f\r />])"
-# What follows a tag name up to its `>`. Only single-character repeats are possessive: CPython before 3.11.5
+# The rest of a tag after its name, up to its `>`. Only single-character repeats are possessive: CPython before 3.11.5
 # mishandles possessive groups that backtrack (gh-106052). No part can begin with `>`, so it stays linear.
 _REST = (
     rb"(?:[\t\n\f\r /]++"
@@ -49,32 +49,32 @@ _PROLOGUE = re.compile(
     rb"(?:[\t\n\f\r ]++|(<!doctype[^>]*+>|<html" + _NAME_END + _REST + rb")|" + _IGNORED + rb")*"
     rb"(?P<head><head" + _NAME_END + _REST + rb")?"
 )
-# No HTML element name is longer than 16 bytes, so no longer name needs to be awaited.
+# No HTML element name is longer than 16 bytes, so there is no need to wait for the end of a longer one.
 _UNDECIDED = re.compile(rb"(?i)(?:</?(?:[a-z][^\t\n\f\r />]{0,15})?|\A\xef\xbb?)?\Z")
 _UNFINISHED = re.compile(rb"(?i)<(?:[!?]|(?:html|head)" + _NAME_END + rb"|/(?!" + _BREAKS_OUT + _NAME_END + rb"))")
-_BEGINS_DOCUMENT = re.compile(rb"(?i)<(?:title|meta|base|body|frameset)" + _NAME_END)
+_DOCUMENT_START = re.compile(rb"(?i)<(?:title|meta|base|body|frameset)" + _NAME_END)
 
 _VOID = rb"(?:base|basefont|bgsound|link|meta)"
 _RAW = rb"(?:title|style|script|noframes)"
-# A script that holds `<!--` may go on behind its first end tag: it matches nothing and ends the search.
+# A script that contains `<!--` may continue after its first end tag: it does not match, and so ends the search.
 _HEAD_ITEM = re.compile(
     rb"(?i)" + _SPACE + rb"*+(" + _IGNORED + rb"|<" + _VOID + _NAME_END + _REST
     + rb"|<(" + _RAW + rb")" + _NAME_END + _REST
     + rb"(?:[^<]++|<(?!!--|/\2" + _NAME_END + rb"))*</\2" + _NAME_END + _REST + rb")"
 )  # fmt: skip
-# `template` and `noscript` end the search too: a tag behind them may belong to them, or to the body.
+# `template` and `noscript` end the search too: a tag after them may belong to them or to the body.
 _HEAD_END = re.compile(
     rb"(?i)" + _SPACE + rb"*+(?:[^<]|<(?:[^a-z!?/]|/" + _BREAKS_OUT + _NAME_END
     + rb"|(?!(?:" + _VOID + rb"|" + _RAW + rb")" + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _NAME_END + rb"))"
 )  # fmt: skip
-# These read lower-case bytes. Some browsers take a declaration from a tag whose end they have not seen yet.
+# For lower-case bytes. Some browsers take a declaration from a tag whose end they have not received yet.
 _META = re.compile(rb"(?s)<meta" + _NAME_END + rb"(?:" + _REST + rb"|.*\Z)")
 _DECLARATION = re.compile(
     rb"<meta[\t\n\f\r ]++(?:charset=([\"']?)([^\t\n\f\r \"'>]++)\1" + _NAME_END
     + rb"|http-equiv=([\"']?)content-type\3[\t\n\f\r ]++"
     + rb"content=([\"'])text/html; ?charset=([^\t\n\f\r \"'>;]++)\4)"
 )  # fmt: skip
-_HTML = re.compile(rb"text/html[\t ]*+(?:;[^,]*+)?\Z")  # a comma joins two fields
+_HTML = re.compile(rb"text/html[\t ]*+(?:;[^,]*+)?\Z")  # a comma would join two fields
 _CHARSET = re.compile(rb"(?i)charset[\t ]*+(?:=[\t ]*+\"?[\t ]*+([^\t \",;]*+))?")
 
 # Labels of the encodings in which ASCII bytes are always ASCII text: the table of WHATWG Encoding 4.2
@@ -111,32 +111,32 @@ REQUEST_FIELDS = frozenset(
     b"sec-fetch-dest x-requested-with hx-request turbo-frame x-pjax x-inertia x-up-version x-alpine-request"
     b" x-livewire datastar-request".split()
 )
-"""All that is read of a request. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
-Alpine AJAX, Livewire, Datastar; the first two depend on their value."""
+"""Request fields that are read. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
+Alpine AJAX, Livewire, Datastar. Of the first two the value counts, of the others the presence."""
 
 
-def _spelled(names: bytes) -> frozenset[bytes]:
-    """Names as ASGI wants them (lower case) and as apps that do not care write them; no other is in use."""
+def _spellings(names: bytes) -> frozenset[bytes]:
+    """Return names in lower case, as ASGI requires, and in the title and upper case that some apps send."""
     return frozenset(spelling for name in names.split() for spelling in (name, name.title(), name.upper()))
 
 
-_RESPONSE_FIELDS = _spelled(b"content-type content-encoding content-range cache-control")
-_REWRITTEN_FIELDS = _spelled(
+_RESPONSE_FIELDS = _spellings(b"content-type content-encoding content-range cache-control")
+_REWRITTEN_FIELDS = _spellings(
     b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges"
 )
 
 
 def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> Reason | None:
-    """None when tags may be injected into this response to a GET or HEAD, else why not (one of `REASONS`).
+    """Return None if tags may be injected into this response to a GET or HEAD, else the reason against it.
 
     Only a 200 is changed: 206 is a part, 204, 205 and 304 have no body, and the pages of redirects and errors
-    hold nothing that is reserved. `text/html` only, in a charset that contains ASCII, not encoded. Whatever
-    is unclear (two media types, an unknown charset) counts as not injectable. Of the request, the fields with
-    which scripts fetch fragments are read. Names of request fields are lower case, as servers hand them over; those
-    of the response in any case, as apps write them. Iterables are read once.
+    contain nothing that is reserved. It must be `text/html`, in a charset that contains ASCII, without content
+    encoding. Unclear responses (two media types, an unknown charset) are not injectable. Of the request, the fields
+    with which scripts ask for fragments are read (`REQUEST_FIELDS`). Names of request fields are lower case, those
+    of the response in any usual case. Iterables are read once.
     """
     content_types = []
-    found: set[Reason] = set()
+    reasons: set[Reason] = set()
     for name, value in headers:
         if name not in _RESPONSE_FIELDS:
             continue
@@ -145,11 +145,11 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
             content_types.append(value)
         elif field == b"content-encoding":
             if value.strip().lower() not in (b"", b"identity"):
-                found.add("content-encoding")
+                reasons.add("content-encoding")
         elif field == b"content-range":
-            found.add("content-range")
+            reasons.add("content-range")
         elif b"no-transform" in value.lower():
-            found.add("no-transform")
+            reasons.add("no-transform")
     if len(content_types) != 1:
         return "content-type"
     html, labels = _read_content_type(content_types[0])
@@ -159,15 +159,15 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
         return "status"
     if not _ASCII_COMPATIBLE.issuperset(labels):
         return "charset"
-    if found:
-        return min(found, key=REASONS.index)
+    if reasons:
+        return min(reasons, key=REASONS.index)
     return "fragment" if _asks_for_fragment(request_headers) else None
 
 
-# Applications send few different values, and the two patterns cost more than all the rest.
+# Apps send few different values, and matching the two patterns costs more than the rest of `injectable`.
 @lru_cache(maxsize=64)
 def _read_content_type(value: bytes) -> tuple[bool, tuple[bytes, ...]]:
-    """Whether it is HTML, and every charset it names; one without a label is named b""."""
+    """Return (is HTML, every charset label in it); a charset without a label gives b""."""
     lowered = value.strip().lower()
     return _HTML.match(lowered) is not None, tuple(_CHARSET.findall(lowered))
 
@@ -186,7 +186,7 @@ def _asks_for_fragment(request_headers: Headers) -> bool:
 
 
 def has_charset(headers: Headers) -> bool:
-    """Whether Content-Type names a charset, so that browsers do not look for one in the document."""
+    """Return True if Content-Type names a charset, so that browsers do not look for one in the document."""
     for name, value in headers:
         if name in _RESPONSE_FIELDS and name.lower() == b"content-type" and _read_content_type(value)[1]:
             return True
@@ -194,15 +194,15 @@ def has_charset(headers: Headers) -> bool:
 
 
 def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """A new list of the fields that stay true for a body that may be changed; order and names are kept.
+    """Return a new list of the fields that stay true for a body that may be changed, in the same order.
 
-    Dropped: Content-Length, the digests of RFC 9530, RFC 3230 and Content-MD5, and Accept-Ranges, whose
-    offsets are those of another body. A strong ETag becomes weak, a malformed one is dropped. For GET and
-    HEAD alike, so that both announce the same.
+    Dropped are Content-Length, the digests of RFC 9530, RFC 3230 and Content-MD5, and Accept-Ranges, because its
+    offsets are those of another body. A strong ETag becomes weak, a malformed one is dropped. Use it for GET and
+    HEAD alike, so that both send the same headers.
 
-    If-None-Match of the request needs nothing: it is compared weakly (RFC 9110 13.1.2), so `W/"x"` still
-    matches the application's `"x"` and gives its 304. If-Range and If-Match compare strongly and no longer
-    match, which is right: a range of the unchanged bytes must not complete a changed copy.
+    If-None-Match of the request can stay: it is compared weakly (RFC 9110 13.1.2), so `W/"x"` still matches the
+    app's `"x"` and gives its 304. If-Range and If-Match compare strongly and no longer match, which is right: a
+    range of the unchanged bytes must not complete a changed copy.
     """
     kept = []
     for field in headers:
@@ -218,15 +218,15 @@ def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 class TagInjector:
-    """Puts `tags` into the head of one HTML document that is fed in chunks of any size.
+    """Stream filter that inserts `tags` into the head of one HTML document, fed in chunks of any size.
 
-    `tags` are bytes of complete `meta` or `link` elements. They go right behind `<head>`, or where the parser
-    begins the implied head: before the first content of a document without one. Unless the response names
-    one (`has_charset`), a charset declaration in the first 1024 bytes stays there: the tags go behind it. A
-    body that does not begin like a document, or has no safe place, is left alone. The place depends on the
-    bytes only, never on how they are cut; the injector's own output is left as it is.
+    `tags` are the bytes of complete `meta` or `link` elements. They are inserted directly after `<head>`, or where
+    the parser begins the implied head: before the first content of a document without one. Unless Content-Type
+    names a charset (`has_charset`), a charset declaration in the first 1024 bytes stays there: the tags go after
+    it. A body that does not begin like a document, or has no safe position, is not changed. The position depends on
+    the bytes only, not on the chunks. Feeding the output to another injector changes nothing.
 
-    Bytes before the place are passed on at once; behind the start of the head at most `HOLD_LIMIT` bytes and
+    Bytes before the position are returned at once; after the start of the head at most `HOLD_LIMIT` bytes and
     the length of the tags are held back. Once `outcome` is not "pending", chunks are returned as they are.
     """
 
@@ -247,14 +247,14 @@ class TagInjector:
         self._tags = tags
         self._prescanned = 0 if has_charset else PRESCAN_LENGTH
         self._data = b""  # the document so far
-        self._sent = 0  # how much of it was returned
-        self._resume = 0  # where the next token of the prologue begins
-        self._unfinished = False  # that token is known to lie before the head
+        self._sent = 0  # number of bytes of it that were returned
+        self._resume = 0  # start of the next token of the prologue
+        self._unfinished = False  # that token is known to be before the head
         self._document = False  # a doctype or <html> was seen
-        self._start = -1  # where the content of the head begins, once known
+        self._start = -1  # start of the content of the head, once known
 
     def feed(self, chunk: bytes, last: bool) -> bytes:
-        """Take the next bytes of the body, return those to send now; all that is left when `last`."""
+        """Take the next bytes of the body and return those to send now, everything that is left if `last`."""
         if self.outcome != "pending":
             return chunk
         data = self._data + chunk
@@ -271,17 +271,17 @@ class TagInjector:
         return data[sent:]
 
     def _locate(self, data: bytes, last: bool) -> int:
-        """Set the outcome; return the place of the tags or, while pending, how much of data may be sent."""
+        """Set the outcome; return the position of the tags or, while pending, the number of bytes that may be sent."""
         if self._start < 0:
             sendable = self._skip_prologue(data, last)
             if self._start < 0:
                 return sendable
-        return self._choose_place(data, last)
+        return self._choose_position(data, last)
 
     def _skip_prologue(self, data: bytes, last: bool) -> int:
-        """Find the start of the head, or say how much of data surely lies before it."""
+        """Set the start of the head if it is in `data`; return the number of bytes that are surely before it."""
         ended = last or len(data) > SEARCH_LIMIT
-        # Every token of the prologue ends with `>`: without a new one there is nothing new to see.
+        # Every token of the prologue ends with `>`: without a new one, matching again is useless.
         if self._unfinished and not ended and data.find(b">", self._sent) < 0:
             return len(data)
         prologue = _PROLOGUE.match(data, self._resume, SEARCH_LIMIT)
@@ -302,14 +302,14 @@ class TagInjector:
                     return len(data)
                 self.outcome = "no-place"
                 return start
-            elif not self._document and not _BEGINS_DOCUMENT.match(data, start):
+            elif not self._document and not _DOCUMENT_START.match(data, start):
                 self.outcome = "no-place"
                 return start
         self._start = start
         return start
 
-    def _choose_place(self, data: bytes, last: bool) -> int:
-        """Choose between the start of the head and the end of one of its first items."""
+    def _choose_position(self, data: bytes, last: bool) -> int:
+        """Set the outcome; return the start of the head, or the end of one of its first items, as `_locate` does."""
         start, tags = self._start, self._tags
         limit = start + HOLD_LIMIT
         end = limit + len(tags)
@@ -317,9 +317,9 @@ class TagInjector:
         prescanned = data[: self._prescanned].lower()
         charset = prescanned.rfind(b"charset", start)
         declaration = prescanned.rfind(b"<meta", start, max(charset, 0))
-        # What is complete needs to be read up to the last thing of interest only.
+        # If all bytes are there, only those up to the last relevant item need to be read.
         reach = max(declaration, data.rfind(tags, start, end)) if whole else end
-        place = position = start
+        insertion = position = start
         declared = not self._prescanned
         while position <= reach:
             item = _HEAD_ITEM.match(data, position, end)
@@ -332,7 +332,7 @@ class TagInjector:
             if item_end > limit:
                 break
             if item_start <= declaration and _may_declare_charset(prescanned, item_start, item_end):
-                place = item_end
+                insertion = item_end
                 declared = declared or _declares_charset(prescanned, item_start)
             position = item_end
         if not whole:
@@ -340,22 +340,22 @@ class TagInjector:
             if not settled or not _HEAD_END.match(data, position):
                 return start
         if not declared and position <= declaration:
-            # The declaration is out of reach, perhaps in the body: it must not leave the prescanned bytes.
+            # The declaration is further down, perhaps in the body: it must not be pushed out of the prescanned bytes.
             for meta in _META.finditer(prescanned, position):
                 if meta.end() + len(tags) > self._prescanned and b"charset" in meta[0]:
                     self.outcome = "no-place"
                     return start
         self.outcome = "injected"
-        return place
+        return insertion
 
 
 def _may_declare_charset(prescanned: bytes, start: int, end: int) -> bool:
-    """Whether a prescan, which looks into scripts and titles but not into comments, may see one here."""
+    """Return True if a prescan, which reads scripts and titles but not comments, may see a declaration here."""
     meta = prescanned.find(b"<meta", start, end)
     return meta >= 0 and prescanned.find(b"charset", meta, end) >= 0 and prescanned[start + 1] != ord("!")
 
 
 def _declares_charset(prescanned: bytes, start: int) -> bool:
-    """Whether the item is a valid declaration in a common form, so that none behind it counts."""
+    """Return True if the item is a valid declaration in a common form, so that no later one counts."""
     declaration = _DECLARATION.match(prescanned, start)
     return declaration is not None and (declaration[2] or declaration[5]) in _ASCII_COMPATIBLE

@@ -1,4 +1,4 @@
-"""Choose the format of a refusal by what the client accepts."""
+"""Content negotiation for refusals."""
 
 import re
 from collections.abc import Iterable
@@ -10,24 +10,22 @@ _MEDIA_PATH = re.compile(
     r"\.(?:m3u8?|mpd|ts|m4s|cmf[avt]|mp[34]|m4[abv]|aac|oga|ogg|opus|flac|wav|aiff?|wma|weba|webm|mov|vtt)\Z",
     re.IGNORECASE,
 )
-
-
-_TELLS_FORMAT = frozenset({b"accept", b"range", b"icy-metadata", b"sec-fetch-dest", b"x-requested-with"})
-
-
+_RELEVANT_FIELDS = frozenset({b"accept", b"range", b"icy-metadata", b"sec-fetch-dest", b"x-requested-with"})
 _MEDIA_DESTINATIONS = frozenset({b"audio", b"video", b"track", b"image"})
-
-
 _SCRIPT_DESTINATIONS = frozenset({b"empty", b"script", b"style", b"font"})
 
 
 def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> Format:
-    """The format of a refusal: HTML for page loads only, never for media, whatever a player says it accepts."""
+    """Return the format of a refusal.
+
+    HTML is for page loads only, JSON for clients that prefer it. Requests for media get plain text, whatever their
+    Accept field says.
+    """
     accept = b""
     media = _MEDIA_PATH.search(path) is not None
     script = method not in ("GET", "HEAD")
     for name, value in headers:
-        if name not in _TELLS_FORMAT:
+        if name not in _RELEVANT_FIELDS:
             continue
         value = value[:1024].strip().lower()
         if name == b"accept":

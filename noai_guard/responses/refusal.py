@@ -1,4 +1,4 @@
-"""How a refusal is worded and formatted. Nothing of the request is ever repeated in it."""
+"""Words and formats of a refusal. Nothing from the request is ever repeated in it."""
 
 import html
 import json
@@ -7,9 +7,12 @@ from enum import StrEnum
 from noai_guard.core.model import Usage, Verdict
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri, contact_shown, one_line, policy_address
+from noai_guard.resources import filled, text
 
 
 class Format(StrEnum):
+    """Media types of a refusal."""
+
     TEXT = "text/plain; charset=utf-8"
     JSON = "application/json"
     HTML = "text/html; charset=utf-8"
@@ -34,8 +37,8 @@ _PURPOSES: dict[Usage, str] = {
 }
 
 
-def who(verdict: Verdict) -> str:
-    """Whom the refusal speaks to, from the catalogue alone."""
+def client_name(verdict: Verdict) -> str:
+    """Return the subject of the sentence, taken from the catalogue only: `GPTBot (OpenAI)` or `This client`."""
     agent = verdict.agent
     if agent is None or verdict.usage is Usage.UNKNOWN_BOT:
         return "This client"
@@ -44,33 +47,45 @@ def who(verdict: Verdict) -> str:
 
 
 def purpose(verdict: Verdict) -> str:
+    """Return what the client fetches pages for, with a leading space: ` to train AI`. Empty if not known."""
     return f" {_PURPOSES[verdict.usage]}" if verdict.usage in _PURPOSES else ""
 
 
-def because(verdict: Verdict) -> str:
-    """The end of the sentence: by which rule, and what the site adds to it."""
+def rule_and_message(verdict: Verdict) -> str:
+    """Return the end of the sentence: the rule that decided, then the site's message for it."""
     message = one_line(verdict.message)
     stop = "" if not message or message.endswith((".", "!", "?")) else "."
     return f" (rule {verdict.rule})." + (f" {message}{stop}" if message else "")
 
 
-def _pointers(site: Site) -> str:
-    """Where to write and read, for plain text."""
-    pointers = {"Contact": contact_shown(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
-    return "".join(f" {word}: {address}" for word, address in pointers.items() if address)
+def refusal_body(format: Format, status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
+    """Return the body of a refusal: one to two kilobytes as HTML, a few hundred bytes in the other formats."""
+    if format is Format.JSON:
+        return _json(status, title, sentence, verdict, site)
+    if format is Format.HTML:
+        return _page(status, title, sentence, site).encode("utf-8", "replace")
+    return f"{sentence}{_addresses(site)}\n".encode("utf-8", "replace")
 
 
-_STYLE = (
-    ":root{color-scheme:light dark;--ink:#17191c;--soft:#555c65;--paper:#fbfaf8;--line:#dcd8d0}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#ecebe8;--soft:#aab0b8;--paper:#141518;--line:#34373c}}"
-    "body{margin:0;min-height:100vh;display:grid;align-items:center;background:var(--paper);color:var(--ink);"
-    "font:1.0625rem/1.6 system-ui,sans-serif;overflow-wrap:anywhere}"
-    "main{max-width:38rem;margin:0 auto;padding:2rem 1.25rem}"
-    "h1{font-size:clamp(2.1rem,8vw,3.2rem);line-height:1.1;letter-spacing:-.025em;margin:0 0 1rem}"
-    "p{margin:0 0 1rem}small{color:var(--soft);font-size:.92rem;display:block;border-top:1px solid var(--line);"
-    "padding-top:1rem;margin-top:2rem}a{color:inherit;text-underline-offset:.2em}"
-    "a:focus-visible{outline:3px solid;outline-offset:3px}"
-)
+def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
+    facts = {
+        "status": status,
+        "title": title,
+        "detail": sentence,
+        "agent": verdict.agent.name if verdict.agent else None,
+        "usage": verdict.usage,
+        "rule": verdict.rule,
+        "policy": policy_address(site) or None,
+        "contact": site.contact or None,
+        "licence": site.licence or None,
+    }
+    return json.dumps(facts).encode() + b"\n"
+
+
+def _addresses(site: Site) -> str:
+    """Return contact, licence and policy page for plain text, each with a leading space."""
+    addresses = {"Contact": contact_shown(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
+    return "".join(f" {word}: {address}" for word, address in addresses.items() if address)
 
 
 def _page(status: int, title: str, sentence: str, site: Site) -> str:
@@ -82,32 +97,12 @@ def _page(status: int, title: str, sentence: str, site: Site) -> str:
         links.append(f'<a href="{html.escape(policy_address(site))}">What this site allows</a>')
     if site.licence:
         links.append(f'<a rel="license" href="{html.escape(ascii_uri(site.licence))}">Licence</a>')
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="robots" content="noindex, noai, noimageai">'
-        f"<style>{_STYLE}</style></head><body><main><h1>{title}</h1><p>{html.escape(sentence)}</p>"
-        f"<p>{' · '.join(links)}</p>"
-        "<small>People are welcome. If you are a person and see this, your browser or an extension goes by the name "
-        "of a program that is not.</small></main></body></html>\n"
+    page = filled(
+        "responses/refusal.html",
+        status=str(status),
+        title=title,
+        sentence=html.escape(sentence),
+        links=" · ".join(links),
+        style=text("responses/refusal.css"),
     )
-
-
-def body(format: Format, status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
-    """The body of a refusal in one format; one to two kilobytes as HTML, else a few hundred bytes."""
-    if format is Format.JSON:
-        facts = {
-            "status": status,
-            "title": title,
-            "detail": sentence,
-            "agent": verdict.agent.name if verdict.agent else None,
-            "usage": verdict.usage,
-            "rule": verdict.rule,
-            "policy": policy_address(site) or None,
-            "contact": site.contact or None,
-            "licence": site.licence or None,
-        }
-        return json.dumps(facts).encode() + b"\n"
-    if format is Format.HTML:
-        return _page(status, title, sentence, site).encode("utf-8", "replace")
-    return f"{sentence}{_pointers(site)}\n".encode("utf-8", "replace")
+    return page.replace("\n", "") + "\n"

@@ -1,9 +1,9 @@
-"""The reverse proxy as an ASGI app: every request goes to the upstream as it came, every answer comes back as it is.
+"""The reverse proxy as an ASGI app: every request goes to the upstream as it came, every response comes back as it is.
 
-Nothing is collected: bytes are passed on when they come, and read no faster than they are passed on, in both
-directions. What goes wrong before an answer has begun is a 502 or 504; what goes wrong later raises AnswerCut.
+Nothing is buffered: bytes are passed on when they come, and read no faster than they are passed on, in both directions.
+A failure before the response has started is a 502 or 504; a later one raises ResponseBroken.
 
-The scope is taken to be sound (`noai_guard.reverse_proxy.request_validation` sees to that).
+The scope must be valid; `noai_guard.reverse_proxy.request_validation` sees to that.
 """
 
 import logging
@@ -11,26 +11,30 @@ from collections.abc import Callable
 from time import monotonic
 
 from noai_guard.asgi_types import Receive, Scope, Send
-from noai_guard.core.client_address import NOBODY, TrustedProxies
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.middleware.asgi_response import method_of, send_response
-from noai_guard.middleware.request import MOST_HEADERS
+from noai_guard.core.request import MAX_HEADERS
+from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
+from noai_guard.middleware.asgi_request import method_of
+from noai_guard.middleware.asgi_response import send_response
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
-from noai_guard.reverse_proxy.client_body import Client, ClientGone, ClientTooSlow
+from noai_guard.reverse_proxy.downstream import ClientDisconnected, ClientTimedOut, Downstream
 from noai_guard.reverse_proxy.exchange import Exchange
 from noai_guard.reverse_proxy.headers import request_fields
-from noai_guard.reverse_proxy.upstream import Connections, ResponseBroken, Timeouts, Upstream, UpstreamFailed
+from noai_guard.reverse_proxy.upstream import ConnectionPool, ResponseBroken, Timeouts, Upstream, UpstreamFailed
 from noai_guard.reverse_proxy.websocket import pass_websocket
 
 _log = logging.getLogger("noai_guard")
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that change nothing (RFC 9110 section 9.2.1): without a body, such a request may be sent twice."""
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110 section 9.2.1. Without a body, a request with one of these may be sent twice."""
+
+_WARNING_SECONDS = 1.0
+"""A dead upstream fails every request; one warning in this time is enough."""
 
 
 class ReverseProxy:
-    """Passes HTTP and websockets to an upstream. `trusted` gives the proxies in front of us that are believed."""
+    """Passes HTTP and websockets to an upstream. `trusted` returns the proxies in front of this one to be believed."""
 
     def __init__(
         self,
@@ -41,8 +45,8 @@ class ReverseProxy:
         self.upstream = upstream
         self.timeouts = timeouts or Timeouts()
         self._trusted = trusted
-        self._connections: Connections | None = None
-        self._told = 0.0
+        self._pool: ConnectionPool | None = None
+        self._warned_at = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -56,19 +60,19 @@ class ReverseProxy:
             try:
                 await pass_websocket(self.upstream, self.timeouts, fields, scope, receive, send)
             except UpstreamFailed as failure:
-                self._tell(str(failure))
+                self._warn(str(failure))
 
     @property
-    def connections(self) -> Connections:
-        """This process's connections, made when the first is needed."""
-        if self._connections is None:
-            self._connections = Connections(self.upstream, self.timeouts)
-        return self._connections
+    def pool(self) -> ConnectionPool:
+        """The connections of this process, made when the first is needed."""
+        if self._pool is None:
+            self._pool = ConnectionPool(self.upstream, self.timeouts)
+        return self._pool
 
     async def problem(self) -> str | None:
-        """Why no visitor should be sent here: the upstream takes no connection."""
+        """Return why this process cannot serve clients, or None. It cannot if the upstream accepts no connection."""
         try:
-            (await self.connections.take(pooled=False, has_body=False)).close()
+            (await self.pool.acquire(reuse=False)).close()
         except UpstreamFailed as failure:
             return f"the upstream {str(failure).partition(' (')[0]}"
         return None
@@ -77,70 +81,69 @@ class ReverseProxy:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if self._connections is not None:
-            await self._connections.close()
-            self._connections = None
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, fields: list[HeaderField], receive: Receive, send: Send) -> None:
-        client = Client(scope, receive, self.timeouts)
+        client = Downstream(scope, receive, self.timeouts)
         try:
             async with client:
-                await self._answer(scope, fields, client, send)
-        except ClientGone:
+                await self._forward(scope, fields, client, send)
+        except ClientDisconnected:
             pass
-        except (ClientTooSlow, UpstreamFailed) as failure:
+        except (ClientTimedOut, UpstreamFailed) as failure:
             status = 408
             if isinstance(failure, UpstreamFailed):
                 status = failure.status
-                self._tell(f"{failure}{'' if client.answered else f': visitors get {status}'}")
-            if client.answered:
+                self._warn(f"{failure}{'' if client.response_started else f': clients get {status}'}")
+            if client.response_started:
                 raise ResponseBroken from failure
-            await send_response(send, _failed(status, scope))
+            await send_response(send, _error_response(status, scope))
 
-    async def _answer(self, scope: Scope, fields: list[HeaderField], client: Client, send: Send) -> None:
+    async def _forward(self, scope: Scope, fields: list[HeaderField], client: Downstream, send: Send) -> None:
         fields += client.framing
-        again = scope["method"] in _SAFE and not client.has_body
+        repeatable = scope["method"] in _SAFE_METHODS and not client.has_body
         try:
-            await self._exchange(scope, fields, client, send, pooled=again)
+            await self._exchange(scope, fields, client, send, reuse=repeatable)
         except UpstreamFailed as failure:
-            if not (again and failure.may_be_stale):
+            if not (repeatable and failure.may_be_stale):
                 raise
-            await self._exchange(scope, fields, client, send, pooled=False)
+            await self._exchange(scope, fields, client, send, reuse=False)
 
     async def _exchange(
-        self, scope: Scope, fields: list[HeaderField], client: Client, send: Send, *, pooled: bool
+        self, scope: Scope, fields: list[HeaderField], client: Downstream, send: Send, *, reuse: bool
     ) -> None:
-        """One request on one connection, which goes back to the pool when nothing of either is left on it."""
-        connection = await self.connections.take(pooled=pooled, has_body=scope["method"] != "HEAD")
+        """Run one exchange; its connection goes back to the pool if nothing of the messages is left on it."""
+        connection = await self.pool.acquire(reuse=reuse, response_has_body=scope["method"] != "HEAD")
         try:
             if await Exchange(scope, client, send, connection, self.timeouts).run(fields):
                 connection.release()
         finally:
             connection.close()
 
-    def _tell(self, what: str) -> None:
-        """Once a second at most: a dead upstream fails every request."""
+    def _warn(self, problem: str) -> None:
         now = monotonic()
-        if now - self._told >= 1.0:
-            self._told = now
-            _log.warning("the upstream %s %s", self.upstream, what)
+        if now - self._warned_at >= _WARNING_SECONDS:
+            self._warned_at = now
+            _log.warning("the upstream %s %s", self.upstream, problem)
 
 
-_SENTENCES = {
+_ERRORS = {
     408: ("Request timeout", "The request did not arrive in time."),
     502: ("Bad gateway", "The site's own server cannot be reached. Please try again in a moment."),
-    504: ("Gateway timeout", "The site's own server takes too long to answer. Please try again in a moment."),
+    504: ("Gateway timeout", "The site's own server takes too long to respond. Please try again in a moment."),
 }
 
 
-def _failed(status: int, scope: Scope) -> Response:
-    """A short page, and only where a page is asked for. Where the request did not come to its end, it ends now."""
-    title, sentence = _SENTENCES[status]
-    wanted = chosen_format(scope["path"], method_of(scope), scope["headers"][:MOST_HEADERS])
+def _error_response(status: int, scope: Scope) -> Response:
+    """Return a short page if a page is asked for, else text. A 408 closes the connection: its request is incomplete."""
+    title, sentence = _ERRORS[status]
+    requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
     page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
     page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
-    format, text = (Format.HTML, page) if wanted is Format.HTML else (Format.TEXT, f"{sentence}\n")
+    format, text = (Format.HTML, page) if requested is Format.HTML else (Format.TEXT, f"{sentence}\n")
     body = text.encode()
     headers = (
         (b"content-type", format.value.encode("ascii")),

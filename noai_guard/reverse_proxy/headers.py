@@ -1,20 +1,22 @@
-"""What of a message's head goes through the reverse proxy, and what is said for the first time.
+"""Header fields through the reverse proxy: which are passed on, which are removed, and which it writes itself.
 
-Fields that are about one connection end here, in both directions. Who the client is, is said by us: what a client
-says about that itself is passed on only where it is a trusted proxy.
+Fields about one connection end here, in both directions. The proxy itself writes who the client is; what a client says
+about that is passed on only if it is a trusted proxy.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
 from noai_guard.asgi_types import Scope
-from noai_guard.core.client_address import HEADERS, TrustedProxies, client_address
+from noai_guard.core.address_headers import HEADERS
+from noai_guard.core.client_address import client_address
 from noai_guard.core.model import HeaderField
+from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.reverse_proxy.upstream import Upstream
 
-# RFC 9110 section 7.6.1; Proxy-Connection and HTTP2-Settings are older, Trailer goes with the trailers, which
-# neither uvicorn nor aiohttp hand over.
-_OF_ONE_CONNECTION = frozenset(
+# RFC 9110 section 7.6.1. Proxy-Connection and HTTP2-Settings are older; Trailer goes with the trailers, which neither
+# uvicorn nor aiohttp hand over.
+_HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"http2-settings",
@@ -28,13 +30,13 @@ _OF_ONE_CONNECTION = frozenset(
         b"upgrade",
     }
 )
-_WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
+_REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
-_ABOUT_THE_CLIENT = frozenset(
+_CLIENT_IDENTITY = frozenset(
     {
         *(name.encode() for name in HEADERS),
         b"front-end-https",
-        # Frameworks take the path from these (Symfony's CVE-2018-14773): another one than was judged.
+        # Frameworks take the path from these (Symfony's CVE-2018-14773): not the one that was judged.
         b"x-original-url",
         b"x-original-uri",
         b"x-rewrite-url",
@@ -44,70 +46,73 @@ _ABOUT_THE_CLIENT = frozenset(
         b"x-url-scheme",
     }
 )
-"""What only a trusted proxy may say; also all that begins with X-Forwarded-."""
+"""Fields that only a trusted proxy may send; so is everything that begins with X-Forwarded-."""
 
 # HTTP_PROXY is an environment variable where CGI makes variables of fields (httpoxy, 2016).
 _NEVER_PASSED = frozenset({b"proxy"})
 
-_PRECIOUS = _OF_ONE_CONNECTION | _WRITTEN_BY_US | _ABOUT_THE_CLIENT | {b"user-agent", b"cookie", b"authorization"}
+_PROTECTED = _HOP_BY_HOP | _REWRITTEN | _CLIENT_IDENTITY | {b"user-agent", b"cookie", b"authorization"}
+"""Fields that must not be passed in another spelling, which a server may take for the same."""
 
-_NOT_TO_BE_STRIPPED = frozenset({b"host", b"content-length", b"user-agent"})
-"""Fields that a client cannot have removed by naming them in Connection: they were judged."""
+_JUDGED = frozenset({b"host", b"content-length", b"user-agent"})
+"""Fields that a client cannot have removed by naming them in Connection."""
 
-_SPOILT_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_SPOILT_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_INVALID_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_INVALID_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 """A Host field (RFC 3986 section 3.2) without user information."""
 
 
-def target_of(scope: Scope) -> bytes:
-    """The request's target, byte for byte as it came."""
-    target: bytes = scope["raw_path"]
+def request_target(scope: Scope) -> bytes:
+    """Return the target of the request (RFC 9112 section 3.2), byte for byte as it came."""
+    path: bytes = scope["raw_path"]
     query: bytes = scope["query_string"]
-    return target + b"?" + query if query else target
+    return path + b"?" + query if query else path
 
 
 def request_fields(scope: Scope, upstream: Upstream, trusted: TrustedProxies) -> list[HeaderField]:
-    """The fields of a request as the upstream gets them, Host first, in the order they came, ours at the end.
+    """Return the fields of a request for the upstream: Host first, the client's in order, the proxy's at the end.
 
-    Content-Length, Transfer-Encoding, Expect and Connection are left to who sends the request.
+    Content-Length, Transfer-Encoding, Expect and Connection are left to whoever sends the request.
     """
     headers: Sequence[HeaderField] = scope["headers"]
     client = scope.get("client")
     peer = client[0] if client else None
-    believed = trusted.trusts(peer)
-    dropped = named_in_connection(headers) - _NOT_TO_BE_STRIPPED
+    peer_trusted = trusted.trusts(peer)
+    removed = named_in_connection(headers) - _JUDGED
     host = b""
-    kept: list[HeaderField] = []
-    said: dict[bytes, bytes] = {}
+    passed: list[HeaderField] = []
+    forwarded: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"host":
             host = value
-        elif name in _FORWARDED and believed:
-            said[name] = said[name] + b", " + value if name in said else value
-        elif name not in dropped and _passes(name, believed):
-            kept.append((name, value))
+        elif name in _FORWARDED and peer_trusted:
+            forwarded[name] = forwarded[name] + b", " + value if name in forwarded else value
+        elif name not in removed and _passes(name, peer_trusted):
+            passed.append((name, value))
     host = host or upstream.netloc.encode()
     address = client_address(peer, headers, trusted).address
-    seen = client_address(peer, ()).address
-    sent = upstream.host.encode() if upstream.host else host
-    return [(b"host", sent), *kept, *_forwarded(scope, seen, host, said), *_real_ip(address)]
+    peer_address = client_address(peer, ()).address
+    sent_host = upstream.host.encode() if upstream.host else host
+    real_ip = [(b"x-real-ip", address.encode())] if address else []
+    return [(b"host", sent_host), *passed, *_forwarded_fields(scope, peer_address, host, forwarded), *real_ip]
 
 
 def response_fields(raw: Iterable[HeaderField]) -> list[HeaderField]:
-    """The fields of an answer as the client gets them, names in lower case. Raises ValueError where they are none."""
+    """Return the fields of a response for the client, names in lower case. Raise ValueError for an invalid one."""
     fields = [(name.lower(), value) for name, value in raw]
     for name, value in fields:
-        if _SPOILT_VALUE.search(value) or _SPOILT_NAME.search(name) or not name:
+        if _INVALID_VALUE.search(value) or _INVALID_NAME.search(name) or not name:
             raise ValueError(f"the field {name!r} is malformed")
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             raise ValueError(f"the transfer coding {value[:64]!r} is not known")
-    dropped = named_in_connection(fields) | _OF_ONE_CONNECTION
-    return [field for field in fields if field[0] not in dropped]
+    removed = named_in_connection(fields) | _HOP_BY_HOP
+    return [field for field in fields if field[0] not in removed]
 
 
 def named_in_connection(headers: Iterable[HeaderField]) -> set[bytes]:
+    """Return the names of the fields that Connection declares to be about one connection."""
     return {
         name.strip().lower()
         for field, value in headers
@@ -117,32 +122,32 @@ def named_in_connection(headers: Iterable[HeaderField]) -> set[bytes]:
     }
 
 
-def _passes(name: bytes, believed: bool) -> bool:
-    if name in _OF_ONE_CONNECTION or name in _WRITTEN_BY_US or name in _NEVER_PASSED:
+def _passes(name: bytes, peer_trusted: bool) -> bool:
+    if name in _HOP_BY_HOP or name in _REWRITTEN or name in _NEVER_PASSED:
         return False
     # CGI and its heirs make one name of `x-real-ip`, `x_real_ip` and, some, `x.real.ip`.
-    plain = name.replace(b"_", b"-").replace(b".", b"-")
-    about_the_client = plain in _ABOUT_THE_CLIENT or plain.startswith(b"x-forwarded-")
-    if plain != name:
-        return not (about_the_client or plain in _PRECIOUS or plain.startswith((b"x-noai-", b"sec-websocket-")))
+    canonical = name.replace(b"_", b"-").replace(b".", b"-")
+    client_identity = canonical in _CLIENT_IDENTITY or canonical.startswith(b"x-forwarded-")
+    if canonical != name:
+        return not (client_identity or canonical in _PROTECTED or canonical.startswith((b"x-noai-", b"sec-websocket-")))
     if name == b"x-real-ip" or name.startswith(b"x-noai-"):
         return False
-    return believed or not about_the_client
+    return peer_trusted or not client_identity
 
 
 _FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
 
 
-def _forwarded(scope: Scope, peer: str | None, host: bytes, said: dict[bytes, bytes]) -> list[HeaderField]:
-    """`said` is what trusted proxies said before us; we add what we saw."""
+def _forwarded_fields(scope: Scope, peer: str | None, host: bytes, forwarded: dict[bytes, bytes]) -> list[HeaderField]:
+    """Return the fields of _FORWARDED: what trusted proxies sent in `forwarded`, with this connection added."""
     scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-    hops = [said[b"x-forwarded-for"]] if said.get(b"x-forwarded-for", b"").strip() else []
+    hops = [forwarded[b"x-forwarded-for"]] if forwarded.get(b"x-forwarded-for", b"").strip() else []
     element = [f"for={_node(peer)}", f"host={_quoted(host.decode('latin-1'))}", f"proto={scheme}"]
-    elements = [said[b"forwarded"]] if said.get(b"forwarded", b"").strip() else []
+    elements = [forwarded[b"forwarded"]] if forwarded.get(b"forwarded", b"").strip() else []
     if peer is not None:
         hops.append(peer.encode())
-    proto = said.get(b"x-forwarded-proto", b"")
-    first_host = said.get(b"x-forwarded-host", b"")
+    proto = forwarded.get(b"x-forwarded-proto", b"")
+    first_host = forwarded.get(b"x-forwarded-host", b"")
     return [
         *([(b"x-forwarded-for", b", ".join(hops))] if hops else []),
         (b"x-forwarded-proto", proto if proto in (b"http", b"https") else scheme.encode()),
@@ -151,12 +156,8 @@ def _forwarded(scope: Scope, peer: str | None, host: bytes, said: dict[bytes, by
     ]
 
 
-def _real_ip(address: str | None) -> list[HeaderField]:
-    return [(b"x-real-ip", address.encode())] if address else []
-
-
 def _node(peer: str | None) -> str:
-    """RFC 7239 section 6: IPv6 in brackets and quotes."""
+    """Return a node identifier (RFC 7239 section 6): IPv6 in brackets and quotes."""
     if peer is None:
         return "unknown"
     return f'"[{peer}]"' if ":" in peer else peer

@@ -1,10 +1,10 @@
-"""Where a request enters a proxied site: it is made sure of, before anybody judges it, what the request is for.
+"""Validates requests before the guard of a proxied site judges them.
 
-The guard judges a path; the upstream reads the target as it was sent. So that these cannot be two things
+The guard judges a path, the upstream reads the target as it was sent. So that both mean the same resource,
 
 - a message that two servers could end at different places is refused (RFC 9112 section 6.1),
-- an absolute target says which host is meant (RFC 9112 section 3.2.2), a fragment is cut off, and what is no target
-  of an origin is refused,
+- an absolute target names the host (RFC 9112 section 3.2.2), a fragment is cut off, and any other target that is not a
+  path is refused,
 - a path that servers are known to read in different ways is judged by the strictest reading.
 """
 
@@ -17,18 +17,18 @@ from urllib.parse import unquote
 from noai_guard.asgi_types import Message, Receive, Scope, Send
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.paths import other_readings
+from noai_guard.core.request import read_user_agent
 from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi import NoAIMiddleware
 from noai_guard.middleware.asgi_response import send_response
-from noai_guard.middleware.request import user_agent_of
 from noai_guard.reverse_proxy.headers import HOST
 
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_ABSOLUTE_TARGET = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class RequestValidation:
-    """An ASGI app in front of the guard."""
+    """An ASGI middleware in front of the guard."""
 
     def __init__(self, guard: NoAIMiddleware) -> None:
         self._guard = guard
@@ -38,38 +38,40 @@ class RequestValidation:
         if kind == "lifespan":
             await self._guard(scope, receive, send)
             return
-        if (problem := _framing_problem(scope)) or (problem := self._aim(scope)):
+        if (problem := _framing_problem(scope)) or (problem := self._normalize_target(scope)):
             await _refuse(scope, receive, send, problem)
             return
-        await self._guard(scope, receive, _dated(send) if kind == "http" else send)
+        await self._guard(scope, receive, _with_date(send) if kind == "http" else send)
 
-    def _aim(self, scope: Scope) -> str | None:
-        """Makes one reading of a request's target; the problem, where there is none."""
+    def _normalize_target(self, scope: Scope) -> str | None:
+        """Change the scope so that its target has one reading. Return the problem if it has none."""
         raw: bytes = scope["raw_path"]
         if b"#" in raw or b"#" in scope["query_string"]:
             raw, hash, _ = raw.partition(b"#")
             scope["query_string"] = b"" if hash else scope["query_string"].partition(b"#")[0]
             scope["raw_path"], scope["path"] = raw, unquote(raw.decode("latin-1"))
         if raw[:1] != b"/" and raw != b"*":
-            absolute = _ABSOLUTE.fullmatch(raw)
+            absolute = _ABSOLUTE_TARGET.fullmatch(raw)
             if absolute is None or not absolute[1]:
-                return "The target of the request is no path."
+                return "The target of the request is not a path."
             scope["raw_path"] = raw = absolute[2] or b"/"
             scope["path"] = unquote(raw.decode("latin-1"))
             others = [field for field in scope["headers"] if field[0] != b"host"]
             scope["headers"] = [(b"host", absolute[1]), *others]
         if any(name == b"host" and value and not HOST.fullmatch(value) for name, value in scope["headers"]):
-            return "The Host of the request is no host."
+            return "The Host of the request is not a host."
         if other_readings(raw):
             scope["path"] = strictest_reading(
-                self._guard.compiled, scope["path"], [raw], user_agent_of(scope["headers"])
+                self._guard.runtime.compiled, scope["path"], [raw], read_user_agent(scope["headers"])
             )
         return None
 
 
 def _framing_problem(scope: Scope) -> str | None:
-    """What could make the upstream see another end of the request than we see. Servers differ in what they let
-    through: h11 passes a message with both a length and chunks, as RFC 7230 allowed."""
+    """Return what could make the upstream see another end of the request than this server, or None.
+
+    Servers differ in what they accept: h11 passes a message with both a length and chunks, as RFC 7230 allowed.
+    """
     lengths, codings = [], []
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -80,7 +82,7 @@ def _framing_problem(scope: Scope) -> str | None:
         return None
     if lengths and codings:
         return "The request has a Content-Length and a Transfer-Encoding."
-    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+    if len(lengths) > 1 or not all(map(_CONTENT_LENGTH.fullmatch, lengths)):
         return "The Content-Length of the request is not one number."
     if codings and ([coding.lower() for coding in codings] != [b"chunked"] or scope["http_version"] == "1.0"):
         return "The Transfer-Encoding of the request is not chunked."
@@ -88,7 +90,7 @@ def _framing_problem(scope: Scope) -> str | None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, problem: str) -> None:
-    """Closes the connection too: nobody knows where the next request on it begins."""
+    """Respond with 400 and close the connection: it is not known where the next request on it begins."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1002})
@@ -99,15 +101,15 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, problem: str) -> N
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     )
-    await send_response(_dated(send), Response(400, headers, b"" if scope["method"] == "HEAD" else body))
+    await send_response(_with_date(send), Response(400, headers, b"" if scope["method"] == "HEAD" else body))
 
 
-def _dated(send: Send) -> Send:
-    """Gives answers of our own a Date (RFC 9110 section 6.6.1); the upstream's stays."""
+def _with_date(send: Send) -> Send:
+    """Add a Date (RFC 9110 section 6.6.1) to responses that have none; the upstream's own stays."""
 
-    def sending(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start" and not any(n == b"date" for n, _ in message["headers"]):
+    def send_dated(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start" and not any(name == b"date" for name, _ in message["headers"]):
             message = {**message, "headers": [*message["headers"], (b"date", formatdate(time(), usegmt=True).encode())]}
         return send(message)
 
-    return sending
+    return send_dated

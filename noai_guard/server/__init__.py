@@ -1,1 +1,1 @@
-"""Things that stand in front of a site, one module per interface."""
+"""The processes of `noai-guard serve`: a supervisor and its workers, each with uvicorn and an app."""

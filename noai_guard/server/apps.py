@@ -1,20 +1,24 @@
-"""What `noai-guard serve` can serve: a site behind the reverse proxy, or the gateway."""
+"""The apps that `noai-guard serve` can serve: a site behind the reverse proxy, the gateway, and metrics."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 
 from noai_guard.asgi_types import App
-from noai_guard.core.client_address import TrustedProxies
 from noai_guard.core.policy import Policy
+from noai_guard.core.request import PlainRequest
+from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
-from noai_guard.gateway.uvicorn_protocol import connection_to
+from noai_guard.gateway.uvicorn_protocol import protocol_for
 from noai_guard.middleware.asgi import NoAIMiddleware
-from noai_guard.middleware.request import RawRequest
 from noai_guard.middleware.runtime import GuardRuntime
+from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.reverse_proxy.app import ReverseProxy
 from noai_guard.reverse_proxy.request_validation import RequestValidation
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
@@ -24,39 +28,51 @@ from noai_guard.server.health import Health
 
 @dataclass(frozen=True, slots=True)
 class ServerApp:
-    """An ASGI `app`, its `guard`, its `health`, and the uvicorn protocol that it is served with."""
+    """An ASGI `app` with its guard (`runtime`) and its health, and the uvicorn protocol that serves it."""
 
     app: App
-    guard: GuardRuntime
+    runtime: GuardRuntime
     health: Health
-    http: type[asyncio.Protocol] | str
+    protocol: type[asyncio.Protocol]
 
 
-def proxied_site(
+def reverse_proxy_app(
     upstream: Upstream,
     policy: str | Path | Policy | None,
     timeouts: Timeouts,
     registry: CollectorRegistry | None = None,
 ) -> ServerApp:
-    """The site at `upstream`, guarded by `policy` and counted in `registry`. Raises PolicyInvalid."""
+    """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
 
     def trusted() -> TrustedProxies:
-        return guard.compiled.policy.trusted_proxies
+        return guard.runtime.compiled.policy.trusted_proxies
 
     proxy = ReverseProxy(upstream, timeouts, trusted)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
     health = Health(proxy.problem)
-    return ServerApp(health.before(RequestValidation(guard)), guard, health, EdgeConnection)
+    return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 
 
-def gateway_site(policy: str | Path | Policy | None, hold: int, own_robots: str | Path | None) -> ServerApp:
-    """The forward-auth gateway. Raises PolicyInvalid. Only proxies that the policy trusts get an answer of it, so
-    uvicorn's faster parser serves it, and shortly."""
+def gateway_app(policy: str | Path | Policy | None, hold: int, own_robots: str | Path | None) -> ServerApp:
+    """Return the app of the forward-auth gateway. Raise PolicyInvalid.
+
+    It responds only to proxies that the policy trusts, so uvicorn's faster parser can serve it.
+    """
     gateway = Gateway(policy, hold=hold, own_robots=own_robots)
 
     async def problem() -> str | None:
-        answer = await gateway.respond(RawRequest("GET", contract.READY, [], None))
-        return None if answer.status == 200 else answer.body.decode().strip()
+        response = await gateway.respond(PlainRequest(contract.READY))
+        return None if response.status == 200 else response.body.decode().strip()
 
     health = Health(problem)
-    return ServerApp(health.before(gateway), gateway, health, connection_to(gateway))
+    return ServerApp(health.in_front_of(gateway), gateway.runtime, health, protocol_for(gateway))
+
+
+def metrics_listener_app(health: Health) -> App:
+    """Return the app for a listener of its own: metrics of all workers, and health."""
+    exposition = metrics_app()
+
+    async def metrics(request: Request) -> App:
+        return exposition
+
+    return health.in_front_of(Starlette(routes=[Route(contract.METRICS, metrics)]))

@@ -1,106 +1,156 @@
-"""Where the processes of `noai-guard serve` log to: decisions as JSON lines to stdout, everything else to stderr."""
+"""Logging of `noai-guard serve`: decisions as JSON lines to stdout, everything else to stderr."""
 
 import fcntl
 import logging
 import os
 import sys
 import threading
-from contextlib import suppress
-from queue import Empty, Full, Queue
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
 from tempfile import mkstemp
+from time import monotonic
+from typing import Any
 
 from noai_guard.observability.decision_log import JsonFormatter, decisions
+from noai_guard.uvicorn_adapter import LOGGER as UVICORN_LOGGER
+from noai_guard.uvicorn_adapter import is_expected
 
 _log = logging.getLogger("noai_guard")
 
-_MOST_WAITING = 10_000
+MAX_QUEUED_LINES = 10_000
 _FLUSH_SECONDS = 2.0
+"""The time that a slow reader has, when a process ends, to take what is still queued."""
+
+_REPORT_SECONDS = 10.0
+"""The shortest time between two reports of dropped lines."""
 
 
-def log_to_streams() -> "DecisionLines":
-    """To be called once, before workers are forked; the handler's `flush` is for the end of each process."""
-    logging.raiseExceptions = False  # a reader that has gone is no reason to fill the other stream
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    server = logging.getLogger("uvicorn.error")
-    server.setLevel(logging.ERROR)  # it warns of every request that is none
-    server.addFilter(_is_news)
-    for logger in (_log, server):
-        logger.addHandler(told)
-        logger.propagate = False
-    _log.setLevel(logging.INFO)
-    lines = DecisionLines()
-    lines.setFormatter(JsonFormatter())
-    decisions.addHandler(lines)
-    decisions.setLevel(logging.INFO)
-    decisions.propagate = False
-    return lines
-
-
-def _file_without_name() -> int:
-    """A file to lock: POSIX locks are a process's own, also on a file that it has inherited."""
-    if hasattr(os, "memfd_create"):  # in a container, no folder may be writable
-        return os.memfd_create("noai-guard")
-    file, path = mkstemp(prefix="noai-guard-")
-    os.unlink(path)
-    return file
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not of a websocket that was refused with a status, which uvicorn 0.54 takes for a fault, and not of answers
-    that were given their time."""
-    message = str(record.msg)
-    return "without completing handshake" not in message and "timeout graceful shutdown exceeded" not in message
-
-
-class DecisionLines(logging.Handler):
-    """Writes to stdout from a thread, so that a reader that stalls does not stall the site; what is more than it can
-    keep is dropped, and said. Lines are longer than a pipe takes at once, so workers take turns."""
+class Logs:
+    """The handlers of the loggers. To be made once, before workers are forked; until then they write at once."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._turn = _file_without_name()
-        self._forget()
-        os.register_at_fork(after_in_child=self._forget)
+        decision_handler = LineHandler("stdout", sys.stdout.fileno(), JsonFormatter())
+        text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        message_handler = LineHandler("stderr", sys.stderr.fileno(), text)
+        self._handlers: dict[LineHandler, tuple[logging.Logger, ...]] = {
+            decision_handler: (decisions,),
+            message_handler: (_log, UVICORN_LOGGER),
+        }
+        for handler, loggers in self._handlers.items():
+            for logger in loggers:
+                logger.addHandler(handler)
+                logger.propagate = False
+                logger.setLevel(logging.INFO)
+        UVICORN_LOGGER.setLevel(logging.ERROR)  # its warnings are about requests that are not HTTP
+        UVICORN_LOGGER.addFilter(lambda record: not is_expected(record))
 
-    def _forget(self) -> None:
-        self._waiting: Queue[bytes] = Queue(_MOST_WAITING)
-        self._dropped = 0
-        self._writer: threading.Thread | None = None
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Write from threads in this process, so that a slow reader does not stall the event loop.
+
+        Flushes at the end, but does not wait long for a reader that has stalled.
+        """
+        writers = [BackgroundWriter(handler, loggers) for handler, loggers in self._handlers.items()]
+        try:
+            yield
+        finally:
+            for writer in writers:
+                writer.close()
+
+
+class LineHandler(logging.Handler):
+    """Writes lines to a stream that several processes share.
+
+    Lines are longer than a pipe takes at once, so the processes take turns: POSIX locks belong to a process, also on a
+    file that it has inherited.
+    """
+
+    def __init__(self, name: str, fd: int, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.name = name
+        self._fd = fd
+        self._lock_fd = _anonymous_file()
+        self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._waiting.put_nowait(f"{self.format(record)}\n".encode())
-        except Full:
-            self._dropped += 1
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write_for_ever, name="noai-guard-decisions", daemon=True)
-            self._writer.start()
+            self._write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except OSError:
+            pass  # the reader has gone
+        except Exception:
+            self.handleError(record)
 
-    def flush(self) -> None:
-        """Waits until everything is written, but not for long."""
-        done = threading.Thread(target=self._waiting.join, daemon=True)
-        done.start()
-        done.join(_FLUSH_SECONDS)
-
-    def _write_for_ever(self) -> None:
-        while True:
-            lines = [self._waiting.get()]
-            with suppress(Empty):
-                while len(lines) < 100:
-                    lines.append(self._waiting.get_nowait())
-            with suppress(OSError):
-                self._write(b"".join(lines))
-            for _ in lines:
-                self._waiting.task_done()
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                _log.warning("%d decisions are missing in the log: what reads stdout is too slow", dropped)
-
-    def _write(self, text: bytes) -> None:
-        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+    def _write(self, line: bytes) -> None:
+        fcntl.lockf(self._lock_fd, fcntl.LOCK_EX)
         try:
-            while text:
-                text = text[os.write(sys.stdout.fileno(), text) :]
+            while line:
+                line = line[os.write(self._fd, line) :]
         finally:
-            fcntl.lockf(self._turn, fcntl.LOCK_UN)
+            fcntl.lockf(self._lock_fd, fcntl.LOCK_UN)
+
+
+class BackgroundWriter(QueueListener):
+    """Writes the records of some loggers in a thread. Takes the place of their handler until it is closed."""
+
+    def __init__(self, handler: LineHandler, loggers: tuple[logging.Logger, ...]) -> None:
+        self._producer = _DroppingQueueHandler(Queue(MAX_QUEUED_LINES))
+        super().__init__(self._producer.queue, handler)
+        self._handler = handler
+        self._loggers = loggers
+        self._reported = 0
+        self._next_report = 0.0
+        self.start()
+        self._replace(handler, self._producer)
+
+    def close(self) -> None:
+        """Flush, and give the loggers their handler back unless its reader has stalled."""
+        self._report_dropped()
+        stopping = threading.Thread(target=self.stop, daemon=True)
+        stopping.start()
+        stopping.join(_FLUSH_SECONDS)
+        if not stopping.is_alive():
+            self._replace(self._producer, self._handler)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        super().handle(record)
+        if monotonic() >= self._next_report:
+            self._report_dropped()
+
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(None)  # type: ignore[attr-defined]  # waits while the queue is full; QueueListener's raises
+
+    def _report_dropped(self) -> None:
+        dropped = self._producer.dropped - self._reported
+        if dropped:
+            self._reported += dropped
+            self._next_report = monotonic() + _REPORT_SECONDS
+            _log.warning("%d log lines were dropped: what reads %s is too slow", dropped, self._handler.name)
+
+    def _replace(self, old: logging.Handler, new: logging.Handler) -> None:
+        for logger in self._loggers:
+            logger.addHandler(new)
+            logger.removeHandler(old)
+
+
+class _DroppingQueueHandler(QueueHandler):
+    """Counts the records that the queue has no room for, instead of raising."""
+
+    dropped = 0
+
+    def enqueue(self, record: Any) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except Full:
+            self.dropped += 1
+
+
+def _anonymous_file() -> int:
+    """Return the descriptor of a file without a name."""
+    if hasattr(os, "memfd_create"):  # in a container, no folder may be writable
+        return os.memfd_create("noai-guard")
+    file, path = mkstemp(prefix="noai-guard-")
+    with suppress(OSError):
+        os.unlink(path)
+    return file

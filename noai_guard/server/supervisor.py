@@ -1,4 +1,4 @@
-"""Keeps a number of worker processes: starts them, starts a dead one again, hands signals on, ends them in order.
+"""Supervises worker processes: starts them, replaces those that die, passes signals on, and stops them in order.
 
 Workers are forked, so they share what was made before and the listening sockets. A worker ends by itself when its
 supervisor is gone.
@@ -21,25 +21,25 @@ _log = logging.getLogger("noai_guard")
 
 _START_SECONDS = 60.0
 _TICK_SECONDS = 1.0
-_GRACE_SECONDS = 5.0
-"""What a worker gets beyond the time for its answers, until it is killed."""
+_KILL_GRACE_SECONDS = 5.0
+"""The time that workers get beyond the one for their last responses, until they are killed."""
 
-_SETTLED_SECONDS = 5.0
-"""A worker that dies younger is not started again at once: whatever it is, it will happen again."""
+_STABLE_SECONDS = 5.0
+"""A worker that dies younger is not replaced at once: whatever the cause is, it will happen again."""
 
-_ENDING = {signal.SIGTERM, signal.SIGINT}
-_HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A worker's end of its link to the supervisor: it writes one byte to `ready` when it serves; `supervisor`
-    becomes readable when that one is gone."""
+class WorkerPipes:
+    """A worker's ends of its pipes: `ready` to report that it serves, `supervisor`, readable when that is gone."""
 
     ready: int
     supervisor: int
 
-    def say_ready(self) -> None:
+    def report_ready(self) -> None:
+        """Tell the supervisor, once, that this worker serves."""
         os.write(self.ready, b"1")
         os.close(self.ready)
 
@@ -48,23 +48,25 @@ class Link:
 class _Worker:
     pid: int
     ready: int
-    born: float = field(default_factory=monotonic)
-    serves: bool = False
+    started_at: float = field(default_factory=monotonic)
+    serving: bool = False
 
 
 class Supervisor:
-    """`work` is what a worker does; it returns the process's exit code. `drain` seconds are for its last answers."""
+    """Runs `work` in `count` processes; it returns the exit code. Stopping workers have `drain_seconds` to finish."""
 
-    def __init__(self, work: Callable[[Link], int], count: int, drain: float) -> None:
+    def __init__(self, work: Callable[[WorkerPipes], int], count: int, drain_seconds: float) -> None:
         self._work = work
         self._count = count
-        self._drain = drain
+        self._drain_seconds = drain_seconds
         self._workers: dict[int, _Worker] = {}
-        self._came: list[int] = []
-        self._due: list[float] = []
-        self._asked = False
-        self._here, self._there = os.pipe()
-        self._alarm, self._bell = os.pipe()
+        self._pending_signals: list[int] = []
+        self._restarts_due: list[float] = []
+        self._stopping = False
+        self._life_read, self._life_write = os.pipe()
+        """Nobody writes: the reading end becomes readable when the supervisor, which holds the other, is gone."""
+
+        self._wakeup_read, self._wakeup_write = os.pipe()
 
     def run(
         self,
@@ -73,58 +75,61 @@ class Supervisor:
         on_hangup: Callable[[], object],
         on_tick: Callable[[], object],
     ) -> bool:
-        """Until SIGTERM or SIGINT. Returns False when the workers could not start, and nobody asked them to stop.
+        """Supervise until SIGTERM or SIGINT. Return False if the workers could not start, and no signal stopped them.
 
-        `on_start` is called when all serve, `on_stop` when they are about to be stopped, `on_tick` each second.
+        `on_start` is called when all serve, `on_stop` before they are stopped, `on_hangup` on SIGHUP, and `on_tick`
+        each second.
         """
-        self._listen()
+        self._install_signal_handlers()
         gc.collect()
         gc.freeze()
         for _ in range(self._count):
             self._fork()
-        started = self._all_started()
+        started = self._wait_until_serving()
         if started:
             on_start()
-            self._look_after(on_hangup, on_tick)
+            self._supervise(on_hangup, on_tick)
         on_stop()
         self._stop()
-        return started or self._asked
+        return started or self._stopping
 
-    def _listen(self) -> None:
-        for end in (self._alarm, self._bell):
+    def _install_signal_handlers(self) -> None:
+        for end in (self._wakeup_read, self._wakeup_write):
             os.set_blocking(end, False)
-        signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
-        for number in _HANDED_ON:
-            signal.signal(number, self._note)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        for number in _HANDLED_SIGNALS:
+            signal.signal(number, self._note_signal)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came.append(number)
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self._pending_signals.append(number)
 
     def _fork(self) -> None:
-        ready, tell = os.pipe()
-        # What comes before the worker has handlers of its own waits.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
+        ready_read, ready_write = os.pipe()
+        # Signals that come before the worker has its own handlers wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
         pid = os.fork()
         if pid == 0:
-            self._be_worker(ready, tell)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
-        os.close(tell)
-        self._workers[pid] = _Worker(pid, ready)
+            self._run_worker(ready_read, ready_write)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
+        os.close(ready_write)
+        self._workers[pid] = _Worker(pid, ready_read)
 
-    def _be_worker(self, ready: int, tell: int) -> None:
-        """Never returns: what the supervisor has yet to do when it ends is not the worker's to do."""
+    def _run_worker(self, ready_read: int, ready_write: int) -> None:
+        """Never returns, so that the parent's cleanup does not run in the worker."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, and of who reloads too early
+            # SIGINT comes from the terminal to all; SIGHUP may come before the worker can reload.
+            for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
-            for end in (self._there, self._alarm, self._bell, ready, *(w.ready for w in self._workers.values())):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_SIGNALS)
+            others = [worker.ready for worker in self._workers.values()]
+            for end in (self._life_write, self._wakeup_read, self._wakeup_write, ready_read, *others):
                 with suppress(OSError):
                     os.close(end)
-            code = self._work(Link(tell, self._here))
+            code = self._work(WorkerPipes(ready_write, self._life_read))
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:
@@ -135,80 +140,80 @@ class Supervisor:
                     stream.flush()
             os._exit(code)
 
-    def _all_started(self) -> bool:
+    def _wait_until_serving(self) -> bool:
         deadline = monotonic() + _START_SECONDS
         while monotonic() < deadline:
             self._wait(_TICK_SECONDS)
-            self._taken()
-            if self._asked or self._reap():
+            self._take_signals()
+            if self._stopping or self._reap():
                 return False
-            if all(worker.serves for worker in self._workers.values()):
+            if all(worker.serving for worker in self._workers.values()):
                 return True
         _log.error("the workers do not start within %.0f seconds", _START_SECONDS)
         return False
 
-    def _look_after(self, on_hangup: Callable[[], object], on_tick: Callable[[], object]) -> None:
+    def _supervise(self, on_hangup: Callable[[], object], on_tick: Callable[[], object]) -> None:
         while True:
             self._wait(_TICK_SECONDS)
-            came = self._taken()
-            if self._asked:
+            signals = self._take_signals()
+            if self._stopping:
                 return
-            if signal.SIGHUP in came:
+            if signal.SIGHUP in signals:
                 on_hangup()
-                self._signal(signal.SIGHUP)
+                self._send(signal.SIGHUP)
             for worker, status in self._reap():
-                lived = monotonic() - worker.born
-                _log.error("worker %d ended by itself (%s); another takes its place", worker.pid, _how(status))
-                self._due.append(monotonic() + (0.0 if lived > _SETTLED_SECONDS else _TICK_SECONDS))
-            for when in [when for when in self._due if when <= monotonic()]:
-                self._due.remove(when)
+                age = monotonic() - worker.started_at
+                _log.error("worker %d died (%s) and is replaced", worker.pid, _exit_text(status))
+                self._restarts_due.append(monotonic() + (0.0 if age > _STABLE_SECONDS else _TICK_SECONDS))
+            for due in [due for due in self._restarts_due if due <= monotonic()]:
+                self._restarts_due.remove(due)
                 self._fork()
             on_tick()
 
     def _stop(self) -> None:
-        self._signal(signal.SIGTERM)
-        deadline = monotonic() + self._drain + _GRACE_SECONDS
+        self._send(signal.SIGTERM)
+        deadline = monotonic() + self._drain_seconds + _KILL_GRACE_SECONDS
         while self._workers:
-            if monotonic() >= deadline or not self._taken().isdisjoint(_ENDING):
-                _log.warning("workers are killed that have not ended: %s", ", ".join(map(str, self._workers)))
-                self._signal(signal.SIGKILL)
+            if monotonic() >= deadline or not self._take_signals().isdisjoint(_STOP_SIGNALS):
+                _log.warning("workers that have not ended are killed: %s", ", ".join(map(str, self._workers)))
+                self._send(signal.SIGKILL)
                 deadline = float("inf")
             self._wait(_TICK_SECONDS)
             self._reap()
 
     def _wait(self, seconds: float) -> None:
-        """Until a signal comes or a worker serves."""
-        starting = {worker.ready: worker for worker in self._workers.values() if not worker.serves}
-        readable, _, _ = select.select([self._alarm, *starting], [], [], seconds)
+        """Wait for a signal, or for a worker to report that it serves."""
+        starting = {worker.ready: worker for worker in self._workers.values() if not worker.serving}
+        readable, _, _ = select.select([self._wakeup_read, *starting], [], [], seconds)
         with suppress(BlockingIOError):
-            os.read(self._alarm, 4096)
+            os.read(self._wakeup_read, 4096)
         for end in readable:
             if end in starting and os.read(end, 1):
-                starting[end].serves = True
+                starting[end].serving = True
 
-    def _taken(self) -> set[int]:
-        came = set(self._came)
-        self._came.clear()
-        self._asked = self._asked or not came.isdisjoint(_ENDING)
-        return came
+    def _take_signals(self) -> set[int]:
+        signals = set(self._pending_signals)
+        self._pending_signals.clear()
+        self._stopping = self._stopping or not signals.isdisjoint(_STOP_SIGNALS)
+        return signals
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _send(self, number: signal.Signals) -> None:
         for pid in list(self._workers):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def _reap(self) -> list[tuple[_Worker, int]]:
-        """The workers that have ended, each with the status that `waitpid` gives."""
+        """Return the workers that have ended, each with the status that `waitpid` gives."""
         ended = []
         for pid in list(self._workers):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
+            ended_pid, status = os.waitpid(pid, os.WNOHANG)
+            if ended_pid:
                 worker = self._workers.pop(pid)
                 os.close(worker.ready)
                 ended.append((worker, status))
         return ended
 
 
-def _how(status: int) -> str:
+def _exit_text(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service of Type=notify (sd_notify(3)); where there is none, nothing happens."""
+"""Messages to systemd from a service of Type=notify (sd_notify(3))."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def notify(state: str) -> None:
-    """Says `READY=1` or `STOPPING=1`."""
+    """Send a state such as `READY=1` or `STOPPING=1`. Does nothing where systemd has not started the process."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path:
         address = f"\0{path[1:]}" if path.startswith("@") else path

@@ -1,119 +1,76 @@
-"""What one worker process of `noai-guard serve` does: it serves the site, and metrics on a listener of their own."""
+"""One worker process of `noai-guard serve`: it serves an app, and metrics on a listener of their own."""
 
 import asyncio
 import ctypes
-import logging
 import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
 import uvloop
-from uvicorn import Config, Server
 
-from noai_guard.asgi_types import App, Receive, Scope, Send
-from noai_guard.core.model import Response
-from noai_guard.gateway import contract
-from noai_guard.gateway.app import Gateway
-from noai_guard.gateway.fastcgi import Authorizer
-from noai_guard.middleware.asgi_response import send_response
 from noai_guard.middleware.runtime import GuardRuntime
-from noai_guard.observability.metrics_app import metrics_app
-from noai_guard.server.apps import ServerApp
-from noai_guard.server.health import Health
-from noai_guard.server.supervisor import Link
+from noai_guard.server.apps import ServerApp, metrics_listener_app
+from noai_guard.server.supervisor import WorkerPipes
+from noai_guard.uvicorn_adapter import embedded_server
 
-_log = logging.getLogger("noai_guard")
-
-_KEEP_ALIVE_SECONDS = 65
-"""Longer than the 60 s for which load balancers usually keep a connection: they, not we, close idle ones."""
-
-_LARGEST_HEAD = 64 * 1024
-
-
-class _Server(Server):
-    """A server beside others in one process, where signals are not its own business."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+_STARTED_POLL_SECONDS = 0.01
+_KEPT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Bound sockets: for the site, for metrics alone, and for FastCGI."""
+    """Bound sockets, for the app and for metrics alone."""
 
-    site: Sequence[socket.socket]
+    app: Sequence[socket.socket]
     metrics: Sequence[socket.socket] = ()
-    fastcgi: Sequence[socket.socket] = ()
 
 
-def serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) -> int:
-    """Serves until SIGTERM or until the supervisor is gone; returns the exit code."""
-    _allow_open_files()
+def serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipes: WorkerPipes) -> int:
+    """Serve until SIGTERM or until the supervisor is gone. Return the exit code."""
+    _raise_open_files_limit()
     _keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(site, sockets, drain, link))
+        runner.run(_serve(served, sockets, drain_seconds, pipes))
     return 0
 
 
-async def _serve(site: ServerApp, sockets: Sockets, drain: float, link: Link) -> None:
+async def _serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipes: WorkerPipes) -> None:
     loop = asyncio.get_running_loop()
-    main = server_of(site.app, drain, http=site.http, lifespan="on", ws="auto")
-    aside = server_of(_aside(site.health), 0, http="h11", lifespan="off", ws="none") if sockets.metrics else None
-    authorizer = Authorizer(site.guard) if isinstance(site.guard, Gateway) else None
+    main = embedded_server(served.app, drain_seconds, http=served.protocol, lifespan="on", ws="auto")
+    servers = {main: sockets.app}
+    if sockets.metrics:
+        metrics_app = metrics_listener_app(served.health)
+        servers[embedded_server(metrics_app, 0, http="h11", lifespan="off", ws="none")] = sockets.metrics
 
     def stop() -> None:
-        site.health.draining = True
+        served.health.draining = True
         main.should_exit = True
 
-    _reload_on_hangup(site.guard, loop)
+    _reload_on_hangup(served.runtime, loop)
     loop.add_signal_handler(signal.SIGTERM, stop)
-    loop.add_reader(link.supervisor, stop)
-    serving = asyncio.create_task(main.serve(list(sockets.site)))
-    others = [asyncio.create_task(aside.serve(list(sockets.metrics)))] if aside else []
-    listening = [await authorizer.listen(each) for each in sockets.fastcgi] if authorizer else []
-    while not (main.started and (aside is None or aside.started)):
-        if serving.done() or any(other.done() for other in others):
+    loop.add_reader(pipes.supervisor, stop)
+    tasks = {server: asyncio.create_task(server.serve(list(bound))) for server, bound in servers.items()}
+    while not all(server.started for server in servers):
+        if any(task.done() for task in tasks.values()):
             break
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(_STARTED_POLL_SECONDS)
     else:
-        link.say_ready()
-    await serving
-    for server in listening:
-        server.close()
-    if authorizer:
-        authorizer.close()
-    loop.remove_reader(link.supervisor)
-    # Metrics can be read to the end, also while answers are given time.
-    if aside is not None:
-        aside.should_exit = True
-    await asyncio.gather(*others)
-
-
-def server_of(app: App, drain: float, **options: object) -> _Server:
-    """A uvicorn for an app, which leaves what it says about itself to others."""
-    config = Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(drain)),
-        h11_max_incomplete_event_size=_LARGEST_HEAD,
-        **options,  # type: ignore[arg-type]
-    )
-    return _Server(config)
+        pipes.report_ready()
+    await tasks[main]
+    loop.remove_reader(pipes.supervisor)
+    # Metrics can be read until the last response has ended.
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks.values())
 
 
 def _reload_on_hangup(guard: GuardRuntime, loop: asyncio.AbstractEventLoop) -> None:
-    """SIGHUP reloads here also where the policy does not ask for it; where it does, the guard listens itself."""
+    """Reload on SIGHUP also if the policy says `reload: off`; otherwise the guard has a handler of its own."""
 
     def reload() -> None:
         if guard.compiled.policy.reload == "off":
@@ -126,31 +83,21 @@ def _reload_on_hangup(guard: GuardRuntime, loop: asyncio.AbstractEventLoop) -> N
     signal.signal(signal.SIGHUP, hangup)
 
 
-def _aside(health: Health) -> App:
-    """The app on the listener for metrics: /metrics and health, and nothing of the site."""
-    metrics = metrics_app()
-
-    async def aside(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == contract.METRICS:
-            await metrics(scope, receive, send)
-        else:
-            await send_response(send, Response(404, ((b"content-length", b"0"),), b""))
-
-    return health.before(aside)
-
-
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep 16 MB of what is freed. A file passes in pieces of 256 KB, and each would be new memory from
-    the system: 9,500 page faults for a gigabyte instead of 1,000, and a fifth more CPU time (2026-11-26)."""
+    """Make glibc keep 16 MB of freed memory.
+
+    A file passes in pieces of 256 KB, and each would be new memory from the system: 9,500 page faults for a gigabyte
+    instead of 1,000, and a fifth more CPU time (2026-11-26).
+    """
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
-        for setting in (trim_threshold, mmap_threshold):
-            libc.mallopt(setting, 16 * 1024 * 1024)
+        for parameter in (trim_threshold, mmap_threshold):
+            libc.mallopt(parameter, _KEPT_BYTES)
 
 
-def _allow_open_files() -> None:
-    """As many connections as the system allows: the usual soft limit of 1,024 would be two for each visitor."""
+def _raise_open_files_limit() -> None:
+    """Allow as many connections as the system does: the usual soft limit of 1,024 is two for each of 512 clients."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

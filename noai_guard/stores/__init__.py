@@ -1,1 +1,1 @@
-"""Things that answer the judge's questions."""
+"""What answers the judge's questions."""

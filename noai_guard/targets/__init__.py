@@ -1,15 +1,15 @@
-"""Other servers that a policy is compiled for, one module per server.
+"""Servers that carry out a policy by themselves, one module per server.
 
 To add a server: one module with a `TARGET`, and one word in `TARGETS`.
 """
 
 from collections.abc import Mapping
 
-from noai_guard.targets.clouds import aws, cloudflare, fastly, kubernetes
+from noai_guard.targets.clouds import aws, cloudflare, kubernetes
 from noai_guard.targets.servers import apache, caddy, envoy, haproxy, htaccess, lighttpd, nginx, traefik, varnish
-from noai_guard.targets.target import Target
+from noai_guard.targets.target import ServerTarget
 
-TARGETS: Mapping[str, Target] = {
+TARGETS: Mapping[str, ServerTarget] = {
     target.key: target
     for target in (
         nginx.TARGET,
@@ -23,7 +23,6 @@ TARGETS: Mapping[str, Target] = {
         traefik.TARGET,
         cloudflare.TARGET,
         aws.TARGET,
-        fastly.TARGET,
         kubernetes.TARGET,
     )
 }

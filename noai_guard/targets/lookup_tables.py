@@ -1,91 +1,105 @@
-"""A plan as tables, for servers that look things up: name -> agent -> class, and class and paths -> decision."""
+"""A plan as lookup tables: name -> agent id -> class, and (class, paths) -> decision id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.model import Agent, Document, HeaderField
+from noai_guard.responses.documents import document_headers
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
 KNOWN = "known"
-"""Stands for every agent of the catalogue that is let in everywhere."""
+"""Id of every agent of the catalogue that is restricted nowhere."""
 
 UNKNOWN_BOT = "unknown"
+"""Id of clients that call themselves bots and are in no catalogue."""
+
 NONE = "none"
-"""The class of whoever is let in everywhere."""
+"""Class of clients that are restricted nowhere."""
 
+UNNAMED_CLIENT = "This client"
+
+VERDICT_HEADER = "X-NoAI-Verdict"
 VERDICT_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
-"""What a backend may read as X-NoAI-Verdict."""
+"""Other spellings that some backends read as X-NoAI-Verdict (CGI and WSGI: `HTTP_X_NOAI_VERDICT`)."""
 
 
-class Tables:
-    """`ids` numbers the agents that are not simply let in: `a1`, `a2`; `decisions` what anybody gets: `d1`, `d2`."""
+class LookupTables:
+    """Ids for agents (`a1`, `a2`) and decisions (`d1`, `d2`), and the tables between them.
 
-    def __init__(self, plan: TargetPlan) -> None:
+    `agents` get ids, by default those that are restricted somewhere.
+    """
+
+    def __init__(self, plan: TargetPlan, agents: Iterable[Agent] | None = None) -> None:
         self.plan = plan
-        self.harmful = tuple(found for found in plan.classes if not found.harmless)
-        agents = (agent for found in self.harmful for agent in found.agents)
-        self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in enumerate(agents, 1)}
+        self.restricted_classes = tuple(agents for agents in plan.classes if agents.restricted)
+        self.restricted_agents = tuple(agent for agents in self.restricted_classes for agent in agents.agents)
+        numbered = enumerate(self.restricted_agents if agents is None else agents, 1)
+        self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in numbered}
         self.path_sets = tuple(paths for paths in plan.path_sets if paths.globs)
-        self.decisions: dict[Decision, str] = {}
-        for found in self._judged:
-            for decision in found.decisions:
-                self.decisions.setdefault(decision, f"d{len(self.decisions) + 1}")
+        decisions = dict.fromkeys(decision for agents in self._judged_classes for decision in agents.decisions)
+        self.decisions: dict[Decision, str] = {decision: f"d{number}" for number, decision in enumerate(decisions, 1)}
 
     @property
-    def _judged(self) -> Iterator[AgentClass]:
-        everybody = (*self.harmful, self.plan.unknown_bot, self.plan.unclaimed)
-        yield from (found for found in everybody if not found.harmless)
+    def _judged_classes(self) -> Iterator[AgentClass]:
+        yield from self.restricted_classes
+        yield from (agents for agents in (self.plan.unknown_bot, self.plan.unclaimed) if agents.restricted)
 
     def id_of(self, agent: Agent) -> str:
         return self.ids.get(agent, KNOWN)
 
     @cached_property
     def class_names(self) -> dict[str, str]:
-        """The class of every id of an agent, of KNOWN, of UNKNOWN_BOT, and of the empty text: nobody."""
-        plan = self.plan
+        """Class of every id of a restricted agent, of KNOWN, of UNKNOWN_BOT, and of "" (not recognised)."""
+        unknown_bot, unclaimed = (
+            agents.name if agents.restricted else NONE for agents in (self.plan.unknown_bot, self.plan.unclaimed)
+        )
         return {
-            **{self.ids[agent]: found.name for found in self.harmful for agent in found.agents},
+            **{self.ids[agent]: agents.name for agents in self.restricted_classes for agent in agents.agents},
             KNOWN: NONE,
-            UNKNOWN_BOT: NONE if plan.unknown_bot.harmless else plan.unknown_bot.name,
-            "": NONE if plan.unclaimed.harmless else plan.unclaimed.name,
+            UNKNOWN_BOT: unknown_bot,
+            "": unclaimed,
         }
 
     @cached_property
     def rows(self) -> tuple[tuple[str, PathSet | None, str], ...]:
-        """(class, paths or None for everywhere, decision); of one class the first that fits counts."""
+        """(class, paths or None for everywhere, decision id); of one class the first row that matches applies."""
         return tuple(
-            (found.name, decision.paths, self.decisions[decision])
-            for found in self._judged
-            for decision in found.decisions
+            (agents.name, decision.paths, self.decisions[decision])
+            for agents in self._judged_classes
+            for decision in agents.decisions
         )
 
     @property
     def refusals(self) -> dict[str, Decision]:
         return {name: decision for decision, name in self.decisions.items() if decision.status}
 
+    @property
+    def refusal_statuses(self) -> list[int]:
+        return sorted({decision.status for decision in self.refusals.values()})
+
     @cached_property
     def refusal_fields(self) -> dict[HeaderField, tuple[str, ...]]:
-        """Header fields of refusals beside what every response declares -> the decisions that carry them."""
-        declared = {field for found in self.plan.compiled.declared for field in found.fields}
-        found: dict[HeaderField, tuple[str, ...]] = {}
+        """Header fields of refusals that are not declared on every response -> ids of the decisions that have them."""
+        fields: dict[HeaderField, tuple[str, ...]] = {}
         for name, decision in self.refusals.items():
             for field in decision.headers:
-                if field not in declared:
-                    found[field] = (*found.get(field, ()), name)
-        return found
+                if field not in self.declared_fields:
+                    fields[field] = (*fields.get(field, ()), name)
+        return fields
 
     @cached_property
     def declared_fields(self) -> dict[HeaderField, tuple[int, ...]]:
-        """Header fields that responses declare -> the sections whose responses carry them."""
-        found: dict[HeaderField, tuple[int, ...]] = {}
+        """Header fields that responses declare -> the path policies whose responses have them."""
+        fields: dict[HeaderField, tuple[int, ...]] = {}
         for path_policy, declared in enumerate(self.plan.compiled.declared):
             for field in declared.fields:
-                found[field] = (*found.get(field, ()), path_policy)
-        return found
+                fields[field] = (*fields.get(field, ()), path_policy)
+        return fields
 
-    def says(self, decision: Decision) -> str:
-        """What the backend is told, up to the agent's name."""
-        return f"{decision.word}; rule={ascii_text(decision.verdict.rule)}; agent="
+
+def verdict_prefix(decision: Decision) -> str:
+    """Return the value of X-NoAI-Verdict up to the agent's name."""
+    return f"{decision.label}; rule={ascii_text(decision.verdict.rule)}; agent="
 
 
 def ascii_text(text: str) -> str:
@@ -94,12 +108,23 @@ def ascii_text(text: str) -> str:
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """A name as the catalogue spells it and in lower case: what nearly every client sends."""
+    """Return a name as in the catalogue and in lower case, which is what nearly every client sends."""
     return tuple(dict.fromkeys((text, text.lower())))
 
 
 def names_of(agent: Agent) -> Iterator[str]:
-    """What an agent's tokens capture, as the catalogue spells it; not the hosts."""
+    """Yield what an agent's tokens capture, as the catalogue spells it; not the hosts."""
     for form in agent.expected_user_agent:
         if not form.startswith("//"):
             yield form.removeprefix("^").removesuffix("*")
+
+
+def header_title(name: bytes) -> str:
+    """Return the usual spelling of a field name: `X-Robots-Tag`."""
+    return name.decode("ascii").title()
+
+
+def file_server_headers(document: Document) -> tuple[HeaderField, ...]:
+    """Return the headers of a document that a file server does not set by itself."""
+    by_server = (b"content-type", b"content-length", b"etag")
+    return tuple(field for field in document_headers(document) if field[0] not in by_server)

@@ -1,4 +1,4 @@
-"""A plan as a list of rules, for services that go through a list and stop at the first that fits."""
+"""A plan as a list of rules, for services that evaluate a list and stop at the first match."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,59 +9,61 @@ from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
 
 @dataclass(frozen=True, slots=True)
-class ListedRule:
-    """Clients that are named by one of `tokens` get `decision` in `paths` (None: everywhere), but not in `unless`.
+class OrderedRule:
+    """`decision` for clients with one of `tokens` in `paths` (None: everywhere), except in `excluded_paths`.
 
-    Without tokens the rule is for every client.
+    A rule without tokens is for every client.
     """
 
     tokens: tuple[Token[Agent], ...]
     paths: PathSet | None
-    unless: tuple[PathSet, ...]
+    excluded_paths: tuple[PathSet, ...]
     decision: Decision
 
     @property
-    def lets_in(self) -> bool:
+    def allows(self) -> bool:
         return not self.decision.verdict.action.restricts
 
 
-def rules(plan: TargetPlan) -> Iterator[ListedRule]:
-    """The rules in the order in which they count; one that lets in is there only where it outweighs later ones.
+def rules(plan: TargetPlan) -> Iterator[OrderedRule]:
+    """Yield the rules by precedence; a rule that allows is there only if it outweighs later ones.
 
-    Agents that get the same in one tier share a rule, with the words of the first of them.
+    Agents with the same outcome in one tier share a rule, with the text of the first of them.
     """
-    for tier in (*plan.tiers, plan.hosts):
+    for tier in (*plan.tiers, plan.host_tokens):
         by_outcome: dict[object, list[Token[Agent]]] = {}
         for token in tier:
             by_outcome.setdefault(plan.class_of(token.value).outcome, []).append(token)
         for tokens in by_outcome.values():
-            yield from _of_class(plan.class_of(tokens[0].value), tuple(tokens))
-    if not plan.unclaimed.harmless:
-        yield from _of_class(plan.unclaimed, ())
+            yield from _class_rules(plan.class_of(tokens[0].value), tuple(tokens))
+    if plan.unclaimed.restricted:
+        yield from _class_rules(plan.unclaimed, ())
 
 
-def _of_class(found: AgentClass, tokens: tuple[Token[Agent], ...]) -> Iterator[ListedRule]:
+def _class_rules(agents: AgentClass, tokens: tuple[Token[Agent], ...]) -> Iterator[OrderedRule]:
     earlier: list[PathSet] = []
-    for decision in found.decisions:
-        rule = ListedRule(tokens, decision.paths, tuple(earlier), decision)
-        if found.harmless or not rule.lets_in:
+    for decision in agents.decisions:
+        rule = OrderedRule(tokens, decision.paths, tuple(earlier), decision)
+        if not (agents.restricted and rule.allows):
             yield rule
         if decision.paths is not None:
             earlier.append(decision.paths)
 
 
-def refuses_or_tells(plan: TargetPlan) -> Iterator[tuple[ListedRule, tuple[ListedRule, ...]]]:
-    """Each rule that does something, and those before it that let in what it must not touch."""
-    open_to: list[ListedRule] = []
+def restricting_rules(plan: TargetPlan) -> Iterator[tuple[OrderedRule, tuple[OrderedRule, ...]]]:
+    """Yield each rule that restricts, with the earlier rules that allow and so must be excluded from it."""
+    allowing: list[OrderedRule] = []
     for rule in rules(plan):
-        if rule.lets_in:
-            open_to.append(rule)
+        if rule.allows:
+            allowing.append(rule)
         else:
-            yield rule, tuple(open_to)
+            yield rule, tuple(allowing)
 
 
-def inexact(plan: TargetPlan) -> Iterator[str]:
-    """What such a list cannot do."""
-    yield "refusals say `This client`, not the agent's name; of several names the first rule that fits decides."
-    if plan.asks_unknown_bots:
-        yield "unknown-bot: clients that call themselves bots and are in no catalogue are let in."
+def limitations(plan: TargetPlan) -> Iterator[str]:
+    """Yield sentences on what such a list cannot do."""
+    yield (
+        "refusals say `This client` instead of the agent's name; of several names the first rule that matches decides."
+    )
+    if plan.detects_unknown_bots:
+        yield "unknown-bot: clients that call themselves bots and are in no catalogue are allowed."

@@ -1,8 +1,8 @@
-"""A policy as any other web server can carry it out: who is looked for, and what each gets where.
+"""Server-independent form of a policy: agent classes, path sets and, for each class, ordered decisions.
 
-Agents that are treated alike everywhere form a class. What a class gets is a list of decisions, of which the first
-whose paths match counts; every path pattern stands in a `PathSet`, so a server needs only "does this path match",
-"which class is this user agent" and the list.
+Agents that are treated alike everywhere form a class. A class has a list of decisions, of which the first whose paths
+match applies. Every path pattern is in a `PathSet`, so a server needs only "does this path match", "which class is this
+User-Agent" and the list.
 """
 
 import re
@@ -13,27 +13,32 @@ from functools import cached_property
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
-from noai_guard.core.path_patterns import by_specificity
-from noai_guard.core.policy import Network, PathClass
+from noai_guard.core.networks import NetworkSet
+from noai_guard.core.path_patterns import by_specificity, glob_to_regex
+from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
-from noai_guard.responses.refusal import who
+from noai_guard.responses.refusal import client_name
 
 
 @dataclass(frozen=True, slots=True)
 class PathSet:
-    """Paths that match any of some globs. `name` is a word of `[a-z0-9_]`, unique in a plan."""
+    """Paths that match any of some globs. `name` consists of `[a-z0-9_]` and is unique in a plan."""
 
     name: str
     globs: tuple[str, ...]
 
+    @property
+    def regex(self) -> str:
+        return "|".join(map(glob_to_regex, self.globs))
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one class of agents gets where `paths` match (None: everywhere else).
+    """Treatment of one class of agents where `paths` match (None: everywhere else).
 
-    `status` is 0 when the request is let in, also where it is only logged or monitored. Else the answer is
-    `who(agent) + tail` as plain text with these `headers` (no content-length).
+    `status` is 0 if the request is allowed, also if it is only logged or monitored. Otherwise the response is
+    `client_name(agent) + tail` as plain text with these `headers` (without Content-Length).
     """
 
     paths: PathSet | None
@@ -43,16 +48,21 @@ class Decision:
     tail: str = ""
 
     @property
-    def word(self) -> str:
-        """What the backend is told: `deny`, `allow` ...; `monitor-deny` where nothing is enforced."""
+    def label(self) -> str:
+        """The action as X-NoAI-Verdict names it: `deny`, `allow` ...; `monitor-deny` if nothing is enforced."""
         verdict = self.verdict
         monitored = not verdict.enforced and verdict.action.restricts
         return f"monitor-{verdict.action}" if monitored else str(verdict.action)
 
+    @property
+    def effect(self) -> tuple[object, ...]:
+        """Everything that a client or a backend can observe of this decision, except for the agent's name."""
+        return self.label, self.verdict.rule, self.status, self.headers, self.tail
+
 
 @dataclass(frozen=True, slots=True)
 class AgentClass:
-    """Agents that get the same everywhere. `unclaimed` is the class of everybody who is in no catalogue."""
+    """Agents that are treated alike everywhere. The class `unclaimed` is everybody who is in no catalogue."""
 
     name: str
     agents: tuple[Agent, ...]
@@ -60,29 +70,29 @@ class AgentClass:
 
     @property
     def outcome(self) -> tuple[tuple[PathSet | None, str, int], ...]:
-        """What it gets where, but for the words that say why."""
-        found = [(decision.paths, decision.word, decision.status) for decision in self.decisions]
-        while len(found) > 1 and found[-2][1:] == found[-1][1:]:
-            del found[-2]
-        return tuple(found)
+        """(paths, label, status) of each decision: its effect without rule and text."""
+        rows = [(decision.paths, decision.label, decision.status) for decision in self.decisions]
+        while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
+            del rows[-2]
+        return tuple(rows)
 
     @property
-    def harmless(self) -> bool:
-        """Whether it is let in everywhere and nobody has to be told about it."""
-        return not any(decision.verdict.action.restricts for decision in self.decisions)
+    def restricted(self) -> bool:
+        """True unless the class is allowed everywhere without a note to the backend."""
+        return any(decision.verdict.action.restricts for decision in self.decisions)
 
 
 class TargetPlan:
-    """A `Front` compiled for other servers.
+    """A `CompiledPolicy` in the form that all targets share.
 
-    `wanted` are the tokens whose agents are refused or told about somewhere, and those that could outweigh them;
-    `others` are the rest of the catalogue.
+    `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
+    `other_tokens` are the rest of the catalogue.
     """
 
     def __init__(self, compiled: CompiledPolicy) -> None:
         self.compiled = compiled
         self.policy = compiled.policy
-        self._plan = compiled.guard.table
+        self._table = compiled.guard.table
         self.exempt = PathSet("exempt", self.policy.exemptions.paths)
         self.path_policies = tuple(
             (PathSet(f"section_{number + 1}", (self.policy.path_policies[number].pattern,)), number + 1)
@@ -93,86 +103,102 @@ class TargetPlan:
             for number, rule in enumerate(self.policy.rules)
             if rule.paths
         }
-        by_decisions: dict[tuple[tuple[object, ...], ...], list[Agent]] = {}
+        by_effects: dict[object, list[Agent]] = {}
         for agent in self.compiled.catalog.agents:
             if agent.expected_user_agent:
-                by_decisions.setdefault(tuple(map(_told, self._decisions(agent))), []).append(agent)
+                effects = tuple((decision.paths, decision.effect) for decision in self._decisions(agent))
+                by_effects.setdefault(effects, []).append(agent)
         self.classes = tuple(
             AgentClass(f"c{number}", tuple(agents), self._decisions(agents[0]))
-            for number, agents in enumerate(by_decisions.values(), 1)
+            for number, agents in enumerate(by_effects.values(), 1)
         )
         self.unclaimed = AgentClass("unclaimed", (), self._decisions(None))
         self.unknown_bot = AgentClass("unknown_bot", (UNKNOWN_BOT,), self._decisions(UNKNOWN_BOT))
 
     def _decisions(self, agent: Agent | None) -> tuple[Decision, ...]:
-        """The first that holds counts; the last has no paths. A decision that changes nothing is left out."""
-        found: list[Decision] = []
+        """Return the decisions in order: the first that matches applies, the last has no paths.
+
+        A decision without a consequence is left out.
+        """
+        decisions: list[Decision] = []
         if self.exempt.globs:
-            found.append(self._decision(agent, self.exempt, 0, True, None))
+            decisions.append(self._decision(agent, self.exempt, 0, True, None))
         for number, rule in enumerate(self.policy.rules):
             paths = self._rule_paths.get(rule.id)
-            found.append(self._decision(agent, paths, 0, False, number))
-            if found[-1].verdict.rule != rule.id:
-                found.pop()
+            decisions.append(self._decision(agent, paths, 0, False, number))
+            if decisions[-1].verdict.rule != rule.id:
+                decisions.pop()
             elif paths is None:
                 break
         else:
-            found += [
+            decisions += [
                 self._decision(agent, paths, path_policy, False, None) for paths, path_policy in self.path_policies
             ]
-            found.append(self._decision(agent, None, 0, False, None))
-        while len(found) > 1 and _told(found[-2])[1:] == _told(found[-1])[1:]:
-            del found[-2]
-        return tuple(found)
+            decisions.append(self._decision(agent, None, 0, False, None))
+        while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
+            del decisions[-2]
+        return tuple(decisions)
 
     def _decision(
         self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
     ) -> Decision:
         rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._plan.decide(agent, PathClass(path_policy, rules, exempt))
+        verdict = self._decided(agent, PathClass(path_policy, rules, exempt))
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
         headers = tuple(field for field in refusal.headers if field[0] != b"content-length")
         text = refusal.body.decode("utf-8")
-        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(who(verdict)))
+        return Decision(paths, verdict, refusal.status, headers, text.removeprefix(client_name(verdict)))
+
+    @property
+    def all_classes(self) -> tuple[AgentClass, ...]:
+        return (*self.classes, self.unclaimed, self.unknown_bot)
 
     @property
     def path_sets(self) -> tuple[PathSet, ...]:
-        """Every PathSet that a decision or a declaration asks for, once."""
+        """Every PathSet that a decision or a declaration refers to, once."""
         sets = [self.exempt] if self.exempt.globs else []
         return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self.path_policies))
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """What is published, for everyone: never judged."""
+        """Published documents. Everybody may fetch them."""
         return tuple(self.compiled.documents.values())
 
     @property
+    def documents_regex(self) -> str:
+        """One regular expression for the paths of all documents."""
+        return f"^(?:{'|'.join(glob_to_regex(document.path)[1:-1] for document in self.documents)})$"
+
+    @property
     def declared(self) -> tuple[tuple[PathSet | None, Declared], ...]:
-        """What every response carries, by path: the first PathSet that matches counts, None is everywhere else."""
+        """Declarations of every response by path: the first PathSet that matches applies, None is everywhere else."""
         declared = self.compiled.declared
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
-    def exempt_networks(self) -> tuple[Network, ...]:
+    def exempt_networks(self) -> NetworkSet:
         return self.policy.exemptions.addresses
 
     @property
-    def asks_unknown_bots(self) -> bool:
-        """Whether it counts that a client calls itself a bot and is in no catalogue: it or a browser is not let in."""
-        return not (self.unknown_bot.harmless and self.unclaimed.harmless)
+    def detects_unknown_bots(self) -> bool:
+        """True if clients that call themselves bots and are in no catalogue, or all unclaimed ones, are restricted."""
+        return self.unknown_bot.restricted or self.unclaimed.restricted
+
+    def _decided(self, agent: Agent | None, path_class: PathClass) -> Verdict:
+        return self._table.decide(agent, identity_of_claim(agent), path_class)
 
     def class_of(self, agent: Agent) -> AgentClass:
         return self._class_of[agent]
 
-    def who(self, agent: Agent) -> str:
-        """Whom a refusal speaks to; what follows is a decision's `tail`."""
-        return who(self._plan.decide(agent, PathClass(0, (), False)))
+    def client_name(self, agent: Agent) -> str:
+        """Return the beginning of a refusal's text, `GPTBot (OpenAI)`; the rest is a decision's `tail`."""
+        return client_name(self._decided(agent, PathClass(0, (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:
-        return {agent: found for found in self.classes for agent in found.agents}
+        return {agent: agents for agents in self.classes for agent in agents.agents}
 
     @cached_property
     def tokens(self) -> tuple[Token[Agent], ...]:
@@ -182,56 +208,59 @@ class TargetPlan:
         )
 
     @cached_property
-    def _wanted_agents(self) -> frozenset[Agent]:
-        harmful = [agent for agent, found in self._class_of.items() if not found.harmless]
-        if self.asks_unknown_bots:
+    def _relevant_agents(self) -> frozenset[Agent]:
+        if self.detects_unknown_bots:
             return frozenset(self._class_of)
-        lightest = max(map(rank, harmful), default=-1)
-        return frozenset(
-            agent for agent, found in self._class_of.items() if not found.harmless or rank(agent) <= lightest
+        restricted = frozenset(agent for agent, agents in self._class_of.items() if agents.restricted)
+        max_rank = max(map(rank, restricted), default=-1)
+        return frozenset(agent for agent in self._class_of if agent in restricted or rank(agent) <= max_rank)
+
+    @cached_property
+    def relevant_tokens(self) -> tuple[Token[Agent], ...]:
+        return tuple(
+            token for token in self.tokens if token.value in self._relevant_agents or token in self.masking_tokens
         )
 
     @cached_property
-    def wanted(self) -> tuple[Token[Agent], ...]:
-        return tuple(token for token in self.tokens if token.value in self._wanted_agents or token in self.shields)
+    def other_tokens(self) -> tuple[Token[Agent], ...]:
+        relevant = frozenset(map(id, self.relevant_tokens))
+        return tuple(token for token in self.tokens if id(token) not in relevant)
 
     @cached_property
-    def others(self) -> tuple[Token[Agent], ...]:
-        wanted = frozenset(map(id, self.wanted))
-        return tuple(token for token in self.tokens if id(token) not in wanted)
-
-    @cached_property
-    def shields(self) -> tuple[Token[Agent], ...]:
-        """Tokens in which a shorter one of an agent stands that is treated otherwise: the shorter does not count."""
+    def masking_tokens(self) -> tuple[Token[Agent], ...]:
+        """Longer tokens that contain a shorter token of a differently treated agent, and mask it."""
 
         def outcomes(agents: Iterable[Agent]) -> set[object]:
             return {self._class_of[agent].outcome for agent in agents}
 
-        return tuple(token for token, inside in self._inside if outcomes(inside) - outcomes([token.value]))
+        return tuple(token for token, inner in self._containing_tokens if outcomes(inner) - outcomes([token.value]))
 
     @cached_property
-    def _inside(self) -> tuple[tuple[Token[Agent], tuple[Agent, ...]], ...]:
-        """Tokens in which shorter ones of other agents stand that are wanted, and those agents."""
+    def _containing_tokens(self) -> tuple[tuple[Token[Agent], tuple[Agent, ...]], ...]:
+        """(token, agents) for each token that contains shorter, relevant tokens of these other agents."""
         by_anchor: dict[bytes, list[Token[Agent]]] = {}
         for token in self.tokens:
-            if token.value in self._wanted_agents:
+            if token.value in self._relevant_agents:
                 by_anchor.setdefault(token.anchor, []).append(token)
 
-        def inside(token: Token[Agent]) -> tuple[Agent, ...]:
+        def inner_agents(token: Token[Agent]) -> tuple[Agent, ...]:
             words = set(re.findall(rb"[a-z]+", token.text))
             near = [other for word in words for other in by_anchor.get(word, ()) if other.value is not token.value]
             return tuple(hit.value for hit in TokenIndex(near).hits(token.text)) if near else ()
 
-        found = ((token, inside(token)) for token in self.tokens if not token.host)
-        return tuple((token, agents) for token, agents in found if agents)
+        pairs = ((token, inner_agents(token)) for token in self.tokens if not token.host)
+        return tuple((token, agents) for token, agents in pairs if agents)
 
     @cached_property
     def tiers(self) -> tuple[tuple[Token[Agent], ...], ...]:
-        """`wanted` without hosts, in the order in which they count: the first tier that names anybody decides, in
-        it the name that stands first. Neighbouring ranks that get the same are one tier."""
-        shields = frozenset(map(id, self.shields))
+        """`relevant_tokens` without hosts, by precedence.
+
+        The first tier with a token in the User-Agent decides, within it the token that comes first. Neighbouring ranks
+        with the same outcome are one tier.
+        """
+        masking = frozenset(map(id, self.masking_tokens))
         tiers: list[tuple[Token[Agent], ...]] = []
-        for tokens in _by_rank((token for token in self.wanted if not token.host), shields):
+        for tokens in _by_rank((token for token in self.relevant_tokens if not token.host), masking):
             outcomes = {self._class_of[token.value].outcome for token in tokens}
             if tiers and len(outcomes | {self._class_of[token.value].outcome for token in tiers[-1]}) == 1:
                 tiers[-1] += tokens
@@ -239,52 +268,48 @@ class TargetPlan:
                 tiers.append(tokens)
         return tuple(tiers)
 
-    def weights(self, tier: Iterable[Token[Agent]]) -> tuple[tuple[Token[Agent], ...], ...]:
-        """One tier in the order in which its names count where several stand: all get the same, but are called
-        by their own name."""
-        longer = (token for token, inside in self._inside if min(map(rank, inside)) <= rank(token.value))
-        return tuple(_by_rank(tier, frozenset(map(id, (*self.shields, *longer)))))
+    def ranked(self, tier: Iterable[Token[Agent]]) -> tuple[tuple[Token[Agent], ...], ...]:
+        """Return the tokens of a tier by precedence.
+
+        All have the same outcome, but where several are in one User-Agent this order says which name is reported.
+        """
+        longer = (token for token, inner in self._containing_tokens if min(map(rank, inner)) <= rank(token.value))
+        return tuple(_by_rank(tier, frozenset(map(id, (*self.masking_tokens, *longer)))))
 
     @property
-    def hosts(self) -> tuple[Token[Agent], ...]:
-        """Host forms that are wanted; they count only where no name of the whole catalogue stands."""
-        return tuple(token for token in self.wanted if token.host)
+    def host_tokens(self) -> tuple[Token[Agent], ...]:
+        """Relevant host forms; they count only if the User-Agent has no name of the whole catalogue."""
+        return tuple(token for token in self.relevant_tokens if token.host)
 
     @property
     def anchors(self) -> frozenset[str]:
-        """One of these runs of letters stands in every user agent that names anybody wanted."""
-        return frozenset(token.anchor.decode("ascii") for token in self.wanted)
+        """Runs of letters of which every User-Agent with a relevant token contains at least one."""
+        return frozenset(token.anchor.decode("ascii") for token in self.relevant_tokens)
 
 
 def _by_rank(tokens: Iterable[Token[Agent]], first: Collection[int]) -> Iterator[tuple[Token[Agent], ...]]:
-    """Tokens of one rank together, what outweighs the others first, before all those with these ids."""
-    found: dict[int, list[Token[Agent]]] = {}
+    """Yield the tokens of each rank, those that outweigh others earlier, and before all those with an id in `first`."""
+    by_rank: dict[int, list[Token[Agent]]] = {}
     for token in tokens:
-        found.setdefault(-1 if id(token) in first else rank(token.value), []).append(token)
-    yield from (tuple(tokens) for _, tokens in sorted(found.items()))
+        by_rank.setdefault(-1 if id(token) in first else rank(token.value), []).append(token)
+    yield from (tuple(tokens) for _, tokens in sorted(by_rank.items()))
 
 
-def _told(decision: Decision) -> tuple[object, ...]:
-    """What of a decision a client or a backend can see, but for the agent's own name."""
-    return decision.paths, decision.word, decision.verdict.rule, decision.status, decision.headers, decision.tail
-
-
-def inexpressible(plan: TargetPlan) -> Iterator[str]:
-    """What no server configuration can do of a policy, as sentences."""
+def limitations(plan: TargetPlan) -> Iterator[str]:
+    """Yield sentences on what no server configuration can do of a policy."""
     throttled = any(
-        decision.verdict.action is Action.THROTTLE
-        for found in (*plan.classes, plan.unclaimed, plan.unknown_bot)
-        for decision in found.decisions
+        decision.verdict.action is Action.THROTTLE for agents in plan.all_classes for decision in agents.decisions
     )
     if throttled:
-        yield "throttle: requests are not counted here; throttled agents are let in and named to the backend."
+        yield "throttle: requests are not counted; throttled agents are allowed, and the backend gets the verdict."
     if plan.policy.second_look:
         yield "second_look: user agents are recognised by name only."
     if any(path_policy.reserves_anything for path_policy in plan.compiled.guard.table.path_policies):
-        yield "HTML metas: pages are not changed; the header fields say the same."
+        yield "HTML metas: pages are not changed; the header fields declare the same."
 
 
-def listed(agents: Iterable[Agent], most: int = 8) -> str:
-    """Some names, for a comment."""
+def agent_names(agents: Iterable[Agent], max_names: int = 8) -> str:
+    """Return some names for a comment: `a, b, c and 5 more`."""
     names = sorted({agent.name for agent in agents}, key=str.lower)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    more = len(names) - max_names
+    return ", ".join(names[:max_names]) + (f" and {more} more" if more > 0 else "")

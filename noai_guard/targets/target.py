@@ -1,15 +1,18 @@
-"""The shape of an edge target: another server that a policy is compiled for."""
+"""The shape of everything that configuration is generated for: servers, proxies that ask the gateway, static hosts."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from noai_guard.core.model import Document
 from noai_guard.responses.documents import document_file
-from noai_guard.targets.plan import TargetPlan, inexpressible
+from noai_guard.targets import plan as plans
+from noai_guard.targets.plan import TargetPlan
 from noai_guard.version import __version__
+
+Setup = TypeVar("Setup")
 
 
 class Feature(StrEnum):
@@ -29,73 +32,92 @@ class Feature(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file to be written; `path` is relative to the output folder."""
+    """One file to be written.
+
+    `path` is relative to the output folder; `note` tells the operator what the file is, or where it is included.
+    """
 
     path: str
     content: bytes
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A server. `render(plan, root)` gives its files; `root` is where the output folder will be on the server.
+class Target(Generic[Setup]):
+    """Something that configuration is generated for, from a `Setup`.
 
-    `proof` says how it was tested: by sending every sample to the running server, by a schema only, or not at all.
-    `notes` gives sentences on what this server cannot do of a plan beyond a feature that is missing in `supports`.
+    `render(setup, root)` returns the files; `root` is the folder on the server that they will stand in. It raises
+    CannotExpress where the result would not be safe. `specific_limitations(setup)` yields what this target alone
+    cannot do of a policy, as sentences for its author.
     """
 
     key: str
     title: str
-    supports: frozenset[Feature]
-    render: Callable[[TargetPlan, str], Sequence[File]]
-    proof: Literal["server", "schema", "unchecked"] = "server"
-    notes: Callable[[TargetPlan], Iterable[str]] = lambda plan: ()
+    render: Callable[[Setup, str], Sequence[File]]
+    specific_limitations: Callable[[Setup], Iterable[str]] = lambda setup: ()
 
-    def cannot_express(self, plan: TargetPlan) -> Iterator[str]:
-        """What of this policy the server cannot do: sentences for the person who wrote it."""
-        yield from inexpressible(plan)
-        missing = {
-            Feature.LINES: _repeats_a_name(plan),
+    def limitations(self, setup: Setup) -> Iterator[str]:
+        """Yield everything that the generated configuration cannot do of the policy."""
+        yield from self.specific_limitations(setup)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTarget(Target[TargetPlan]):
+    """A server that carries the policy out itself, without noai-guard running.
+
+    `proof` says how it was tested: by sending every sample to the running server, by a schema only, or not at all.
+    """
+
+    supports: frozenset[Feature] = frozenset(Feature)
+    proof: Literal["server", "schema", "unchecked"] = "server"
+
+    def limitations(self, setup: TargetPlan) -> Iterator[str]:
+        """Yield what no server can do of the policy, the features that this one lacks, and what it alone cannot do."""
+        yield from plans.limitations(setup)
+        needed = {
+            Feature.LINES: _repeats_a_name(setup),
             Feature.OWN: True,
-            Feature.DOCUMENTS: bool(plan.documents),
-            Feature.BODIES: _refuses(plan),
-            Feature.PATHS: bool(plan.path_sets),
-            Feature.ADDRESSES: bool(plan.exempt_networks),
+            Feature.DOCUMENTS: bool(setup.documents),
+            Feature.BODIES: _refuses(setup),
+            Feature.PATHS: bool(setup.path_sets),
+            Feature.ADDRESSES: bool(setup.exempt_networks),
             Feature.VERDICT: True,
         }
-        for feature, asked in missing.items():
-            if asked and feature not in self.supports:
+        for feature, is_needed in needed.items():
+            if is_needed and feature not in self.supports:
                 yield f"{self.title} cannot do this: {feature}."
-        yield from self.notes(plan)
+        yield from self.specific_limitations(setup)
 
 
 def _repeats_a_name(plan: TargetPlan) -> bool:
     names = [[name for name, _ in declared.fields] for _, declared in plan.declared]
-    return any(len(set(found)) < len(found) for found in names)
+    return any(len(set(of_one_path)) < len(of_one_path) for of_one_path in names)
 
 
 def _refuses(plan: TargetPlan) -> bool:
     classes = (*plan.classes, plan.unclaimed, plan.unknown_bot)
-    return any(decision.status for found in classes for decision in found.decisions)
+    return any(decision.status for agent_class in classes for decision in agent_class.decisions)
 
 
 def head(plan: TargetPlan, target: str) -> str:
-    """The first line of every generated file, without a comment sign. Says nothing that changes by itself."""
+    """Return the first line of every generated file, without a comment sign. Holds no date, so that equal policies
+    give equal files."""
     return (
-        f"noai-guard {__version__}, stance {plan.policy.stance}, mode {plan.policy.mode}. Generated: do not edit, "
-        f"write it again with: noai-guard edge {target}"
+        f"noai-guard {__version__}, stance {plan.policy.stance}, mode {plan.policy.mode}. "
+        f"Generated by `noai-guard config {target}`: run it again instead of editing this file."
     )
 
 
 def document_files(plan: TargetPlan, folder: str) -> list[File]:
-    """The documents as files below a folder, at the same paths as on the site."""
+    """Return the documents as files below a folder, at the same paths as on the site."""
     return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]
 
 
 def safe_document_files(plan: TargetPlan, folder: str) -> list[tuple[Document, File]]:
-    """As `document_files`; where a path has signs that servers read differently, the file has a number for a name."""
-    found = []
+    """Return the documents and their files; a path with characters that servers read differently becomes a number."""
+    files = []
     for number, document in enumerate(plan.documents, 1):
         path = document_file(document)
         safe = path if re.fullmatch(r"[A-Za-z0-9._/-]+", path) else f"document-{number}"
-        found.append((document, File(f"{folder}/{safe}", document.body)))
-    return found
+        files.append((document, File(f"{folder}/{safe}", document.body)))
+    return files

@@ -1,39 +1,41 @@
-"""The catalogue as regular expressions, for servers that know nothing else.
+"""The catalogue as regular expressions, for servers that have nothing else.
 
-What `core.user_agent_matcher` reads in a user agent is a regular language but for its escapes: a name between
-delimiters, or in a chunk (text between delimiters) that is no URL, domain or e-mail address up to there, and that
-does not go on as one. The expressions here say the same without look-around and without back-references, so that
-PCRE, RE2 and Go read them alike; ASCII only, to be matched without regard to case.
+Except for its escapes, what `core.user_agent_matcher` recognises is a regular language: a name between delimiters, or
+in a chunk (text between delimiters) that up to the name is no URL, domain or e-mail address and does not continue as
+one. The expressions here match the same without look-around and without back-references, so that PCRE, RE2 and Go
+agree; ASCII only, to be matched case-insensitively.
 
-What is lost against the judge: names with escaped letters (`%47PTBot`), blanks written as underscores, names behind
-a part of a domain (`node.js+GPTBot`) or behind several of `.:/` in the same chunk, and the limit of 1,536 bytes.
+Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`), underscores instead of spaces, names
+after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There is no limit of 1,536
+bytes.
 """
 
 import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from noai_guard.core.user_agent_matcher import Token
 
 V = TypeVar("V")
+Node: TypeAlias = "dict[str, Node]"
 
 WORD = r"A-Za-z0-9_\-"
 DELIMITERS = r"\s\x22\x27(),;<>\[\]{}|"
 BLANK = r"(?:[ +]|%20)"
-"""A blank of a name; some clients and logs write it otherwise."""
+"""A space in a name; some clients and logs encode it."""
 
 _UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|(?::/?|/+)[^{DELIMITERS}@?:./])"
 _BEFORE = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
-"""The start of a chunk, and what may stand in it before a name: nothing, or text that ends with punctuation."""
+"""The start of a chunk and what may be in it before a name: nothing, or text that ends with punctuation."""
 
 BOT_WORDS = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
 CALLS_ITSELF_A_BOT = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
 """`noai_guard.core.guard.CALLS_ITSELF_A_BOT` without look-around."""
 
 NO_URL = r"^(?:[^:]|:(?::|/:)*(?:[^:/]|/[^:/]))*(?::(?::|/:)*/?)?$"
-"""A user agent without `://`: host forms need not be looked for."""
+"""Matches a User-Agent without `://`, in which no host form can match."""
 
 _AT_START = r"^[\s\x22\x27(]*"
 
@@ -42,7 +44,7 @@ _GOES_ON = (
     rf"|\.(?:[^A-Za-z{DELIMITERS}@][^{DELIMITERS}@]*|[A-Za-z][^A-Za-z{DELIMITERS}@][^{DELIMITERS}@]*|[A-Za-z]"
     rf"|[A-Za-z][A-Za-z][A-Za-z0-9\-]*\.?[0-9][^{DELIMITERS}@]*)?(?:[{DELIMITERS}]|$)"
 )
-"""What may follow a name and a character that could make it part of an address."""
+"""A character after a name that could make it part of an address, and a rest that does not."""
 
 _AFTER_WORD = rf"(?:$|[^{WORD}@.+%]|{_GOES_ON})"
 _AFTER_OTHER = rf"(?:$|[^@.+%]|{_GOES_ON})"
@@ -53,19 +55,19 @@ _IS_WORD = re.compile(rf"[{WORD}]")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One regular expression: what stands before a name, the names, and what stands behind."""
+    """One regular expression: the context before a name, the names, and the context after it."""
 
     before: str
     names: str
     after: str
 
     def pattern(self, group: str = "") -> str:
-        """The whole; its one group captures the name as it was sent, under a name if one is given."""
+        """Return the whole expression. Its one group captures the name as it was sent; `group` names the group."""
         return f"{self.before}({f'?<{group}>' if group else ''}{self.names}){self.after}"
 
 
 def escaped(text: str) -> str:
-    """Literal text for PCRE, RE2 and Go alike: everything but letters, digits and `_-/` in hex."""
+    """Return a literal for PCRE, RE2 and Go: everything but letters, digits and `_-/` in hex."""
     return "".join(BLANK if character == " " else _literal(character) for character in text)
 
 
@@ -74,31 +76,35 @@ def _literal(character: str) -> str:
 
 
 def trie(words: Iterable[str]) -> str:
-    """An expression that matches exactly these words, longer ones first, with common beginnings factored out."""
-    root: dict[str, dict[str, object]] = {}
+    """Return an expression that matches exactly these words, longer ones first, with common prefixes factored out."""
+    return _branches(word_tree(words))
+
+
+def word_tree(words: Iterable[str]) -> Node:
+    """Return nested dictionaries by character; the key "" marks the end of a word."""
+    root: Node = {}
     for word in words:
-        node: dict[str, object] = root  # type: ignore[assignment]
-        for character in word:
-            node = node.setdefault(character, {})  # type: ignore[assignment]
-        node[""] = {}
-    return _branches(root)
+        node = root
+        for character in (*word, ""):
+            node = node.setdefault(character, {})
+    return root
 
 
-def _branches(node: dict[str, dict[str, object]]) -> str:
+def _branches(node: Node) -> str:
     text = ""
     while len(node) == 1:
         [(character, below)] = node.items()
         if not character:
             return text
         text += escaped(character)
-        node = below  # type: ignore[assignment]
+        node = below
     ends = "" in node
-    alternatives = [escaped(character) + _branches(below) for character, below in sorted(node.items()) if character]  # type: ignore[arg-type]
+    alternatives = [escaped(character) + _branches(below) for character, below in sorted(node.items()) if character]
     return f"{text}(?:{'|'.join(alternatives)}){'?' if ends else ''}"
 
 
-class Kind(NamedTuple):
-    """What has to stand around a name depends on these."""
+class TokenShape(NamedTuple):
+    """Properties of a token on which the context around a name depends."""
 
     begins_with_word: bool
     ends_with_word: bool
@@ -106,70 +112,73 @@ class Kind(NamedTuple):
     family: bool
 
 
-def _kind(token: Token[V]) -> Kind:
+def _shape(token: Token[V]) -> TokenShape:
     text = token.text.decode("ascii")
-    return Kind(bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start, token.family)
+    return TokenShape(bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start, token.family)
 
 
-def as_the_judge_reads(kind: Kind) -> tuple[str, str]:
-    """What stands before and behind a name of this kind."""
-    before = _AT_START if kind.at_start else _BEFORE if kind.begins_with_word else ""
-    after = _AFTER_WORD if kind.ends_with_word else _AFTER_OTHER
-    return before, f"[{WORD}]*{_AFTER_WORD}" if kind.family else after
+Context = Callable[[TokenShape], tuple[str, str]]
 
 
-def in_few_characters(kind: Kind) -> tuple[str, str]:
-    """As `as_the_judge_reads`, but short: a name behind a slash or a dot, or before a dot, is not seen."""
-    before = "^" if kind.at_start else f"(?:^|[^./@{WORD}])" if kind.begins_with_word else ""
-    after = f"(?:[^.@{WORD}]|$)" if kind.ends_with_word else ""
-    return before, f"[{WORD}]*(?:[^.@{WORD}]|$)" if kind.family else after
+def exact_context(shape: TokenShape) -> tuple[str, str]:
+    """Return the context before and after a name of this shape, as the guard reads it."""
+    before = _AT_START if shape.at_start else _BEFORE if shape.begins_with_word else ""
+    after = _AFTER_WORD if shape.ends_with_word else _AFTER_OTHER
+    return before, f"[{WORD}]*{_AFTER_WORD}" if shape.family else after
+
+
+def short_context(shape: TokenShape) -> tuple[str, str]:
+    """Return a shorter context than `exact_context`: a name after a slash or a dot, or before a dot, does not match."""
+    before = "^" if shape.at_start else f"(?:^|[^./@{WORD}])" if shape.begins_with_word else ""
+    after = f"(?:[^.@{WORD}]|$)" if shape.ends_with_word else ""
+    return before, f"[{WORD}]*(?:[^.@{WORD}]|$)" if shape.family else after
 
 
 def expressions(
     tokens: Iterable[Token[V]],
-    longest: int = 1 << 20,
-    around: Callable[[Kind], tuple[str, str]] = as_the_judge_reads,
+    max_length: int = 1 << 20,
+    context: Context = exact_context,
 ) -> Iterator[Expression]:
-    """Expressions that find these tokens (not hosts), each pattern at most `longest` characters.
+    """Yield expressions that match these tokens (not hosts), each pattern at most `max_length` characters long.
 
-    The first that matches counts.
+    If several match, the first one yielded takes precedence.
     """
-    kinds: dict[Kind, list[str]] = {}
+    by_shape: dict[TokenShape, list[str]] = {}
     for token in tokens:
         if not token.host:
-            kinds.setdefault(_kind(token), []).append(token.text.decode("ascii"))
-    # Families last: what is a name of its own, `Bot-News`, is not one of the family `Bot-*`.
-    for kind, texts in sorted(kinds.items(), key=lambda entry: (entry[0].family, entry[0])):
-        before, after = around(kind)
-        for words in pieces(sorted(set(texts)), longest - len(before) - len(after) - len("()")):
+            by_shape.setdefault(_shape(token), []).append(token.text.decode("ascii"))
+    # Families last: `Bot-News` as a token of its own is not one of the family `Bot-*`.
+    for shape, texts in sorted(by_shape.items(), key=lambda entry: (entry[0].family, entry[0])):
+        before, after = context(shape)
+        for words in split_words(sorted(set(texts)), max_length - len(before) - len(after) - len("()")):
             yield Expression(before, trie(words), after)
 
 
 def alternatives(tokens: Iterable[Token[V]]) -> tuple[str, int]:
-    """One expression that finds any of these tokens (not hosts), and how many groups it has; one captures the name.
+    """Return one expression that matches any of these tokens (not hosts), and its number of groups.
 
-    What may stand before names is in it as seldom as can be.
+    One of the groups captures the name. Each context before names occurs only once in it.
     """
-    found = list(expressions(tokens))
+    all_expressions = list(expressions(tokens))
     by_before: dict[str, list[str]] = {}
-    for expression in found:
+    for expression in all_expressions:
         by_before.setdefault(expression.before, []).append(f"({expression.names}){expression.after}")
-    ways = [f"{before}(?:{'|'.join(names)})" for before, names in by_before.items()]
-    return f"(?:{'|'.join(ways)})", len(found)
+    branches = [f"{before}(?:{'|'.join(names)})" for before, names in by_before.items()]
+    return f"(?:{'|'.join(branches)})", len(all_expressions)
 
 
-def pieces(words: Sequence[str], longest: int) -> Iterator[Sequence[str]]:
-    """Sorted words, cut so that the trie of each part is short enough."""
-    if len(words) <= 1 or len(trie(words)) <= longest:
+def split_words(words: Sequence[str], max_length: int) -> Iterator[Sequence[str]]:
+    """Yield parts of these sorted words, the trie of each at most `max_length` characters long."""
+    if len(words) <= 1 or len(trie(words)) <= max_length:
         yield words
         return
     middle = len(words) // 2
-    yield from pieces(words[:middle], longest)
-    yield from pieces(words[middle:], longest)
+    yield from split_words(words[:middle], max_length)
+    yield from split_words(words[middle:], max_length)
 
 
 def host_expression(token: Token[V]) -> str:
-    """An expression that finds a host form: the host or a parent domain of a URL in the user agent."""
+    """Return an expression for a host form: the host or a parent domain of a URL in the User-Agent."""
     host = escaped(token.text.decode("ascii"))
     end = escaped(token.path.decode("ascii")) if token.path else r"(?:[^a-z0-9.:-]|$)"
     return rf"{_HOST_BEFORE}{host}\.?(?::[0-9]{{1,5}})?{end}"
@@ -190,14 +199,14 @@ tablet teams tesla tizen touch trident twitterandroid ubuntu ucbrowser utf valve
 vlc watch wayland web webkit webos webview whale wifi win windows wow wv www xbox xiaomi yabrowser
 """
 BROWSER_WORDS = tuple(_WORDS.split())
-"""Words of browsers' user agents (rules/browsers.yaml, counted 2026-11-25), the most common ones."""
+"""The most common words of browsers' User-Agents (rules/browsers.yaml, counted 2026-11-25)."""
 
 
-def skipped(names: Container[str]) -> str:
-    """For PCRE only: everything in a user agent up to the next name that could be one of `names`, or to the end.
+def skip_to_name(names: Container[str]) -> str:
+    """Return an expression (PCRE only) for everything up to the next word that could be one of `names`, or the end.
 
-    Addresses (up to the end of their chunk), numbers, punctuation, and browsers' words that are no such name. What
-    follows it is a run of word characters or nothing. Look-around and possessive, so it takes linear time.
+    It skips addresses (up to the end of their chunk), numbers, punctuation, and browsers' words that are no such name.
+    A run of word characters follows, or nothing. Possessive, so it takes linear time.
     """
     words = trie(word for word in BROWSER_WORDS if word not in names)
     rest = rf"[^{DELIMITERS}]*"
@@ -219,11 +228,11 @@ def skipped(names: Container[str]) -> str:
 
 
 def browser_expression(anchors: Iterable[str], *, possessive: bool = False) -> str:
-    """An expression for user agents in which surely no name stands that has one of these anchors.
+    """Return an expression that matches only User-Agents without a token that has one of these anchors.
 
-    They consist of common words, of one or two letters, and of digits and punctuation. `anchors` are those of
-    `core.user_agent_matcher`: of each token one run of letters that stands in every user agent it is found in. With
-    `possessive` for PCRE, where it then never goes back.
+    They consist of common words, words of one or two letters, digits and punctuation. `anchors` are those of
+    `core.user_agent_matcher`: one run of letters of each token, which every User-Agent with that token contains.
+    `possessive` is for PCRE, which then never backtracks.
     """
     named = set(anchors)
     words = trie(word for word in BROWSER_WORDS if word not in named)
@@ -234,35 +243,35 @@ def browser_expression(anchors: Iterable[str], *, possessive: bool = False) -> s
     return rf"^{other}*(?:(?:{known})(?:{other}+|$))*$"
 
 
-_USUAL = (
+_COMMON_BROWSER = (
     r"^Mozilla/5\.0 \((?:Windows NT 1[01]\.0; Win64; x64|Macintosh; Intel Mac OS X [0-9_]+|X11; Linux x86_64"
     r"|Linux; Android [0-9.]+; K|(?:iPhone; CPU iPhone|iPad; CPU) OS [0-9_]+ like Mac OS X)"
     r"(?:; rv:[0-9.]+\) Gecko/[0-9.]+|\) AppleWebKit/[0-9.]+ \(KHTML, like Gecko\))"
     r"(?: (?:Chrome|Safari|Version|Firefox|Edg|OPR|CriOS|Mobile)/(?:[0-9.]+|[0-9]+[A-Z][0-9]+)| Mobile)*$"
 )
-_USUAL_WORDS = frozenset(re.findall("[a-z]+", re.sub(r"\[[^]]*\]|\\.", " ", _USUAL).lower()))
+_COMMON_BROWSER_WORDS = frozenset(re.findall("[a-z]+", re.sub(r"\[[^]]*\]|\\.", " ", _COMMON_BROWSER).lower()))
 
 
-def usual_browser_expression(anchors: Collection[str]) -> str | None:
-    """An expression for what most people's browsers send, which is quick to read; with case.
+def common_browser_expression(anchors: Collection[str]) -> str | None:
+    """Return a fast, case-sensitive expression for the User-Agents of most people's browsers.
 
-    None when one of these anchors is among its words: then an agent could be named so.
+    Return None if one of these anchors is among its words, because an agent could then have such a name.
     """
-    return None if _USUAL_WORDS & set(anchors) else _USUAL
+    return None if _COMMON_BROWSER_WORDS & set(anchors) else _COMMON_BROWSER
 
 
-def sighting(tokens: Iterable[Token[V]], longest: int) -> Iterator[str]:
-    """For PCRE: expressions of which one matches wherever one of these tokens (not hosts) may stand; quick to fail."""
+def prefilters(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
+    """Yield fast expressions (PCRE only); at least one matches every text with one of these tokens (not hosts)."""
     texts = sorted({token.text.decode("ascii") for token in tokens if not token.host})
     for begins in (True, False):
         chosen = [text for text in texts if bool(_IS_WORD.match(text)) is begins]
         before = rf"(?<![{WORD}])" if begins else ""
-        for words in pieces(chosen, longest - len(before)) if chosen else ():
+        for words in split_words(chosen, max_length - len(before)) if chosen else ():
             yield f"{before}{trie(words)}"
 
 
 def _short_words_without(named: Collection[str]) -> Iterator[str]:
-    """Expressions for all words of one letter, and of two, but these."""
+    """Yield expressions for all words of one letter and of two, except these."""
     yield _one_of(letter for letter in ascii_lowercase if letter not in named)
     by_seconds: dict[str, list[str]] = {}
     for first in ascii_lowercase:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from noai_guard.declarations.robots_txt import MOST_BYTES
+from noai_guard.declarations.robots_txt import MAX_BYTES
 from tests.audit.live_site import (
     CLOSED,
     LICENCE,
@@ -158,7 +158,7 @@ BROKEN = (
     Broken("A104", at("/robots.txt", status(302, Location="/robots.txt"))),
     Broken("A105", elsewhere),
     Broken("A106", at("/robots.txt", line("Content-Type", "application/octet-stream"))),
-    Broken("A107", robots(ROBOTS + "# more\n" * (MOST_BYTES // 7))),
+    Broken("A107", robots(ROBOTS + "# more\n" * (MAX_BYTES // 7))),
     Broken("A108", robots(b"\xef\xbb\xbf" + ROBOTS.encode())),
     Broken("A109", robots("<!DOCTYPE html><title>Our site</title>")),
     Broken("A110", robots(f"User-agent: *\nContent-Signal: search=yes, ai-train=no\n\n{CLOSED}")),

@@ -1,4 +1,3 @@
-import json
 import re
 import shlex
 from pathlib import Path
@@ -26,51 +25,19 @@ def published(policy=None) -> dict[str, bytes]:
     return {path: document.body for path, document in documents.items()}
 
 
-def test_every_document_and_what_hosts_read_is_written(run, tmp_path):
+def test_every_document_is_written(run, tmp_path):
     result = run("build", "--out", str(tmp_path))
-    written = files(tmp_path)
-    assert {path: written.pop(path) for path in published()} == published()
-    assert set(written) == {"/_headers", "/vercel.json"}
-    assert len(result.stdout.splitlines()) == len(published()) + 2
+    assert files(tmp_path) == published()
+    assert len(result.stdout.splitlines()) == len(published())
+    assert "the header fields are in no file" in result.stderr
     for document in CompiledPolicy(load_stance(), load_catalog()).documents.values():
         assert f"{document.path}  {document.media_type}" in result.stdout
-    assert "_headers  header fields for Netlify and Cloudflare Pages" in result.stdout
-
-
-@pytest.mark.parametrize(("hosts", "expected"), [
-    (["plain"], set()), (["netlify"], {"/_headers"}), (["cloudflare-pages"], {"/_headers"}), (["vercel"], {"/vercel.json"}),
-    (["netlify", "vercel"], {"/_headers", "/vercel.json"}), (["plain", "vercel"], {"/vercel.json"}),
-])  # fmt: skip
-def test_hosts_can_be_chosen(run, tmp_path, hosts, expected):
-    result = run("build", "--out", str(tmp_path), *(f"--host={host}" for host in hosts))
-    assert set(files(tmp_path)) - set(published()) == expected
-    assert ("the header fields are in no file" in result.stderr) is not expected
-
-
-def test_cloudflare_is_told_to_take_back_what_netlify_replaces(run, write, tmp_path):
-    file = write("paths: {/press/**: {usages: {train-ai: yes}}}\n")
-    for host, takes_back in (("netlify", False), ("cloudflare-pages", True)):
-        run("build", "--out", str(tmp_path / host), "--host", host, "--policy", file)
-        assert ("  ! Content-Usage" in (tmp_path / host / "_headers").read_text()) is takes_back
-
-
-def test_the_vercel_json_may_be_elsewhere(run, tmp_path):
-    own = tmp_path / "vercel.json"
-    own.write_text('{"cleanUrls": true}')
-    run("build", "--out", str(tmp_path / "dist"), "--vercel", str(own))
-    assert "/vercel.json" not in files(tmp_path / "dist")
-    assert json.loads(own.read_text())["cleanUrls"] is True
-    assert b"Content-Usage" in own.read_bytes()
 
 
 def test_what_is_there_already_stays(run, tmp_path):
-    (tmp_path / "_headers").write_text("/*\n  Cache-Control: no-cache\n")
-    (tmp_path / "vercel.json").write_text('{"trailingSlash": false}')
     (tmp_path / "robots.txt").write_text("User-agent: *\nDisallow: /drafts/\n")
     for _ in range(2):
         run("build", "--out", str(tmp_path))
-        assert "  Cache-Control: no-cache\n" in (tmp_path / "_headers").read_text()
-        assert json.loads((tmp_path / "vercel.json").read_text())["trailingSlash"] is False
         assert "Disallow: /drafts/" in (tmp_path / "robots.txt").read_text()
         assert "User-agent: GPTBot" in (tmp_path / "robots.txt").read_text()
     assert "wrote" not in run("build", "--out", str(tmp_path)).stdout
@@ -83,15 +50,6 @@ def test_a_policy_that_replaces_robots_txt_keeps_nothing_of_it(run, write, tmp_p
     (tmp_path / "out" / "robots.txt").write_text("User-agent: *\nDisallow: /drafts/\n")
     run("build", "--out", str(tmp_path / "out"), "--policy", file)
     assert files(tmp_path / "out")["/robots.txt"] == published(file)["/robots.txt"]
-
-
-@pytest.mark.parametrize("content", ["{", '{"routes": []}'])
-def test_a_vercel_json_that_cannot_be_added_to_is_left_alone_and_nothing_is_written(run, tmp_path, content):
-    (tmp_path / "vercel.json").write_text(content)
-    result = run("build", "--out", str(tmp_path), code=2)
-    assert len(result.stderr.splitlines()) == 1
-    assert "--host" in result.stderr
-    assert files(tmp_path) == {"/vercel.json": content.encode()}
 
 
 def test_the_day_alone_makes_nothing_stale(run, tmp_path, monkeypatch):
@@ -111,18 +69,16 @@ def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_p
     built = run("build", "--out", str(tmp_path / "out"), "--policy", file).stderr
     checked = run("check", file).stdout
     for said in (
-        "/a-?/** (sections) cannot be said in robots.txt",
+        "/a-?/** (paths) cannot be expressed in robots.txt",
         "AI2Bot",
         "Exabot is more than one",
         "set site.contact",
     ):
         assert said in built
         assert said in checked
-    for note in CompiledPolicy(load_policy(file), load_catalog()).cannot_express:
+    for note in CompiledPolicy(load_policy(file), load_catalog()).limitations:
         assert f"note: {note}\n" in built
         assert f"note: {note}\n" in checked
-    assert "Netlify: /a-?/** cannot be said in _headers" in built
-    assert "Vercel" not in built
     assert '<meta name="tdm-policy" content="https://band.example/tdm-policy.json">' in built
 
 
@@ -139,11 +95,10 @@ def test_check_is_quiet_about_current_files_and_says_no_to_stale_ones(run, tmp_p
     run("build", "--out", out)
     assert "stale" not in run("build", "--out", out, "--check").stdout
     (tmp_path / "public" / "robots.txt").write_text("User-agent: *\nAllow: /\n")
-    (tmp_path / "public" / "vercel.json").unlink()
-    (tmp_path / "public" / "_headers").write_text("/*\n  X-A: b\n")
+    (tmp_path / "public" / "license.xml").unlink()
     lines = run("build", "--out", out, "--check", code=1).stdout.splitlines()
     assert [line.split()[1].rpartition("/")[2] for line in lines if line.startswith("stale")] == [
-        "_headers", "robots.txt", "vercel.json"]  # fmt: skip
+        "license.xml", "robots.txt"]  # fmt: skip
 
 
 def test_current_files_are_not_written_again(run, tmp_path):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from noai_guard.cli.explain import as_facts, asked_for, explained
+from noai_guard.cli.explain import as_facts, described_request, explain
 from noai_guard.middleware.asgi import NoAIMiddleware
+from noai_guard.middleware.runtime import GuardRuntime
 
 POLICY = """
 extends: no-ai
@@ -93,10 +94,10 @@ def text_of(headers: Any) -> list[list[str]]:
 def test_explain_says_what_the_middleware_does(write, own, path):
     policy = write(POLICY) if own else None
     guarded = NoAIMiddleware(audio, policy, registry=CollectorRegistry())
-    compiled = guarded.compiled
+    runtime = GuardRuntime(policy, registry=CollectorRegistry(), peer_is_real=True)
     for user_agents, (method, peer, headers) in product(USER_AGENTS, REST):
-        asked = asked_for(user_agents, peer, path, method, [f"{name}: {value}" for name, value in headers])
-        facts = json.loads(json.dumps(as_facts(compiled, explained(compiled, asked))))
+        request = described_request(user_agents, peer, path, method, [f"{name}: {value}" for name, value in headers])
+        facts = json.loads(json.dumps(as_facts(runtime.compiled, explain(runtime, request))))
         real = answered(guarded, user_agents, path, method, peer, headers)
         verdict = real["verdict"]
         if verdict is None:

@@ -52,7 +52,7 @@ def test_what_the_system_refuses_is_one_line_and_exit_code_3(run, tmp_path):
 
 def test_a_folder_for_metrics_that_is_none_is_said(run, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
-    assert "which is no folder" in run("serve", *UP, code=2).stderr
+    assert "which is not a folder" in run("serve", *UP, code=2).stderr
 
 
 def test_a_missing_extra_says_what_to_install(run, monkeypatch):

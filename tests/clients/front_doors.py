@@ -10,7 +10,7 @@ from noai_guard.config import load_catalog, load_policy
 from noai_guard.gateway.proxies.proxy import Address
 from tests.clients.music_site import POLICY
 from tests.clients.site import Site, fetched
-from tests.gateway.proxies import rig
+from tests.gateway.proxies import running_proxies
 from tests.reverse_proxy import proxy_kit
 from tests.servers import Server, free_port
 
@@ -45,8 +45,8 @@ def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
     location = f"access_log {log} asked; location / {{ proxy_pass http://127.0.0.1:{origin}; }}"
     with ExitStack() as stack:
         port = _noai_guard_serve(stack, folder, f"--policy={policy}", f"--own-robots={own_robots}")
-        before = rig.Site(folder, origin, Address("127.0.0.1", port), _front(policy))
-        edge = rig.nginx(before, location, http=asked)
+        environment = running_proxies.Environment(folder, origin, Address("127.0.0.1", port), _front(policy))
+        edge = running_proxies.nginx(environment, location, http=asked)
         stack.callback(edge.stop)
         url = f"http://127.0.0.1:{edge.port}"
         own_robots.write_text(feeds.robots(url))
@@ -67,8 +67,8 @@ def reverse_proxy(server: StartServer, folder: Path) -> Iterator[Site]:
 
 def _noai_guard_serve(stack: ExitStack, folder: Path, *options: str) -> int:
     """The port of a `noai-guard serve` that runs until the stack ends."""
-    command = proxy_kit.started(folder, "--listen=127.0.0.1:0", *options, cwd=_ROOT)
-    stack.callback(proxy_kit.stopped, command)
+    command = proxy_kit.start_serve(folder, "--listen=127.0.0.1:0", *options, cwd=_ROOT)
+    stack.callback(command.stop)
     return command.port
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text
 from noai_guard.config.policy_schema import POLICY_FILE
-from noai_guard.config.schema_types import FLAG, Choice, Field, Kind, ListOf, MapOf, Number, Record, Text
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text, ValueType
 from noai_guard.core.catalog import Catalog
 from noai_guard.errors import Problem
 
@@ -81,7 +81,7 @@ def test_no_value_in_the_place_of_another_makes_the_loader_fail(data: st.DataObj
     answer("\n".join(lines).encode())
 
 
-def wrong_values(kind: Kind) -> list[str]:
+def wrong_values(kind: ValueType) -> list[str]:
     """Values of every other type."""
     scalar = ["[[[]]]", "{a: {b: c}}", "~", "[]"]
     if isinstance(kind, Text):
@@ -95,16 +95,16 @@ def wrong_values(kind: Kind) -> list[str]:
     return ["12", "text", "yes", "[a]"]
 
 
-def misfits(kind: Kind, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+def misfits(kind: ValueType, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
     found = [(path, value) for value in wrong_values(kind)] if path else []
     if isinstance(kind, Record):
         for name, entry in kind.fields.items():
             assert isinstance(entry, Field)
-            found += misfits(entry.kind, (*path, name))
+            found += misfits(entry.value_type, (*path, name))
     elif isinstance(kind, MapOf):
         found += misfits(kind.value, (*path, "/a/**"))
-    elif isinstance(kind, ListOf) and isinstance(kind.kind, Record):
-        found += misfits(kind.kind, (*path, "- "))
+    elif isinstance(kind, ListOf) and isinstance(kind.item, Record):
+        found += misfits(kind.item, (*path, "- "))
     return found
 
 

@@ -1,12 +1,12 @@
 """What a file says is what the policy is."""
 
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from noai_guard.config import check_policy_text, load_policy
 from noai_guard.core.model import Action, Identity, Mode, Usage
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Policy, Site, Throttle
 
 GOOD = Path(__file__).parent / "good"
@@ -56,7 +56,7 @@ def test_a_file_of_every_key_becomes_the_policy_it_says() -> None:
     assert (sellers.usages, sellers.paths) == ({Usage.DATA_BROKER, Usage.SCRAPER}, ("/tracks/**",))
     assert policy.exemptions.paths == ("/feed.xml",)
     assert policy.exemptions.agents == {"googlebot"}
-    assert policy.exemptions.addresses == tuple(map(ip_network, ("192.0.2.1", "2001:db8::/32", "10.0.0.0/8")))
+    assert policy.exemptions.addresses == NetworkSet(["192.0.2.1", "2001:db8::/32", "10.0.0.0/8"])
     assert policy.on_unknown is Action.DENY
     assert policy.trusted_proxies.header == "x-forwarded-for"
     assert policy.trusted_proxies.unix

@@ -5,19 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
-from noai_guard.config.schema_types import Choice, Kind, ListOf, MapOf, Record
-from noai_guard.core.client_address import HEADERS, PROBLEMS
-from noai_guard.core.model import Action, Identity, Mode, Request, Usage
+from noai_guard.config.schema_types import Choice, ListOf, MapOf, Record, ValueType
+from noai_guard.core.address_headers import HEADERS
+from noai_guard.core.client_address import PROBLEMS
+from noai_guard.core.model import Action, Identity, Mode, Usage
 from noai_guard.core.policy import OWN_RULE_IDS
 from noai_guard.core.questions import run
-from noai_guard.observability.metrics import Telemetry
+from noai_guard.core.request import PlainRequest
+from noai_guard.observability.metrics import Metrics
 from noai_guard.responses.html_injection import OUTCOMES, REASONS
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs"
@@ -59,14 +61,14 @@ def test_the_example_of_a_problem_has_it_and_no_other(code: str) -> None:
     assert all(problem.warning for problem in problems) == section(PROBLEMS_PAGE, code).strip().startswith("Warning:")
 
 
-def keys(kind: Kind, path: str = "") -> Iterator[tuple[str, str]]:
+def keys(kind: ValueType, path: str = "") -> Iterator[tuple[str, str]]:
     """(top-level key, key) of everything that a policy may say."""
     while isinstance(kind, ListOf | MapOf):
-        kind = kind.kind if isinstance(kind, ListOf) else kind.value
+        kind = kind.item if isinstance(kind, ListOf) else kind.value
     if isinstance(kind, Record):
         for name, entry in kind.fields.items():
             yield path or name, name
-            yield from keys(entry.kind, path or name)
+            yield from keys(entry.value_type, path or name)
 
 
 @pytest.mark.parametrize(("heading", "key"), sorted(set(keys(POLICY_FILE))))
@@ -82,8 +84,8 @@ def test_the_reference_lists_the_keys_in_the_order_of_the_file() -> None:
 
 def test_every_word_of_a_switch_is_documented() -> None:
     for heading, entry in POLICY_FILE.fields.items():
-        if isinstance(entry.kind, Choice):
-            assert all(f"`{word}`" in section(POLICY, heading) for word in entry.kind.words)
+        if isinstance(entry.value_type, Choice):
+            assert all(f"`{word}`" in section(POLICY, heading) for word in entry.value_type.words)
 
 
 def test_the_table_of_stances_is_what_the_stances_say() -> None:
@@ -105,8 +107,7 @@ def test_an_example_is_a_good_file(example: str) -> None:
 
 
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
-    telemetry = Telemetry(CollectorRegistry())
-    metrics = [metric for metric in vars(telemetry).values() if isinstance(metric, Counter | Gauge | Histogram)]
+    metrics = Metrics.of(CollectorRegistry()).all
     said = {
         name: (kind, tuple(re.findall(r"`(\w+)`", labels)))
         for name, kind, labels in re.findall(r"(?m)^\| `(noai_\w+)` \| (\w+) \|([^|]*)\|", METRICS)
@@ -130,7 +131,11 @@ def test_the_refusal_in_the_reference_is_what_is_sent() -> None:
     policy, _ = check_policy_text(b"site: {url: https://label.example, contact: rights@label.example}\nmode: enforce\n")
     assert policy
     compiled = CompiledPolicy(policy, load_catalog())
-    verdict = run(compiled.guard.examine(Request("/", b"GPTBot/1.3")), MemoryBackend(), lambda question, error: None)
+    verdict = run(
+        compiled.guard.examine(PlainRequest("/", [(b"user-agent", b"GPTBot/1.3")])),
+        MemoryStore(),
+        lambda question, error: None,
+    )
     (example,) = re.findall(r"```text\n(.*?)```", ACTIONS, re.DOTALL)
     assert compiled.refusal(verdict, "/", "GET", []).body.decode() == example
 

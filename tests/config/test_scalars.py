@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noai_guard.config import scalars
-from noai_guard.config.schema_types import Wrong
+from noai_guard.config.schema_types import Rejection
 
 SAFE = frozenset(map(chr, range(0x21, 0x7F))) - set('<>"\\')
 
@@ -36,7 +36,7 @@ def test_a_web_address_is_kept_in_ascii(text: str, address: str) -> None:
 )  # fmt: skip
 def test_what_is_no_web_address_is_refused(text: str) -> None:
     problem = scalars.web_address(text)
-    assert isinstance(problem, Wrong)
+    assert isinstance(problem, Rejection)
     assert problem.code == "P014"
 
 
@@ -44,19 +44,19 @@ def test_what_is_no_web_address_is_refused(text: str) -> None:
 def test_an_address_that_is_kept_can_stand_in_a_header(text: str) -> None:
     for convert in (scalars.web_address, scalars.site_address, scalars.contact, scalars.policy_page):
         kept = convert(text)
-        assert isinstance(kept, Wrong) or (kept and SAFE.issuperset(kept))
+        assert isinstance(kept, Rejection) or (kept and SAFE.issuperset(kept))
 
 
 @given(st.text(), st.text())
 def test_an_e_mail_that_is_kept_can_stand_in_a_header(local: str, host: str) -> None:
     kept = scalars.contact(f"{local}@{host}.example")
-    assert isinstance(kept, Wrong) or SAFE.issuperset(kept)
+    assert isinstance(kept, Rejection) or SAFE.issuperset(kept)
 
 
 @given(st.one_of(st.text(), st.text().map("https://example.org/{}".format), st.text().map("https://{}.org".format)))
 def test_an_address_that_is_kept_is_kept_as_it_is(text: str) -> None:
     kept = scalars.web_address(text)
-    assert isinstance(kept, Wrong) or scalars.web_address(kept) == kept
+    assert isinstance(kept, Rejection) or scalars.web_address(kept) == kept
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_contact_is_an_address_to_click(text: str, kept: str) -> None:
              "a@b@c.example", "a@-.example"],
 )  # fmt: skip
 def test_what_is_no_contact_is_refused(text: str) -> None:
-    assert isinstance(scalars.contact(text), Wrong)
+    assert isinstance(scalars.contact(text), Rejection)
 
 
 @pytest.mark.parametrize("text", ["/ai-policy", "/legal/ai/", "/.well-known/noai", "https://example.org/ai"])
@@ -89,10 +89,10 @@ def test_a_policy_page_is_a_path_or_an_address(text: str) -> None:
     "text", ["/", "", "//a", "/a/../b", "/a?b", "/a#b", "/a%20b", "/ä", "/a b", "/*", "ai", "/.well-known/tdmrep.json"]
 )
 def test_a_policy_page_that_could_not_be_served_is_refused(text: str) -> None:
-    assert isinstance(scalars.policy_page(text), Wrong)
+    assert isinstance(scalars.policy_page(text), Rejection)
 
 
 @given(st.text())
 def test_no_text_makes_a_conversion_fail(text: str) -> None:
     for convert in (scalars.path_pattern, scalars.network, scalars.rule_id):
-        assert isinstance(convert(text), str | Wrong)
+        assert isinstance(convert(text), str | Rejection)

@@ -17,9 +17,9 @@ from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import HeaderField, Response, Usage, Verdict
 from noai_guard.core.paths import normal_path, other_readings
+from noai_guard.core.request import read_user_agent
 from noai_guard.declarations.robots_txt import undated
-from noai_guard.middleware.request import user_agent_of
-from noai_guard.responses.documents import document_answer
+from noai_guard.responses.documents import document_response
 from tests.raw_http import Answer, exchanged, parsed
 from tests.targets.conformance import corpus
 
@@ -182,7 +182,7 @@ def check(ask: Ask, answer: Answer, manner: Manner) -> None:
     """Raises AssertionError where an answer is not what the judge says."""
     path = _path(ask, manner)
     published = _published(path, ask.method, ask.fields)
-    verdict = FRONT.guard.judged(path, user_agent_of(ask.fields))
+    verdict = FRONT.guard.judged(path, read_user_agent(ask.fields))
     if ask.odd and answer.status in _THE_SERVERS_OWN and not answer.values(b"content-usage"):
         return
     if ask.odd and manner.tells and answer.values(b"x-noai-rule") == [b"unjudged"]:
@@ -204,7 +204,7 @@ def _path(ask: Ask, manner: Manner) -> str:
     path = normal_path(unquote(raw.decode("latin-1"), "utf-8", "replace"))
     if not manner.all_readings or path in FRONT.documents:
         return path
-    judged = partial(FRONT.guard.judged, user_agent=user_agent_of(ask.fields))
+    judged = partial(FRONT.guard.judged, user_agent=read_user_agent(ask.fields))
     return max((path, *other_readings(raw)), key=lambda reading: judged(reading).action.strictness)
 
 
@@ -213,7 +213,7 @@ def _published(path: str, method: bytes, fields: list[HeaderField]) -> Response 
     if path not in FRONT.documents or method not in (b"GET", b"HEAD"):
         return None
     merged = FRONT.merged_robots[song.ROBOTS.encode()] if path == "/robots.txt" else FRONT.documents[path]
-    return document_answer(merged, method.decode(), fields)
+    return document_response(merged, method.decode(), fields)
 
 
 def _check_own(expected: Response, answer: Answer, manner: Manner) -> None:

@@ -18,7 +18,7 @@ import pytest
 from examples.one_song import song
 from noai_guard.gateway.proxies.proxy import Address
 from tests.conformance.asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
-from tests.gateway.proxies.rig import EDGES, Edge, Site, started
+from tests.gateway.proxies.running_proxies import STARTERS, Environment, RunningServer, start_process
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
 from tests.targets.web_servers import readable_folder
 
@@ -56,7 +56,7 @@ class Row:
     """Somebody who stands in front of the site, and how to start them; a folder is theirs alone."""
 
     name: str
-    start: Callable[[Rig, Path], Server | Edge]
+    start: Callable[[Rig, Path], Server | RunningServer]
     manner: Manner = field(default_factory=Manner)
 
 
@@ -66,7 +66,7 @@ def served(app: str, kind: str) -> Row:
 
 
 CANNOT = {"traefik": frozenset({b"link"})}
-"""Fields that a proxy leaves to the site; docs/gateway says so."""
+"""Fields that a proxy leaves to the site; docs/servers says so."""
 
 BUT = {
     # Joins User-Agent lines by a comma, behind which no name stands first.
@@ -91,8 +91,8 @@ BUT = {
 
 
 def asking(proxy: str) -> Row:
-    def start(rig: Rig, folder: Path) -> Edge:
-        return EDGES[proxy](Site(folder, rig.origin, Address("127.0.0.1", rig.gateway), FRONT))
+    def start(rig: Rig, folder: Path) -> RunningServer:
+        return STARTERS[proxy](Environment(folder, rig.origin, Address("127.0.0.1", rig.gateway), FRONT))
 
     # All requests for documents go to the gateway, which has nothing else.
     product = proxy.removesuffix("-current")
@@ -103,7 +103,7 @@ def asking(proxy: str) -> Row:
 
 
 def proxying() -> Row:
-    def start(rig: Rig, folder: Path) -> Edge:
+    def start(rig: Rig, folder: Path) -> RunningServer:
         port = free_port()
         listen, site = f"127.0.0.1:{port}", f"http://127.0.0.1:{rig.origin}"
         command = [
@@ -118,7 +118,7 @@ def proxying() -> Row:
             "--policy",
             str(POLICY),
         ]
-        return started(command, port, folder)
+        return start_process(command, port, folder)
 
     return Row("noai-guard serve --upstream", start, Manner(shows=False, all_readings=True))
 
@@ -127,9 +127,9 @@ def rows() -> list[Row]:
     pairs = ((ASGI, SERVERS), (WSGI, WSGI_SERVERS))
     if FULL:
         every = [served(*pair) for apps, kinds in pairs for pair in pairs_of(apps, kinds)]
-        return [*every, proxying(), *map(asking, EDGES)]
+        return [*every, proxying(), *map(asking, STARTERS)]
     once = [served(app, kind) for apps, kinds in pairs for app, kind in zip(cycle(apps), kinds, strict=False)]
-    return [*once, proxying(), *(asking(proxy) for proxy in EDGES if "-" not in proxy)]
+    return [*once, proxying(), *(asking(proxy) for proxy in STARTERS if "-" not in proxy)]
 
 
 @pytest.fixture(scope="module")

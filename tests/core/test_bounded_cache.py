@@ -13,39 +13,39 @@ def test_a_key_seen_before_is_not_computed_again() -> None:
         calls.append(text)
         return text * 2
 
-    memo = BoundedCache(double)
-    assert [memo["a"], memo["a"], memo["b"]] == ["aa", "aa", "bb"]
+    cache = BoundedCache(double)
+    assert [cache["a"], cache["a"], cache["b"]] == ["aa", "aa", "bb"]
     assert calls == ["a", "b"]
 
 
 def test_a_heavy_key_is_computed_and_not_kept() -> None:
-    memo = BoundedCache(len, heaviest=10)
-    assert memo["x" * 11] == 11
-    assert not memo
+    cache = BoundedCache(len, max_key_weight=10)
+    assert cache["x" * 11] == 11
+    assert not cache
 
 
 def test_a_full_memo_forgets_everything_at_once() -> None:
-    memo = BoundedCache(str, most=3)
+    cache = BoundedCache(str, max_entries=3)
     for number in range(4):
-        memo[str(number)]
-    assert list(memo) == ["3"]
+        cache[str(number)]
+    assert list(cache) == ["3"]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=200))
 def test_it_never_holds_more_than_its_count_and_weight_and_never_lies(keys: list[bytes]) -> None:
-    memo = BoundedCache(bytes.hex, most=20, weight=200, heaviest=30)
+    cache = BoundedCache(bytes.hex, max_entries=20, max_weight=200, max_key_weight=30)
     for key in keys:
-        assert memo[key] == key.hex()
-        assert len(memo) <= 20
-        assert sum(map(len, memo)) <= 200
+        assert cache[key] == key.hex()
+        assert len(cache) <= 20
+        assert sum(map(len, cache)) <= 200
 
 
 def test_a_function_that_raises_leaves_nothing_behind() -> None:
-    memo = BoundedCache(lambda key: 1 // key)
-    assert memo[1] == 1
+    cache = BoundedCache(lambda key: 1 // key)
+    assert cache[1] == 1
     try:
-        memo[0]
+        cache[0]
     except ZeroDivisionError:
-        assert 0 not in memo
+        assert 0 not in cache
     else:
         raise AssertionError("the exception was swallowed")

@@ -1,22 +1,20 @@
-"""Which of several agents a user agent names."""
-
 import pytest
 
 from noai_guard.core.catalog import Catalog, rank
 from noai_guard.core.model import Agent, Usage
 
 
-def agent(name: str, *usages: Usage) -> Agent:
+def an_agent(name: str, *usages: Usage) -> Agent:
     return Agent(name, "Example", usages or (Usage.AUTOMATION,), (name,))
 
 
 CATALOG = Catalog(
     [
-        agent("LibFetch"),
-        agent("OtherLib"),
-        agent("SearchBot", Usage.SEARCH),
-        agent("TrainBot", Usage.TRAIN_AI, Usage.SEARCH),
-        agent("AskBot", Usage.AI_INPUT),
+        an_agent("LibFetch"),
+        an_agent("OtherLib"),
+        an_agent("SearchBot", Usage.SEARCH),
+        an_agent("TrainBot", Usage.TRAIN_AI, Usage.SEARCH),
+        an_agent("AskBot", Usage.AI_INPUT),
     ]
 )
 
@@ -33,19 +31,19 @@ CATALOG = Catalog(
     ],
 )
 def test_the_weightier_usage_wins_and_of_equals_the_one_named_first(user_agent: bytes, winner: str) -> None:
-    found = CATALOG.match(user_agent)
-    assert found is not None
-    assert found.name == winner
-    assert CATALOG.candidates(user_agent)[0] is found
+    agent = CATALOG.find(user_agent)
+    assert agent is not None
+    assert agent.name == winner
+    assert CATALOG.candidates(user_agent)[0] is agent
 
 
 def test_nobody_is_named_by_an_unknown_user_agent() -> None:
-    assert CATALOG.match(b"Mozilla/5.0") is None
+    assert CATALOG.find(b"Mozilla/5.0") is None
     assert CATALOG.candidates(b"Mozilla/5.0") == ()
 
 
 def test_all_that_are_named_are_candidates() -> None:
-    assert [found.name for found in CATALOG.candidates(b"LibFetch SearchBot TrainBot")] == [
+    assert [agent.name for agent in CATALOG.candidates(b"LibFetch SearchBot TrainBot")] == [
         "TrainBot", "SearchBot", "LibFetch",
     ]  # fmt: skip
 

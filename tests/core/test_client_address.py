@@ -4,9 +4,9 @@ import ipaddress
 import os
 import re
 import socket
+import sys
 import threading
 import time
-import timeit
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,16 +16,15 @@ import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.client_address import (
-    HEADERS,
-    NOBODY,
     PROBLEMS,
     ClientAddress,
-    TrustedProxies,
     address_block,
     client_address,
     proxy_headers_rewritten,
 )
+from noai_guard.core.trusted_proxies import TrustedProxies
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -285,8 +284,8 @@ def test_headers_may_come_from_an_iterator() -> None:
 
 
 def test_every_problem_is_one_of_the_closed_list() -> None:
-    said = {problem for *_, problem in [*XFF.values(), *FORWARDED.values(), *SINGLE.values()]}
-    assert said - {None} | {"peer_without_address"} == set(PROBLEMS)
+    problems = {problem for *_, problem in [*XFF.values(), *FORWARDED.values(), *SINGLE.values()]}
+    assert problems - {None} | {"peer_without_address"} == set(PROBLEMS)
 
 
 def test_a_hop_limit_can_be_set() -> None:
@@ -296,64 +295,9 @@ def test_a_hop_limit_can_be_set() -> None:
     assert client_address(PROXY, headers, trusting("x-forwarded-for", max_hops=3)).address == CLIENT
 
 
-def test_networks_are_merged_and_ipv4_mapped_ones_are_ipv4() -> None:
-    peers = ["10.0.0.0/9", "10.128.0.0/9", "::ffff:192.0.2.0/120", "fd00::/8", "fd00::1"]
-    assert list(map(str, trusting("forwarded", peers).peers)) == ["10.0.0.0/8", "192.0.2.0/24", "fd00::/8"]
-
-
 def test_an_ipv6_network_over_the_mapped_range_trusts_no_ipv4_address() -> None:
     trusted = trusting("x-real-ip", ["::/16"])
     assert client_address("6.6.6.6", [(b"x-real-ip", b"1.2.3.4")], trusted).address == "6.6.6.6"
-
-
-BAD_SETTINGS: dict[str, tuple[Any, str | None, Any, int]] = {
-    "everybody": (["*"], "x-forwarded-for", 32, 1),
-    "everybody in IPv4": (["0.0.0.0/0"], "x-forwarded-for", 32, 1),
-    "everybody in IPv6": (["::/0"], "x-forwarded-for", 32, 1),
-    "everybody in halves": (["0.0.0.0/1", "128.0.0.0/1"], "x-forwarded-for", 32, 1),
-    "everybody, mapped": (["::ffff:0:0/96"], "x-forwarded-for", 32, 1),
-    "bits behind the prefix": (["10.0.0.1/8"], "x-forwarded-for", 32, 1),
-    "a netmask": (["10.0.0.0/255.0.0.0"], "x-forwarded-for", 32, 1),
-    "a name": (["proxy.example"], "x-forwarded-for", 32, 1),
-    "a number": ([10], "x-forwarded-for", 32, 1),
-    "nothing in it": ([""], "x-forwarded-for", 32, 1),
-    "a socket's path": (["unix:/run/app.sock"], "x-forwarded-for", 32, 1),
-    "a zone": (["fe80::1%eth0"], "x-forwarded-for", 32, 1),
-    "a prefix too long": (["10.0.0.0/33"], "x-forwarded-for", 32, 1),
-    "a letter wrong": (["10.0.0.0/8"], "x-forwarded-fro", 32, 1),
-    "no such header": (["10.0.0.0/8"], "user-agent", 32, 1),
-    "no header": (["10.0.0.0/8"], None, 32, 1),
-    "nobody trusted to send it": ([], "x-forwarded-for", 32, 1),
-    "no hops": (["10.0.0.0/8"], "x-forwarded-for", 0, 1),
-    "too many hops": (["10.0.0.0/8"], "x-forwarded-for", 1000, 1),
-    "hops as text": (["10.0.0.0/8"], "x-forwarded-for", "32", 1),
-    "everything wrong": (["*", "x" * 5000, "0.0.0.0/0"], "y", True, 5),
-}
-
-
-@pytest.mark.parametrize("name", BAD_SETTINGS)
-def test_every_mistake_in_the_settings_is_told_at_once_and_then_nobody_is_trusted(name: str) -> None:
-    peers, header, hops, count = BAD_SETTINGS[name]
-    trusted, problems = TrustedProxies.parse(peers, header, hops)
-    assert trusted == NOBODY
-    assert len(problems) == count
-    assert all(problem.message and problem.hint and len(problem.value) <= 100 for problem in problems)
-
-
-def test_a_hint_says_what_to_type() -> None:
-    _, problems = TrustedProxies.parse(["10.0.0.1/8"], "x-forwarded-fro")
-    assert [problem.hint for problem in problems] == [
-        "bits are set behind the prefix; did you mean '10.0.0.0/8'?",
-        "did you mean x-forwarded-for?",
-    ]
-
-
-def test_no_settings_are_no_mistake() -> None:
-    assert TrustedProxies.parse([]) == (NOBODY, ())
-
-
-def test_one_network_may_be_given_as_text() -> None:
-    assert str(trusting("forwarded", "10.0.0.0/8").peers[0]) == "10.0.0.0/8"
 
 
 PIECES = (
@@ -475,23 +419,48 @@ def test_no_bytes_raise_and_an_address_is_always_canonical(value: bytes, header:
         assert found.address is None or str(ipaddress.ip_address(found.address)) == found.address
 
 
+class ReadUpToALimit(bytes):
+    """A header value that can only be sliced and measured: anything else would read all of it."""
+
+    def decode(self, *_: object) -> str:  # type: ignore[override]
+        raise AssertionError("read beyond the limit")
+
+    __contains__ = __iter__ = find = rfind = rindex = rpartition = rsplit = split = strip = decode  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize("filler", [b"a", b",", b" ", b"10.0.0.2,", b'"', b'\\"', b'for="', b"for=10.0.0.2,"])
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip"])
 def test_the_cost_does_not_grow_with_the_size_of_the_header(header: str, filler: bytes) -> None:
-    def cost(size: int) -> float:
-        headers = [(header.encode(), (filler * (size // len(filler) + 1)))]
-        trusted = trusting(header)
-        return min(timeit.repeat(lambda: client_address(PROXY, headers, trusted), number=20, repeat=5))
+    trusted = trusting(header)
 
-    assert cost(2_000_000) < 5 * cost(8_000)
+    def calls(size: int) -> int:
+        headers = [(header.encode(), ReadUpToALimit(filler * (size // len(filler) + 1)))]
+        client_address(PROXY, headers, trusted)  # fills the caches
+        count = 0
+
+        def profile(frame: object, event: str, argument: object) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(profile)
+        try:
+            client_address(PROXY, headers, trusted)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(2_000_000) == calls(8_000)
 
 
-def test_addresses_of_strangers_are_forgotten() -> None:
-    from noai_guard.core.client_address import _parsed, _socket
+def test_the_caches_of_addresses_are_bounded() -> None:
+    from noai_guard.core.address_headers import _parse_node
+    from noai_guard.core.client_address import _socket
+    from noai_guard.core.networks import address_number
 
     for number in range(6000):
-        client_address(str(ipaddress.IPv4Address(number)), [])
-    assert _parsed.cache_info().currsize <= 4096
+        address_block(client_address(str(ipaddress.IPv4Address(number)), []).address)
+    assert _parse_node.cache_info().currsize <= 4096
+    assert address_number.cache_info().currsize <= 4096
     assert _socket.cache_info().currsize <= 1024
 
 
@@ -536,7 +505,7 @@ def test_rates_count_an_ipv4_address_and_an_ipv6_64(address: str | None, block: 
         (None, b"203.0.113.9", False),
     ],
 )
-def test_uvicorns_rewriting_is_noticed(client: Any, value: bytes | None, rewritten: bool) -> None:
+def test_a_client_that_uvicorn_rewrote_is_noticed(client: Any, value: bytes | None, rewritten: bool) -> None:
     headers = [(b"host", b"a")] + ([(b"x-forwarded-for", value)] if value is not None else [])
     assert proxy_headers_rewritten(client, headers) is rewritten
 
@@ -576,7 +545,7 @@ def running(scopes: list[Any], **options: Any) -> Iterator[int]:
     ],
 )
 @pytest.mark.skipif("FORWARDED_ALLOW_IPS" in os.environ, reason="changes uvicorn's default")
-def test_a_real_uvicorn_is_caught_rewriting_the_client(
+def test_the_rewriting_of_a_real_uvicorn_is_noticed(
     http: str, value: str | None, options: dict[str, Any], rewritten: bool
 ) -> None:
     scopes: list[Any] = []

@@ -1,6 +1,7 @@
 """The judge and the policy: who is let in where, by which rule, and for what reasons."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Request, Usage, Verdict
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
-from noai_guard.core.questions import Answer, Count, Question, run
+from noai_guard.core.questions import Count, run
+from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 STANCES = {
     # usage: (no-ai, no-training, search-only), the table that the stances promise
@@ -54,20 +56,28 @@ def judged(text: str, user_agent: str, path: str = "/", catalog: Catalog | None 
 class Questions:
     """Answers every question with the same number and remembers what was asked."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.asked: list[Question] = []
+    def __init__(self, answer: int | None) -> None:
+        self.asked: list[Count] = []
         self._answer = answer
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Count) -> int:
         self.asked.append(question)
         if self._answer is None:
             raise Unanswered("nobody there")
         return self._answer
 
 
-def examined(text: str, request: Request, answerer: Questions | MemoryBackend) -> Verdict:
-    failures: list[Question] = []
-    return run(Guard(policy_of(text), load_catalog()).examine(request), answerer, lambda q, _: failures.append(q))
+class Asked(NamedTuple):
+    path: str
+    user_agent: bytes = b""
+    address: str | None = None
+    received_at: float = 0.0
+
+
+def examined(text: str, asked: Asked, store: Questions | MemoryStore) -> Verdict:
+    request = PlainRequest(asked.path, [(b"user-agent", asked.user_agent)])
+    examination = Guard(policy_of(text), load_catalog()).examine(request, asked.address, asked.received_at)
+    return run(examination, store, lambda question, error: None)
 
 
 def cells() -> Iterator[tuple[str, str, str]]:
@@ -269,7 +279,7 @@ def test_an_exempt_agent_is_let_in_before_any_rule() -> None:
 )
 def test_an_exempt_address_is_let_in(address: str | None, rule: str) -> None:
     nobody = Questions(None)
-    verdict = examined(EXEMPTIONS, Request("/", b"GPTBot/1.2", address=address), nobody)
+    verdict = examined(EXEMPTIONS, Asked("/", b"GPTBot/1.2", address), nobody)
     assert verdict.rule == rule
     assert nobody.asked == []
 
@@ -293,11 +303,10 @@ THROTTLE = "usages: {search: throttle}\nlimits: {throttle: {requests: 3, seconds
 
 
 def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_again() -> None:
-    backend = MemoryBackend()
+    backend = MemoryStore()
     at = [0.0, 1.0, 2.0, 3.0, 9.9, 10.0]
     verdicts = [
-        examined(THROTTLE, Request("/", b"bingbot/2.0", address="192.0.2.1", received_at=second), backend)
-        for second in at
+        examined(THROTTLE, Asked("/", b"bingbot/2.0", "192.0.2.1", received_at=second), backend) for second in at
     ]
     assert [verdict.action for verdict in verdicts] == ["allow", "allow", "allow", "throttle", "throttle", "allow"]
     assert [verdict.retry_after for verdict in verdicts] == [0, 0, 0, 10, 10, 0]
@@ -308,7 +317,7 @@ def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_a
 
 def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
     questions = Questions(1)
-    examined(THROTTLE, Request("/", b"bingbot/2.0", address="192.0.2.1", received_at=7.0), questions)
+    examined(THROTTLE, Asked("/", b"bingbot/2.0", "192.0.2.1", received_at=7.0), questions)
     assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0)]
 
 
@@ -317,13 +326,13 @@ def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
 )
 def test_without_a_throttle_nothing_is_asked(user_agent: bytes) -> None:
     questions = Questions(1)
-    examined("extends: search-only", Request("/", user_agent), questions)
+    examined("extends: search-only", Asked("/", user_agent), questions)
     assert questions.asked == []
 
 
 @pytest.mark.parametrize("on_unknown", ["allow", "deny"])
 def test_when_nobody_can_count_on_unknown_decides(on_unknown: str) -> None:
-    verdict = examined(f"{THROTTLE}on_unknown: {on_unknown}\n", Request("/", b"bingbot/2.0"), Questions(None))
+    verdict = examined(f"{THROTTLE}on_unknown: {on_unknown}\n", Asked("/", b"bingbot/2.0"), Questions(None))
     assert (verdict.action, verdict.rule) == (on_unknown, "search")
     assert verdict.reasons[-1] == f"requests could not be counted; on_unknown says {on_unknown}"
 
@@ -333,7 +342,7 @@ def test_clients_of_one_address_block_share_a_count_and_agents_do_not() -> None:
     for user_agent, address in [
         (b"bingbot/2.0", "2001:db8::1"), (b"bingbot/2.0", "2001:db8::2"), (b"YandexBot/3.0", "2001:db8::1"),
     ]:  # fmt: skip
-        examined(THROTTLE, Request("/", user_agent, address=address), questions)
+        examined(THROTTLE, Asked("/", user_agent, address), questions)
     first, second, third = (question.key for question in questions.asked)
     assert first == second != third
 

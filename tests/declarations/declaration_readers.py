@@ -1,9 +1,10 @@
-"""Parsers that other people wrote, and small readers of what documented tools do, to read our declarations back."""
+"""Readers of our declarations: parsers that others wrote, and small models of documented tools."""
 
 import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import robotstxt
 from jsonschema import Draft202012Validator
@@ -16,6 +17,13 @@ ROBOTS_FILES = sorted((Path(__file__).parent / "robots").iterdir())
 SITE = "https://band.example"
 
 _SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def child(element: Element, path: str) -> Element:
+    """Return the first descendant at a path; there must be one."""
+    found = element.find(path)
+    assert found is not None, path
+    return found
 
 
 def schema(name: str) -> Draft202012Validator:
@@ -52,7 +60,7 @@ class ProtegoReader:
 
 
 def img2dataset_skips(x_robots_tag_lines: list[str], own_token: str | None = None) -> bool:
-    """Whether img2dataset skips a download: each header line is cut at its first colon into user agent and words."""
+    """Return True if img2dataset skips a download: it cuts each line at its first colon into user agent and words."""
     refusing = {"noai", "noimageai", "noindex", "noimageindex"}
     for line in x_robots_tag_lines:
         before, colon, after = line.partition(":")
@@ -64,7 +72,7 @@ def img2dataset_skips(x_robots_tag_lines: list[str], own_token: str | None = Non
 
 
 def datadiligence_skips(x_robots_tag_lines: list[str], own_name: str = "spawningbot") -> bool:
-    """Whether Spawning's datadiligence skips: all lines joined, cut at commas, exact spelling, `name: word` once."""
+    """Return True if Spawning's datadiligence skips: lines joined, cut at commas, exact spelling, `name: word` once."""
     for part in ",".join(x_robots_tag_lines).split(","):
         agent, colon, word = part.strip().rpartition(":")
         if (not colon or agent.strip().lower() == own_name) and word.strip() in ("noai", "noimageai"):
@@ -73,7 +81,7 @@ def datadiligence_skips(x_robots_tag_lines: list[str], own_name: str = "spawning
 
 
 def tdmrep_reservation(rules: object, path: str) -> tuple[int | None, str | None]:
-    """What a TDMRep reader finds for a path: the first entry whose location matches; anything odd is unset."""
+    """Return (reservation, policy) for a path as a TDMRep reader does: the first match counts, anything odd is unset."""
     if not isinstance(rules, list):
         return None, None
     for entry in rules:
@@ -87,9 +95,9 @@ def tdmrep_reservation(rules: object, path: str) -> tuple[int | None, str | None
     return None, None
 
 
-def tdmrep_precedence(*said: object) -> int | None:
-    """The reservation where file, header and meta (None where there is none) say so: the last valid one."""
-    valid = [int(value) for value in map(str, said) if value in ("0", "1")]
+def tdmrep_precedence(*forms: object) -> int | None:
+    """Return the reservation of file, header and meta (None if missing): the last valid one counts."""
+    valid = [int(value) for value in map(str, forms) if value in ("0", "1")]
     return valid[-1] if valid else None
 
 
@@ -98,9 +106,9 @@ _SIGNALS = {"search": ("yes", "no"), "ai-input": ("yes", "no"), "ai-train": ("ye
 
 
 def content_signals(value: str) -> dict[str, str]:
-    """The signals of one value: known keys with known values, cut at commas; anything else says nothing."""
+    """Return the signals of one value: known keys with known values, cut at commas; anything else is ignored."""
     pairs = (pair.strip().partition("=") for pair in value.split(","))
-    return {key: said for key, _, said in pairs if said in _SIGNALS.get(key, ())}
+    return {key: value for key, _, value in pairs if value in _SIGNALS.get(key, ())}
 
 
 def signals_of_groups(robots: str) -> list[list[dict[str, str]]]:
@@ -132,7 +140,7 @@ _rsl_schema = etree.RelaxNG(etree.parse(_SCHEMAS / "rsl.rng"))
 
 
 def rsl_problems(document: bytes) -> list[str]:
-    """What the schema of RSL 1.0 finds in a document; at most one rule of a kind and type is counted here."""
+    """Return the errors of the RSL 1.0 schema, and every rule that occurs twice with the same name and type."""
     root = etree.fromstring(document)
     _rsl_schema.validate(root)
     problems = [str(error.message) for error in _rsl_schema.error_log]
@@ -143,7 +151,7 @@ def rsl_problems(document: bytes) -> list[str]:
 
 
 class RslReader:
-    """A reader of RSL 1.0: of the contents that match, those with the longest url count, read conservatively."""
+    """Conservative reader of RSL 1.0: of the contents that match, those with the longest url count."""
 
     def __init__(self, document: bytes) -> None:
         self.root = ElementTree.fromstring(document)
@@ -157,21 +165,21 @@ class RslReader:
             raise ValueError("content without a license")
 
     def allows(self, path: str, usage: str) -> bool | None:
-        """Whether a usage of a path is licensed; None where nothing is said."""
-        matching = [content for content in self.contents if robots_match(content.get("url"), path)]
-        for length in sorted({len(content.get("url")) for content in matching}, reverse=True):
-            narrowest = [content for content in matching if len(content.get("url")) == length]
-            said = {self._says(content, usage) for content in narrowest} - {None}
-            if said:
-                return said == {True}
+        """Return True if a usage of a path is licensed, None if no content says."""
+        matching = [content for content in self.contents if robots_match(content.get("url", ""), path)]
+        for length in sorted({len(content.get("url", "")) for content in matching}, reverse=True):
+            narrowest = [content for content in matching if len(content.get("url", "")) == length]
+            answers = {self._licenses(content, usage) for content in narrowest} - {None}
+            if answers:
+                return answers == {True}
         return None
 
-    def says(self, usage: str) -> bool | None:
-        """Whether the only content licenses a usage."""
+    def licenses(self, usage: str) -> bool | None:
+        """Return True if the only content licenses a usage, None if it does not say."""
         (only,) = self.contents
-        return self._says(only, usage)
+        return self._licenses(only, usage)
 
-    def _says(self, content, usage: str) -> bool | None:
+    def _licenses(self, content: Element, usage: str) -> bool | None:
         answers = set()
         for rule in content.iterfind(f"{_RSL}license/{_RSL}permits[@type='usage']"):
             answers.add(usage in self._usages(rule.text or ""))
@@ -189,7 +197,7 @@ class RslReader:
 
 
 def rsl_licences(robots: str, agent: str) -> list[str]:
-    """The licences that hold for a crawler: those of its group, else those before all groups; absolute ones only."""
+    """Return the licences for a crawler: those of its group, else those before all groups; absolute URLs only."""
     by_name: dict[str, list[str]] = {"": []}
     names, ended = [""], True
     for line in robots.splitlines():
@@ -209,6 +217,6 @@ def rsl_licences(robots: str, agent: str) -> list[str]:
 
 
 def robots_match(pattern: str, path: str) -> bool:
-    """Whether a pattern of RFC 9309 matches the beginning of a path."""
+    """Return True if a pattern of RFC 9309 matches the beginning of a path."""
     regex = "".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern.removesuffix("$")))
     return re.match(regex + (r"\Z" if pattern.endswith("$") else ""), path, re.DOTALL) is not None

@@ -1,4 +1,4 @@
-"""Content Signals, read back as the policy that came with them says."""
+"""Content Signals, read back as Cloudflare's policy defines them."""
 
 import re
 from dataclasses import replace
@@ -29,12 +29,12 @@ OPEN = dict.fromkeys(Usage, Action.ALLOW)
 NO_AI = {"search": "yes", "ai-input": "no", "ai-train": "no", "use": "reference"}
 
 
-def robots(policy, catalog=CATALOG):
+def robots(policy: Policy, catalog: Catalog = CATALOG) -> str:
     return CompiledPolicy(policy, catalog).documents["/robots.txt"].body.decode()
 
 
-def headers(policy, section=0):
-    fields = CompiledPolicy(policy, CATALOG).declared[section].fields
+def headers(policy: Policy, number: int = 0) -> list[dict[str, str]]:
+    fields = CompiledPolicy(policy, CATALOG).declared[number].fields
     return [content_signals(value.decode()) for name, value in fields if name == b"content-signal"]
 
 
@@ -49,7 +49,7 @@ def headers(policy, section=0):
         ("ai-input=no, use=all", {"ai-input": "no"}),
     ],
 )
-def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expected):
+def test_the_reader_takes_only_keys_and_values_that_are_defined(value: str, expected: dict[str, str]) -> None:
     assert content_signals(value) == expected
 
 
@@ -57,7 +57,7 @@ def test_the_reader_takes_only_what_the_policy_of_the_signals_knows(value, expec
     ("stance", "expected"),
     [("no-ai", NO_AI), ("search-only", NO_AI), ("no-training", {**NO_AI, "ai-input": "yes"})],
 )
-def test_every_group_and_every_response_say_the_same(stance, expected):
+def test_every_group_and_every_response_have_the_same_signals(stance: str, expected: dict[str, str]) -> None:
     policy = with_header(load_stance(stance))
     groups = signals_of_groups(robots(policy))
     assert len(groups) >= 2
@@ -65,7 +65,7 @@ def test_every_group_and_every_response_say_the_same(stance, expected):
     assert headers(policy) == [expected]
 
 
-def test_the_meaning_and_the_reservation_stand_once_before_the_first_group():
+def test_definitions_and_reservation_are_written_once_before_the_first_group() -> None:
     before, _, after = robots(STANCE).partition("User-agent:")
     assert "EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4" in before
     assert "#" not in re.sub(r"# (Begin|End) noai-guard", "", after)
@@ -73,26 +73,26 @@ def test_the_meaning_and_the_reservation_stand_once_before_the_first_group():
         assert f"# {key}: " in before
 
 
-def test_the_comments_go_with_the_signals():
+def test_without_signals_there_are_no_comments() -> None:
     off = replace(STANCE, declarations={**STANCE.declarations, "content_signal": False})
     assert "ARTICLE 4" not in robots(off)
     assert "Content-Signal" not in robots(off)
     assert headers(off) == [NO_AI]
 
 
-def test_the_header_has_a_switch_of_its_own():
+def test_the_header_has_a_switch_of_its_own() -> None:
     off = replace(STANCE, declarations={**STANCE.declarations, "content_signal_header": False})
     assert headers(off) == []
     assert [NO_AI] in signals_of_groups(robots(off))
 
 
-def test_signals_do_not_join_groups_for_googles_parser():
-    said = robots(STANCE).encode()
-    assert not google_allows(said, "GPTBot", "/")
-    assert google_allows(said, "Googlebot", "/")
+def test_signals_do_not_join_groups_for_googles_parser() -> None:
+    text = robots(STANCE).encode()
+    assert not google_allows(text, "GPTBot", "/")
+    assert google_allows(text, "Googlebot", "/")
 
 
-def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_none():
+def test_merging_adds_signals_to_the_apps_groups_once() -> None:
     compiled = CompiledPolicy(STANCE, CATALOG)
     once = compiled.merged_robots[b"User-agent: *\nDisallow: /cart\n\nUser-agent: Bingbot\nAllow: /\n"].body
     assert all(signals == [NO_AI] for signals in signals_of_groups(once.decode()))
@@ -100,37 +100,39 @@ def test_a_merged_file_has_them_in_the_apps_groups_too_and_merging_again_adds_no
     assert once.decode().count("EXPRESS RESERVATIONS") == 1
 
 
-def test_a_file_without_paths_grants_nothing_that_a_part_of_the_site_reserves():
+def test_robots_txt_grants_nothing_that_a_path_policy_reserves() -> None:
     policy = replace(STANCE, usages=OPEN, path_policies=(PathPolicy("/tracks/**", STANCE.usages),))
     assert signals_of_groups(robots(policy))[0] == [{"search": "yes", "use": "reference"}]
     assert headers(policy, 1) == [NO_AI]
-    (note,) = content_signal.STANDARD.notes(policy)
-    assert "ai-input, ai-train of /tracks/**" in note
+    (limitation,) = content_signal.STANDARD.limitations(policy)
+    assert "ai-input, ai-train for /tracks/**" in limitation
 
 
-def test_where_nothing_may_be_found_or_taken_in_nothing_may_be_kept():
+def test_without_search_and_input_nothing_may_be_kept() -> None:
     closed = dict.fromkeys(Usage, Action.DENY)
     assert headers(replace(STANCE, usages=closed))[0]["use"] == "immediate"
 
 
-wishes = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY]) for usage in Usage})
+usages = st.fixed_dictionaries({usage: st.sampled_from([Action.ALLOW, Action.DENY]) for usage in Usage})
 
 
-@given(wishes, st.lists(wishes, max_size=3))
-def test_no_signal_of_the_site_is_a_yes_that_a_section_denies(site, parts):
-    sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
-    policy = replace(STANCE, usages=site, path_policies=sections)
+@given(usages, st.lists(usages, max_size=3))
+def test_no_signal_of_the_site_grants_what_a_path_policy_denies(
+    site: dict[Usage, Action], parts: list[dict[Usage, Action]]
+) -> None:
+    path_policies = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
+    policy = replace(STANCE, usages=site, path_policies=path_policies)
     (signals,) = signals_of_groups(robots(policy, Catalog(())))[0]
-    for section in policy.all_path_policies:
+    for path_policy in policy.all_path_policies:
         for key, usage in (("search", Usage.SEARCH), ("ai-train", Usage.TRAIN_AI), ("ai-input", Usage.AI_INPUT)):
-            assert not (section.reserves(usage) and signals.get(key) == "yes")
+            assert not (path_policy.reserves(usage) and signals.get(key) == "yes")
     assert (signals.get("ai-train") == "no") is policy.whole_site.reserves(Usage.TRAIN_AI)
 
 
-def test_a_part_that_wishes_otherwise_is_a_note_and_one_that_agrees_is_not():
-    notes = content_signal.STANDARD.notes
+def test_only_a_path_policy_that_differs_is_a_limitation() -> None:
+    limitations = content_signal.STANDARD.limitations
     agreeing = PathPolicy("/a/**", STANCE.usages)
-    otherwise = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
-    (note,) = notes(replace(STANCE, path_policies=(agreeing, otherwise)))
-    assert "ai-train of /press/**" in note
-    assert not list(notes(replace(STANCE, path_policies=(agreeing,))))
+    differing = PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.ALLOW})
+    (limitation,) = limitations(replace(STANCE, path_policies=(agreeing, differing)))
+    assert "ai-train for /press/**" in limitation
+    assert not list(limitations(replace(STANCE, path_policies=(agreeing,))))

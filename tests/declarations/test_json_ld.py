@@ -1,7 +1,8 @@
-"""The reservation in JSON-LD, read back from a page by a parser of HTML."""
+"""Reservation in JSON-LD, read back from a page by a parser of HTML."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import html5lib
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from noai_guard.config import load_stance
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.declarations.json_ld import reservation, script
-from tests.declarations.declaration_readers import schema
+from tests.declarations.declaration_readers import child, schema
 
 SITE = Site(url="https://band.example", owner="Tape Club", licence="https://band.example/licence",
             contact="https://band.example/ask")  # fmt: skip
@@ -19,15 +20,15 @@ STANCE = replace(load_stance("no-ai"), site=SITE)
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
 
 
-def read(element):
+def read(element: str) -> Any:
     page = html5lib.parse(f"<!doctype html><head>{element}</head><p>after", namespaceHTMLElements=False)
     (found,) = page.iter("script")
     assert found.get("type") == "application/ld+json"
-    assert page.find("body/p").text == "after"
-    return json.loads(found.text)
+    assert child(page, "body/p").text == "after"
+    return json.loads(found.text or "")
 
 
-def test_a_recording_says_where_its_licence_and_policy_are():
+def test_a_recording_links_to_its_licence_and_policy() -> None:
     assert read(script({"@type": "MusicRecording", "name": "One", **reservation(STANCE)})) == {
         "@context": "https://schema.org",
         "@type": "MusicRecording",
@@ -43,23 +44,23 @@ def test_a_recording_says_where_its_licence_and_policy_are():
 @settings(deadline=None)
 @given(st.sampled_from(["MusicRecording", "AudioObject"]), st.text(), st.sampled_from(["", "https://bänd.example/ä b"]),
        st.sampled_from(["", "mailto:a@band.example", "https://band.example/ask?a=1"]))  # fmt: skip
-def test_every_property_is_as_the_schema_says(kind, owner, url, contact):
+def test_every_property_is_valid_against_the_schema(kind: str, owner: str, url: str, contact: str) -> None:
     site = Site(url=url, owner=owner, contact=contact, licence=url)
     data = {"@type": kind, "name": owner, **reservation(replace(STANCE, site=site))}
     schema("json-ld").validate(read(script(data)))
 
 
-def test_what_the_policy_does_not_know_is_not_said():
+def test_properties_that_the_policy_does_not_have_are_left_out() -> None:
     bare = replace(STANCE, site=Site(), declarations={**STANCE.declarations, "policy_page": False})
     assert set(reservation(bare)) == {"copyrightNotice"}
 
 
-def test_an_address_for_mail_is_no_page():
+def test_a_mail_address_is_not_a_page_for_licences() -> None:
     mail = replace(STANCE, site=replace(SITE, contact="mailto:a@band.example"))
     assert reservation(mail)["acquireLicensePage"] == SITE.licence
 
 
-def test_a_section_says_what_it_reserves_itself():
+def test_a_path_policy_has_its_own_reservation() -> None:
     assert reservation(STANCE, PathPolicy("/press/**", OPEN)) == {}
     answers = PathPolicy("/press/**", {**OPEN, Usage.AI_INPUT: Action.DENY})
     assert "copyrightNotice" not in reservation(STANCE, answers)
@@ -68,7 +69,7 @@ def test_a_section_says_what_it_reserves_itself():
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.sampled_from(["</script><script>", "<!--<script>", "]]>", "\u2028"])))
-def test_no_text_ends_the_element(text):
+def test_no_text_ends_the_element(text: str) -> None:
     policy = replace(STANCE, site=replace(SITE, owner=text, contact=text))
     data = {"@type": "AudioObject", "name": text, **reservation(policy)}
     assert read(script(data)) == {"@context": "https://schema.org", **data}

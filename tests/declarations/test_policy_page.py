@@ -1,7 +1,8 @@
-"""The page for people."""
+"""Policy page, read by a strict parser of HTML."""
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import html5lib
 import pytest
@@ -12,25 +13,25 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.policy import PathPolicy, Policy, Site
 
 STANCE = load_stance("no-ai")
 SITE = Site("https://band.example", "Band", "The <Ünited> & Artists", "mailto:ask@band.example", "/.well-known/noai",
             "https://band.example/licence")  # fmt: skip
 
 
-def page(policy):
+def page(policy: Policy) -> tuple[Any, str]:
     body = CompiledPolicy(policy, Catalog(())).documents["/.well-known/noai"].body
     parser = html5lib.HTMLParser(namespaceHTMLElements=False, strict=True)
     return parser.parse(body, transport_encoding="utf-8"), body.decode()
 
 
-def answers(table):
+def answers(table: Any) -> dict[str, str]:
     return {row.find("th/b").text: row.find("td").text for row in table.iter("tr")}
 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
-def test_a_site_that_said_nothing_of_itself_has_a_whole_page(stance):
+def test_a_site_without_facts_has_a_complete_page(stance: str) -> None:
     tree, text = page(load_stance(stance))
     assert tree.get("lang") == "en"
     assert len(tree.findall(".//h1")) == 1
@@ -41,7 +42,7 @@ def test_a_site_that_said_nothing_of_itself_has_a_whole_page(stance):
     assert all(row.find("th").get("scope") == "row" for row in tree.iter("tr"))
 
 
-def test_it_says_who_asks_what_and_whom_to_ask():
+def test_it_names_the_owner_and_links_contact_licence_and_documents() -> None:
     tree, text = page(replace(STANCE, site=SITE))
     assert "The &lt;Ünited&gt; &amp; Artists" in text
     links = {link.get("href"): link for link in tree.iter("a")}
@@ -50,44 +51,44 @@ def test_it_says_who_asks_what_and_whom_to_ask():
     assert {"/robots.txt", "/.well-known/tdmrep.json"} <= set(links)
 
 
-def test_the_table_says_what_the_policy_says():
+def test_the_table_has_the_actions_of_the_policy() -> None:
     tree, _ = page(STANCE)
     (table,) = tree.iter("table")
-    said = answers(table)
-    assert said["Training AI"] == said["AI search"] == "No"
-    assert said["Search engines"] == said["Players"] == "Welcome"
-    assert len(said) == 14
+    actions = answers(table)
+    assert actions["Training AI"] == actions["AI search"] == "No"
+    assert actions["Search engines"] == actions["Players"] == "Welcome"
+    assert len(actions) == 14
 
 
-def test_a_section_says_what_is_different_there():
-    sections = (
+def test_a_path_policy_lists_its_differences() -> None:
+    path_policies = (
         PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: Action.LICENSE_REQUIRED, Usage.SEO: Action.THROTTLE}),
         PathPolicy("/tracks/<b>", STANCE.usages),
     )
-    tree, text = page(replace(STANCE, path_policies=sections))
+    tree, text = page(replace(STANCE, path_policies=path_policies))
     _, press = tree.iter("table")
     assert answers(press) == {"Training AI": "With a licence", "SEO tools": "In moderation"}
     assert "/tracks/&lt;b&gt;" in text
     assert "The same as on the whole site." in text
 
 
-def test_the_title_claims_no_more_than_the_policy():
-    def title(policy):
-        return page(policy)[0].find(".//h1").text
+def test_the_title_claims_no_more_than_the_policy() -> None:
+    def title(policy: Policy) -> str:
+        return str(page(policy)[0].find(".//h1").text)
 
     assert title(STANCE) == "People are welcome. AI is not."
     assert title(load_stance("no-training")) == "People are welcome. AI training is not."
     assert title(replace(STANCE, usages=dict.fromkeys(Usage, Action.ALLOW))) == "How this site may be used"
 
 
-def test_a_page_elsewhere_is_not_published_here():
+def test_a_page_elsewhere_is_not_published_here() -> None:
     policy = replace(STANCE, site=replace(SITE, policy_page="https://band.example/ai"))
     compiled = CompiledPolicy(policy, Catalog(()))
     assert set(compiled.documents) == {"/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/tdm-policy.json"}
     assert b"# In plain words: https://band.example/ai\n" in compiled.documents["/robots.txt"].body
 
 
-wishes = st.fixed_dictionaries(
+usages_of_a_part = st.fixed_dictionaries(
     {usage: st.sampled_from([Action.ALLOW, Action.DENY, Action.THROTTLE]) for usage in Usage}
 )
 switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl")} | {
@@ -95,11 +96,13 @@ switches = st.fixed_dictionaries({key: st.booleans() for key in ("tdmrep", "rsl"
 
 
 @settings(max_examples=60, deadline=None)
-@given(wishes, st.lists(wishes, max_size=2), switches)
-def test_no_link_leads_to_something_that_is_not_published(usages, parts, declarations):
-    sections = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
+@given(usages_of_a_part, st.lists(usages_of_a_part, max_size=2), switches)
+def test_every_link_leads_to_a_published_document(
+    usages: dict[Usage, Action], parts: list[dict[Usage, Action]], declarations: dict[str, Any]
+) -> None:
+    path_policies = tuple(PathPolicy(f"/{number}/**", part) for number, part in enumerate(parts))
     policy = replace(
-        STANCE, usages=usages, path_policies=sections, declarations={**STANCE.declarations, **declarations}
+        STANCE, usages=usages, path_policies=path_policies, declarations={**STANCE.declarations, **declarations}
     )
     documents = CompiledPolicy(policy, Catalog(())).documents
     tree, _ = page(policy)
@@ -108,7 +111,7 @@ def test_no_link_leads_to_something_that_is_not_published(usages, parts, declara
     assert links == {"/robots.txt", "/.well-known/tdmrep.json", "/license.xml"} & set(documents)
 
 
-def test_who_is_refused_is_listed_by_name():
+def test_refused_agents_are_listed_by_name() -> None:
     agents = (
         Agent("TrainBot", "Model & Co", (Usage.TRAIN_AI,), ("TrainBot",)),
         Agent("Token-Extended", "Token-Extended", (Usage.TRAIN_AI,), (), "Token-Extended", robots_only=True),
@@ -129,13 +132,13 @@ def test_who_is_refused_is_listed_by_name():
     ("/press/**", "Under <code>/press</code>"), ("/**/*.flac", "For <code>/**/*.flac</code>"), ("/a", "For <code>/a</code>"),
     ("/a*/**", "For <code>/a*/**</code>"),
 ])  # fmt: skip
-def test_a_part_of_the_site_is_named_in_plain_words(pattern, heading):
+def test_a_path_policy_has_a_heading_in_plain_words(pattern: str, heading: str) -> None:
     _, text = page(replace(STANCE, path_policies=(PathPolicy(pattern, STANCE.usages),)))
     assert f"<h2>{heading}</h2>" in text
 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
-def test_it_is_for_everybody(stance):
+def test_it_is_accessible(stance: str) -> None:
     tree, text = page(replace(load_stance(stance), site=SITE, path_policies=(PathPolicy("/press/**", STANCE.usages),)))
     assert tree.find("head/meta[@name='viewport']").get("content") == "width=device-width, initial-scale=1"
     assert [element.tag for element in tree.find("body")] == ["main"]
@@ -152,13 +155,13 @@ def test_it_is_for_everybody(stance):
                 assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
 
 
-def contrast(one, other):
-    """The contrast of two colours as WCAG 2.2 defines it; 4.5 is enough for text."""
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours as WCAG 2.2 defines it; 4.5 is enough for text."""
     lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def luminance(colour):
+def luminance(colour: str) -> float:
     digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
     channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]

@@ -1,4 +1,4 @@
-"""Every standard has a page that says what it says, who reads it, its limits and its switch."""
+"""Every standard has a page about its forms, readers, limits and switch."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ POLICY = "site: {url: https://music.example, owner: Example Records, contact: ri
 
 
 @pytest.mark.parametrize("key", SWITCHES)
-def test_every_standard_has_a_page_that_says_how_to_switch_it(key):
+def test_every_standard_has_a_page_with_its_switch(key: str) -> None:
     ends = [page.read_text().partition("## Switch it")[2] for page in PAGES]
     assert [end for end in ends if re.search(rf"\{{{key}: (no|yes|off)\}}", end)]
     reference = (FOLDER.parent / "reference" / "declarations.md").read_text()
@@ -27,7 +27,7 @@ def test_every_standard_has_a_page_that_says_how_to_switch_it(key):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_page_says_what_who_and_how_far(page):
+def test_every_page_has_the_same_sections(page: Path) -> None:
     headings = re.findall("^## (.*)$", page.read_text(), re.MULTILINE)
     assert re.match("What (we|an app) sends?$", headings[0])
     assert [heading for heading in headings if heading in ("Who honours it", "Limits")] == ["Who honours it", "Limits"]
@@ -35,7 +35,7 @@ def test_every_page_says_what_who_and_how_far(page):
     assert f"]({page.name})" in (FOLDER / "README.md").read_text()
 
 
-def test_the_python_of_the_pages_runs(tmp_path):
+def test_the_python_of_the_pages_runs(tmp_path: Path) -> None:
     (tmp_path / "noai.yaml").write_text(POLICY)
     for page in PAGES:
         for code in blocks(page, "py"):
@@ -45,7 +45,7 @@ def test_the_python_of_the_pages_runs(tmp_path):
             assert done.returncode == 0, (page.name, done.stderr)
 
 
-def test_what_the_pages_show_is_sent(tmp_path):
+def test_the_examples_of_the_pages_are_what_is_sent(tmp_path: Path) -> None:
     (tmp_path / "noai.yaml").write_text(POLICY)
     compiled = CompiledPolicy(load_policy(tmp_path / "noai.yaml"), load_catalog())
     fields = [f"{name.decode().title()}: {value.decode()}" for name, value in compiled.declared[0].fields]

@@ -1,7 +1,9 @@
-"""/.well-known/tdmrep.json, read as the specification says: the first entry that matches counts."""
+"""TDMRep, read as the specification says: the first entry that matches counts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import html5lib
@@ -13,9 +15,10 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import DecisionTable, PathPolicy, Site
+from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
 from noai_guard.declarations import tdmrep
 from tests.declarations.declaration_readers import google_allows, schema, tdmrep_reservation
+from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
 
 STANCE = replace(load_stance("no-ai"), site=Site(tdm_policy="https://band.example/tdm.json"))
 CLOSED = dict(STANCE.usages)
@@ -23,7 +26,7 @@ OPEN = {**CLOSED, Usage.TRAIN_AI: Action.ALLOW}
 EMPTY = Catalog(())
 
 
-def published(policy):
+def published(policy: Policy) -> Any:
     compiled = CompiledPolicy(policy, EMPTY)
     document = compiled.documents.get(tdmrep.PATH)
     return json.loads(document.body) if document else None
@@ -45,75 +48,66 @@ def published(policy):
         ([{"location": "/", "tdm-reservation": 0, "tdm-policy": "p"}], "/", (0, None)),
     ],
 )
-def test_the_reader_behaves_as_the_specification_says(rules, path, expected):
+def test_the_reader_behaves_as_the_specification_says(
+    rules: object, path: str, expected: tuple[int | None, str | None]
+) -> None:
     assert tdmrep_reservation(rules, path) == expected
 
 
-def test_the_default_stance_reserves_everything():
+def test_the_default_stance_reserves_everything() -> None:
     assert published(load_stance("no-ai")) == [{"location": "/", "tdm-reservation": 1}]
 
 
-def test_a_site_that_reserves_no_mining_publishes_no_file():
+def test_a_site_that_reserves_no_mining_publishes_no_file() -> None:
     assert published(replace(STANCE, usages=OPEN)) is None
 
 
-segments = st.sampled_from(["tracks", "press", "a b", "café", "x"])
-directories = st.lists(segments, max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))
-expressible = st.one_of(directories.map(lambda d: f"{d}/**"), directories.filter(bool))
-any_pattern = st.one_of(expressible, directories.map(lambda d: f"{d}/*"), directories.map(lambda d: f"{d}/**/x"),
-                        st.sampled_from(["/tr*", "/a?b/**", "/*/x", "/**/*.mp3", "/$a"]))  # fmt: skip
-wishes = st.sampled_from([CLOSED, OPEN])
-paths = directories.flatmap(lambda d: st.sampled_from([d or "/", f"{d}/", f"{d}/q.mp3", f"{d}/q/x"]))
+RESERVED_OR_OPEN: st.SearchStrategy[Mapping[Usage, Action]] = st.sampled_from([CLOSED, OPEN])
 
 
-def policies(patterns):
-    sections = st.lists(st.builds(PathPolicy, patterns, wishes), max_size=5, unique_by=lambda section: section.pattern)
-    return st.builds(lambda usages, found: replace(STANCE, usages=usages, path_policies=tuple(found)), wishes, sections)
-
-
-def reserved_by(policy, path):
-    plan = DecisionTable(policy, EMPTY)
-    return int(plan.path_policies[plan.path_class(path).path_policy].reserves(Usage.TRAIN_AI))
+def reserved_by(policy: Policy, path: str) -> int:
+    table = DecisionTable(policy, EMPTY)
+    return int(table.path_policies[table.path_class(path).path_policy].reserves(Usage.TRAIN_AI))
 
 
 @settings(max_examples=300, deadline=None)
-@given(policies(expressible), paths)
-def test_the_first_entry_that_matches_says_what_the_policy_says(policy, path):
+@given(policies(STANCE, SUPPORTED_PATTERNS, RESERVED_OR_OPEN), PATHS)
+def test_the_first_entry_that_matches_agrees_with_the_policy(policy: Policy, path: str) -> None:
     rules = published(policy)
     if rules is None:
         assert not reserved_by(policy, path)
         return
-    reserved, where = tdmrep_reservation(rules, quote(path))
+    reserved, address = tdmrep_reservation(rules, quote(path, safe="/&"))
     assert reserved == reserved_by(policy, path)
-    assert where == ("https://band.example/tdm.json" if reserved else None)
+    assert address == ("https://band.example/tdm.json" if reserved else None)
 
 
 @settings(max_examples=300, deadline=None)
-@given(policies(any_pattern), paths)
-def test_what_is_reserved_is_never_given_away(policy, path):
+@given(policies(STANCE, ANY_PATTERNS, RESERVED_OR_OPEN), PATHS)
+def test_the_file_never_opens_a_reserved_path(policy: Policy, path: str) -> None:
     rules = published(policy)
     if reserved_by(policy, path):
-        assert tdmrep_reservation(rules, quote(path))[0] == 1
+        assert tdmrep_reservation(rules, quote(path, safe="/&"))[0] == 1
 
 
 ADDRESS = "https://band.example/tdm-policy.json"
 SITE = Site(url="https://band.example/", owner="Tape Club", contact="mailto:rights@band.example")
 
 
-def offer(policy):
+def offer(policy: Policy) -> Any:
     document = CompiledPolicy(policy, EMPTY).documents.get(tdmrep.POLICY_PATH)
     return json.loads(document.body) if document else None
 
 
-def with_site(site, **changes):
+def with_site(site: Site, **changes: Any) -> Policy:
     return replace(load_stance("no-ai"), site=site, **changes)
 
 
-def named_policies(policy, section=0):
-    """The tdm-policy of the file (for the whole site), of the header and of the metas."""
-    declared = CompiledPolicy(policy, EMPTY).declared[section]
+def named_policies(policy: Policy, number: int = 0) -> tuple[list[str], list[str], list[str]]:
+    """The tdm-policy of the file (for the whole site), of the header and of the metas of a path policy."""
+    declared = CompiledPolicy(policy, EMPTY).declared[number]
     page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
-    metas = [meta.get("content") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
+    metas = [meta.get("content", "") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
     fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]
     entries = [
         rule["tdm-policy"] for rule in published(policy) or () if rule["location"] == "/" and "tdm-policy" in rule
@@ -121,7 +115,7 @@ def named_policies(policy, section=0):
     return entries, fields, metas
 
 
-def test_a_site_with_an_address_offers_a_licence_to_those_who_ask():
+def test_a_site_with_an_address_offers_a_licence_to_those_who_ask() -> None:
     assert offer(with_site(SITE)) == {
         "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
         "@type": "Offer",
@@ -137,11 +131,15 @@ def test_a_site_with_an_address_offers_a_licence_to_those_who_ask():
     }
 
 
-def test_it_is_named_in_every_form():
+def test_file_header_and_meta_have_the_address_of_the_policy() -> None:
     assert named_policies(with_site(SITE)) == ([ADDRESS], [ADDRESS], [ADDRESS])
 
 
-def test_where_nothing_is_reserved_no_policy_is_named():
+def test_the_header_says_that_mining_is_reserved() -> None:
+    assert dict(CompiledPolicy(STANCE, EMPTY).declared[0].fields)[b"tdm-reservation"] == b"1"
+
+
+def test_where_nothing_is_reserved_no_policy_is_named() -> None:
     policy = with_site(SITE, path_policies=(PathPolicy("/press/**", {**CLOSED, Usage.TRAIN_AI: Action.ALLOW}),))
     assert named_policies(policy, 1) == ([ADDRESS], [], [])
     assert [rule for rule in published(policy) if rule["tdm-reservation"] == 0 and "tdm-policy" in rule] == []
@@ -153,12 +151,12 @@ def test_where_nothing_is_reserved_no_policy_is_named():
     (replace(SITE, tdm_policy="https://elsewhere.example/p"), ["https://elsewhere.example/p"]),
     (Site(tdm_policy="https://elsewhere.example/p"), ["https://elsewhere.example/p"]),
 ])  # fmt: skip
-def test_there_is_none_of_ours_without_an_address_or_beside_the_sites_own(site, named):
+def test_no_offer_without_an_address_or_beside_a_policy_of_the_site(site: Site, named: list[str]) -> None:
     assert offer(with_site(site)) is None
     assert named_policies(with_site(site)) == (named, named, named)
 
 
-def test_what_is_sold_is_to_be_paid_for():
+def test_a_licence_that_is_sold_must_be_paid_for() -> None:
     sold = {**CLOSED, Usage.TRAIN_AI: Action.LICENSE_REQUIRED}
     paid = [{"action": "obtainConsent"}, {"action": "compensate"}]
     assert offer(with_site(SITE, usages=sold))["permission"][0]["duty"] == paid
@@ -166,19 +164,19 @@ def test_what_is_sold_is_to_be_paid_for():
     assert offer(partly)["permission"][0]["duty"] == paid[:1]
 
 
-def test_check_says_where_nobody_can_be_asked():
-    assert "set site.url" in "".join(tdmrep.STANDARD.notes(with_site(Site())))
-    assert "set site.contact" in "".join(tdmrep.STANDARD.notes(with_site(Site(url="https://band.example"))))
+def test_check_says_if_nobody_can_be_asked() -> None:
+    assert "set site.url" in "".join(tdmrep.STANDARD.limitations(with_site(Site())))
+    assert "set site.contact" in "".join(tdmrep.STANDARD.limitations(with_site(Site(url="https://band.example"))))
     for site in (SITE, Site(tdm_policy="https://x.example")):
-        assert list(tdmrep.STANDARD.notes(with_site(site))) == []
+        assert list(tdmrep.STANDARD.limitations(with_site(site))) == []
 
 
-def test_check_says_where_something_else_than_training_is_reserved():
-    (note,) = tdmrep.STANDARD.notes(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
-    assert "of /** it cannot say that ai-agent, ai-input, ai-search, scraper is reserved" in note
+def test_check_says_if_only_other_usages_than_training_are_reserved() -> None:
+    (limitation,) = tdmrep.STANDARD.limitations(with_site(Site(), usages={**OPEN, Usage.DATA_BROKER: Action.ALLOW}))
+    assert "for /** it cannot express that ai-agent, ai-input, ai-search, scraper is reserved" in limitation
 
 
-def test_a_refused_crawler_may_read_whom_to_ask():
+def test_a_refused_crawler_may_read_whom_to_ask() -> None:
     compiled = CompiledPolicy(with_site(SITE), load_catalog())
     assert google_allows(compiled.documents["/robots.txt"].body, "GPTBot", tdmrep.POLICY_PATH)
 
@@ -188,8 +186,13 @@ addresses = st.sampled_from(["https://band.example", "http://band.example:8000/a
 
 
 @settings(deadline=None)
-@given(policies(any_pattern), addresses, texts, st.one_of(texts.map("mailto:{}@x.example".format), addresses))
-def test_both_files_are_as_their_schemas_say(policy, url, owner, contact):
+@given(
+    policies(STANCE, ANY_PATTERNS, RESERVED_OR_OPEN),
+    addresses,
+    texts,
+    st.one_of(texts.map("mailto:{}@x.example".format), addresses),
+)
+def test_both_files_are_valid_against_their_schemas(policy: Policy, url: str, owner: str, contact: str) -> None:
     policy = replace(policy, site=Site(url=url, owner=owner, contact=contact))
     if (rules := published(policy)) is not None:
         schema("tdmrep").validate(rules)
@@ -200,5 +203,5 @@ def test_both_files_are_as_their_schemas_say(policy, url, owner, contact):
     {"@type": "Agreement"}, {"@context": "http://www.w3.org/ns/odrl.jsonld"}, {"prohibition": []}, {"permission": []},
     {"assigner": {"uid": "https://band.example/"}}, {"uid": "policy"},
 ])  # fmt: skip
-def test_the_schema_of_the_policy_can_say_no(change):
+def test_the_schema_of_the_policy_rejects_mistakes(change: dict[str, Any]) -> None:
     assert not schema("tdm-policy").is_valid({**offer(with_site(SITE)), **change})

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from noai_guard.core.paths import normal_path
+from noai_guard.core.request import PlainRequest
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.original_request import Malformed, original_request
-from noai_guard.middleware.request import RawRequest
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric, policy
 
 TRUSTED = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
@@ -182,7 +182,7 @@ def test_the_judged_path_is_the_one_the_site_sees(uri, status):
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), min_size=1, max_size=60))
 def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
-    request = RawRequest("GET", VERIFY, [(b"x-original-uri", b"/" + tail.encode())], PROXY)
+    request = PlainRequest(VERIFY, [(b"x-original-uri", b"/" + tail.encode())], "GET", PROXY)
     with suppress(Malformed):
         assert original_request(request)[0].path == unquote(("/" + tail).partition("?")[0])
 
@@ -192,7 +192,7 @@ def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
                      b"x-forwarded-host", b"user-agent"]),
     st.binary(max_size=40)), max_size=6))  # fmt: skip
 def test_no_headers_make_it_judge_two_ways(fields):
-    asked = RawRequest("GET", VERIFY, [(b"x-original-uri", b"/a"), *fields], PROXY)
+    asked = PlainRequest(VERIFY, [(b"x-original-uri", b"/a"), *fields], "GET", PROXY)
     with suppress(Malformed):
         assert normal_path(original_request(asked)[0].path) == "/a"
 
@@ -307,10 +307,10 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
 
     for text, status in (("", 200), ("on_unknown: deny\n", 403)):
         guard = gateway(text)
-        guard.compiled.guard.table.decide = broken
+        guard.runtime.compiled.guard.agents._function = broken
         assert verify(guard).status == status
     guard = gateway()
-    guard._answers = None
+    guard._stores = None
     assert verify(guard, user_agent=BROWSER).status == 503
     assert metric(guard, "guard_failures") == 1
 

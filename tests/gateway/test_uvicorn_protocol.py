@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from noai_guard.core.model import Response
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.auth_responses import EncodedResponse
-from noai_guard.gateway.uvicorn_protocol import connection_to
-from noai_guard.server.worker import server_of
+from noai_guard.gateway.uvicorn_protocol import protocol_for
+from noai_guard.uvicorn_adapter import embedded_server
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, ask, http, metric, policy
 from tests.raw_http import parsed
 
@@ -40,7 +40,7 @@ def sent(guard: Gateway, *pieces: bytes, pause: float = 0.0) -> bytes:
 
     async def story() -> bytes:
         listening = socket.create_server(("127.0.0.1", 0))
-        server = server_of(guard, 0, http=connection_to(guard), lifespan="off", ws="none")
+        server = embedded_server(guard, 0, http=protocol_for(guard), lifespan="off", ws="none")
         serving = asyncio.create_task(server.serve([listening]))
         while not server.started:
             await asyncio.sleep(0.005)
@@ -151,7 +151,7 @@ def test_a_head_is_read_up_to_a_bound(size):
 
 
 def test_an_idle_connection_is_not_held_for_ever(monkeypatch):
-    monkeypatch.setattr("noai_guard.server.worker._KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("noai_guard.uvicorn_adapter.KEEP_ALIVE_SECONDS", 0.05)
     started = time.monotonic()
     assert len(answers(sent(gateway(), head()))) == 1
     assert time.monotonic() - started < 20

@@ -43,13 +43,14 @@ def guarded(app: Any, text: str | None = None, **options: Any) -> NoAIMiddleware
     return NoAIMiddleware(app, policy(text) if text is not None else None, **options)
 
 
-def metric(guard: NoAIMiddleware, name: str, **labels: str) -> float:
-    """The sum of a metric's samples that have these labels."""
-    guard.telemetry.flush()
-    found = (sample for family in getattr(guard.telemetry, name).collect() for sample in family.samples)
+def metric(guard: Any, name: str, **labels: str) -> float:
+    """Return the sum of a metric's samples that have these labels; `guard` is a runtime or holds one."""
+    telemetry = getattr(guard, "runtime", guard).telemetry
+    telemetry.metrics.flush()
+    samples = (sample for family in getattr(telemetry.metrics, name).collect() for sample in family.samples)
     return sum(
         sample.value
-        for sample in found
+        for sample in samples
         if not sample.name.endswith("_created") and labels.items() <= sample.labels.items()
     )
 

@@ -17,12 +17,15 @@ def broken(*args, **kwargs):
 
 
 def with_broken_judge(guard):
-    guard.compiled.guard.table.decide = broken
+    table = guard.runtime.compiled.guard.table
+    table.decide = broken
+    for path_class in table._path_classes.values():
+        path_class.verdicts.clear()
     return guard
 
 
 def with_broken_recognition(guard):
-    guard.compiled.guard.agents._function = broken
+    guard.runtime.compiled.guard.agents._function = broken
     return guard
 
 
@@ -59,21 +62,21 @@ def test_a_broken_judge_refuses_nothing_in_monitor_mode():
 @pytest.mark.parametrize(("text", "status"), [("", 200), (DENIES, 403)])
 def test_a_refusal_that_cannot_be_worded_is_as_on_unknown_says(text, status, monkeypatch):
     guard = guarded(answering(), text)
-    monkeypatch.setattr(guard.compiled, "refusal", broken)
+    monkeypatch.setattr(guard.runtime.compiled, "refusal", broken)
     assert ask(guard, http(user_agent=SCRAPER)).status == status
     assert metric(guard, "guard_failures") == 1
 
 
-@pytest.mark.parametrize("attribute", ["_live", "_next_chores"])
+@pytest.mark.parametrize("attribute", ["active", "_next_housekeeping"])
 def test_a_guard_whose_own_parts_are_lost_lets_in(attribute, monkeypatch):
     guard = guarded(answering())
-    monkeypatch.setattr(guard, attribute, None)
+    monkeypatch.setattr(guard.runtime, attribute, None)
     assert ask(guard, http()).body == b"hello"
     assert metric(guard, "guard_failures") == 1
 
 
 def test_a_decision_that_cannot_be_logged_still_holds(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime.log_decision", broken)
+    monkeypatch.setattr("noai_guard.observability.decision_log.DecisionLog.write", broken)
     guard = guarded(answering())
     decision_log.decisions.setLevel("INFO")
     try:
@@ -144,7 +147,7 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(("text", "status"), [("", 200), (DENIES, 403)])
 def test_a_backend_that_fails_leaves_it_to_on_unknown(error, text, status):
-    guard = guarded(answering(), RATIONS + text, backend=Answers(error=error))
+    guard = guarded(answering(), RATIONS + text, store=Answers(error=error))
     assert ask(guard, http(user_agent=SCRAPER)).status == status
     assert metric(guard, "backend_failures", question="Count") == 1
     assert metric(guard, "guard_failures") == 0
@@ -152,7 +155,7 @@ def test_a_backend_that_fails_leaves_it_to_on_unknown(error, text, status):
 
 @pytest.mark.parametrize(("text", "status"), [("", 200), (DENIES, 403)])
 def test_a_slow_backend_is_not_waited_for(text, status):
-    guard = guarded(answering(), RATIONS + text, backend=Answers(1, seconds=30), deadline=0.02)
+    guard = guarded(answering(), RATIONS + text, store=Answers(1, seconds=30), deadline=0.02)
 
     async def bounded():
         return await asyncio.wait_for(asked(guard, http(user_agent=SCRAPER)), 5)
@@ -163,7 +166,7 @@ def test_a_slow_backend_is_not_waited_for(text, status):
 
 @pytest.mark.parametrize(("answer", "status"), [(None, 403), ("many", 403), (object(), 403), (1, 200), (101, 429)])
 def test_a_backend_that_answers_nonsense_leaves_it_to_on_unknown(answer, status):
-    guard = guarded(answering(), RATIONS + DENIES, backend=Answers(answer))
+    guard = guarded(answering(), RATIONS + DENIES, store=Answers(answer))
     assert ask(guard, http(user_agent=SCRAPER)).status == status
 
 
@@ -172,12 +175,12 @@ def test_a_backend_that_is_no_coroutine_leaves_it_to_on_unknown():
         def answer(self, question):
             return 1
 
-    assert ask(guarded(answering(), RATIONS + DENIES, backend=Sync()), http(user_agent=SCRAPER)).status == 403
+    assert ask(guarded(answering(), RATIONS + DENIES, store=Sync()), http(user_agent=SCRAPER)).status == 403
 
 
 def test_a_request_that_is_cancelled_while_the_backend_is_asked_ends():
     backend = Answers(1, seconds=30)
-    guard = guarded(answering(), RATIONS, backend=backend)
+    guard = guarded(answering(), RATIONS, store=backend)
 
     async def cancelled():
         task = asyncio.create_task(asked(guard, http(user_agent=SCRAPER)))
@@ -192,7 +195,7 @@ def test_a_request_that_is_cancelled_while_the_backend_is_asked_ends():
 
 def test_a_listener_never_waits_for_a_backend():
     backend = Answers(error=OSError())
-    guard = guarded(answering(), RATIONS, backend=backend)
+    guard = guarded(answering(), RATIONS, store=backend)
     assert ask(guard, http()).status == 200
     assert backend.asked == 0
 
@@ -203,7 +206,7 @@ def test_counting_is_exact_while_other_threads_scrape():
 
     def scrape():
         while not done.is_set():
-            guard.telemetry.flush()
+            guard.runtime.telemetry.metrics.flush()
 
     scrapers = [threading.Thread(target=scrape) for _ in range(2)]
     for scraper in scrapers:

@@ -382,8 +382,8 @@ def test_nothing_is_shared_between_two_guards():
     ask(first, http(user_agent=b"GPTBot/1.2"))
     assert metric(first, "requests") == 1
     assert metric(second, "requests") == 0
-    assert second.compiled.policy.stance == "search-only"
-    assert first.compiled.policy.stance == "no-ai"
+    assert second.runtime.compiled.policy.stance == "search-only"
+    assert first.runtime.compiled.policy.stance == "no-ai"
 
 
 def test_two_answers_at_once_do_not_mix():

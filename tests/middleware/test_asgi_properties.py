@@ -123,7 +123,7 @@ def test_nothing_of_ours_raises_and_only_our_headers_are_added(which, scope, ans
         assert exchange.messages[0].get("code", 1008) == 1008
         return
     _, headers, parts = answer
-    is_document = normal_path(str(scope["path"])) in guard.compiled.documents
+    is_document = normal_path(str(scope["path"])) in guard.runtime.compiled.documents
     answered_by_us = not reached or (is_document and str(scope.get("method")).upper() in ("GET", "HEAD"))
     if answered_by_us and not is_html(headers):
         assert exchange.status in (200, 304, 402, 403, 429)
@@ -161,4 +161,4 @@ def test_a_page_is_the_apps_bytes_and_our_tags_or_the_apps_bytes(parts):
     guard.app = app_of(200, [(b"content-type", b"text/html; charset=utf-8")], parts)
     exchange = asyncio.run(asked(guard, {"type": "http", "method": "GET", "path": "/a", "headers": []}))
     whole = b"".join(parts)
-    assert exchange.body.replace(guard.compiled.declared[0].tags, b"", 1) == whole
+    assert exchange.body.replace(guard.runtime.compiled.declared[0].tags, b"", 1) == whole

@@ -33,7 +33,8 @@ def hangup_as_before():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime._CHORES_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.middleware.periodic_tasks.INTERVAL_SECONDS", 0.01)
 
 
 def guard_of(file: Path, text: str) -> NoAIMiddleware:
@@ -249,9 +250,9 @@ def test_a_policy_that_cannot_be_used_at_the_start_is_said_with_every_problem(fi
 def test_reloading_by_hand_says_whether_it_was_done(file):
     guard = guard_of(file, LETS_IN)
     file.write_text("mode: enforce")
-    assert guard.reload()
+    assert guard.runtime.reload()
     file.write_text("mode: nonsense")
-    assert not guard.reload()
+    assert not guard.runtime.reload()
     assert asyncio.run(status(guard)) == 403
     assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).reload()
 
@@ -304,11 +305,11 @@ def test_a_file_that_says_nothing_yet_keeps_the_policy_in_force(tmp_path):
     file.write_text("mode: monitor\nfeatures: {reload: watch}\n")
     guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
     file.write_text("")
-    assert not guard.reload()
-    assert guard.compiled.policy.mode == "monitor"
+    assert not guard.runtime.reload()
+    assert guard.runtime.compiled.policy.mode == "monitor"
     file.write_text("mode: enforce\n")
-    assert guard.reload()
-    assert guard.compiled.policy.mode == "enforce"
+    assert guard.runtime.reload()
+    assert guard.runtime.compiled.policy.mode == "enforce"
 
 
 def test_an_edit_is_seen_while_nobody_visits(file):
@@ -317,6 +318,6 @@ def test_an_edit_is_seen_while_nobody_visits(file):
     assert ask(guard, http("/", SCRAPER)).status == 403
     file.write_text(WATCHED + LETS_IN)
     until = time.monotonic() + 10
-    while guard.compiled.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
+    while guard.runtime.compiled.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
         time.sleep(0.01)
     assert ask(guard, http("/", SCRAPER)).status == 200

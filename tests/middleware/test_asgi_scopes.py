@@ -92,7 +92,7 @@ def test_counts_are_written_when_the_app_shuts_down():
         await asked(guard, {"type": "lifespan"}, events("shutdown"))
 
     asyncio.run(run())
-    (family,) = guard.telemetry.requests.collect()
+    (family,) = guard.runtime.telemetry.metrics.requests.collect()
     assert sum(sample.value for sample in family.samples if sample.name.endswith("_total")) == 1
 
 

@@ -86,7 +86,7 @@ BROWSERS = read_browsers(rules_folder() / "browsers.yaml").values()
 
 
 def test_every_user_agent_of_the_catalogue_is_heard_as_it_was_said():
-    agents = ASGI[b"audio/x"].compiled.guard.agents
+    agents = ASGI[b"audio/x"].runtime.compiled.guard.agents
     said = {text for entry in ENTRIES for text in (*entry.match, *entry.look_alikes)} | {
         text for group in BROWSERS for text in group
     }

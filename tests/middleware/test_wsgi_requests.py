@@ -141,7 +141,7 @@ def test_rations_are_counted_by_client_and_told():
 
 @pytest.mark.parametrize(("text", "status"), [("on_unknown: allow", 200), ("on_unknown: deny", 403)])
 def test_a_guard_that_fails_does_what_the_policy_says_and_is_counted(text, status, monkeypatch, caplog):
-    monkeypatch.setattr(Guard, "_recognised", broken)
+    monkeypatch.setattr(Guard, "_recognise", broken)
     guard = guarded(answering(), text)
     assert ask(guard, http()).status == status
     assert metric(guard, "guard_failures", place="judging") == 1

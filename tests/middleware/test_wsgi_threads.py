@@ -37,7 +37,8 @@ def hangup_as_before():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime._CHORES_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr("noai_guard.middleware.periodic_tasks.INTERVAL_SECONDS", 0.01)
 
 
 def in_threads(work):
@@ -85,8 +86,8 @@ def test_thousands_of_new_user_agents_and_paths_at_once_are_answered():
 
 def test_of_many_threads_that_come_first_one_starts_the_watch(tmp_path, monkeypatch):
     watches = count()
-    monkeypatch.setattr("noai_guard.middleware.runtime._watch", lambda guard: next(watches))
-    monkeypatch.setattr("noai_guard.middleware.runtime._CHORES_SECONDS", 60)
+    monkeypatch.setattr("noai_guard.middleware.periodic_tasks._run", lambda tasks: next(watches))
+    monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 60)
     (tmp_path / "noai.yaml").write_text("features: {reload: watch}\n")
     for started in range(1, 21):
         guard = NoAIWSGIMiddleware(answering(), tmp_path / "noai.yaml", registry=CollectorRegistry())
@@ -147,4 +148,4 @@ def test_a_guard_made_outside_the_main_thread_still_works(tmp_path, caplog):
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(story).result() == [200] * 3
-    assert caplog.text.count("SIGHUP cannot be listened to") == 1
+    assert caplog.text.count("SIGHUP cannot be handled") == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from noai_guard.observability.metrics import Telemetry
+from noai_guard.observability.metrics import Metrics
 from tests.monitoring.programs import ROOT, RULES
 from tests.servers import require
 
@@ -135,7 +135,7 @@ def names_used() -> set[str]:
 
 def test_every_metric_of_the_program_is_on_a_panel_or_in_an_alert() -> None:
     registry = CollectorRegistry()
-    Telemetry.of(registry)
+    Metrics.of(registry)
     families = {family.name: family.type for family in registry.collect()}
     suffixes = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
     assert {name + suffixes[kind] for name, kind in families.items()} == names_used()

@@ -22,11 +22,15 @@ from noai_guard.observability.opentelemetry import export_metrics, traced
 Points = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
+def labels_of(point: Any) -> frozenset[tuple[str, str]]:
+    return frozenset(point.attributes.items())
+
+
 def points(reader: InMemoryMetricReader) -> Points:
     data = reader.get_metrics_data()
     assert data is not None
     return {
-        metric.name: {frozenset(point.attributes.items()): point.value for point in metric.data.data_points}
+        metric.name: {labels_of(point): point.value for point in metric.data.data_points if hasattr(point, "value")}
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
@@ -50,7 +54,7 @@ def test_counters_are_the_same_as_in_prometheus(registry: CollectorRegistry, rea
     for user_agent in (BROWSER, SCRAPER, SCRAPER):
         ask(guard, http(user_agent=user_agent))
     found = points(reader)
-    for metric in guard.telemetry.requests, guard.telemetry.bytes:
+    for metric in guard.runtime.telemetry.metrics.requests, guard.runtime.telemetry.metrics.bytes:
         (family,) = metric.collect()
         expected = {
             frozenset(sample.labels.items()): sample.value
@@ -74,11 +78,11 @@ def test_gauges_are_there_with_the_policy_in_force(registry: CollectorRegistry, 
 
 def test_every_metric_is_exported(registry: CollectorRegistry, reader: InMemoryMetricReader) -> None:
     guard = guarded(answering(), registry=registry)
-    for metric in guard.telemetry.metrics:
+    for metric in guard.runtime.telemetry.metrics.all:
         if metric._labelnames and not metric._metrics:
             metric.labels(*metric._labelnames)
     exported = {name.replace(".", "_") for name in points(reader)}
-    for metric in guard.telemetry.metrics:
+    for metric in guard.runtime.telemetry.metrics.all:
         name = metric._name.removesuffix("_bytes").removesuffix("_seconds")
         assert name in exported or {f"{name}_sum", f"{name}_count"} <= exported
 
@@ -196,4 +200,5 @@ def test_opentelemetrys_own_middleware_gets_every_verdict(user_agent: bytes, act
     app = asgi.OpenTelemetryMiddleware(traced(guarded(answering())), tracer_provider=provider)
     ask(app, http(user_agent=user_agent))
     (span,) = (span for span in exporter.get_finished_spans() if span.parent is None)
+    assert span.attributes is not None
     assert span.attributes["noai.action"] == action

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from noai_guard import NoAIMiddleware
 from noai_guard.config import load_catalog
+from noai_guard.core.client_address import ClientAddress
+from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
+from noai_guard.observability.recent_refusals import RecentRefusals
 from noai_guard.observability.status_page import status_app
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, Exchange, answering, ask, guarded, http, policy, websocket
+from tests.observability.counting_process import run, start
 
 HTML = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
 JSON = (b"accept", b"application/json")
@@ -31,8 +34,15 @@ def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware
     return guarded(answering(b"x" * 1000), text, registry=registry), page
 
 
-def refuse(guard: NoAIMiddleware, path: str = "/song.mp3", user_agent: bytes = SCRAPER) -> None:
-    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", user_agent), "GET", path, user_agent)
+def event(guard: NoAIMiddleware, path: str, user_agent: bytes = SCRAPER, method: str = "GET") -> Event:
+    client = ClientAddress("192.0.2.1", "socket")
+    return Event(
+        0.0, guard.runtime.compiled.guard.judged("/", SCRAPER), method, "music.example", path, user_agent, client
+    )
+
+
+def refuse(guard: NoAIMiddleware, path: str = "/song.mp3") -> None:
+    guard.runtime.telemetry.note(event(guard, path))
 
 
 def told(page: Any) -> Any:
@@ -103,16 +113,51 @@ def test_the_last_refusals_come_with_reasons_the_latest_first() -> None:
     assert "the user agent names GPTBot (OpenAI), known for train-ai" in seen(page).text
 
 
-def test_without_a_status_page_no_refusal_is_kept() -> None:
+def test_without_a_status_page_no_refusal_is_wanted() -> None:
     guard = guarded(answering())
-    refuse(guard)
-    assert guard.telemetry.last_refusals() == []
+    assert not guard.runtime.telemetry.wants(guard.runtime.compiled.guard.judged("/", SCRAPER))
+
+
+def test_what_was_not_refused_is_not_kept() -> None:
+    guard = guarded(answering())
+    recent = RecentRefusals(3)
+    assert recent.wants(guard.runtime.compiled.guard.judged("/", SCRAPER))
+    assert not recent.wants(guard.runtime.compiled.guard.judged("/", BROWSER))
+
+
+def test_two_guards_of_one_process_are_both_on_the_page() -> None:
+    registry = CollectorRegistry()
+    page = status_app(registry)
+    guards = [
+        guarded(answering(), text, registry=registry)
+        for text in ("site: {name: Ferry}\n", "site: {name: Night}\nmode: monitor\n")
+    ]
+    for guard in guards:
+        ask(guard, http(f"/{guard.runtime.compiled.policy.site.name}", SCRAPER))
+    found = told(page)
+    assert [(policy["site"], policy["mode"]) for policy in found["policies"]] == [
+        ("Ferry", "enforce"),
+        ("Night", "monitor"),
+    ]
+    assert [refusal["path"] for refusal in found["last_refusals"]] == ["/Night", "/Ferry"]
+    assert (found["total"]["refused"], found["total"]["would_refuse"]) == (1, 1)
+    words = Words(seen(page).text).text
+    assert "Ferry. Stance no-ai, enforced." in words
+    assert "Night. Stance no-ai, mode monitor" in words
+
+
+def test_guards_with_the_same_policy_show_it_once() -> None:
+    registry = CollectorRegistry()
+    page = status_app(registry)
+    for _ in range(2):
+        guarded(answering(), registry=registry)
+    assert len(told(page)["policies"]) == 1
 
 
 def test_the_policy_in_force_is_shown_and_escaped() -> None:
     guard, page = visited(PARTS)
-    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
-    found = told(page)["policy"]
+    guard.runtime.telemetry.set_policy(policy(PARTS), "abc", 7)
+    (found,) = told(page)["policies"]
     assert (found["stance"], found["mode"], found["catalogue"]) == ("no-ai", "enforce", "abc")
     assert found["sections"]["/press/**"]["train-ai"] == "allow"
     words = Words(seen(page).text)
@@ -140,7 +185,7 @@ def test_a_guard_that_is_well_is_said_to_be_well() -> None:
 )
 def test_what_is_wrong_with_the_guard_stands_on_top(metric: str, label: str, says: str) -> None:
     guard, page = visited()
-    getattr(guard.telemetry, metric).labels(label).inc()
+    getattr(guard.runtime.telemetry.metrics, metric).labels(label).inc()
     assert says in seen(page).text
     assert "The guard is well." not in seen(page).text
 
@@ -151,7 +196,7 @@ def test_a_policy_that_could_not_be_reloaded_stands_on_top(tmp_path: Path) -> No
     registry = CollectorRegistry()
     guard, page = NoAIMiddleware(answering(), file, registry=registry), status_app(registry)
     file.write_text("mode: nonsense\n")
-    assert guard.reload() is False
+    assert guard.runtime.reload() is False
     assert told(page)["health"]["reload_failed"] is True
     assert "The policy file on disk cannot be used" in seen(page).text
 
@@ -189,9 +234,8 @@ def test_the_page_reloads_by_itself_only_where_the_reader_asked() -> None:
 
 def test_the_page_is_good_html() -> None:
     guard, page = visited(PARTS)
-    guard.telemetry.in_force("1", "no-ai", "enforce", "abc", 7, policy(PARTS))
     for agent in load_catalog().agents[:200]:
-        guard.telemetry.counts(guard.compiled.guard.judged("/", agent.name.encode())).requests += 1
+        guard.runtime.telemetry.counts(guard.runtime.compiled.guard.judged("/", agent.name.encode())).requests += 1
     for _ in range(30):
         refuse(guard)
     parser = html5lib.HTMLParser(strict=True)
@@ -206,7 +250,7 @@ def test_the_page_is_good_html() -> None:
 def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes, method: str) -> None:
     guard, page = visited()
     plain = seen(page)
-    guard.telemetry.note_refusal(guard.compiled.guard.judged("/", SCRAPER), method, path, user_agent)
+    guard.runtime.telemetry.note(event(guard, path, user_agent, method))
     shown = seen(page)
     assert Words(shown.text).elements - Words(plain.text).elements <= {"ol", "li", "p", "span", "code", "time"}
     assert len(shown.body) < len(plain.body) + 60_000
@@ -215,11 +259,13 @@ def test_nothing_that_a_client_sends_becomes_markup(path: str, user_agent: bytes
 
 
 def test_memory_for_refusals_is_bounded() -> None:
-    guard, page = visited(refusals=50)
+    guard = guarded(answering())
+    recent = RecentRefusals(50)
     for _ in range(200):
-        refuse(guard, "/" + "ü" * 100_000, b"x" * 100_000)
-    assert len(told(page)["last_refusals"]) == 50
-    assert sum(len(entry[3]) + len(entry[4]) for entry in guard.telemetry._recent) <= 50 * (1024 + 512)
+        recent.write(event(guard, "/" + "ü" * 100_000, b"x" * 100_000, "G" * 100_000))
+    kept = recent.latest_first()
+    assert len(kept) == 50
+    assert sum(len(one.path) + len(one.user_agent) + len(one.method) for one in kept) <= 50 * (1024 + 512 + 16)
 
 
 def test_head_has_the_length_and_no_body() -> None:
@@ -244,15 +290,8 @@ def test_a_websocket_is_closed() -> None:
 def test_with_several_workers_counts_are_of_all_and_refusals_of_the_one_that_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = {
-        "action": "deny", "agent": "GPTBot", "operator": "OpenAI", "usage": "train-ai", "rule": "train-ai",
-        "identity": "unverified", "mode": "enforce",
-    }  # fmt: skip
-    for pid, number in ((os.getppid(), 5), (5_000_000, 7)):
-        file = MmapedDict(str(tmp_path / f"counter_{pid}.db"))
-        names, values = list(labels), list(labels.values())
-        file.write_value(mmap_key("noai_requests", "noai_requests_total", names, values, "Help."), number, 0.0)
-        file.close()
+    with start(tmp_path, "counts.requests += 5; flush(); sys.stdin.readline()"):
+        run(tmp_path, "counts.requests += 7")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     page = status_app(CollectorRegistry())
     found = told(page)
@@ -262,12 +301,12 @@ def test_with_several_workers_counts_are_of_all_and_refusals_of_the_one_that_ans
     assert "Counts of all workers" in seen(page).text
 
 
-def test_an_operator_beyond_the_first_rows_is_behind_a_fold() -> None:
+def test_an_operator_beyond_the_first_rows_is_behind_a_summary() -> None:
     guard, page = visited()
-    telemetry: Telemetry = guard.telemetry
+    telemetry: Telemetry = guard.runtime.telemetry
     for agent in load_catalog().agents[:600]:
         telemetry.counts(
-            guard.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
+            guard.runtime.compiled.guard.judged("/", (agent.expected_user_agent or ("x",))[0].encode())
         ).requests += 1
     words = Words(seen(page).text)
     assert "details" in words.elements
@@ -281,4 +320,4 @@ def test_a_refused_request_is_on_the_page_and_one_let_in_is_not() -> None:
     found = told(page)
     (refused,) = found["last_refusals"]
     assert (refused["agent"], refused["path"], refused["method"]) == ("GPTBot", "/<i>song</i>.mp3", "GET")
-    assert found["policy"]["sections"]["/press/**"]["train-ai"] == "allow"
+    assert found["policies"][0]["sections"]["/press/**"]["train-ai"] == "allow"

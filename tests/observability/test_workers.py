@@ -6,16 +6,17 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from noai_guard import load_catalog
-from noai_guard.observability.metrics import FLUSH_SECONDS
 from tests.middleware.asgi_kit import BROWSER, SCRAPER
 
 HERE = Path(__file__).parent
@@ -25,14 +26,14 @@ LISTENERS, SCRAPERS, READERS = 240, 120, 12
 def get(port: int, path: str, user_agent: bytes) -> tuple[int, str, str, int]:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path, headers={"User-Agent": user_agent.decode(), "Connection": "close"})
-    answer = connection.getresponse()
-    body = answer.read().decode("latin-1")
+    response = connection.getresponse()
+    body = response.read().decode("latin-1")
     connection.close()
-    return answer.status, answer.getheader("x-worker") or "", body, len(body)
+    return response.status, response.getheader("x-worker") or "", body, len(body)
 
 
 def visited(port: int) -> tuple[Counter[int], int]:
-    """Sends all visitors; what they got by status, and how many bytes were refusals."""
+    """Send all visitors; return how many got which status, and the bytes of refusals."""
     asked = [("/song", BROWSER)] * LISTENERS + [("/song", SCRAPER)] * SCRAPERS + [("/robots.txt", SCRAPER)] * READERS
     with ThreadPoolExecutor(4) as pool:
         got = list(pool.map(lambda ask: get(port, *ask), asked))
@@ -41,7 +42,7 @@ def visited(port: int) -> tuple[Counter[int], int]:
 
 
 def met(port: int, workers: int) -> int:
-    """Comes as a listener until so many workers have answered; how many times that took."""
+    """Come as a listener until so many workers have answered; return the number of requests."""
     seen: set[str] = set()
     deadline = time.monotonic() + 30
     for times in range(1, 100_000):
@@ -69,20 +70,34 @@ class Folder:
 
 @pytest.mark.parametrize("lifespan", ["on", "off"])
 @pytest.mark.parametrize("kind", ["uvicorn-httptools", "uvicorn-h11"])
-def test_the_totals_of_all_workers_are_what_was_sent(kind, lifespan, server, tmp_path):
+def test_the_totals_of_all_workers_are_what_was_sent(
+    kind: str, lifespan: str, server: Callable[..., Any], tmp_path: Path
+) -> None:
     options = ("--workers=2", f"--lifespan={lifespan}")
     running = server(kind, "workers_app:app", HERE, options=options, env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)})
     listeners = met(running.port, 2) + LISTENERS
     statuses, refused = visited(running.port)
     if lifespan == "off":  # uvicorn ends such workers by the signal itself: what is not yet written is lost
-        time.sleep(2 * FLUSH_SECONDS)
+        until(lambda: sent(tmp_path) == listeners * 1000 + refused)
     running.stop()
     assert statuses == {200: LISTENERS + READERS, 403: SCRAPERS}
     assert_counted(tmp_path, listeners, refused)
 
 
+def sent(folder: Path) -> float:
+    """Return the bytes that the files of all workers count; they are counted last of a request."""
+    return Folder(folder).total("noai_response_body_bytes_total")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
 def assert_counted(folder: Path, listeners: int, refused: int) -> None:
-    """That the files of all workers say what was sent."""
+    """Assert that the files of all workers say what was sent."""
     all_of_them = Folder(folder)
     assert all_of_them.total("noai_requests_total") == listeners + SCRAPERS
     assert all_of_them.total("noai_requests_total", action="allow") == listeners
@@ -94,7 +109,9 @@ def assert_counted(folder: Path, listeners: int, refused: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent"])
-def test_the_totals_of_all_wsgi_workers_are_what_was_sent(kind, server, tmp_path):
+def test_the_totals_of_all_wsgi_workers_are_what_was_sent(
+    kind: str, server: Callable[..., Any], tmp_path: Path
+) -> None:
     env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     running = server(kind, "wsgi_workers_app:app", HERE, options=("--workers=2",), env=env)
     listeners = met(running.port, 2) + LISTENERS
@@ -105,12 +122,12 @@ def test_the_totals_of_all_wsgi_workers_are_what_was_sent(kind, server, tmp_path
     assert_counted(tmp_path, listeners, refused)
 
 
-def test_any_worker_answers_for_all_and_gauges_are_not_added_up(server, tmp_path):
+def test_any_worker_answers_for_all_and_gauges_are_not_added_up(server: Callable[..., Any], tmp_path: Path) -> None:
     env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     running = server("uvicorn-httptools", "workers_app:app", HERE, options=("--workers=3",), env=env)
-    met(running.port, 3)
-    visited(running.port)
-    time.sleep(2 * FLUSH_SECONDS)
+    listeners = met(running.port, 3)
+    _, refused = visited(running.port)
+    until(lambda: sent(tmp_path) == (listeners + LISTENERS) * 1000 + refused)
     scrapes = [get(running.port, "/metrics", BROWSER)[2] for _ in range(6)]
     running.stop()
     for scrape in scrapes:
@@ -122,7 +139,9 @@ def test_any_worker_answers_for_all_and_gauges_are_not_added_up(server, tmp_path
         assert in_force == ["1.0"]
 
 
-def test_a_thousand_hangups_reload_a_real_server_without_dropping_a_request(server, tmp_path):
+def test_a_thousand_hangups_reload_a_real_server_without_dropping_a_request(
+    server: Callable[..., Any], tmp_path: Path
+) -> None:
     policy = tmp_path / "noai.yaml"
     refuses = "features: {reload: signal}\n"
     policy.write_text(refuses)
@@ -135,7 +154,7 @@ def test_a_thousand_hangups_reload_a_real_server_without_dropping_a_request(serv
     done = threading.Event()
     statuses: Counter[int] = Counter()
 
-    def visit():
+    def visit() -> None:
         while not done.is_set():
             statuses[get(running.port, "/song", SCRAPER)[0]] += 1
 

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from noai_guard import NoAIWSGIMiddleware
-from noai_guard.observability.metrics_app import metrics_wsgi_app
+from noai_guard.observability.metrics_wsgi_app import metrics_wsgi_app
 
 metrics = metrics_wsgi_app()
 BODY = b"x" * 1000

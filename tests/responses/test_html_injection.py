@@ -1,3 +1,5 @@
+"""Injection of tags into HTML, checked with html5lib and its prescan for charsets."""
+
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -134,7 +136,7 @@ def inject_pieces(pieces: list[bytes], *, has_charset: bool = False) -> tuple[by
 
 
 def nodes(document: bytes) -> tuple[list[Any], list[int]]:
-    """The tree html5lib builds, flat and without our tags, and how often each of them is in its head."""
+    """Return the tree that html5lib builds, flat and without our tags, and the number of each of them in its head."""
     text = document.removeprefix(BOM).decode("latin-1")
     root = html5lib.HTMLParser(html5lib.getTreeBuilder("dom"), namespaceHTMLElements=False).parse(text)
     head = root.documentElement.getElementsByTagName("head")[0]
@@ -224,12 +226,12 @@ def test_tags_go_where_the_head_begins(marked: bytes) -> None:
         b"<",
     ],
 )
-def test_what_does_not_begin_like_a_document_is_left_alone(body: bytes) -> None:
+def test_a_body_that_does_not_begin_like_a_document_is_not_changed(body: bytes) -> None:
     assert inject(body) == (body, "no-place")
     assert inject_pieces([body[i : i + 1] for i in range(len(body))]) == (body, "no-place")
 
 
-def test_a_head_within_the_search_limit_is_found_and_one_behind_it_is_not() -> None:
+def test_a_head_within_the_search_limit_is_found_and_one_after_it_is_not() -> None:
     comment = b"<!--" + b"-" * (SEARCH_LIMIT - 13) + b"-->"
     assert inject(comment + b"<head>") == (comment + b"<head>" + TAGS, "injected")
     for late in (comment + b"-<head>", comment + b"      <head>", b"<!--" + b">" * 2 * SEARCH_LIMIT):
@@ -246,7 +248,7 @@ def test_a_long_comment_in_single_bytes_takes_bounded_work_and_memory() -> None:
     assert injector._data == b""
 
 
-def test_tags_stay_behind_a_charset_declaration_in_the_prescanned_bytes() -> None:
+def test_tags_are_inserted_after_a_charset_declaration_in_the_prescanned_bytes() -> None:
     before = b"<!doctype html><head><title>x</title>" + FILLER * 8 + b"<script>1</script>"
     declaration = b'<meta http-equiv=Content-Type content="text/html; CHARSET=koi8-r">'
     document = before + declaration + b"\n<title>"
@@ -293,7 +295,7 @@ def test_tags_the_application_wrote_are_recognised() -> None:
         b"<p>@",
     ],
 )
-def test_tags_that_only_stand_inside_something_else_do_not_count_as_present(decoy: bytes) -> None:
+def test_tags_inside_other_elements_do_not_count_as_present(decoy: bytes) -> None:
     document = b"<!doctype html><head>" + decoy.replace(b"@", TAGS)
     assert inject(document) == (b"<!doctype html><head>" + TAGS + document[21:], "injected")
 
@@ -387,17 +389,17 @@ def test_nothing_is_lost_and_a_second_run_changes_nothing(document: bytes, known
     assert outcome in OUTCOMES[1:]
     if outcome != "injected":
         assert output == document
-    assert any(output[:i] + output[i + len(TAGS) :] == document for i in places(output)) or output == document
+    assert any(output[:i] + output[i + len(TAGS) :] == document for i in positions(output)) or output == document
     for again in (True, False):
         if again == known or outcome == "injected":
             assert inject(output, has_charset=again)[0] == output
 
 
-def places(output: bytes) -> Iterator[int]:
-    place = output.find(TAGS)
-    while place >= 0:
-        yield place
-        place = output.find(TAGS, place + 1)
+def positions(output: bytes) -> Iterator[int]:
+    position = output.find(TAGS)
+    while position >= 0:
+        yield position
+        position = output.find(TAGS, position + 1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -526,7 +528,7 @@ def test_a_strong_etag_becomes_weak(etag: bytes, kept: list[tuple[bytes, bytes]]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40))), st.integers())
-def test_any_headers_are_answered(headers: list[tuple[bytes, bytes]], status: int) -> None:
+def test_any_headers_are_accepted(headers: list[tuple[bytes, bytes]], status: int) -> None:
     headers = [(b"content-type", b"text/html"), *headers]
     assert injectable(status, headers, headers) in (None, *REASONS)
     assert rewritten_headers(rewritten_headers(headers)) == rewritten_headers(headers)

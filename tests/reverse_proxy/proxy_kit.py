@@ -11,27 +11,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
-from noai_guard.server.apps import proxied_site
-from noai_guard.server.worker import server_of
+from noai_guard.server.apps import reverse_proxy_app
+from noai_guard.uvicorn_adapter import embedded_server
 from tests.middleware.asgi_kit import BROWSER
 from tests.raw_http import Answer, exchanged, parsed
 
-Serve = Callable[["Visit"], None]
+Handler = Callable[["OriginRequest"], object]
 
 
 @dataclass
-class Visit:
-    """One request that reached the origin: its head and the socket behind it, with what was read too far."""
+class OriginRequest:
+    """One request that reached the origin: its head, the connection, and what was read from it beyond the head."""
 
-    link: socket.socket
+    connection: socket.socket
     head: bytes
-    rest: bytes
+    unread: bytes
 
     @property
     def target(self) -> bytes:
@@ -46,16 +47,16 @@ class Visit:
         return [value for field, _, value in pairs if field.lower() == name]
 
     def read(self, size: int) -> bytes:
-        parts, length = [self.rest], len(self.rest)
-        while length < size and (more := self.link.recv(65536)):
+        parts, length = [self.unread], len(self.unread)
+        while length < size and (more := self.connection.recv(65536)):
             parts.append(more)
             length += len(more)
-        got = b"".join(parts)
-        self.rest = got[size:]
-        return got[:size]
+        received = b"".join(parts)
+        self.unread = received[size:]
+        return received[:size]
 
     def body(self) -> bytes:
-        """The body, framed as the head says."""
+        """Read the body, framed as the head says."""
         if self.values(b"transfer-encoding"):
             whole = b""
             while size := int(self._line(), 16):
@@ -73,25 +74,25 @@ class Visit:
             line += byte
         return line
 
-    def say(self, *parts: bytes) -> None:
+    def send(self, *parts: bytes) -> None:
         for part in parts:
-            self.link.sendall(part)
+            self.connection.sendall(part)
 
-    def answer(self, body: bytes = b"hello", *lines: bytes, status: bytes = b"200 OK") -> None:
+    def respond(self, body: bytes = b"hello", *lines: bytes, status: bytes = b"200 OK") -> None:
         head = [b"HTTP/1.1 " + status, b"content-length: %d" % len(body), *lines, b"", b""]
-        self.say(b"\r\n".join(head) + body)
+        self.send(b"\r\n".join(head) + body)
 
     def reset(self) -> None:
-        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.link.close()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.connection.close()
 
-    def gone(self, seconds: float = 10) -> bool:
-        """Whether the other side closes within that time."""
-        self.link.settimeout(seconds)
+    def wait_for_close(self, seconds: float = 10) -> bool:
+        """Return True if the other side closes the connection within that time."""
+        self.connection.settimeout(seconds)
         with suppress(ConnectionResetError):
             while True:
                 try:
-                    if not self.link.recv(65536):
+                    if not self.connection.recv(65536):
                         return True
                 except TimeoutError:
                     return False
@@ -99,18 +100,19 @@ class Visit:
 
 
 class Origin:
-    """A server that does exactly what a test says, path by path. `visits` are the requests that reached it."""
+    """A server that does exactly what a test says, path by path. `requests` are those that reached it."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.pages: dict[bytes, Serve] = {}
-        self.visits: list[Visit] = []
+        self.routes: dict[bytes, Handler] = {}
+        self.requests: list[OriginRequest] = []
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def page(self, path: str, serve: Serve) -> str:
-        self.pages[path.encode()] = serve
+    def route(self, path: str, handler: Handler) -> str:
+        """Let `handler` respond to requests for a path. Return the path."""
+        self.routes[path.encode()] = handler
         return path
 
     def close(self) -> None:
@@ -121,29 +123,46 @@ class Origin:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                link, _ = self.listener.accept()
+                connection, _ = self.listener.accept()
                 self.connections += 1
-                threading.Thread(target=self._talk, args=(link,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _talk(self, link: socket.socket) -> None:
-        rest = b""
-        with suppress(OSError), link:
+    def _serve(self, connection: socket.socket) -> None:
+        received = b""
+        with suppress(OSError), connection:
             while True:
-                while b"\r\n\r\n" not in rest:
-                    more = link.recv(65536)
+                while b"\r\n\r\n" not in received:
+                    more = connection.recv(65536)
                     if not more:
                         return
-                    rest += more
-                head, _, rest = rest.partition(b"\r\n\r\n")
-                visit = Visit(link, head, rest)
-                self.visits.append(visit)
-                self.pages.get(visit.target.partition(b"?")[0], _hello)(visit)
-                rest = visit.rest
+                    received += more
+                head, _, received = received.partition(b"\r\n\r\n")
+                request = OriginRequest(connection, head, received)
+                self.requests.append(request)
+                self.routes.get(request.target.partition(b"?")[0], _hello)(request)
+                received = request.unread
 
 
-def _hello(visit: Visit) -> None:
-    visit.body()
-    visit.answer(b"" if visit.head.startswith(b"HEAD ") else b"hello")
+def _hello(request: OriginRequest) -> None:
+    request.body()
+    request.respond(b"" if request.head.startswith(b"HEAD ") else b"hello")
+
+
+def endless(request: OriginRequest) -> None:
+    """Begin a response and never end it."""
+    request.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n")
+    request.wait_for_close(60)
+
+
+def halves(between: threading.Event) -> Handler:
+    """Return a handler that sends the first half of `1234567890`, and the second when the event is set."""
+
+    def respond(request: OriginRequest) -> None:
+        request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+        between.wait(30)
+        request.send(b"67890")
+
+    return respond
 
 
 @dataclass
@@ -168,13 +187,38 @@ class Proxy:
         return socket.create_connection(("127.0.0.1", self.port), 20)
 
 
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the other side closes the connection."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def read_until(connection: socket.socket, text: bytes) -> bytes:
+    """Read until this text has come."""
+    received = b""
+    while text not in received:
+        more = connection.recv(65536)
+        assert more, received
+        received += more
+    return received
+
+
+def request_at_origin(origin: Origin, proxy: Proxy, target: str, *more: bytes, **options: Any) -> OriginRequest:
+    """Send a request through the proxy. Return it as it reaches the origin."""
+    before = len(origin.requests)
+    proxy.fetch(target, *more, **options)
+    assert len(origin.requests) == before + 1
+    return origin.requests[-1]
+
+
 @contextmanager
-def proxying(upstream: str | Upstream, policy: Path | None = None, timeouts: Timeouts | None = None) -> Iterator[Proxy]:
-    """The proxied site as a worker serves it, in a thread of this process."""
+def running_proxy(
+    upstream: str | Upstream, policy: Path | None = None, timeouts: Timeouts | None = None
+) -> Iterator[Proxy]:
+    """Run the reverse proxy as a worker does, in a thread of this process."""
     origin = Upstream.parse(upstream) if isinstance(upstream, str) else upstream
-    site = proxied_site(origin, policy, timeouts or Timeouts(), registry=CollectorRegistry())
+    served = reverse_proxy_app(origin, policy, timeouts or Timeouts(), registry=CollectorRegistry())
     listener = socket.create_server(("127.0.0.1", 0))
-    server = server_of(site.app, 1, http=site.http, lifespan="on", ws="auto")
+    server = embedded_server(served.app, 1, http=served.protocol, lifespan="on", ws="auto")
 
     def run() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -196,7 +240,7 @@ _METRICS = re.compile(r"metrics at ([^)]*)\)")
 
 
 @dataclass
-class Command:
+class ServeCommand:
     """`noai-guard serve` in processes of its own."""
 
     process: subprocess.Popen[bytes]
@@ -204,12 +248,12 @@ class Command:
     err: Path
 
     @property
-    def told(self) -> str:
+    def stderr(self) -> str:
         return self.err.read_text(errors="replace")
 
     @property
     def addresses(self) -> list[str]:
-        return _SERVING.findall(self.told)[-1].split(", ")
+        return str(_SERVING.findall(self.stderr)[-1]).split(", ")
 
     @property
     def port(self) -> int:
@@ -217,7 +261,7 @@ class Command:
 
     @property
     def metrics_port(self) -> int:
-        return int(_METRICS.findall(self.told)[-1].rpartition(":")[2])
+        return int(_METRICS.findall(self.stderr)[-1].rpartition(":")[2])
 
     @property
     def proxy(self) -> Proxy:
@@ -225,37 +269,46 @@ class Command:
 
     @property
     def workers(self) -> list[int]:
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in found.split()]
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self, seconds: float = 40) -> int:
+        """Stop the command with SIGTERM. Return its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
 
 
-def started(folder: Path, *arguments: str, **options: object) -> Command:
-    """Starts the command and waits until it serves."""
+def start_serve(folder: Path, *arguments: str, **options: Any) -> ServeCommand:
+    """Start the command and wait until it serves."""
     out, err = folder / "out", folder / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "noai_guard", "serve", *arguments], stdout=stdout, stderr=stderr, **options
         )
-    command = Command(process, out, err)
-    wait_until(lambda: _SERVING.search(command.told) or process.poll() is not None)
+    command = ServeCommand(process, out, err)
+    wait_until(lambda: _SERVING.search(command.stderr) or process.poll() is not None)
     if process.poll() is not None:
-        pytest.fail(f"serve ended with {process.returncode}:\n{command.told}")
+        pytest.fail(f"serve ended with {process.returncode}:\n{command.stderr}")
     return command
 
 
-def stopped(command: Command, seconds: float = 40) -> int:
-    """Asks the command to end and waits for it; its exit code."""
-    command.process.terminate()
+def is_refused(port: int) -> bool:
+    """Return True if nobody listens on this port."""
     try:
-        return command.process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        command.process.kill()
-        command.process.wait()
-        raise
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
-def wait_until(true: Callable[[], object], seconds: float = 40) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 40) -> None:
+    """Wait until the condition is true. Fail if it does not become true in that time."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)

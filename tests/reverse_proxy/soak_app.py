@@ -1,4 +1,4 @@
-"""The origin of the soak: every byte of an answer follows from the request."""
+"""The origin of the soak test: every byte of a response follows from the request."""
 
 import hashlib
 from typing import Any
@@ -8,7 +8,7 @@ SIZE = 1_500_000
 
 
 def audio(start: int, end: int) -> bytes:
-    """Bytes `start` to `end` of a file without end: each block of 32 is a hash of its number."""
+    """Return bytes `start` to `end` of an endless file, in which each block of 32 is a hash of its number."""
     first, last = start // 32, end // 32 + 1
     blocks = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(first, last))
     return blocks[start - first * 32 : end - first * 32]
@@ -38,9 +38,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         body = whole.hexdigest().encode()
     elif scope["path"] == "/robots.txt":
         headers, body = [(b"content-type", b"text/plain")], b"User-agent: *\nDisallow: /soak/\n"
-    asked = dict(scope["headers"]).get(b"range")
-    if asked:
-        start, _, end = asked.removeprefix(b"bytes=").partition(b"-")
+    requested_range = dict(scope["headers"]).get(b"range")
+    if requested_range:
+        start, _, end = requested_range.removeprefix(b"bytes=").partition(b"-")
         status, body = 206, AUDIO[int(start) : int(end) + 1]
     if scope["path"] != "/chunked":
         headers.append((b"content-length", b"%d" % len(body)))

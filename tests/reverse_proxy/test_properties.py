@@ -1,9 +1,9 @@
-"""Whatever an origin answers and a client sends, both see the same through the proxy."""
+"""Whatever an origin responds with and a client sends, both see the same through the proxy."""
 
 import os
 import socket
-
-import pytest
+from collections.abc import Callable
+from typing import Any
 
 from tests.servers import require
 
@@ -11,10 +11,11 @@ require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from hypothesis.strategies import SearchStrategy  # noqa: E402
 
-from tests.middleware.asgi_kit import OURS  # noqa: E402
+from tests.middleware.asgi_kit import OURS, Fields  # noqa: E402
 from tests.raw_http import exchanged, parsed  # noqa: E402
-from tests.reverse_proxy.proxy_kit import Origin, proxying  # noqa: E402
+from tests.reverse_proxy.proxy_kit import Origin, OriginRequest, Proxy, read_all  # noqa: E402
 
 PROPERTY = settings(
     deadline=None,
@@ -24,19 +25,6 @@ PROPERTY = settings(
     suppress_health_check=list(HealthCheck),
 )
 PER_CONNECTION = {b"connection", b"date", b"transfer-encoding"}
-
-
-@pytest.fixture(scope="module")
-def origin():
-    running = Origin()
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def proxy(origin):
-    with proxying(f"http://127.0.0.1:{origin.port}") as running:
-        yield running
 
 
 NAMES = st.sampled_from(
@@ -63,14 +51,14 @@ LINES = st.lists(st.tuples(NAMES, VALUES), max_size=12)
 BODIES = st.one_of(
     st.binary(max_size=200),
     st.tuples(st.integers(1, 300_000), st.binary(min_size=1, max_size=8)).map(
-        lambda of: (of[1] * (of[0] // len(of[1]) + 1))[: of[0]]
+        lambda pair: (pair[1] * (pair[0] // len(pair[1]) + 1))[: pair[0]]
     ),
 )
 
 
 @st.composite
-def answers(draw):
-    """The parts of an answer as they are written, one after another."""
+def responses(draw: Callable[[SearchStrategy[Any]], Any]) -> tuple[str, list[bytes]]:
+    """Return how a response is framed, and its parts as they are sent, one after another."""
     status = draw(st.sampled_from([200, 200, 201, 203, 206, 300, 302, 400, 404, 416, 451, 500, 503]))
     body, lines = draw(BODIES), draw(LINES)
     framing = draw(st.sampled_from(["length", "chunks", "close"]))
@@ -89,25 +77,28 @@ def answers(draw):
     return framing, [b"".join(parts)] if together else parts
 
 
-def own(headers):
+def comparable(headers: Fields) -> Fields:
+    """Return the fields that are about the resource, and not declarations of ours."""
     return [field for field in headers if field[0] not in PER_CONNECTION and field not in OURS]
 
 
 @PROPERTY
-@given(answers(), st.sampled_from([b"1.1", b"1.0"]))
-def test_an_answer_is_the_same_with_and_without_the_proxy(origin, proxy, answer, version):
-    framing, parts = answer
+@given(responses(), st.sampled_from([b"1.1", b"1.0"]))
+def test_a_response_is_the_same_with_and_without_the_proxy(
+    origin: Origin, proxy: Proxy, response: tuple[str, list[bytes]], version: bytes
+) -> None:
+    framing, parts = response
 
-    def page(visit):
-        visit.say(*parts)
+    def page(request: OriginRequest) -> None:
+        request.send(*parts)
         if framing == "close":
-            visit.link.shutdown(socket.SHUT_WR)
+            request.connection.shutdown(socket.SHUT_WR)
 
-    origin.page("/", page)
-    request = b"GET / HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % version
-    direct, through = parsed(b"".join(parts)), parsed(exchanged(proxy.port, request))
+    origin.route("/", page)
+    raw_request = b"GET / HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % version
+    direct, through = parsed(b"".join(parts)), parsed(exchanged(proxy.port, raw_request))
     assert (through.status, through.body, through.complete) == (direct.status, direct.body, True)
-    assert own(through.headers) == own(direct.headers)
+    assert comparable(through.headers) == comparable(direct.headers)
     assert (version == b"1.0") <= (b"transfer-encoding" not in dict(through.headers))
 
 
@@ -118,9 +109,16 @@ def test_an_answer_is_the_same_with_and_without_the_proxy(origin, proxy, answer,
     st.booleans(),
     st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b", b"cookie", b"accept", b"range"]), VALUES), max_size=12),
 )
-def test_a_request_is_the_same_with_and_without_the_proxy(origin, proxy, body, cuts, chunked, lines):
-    bodies = []
-    origin.page("/", lambda visit: (bodies.append(visit.body()), visit.answer()))
+def test_a_request_is_the_same_with_and_without_the_proxy(
+    origin: Origin, proxy: Proxy, body: bytes, cuts: list[int], chunked: bool, lines: Fields
+) -> None:
+    bodies: list[bytes] = []
+
+    def keep_body(request: OriginRequest) -> None:
+        bodies.append(request.body())
+        request.respond()
+
+    origin.route("/", keep_body)
     head = [b"PUT / HTTP/1.1", b"Host: x", b"Connection: close", *(b"%b: %b" % line for line in lines)]
     cuts = sorted(min(cut, len(body)) for cut in cuts)
     pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
@@ -132,10 +130,9 @@ def test_a_request_is_the_same_with_and_without_the_proxy(origin, proxy, body, c
     with proxy.connect() as client:
         for part in (b"\r\n".join([*head, b"", b""]), *pieces):
             client.sendall(part)
-        got = b"".join(iter(lambda: client.recv(65536), b""))
-    assert parsed(got).body == b"hello"
+        received = read_all(client)
+    assert parsed(received).body == b"hello"
     assert bodies == [body]
-    sent = [(name, value) for name, value in lines]
     names = {name for name, _ in lines}
-    pairs = (line.partition(b": ") for line in origin.visits[-1].lines)
-    assert [(name, value) for name, _, value in pairs if name in names] == sent
+    pairs = (line.partition(b": ") for line in origin.requests[-1].lines)
+    assert [(name, value) for name, _, value in pairs if name in names] == lines

@@ -86,7 +86,7 @@ def test_every_ai_agent_is_refused_by_the_default_stance() -> None:
     let_in = [
         agent.name
         for agent in CATALOG.agents
-        if agent.ai and plan.decide(agent, plan.path_class("/")).action is not Action.DENY
+        if agent.ai and plan.verdict(agent, plan.path_class("/")).action is not Action.DENY
     ]
     assert not let_in
 

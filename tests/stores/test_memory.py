@@ -1,22 +1,22 @@
 """Counting in one process."""
 
 from noai_guard.core.questions import Count
-from noai_guard.stores.memory import MemoryBackend
+from noai_guard.stores.memory import MemoryStore
 
 
 def test_requests_of_one_window_are_counted_and_the_next_begins_at_one() -> None:
-    backend = MemoryBackend()
+    backend = MemoryStore()
     assert [backend.answer(Count("a", 60, at)) for at in (0, 30, 59.9, 60, 61)] == [1, 2, 3, 1, 2]
 
 
 def test_keys_and_windows_of_other_lengths_do_not_disturb_each_other() -> None:
-    backend = MemoryBackend()
+    backend = MemoryStore()
     asked = [Count("a", 60, 1), Count("b", 60, 1), Count("a", 10, 1), Count("a", 10, 11), Count("a", 60, 12)]
     assert [backend.answer(question) for question in asked] == [1, 1, 1, 1, 2]
 
 
 def test_a_million_keys_do_not_grow_it_beyond_its_bound() -> None:
-    backend = MemoryBackend(most=1000)
+    backend = MemoryStore(max_entries=1000)
     for number in range(100_000):
         backend.answer(Count(str(number), 60, 1))
     assert len(backend._counts) <= 1000

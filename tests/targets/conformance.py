@@ -1,4 +1,4 @@
-"""The corpus, what the judge says of it, and a client that asks a running server all of it."""
+"""The corpus of User-Agents, the expected refusals, and an HTTP client that sends them to a running server."""
 
 import re
 import socket
@@ -8,32 +8,36 @@ from functools import cache
 from random import Random
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, rules_folder
+from noai_guard.config import check_policy_text, load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
 from noai_guard.core.model import Action
+from noai_guard.core.policy import Policy
 
-Ask = tuple[str, bytes]
-"""Path as it stands in the request line, user agent."""
+GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
+BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
+
+Request = tuple[str, bytes]
+"""Path as in the request line, User-Agent."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
-    def all(self, name: str) -> list[str]:
-        """The values of a header field, line by line."""
-        return [value for found, value in self.headers if found == name.lower()]
+    def values(self, name: str) -> list[str]:
+        """Return the values of a header field, line by line."""
+        return [value for field, value in self.headers if field == name.lower()]
 
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """Every sample and look-alike of the catalogue and every browser, as written and in lower case."""
+    """Return every sample and look-alike of the catalogue and every browser, as written and in lower case."""
     entries = read_agent_files((rules_folder() / "agents").glob("*.yaml"))
     samples = [samples_from(entry) for entry in entries]
     browsers = read_browsers(rules_folder() / "browsers.yaml").values()
-    texts = [text for found in samples for text in (*found.match, *found.look_alikes)]
+    texts = [text for sample in samples for text in (*sample.match, *sample.look_alikes)]
     texts += [text for group in browsers for text in group]
     spelled = (spelling for text in texts for spelling in (text, text.lower()))
     return tuple(dict.fromkeys(spelling.encode() for spelling in spelled if "\n" not in spelling))
@@ -47,7 +51,7 @@ GLUE = (" ", "; ", "/1.2 ", " (", ") ", ", ", "/", "+", "-", "_", ".", ".1 ", ".
 
 
 def is_plain(user_agent: str) -> bool:
-    """Whether expressions without look-around read it as the judge does (`noai_guard.targets.user_agent_regex`)."""
+    """Return True if expressions without look-around are exact for this text (`noai_guard.targets.user_agent_regex`)."""
     if set("%\\?") & set(user_agent) or "." in re.sub(r"\.\d|diffbot\.com|example\.org", "", user_agent):
         return False
     if " " not in user_agent and set("+_") & set(user_agent):
@@ -58,37 +62,59 @@ def is_plain(user_agent: str) -> bool:
 
 
 @cache
-def neighbourhoods(count: int = 2000) -> tuple[bytes, ...]:
-    """Names in every neighbourhood, some behind many words that nobody knows; the same in every run."""
+def names_in_context(count: int = 2000) -> tuple[bytes, ...]:
+    """Return names in random contexts, some after many unknown words; the same in every run."""
     random = Random(5)
-    found: list[str] = []
-    while len(found) < count:
+    texts: list[str] = []
+    while len(texts) < count:
         before = "".join(f"Zo{number}rgo/1 " for number in range(random.choice((0, 0, 0, 5, 12, 13, 60))))
         parts = range(random.randrange(1, 4))
         text = "".join(random.choice(GLUE) + random.choice(NAMES) + random.choice(GLUE) for _ in parts)
         if is_plain((before + text).strip()):
-            found.append((before + text).strip())
-    return tuple(text.encode() for text in found)
+            texts.append((before + text).strip())
+    return tuple(text.encode() for text in texts)
+
+
+RICH = b"""
+extends: search-only
+site: {url: "https://music.example", owner: 'Example "$Records"', contact: "mailto:rights@music.example"}
+usages: {ai-search: license_required}
+paths:
+  /press/**: {usages: {train-ai: allow, ai-search: allow}}
+  /tracks/*/stems/**: {usages: {search: deny}}
+  /caf\xc3\xa9/*.mp3: {usages: {preview: deny}}
+rules:
+  - {id: partner, agents: [ClaudeBot], paths: [/partner/**], action: allow}
+  - {id: nobody, agents: [GPTBot], paths: [/open/**], action: license_required, message: 'Ask "us" for $5 \\ a {copy}; thanks'}
+exemptions: {paths: [/health], agents: [CCBot], addresses: [192.0.2.0/24]}
+"""
+"""A policy with every feature that targets can have."""
+
+
+def policy(text: bytes) -> Policy:
+    parsed, problems = check_policy_text(text)
+    assert parsed is not None, problems
+    return parsed
 
 
 def refusal(compiled: CompiledPolicy, path: str, user_agent: bytes) -> tuple[int, str]:
-    """The status and the text of the refusal that the judge decides on; (0, "") where it lets in."""
+    """Return the status and the text of the refusal that the guard decides on; (0, "") if it allows."""
     verdict = compiled.guard.judged(path, user_agent)
     if not verdict.refuses or verdict.action is Action.THROTTLE:
         return 0, ""
-    found = compiled.refusal(verdict, path, "GET", ())
-    return found.status, found.body.decode()
+    response = compiled.refusal(verdict, path, "GET", ())
+    return response.status, response.body.decode()
 
 
-def ask_all(port: int, asks: Iterable[Ask], method: bytes = b"GET") -> Iterator[tuple[Ask, Answer]]:
-    """Sends each request over kept connections, one after the other."""
+def fetch_all(port: int, requests: Iterable[Request], method: bytes = b"GET") -> Iterator[tuple[Request, Response]]:
+    """Send the requests one after the other over persistent connections, and yield each with its response."""
     connection: _Connection | None = None
-    for path, user_agent in asks:
+    for path, user_agent in requests:
         for attempt in (1, 2):
             if connection is None:
                 connection = _Connection(port)
             try:
-                answer, keep = connection.ask(path, user_agent, method)
+                response, keep = connection.fetch(path, user_agent, method)
             except (OSError, EOFError):
                 connection.close()
                 connection = None
@@ -96,7 +122,7 @@ def ask_all(port: int, asks: Iterable[Ask], method: bytes = b"GET") -> Iterator[
                     raise
                 continue
             break
-        yield (path, user_agent), answer
+        yield (path, user_agent), response
         if not keep and connection is not None:
             connection.close()
             connection = None
@@ -104,10 +130,10 @@ def ask_all(port: int, asks: Iterable[Ask], method: bytes = b"GET") -> Iterator[
         connection.close()
 
 
-def ask(port: int, path: str, user_agent: bytes, method: bytes = b"GET", headers: Sequence[bytes] = ()) -> Answer:
+def fetch(port: int, path: str, user_agent: bytes, method: bytes = b"GET", headers: Sequence[bytes] = ()) -> Response:
     connection = _Connection(port)
     try:
-        return connection.ask(path, user_agent, method, headers)[0]
+        return connection.fetch(path, user_agent, method, headers)[0]
     finally:
         connection.close()
 
@@ -121,13 +147,15 @@ class _Connection:
         self._file.close()
         self._socket.close()
 
-    def ask(self, path: str, user_agent: bytes, method: bytes, headers: Sequence[bytes] = ()) -> tuple[Answer, bool]:
-        named = [b"User-Agent: " + user_agent] if user_agent else []
-        lines = [method + b" " + path.encode() + b" HTTP/1.1", b"Host: music.example", *named, *headers, b"", b""]
+    def fetch(
+        self, path: str, user_agent: bytes, method: bytes, headers: Sequence[bytes] = ()
+    ) -> tuple[Response, bool]:
+        client = [b"User-Agent: " + user_agent] if user_agent else []
+        lines = [method + b" " + path.encode() + b" HTTP/1.1", b"Host: music.example", *client, *headers, b"", b""]
         self._socket.sendall(b"\r\n".join(lines))
-        return self._answer(method)
+        return self._read_response(method)
 
-    def _answer(self, method: bytes) -> tuple[Answer, bool]:
+    def _read_response(self, method: bytes) -> tuple[Response, bool]:
         line = self._file.readline()
         if not line:
             raise EOFError
@@ -136,17 +164,17 @@ class _Connection:
         while (line := self._file.readline().rstrip(b"\r\n")) != b"":
             name, _, value = line.decode("latin-1").partition(":")
             headers.append((name.strip().lower(), value.strip()))
-        known = dict(headers)
+        fields = dict(headers)
         if method == b"HEAD" or status in (204, 304):
             body = b""
-        elif known.get("transfer-encoding", "").lower() == "chunked":
+        elif fields.get("transfer-encoding", "").lower() == "chunked":
             body = b"".join(iter(self._chunk, b""))
-        elif "content-length" in known:
-            body = self._file.read(int(known["content-length"]))
+        elif "content-length" in fields:
+            body = self._file.read(int(fields["content-length"]))
         else:
             body = self._file.read()
-            known["connection"] = "close"
-        return Answer(status, tuple(headers), body), known.get("connection", "").lower() != "close"
+            fields["connection"] = "close"
+        return Response(status, tuple(headers), body), fields.get("connection", "").lower() != "close"
 
     def _chunk(self) -> bytes:
         size = int(self._file.readline().split(b";")[0], 16)

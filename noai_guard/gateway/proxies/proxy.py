@@ -1,7 +1,7 @@
-"""What a proxy's configuration is made from, and its shape."""
+"""The shape of a proxy that asks the gateway, and what its configuration is made from."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -9,19 +9,12 @@ from itertools import product
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action
 from noai_guard.core.path_patterns import by_specificity
+from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import REASON, STATUS, VERDICT
+from noai_guard.resources import filled, text
 from noai_guard.responses.header_fields import REPEATABLE
+from noai_guard.targets.target import File, Target
 from noai_guard.version import __version__
-
-BESIDE = frozenset(name.decode("ascii") for name in REPEATABLE)
-"""Response fields that may stand beside the site's own; of the others, the site's own stands alone."""
-
-
-def spellings(separators: str = "-_.") -> Iterator[str]:
-    """Request headers that only we may send, in every spelling that some server or language takes for the same."""
-    for name in (*VERDICT, STATUS, REASON):
-        first, second, third = title(name).split("-")
-        yield from (f"{first}{a}{second}{b}{third}" for a, b in product(separators, repeat=2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,91 +45,109 @@ class Address:
 
 @dataclass(frozen=True)
 class GatewaySetup:
-    """What a configuration is made for. `root` is the folder its files lie in, `origin` the site behind the proxy,
-    `cache` the folder in which the proxy keeps verdicts, None for asking each time; `gateway` speaks HTTP, `fastcgi`
-    is where it is a FastCGI authorizer."""
+    """A policy, where the `gateway` and the site behind the proxy (`origin`) listen, and the folder in which the proxy
+    may `cache` verdicts (None: it asks about each request)."""
 
     compiled: CompiledPolicy
     gateway: Address
-    root: str
     origin: Address
     cache: str | None = None
-    fastcgi: Address = Address("127.0.0.1", 9798)
 
     @cached_property
-    def lets_in(self) -> bool:
-        """What happens with a request when the gateway does not answer."""
+    def fail_open(self) -> bool:
+        """True if a request is let in when the gateway does not answer."""
         return self.compiled.policy.on_unknown is Action.ALLOW
 
     @cached_property
-    def declared(self) -> tuple[str, ...]:
-        """Names of the header fields that a verdict may bring for the response."""
+    def declared_names(self) -> tuple[str, ...]:
+        """Names of the header fields that a verdict may declare on the response."""
         names = {name.decode("ascii"): None for declared in self.compiled.declared for name, _ in declared.fields}
         return tuple(names)
 
     @cached_property
-    def documents(self) -> tuple[str, ...]:
+    def document_paths(self) -> tuple[str, ...]:
         """Paths that the gateway serves."""
         return tuple(self.compiled.documents)
 
     @cached_property
-    def most_specific_first(self) -> list[int]:
-        """The places of the policy's sections, in the order in which their patterns are tried."""
-        return by_specificity([path_policy.pattern for path_policy in self.compiled.policy.path_policies])
-
-    @cached_property
-    def path_lists(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        """Lists of (pattern, name of the class), the first that matches counts. Paths with equal classes in every
-        list are judged alike."""
+    def path_classes(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """Lists of (pattern, name of the class), of which the first that matches counts. Paths with equal classes in
+        every list get equal verdicts."""
         policy = self.compiled.policy
-        path_policies = [path_policy.pattern for path_policy in policy.path_policies]
-        lists = [[(path_policies[place], str(place)) for place in self.most_specific_first]]
+        patterns = [path_policy.pattern for path_policy in policy.path_policies]
+        lists = [[(patterns[index], str(index)) for index in by_specificity(patterns)]]
         lists += [[(pattern, "x") for pattern in paths] for paths in
-                  (policy.exemptions.paths, *(rule.paths for rule in policy.rules), tuple(self.documents))]  # fmt: skip
+                  (policy.exemptions.paths, *(rule.paths for rule in policy.rules), self.document_paths)]  # fmt: skip
         return tuple(tuple(rows) for rows in lists if rows)
 
     @property
-    def address_header(self) -> str:
-        """The header in which the policy expects the client's address."""
+    def client_address_header(self) -> str:
+        """Name of the header in which the policy expects the client's address."""
         return self.compiled.policy.trusted_proxies.header or "x-forwarded-for"
 
-    def head(self, proxy: str) -> str:
-        unanswered = "lets everybody in" if self.lets_in else "refuses everybody"
+    def header_comment(self, proxy: str) -> str:
+        """Return the first line of each generated file, without a comment sign."""
+        outcome = "lets every request in" if self.fail_open else "refuses every request"
         return (
-            f"noai-guard {__version__} for {proxy}, made by `noai-guard snippet`. "
-            f"When the gateway does not answer, this {unanswered} (on_unknown)."
+            f"noai-guard {__version__}, generated by `noai-guard config {proxy} --ask-gateway`. "
+            f"While the gateway does not answer, this {outcome} (on_unknown)."
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Snippet:
-    """One file of a configuration. `file` is relative to the root of the proxy's configuration; `where` says to the
-    person who pastes it where it belongs."""
+class Proxy(Target[GatewaySetup]):
+    """A proxy that can ask the gateway.
 
-    file: str
-    where: str
-    text: str
+    Its configuration usually stands in the folder `root`. `comment` begins a comment in it, `options` are the fields of
+    GatewaySetup that only some proxies use.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy that can ask. `root` is where its configuration usually lies. `render` raises CannotExpress where the
-    policy asks what would not be safe; `limits` are sentences on what it cannot do. `comment` begins a comment,
-    `language` is what a Markdown page calls the configuration."""
-
-    key: str
-    title: str
-    root: str
-    render: Callable[[GatewaySetup], Sequence[Snippet]]
-    limits: Callable[[GatewaySetup], Sequence[str]] = lambda wanted: ()
+    root: str = ""
     comment: str = "#"
-    language: str = ""
+    options: frozenset[str] = frozenset()
+
+
+def generated(path: str, note: str, template: str, **values: str | Iterable[str]) -> File:
+    """Return a file made from a template that stands beside this module."""
+    return File(path, filled(f"gateway/proxies/{template}", **values).encode(), note)
+
+
+def reject_forwarded(setup: GatewaySetup, proxy: str) -> None:
+    """Raise CannotExpress for a proxy that lets through a Forwarded header which the client wrote itself."""
+    if setup.client_address_header == "forwarded":
+        raise CannotExpress(f"{proxy} passes a client's Forwarded on; set trusted_proxies.header to x-forwarded-for")
+
+
+def unquoted(path: str, proxy: str) -> str:
+    """Return a path that needs no quoting. Raises CannotExpress for any other."""
+    if not re.fullmatch(r"/[A-Za-z0-9/._~-]*", path):
+        raise CannotExpress(f"{proxy}: the path {path!r} of a document would need quoting; choose a plainer one")
+    return path
+
+
+def spoofable_names(separators: str = "-_.") -> Iterator[str]:
+    """Yield the request headers that only the gateway may set, in every spelling that some server or language takes
+    for the same name."""
+    for name in (*VERDICT, STATUS, REASON):
+        first, second, third = title(name).split("-")
+        yield from (f"{first}{a}{second}{b}{third}" for a, b in product(separators, repeat=2))
+
+
+def repeatable(name: str) -> bool:
+    """Return True if a response field may stand beside the site's own; of the others, the site's own stands alone."""
+    return name.encode("ascii") in REPEATABLE
 
 
 def title(name: str) -> str:
-    """A header name as it is usually written, which is also how Go writes it."""
+    """Return a header name in its usual spelling, which is also that of Go."""
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def variable(name: str) -> str:
+    """Return a header name as an identifier."""
     return name.replace("-", "_")
+
+
+def lua_exchange() -> list[str]:
+    """Return the lines of the Lua function that HAProxy, whose sockets are modelled on LuaSocket, and Apache share."""
+    return text("gateway/proxies/exchange.lua").splitlines()

@@ -1,106 +1,87 @@
 """Traefik 3.7 or newer: ForwardAuth, through an entry point of Traefik's own on loopback.
 
-ForwardAuth waits up to 30 s for an answer and cannot let in without one (traefik#9857). A service has both a timeout
-and, since 3.7, a fallback by status; an entry point of its own makes the gateway one.
+ForwardAuth waits up to 30 s for an answer and cannot let a request in without one (traefik#9857). A service has a
+timeout and, since 3.7, a fallback by status; an entry point of its own makes the gateway one.
 """
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, Snippet, spellings, title
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, generated, spoofable_names, title
 from noai_guard.responses.header_fields import one_line_per_name
+from noai_guard.targets.target import File
 
-_ENTRY = "127.0.0.1:9796"
-"""Where Traefik asks itself."""
+_ENTRY_POINT = "127.0.0.1:9796"
+"""Address at which Traefik asks itself."""
 
-_KEEPS = ("x-forwarded-uri", "x-forwarded-method", "x-forwarded-host")
-"""ForwardAuth writes them itself."""
-
-
-def _static(wanted: GatewaySetup) -> Iterator[str]:
-    yield f"# {wanted.head('Traefik')}"
-    yield "# In the static configuration: a place where Traefik asks itself, with a timeout and a fallback."
-    yield "entryPoints:"
-    yield "  noai:"
-    yield f'    address: "{_ENTRY}"'
-    yield '    forwardedHeaders: {trustedIPs: ["127.0.0.1"]}'
-    yield "ping: {manualRouting: true}"
-
-
-def _dynamic(wanted: GatewaySetup) -> Iterator[str]:
-    yield f"# {wanted.head('Traefik')}"
-    yield "# In the folder of the file provider. Then, on each router of a site: middlewares: [noai-guard@file]"
-    yield "http:"
-    yield "  middlewares:"
-    yield "    noai-guard:"
-    yield "      chain: {middlewares: [noai-clean, noai-ask, noai-declare]}"
-    yield "    noai-clean:"
-    yield "      headers:"
-    yield "        customRequestHeaders:"
-    yield from (f'          {name}: ""' for name in _cleaned())
-    yield "    noai-ask:"
-    yield "      forwardAuth:"
-    yield f'        address: "http://{_ENTRY}{VERIFY}"'
-    yield f"        authResponseHeaders: [{', '.join(map(title, VERDICT))}]"
-    yield "        maxResponseBodySize: 65536"
-    yield "    noai-declare:"
-    yield "      headers:"
-    yield "        customResponseHeaders:"
-    yield from (f"          {title(name.decode())}: {_quoted(value.decode())}" for name, value in _declared(wanted))
-    if not wanted.lets_in:
-        yield "    noai-refuse:"
-        yield "      errors:"
-        yield '        status: ["404-405", "500-504"]'
-        yield '        statusRewrites: {"404-405": 403, "500-504": 403}'
-        yield "        service: ping@internal"
-        yield '        query: "/"'
-    yield "  routers:"
-    yield "    noai-ask:"
-    yield "      entryPoints: [noai]"
-    yield '      rule: "PathPrefix(`/`)"'
-    if wanted.lets_in:
-        yield "      service: noai-or-let-in"
-    else:
-        yield "      service: noai-gateway"
-        yield "      middlewares: [noai-refuse]"
-    yield "    # With TLS, as in your own routers: tls: {certResolver: ...}"
-    yield "    noai-documents:"
-    yield f"      rule: {_quoted(' || '.join(f'Path(`{_plain(path)}`)' for path in wanted.documents))}"
-    yield "      priority: 1000000"
-    yield "      service: noai-gateway"
-    yield "  services:"
-    yield "    noai-gateway:"
-    yield "      loadBalancer:"
-    yield f'        servers: [{{url: "http://{wanted.gateway}"}}]'
-    yield "        serversTransport: noai-soon"
-    if wanted.lets_in:
-        yield "    noai-or-let-in:"
-        yield "      failover:"
-        yield "        service: noai-gateway"
-        yield "        fallback: ping@internal"
-        yield '        errors: {status: ["404-405", "500-504"]}'
-    yield "  serversTransports:"
-    yield "    noai-soon:"
-    yield "      forwardingTimeouts: {dialTimeout: 300ms, responseHeaderTimeout: 500ms}"
+_SET_BY_TRAEFIK = ("x-forwarded-uri", "x-forwarded-method", "x-forwarded-host")
+_REFUSE = """\
+noai-refuse:
+  errors:
+    status: ["404-405", "500-504"]
+    statusRewrites: {"404-405": 403, "500-504": 403}
+    service: ping@internal
+    query: "/"
+""".splitlines()
+_LET_IN = """\
+noai-or-let-in:
+  failover:
+    service: noai-gateway
+    fallback: ping@internal
+    errors: {status: ["404-405", "500-504"]}
+""".splitlines()
 
 
-def _cleaned() -> Iterator[str]:
-    """What a client must not say: our headers, and where others put what ForwardAuth puts elsewhere."""
-    yield from spellings()
-    yield from (title(name) for name in SOURCES if name not in _KEEPS)
+def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
+    if setup.gateway.socket:
+        raise CannotExpress(
+            "Traefik asks no UNIX socket; let the gateway listen on an address and name it by --gateway"
+        )
+    if setup.client_address_header != "x-forwarded-for":
+        raise CannotExpress("Traefik passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
+    header_comment = setup.header_comment("traefik")
+    cleared = (*spoofable_names(), *(title(name) for name in SOURCES if name not in _SET_BY_TRAEFIK))
+    documents = " || ".join(f"Path(`{_plain(path)}`)" for path in setup.document_paths)
+    return [
+        generated(
+            "noai-guard-static.yml",
+            "in traefik.yml, merged with yours",
+            "traefik_static.yml",
+            header_comment=header_comment,
+            entry_point=_ENTRY_POINT,
+        ),
+        generated(
+            "dynamic/noai-guard.yml",
+            "in the folder of providers.file",
+            "traefik_dynamic.yml",
+            header_comment=header_comment,
+            entry_point=_ENTRY_POINT,
+            verify=VERIFY,
+            gateway=str(setup.gateway),
+            cleared=(f'{name}: ""' for name in cleared),
+            verdict=", ".join(map(title, VERDICT)),
+            declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
+            documents=_quoted(documents),
+            refuse=[] if setup.fail_open else _REFUSE,
+            let_in=_LET_IN if setup.fail_open else [],
+            asked_service=["service: noai-or-let-in"]
+            if setup.fail_open
+            else ["service: noai-gateway", "middlewares: [noai-refuse]"],
+        ),
+    ]
 
 
-def _declared(wanted: GatewaySetup) -> Iterator[HeaderField]:
-    """What the whole site declares. Link is left out: Traefik would take the site's own away."""
-    fields = wanted.compiled.declared[0].fields
-    yield from one_line_per_name(field for field in fields if field[0] != b"link").items()
+def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
+    """Yield the fields that the whole site declares. Traefik would replace the site's own Link, so it is left out."""
+    fields = setup.compiled.declared[0].fields
+    for name, value in one_line_per_name(field for field in fields if field[0] != b"link").items():
+        yield title(name.decode()), value.decode()
 
 
 def _plain(path: str) -> str:
     if any(character in path for character in "`\\\"'{}\n"):
-        raise CannotExpress(f"Traefik: the path {path!r} of a document holds what means something else there")
+        raise CannotExpress(f"Traefik: the path {path!r} of a document has a character with a meaning of its own there")
     return path
 
 
@@ -108,26 +89,14 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _render(wanted: GatewaySetup) -> Sequence[Snippet]:
-    if wanted.gateway.socket:
-        raise CannotExpress("Traefik asks no UNIX socket; let the gateway listen on an address and say it by --gateway")
-    if wanted.address_header != "x-forwarded-for":
-        raise CannotExpress("Traefik tells the client's address in x-forwarded-for; set trusted_proxies.header to it")
-    files = (
-        ("noai-guard-static.yml", "in traefik.yml, merged with yours", _static),
-        ("dynamic/noai-guard.yml", "in the folder of providers.file", _dynamic),
-    )
-    return [Snippet(file, where, "".join(f"{line}\n" for line in lines(wanted))) for file, where, lines in files]
-
-
-def _limits(wanted: GatewaySetup) -> Iterator[str]:
-    names = ", ".join(title(name.decode()) for name, _ in _declared(wanted))
+def _limitations(setup: GatewaySetup) -> Iterator[str]:
+    names = ", ".join(name for name, _ in _declared(setup))
     if names:
-        yield f"Traefik replaces the site's own {names}: where it sends one, take ours out of noai-declare."
-    if "link" in wanted.declared:
-        yield "Link is not declared through Traefik, which would take the site's own away; robots.txt says it."
-    if len({declared.fields for declared in wanted.compiled.declared}) > 1:
-        yield "Traefik declares the same for every path: what the whole site says, not what `paths` say."
+        yield f"Traefik replaces the site's own {names}: where the site sends one, take ours out of noai-declare."
+    if "link" in setup.declared_names:
+        yield "Link is not declared through Traefik, which would replace the site's own; robots.txt says the same."
+    if len({declared.fields for declared in setup.compiled.declared}) > 1:
+        yield "Traefik declares the same for every path: the declaration of the whole site, not those of `paths`."
 
 
-PROXY = Proxy("traefik", "Traefik", "/etc/traefik", _render, lambda wanted: tuple(_limits(wanted)), language="yml")
+PROXY = Proxy("traefik", "Traefik", _render, _limitations, root="/etc/traefik")

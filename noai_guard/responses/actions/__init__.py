@@ -1,13 +1,13 @@
-"""How each refusing action answers, one module per action."""
+"""Refusals of the actions that restrict a client, one module per action."""
 
 from collections.abc import Mapping
 
 from noai_guard.core.model import Action
 from noai_guard.responses.actions import deny, license_required, throttle
-from noai_guard.responses.actions.answer import Answer
+from noai_guard.responses.actions.template import RefusalTemplate
 
-ANSWERS: Mapping[Action, Answer] = {
-    Action.THROTTLE: throttle.ANSWER,
-    Action.LICENSE_REQUIRED: license_required.ANSWER,
-    Action.DENY: deny.ANSWER,
+TEMPLATES: Mapping[Action, RefusalTemplate] = {
+    Action.THROTTLE: throttle.TEMPLATE,
+    Action.LICENSE_REQUIRED: license_required.TEMPLATE,
+    Action.DENY: deny.TEMPLATE,
 }

@@ -1,20 +1,20 @@
-"""402: with a licence, which the sentence and the Link say where to get."""
+"""402 Payment Required: the client needs a licence; the sentence and a Link field say where to get one."""
 
 from collections.abc import Sequence
 
 from noai_guard.core.model import HeaderField, Verdict
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.responses.actions.answer import Answer
-from noai_guard.responses.refusal import because, purpose, who
+from noai_guard.responses.actions.template import RefusalTemplate
+from noai_guard.responses.refusal import client_name, purpose, rule_and_message
 
 
 def _sentence(verdict: Verdict, site: Site) -> str:
-    return f"{who(verdict)} needs a licence to fetch this{purpose(verdict)}{because(verdict)}"
+    return f"{client_name(verdict)} needs a licence to fetch this{purpose(verdict)}{rule_and_message(verdict)}"
 
 
-def _fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
+def _header_fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
     return ((b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii")),) if site.licence else ()
 
 
-ANSWER = Answer(402, "Licence required", _sentence, _fields)
+TEMPLATE = RefusalTemplate(402, "Licence required", _sentence, _header_fields)

@@ -1,34 +1,32 @@
 """Cloudflare: two rulesets for its API, WAF custom rules and response header transforms.
 
-`matches` in the Rules language wants a plan that has regular expressions. An expression may have 4,096 characters
-(limits of the Rulesets engine, 2026-11), so names are spread over rules. A transform holds one value a header name,
-so the second X-Robots-Tag line is a rule of its own.
+`matches` in the Rules language needs a plan with regular expressions. An expression may have 4,096 characters (limits
+of the Rulesets engine, 2026-11), so names are spread over several rules. A transform has one value a header name, so
+the second X-Robots-Tag line is a separate rule.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import user_agent_regex
-from noai_guard.targets.ordered_rules import inexact, refuses_or_tells
+from noai_guard.targets import ordered_rules, user_agent_regex
+from noai_guard.targets.files import json_file
+from noai_guard.targets.lookup_tables import UNNAMED_CLIENT
 from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target
+from noai_guard.targets.target import Feature, File, ServerTarget
 
-Around = Callable[[user_agent_regex.Kind], tuple[str, str]]
-
-_LONGEST = 4000
+_MAX_EXPRESSION = 4000
 
 
 def quote(text: str) -> str:
-    """A text as a raw string of the Rules language, with as many signs around it as it takes."""
-    signs = "#"
-    while f'"{signs}' in text:
-        signs += "#"
-    return f'r{signs}"{text}"{signs}'
+    """Return a text as a raw string of the Rules language, with as many # as it needs."""
+    hashes = "#"
+    while f'"{hashes}' in text:
+        hashes += "#"
+    return f'r{hashes}"{text}"{hashes}'
 
 
 def _matches(field: str, pattern: str) -> str:
@@ -45,65 +43,67 @@ def _is_document(plan: TargetPlan) -> str:
     return f'(http.request.uri.path in {{{paths}}} and http.request.method in {{r#"GET"# r#"HEAD"#}})'
 
 
-def _named(tokens: Iterable[Token[Agent]], longest: int, around: Around) -> list[str]:
-    """Conditions on the user agent, of which any one is enough."""
+def _named(tokens: Iterable[Token[Agent]], max_length: int, context: user_agent_regex.Context) -> list[str]:
+    """Return conditions on the User-Agent, at least one of which is true if it has one of these tokens."""
     tokens = tuple(tokens)
-    room = longest - len(_matches("http.user_agent", "(?i)"))
-    found = [expression.pattern() for expression in user_agent_regex.expressions(tokens, room, around)]
-    found += [user_agent_regex.host_expression(token) for token in tokens if token.host]
-    return [_matches("http.user_agent", f"(?i){pattern}") for pattern in found]
+    max_pattern = max_length - len(_matches("http.user_agent", "(?i)"))
+    patterns = [names.pattern() for names in user_agent_regex.expressions(tokens, max_pattern, context)]
+    patterns += [user_agent_regex.host_expression(token) for token in tokens if token.host]
+    return [_matches("http.user_agent", f"(?i){pattern}") for pattern in patterns]
 
 
 def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
-    never = [_is_document(plan)] if plan.documents else []
+    exceptions = [_is_document(plan)] if plan.documents else []
     if plan.exempt_networks:
-        never.append(f"(ip.src in {{{' '.join(map(str, plan.exempt_networks))}}})")
-    for rule, open_to in refuses_or_tells(plan):
-        outweighing = [token for other in open_to for token in other.tokens]
-        excluded = [*never, *_named(outweighing, _LONGEST, user_agent_regex.in_few_characters)]
-        excluded += [_in_paths(paths) for paths in rule.unless]
-        where = [*([_in_paths(rule.paths)] if rule.paths else []), *(f"not {condition}" for condition in excluded)]
-        room = _LONGEST - len(" and ".join(["", *where]))
-        for agents in _named(rule.tokens, room, user_agent_regex.as_the_judge_reads) or ["true"]:
-            expression = " and ".join([agents, *where])
-            if len(expression) > _LONGEST:
+        exceptions.append(f"(ip.src in {{{' '.join(map(str, plan.exempt_networks))}}})")
+    for rule, allowing in ordered_rules.restricting_rules(plan):
+        allowed = [token for other in allowing for token in other.tokens]
+        excluded = [*exceptions, *_named(allowed, _MAX_EXPRESSION, user_agent_regex.short_context)]
+        excluded += [_in_paths(paths) for paths in rule.excluded_paths]
+        conditions = [*([_in_paths(rule.paths)] if rule.paths else []), *(f"not {condition}" for condition in excluded)]
+        max_length = _MAX_EXPRESSION - len(" and ".join(["", *conditions]))
+        for agents in _named(rule.tokens, max_length, user_agent_regex.exact_context) or ["true"]:
+            expression = " and ".join([agents, *conditions])
+            if len(expression) > _MAX_EXPRESSION:
                 raise CannotExpress("Cloudflare: path patterns longer than an expression of 4,096 characters")
-            said = f"noai-guard: {rule.decision.word}, {rule.decision.verdict.rule}"
-            yield {**_action(rule.decision), "expression": expression, "description": said}
+            description = f"noai-guard: {rule.decision.label}, {rule.decision.verdict.rule}"
+            yield {**_action(rule.decision), "expression": expression, "description": description}
 
 
 def _action(decision: Decision) -> dict[str, Any]:
     if not decision.status:
         return {"action": "log"}
-    answer = {"status_code": decision.status, "content": f"This client{decision.tail}", "content_type": "text/plain"}
-    return {"action": "block", "action_parameters": {"response": answer}}
+    content = f"{UNNAMED_CLIENT}{decision.tail}"
+    response = {"status_code": decision.status, "content": content, "content_type": "text/plain"}
+    return {"action": "block", "action_parameters": {"response": response}}
 
 
 def _transforms(plan: TargetPlan) -> Iterator[dict[str, Any]]:
     earlier: list[str] = []
     for paths, declared in plan.declared:
-        where = [f"not {condition}" for condition in earlier]
+        conditions = [f"not {condition}" for condition in earlier]
         if paths is not None:
             earlier.append(_in_paths(paths))
-            where.append(earlier[-1])
-        seen: dict[str, int] = {}
-        rounds: dict[int, dict[str, dict[str, str]]] = {}
+            conditions.append(earlier[-1])
+        transforms: list[dict[str, dict[str, str]]] = []
         for name, value in declared.fields:
-            place = seen[name.decode()] = seen.get(name.decode(), 0) + 1
-            rounds.setdefault(place, {})[name.decode()] = {"operation": "add", "value": value.decode("ascii")}
-        for headers in rounds.values():
+            free = next((headers for headers in transforms if name.decode() not in headers), None)
+            if free is None:
+                transforms.append(free := {})
+            free[name.decode()] = {"operation": "add", "value": value.decode("ascii")}
+        for headers in transforms:
             yield {
                 "action": "rewrite",
                 "action_parameters": {"headers": headers},
-                "expression": " and ".join(where) or "true",
+                "expression": " and ".join(conditions) or "true",
                 "description": "noai-guard: declarations",
             }
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
-    def ruleset(name: str, phase: str, found: Iterator[dict[str, Any]]) -> File:
-        content = {"name": f"noai-guard {name}", "kind": "zone", "phase": phase, "rules": list(found)}
-        return File(f"cloudflare/{name}.json", json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+    def ruleset(name: str, phase: str, rules: Iterable[dict[str, Any]]) -> File:
+        content = {"name": f"noai-guard {name}", "kind": "zone", "phase": phase, "rules": list(rules)}
+        return json_file(f"cloudflare/{name}.json", content)
 
     return [
         ruleset("waf", "http_request_firewall_custom", _waf(plan)),
@@ -111,11 +111,13 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
-    frozenset({Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     _render,
+    supports=frozenset(
+        {Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
+    ),
     proof="schema",
-    notes=inexact,
+    specific_limitations=ordered_rules.limitations,
 )

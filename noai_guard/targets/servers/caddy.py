@@ -1,13 +1,13 @@
 """Caddy 2.6 or newer, without any plugin, as snippets that a Caddyfile imports.
 
-Caddy sorts directives, and of a site's `handle` blocks only one is taken. Ours comes first whatever the site has:
-the longest path pattern is tried first, and a pattern may be a placeholder. Ours is longer than anybody's path, and
-stands for `*` where we answer. Seen in 2.6.2 and 2.11.7.
+Caddy sorts directives, and runs only one of a site's `handle` blocks. Ours comes first whatever the site has: the
+longest path pattern is tried first, and a pattern may be a placeholder. Ours is longer than any pattern of a site, and
+expands to `*` where we respond. Seen in 2.6.2 and 2.11.7.
 
-Go's regular expressions take microseconds for each character of a user agent where many names are looked for, so
-they run only where one of the names' words was seen: words are looked up in sets. A `map` is read anew whenever its
-placeholder is asked for, its plain rows one by one, and only their outputs may hold placeholders again. What is
-asked for later goes into `vars`, early, while the path is still the one that was asked for.
+Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
+User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
+read, its plain rows one by one, and only the outputs may contain placeholders. What later directives need is stored in
+`vars`, early, while the path is still that of the request.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,35 +15,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from noai_guard.core.model import Agent, HeaderField
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
-from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets.files import text_file
 from noai_guard.targets.lookup_tables import (
     KNOWN,
     NONE,
     UNKNOWN_BOT,
+    UNNAMED_CLIENT,
     VERDICT_ALIASES,
-    Tables,
+    LookupTables,
     ascii_text,
+    file_server_headers,
+    header_title,
     names_of,
     spellings,
+    verdict_prefix,
 )
-from noai_guard.targets.plan import PathSet, TargetPlan, listed
-from noai_guard.targets.target import Feature, File, Target, head, safe_document_files
+from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
-"""Characters that mean something in a Caddyfile, or where Caddy replaces placeholders, and what is written for them."""
+"""Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
 
-_SENT = "{http.request.header.User-Agent}"
+_FULL_USER_AGENT = "{http.request.header.User-Agent}"
 _USER_AGENT = "{noai_user_agent}"
-_READ = 1536
-"""Characters of a user agent that are read; the judge reads as many bytes, but of the end of a long one too."""
+_MAX_USER_AGENT = 1536
+"""Characters of a User-Agent that are read. The guard reads as many bytes, but of a long one head and tail."""
 
 _SEPARATORS = "()/;,.:+-_[]=&@"
-"""What stands between words in most user agents. Others, and those with other signs, are read by expression."""
+"""Characters between words in most User-Agents. Those with other characters are searched by expression."""
 
-_LONGEST_SET = 60_000
-"""Characters of one set of words: CEL reads expressions of 100,000 characters at most."""
+_MAX_SET = 60_000
+"""Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
 
 _UNKNOWN = f"//{UNKNOWN_BOT}"
 
@@ -53,22 +57,22 @@ _DOCUMENT = f"noai_document{_BEFORE_ALL}_of_all"
 
 
 def quote(text: str) -> str:
-    """A text as one word of a Caddyfile that means itself, also where Caddy replaces placeholders in it.
+    """Return a text as one literal word of a Caddyfile, also where Caddy replaces placeholders in it.
 
-    Between back quotes nothing else has a meaning. Carriage returns and NUL are left out: Caddy drops them.
+    Between backquotes nothing else has a meaning. Carriage returns and NUL are left out: Caddy drops them.
     """
     kept = text.replace("\r", "").replace("\0", "")
-    return "`" + "".join(f"{{{_SPECIAL[found]}}}" if found in _SPECIAL else found for found in kept) + "`"
+    return "`" + "".join(f"{{{_SPECIAL[char]}}}" if char in _SPECIAL else char for char in kept) + "`"
 
 
 def _output(text: str) -> str:
-    """A text as output of a map, which makes numbers and truth values of what looks so."""
+    """Return a text as output of a map, which otherwise converts numbers and booleans."""
     return f"{quote(text)[:-1]}{{noai_nothing}}`"
 
 
 def _expression(pattern: str) -> str:
-    """A regular expression as one word."""
-    return f"`{go_regex.in_characters(pattern)}`"
+    """Return a regular expression as one word."""
+    return f"`{go_regex.with_characters(pattern)}`"
 
 
 def _row(pattern: str, output: str) -> str:
@@ -76,12 +80,12 @@ def _row(pattern: str, output: str) -> str:
 
 
 def _anywhere(pattern: str) -> str:
-    """Matches once, however often the pattern fits: a map puts all matches together."""
+    """Return an expression that matches only once, because a map concatenates the outputs of all matches."""
     return f"(?is)^.*?{pattern}"
 
 
 def _cel(text: str) -> str:
-    """A text between quotes in CEL, within an expression between back quotes."""
+    """Return a string literal of CEL, for an expression between backquotes."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -90,8 +94,8 @@ def _in_class(character: str) -> str:
 
 
 def _sets(words: Sequence[str]) -> Iterator[str]:
-    """Words as lists in CEL, each short enough."""
-    size = max(1, _LONGEST_SET // max(map(len, words), default=1))
+    """Yield the words as lists of CEL, each short enough."""
+    size = max(1, _MAX_SET // max(map(len, words), default=1))
     for start in range(0, len(words), size):
         yield ",".join(f'"{word}"' for word in words[start : start + size])
 
@@ -102,38 +106,32 @@ def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str
     yield "\t}"
 
 
-def _matcher(name: str, *conditions: str) -> Iterator[str]:
-    yield f"\t@{name} {{"
-    yield from (f"\t\t{condition}" for condition in conditions)
-    yield "\t}"
-
-
-class _Config:
-    """The parts of one plan's configuration."""
+class Caddyfile:
+    """The snippets of one plan."""
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.root = root.rstrip("/")
-        self.tables = Tables(plan)
-        self.named: list[str] = []
+        self.tables = LookupTables(plan)
+        self.word_sets = list(_sets(sorted(go_regex.token_words(plan.relevant_tokens))))
 
-    def caddyfile(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
         yield "# In the Caddyfile, before the sites:"
         yield f"#     import {self.root}/noai-guard.caddy"
-        yield "# In each site that noai-guard protects, below header lines of its own:"
+        yield "# In each site that noai-guard protects, below its own header lines:"
         yield "#     import noai_guard"
         yield "#     handle_errors {"
         yield "#         import noai_guard_errors"
         yield "#     }"
         yield "# A site that has handle_errors already imports noai_guard_errors there."
-        yield f"# Refused: {listed(agent for found in self.tables.harmful for agent in found.agents)}."
+        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
         yield "(noai_guard) {"
         yield from self._characters()
-        yield from self._sight()
+        yield from self._name_matchers()
         yield from self._name()
         yield from self._agent()
-        yield from self._facts()
+        yield from self._vars()
         yield from self._decision()
         yield from self._declarations()
         yield from self._documents()
@@ -150,95 +148,99 @@ class _Config:
             yield from _map(source, [name], ["`~^-(.)` ${1}"])
         yield from _map("-", ["noai_nothing"], ['- ""'])
 
-    def _sight(self) -> Iterator[str]:
-        """Matchers `@noai_named_1` ...: some word of a name stands in the user agent."""
-        yield "\t# Whether a name may stand in the user agent: not where it consists of browsers' words."
+    def _name_matchers(self) -> Iterator[str]:
+        """Yield matchers `@noai_named_1` ...: the User-Agent contains a word of a name."""
+        yield "\t# Whether the User-Agent may contain a name: not if it consists of browsers' words."
+        user_agent = _FULL_USER_AGENT
         browser = go_regex.browser_expression(self.plan.anchors)
-        odd = f"[^A-Za-z0-9 {''.join(map(_in_class, _SEPARATORS))}]"
-        words = f"{_SENT}.lowerAscii()" + "".join(f'.replace("{found}"," ")' for found in _SEPARATORS)
-        says_bot = "".join(
-            f' || {_SENT}.lowerAscii().contains("{word}")'
-            for word in user_agent_regex.BOT_WORDS * self.plan.asks_unknown_bots
+        other = f"[^A-Za-z0-9 {''.join(map(_in_class, _SEPARATORS))}]"
+        words = f"{user_agent}.lowerAscii()" + "".join(f'.replace("{separator}"," ")' for separator in _SEPARATORS)
+        bot = "".join(
+            f' || {user_agent}.lowerAscii().contains("{word}")'
+            for word in user_agent_regex.BOT_WORDS * self.plan.detects_unknown_bots
         )
-        for number, chosen in enumerate(_sets(sorted(go_regex.words_of(self.plan.wanted))), 1):
+        for number, word_set in enumerate(self.word_sets, 1):
             yield (
-                f"\t@noai_named_{number} expression `{_SENT}.size() > {_READ} "
-                f'|| !({_SENT} + " ").matches({_cel(f"(?i){browser}")}) && ({_SENT}.matches({_cel(odd)}){says_bot} '
-                f'|| {words}.split(" ").exists(w, w in [{chosen}]))`'
+                f"\t@noai_named_{number} expression `{user_agent}.size() > {_MAX_USER_AGENT} "
+                f'|| !({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
+                f"&& ({user_agent}.matches({_cel(other)}){bot} "
+                f'|| {words}.split(" ").exists(w, w in [{word_set}]))`'
             )
-            self.named.append(f"@noai_named_{number}")
 
     def _name(self) -> Iterator[str]:
         plan = self.plan
-        yield "\t# The name that weighs most, as it was sent; a URL only where there is no name; or what it says it is."
-        rows = [_row(rf"(?s)^(.{{1000}}.{{{_READ - 1000}}})", "${1}"), f"default {_SENT}"]
-        yield from _map(_SENT, ["noai_user_agent"], rows)
+        yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
+        rows = [_row(rf"(?s)^(.{{1000}}.{{{_MAX_USER_AGENT - 1000}}})", "${1}"), f"default {_FULL_USER_AGENT}"]
+        yield from _map(_FULL_USER_AGENT, ["noai_user_agent"], rows)
         yield from _map(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
-        weights = [_names(tokens) for tier in plan.tiers for tokens in plan.weights(tier)]
-        yield from _map(_USER_AGENT, ["noai_weightiest_name"], weights)
+        ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
+        yield from _map(_USER_AGENT, ["noai_weightiest_name"], ranked)
         yield from _map("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
-        hosts = [_row(_anywhere(user_agent_regex.host_expression(token)), quote(_host(token))) for token in plan.hosts]
+        hosts = [
+            _row(_anywhere(user_agent_regex.host_expression(token)), quote(_host(token))) for token in plan.host_tokens
+        ]
         yield from _map(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
-        others = [_row(_anywhere(user_agent_regex.alternatives(plan.others)[0]), '""')] if plan.others else []
+        other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
+        others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
         yield from _map(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
         yield from _map("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
-        unknown = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.asks_unknown_bots else []
-        yield from _map(_USER_AGENT, ["noai_unknown"], [*unknown, 'default ""'])
+        bot = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.detects_unknown_bots else []
+        yield from _map(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
 
     def _agent(self) -> Iterator[str]:
         tables = self.tables
-        yield "\t# Whose name it is, what class of agents that is, and how it is called."
-        sought: dict[Agent, list[Token[Agent]]] = {}
-        for token in self.plan.wanted:
-            sought.setdefault(token.value, []).append(token)
+        yield "\t# The agent with this name, its class, and its name in texts."
+        by_agent: dict[Agent, list[Token[Agent]]] = {}
+        for token in self.plan.relevant_tokens:
+            by_agent.setdefault(token.value, []).append(token)
         plain = {'""': '""', _UNKNOWN: UNKNOWN_BOT}
         expressions = []
         for agent, key in tables.ids.items():
-            plain |= {quote(_host(token)): key for token in sought[agent] if token.host}
+            plain |= {quote(_host(token)): key for token in by_agent[agent] if token.host}
             plain |= {quote(spelling): key for name in names_of(agent) for spelling in spellings(name)}
-            words = sorted(token.text.decode("ascii") for token in sought[agent] if not token.host)
+            words = sorted(token.text.decode("ascii") for token in by_agent[agent] if not token.host)
             if words:
                 expressions.append(_row(f"(?i)^(?:{user_agent_regex.trie(words)})$", key))
         rows = [f"{name} {key}" for name, key in plain.items()]
         yield from _map("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {KNOWN}"])
-        called = {key: (self.plan.who(agent), ascii_text(agent.name)) for agent, key in tables.ids.items()}
-        told = [
-            " ".join((key or '""', found, *map(_output, called.get(key, ("This client", "")))))
-            for key, found in tables.class_names.items()
+        texts = {key: (self.plan.client_name(agent), ascii_text(agent.name)) for agent, key in tables.ids.items()}
+        rows = [
+            " ".join((key or '""', agent_class, *map(_output, texts.get(key, (UNNAMED_CLIENT, "")))))
+            for key, agent_class in tables.class_names.items()
         ]
-        yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], told)
+        yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
 
-    def _facts(self) -> Iterator[str]:
-        """What is true of a request, as `vars`: none depends on another, because Caddy 2.11 turns their order round."""
-        yield "\t# What is true of this request. The path is decoded, without dot segments and double slashes."
+    def _vars(self) -> Iterator[str]:
+        """Yield `vars` with the facts of a request, independent of each other: Caddy 2.11 reverses their order."""
+        yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
         yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', "\t}")
-        yield from (f"\tvars {matcher} noai_agent {{noai_agent}}" for matcher in self.named)
+        for number in range(1, len(self.word_sets) + 1):
+            yield f"\tvars @noai_named_{number} noai_agent {{noai_agent}}"
         for paths in self.tables.path_sets:
-            yield f"\t@noai_in_{paths.name} path_regexp {_expression(_any_of(paths))}"
+            yield f"\t@noai_in_{paths.name} path_regexp {_expression(paths.regex)}"
             yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."
             yield f"\t@noai_exempt_address remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
             yield "\tvars @noai_exempt_address noai_exempt_address 1"
         if self.plan.documents:
-            published = "|".join(glob_to_regex(document.path)[1:-1] for document in self.plan.documents)
-            path = f"path_regexp noai_document {_expression(f'^(?:{published})$')}"
+            path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables
-        yield "\t# What the class gets where: the first line that fits."
+        yield "\t# The decision for the class: the first row that matches."
         rows = [_row(f"^:{NONE}:", '""')]
-        rows += [_row(f"^:{found}:{self._in(paths)}", decision) for found, paths, decision in tables.rows]
+        rows += [_row(f"^:{name}:{self._path_flags(paths)}", decision) for name, paths, decision in tables.rows]
         source = f"`{{vars.noai_exempt_address}}:{{noai_class}}:{self._flags}`"
         yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
-        said = [
-            f"{name} {quote(tables.says(decision))[:-1]}{{noai_agent_name}}`"
-            for decision, name in tables.decisions.items()
+        rows = [
+            f"{key} {quote(verdict_prefix(decision))[:-1]}{{noai_agent_name}}`"
+            for decision, key in tables.decisions.items()
         ]
-        yield "\t# To the backend: allow, deny; rule=train-ai; agent=GPTBot ... Nobody else can say it."
-        yield from _map("{noai_decision}", ["noai_verdict"], [*said, "default allow"])
+        yield "\t# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
+        yield from _map("{noai_decision}", ["noai_verdict"], [*rows, "default allow"])
         yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
         yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
 
@@ -246,29 +248,30 @@ class _Config:
     def _flags(self) -> str:
         return "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
 
-    def _in(self, paths: PathSet | None) -> str:
-        """Matches the flags of a path that is in this set."""
+    def _path_flags(self, paths: PathSet | None) -> str:
+        """Return an expression for the flags of a path that is in this set."""
         return "" if paths is None else f"(?:[^:]*:){{{self.tables.path_sets.index(paths)}}}1:"
 
     def _declarations(self) -> Iterator[str]:
-        yield "\t# What responses declare. Where a backend says the same kind of thing itself, that stands."
-        rows = [_row("^/", "document"), *(_row(f"^:{self._in(paths)}", str(n)) for paths, n in self.plan.path_policies)]
+        yield "\t# Declarations. Where a backend sends a field of the same kind, that one stands."
+        sections = ((self._path_flags(paths), str(number)) for paths, number in self.plan.path_policies)
+        rows = [_row("^/", "document"), *(_row(f"^:{flags}", number) for flags, number in sections)]
         yield from _map(f"`{{vars.noai_document}}:{self._flags}`", ["noai_section"], [*rows, "default 0"])
         yield from self._fields("noai_declares")
 
     def _fields(self, matcher: str) -> Iterator[str]:
-        """Added when the response is sent, so that header lines of the site's own stand beside them."""
+        """Yield fields that Caddy adds when it sends the response, so that the site's own header lines stay."""
         fields = self.tables.declared_fields
         for number, path_policies in enumerate(dict.fromkeys(fields.values()), 1):
             yield f"\t@{matcher}_{number} vars {{noai_section}} {' '.join(map(str, path_policies))}"
-            chosen = [field for field, found in fields.items() if found == path_policies]
-            added = [field for field in chosen if field[0] in REPEATABLE]
+            same_sections = [field for field, having in fields.items() if having == path_policies]
+            added = [field for field in same_sections if field[0] in REPEATABLE]
             if added:
                 yield f"\theader @{matcher}_{number} {{"
                 yield from (f"\t\t+{' '.join(_header(field))}" for field in added)
                 yield "\t\tdefer"
                 yield "\t}"
-            for field in chosen:
+            for field in same_sections:
                 if field not in added:
                     yield f"\theader @{matcher}_{number} ?{' '.join(_header(field))}"
 
@@ -287,15 +290,14 @@ class _Config:
         yield f"\t\troot * {quote(f'{self.root}/noai-guard/documents')}"
         yield "\t\trewrite * {noai_file}"
         yield "\t\theader Content-Type {noai_media_type}"
-        for field in document_headers(self.plan.documents[0]):
-            if field[0] not in (b"content-type", b"content-length", b"etag"):
-                yield f"\t\theader {' '.join(_header(field))}"
+        for field in file_server_headers(self.plan.documents[0]):
+            yield f"\t\theader {' '.join(_header(field))}"
         yield "\t\tfile_server"
         yield "\t}"
 
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
-        rows = [f"{name} * {found.status} {_output(found.tail)}" for name, found in refusals.items()]
+        rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
         yield from _map("{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], [*rows, 'default none 200 ""'])
         yield f"\t@noai_refused path {{{_REFUSED}}}"
         yield "\thandle @noai_refused {"
@@ -311,15 +313,11 @@ class _Config:
 
 
 def _header(field: HeaderField) -> tuple[str, str]:
-    return field[0].decode("ascii").title(), quote(field[1].decode("ascii"))
-
-
-def _any_of(paths: PathSet) -> str:
-    return "|".join(map(glob_to_regex, paths.globs))
+    return header_title(field[0]), quote(field[1].decode("ascii"))
 
 
 def _names(tokens: Iterable[Token[Agent]]) -> str:
-    """A row of a map: the first of these names in a user agent."""
+    """Return a row of a map: the first of these names in a User-Agent."""
     pattern, groups = user_agent_regex.alternatives(tokens)
     return _row(_anywhere(pattern), "".join(f"${{{group}}}" for group in range(1, groups + 1)))
 
@@ -329,9 +327,8 @@ def _host(token: Token[Agent]) -> str:
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
-    text = "".join(f"{line}\n" for line in _Config(plan, root).caddyfile())
     documents = [file for _, file in safe_document_files(plan, "noai-guard/documents")]
-    return [File("noai-guard.caddy", text.encode("utf-8")), *documents]
+    return [text_file("noai-guard.caddy", Caddyfile(plan, root).lines()), *documents]
 
 
-TARGET = Target("caddy", "Caddy", frozenset(Feature), _render)
+TARGET = ServerTarget("caddy", "Caddy", _render)

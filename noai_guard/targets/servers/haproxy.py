@@ -1,7 +1,7 @@
 """HAProxy 2.4 or newer, built with Lua, as Debian's is.
 
-Most requests never reach Lua: one regular expression says whether a word stands in a user agent by which an agent is
-looked for that is not let in everywhere. For the rest the judge in Lua decides (`noai_guard.targets.lua`).
+Most requests never reach Lua: one regular expression finds User-Agents that contain a word of a restricted agent. For
+these the judge in Lua decides (`noai_guard.targets.lua`, connected by haproxy.lua).
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,111 +9,62 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
+from noai_guard.resources import text as resource
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.lua import answers, guard_source
+from noai_guard.targets.files import text_file
+from noai_guard.targets.lookup_tables import LookupTables
+from noai_guard.targets.lua import guard_source, refusals
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import File, ServerTarget, head
 
-_LONGEST = 15_000
-"""Characters of one expression: HAProxy reads lines of a file of patterns up to its buffer of 16,384 bytes."""
-
-_ADAPTER = r"""
--- HAProxy hands over text and takes text back; "" is nothing. An agent is its place in guard.agents, a decision
--- "answer|place of the decision|place of the agent", where answer 0 lets in.
-local function key_of(agent) return guard.is_harmless(agent) and "" or tostring(agent.place) end
-
-local function read(decision)
-  local place, agent = string.match(decision, "|(%d+)|(%d+)$")
-  return guard.decisions[tonumber(place)], guard.agents[tonumber(agent)]
-end
-
-core.register_converters("noai_agent", function(user_agent) return key_of(guard.agent(user_agent)) end)
-
--- As the converter, of all lines of a request.
-core.register_action("noai_agent", {"http-req"}, function(txn)
-  local lines = txn.http:req_get_headers()["user-agent"]
-  local text, place = lines[0], 1
-  while lines[place] do
-    text, place = text .. "\n" .. lines[place], place + 1
-  end
-  txn:set_var("txn.noai_agent", key_of(guard.agent(text)))
-end, 0)
-
-core.register_converters("noai_decision", function(text)
-  local path, place = string.match(text, "^(.*)|(%d+)$")
-  local decision = guard.decision(guard.agents[tonumber(place)], guard.path_of(path))
-  return decision and string.format("%d|%d|%s", decision.answer or 0, decision.place, place) or ""
-end)
-
-core.register_converters("noai_verdict", function(text)
-  local decision, agent = read(text)
-  return guard.verdict(decision, agent, string.sub(text, 1, 6) == "exempt")
-end)
-
--- Without its last line feed: HAProxy escapes control characters.
-core.register_converters("noai_text", function(text) return (string.gsub(guard.text(read(text)), "%s+$", "")) end)
-
-core.register_converters("noai_section", function(path) return tostring(guard.section(guard.path_of(path))) end)
-
-core.register_converters("noai_document", function(path)
-  return guard.document("GET", guard.path_of(path)) and "1" or ""
-end)
-
-core.register_service("noai_document", "http", function(applet)
-  local known = applet.headers["if-none-match"]
-  local document, status = guard.document(applet.method, guard.path_of(applet.path), known and known[0])
-  applet:set_status(status)
-  for _, field in ipairs(document.headers) do applet:add_header(field[1], field[2]) end
-  local body = status == 200 and document.body or ""
-  if status == 200 then applet:add_header("content-length", tostring(#body)) end
-  applet:start_response()
-  if applet.method ~= "HEAD" then applet:send(body) end
-end)
-"""
+_MAX_EXPRESSION = 15_000
+"""Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
 
 
 def quote(text: str) -> str:
-    """A text as one argument that means itself: nothing is special between single quotes but their end."""
+    """Return a text as one literal argument: between single quotes only the closing quote is special."""
     if not text.isprintable():
         raise CannotExpress(f"HAProxy: {text!r} holds a character that cannot stand in a configuration")
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def quote_format(text: str) -> str:
-    """As `quote`, where HAProxy reads a log-format string."""
+    """Return a text as one argument that HAProxy reads as a log-format string."""
     return quote(text.replace("%", "%%"))
 
 
 def suspects(plan: TargetPlan) -> list[str]:
-    """Regular expressions (PCRE, in any case) of which one matches every user agent that may get a decision.
+    """Return expressions (PCRE, case-insensitive) of which at least one matches every User-Agent to be judged.
 
-    None where everybody may get one.
+    Return an empty list if every client has to be judged.
     """
-    if not plan.unclaimed.harmless:
+    if plan.unclaimed.restricted:
         return []
-    found = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
-    if not plan.unknown_bot.harmless:
-        found.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
-    anchors = {token.anchor.decode("ascii") for token in plan.tokens if not plan.class_of(token.value).harmless}
-    pieces = user_agent_regex.pieces(sorted(anchors), _LONGEST) if anchors else ()
-    found.extend(rf"(?<![a-z]){user_agent_regex.trie(words)}(?![a-z])" for words in pieces)
-    return ["|".join(found)] if sum(map(len, found)) <= _LONGEST else found
+    patterns = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
+    if plan.unknown_bot.restricted:
+        patterns.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
+    anchors = {token.anchor.decode("ascii") for token in plan.tokens if plan.class_of(token.value).restricted}
+    parts = user_agent_regex.split_words(sorted(anchors), _MAX_EXPRESSION) if anchors else ()
+    patterns.extend(rf"(?<![a-z]){user_agent_regex.trie(words)}(?![a-z])" for words in parts)
+    return ["|".join(patterns)] if sum(map(len, patterns)) <= _MAX_EXPRESSION else patterns
 
 
-class _Config:
+class Frontend:
+    """The lines of frontend.cfg for one plan."""
+
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
         self.suspects = suspects(plan)
 
-    def frontend(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"
         yield "# 1. In global:"
         yield f"#        lua-load-per-thread {quote(f'{self.folder}/guard.lua')}"
-        yield "# 2. Copy what follows to the beginning of each frontend that noai-guard protects, before its own rules."
-        yield "#    It changes only with the policy; `--check` says when. The catalogue is in the other files."
-        yield "# For a log-format: %[var(txn.noai_verdict)] is empty where the agent is let in everywhere."
+        yield "# 2. Copy these lines to the beginning of each frontend that noai-guard protects, before its own rules."
+        yield "#    They change only with the policy; `--check` reports it. The catalogue is in the other files."
+        yield "# For a log-format: %[var(txn.noai_verdict)] is empty for agents that are allowed everywhere."
         yield from map("    http-request {}".format, self._requests())
         yield from map("    http-after-response {}".format, self._declared())
 
@@ -124,17 +75,17 @@ class _Config:
         if plan.path_policies:
             yield "set-var(txn.noai_section) path,lua.noai_section"
         if plan.documents:
-            # The last part of a path will do to ask Lua whether it is one.
+            # Lua is called only for paths with the last segment of a document.
             ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
-        named = "set-var(txn.noai_agent) req.fhdr(user-agent),lua.noai_agent if"
+        set_agent = "set-var(txn.noai_agent) req.fhdr(user-agent),lua.noai_agent if"
         if self.suspects:
-            yield f"{named} {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+            yield f"{set_agent} {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
         else:
-            yield f"{named} {{ req.fhdr(user-agent) -m found }}"
-        if not plan.unclaimed.harmless:
-            # Without a user agent: one that names nobody.
+            yield f"{set_agent} {{ req.fhdr(user-agent) -m found }}"
+        if plan.unclaimed.restricted:
+            # Without a User-Agent: a value without a name.
             yield "set-var(txn.noai_agent) str(-),lua.noai_agent if !{ req.fhdr(user-agent) -m found }"
         yield "lua.noai_agent if { var(txn.noai_agent) -m found } { req.fhdr_cnt(user-agent) gt 1 }"
         decided = "{ var(txn.noai_decision) -m len gt 0 }"
@@ -148,30 +99,29 @@ class _Config:
             yield f"set-var(txn.noai_decision) {exempt} if {decided} {{ src {networks} }}"
         yield f"set-var(txn.noai_verdict) var(txn.noai_decision),lua.noai_verdict if {decided}"
         yield "set-header X-NoAI-Verdict %[var(txn.noai_verdict)] if { var(txn.noai_verdict) -m found }"
-        for place, (status, fields) in enumerate(answers(plan), 1):
-            kind = quote(dict(fields)[b"content-type"].decode("ascii"))
-            more = [(name.decode("ascii"), value) for name, value in fields if name != b"content-type"]
-            own = "".join(f" hdr {name} {_format(value)}" for name, value in more)
+        for index, (status, fields) in enumerate(refusals(plan), 1):
+            media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
+            others = [(name.decode("ascii"), value) for name, value in fields if name != b"content-type"]
+            headers = "".join(f" hdr {name} {_format(value)}" for name, value in others)
             text = r'lf-string "%[var(txn.noai_decision),lua.noai_text]\n"'
-            when = f"{{ var(txn.noai_decision) -m beg {place}| }}"
-            yield f"return status {status} content-type {kind} {text}{own} if {when}"
+            condition = f"{{ var(txn.noai_decision) -m beg {index}| }}"
+            yield f"return status {status} content-type {media_type} {text}{headers} if {condition}"
 
     def _declared(self) -> Iterator[str]:
-        """Each header line with the sections in which it is declared; what the site says itself stands."""
-        declared = list(enumerate(self.plan.compiled.declared))
-        lines = dict.fromkeys(field for _, found in declared for field in found.fields)
-        for name, value in sorted(lines, key=lambda field: field[0] != b"tdm-policy"):
+        """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
+        fields = LookupTables(self.plan).declared_fields
+        sections = range(len(self.plan.compiled.declared))
+        for (name, value), having in sorted(fields.items(), key=lambda item: item[0][0] != b"tdm-policy"):
             title = name.decode("ascii")
             same = f"-m str -- {quote(value.decode('ascii'))}" if name in REPEATABLE else "-m found"
             conditions = [f"!{{ res.fhdr({title}) {same} }}"]
             if name == b"tdm-policy":
                 conditions.append("!{ res.fhdr(tdm-reservation) -m found }")
-            having = [number for number, found in declared if (name, value) in found.fields]
-            if len(having) < len(declared):
-                # Section 0 also where HAProxy answers before any rule.
-                chosen = [number for number, _ in declared if (number in having) is (0 not in having)]
-                sign = "!" if 0 in having else ""
-                conditions.append(f"{sign}{{ var(txn.noai_section) -m str {' '.join(map(str, chosen))} }}")
+            if len(having) < len(sections):
+                # Responses that HAProxy sends before any rule have no section, which counts as section 0.
+                listed = [section for section in sections if (section in having) is (0 not in having)]
+                negation = "!" if 0 in having else ""
+                conditions.append(f"{negation}{{ var(txn.noai_section) -m str {' '.join(map(str, listed))} }}")
             yield f"add-header {title} {_format(value)} if {' '.join(conditions)}"
 
 
@@ -180,15 +130,14 @@ def _format(value: bytes) -> str:
 
 
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
-    config = _Config(plan, root)
-    says = f"-- {head(plan, 'haproxy')}\n-- frontend.cfg beside this file says where it is loaded.\n"
-    texts = {
-        "noai-guard/frontend.cfg": "".join(f"{line}\n" for line in config.frontend()),
-        "noai-guard/guard.lua": says + guard_source(plan) + _ADAPTER,
-    }
-    if config.suspects:
-        texts["noai-guard/suspects.regex"] = "".join(f"{line}\n" for line in config.suspects)
-    return [File(path, text.encode("utf-8")) for path, text in texts.items()]
+    frontend = Frontend(plan, root)
+    comment = f"-- {head(plan, 'haproxy')}\n-- How to load it: frontend.cfg in this folder.\n"
+    guard = comment + guard_source(plan) + "\n" + resource("targets/servers/haproxy.lua")
+    files = [
+        text_file("noai-guard/frontend.cfg", frontend.lines()),
+        File("noai-guard/guard.lua", guard.encode("utf-8")),
+    ]
+    return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = Target("haproxy", "HAProxy", frozenset(Feature), _render)
+TARGET = ServerTarget("haproxy", "HAProxy", _render)

@@ -1,8 +1,8 @@
 """Traefik 3: a dynamic file with routers that refuse and a middleware that declares.
 
-A router of ours stands before those of the site for each agent that is refused; it leads nowhere, and a middleware
-that lets no address in answers with the status. Go's expressions are slow where hundreds of names are looked for, so
-user agents of browsers are told first (`noai_guard.targets.go_regex`). JSON is YAML, which Traefik reads.
+For each class of refused agents there is a router of a higher priority than those of the site. It has no backend; its
+middleware, which allows no client address, responds with the status. Go's expressions with hundreds of names are slow,
+so User-Agents of browsers are excluded first (`noai_guard.targets.go_regex`). JSON is YAML, which Traefik reads.
 """
 
 import json
@@ -13,33 +13,34 @@ from typing import Any
 from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import glob_to_regex
 from noai_guard.core.user_agent_matcher import Token
+from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.plan import AgentClass, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, Target, head
+from noai_guard.targets.target import Feature, File, ServerTarget, head
 
-_FIRST = 2_000_000_000
-"""Priority: Traefik's own for a rule is its length; the largest it takes is 2^63 - 1000."""
+_PRIORITY = 2_000_000_000
+"""Traefik's default for a rule is its length; the maximum is 2^63 - 1000."""
 
 _DECLARE = "noai-declare"
-_SPELLINGS = ("X-NoAI-Verdict", "X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
 
 
 def _quoted(text: str) -> str:
-    """A text as a string of a rule; between back quotes nothing has a meaning, and ours hold none."""
+    """Return a text without backquotes as a literal string of a rule."""
     return f"`{text}`"
 
 
-def _sees(pattern: str, any_case: bool = True) -> str:
+def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
     return f"HeaderRegexp({_quoted('User-Agent')}, {_quoted(('(?i)' if any_case else '') + pattern)})"
 
 
 def _any(conditions: Iterable[str]) -> str:
-    found = list(conditions)
-    return found[0] if len(found) == 1 else f"({' || '.join(found)})"
+    listed = list(conditions)
+    return listed[0] if len(listed) == 1 else f"({' || '.join(listed)})"
 
 
 def _named(tokens: Iterable[Token[Agent]]) -> str:
-    return _any(_sees(found.pattern()) for found in user_agent_regex.expressions(tokens))
+    return _any(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
 
 
 def _in_paths(paths: PathSet) -> str:
@@ -47,26 +48,28 @@ def _in_paths(paths: PathSet) -> str:
 
 
 def _path(glob: str) -> str:
-    """Traefik decodes everything in a path but a slash, which the site may well decode."""
-    return go_regex.in_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", glob_to_regex(glob)))
+    """Return an expression in which a slash may be encoded: Traefik does not decode it, but the site may."""
+    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", glob_to_regex(glob)))
 
 
-class _Rules:
-    """The conditions of one plan."""
+class RouterRules:
+    """The rules of the routers that refuse, for one plan."""
 
     def __init__(self, plan: TargetPlan) -> None:
         self.plan = plan
 
-    def _never(self) -> Iterator[str]:
+    def _exceptions(self) -> Iterator[str]:
+        """Yield conditions under which nobody is refused, negated."""
         documents = [f"PathRegexp({_quoted(_path(document.path))})" for document in self.plan.documents]
         if documents:
             yield f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"
         yield from (f"!ClientIP({_quoted(str(network))})" for network in self.plan.exempt_networks)
 
     def _clients(self) -> Iterator[tuple[AgentClass, list[str]]]:
-        """Each class and the conditions on the user agent, all of which must hold; what counts first comes first."""
+        """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
         plan = self.plan
-        browser = f"!{_sees(go_regex.browser_expression(plan.anchors))}" if plan.unclaimed.harmless else ""
+        browser = _user_agent_matches(go_regex.browser_expression(plan.anchors))
+        not_browser = [] if plan.unclaimed.restricted else [f"!{browser}"]
         known: list[str] = []
         for tier in plan.tiers:
             by_class: dict[object, list[Token[Agent]]] = {}
@@ -74,61 +77,58 @@ class _Rules:
                 by_class.setdefault(plan.class_of(token.value).outcome, []).append(token)
             for tokens in by_class.values():
                 named = _named(tokens)
-                conditions = [named, *(f"!{other}" for other in known)]
-                yield plan.class_of(tokens[0].value), [browser, *conditions] if browser else conditions
+                yield plan.class_of(tokens[0].value), [*not_browser, named, *(f"!{other}" for other in known)]
                 known.append(named)
-        others = [_named(plan.others)] if any(not token.host for token in plan.others) else []
+        others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
         unnamed = [f"!{other}" for other in (*known, *others)]
-        for token in plan.hosts:
-            host = _sees(user_agent_regex.host_expression(token))
+        for token in plan.host_tokens:
+            host = _user_agent_matches(user_agent_regex.host_expression(token))
             yield plan.class_of(token.value), [host, *unnamed]
             unnamed.append(f"!{host}")
-        if plan.asks_unknown_bots:
-            bot = _sees(user_agent_regex.CALLS_ITSELF_A_BOT)
+        if plan.detects_unknown_bots:
+            bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
             yield plan.unknown_bot, [bot, *unnamed]
             yield plan.unclaimed, [f"!{bot}", *unnamed]
 
     def refused(self) -> Iterator[tuple[str, int]]:
-        """(rule, status) of each router that refuses."""
-        never = list(self._never())
-        for found, conditions in self._clients():
+        """Yield (rule, status) of each router that refuses."""
+        exceptions = list(self._exceptions())
+        for agents, conditions in self._clients():
             earlier: list[str] = []
-            for decision in found.decisions:
-                here = [_in_paths(decision.paths)] if decision.paths else []
+            for decision in agents.decisions:
+                paths = [_in_paths(decision.paths)] if decision.paths else []
                 if decision.status:
-                    outside = (f"!{paths}" for paths in earlier)
-                    yield " && ".join([*conditions, *here, *outside, *never]), decision.status
-                earlier += here
+                    excluded = (f"!{other}" for other in earlier)
+                    yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
+                earlier += paths
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
-    joined: dict[str, str] = {}
-    for name, value in plan.compiled.declared[0].fields:
-        text = value.decode("ascii")
-        joined[name.decode()] = f"{joined[name.decode()]}, {text}" if name.decode() in joined else text
-    own = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    found: dict[str, Any] = {
+    lines = one_line_per_name(plan.compiled.declared[0].fields)
+    declared = {name.decode(): value.decode("ascii") for name, value in lines.items()}
+    refusal = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    middlewares: dict[str, Any] = {
         _DECLARE: {
             "headers": {
-                "customResponseHeaders": joined,
-                "customRequestHeaders": dict.fromkeys(_SPELLINGS, ""),
+                "customResponseHeaders": declared,
+                "customRequestHeaders": dict.fromkeys((VERDICT_HEADER, *VERDICT_ALIASES), ""),
             }
         },
-        "noai-refusal": {"headers": {"customResponseHeaders": {**joined, **own}}},
+        "noai-refusal": {"headers": {"customResponseHeaders": {**declared, **refusal}}},
     }
     for status in statuses:
         nobody = {"sourceRange": ["255.255.255.255/32"], "rejectStatusCode": status}
-        found[f"noai-refuse-{status}"] = {"ipAllowList": nobody}
-    return found
+        middlewares[f"noai-refuse-{status}"] = {"ipAllowList": nobody}
+    return middlewares
 
 
 def _routers(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, (rule, status) in enumerate(_Rules(plan).refused(), 1):
+    for number, (rule, status) in enumerate(RouterRules(plan).refused(), 1):
         yield (
             f"noai-{number}",
             {
                 "rule": rule,
-                "priority": _FIRST - number,
+                "priority": _PRIORITY - number,
                 "middlewares": ["noai-refusal", f"noai-refuse-{status}"],
                 "service": "noop@internal",
             },
@@ -136,7 +136,7 @@ def _routers(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def files(plan: TargetPlan, root: str) -> list[File]:
-    """One dynamic file. A router with TLS of its own name is needed for each entry point that ends TLS."""
+    """Return one dynamic file. Each router is in it a second time with TLS, for entry points that terminate TLS."""
     routers = dict(_routers(plan))
     statuses = sorted({int(router["middlewares"][1].rpartition("-")[2]) for router in routers.values()})
     secure = {f"{name}-tls": {**router, "tls": {}} for name, router in routers.items()}
@@ -149,16 +149,16 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     return [File("noai-guard.yml", (comment + json.dumps({"http": http}, indent=1) + "\n").encode("utf-8"))]
 
 
-def _notes(plan: TargetPlan) -> Iterator[str]:
-    yield "what Traefik answers by itself where no router fits carries no declarations."
+def _limitations(plan: TargetPlan) -> Iterator[str]:
+    yield "responses of Traefik itself, where no router matches, have no declarations."
     if len({declared.fields for declared in plan.compiled.declared}) > 1:
-        yield "every response declares what holds for the whole site, also where a section says otherwise."
+        yield "every response declares what applies to the whole site, also in sections with other declarations."
 
 
-TARGET = Target(
+TARGET = ServerTarget(
     "traefik",
     "Traefik",
-    frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     files,
-    notes=_notes,
+    supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
+    specific_limitations=_limitations,
 )

@@ -7,29 +7,32 @@ A `:name` is one segment, a `*` any text; on Netlify `/press/*` is `/pressroom` 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from urllib.parse import quote
 
-from noai_guard.targets.static_hosts.host import Fields, HeaderRules, Host
+from noai_guard.targets.static_hosts.host import HeaderFields, HeaderRules, StaticHost, StaticSite, files
+from noai_guard.targets.target import File
 
 BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
 _OURS = re.compile(rf"^{BEGIN}\r?\n.*?^{END}(?:\r?\n|\Z)", re.MULTILINE | re.DOTALL)
-_MOST_RULES = 100
-"""Blocks that Cloudflare reads (2026)."""
+_FILE = "_headers"
+
+_MAX_BLOCKS_CLOUDFLARE = 100
+"""Blocks of `_headers` that Cloudflare reads (2026)."""
 
 _DEPTHS = ("", "/", "/:noai", "/:noai/*")
-"""What stands behind a directory for everything below it and itself, exactly, on both."""
+"""Ends of the paths that match a directory and everything below it, and nothing else, on both hosts."""
 
 
 def paths(pattern: str) -> list[str] | None:
-    """The paths of blocks that match what a pattern of the policy matches, or None where they cannot."""
+    """Return the paths of blocks that together match what a pattern of the policy matches; None if no blocks can."""
     if "?" in pattern or ":" in pattern:
         return None
     *segments, last = pattern.split("/")[1:]
     if segments and segments[-1] == "**" and re.fullmatch(r"\*[^*]+", last):
-        # Every file that ends so.
+        # A pattern for every file with one ending.
         segments, last = segments[:-1], f"*{_quoted(last[1:])}"
         ends = [f"/{last}"]
     elif last == "**":
@@ -51,61 +54,60 @@ def _quoted(text: str) -> str:
     return quote(text, safe="!&'()+,-.;=@_~$")
 
 
-def _render(told: HeaderRules, existing: bytes, takes_back: bool) -> bytes:
-    """Ours stand before the site's own blocks, which therefore count more."""
-    own = _own(existing)
-    ours = "\n".join([BEGIN, *_blocks(told, takes_back), END, ""])
-    return f"{ours}\n{own}".encode("utf-8", "surrogateescape") if own else ours.encode()
+def _render(site: StaticSite, root: str, *, removes: bool) -> Sequence[File]:
+    """Put our blocks before the site's own, which therefore take precedence."""
+    own = _site_blocks(site.existing)
+    ours = "\n".join([BEGIN, *_blocks(site.rules, removes), END, ""])
+    content = f"{ours}\n{own}".encode("utf-8", "surrogateescape") if own else ours.encode()
+    return files(site, _FILE, content)
 
 
-def _own(existing: bytes) -> str:
+def _site_blocks(existing: bytes) -> str:
     return _OURS.sub("", existing.decode("utf-8", "surrogateescape").removeprefix("\ufeff")).lstrip("\r\n")
 
 
-def _blocks(told: HeaderRules, takes_back: bool) -> Iterator[str]:
-    if told.everywhere:
-        yield from _block("/*", told.everywhere)
-    taken_back = [f"  ! {name}" for name in sorted(told.names)] if takes_back else []
-    for pattern, fields in told.path_policies:
+def _blocks(rules: HeaderRules, removes: bool) -> Iterator[str]:
+    if rules.everywhere:
+        yield from _block("/*", rules.everywhere)
+    removed = [f"  ! {name}" for name in sorted(rules.declaration_names)] if removes else []
+    for pattern, fields in rules.by_pattern:
         for path in paths(pattern) or ():
-            yield from _block(path, fields, taken_back)
-    for path, fields in told.documents:
-        yield from _block(_quoted_path(path), fields)
+            yield from _block(path, fields, removed)
+    for path, fields in rules.by_document:
+        yield from _block("/".join(map(_quoted, path.split("/"))), fields)
 
 
-def _quoted_path(path: str) -> str:
-    return "/".join(map(_quoted, path.split("/")))
-
-
-def _block(path: str, fields: Fields, taken_back: list[str] | None = None) -> Iterator[str]:
+def _block(path: str, fields: HeaderFields, removed: Sequence[str] = ()) -> Iterator[str]:
     yield path
-    yield from taken_back or ()
+    yield from removed
     yield from (f"  {name}: {value}" for name, value in fields.items())
 
 
-def _notes(told: HeaderRules, existing: bytes, title: str, most: int | None) -> Iterator[str]:
-    for pattern, _ in told.path_policies:
+def _limitations(site: StaticSite, *, title: str, max_blocks: int | None) -> Iterator[str]:
+    for pattern, _ in site.rules.by_pattern:
         if paths(pattern) is None:
-            yield f"{title}: {pattern} cannot be said in _headers; what is around it holds there."
-    own = _own(existing)
-    for name in sorted(told.names):
+            yield f"{title}: _headers has no path for {pattern}; the rule of the paths around it applies there."
+    own = _site_blocks(site.existing)
+    for name in sorted(site.rules.declaration_names):
         if re.search(rf"^[ \t]+{name}[ \t]*:", own, re.MULTILINE | re.IGNORECASE):
-            yield f"{title}: your own {name} in _headers stands instead of ours, or beside it, where its path matches."
-    rules = len(re.findall(r"^\S*/", f"{own}\n" + "\n".join(_blocks(told, False)), re.MULTILINE))
-    if most is not None and rules > most:
-        yield f"{title} reads {most} blocks of _headers; there are {rules}, and the last ones are passed over."
+            yield f"{title}: your own {name} in _headers replaces ours, or joins it, where its path matches."
+    blocks = len(re.findall(r"^\S*/", f"{own}\n" + "\n".join(_blocks(site.rules, False)), re.MULTILINE))
+    if max_blocks is not None and blocks > max_blocks:
+        yield f"{title} reads {max_blocks} blocks of _headers; there are {blocks}, and the last ones are ignored."
 
 
-NETLIFY = Host(
+NETLIFY = StaticHost(
+    "netlify",
     "Netlify",
-    "_headers",
-    partial(_render, takes_back=False),
-    partial(_notes, title="Netlify", most=None),
+    partial(_render, removes=False),
+    partial(_limitations, title="Netlify", max_blocks=None),
+    _FILE,
 )
-CLOUDFLARE_PAGES = Host(
+CLOUDFLARE_PAGES = StaticHost(
+    "cloudflare-pages",
     "Cloudflare Pages",
-    "_headers",
-    partial(_render, takes_back=True),
-    partial(_notes, title="Cloudflare Pages", most=_MOST_RULES),
+    partial(_render, removes=True),
+    partial(_limitations, title="Cloudflare Pages", max_blocks=_MAX_BLOCKS_CLOUDFLARE),
+    _FILE,
 )
-"""Netlify reads this form as well, since it passes over lines without a colon."""
+"""Netlify reads this form as well, since it ignores lines without a colon."""

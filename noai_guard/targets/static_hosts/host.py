@@ -1,63 +1,98 @@
-"""The shape of a static host, and what every one of them is told."""
+"""The shape of a static host, and the header rules that each of them gets from a policy."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.model import Document
 from noai_guard.core.path_patterns import by_specificity
+from noai_guard.responses.documents import document_file
+from noai_guard.responses.header_fields import one_line_per_name
+from noai_guard.targets.target import File, Target
 
-Fields = Mapping[str, str]
+HeaderFields = Mapping[str, str]
 """Header fields: usual spelling of a name -> its only line."""
 
 _NOTHING_RESERVED = {"X-Robots-Tag": "all"}
-"""What takes back a declaration that has no "no" of its own: `all` is what holds without the field."""
+"""Values that neutralize an inherited header (`all` = no X-Robots-Tag)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderRules:
-    """What a host is told of a policy: header fields by path.
+    """Header fields of a site, by path.
 
-    `everywhere` holds for the whole site. `sections` are path patterns of the policy; where one matches, its fields
-    replace what stood before, and the last one counts. `documents` are paths of ours, each of one file.
+    `everywhere` holds for the whole site. `by_pattern` are path patterns of the policy; where one matches, its fields
+    replace what stood before, and the last one counts. `by_document` are paths of our documents, each of one file.
     """
 
-    everywhere: Fields
-    path_policies: tuple[tuple[str, Fields], ...]
-    documents: tuple[tuple[str, Fields], ...]
+    everywhere: HeaderFields
+    by_pattern: tuple[tuple[str, HeaderFields], ...]
+    by_document: tuple[tuple[str, HeaderFields], ...]
 
     @property
-    def names(self) -> frozenset[str]:
-        """The fields that declare something."""
-        return frozenset(self.everywhere).union(*(fields for _, fields in self.path_policies))
+    def declaration_names(self) -> frozenset[str]:
+        """Names of the fields that declare something."""
+        return frozenset(self.everywhere).union(*(fields for _, fields in self.by_pattern))
+
+
+@dataclass(frozen=True)
+class StaticSite:
+    """A static site to be published: its policy, the documents to be written, and the content of the host's
+    configuration file now (empty if it does not exist)."""
+
+    compiled: CompiledPolicy
+    documents: tuple[Document, ...]
+    existing: bytes = b""
+
+    @cached_property
+    def rules(self) -> HeaderRules:
+        return header_rules(self.compiled)
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """A host that reads a configuration file, called `file`.
+class StaticHost(Target[StaticSite]):
+    """A host that serves files and reads header fields from `config_file`, which may hold rules of the site's own."""
 
-    `render(told, existing)` gives its content with all that is there already; raises CannotExpress where that cannot
-    be. `notes(told, existing)` gives sentences on what the host cannot do of it.
-    """
+    config_file: str = ""
 
-    title: str
-    file: str
-    render: Callable[[HeaderRules, bytes], bytes]
-    notes: Callable[[HeaderRules, bytes], Iterable[str]]
+    def limitations(self, setup: StaticSite) -> Iterator[str]:
+        """Yield what no declaration says of the policy, what this host cannot do, and what the author has to add."""
+        yield from setup.compiled.limitations
+        yield from self.specific_limitations(setup)
+        yield from page_tags(setup.compiled)
 
 
-def told(compiled: CompiledPolicy) -> HeaderRules:
-    """What hosts are told of a policy.
+def files(site: StaticSite, config_file: str, content: bytes) -> list[File]:
+    """Return the documents and, unless it would be empty, the configuration file of a host."""
+    config = [File(config_file, content, "header fields")] if content else []
+    return [*document_files(site.documents), *config]
 
-    A host applies every rule that matches, and hardly any can take a field back: a section comes after those that
-    are less specific, and one that reserves nothing says so.
+
+def page_tags(compiled: CompiledPolicy) -> Iterator[str]:
+    """Yield what the author has to add to the pages, which no file beside them can do."""
+    if tags := compiled.declared[0].tags:
+        yield f"put this into the head of your pages: {tags.decode('ascii')}"
+
+
+def document_files(documents: Iterable[Document]) -> Iterator[File]:
+    """Yield each document as a file below the root of the site."""
+    return (File(document_file(document), document.body, document.media_type) for document in documents)
+
+
+def header_rules(compiled: CompiledPolicy) -> HeaderRules:
+    """Return the header fields that a policy declares, by path.
+
+    A host applies every rule that matches, and hardly any can remove a field: a pattern comes after those that are less
+    specific, and one that reserves nothing says so.
     """
     policy = compiled.policy
-    declared = [_fields(field for field in found.fields) for found in compiled.declared]
+    declared = [_one_line_per_name(declaration.fields) for declaration in compiled.declared]
     names = {name for fields in declared for name in fields}
-    by_section = [
+    everywhere, *by_path_policy = [
         {
             **{name: value for name, value in _NOTHING_RESERVED.items() if name in names},
-            **_fields(
+            **_one_line_per_name(
                 field for standard in compiled.standards for field in standard.header_fields(policy, path_policy)
             ),
         }
@@ -65,13 +100,12 @@ def told(compiled: CompiledPolicy) -> HeaderRules:
         else {}
         for path_policy in policy.all_path_policies
     ]
-    everywhere, *others = by_section
     patterns = [path_policy.pattern for path_policy in policy.path_policies]
     least_specific_first = reversed(by_specificity(patterns))
-    path_policies = tuple((patterns[place], others[place]) for place in least_specific_first)
+    by_pattern = tuple((patterns[index], by_path_policy[index]) for index in least_specific_first)
     return HeaderRules(
         everywhere,
-        path_policies if any(fields != everywhere for fields in others) else (),
+        by_pattern if any(fields != everywhere for fields in by_path_policy) else (),
         tuple(
             (path, {"Content-Type": document.media_type, "Access-Control-Allow-Origin": "*"})
             for path, document in sorted(compiled.documents.items())
@@ -79,10 +113,6 @@ def told(compiled: CompiledPolicy) -> HeaderRules:
     )
 
 
-def _fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Lines of one name in one: hosts send one line for a name, whatever they are told."""
-    found: dict[str, str] = {}
-    for name, value in lines:
-        spelled = name.decode("ascii").title()
-        found[spelled] = f"{found[spelled]}, {value.decode('ascii')}" if spelled in found else value.decode("ascii")
-    return found
+def _one_line_per_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the fields in their usual spelling: hosts send one line for a name, whatever their file holds."""
+    return {name.decode("ascii").title(): value.decode("ascii") for name, value in one_line_per_name(fields).items()}

@@ -1,5 +1,3 @@
-"""user-agents, kept on a short leash."""
-
 import subprocess
 import sys
 
@@ -11,19 +9,19 @@ from noai_guard.core.evidence import user_agent_description
 
 
 def test_a_browser_is_described() -> None:
-    seen = user_agent_description.describe(
+    description = user_agent_description.describe(
         b"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
     )
-    assert seen is not None
-    assert (seen.browser, seen.system, seen.is_bot) == ("Firefox 140.0", "Windows 10", False)
-    assert str(seen) == "Firefox 140.0, Windows 10, PC, not a bot"
+    assert description is not None
+    assert (description.browser, description.system, description.is_bot) == ("Firefox 140.0", "Windows 10", False)
+    assert str(description) == "Firefox 140.0, Windows 10, PC, not a bot"
 
 
 def test_a_bot_that_the_library_knows_is_a_bot() -> None:
-    seen = user_agent_description.describe(b"Mozilla/5.0 (compatible; SomeBot/1.0; +http://example.org/bot)")
-    assert seen is not None
-    assert seen.is_bot
-    assert str(seen) == "SomeBot 1.0, a bot"
+    description = user_agent_description.describe(b"Mozilla/5.0 (compatible; SomeBot/1.0; +http://example.org/bot)")
+    assert description is not None
+    assert description.is_bot
+    assert str(description) == "SomeBot 1.0, a bot"
 
 
 def test_a_number_that_the_library_cannot_read_is_not_an_error() -> None:
@@ -40,11 +38,11 @@ def test_a_failure_of_the_library_is_no_description(monkeypatch: pytest.MonkeyPa
 
 @settings(max_examples=200)
 @given(st.binary(max_size=800))
-def test_any_bytes_are_described_or_not_but_never_raise(user_agent: bytes) -> None:
+def test_no_bytes_make_the_description_fail(user_agent: bytes) -> None:
     user_agent_description.describe(user_agent)
 
 
-def test_it_is_not_imported_before_it_is_needed() -> None:
+def test_the_library_is_not_imported_before_it_is_needed() -> None:
     probe = (
         "import sys; from noai_guard.compiled import CompiledPolicy; from noai_guard import load_catalog, load_stance;"
         "compiled = CompiledPolicy(load_stance(), load_catalog()); compiled.guard.judged('/', b'UnknownBot/1.0');"

@@ -30,14 +30,14 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
         digest.update(message.get("body", b""))
         size += len(message.get("body", b""))
         more = message.get("more_body", False)
-    said = {
+    echo = {
         "method": scope["method"],
         "path": scope["raw_path"].decode("latin-1"),
         "query": scope["query_string"].decode("latin-1"),
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
         "body": {"size": size, "sha256": digest.hexdigest()},
     }
-    body = json.dumps(said).encode()
+    body = json.dumps(echo).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)),
                (b"cache-control", b"private, no-store")]  # fmt: skip
     if scope["path"] == "/own":

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from noai_guard.gateway.proxies.proxy import Address
-from tests.gateway.proxies.rig import EDGES, POLICY, Edge, Site, front, started
+from tests.gateway.proxies.running_proxies import (
+    POLICY,
+    STARTERS,
+    Environment,
+    RunningServer,
+    compiled_policy,
+    start_process,
+)
 from tests.servers import free_port
 from tests.targets.web_servers import readable_folder
 
@@ -52,35 +59,35 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder, port = tmp_path_factory.mktemp("gateway"), free_port()
     (folder / "noai.yaml").write_text(POLICY)
     command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml", "--listen", f"127.0.0.1:{port}"]
-    serving = started(command, port, folder)
+    serving = start_process(command, port, folder)
     yield port
     serving.stop()
 
 
 @pytest.fixture(scope="session")
-def start_edge(origin: int) -> Iterator[Callable[..., Edge]]:
-    """`start_edge(key, gateway_port)`: a proxy that asks the gateway; more of `Site` by name."""
+def start_proxy(origin: int) -> Iterator[Callable[..., RunningServer]]:
+    """`start_proxy(key, gateway_port)`: a proxy that asks the gateway; more of `Environment` by name."""
     with ExitStack() as stack:
 
-        def start(key: str, gateway: int | Address, text: str = POLICY, **said: Any) -> Edge:
+        def start(key: str, gateway: int | Address, text: str = POLICY, **more: Any) -> RunningServer:
             address = gateway if isinstance(gateway, Address) else Address("127.0.0.1", gateway)
             folder = stack.enter_context(readable_folder())
-            site = Site(folder, origin, address, front(text), **said)
-            edge = EDGES[key](site)
-            stack.callback(edge.stop)
-            return edge
+            environment = Environment(folder, origin, address, compiled_policy(text), **more)
+            proxy = STARTERS[key](environment)
+            stack.callback(proxy.stop)
+            return proxy
 
         yield start
 
 
 @pytest.fixture(scope="session")
-def edges(start_edge: Callable[..., Edge], gateway: int) -> Callable[[str], int]:
+def proxy_port(start_proxy: Callable[..., RunningServer], gateway: int) -> Callable[[str], int]:
     """The port of one proxy of each kind, in front of the gateway of POLICY; started when it is first asked for."""
     running: dict[str, int] = {}
 
     def port(key: str) -> int:
         if key not in running:
-            running[key] = start_edge(key, gateway).port
+            running[key] = start_proxy(key, gateway).port
         return running[key]
 
     return port

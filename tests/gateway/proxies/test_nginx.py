@@ -1,4 +1,4 @@
-"""What is nginx's own: verdicts that it keeps, internal redirects, its own refusals, a site in PHP."""
+"""nginx alone: cached verdicts, internal redirects, its own refusals, a site in PHP."""
 
 import re
 import socket
@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from noai_guard.gateway.proxies.proxy import Address
-from tests.gateway.proxies.rig import BROWSER, POLICY, ROBOTS, SCRAPER, Site, fetch, front, nginx
+from tests.gateway.proxies.running_proxies import (
+    BROWSER,
+    POLICY,
+    ROBOTS,
+    SCRAPER,
+    Environment,
+    compiled_policy,
+    fetch,
+    nginx,
+)
 from tests.servers import free_port
 from tests.targets.web_servers import program
 
@@ -17,7 +26,7 @@ PODCAST_APP = "AppleCoreMedia/1.0.0.22B91 (iPhone; U; CPU OS 18_1_1 like Mac OS 
 
 
 def judged(gateway: int) -> int:
-    """How many requests the gateway has judged."""
+    """Return how many requests the gateway has judged."""
     text = fetch(gateway, "/metrics").body.decode()
     return sum(int(float(value)) for value in re.findall(r"^noai_requests_total\{.*\} (\S+)", text, re.MULTILINE))
 
@@ -30,9 +39,9 @@ def own_gateway(start_gateway):
     return start
 
 
-def test_a_verdict_that_is_kept_is_not_asked_for_again(start_edge, own_gateway):
+def test_a_cached_verdict_is_not_asked_for_again(start_proxy, own_gateway):
     gateway = own_gateway()
-    port = start_edge("nginx-caching", gateway).port
+    port = start_proxy("nginx-caching", gateway).port
     for _ in range(5):
         for path in ("/a", "/b", "/b?c"):
             assert fetch(port, path).status == 200
@@ -43,9 +52,9 @@ def test_a_verdict_that_is_kept_is_not_asked_for_again(start_edge, own_gateway):
     assert judged(gateway) == 3
 
 
-def test_no_client_can_leave_a_verdict_for_another(start_edge, own_gateway):
+def test_no_client_can_leave_a_cached_verdict_for_another(start_proxy, own_gateway):
     gateway = own_gateway(POLICY + "exemptions: {addresses: [198.51.100.7]}\n")
-    port = start_edge("nginx-caching", gateway, POLICY + "exemptions: {addresses: [198.51.100.7]}\n").port
+    port = start_proxy("nginx-caching", gateway, POLICY + "exemptions: {addresses: [198.51.100.7]}\n").port
     mixed = "GPTBot is welcome/1.0"
     fetch(port, "/a", BROWSER, [("User-Agent", SCRAPER)])
     fetch(port, "/a", SCRAPER, [("User-Agent", BROWSER)])
@@ -59,8 +68,8 @@ def test_no_client_can_leave_a_verdict_for_another(start_edge, own_gateway):
     assert fetch(port, "/press/a", SCRAPER).status == 200
 
 
-def test_a_kept_verdict_is_never_for_a_path_that_means_another(start_edge, own_gateway):
-    port = start_edge("nginx-caching", own_gateway()).port
+def test_a_cached_verdict_is_never_used_for_an_ambiguous_path(start_proxy, own_gateway):
+    port = start_proxy("nginx-caching", own_gateway()).port
     for _ in range(2):
         assert fetch(port, "/press/a", SCRAPER).status == 200
         assert fetch(port, "/press", SCRAPER).status == 200
@@ -71,14 +80,14 @@ def test_a_kept_verdict_is_never_for_a_path_that_means_another(start_edge, own_g
             assert fetch(port, target, SCRAPER).status == 200, target
 
 
-def test_a_reload_is_in_force_when_what_was_kept_has_run_out(start_edge, tmp_path, server):
+def test_a_reload_is_in_force_once_the_cached_verdicts_have_expired(start_proxy, tmp_path, server):
     policy = tmp_path / "noai.yaml"
     policy.write_text(POLICY + "features: {reload: watch}\n")
     folder = Path(__file__).parent
     options = ("--no-proxy-headers", "--factory")
     env = {"NOAI_POLICY": str(policy), "NOAI_HOLD": "1"}
     started = server("uvicorn-httptools", "apps:gateway", folder, options=options, env=env)
-    port = start_edge("nginx-caching", started.port).port
+    port = start_proxy("nginx-caching", started.port).port
     assert fetch(port, "/", SCRAPER).status == 403
     policy.write_text(POLICY.replace("extends: no-ai", "extends: no-ai\nmode: monitor") + "features: {reload: watch}\n")
     until = time.monotonic() + 20
@@ -89,7 +98,7 @@ def test_a_reload_is_in_force_when_what_was_kept_has_run_out(start_edge, tmp_pat
 
 @pytest.fixture
 def php_site(tmp_path, own_gateway):
-    """nginx as PHP sites have it: files first, then index.php, by php-cgi."""
+    """nginx as PHP sites use it: files first, then index.php, by php-cgi."""
     site, port, gateway = tmp_path / "site", free_port(), own_gateway()
     site.mkdir(mode=0o755)
     (site / "index.php").write_text(
@@ -108,20 +117,20 @@ def php_site(tmp_path, own_gateway):
             time.sleep(0.02)
         else:
             break
-    edge_folder = tmp_path / "edge"
-    edge_folder.mkdir()
+    proxy_folder = tmp_path / "proxy"
+    proxy_folder.mkdir()
     location = (
         f"root {site}; index index.php;\n"
         "location / { try_files $uri $uri/ /index.php?$query_string; }\n"
         "location ~ \\.php$ {\n"
         f"  fastcgi_pass 127.0.0.1:{port};\n  include /etc/nginx/fastcgi_params;\n"
         "  fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n  fastcgi_param REDIRECT_STATUS 200;\n"
-        f"  include {edge_folder}/noai-guard-gateway/fastcgi.conf;\n}}\n"
+        f"  include {proxy_folder}/noai-guard-gateway/fastcgi.conf;\n}}\n"
         "location ~ /\\. { deny all; }\n"
     )
-    edge = nginx(Site(edge_folder, 0, Address("127.0.0.1", gateway), front()), location)
-    yield edge.port, gateway
-    edge.stop()
+    proxy = nginx(Environment(proxy_folder, 0, Address("127.0.0.1", gateway), compiled_policy()), location)
+    yield proxy.port, gateway
+    proxy.stop()
     process.terminate()
     process.wait()
 
@@ -135,11 +144,11 @@ def test_a_php_site_refuses_the_scraper_and_the_podcast_app_still_plays(php_site
     assert (part.status, part.body) == (206, bytes(range(256)))
     assert part.value("tdm-reservation") == "1"
     page = fetch(port, "/about?x=1", headers=[("X-NoAI-Verdict", "spoofed"), ("X-NoAI-Agent", "spoofed")])
-    assert page.said == {"uri": "/about?x=1", "verdict": "allow", "agent": "none", "posted": 0}
+    assert page.echo == {"uri": "/about?x=1", "verdict": "allow", "agent": "none", "posted": 0}
     assert page.values("x-robots-tag") == [ROBOTS]
     assert page.values("tdm-reservation") == ["1"]
     posted = fetch(port, "/form", method="POST", body=b"y" * 200_000)
-    assert posted.said["posted"] == 200_000
+    assert posted.echo["posted"] == 200_000
     assert b"User-agent: GPTBot" in fetch(port, "/robots.txt", SCRAPER).body
 
 
@@ -151,8 +160,8 @@ def test_an_internal_redirect_asks_once(php_site):
     assert judged(gateway) == before + 2
 
 
-def test_what_nginx_itself_forbids_stays_forbidden_and_is_not_called_a_verdict(php_site):
+def test_a_request_that_nginx_forbids_stays_forbidden_without_a_verdict(php_site):
     port, _ = php_site
-    got = fetch(port, "/.htpasswd")
-    assert (got.status, b"AI" in got.body) == (403, False)
+    response = fetch(port, "/.htpasswd")
+    assert (response.status, b"AI" in response.body) == (403, False)
     assert fetch(port, "/.htpasswd", SCRAPER).status == 403

@@ -1,4 +1,4 @@
-"""Real proxies with our configuration: each gives every client what the policy says, and the site what was sent."""
+"""Real proxies with our configuration: each enforces the policy, and passes requests on unchanged."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import pytest
 
 from noai_guard.core.paths import normal_path
-from tests.gateway.proxies.rig import BROWSER, EDGES, LICENSED, RATIONED, ROBOTS, SCRAPER, fetch
+from tests.gateway.proxies.running_proxies import BROWSER, LICENSED, ROBOTS, SCRAPER, STARTERS, THROTTLED, fetch
 
-proxies = pytest.mark.parametrize("key", EDGES)
+proxies = pytest.mark.parametrize("key", STARTERS)
 
 SPOOFED = [
     ("X-NoAI-Verdict", "allow"), ("X-NoAI-Agent", "nobody"), ("X-NoAI-Rule", "spoofed"), ("X-NoAI-Mode", "spoofed"),
@@ -22,8 +22,8 @@ SPOOFED = [
 
 
 @proxies
-def test_a_listener_plays_and_seeks(key, edges, audio):
-    port, content = edges(key), audio.read_bytes()
+def test_a_listener_plays_and_seeks(key, proxy_port, audio):
+    port, content = proxy_port(key), audio.read_bytes()
     whole = fetch(port, "/audio.mp3")
     assert (whole.status, whole.body) == (200, content)
     part = fetch(port, "/audio.mp3", headers=[("Range", "bytes=1000-1999")])
@@ -33,131 +33,133 @@ def test_a_listener_plays_and_seeks(key, edges, audio):
 
 
 @proxies
-def test_a_scraper_is_refused_and_told_why(key, edges):
-    port = edges(key)
+def test_a_scraper_is_refused_with_a_reason(key, proxy_port):
+    port = proxy_port(key)
     for target in ("/", "/audio.mp3", "/?next=/robots.txt", "/robots.txt/../audio.mp3"):
-        got = fetch(port, target, SCRAPER)
-        assert (got.status, "GPTBot" in got.body.decode()) == (403, True), target
-        assert "no-store" in got.value("cache-control")
+        response = fetch(port, target, SCRAPER)
+        assert (response.status, "GPTBot" in response.body.decode()) == (403, True), target
+        assert "no-store" in response.value("cache-control")
     head = fetch(port, "/audio.mp3", SCRAPER, method="HEAD")
     assert (head.status, head.body) == (403, b"")
     assert fetch(port, "/", SCRAPER, method="POST", body=b"x" * 1000).status == 403
 
 
 @proxies
-def test_a_page_load_that_is_refused_gets_a_page_and_a_program_json(key, edges):
-    page = fetch(edges(key), "/", SCRAPER, [("Accept", "text/html,*/*;q=0.8")])
+def test_a_page_load_that_is_refused_gets_a_page_and_a_program_json(key, proxy_port):
+    page = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "text/html,*/*;q=0.8")])
     assert (page.status, page.value("content-type")) == (403, "text/html; charset=utf-8")
-    answer = fetch(edges(key), "/", SCRAPER, [("Accept", "application/json")])
+    answer = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "application/json")])
     assert json.loads(answer.body)["agent"] == "GPTBot"
 
 
 @proxies
-def test_who_needs_a_licence_is_told_where_to_get_it(key, edges):
-    got = fetch(edges(key), "/audio.mp3", LICENSED)
-    assert got.status == 402
-    assert "licence" in got.body.decode()
-    assert "https://music.example/licence" in got.value("link")
+def test_an_agent_that_needs_a_licence_gets_a_link_to_it(key, proxy_port):
+    response = fetch(proxy_port(key), "/audio.mp3", LICENSED)
+    assert response.status == 402
+    assert "licence" in response.body.decode()
+    assert "https://music.example/licence" in response.value("link")
 
 
 @proxies
-def test_who_comes_too_often_is_told_when_to_come_again(key, edges):
+def test_a_throttled_agent_gets_a_retry_after(key, proxy_port):
     for _ in range(20):
-        got = fetch(edges(key), "/audio.mp3", RATIONED)
-        if got.status != 200:
+        response = fetch(proxy_port(key), "/audio.mp3", THROTTLED)
+        if response.status != 200:
             break
-    assert got.status == 429
-    assert int(got.value("retry-after")) > 0
-    assert "CCBot" in got.body.decode()
+    assert response.status == 429
+    assert int(response.value("retry-after")) > 0
+    assert "CCBot" in response.body.decode()
 
 
 @proxies
-def test_what_is_let_in_carries_the_declarations(key, edges):
+def test_responses_carry_the_declarations(key, proxy_port):
     for target in ("/", "/audio.mp3"):
-        got = fetch(edges(key), target)
-        assert got.value("x-robots-tag") == ROBOTS
-        assert got.value("content-usage") == "train-ai=n, ai-use=n, search=y"
-        assert got.value("tdm-reservation") == "1"
-        assert ("/license.xml>" in got.value("link")) is (key not in REPLACES_THE_SITES_OWN)
+        response = fetch(proxy_port(key), target)
+        assert response.value("x-robots-tag") == ROBOTS
+        assert response.value("content-usage") == "train-ai=n, ai-use=n, search=y"
+        assert response.value("tdm-reservation") == "1"
+        assert ("/license.xml>" in response.value("link")) is (key not in REPLACES_THE_SITES_OWN)
 
 
 REPLACES_THE_SITES_OWN = {"traefik"}
-"""And so declares no Link, and the same for every path: `Proxy.limits` says so."""
+"""And so declares no Link, and the same for every path: `Proxy.limitations` says so."""
 
 ADDS_TO_THE_SITES_OWN = {"envoy"}
 JOINS_TO_THE_SITES_OWN = {"varnish"}
 
 
 @proxies
-def test_a_part_of_the_site_that_reserves_nothing_declares_nothing(key, edges):
-    got = fetch(edges(key), "/press/kit", SCRAPER)
-    assert got.status == 200
+def test_a_part_of_the_site_that_reserves_nothing_declares_nothing(key, proxy_port):
+    response = fetch(proxy_port(key), "/press/kit", SCRAPER)
+    assert response.status == 200
     if key not in REPLACES_THE_SITES_OWN:
-        assert not got.values("x-robots-tag")
-        assert not got.values("content-usage")
+        assert not response.values("x-robots-tag")
+        assert not response.values("content-usage")
 
 
 @proxies
-def test_what_the_site_declares_itself_stands(key, edges):
-    got = fetch(edges(key), "/own")
+def test_the_sites_own_declarations_are_kept(key, proxy_port):
+    response = fetch(proxy_port(key), "/own")
     if key not in REPLACES_THE_SITES_OWN:
-        assert sorted(got.value("x-robots-tag").split(", ")) == sorted(f"nosnippet, {ROBOTS}".split(", "))
-        assert (len(got.values("x-robots-tag")) == 1) is (key in JOINS_TO_THE_SITES_OWN)
+        assert sorted(response.value("x-robots-tag").split(", ")) == sorted(f"nosnippet, {ROBOTS}".split(", "))
+        assert (len(response.values("x-robots-tag")) == 1) is (key in JOINS_TO_THE_SITES_OWN)
     if key not in REPLACES_THE_SITES_OWN | ADDS_TO_THE_SITES_OWN:
-        assert got.values("content-usage") == ["own=1"]
-    assert got.values("tdm-reservation") == ["1"]
+        assert response.values("content-usage") == ["own=1"]
+    assert response.values("tdm-reservation") == ["1"]
 
 
 @proxies
-def test_the_sites_own_403_is_left_alone(key, edges):
-    got = fetch(edges(key), "/forbidden-here")
-    assert (got.status, got.said["path"]) == (403, "/forbidden-here")
+def test_the_sites_own_403_is_left_alone(key, proxy_port):
+    response = fetch(proxy_port(key), "/forbidden-here")
+    assert (response.status, response.echo["path"]) == (403, "/forbidden-here")
 
 
 @proxies
-def test_documents_are_for_everyone(key, edges):
+def test_documents_are_for_everyone(key, proxy_port):
     for user_agent in (BROWSER, SCRAPER):
-        robots = fetch(edges(key), "/robots.txt", user_agent)
+        robots = fetch(proxy_port(key), "/robots.txt", user_agent)
         assert (robots.status, "User-agent: GPTBot" in robots.body.decode()) == (200, True)
-        tdm = fetch(edges(key), "/.well-known/tdmrep.json", user_agent)
+        tdm = fetch(proxy_port(key), "/.well-known/tdmrep.json", user_agent)
         assert {entry["location"]: entry["tdm-reservation"] for entry in json.loads(tdm.body)}["/"] == 1
 
 
 @proxies
-def test_a_body_reaches_the_site_unharmed(key, edges):
+def test_a_body_reaches_the_site_unharmed(key, proxy_port):
     body = os.urandom(200_000)
-    got = fetch(edges(key), "/upload?to=x", method="POST", body=body)
-    assert got.said["body"] == {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-    assert (got.said["method"], got.said["query"]) == ("POST", "to=x")
+    response = fetch(proxy_port(key), "/upload?to=x", method="POST", body=body)
+    assert response.echo["body"] == {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    assert (response.echo["method"], response.echo["query"]) == ("POST", "to=x")
 
 
 @proxies
-def test_what_a_client_says_about_itself_is_never_believed(key, edges):
+def test_no_header_of_a_client_changes_its_verdict(key, proxy_port):
     for user_agent, status in ((SCRAPER, 403), (LICENSED, 402)):
-        assert fetch(edges(key), "/audio.mp3", user_agent, SPOOFED).status == status
+        assert fetch(proxy_port(key), "/audio.mp3", user_agent, SPOOFED).status == status
 
 
 @proxies
-def test_what_a_client_says_of_its_verdict_never_reaches_the_site(key, edges):
-    got = fetch(edges(key), "/", BROWSER, [said for said in SPOOFED if key != "varnish" or "." not in said[0]])
-    assert got.status == 200
-    assert "spoofed" not in json.dumps([h for h in got.said["headers"] if "noai" in h[0].lower()])
-    assert got.seen("x-noai-verdict") == ["allow"]
-    assert got.seen("x-noai-agent") == ["none"]
+def test_a_clients_own_verdict_headers_never_reach_the_site(key, proxy_port):
+    response = fetch(
+        proxy_port(key), "/", BROWSER, [header for header in SPOOFED if key != "varnish" or "." not in header[0]]
+    )
+    assert response.status == 200
+    assert "spoofed" not in json.dumps([h for h in response.echo["headers"] if "noai" in h[0].lower()])
+    assert response.received("x-noai-verdict") == ["allow"]
+    assert response.received("x-noai-agent") == ["none"]
 
 
 @proxies
-def test_the_site_learns_who_it_was(key, edges):
-    got = fetch(edges(key), "/press/kit", SCRAPER)
-    assert got.seen("x-noai-agent") == ["GPTBot"]
-    assert got.seen("x-noai-rule") == ["train-ai@/press/**"]
+def test_the_site_gets_the_agent_and_the_rule(key, proxy_port):
+    response = fetch(proxy_port(key), "/press/kit", SCRAPER)
+    assert response.received("x-noai-agent") == ["GPTBot"]
+    assert response.received("x-noai-rule") == ["train-ai@/press/**"]
 
 
 @proxies
-def test_the_site_is_asked_for_what_the_client_asked_for(key, edges):
+def test_the_site_gets_the_target_as_the_client_sent_it(key, proxy_port):
     for target in ("/a/b?c=d&e=%2F", "/a%20b/c%2Fd", "/%e2%98%83", "/a;v=1/b"):
-        said = fetch(edges(key), target).said
-        assert f"{said['path']}?{said['query']}".removesuffix("?").lower() == target.lower()
+        echo = fetch(proxy_port(key), target).echo
+        assert f"{echo['path']}?{echo['query']}".removesuffix("?").lower() == target.lower()
 
 
 MEANS_ANOTHER = [
@@ -170,28 +172,30 @@ MEANS_ANOTHER = [
 
 
 @proxies
-def test_no_spelling_of_a_path_gets_a_scraper_in_where_it_may_not(key, edges):
+def test_no_spelling_of_a_path_gets_a_scraper_in_where_it_may_not(key, proxy_port):
     for target in MEANS_ANOTHER:
-        got = fetch(edges(key), target, SCRAPER)
-        if got.status == 200 and got.body:
-            path = normal_path(unquote(got.said["path"]))
+        response = fetch(proxy_port(key), target, SCRAPER)
+        if response.status == 200 and response.body:
+            path = normal_path(unquote(response.echo["path"]))
             assert path.startswith("/press/"), (target, path)
         else:
-            assert got.status in (200, 301, 308, 400, 403, 404), (target, got.status)
+            assert response.status in (200, 301, 308, 400, 403, 404), (target, response.status)
 
 
 @proxies
-def test_unusual_but_honest_requests_are_served(key, edges):
+def test_unusual_but_honest_requests_are_served(key, proxy_port):
     for target in ("/a%2Fb", "//double//slash", "/caf%C3%A9?x=1&y=%20", "/a;p=1", "/~me/", "/a+b", "/a%25b", "/?"):
-        assert fetch(edges(key), target).status == 200, target
+        assert fetch(proxy_port(key), target).status == 200, target
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
-        assert fetch(edges(key), "/api", method=method).said["method"] == method
-    assert fetch(edges(key), "/", user_agent=None).status == 200
-    assert fetch(edges(key), "/", "Müsik/1.0 (ünïcode)").status == 200
-    assert fetch(edges(key), "/", headers=[("Cookie", "a=1"), ("Authorization", "Basic eDp5")]).seen("cookie") == [
-        "a=1"
+        assert fetch(proxy_port(key), "/api", method=method).echo["method"] == method
+    assert fetch(proxy_port(key), "/", user_agent=None).status == 200
+    assert fetch(proxy_port(key), "/", "Müsik/1.0 (ünïcode)").status == 200
+    assert fetch(proxy_port(key), "/", headers=[("Cookie", "a=1"), ("Authorization", "Basic eDp5")]).received(
+        "cookie"
+    ) == ["a=1"]
+    assert fetch(proxy_port(key), "/", headers=[("Authorization", "Basic eDp5")]).received("authorization") == [
+        "Basic eDp5"
     ]
-    assert fetch(edges(key), "/", headers=[("Authorization", "Basic eDp5")]).seen("authorization") == ["Basic eDp5"]
 
 
 @proxies
@@ -202,6 +206,6 @@ def test_unusual_but_honest_requests_are_served(key, edges):
     "Feedly/1.0 (+http://www.feedly.com/fetcher.html; 12 subscribers)", "newsboat/2.21.0 (Linux x86_64)",
     "Lavf/59.27.100", "VLC/3.0.24 LibVLC/3.0.24", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
 ])  # fmt: skip
-def test_players_previews_feed_readers_and_search_are_served(key, user_agent, edges, audio):
-    got = fetch(edges(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
-    assert (got.status, got.body) == (206, audio.read_bytes()[:100])
+def test_players_previews_feed_readers_and_search_are_served(key, user_agent, proxy_port, audio):
+    response = fetch(proxy_port(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
+    assert (response.status, response.body) == (206, audio.read_bytes()[:100])

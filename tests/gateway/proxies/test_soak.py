@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.proxies.rig import BROWSER, POLICY, SCRAPER, fetch
+from tests.gateway.proxies.running_proxies import BROWSER, POLICY, SCRAPER, fetch
 from tests.servers import free_port
 
 SECONDS = 600 if os.environ.get("NOAI_FULL") else 10
@@ -35,11 +35,11 @@ def memory(pid: int) -> int:
 
 
 @pytest.mark.parametrize("unknown", ["allow", "deny"])
-def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, start_gateway, start_edge) -> None:
+def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, start_gateway, start_proxy) -> None:
     text = f"{POLICY}on_unknown: {unknown}\n"
     port = free_port()
     gateway = start_gateway(text, port)
-    edge = start_edge("nginx", port, text)
+    proxy = start_proxy("nginx", port, text)
     seen: Counter[tuple[str, int]] = Counter()
     broken: Counter[str] = Counter()
     over = threading.Event()
@@ -49,15 +49,15 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         while not over.is_set():
             target, headers = dice.choice(REQUESTS)
             user_agent = dice.choice((BROWSER, SCRAPER))
-            who = "document" if target == "/robots.txt" else "listener" if user_agent is BROWSER else "scraper"
+            kind = "document" if target == "/robots.txt" else "listener" if user_agent is BROWSER else "scraper"
             try:
-                seen[who, fetch(edge.port, target, user_agent, headers).status] += 1
+                seen[kind, fetch(proxy.port, target, user_agent, headers).status] += 1
             except (OSError, HTTPException):
                 # A document that the gateway was sending when it died, or a worker of nginx that was about to end.
-                broken[who] += 1
+                broken[kind] += 1
 
-    fetch(edge.port)
-    before = files(edge.process.pid), memory(edge.process.pid)
+    fetch(proxy.port)
+    before = files(proxy.process.pid), memory(proxy.process.pid)
     visitors = [threading.Thread(target=visit, args=(number,)) for number in range(4)]
     for visitor in visitors:
         visitor.start()
@@ -65,7 +65,7 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             time.sleep(1)
-            edge.process.send_signal(signal.SIGHUP)
+            proxy.process.send_signal(signal.SIGHUP)
             gateway.process.kill()
             gateway.process.wait()
             time.sleep(0.5)
@@ -74,7 +74,7 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         over.set()
         for visitor in visitors:
             visitor.join()
-    statuses = {who: {status for name, status in seen if name == who} for who in ("listener", "scraper")}
+    statuses = {kind: {status for name, status in seen if name == kind} for kind in ("listener", "scraper")}
     assert broken.total() < seen.total() / 20
     if unknown == "allow":
         assert statuses["listener"] == {200, 206}
@@ -87,7 +87,7 @@ def test_no_answer_is_wrong_while_the_gateway_dies_and_nginx_reloads(unknown, st
         assert statuses["scraper"] <= {403, 502}
     # nginx's old workers end when their last answer is sent.
     deadline = time.monotonic() + 20
-    while files(edge.process.pid) > before[0] + 8 and time.monotonic() < deadline:
+    while files(proxy.process.pid) > before[0] + 8 and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert files(edge.process.pid) <= before[0] + 8
-    assert memory(edge.process.pid) < before[1] + 20_000
+    assert files(proxy.process.pid) <= before[0] + 8
+    assert memory(proxy.process.pid) < before[1] + 20_000

@@ -1,4 +1,4 @@
-"""What a proxy does when the gateway does not answer: what the policy says, soon, and the site is never in doubt."""
+"""A proxy whose gateway does not answer does what on_unknown of the policy says, soon."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.gateway.proxies.rig import BROWSER, EDGES, POLICY, SCRAPER, fetch
+from tests.gateway.proxies.running_proxies import BROWSER, POLICY, SCRAPER, STARTERS, fetch
 from tests.servers import free_port
 
 OPEN, CLOSED = POLICY, POLICY + "on_unknown: deny\n"
@@ -69,39 +69,39 @@ TAKES_FOR_AN_ANSWER = {("envoy", "is something else")}
 """A 404 from what is no gateway: Envoy has no word for it."""
 
 
-@pytest.mark.parametrize("key", EDGES)
+@pytest.mark.parametrize("key", STARTERS)
 @pytest.mark.parametrize("text", [OPEN, CLOSED], ids=["open", "closed"])
-def test_a_gateway_that_does_not_answer_is_as_the_policy_says(key, text, start_edge):
+def test_a_gateway_that_does_not_answer_is_handled_as_on_unknown_says(key, text, start_proxy):
     port = free_port()
-    edge = start_edge(key, port, text)
+    proxy = start_proxy(key, port, text)
     for how in HOW:
         if (key, how) in TAKES_FOR_AN_ANSWER:
             continue
         with broken_gateway(how, port):
             for user_agent in (BROWSER, SCRAPER):
-                got = fetch(edge.port, "/page", user_agent, method="POST", body=b"x" * 5000)
+                response = fetch(proxy.port, "/page", user_agent, method="POST", body=b"x" * 5000)
                 if text is OPEN:
-                    assert (got.status, got.said["body"]["size"]) == (200, 5000), how
-                    assert not got.seen("x-noai-verdict"), how
+                    assert (response.status, response.echo["body"]["size"]) == (200, 5000), how
+                    assert not response.received("x-noai-verdict"), how
                 else:
-                    assert got.status == 403, how
-                    assert b"GPTBot" not in got.body
-    edge.stop()
+                    assert response.status == 403, how
+                    assert b"GPTBot" not in response.body
+    proxy.stop()
 
 
-@pytest.mark.parametrize("key", EDGES)
-def test_a_gateway_that_comes_back_is_asked_again(key, start_edge, start_gateway):
+@pytest.mark.parametrize("key", STARTERS)
+def test_a_gateway_that_comes_back_is_asked_again(key, start_proxy, start_gateway):
     gateway = start_gateway()
-    edge = start_edge(key, gateway.port, CLOSED)
-    assert fetch(edge.port, "/").status == 200
+    proxy = start_proxy(key, gateway.port, CLOSED)
+    assert fetch(proxy.port, "/").status == 200
     gateway.process.kill()
     gateway.process.wait()
-    assert fetch(edge.port, "/", f"{BROWSER} Other/1.0").status == 403
+    assert fetch(proxy.port, "/", f"{BROWSER} Other/1.0").status == 403
     again = start_gateway(port=gateway.port)
     until = time.monotonic() + 20
-    while fetch(edge.port, "/").status != 200 and time.monotonic() < until:
+    while fetch(proxy.port, "/").status != 200 and time.monotonic() < until:
         time.sleep(0.1)
-    assert fetch(edge.port, "/").status == 200
-    assert fetch(edge.port, "/", SCRAPER).status == 403
+    assert fetch(proxy.port, "/").status == 200
+    assert fetch(proxy.port, "/", SCRAPER).status == 403
     again.stop()
-    edge.stop()
+    proxy.stop()

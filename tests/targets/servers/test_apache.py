@@ -1,4 +1,4 @@
-"""Apache: whatever a site has beside the compiled lines, in a virtual host and in .htaccess."""
+"""Apache: the generated lines beside other directives of a site, in a virtual host and in .htaccess."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,21 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy_text, load_catalog, load_stance
+from noai_guard.config import load_catalog, load_stance
 from noai_guard.errors import CannotExpress
+from noai_guard.targets import apache_directives
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers import apache, htaccess
 from tests.servers import free_port
-from tests.targets.conformance import ask, refusal
+from tests.targets.conformance import BROWSER, GPTBOT, fetch, policy, refusal
 from tests.targets.web_servers import apache_main, program, readable_folder, render, running
 
-GPTBOT = b"Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
-BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
 PLAYER = b"AntennaPod/3.4.0"
-POLICY, _ = check_policy_text(
+POLICY = policy(
     b"extends: no-ai\npaths: {/press/**: {usages: {train-ai: allow}}, /tracks/: {usages: {train-ai: allow}}}\n"
 )
-FRONT = CompiledPolicy(POLICY, load_catalog())
+COMPILED = CompiledPolicy(POLICY, load_catalog())
 
 
 def public(folder: Path) -> Path:
@@ -50,16 +49,16 @@ def vhost(folder: Path, site: Path) -> str:
 
 
 def in_htaccess(folder: Path, site: Path) -> str:
-    ours = folder / "rendered" / "noai-guard"
-    shutil.copytree(ours / "documents", site, dirs_exist_ok=True)
-    (site / ".htaccess").write_text((ours / "htaccess").read_text() + "Header set X-Robots-Tag nosnippet\n")
+    generated = folder / "rendered" / "noai-guard"
+    shutil.copytree(generated / "documents", site, dirs_exist_ok=True)
+    (site / ".htaccess").write_text((generated / "htaccess").read_text() + "Header set X-Robots-Tag nosnippet\n")
     return vhost(folder, site).replace(f"Include {folder}/rendered/noai-guard/vhost.conf\n", "")
 
 
 @pytest.fixture(scope="module", params=[vhost, in_htaccess], ids=["vhost", "htaccess"])
-def site(request) -> Iterator[int]:
+def site(request: pytest.FixtureRequest) -> Iterator[int]:
     with readable_folder() as folder:
-        render("apache" if request.param is vhost else "htaccess", FRONT, folder)
+        render("apache" if request.param is vhost else "htaccess", COMPILED, folder)
         port = free_port()
         main = apache_main(folder, port, request.param(folder, public(folder)))
         with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
@@ -80,66 +79,64 @@ PAGES = {
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("user_agent", [BROWSER, PLAYER, b""])
-def test_listeners_get_the_site_as_it_is_and_every_response_declares(site: int, path: str, user_agent: bytes) -> None:
-    answer = ask(site, path, user_agent)
-    assert (answer.status, answer.body) == PAGES[path]
+def test_people_get_the_site_unchanged_and_every_response_declares(site: int, path: str, user_agent: bytes) -> None:
+    response = fetch(site, path, user_agent)
+    assert (response.status, response.body) == PAGES[path]
     section = 0 if not path.startswith(("/press", "/tracks/")) else 1
-    declared = {(name.decode(), value.decode()) for name, value in FRONT.declared[section].fields}
-    assert not declared - set(answer.headers)
-    assert len(answer.all("content-usage")) == 1
-    assert not answer.all("vary")
-    if answer.status == 200:
-        assert "nosnippet" in answer.all("x-robots-tag")
+    declared = {(name.decode(), value.decode()) for name, value in COMPILED.declared[section].fields}
+    assert not declared - set(response.headers)
+    assert len(response.values("content-usage")) == 1
+    assert not response.values("vary")
+    if response.status == 200:
+        assert "nosnippet" in response.values("x-robots-tag")
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_what_an_agent_gets_is_decided_by_the_path_that_it_asked_for(site: int, path: str) -> None:
-    status, _ = refusal(FRONT, path, GPTBOT)
-    answer = ask(site, path, GPTBOT)
-    assert answer.status == (status or PAGES[path][0])
+def test_the_path_of_the_request_decides_also_after_internal_redirects(site: int, path: str) -> None:
+    status, _ = refusal(COMPILED, path, GPTBOT)
+    response = fetch(site, path, GPTBOT)
+    assert response.status == (status or PAGES[path][0])
     if status:
-        assert answer.body.startswith((b"GPTBot (OpenAI) is not", b"This client is not"))
+        assert response.body.startswith((b"GPTBot (OpenAI) is not", b"This client is not"))
 
 
 @pytest.mark.parametrize("site", [vhost], indirect=True, ids=["vhost"])
-def test_an_upstream_that_is_down_declares_too(site: int) -> None:
-    answer = ask(site, "/down/x", BROWSER)
-    assert answer.status == 503
-    assert "noai, noimageai" in answer.all("x-robots-tag")
-    assert ask(site, "/down/x", GPTBOT).status == 403
+def test_the_response_for_an_unreachable_upstream_declares_too(site: int) -> None:
+    response = fetch(site, "/down/x", BROWSER)
+    assert response.status == 503
+    assert "noai, noimageai" in response.values("x-robots-tag")
+    assert fetch(site, "/down/x", GPTBOT).status == 403
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_a_map_line_holds_one_key_and_one_value(text: str) -> None:
-    assert not any(sign.isspace() or ord(sign) < 32 for sign in apache.quote(text))
+    assert not any(character.isspace() or ord(character) < 32 for character in apache.quote(text))
 
 
-def test_a_text_longer_than_a_line_of_a_map_comes_whole() -> None:
+def test_a_text_longer_than_a_line_of_a_map_is_complete() -> None:
     message = "日" * 290
-    found, _ = check_policy_text(
-        f"extends: no-ai\nrules: [{{id: long, agents: [GPTBot], action: deny, message: '{message}'}}]\n".encode()
-    )
-    compiled = CompiledPolicy(found, load_catalog())
+    text = f"extends: no-ai\nrules: [{{id: long, agents: [GPTBot], action: deny, message: '{message}'}}]\n"
+    compiled = CompiledPolicy(policy(text.encode()), load_catalog())
     with readable_folder() as folder:
         render("apache", compiled, folder)
         assert max(map(len, (folder / "rendered/noai-guard/texts.txt").read_text().splitlines())) < 1024
         port = free_port()
         main = apache_main(folder, port, vhost(folder, public(folder)))
         with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
-            assert ask(port, "/", GPTBOT).body.decode() == refusal(compiled, "/", GPTBOT)[1]
+            assert fetch(port, "/", GPTBOT).body.decode() == refusal(compiled, "/", GPTBOT)[1]
 
 
-def test_what_a_directive_cannot_hold_is_said_and_not_written() -> None:
+def test_a_text_that_no_directive_can_contain_raises_an_error() -> None:
     for text in ("${HOME}", "a\nb"):
         with pytest.raises(CannotExpress):
-            apache.quote_argument(text)
+            apache_directives.quote_argument(text)
     for value in (b"expr=1", b"a\\nb"):
         with pytest.raises(CannotExpress):
-            apache.header_value(value)
+            apache_directives.header_value(value)
     with pytest.raises(CannotExpress):
-        apache.TARGET.render(TargetPlan(FRONT), "/etc/${HOME}")
+        apache.TARGET.render(TargetPlan(COMPILED), "/etc/${HOME}")
 
 
-def test_htaccess_says_what_it_cannot_do() -> None:
-    said = list(htaccess.TARGET.cannot_express(TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))))
-    assert any("agent's name" in sentence for sentence in said)
+def test_htaccess_names_its_limitations() -> None:
+    plan = TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))
+    assert any("agent's name" in sentence for sentence in htaccess.TARGET.cannot_express(plan))

@@ -1,4 +1,4 @@
-"""Caddy: whatever a site has around the snippets, in Debian's version and in the current one."""
+"""Caddy, Debian's version and the current one: the generated snippets beside other directives of a site."""
 
 import re
 import sysconfig
@@ -10,12 +10,10 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from tests.servers import free_port, require
-from tests.targets.conformance import ask, ask_all, corpus, refusal
+from tests.targets.conformance import BROWSER, GPTBOT, corpus, fetch, fetch_all, refusal
 from tests.targets.web_servers import caddy_command, caddyfile, origin, program, readable_folder, render, running
 
-GPTBOT = b"Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
-BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
-FRONT = CompiledPolicy(load_stance("no-ai"), load_catalog())
+COMPILED = CompiledPolicy(load_stance("no-ai"), load_catalog())
 
 
 def debian() -> str:
@@ -27,11 +25,11 @@ def current() -> str:
     return str(Path(sysconfig.get_path("scripts")) / "caddy")
 
 
-def test_the_site_in_the_documentation_refuses_and_serves() -> None:
+def test_the_example_of_the_documentation_works() -> None:
     page = (Path(__file__).parents[3] / "docs" / "servers" / "caddy.md").read_text(encoding="utf-8")
-    text = re.search(r"```caddyfile\n(.*?)```", page, re.DOTALL)[1]
+    [text] = re.findall(r"```caddyfile\n(.*?)```", page, re.DOTALL)[:1]
     with readable_folder() as folder:
-        render("caddy", FRONT, folder)
+        render("caddy", COMPILED, folder)
         (folder / "site").mkdir()
         (folder / "site" / "index.html").write_text("la la\n")
         port = free_port()
@@ -41,17 +39,17 @@ def test_the_site_in_the_documentation_refuses_and_serves() -> None:
             "{\n\tadmin off\n}\n" + text.replace("music.example {", f"http://music.example:{port} {{\n\tbind 127.0.0.1")
         )
         with running(caddy_command(debian(), file), port, folder):
-            assert ask(port, "/", b"GPTBot/1.2").status == 403
-            assert ask(port, "/robots.txt", b"GPTBot/1.2").status == 200
-            assert ask(port, "/", b"Mozilla/5.0 Firefox/154.0").body == b"la la\n"
-            assert "noai, noimageai" in ask(port, "/nothing", BROWSER).all("x-robots-tag")
+            assert fetch(port, "/", b"GPTBot/1.2").status == 403
+            assert fetch(port, "/robots.txt", b"GPTBot/1.2").status == 200
+            assert fetch(port, "/", b"Mozilla/5.0 Firefox/154.0").body == b"la la\n"
+            assert "noai, noimageai" in fetch(port, "/nothing", BROWSER).values("x-robots-tag")
 
 
 @pytest.fixture(scope="module", params=[debian, current])
-def site(request) -> Iterator[int]:
-    """A site of everything that could come before or instead of us."""
+def site(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run a site with everything that could take precedence over the snippets."""
     with readable_folder() as folder, readable_folder() as behind, origin(behind) as origin_port:
-        render("caddy", FRONT, folder)
+        render("caddy", COMPILED, folder)
         public = folder / "public"
         (public / "api").mkdir(parents=True)
         for name in ("index.html", "robots.txt", "app.html"):
@@ -85,29 +83,29 @@ PAGES = {
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_listeners_get_the_site_as_it_is_and_every_response_declares(site: int, path: str) -> None:
-    answer = ask(site, path, BROWSER)
-    assert (answer.status, answer.body) == PAGES[path]
-    declared = {(name.decode(), value.decode()) for name, value in FRONT.declared[0].fields}
-    assert not declared - set(answer.headers)
-    assert "nosnippet" in answer.all("x-robots-tag")
+def test_people_get_the_site_unchanged_and_every_response_declares(site: int, path: str) -> None:
+    response = fetch(site, path, BROWSER)
+    assert (response.status, response.body) == PAGES[path]
+    declared = {(name.decode(), value.decode()) for name, value in COMPILED.declared[0].fields}
+    assert not declared - set(response.headers)
+    assert "nosnippet" in response.values("x-robots-tag")
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/routed/x"])
-def test_agents_are_refused_wherever_the_site_would_have_answered(site: int, path: str) -> None:
-    answer = ask(site, path, GPTBOT)
-    assert (answer.status, answer.body.decode()) == refusal(FRONT, path, GPTBOT)
+def test_agents_are_refused_on_every_path_of_the_site(site: int, path: str) -> None:
+    response = fetch(site, path, GPTBOT)
+    assert (response.status, response.body.decode()) == refusal(COMPILED, path, GPTBOT)
 
 
-def test_our_documents_come_before_the_sites_own_and_only_when_fetched(site: int) -> None:
+def test_generated_documents_take_precedence_and_only_for_get_and_head(site: int) -> None:
     for user_agent in (GPTBOT, BROWSER):
-        assert ask(site, "/robots.txt", user_agent).body == FRONT.documents["/robots.txt"].body
-        assert ask(site, "/robots.txt", user_agent).all("x-robots-tag") == ["nosnippet"]
-    assert ask(site, "/ROBOTS.TXT", GPTBOT).status == 403
-    assert ask(site, "/robots.txt", GPTBOT, b"POST").status == 403
+        assert fetch(site, "/robots.txt", user_agent).body == COMPILED.documents["/robots.txt"].body
+        assert fetch(site, "/robots.txt", user_agent).values("x-robots-tag") == ["nosnippet"]
+    assert fetch(site, "/ROBOTS.TXT", GPTBOT).status == 403
+    assert fetch(site, "/robots.txt", GPTBOT, b"POST").status == 403
 
 
-def test_both_versions_read_the_corpus_alike(site: int) -> None:
-    asks = [("/index.html", user_agent) for user_agent in corpus()[::11]]
-    answers = {ask: answer.status for ask, answer in ask_all(site, asks)}
-    assert answers == {(path, agent): refusal(FRONT, path, agent)[0] or 200 for path, agent in asks}
+def test_both_versions_recognise_the_corpus_alike(site: int) -> None:
+    requests = [("/index.html", user_agent) for user_agent in corpus()[::11]]
+    statuses = {request: response.status for request, response in fetch_all(site, requests)}
+    assert statuses == {(path, agent): refusal(COMPILED, path, agent)[0] or 200 for path, agent in requests}

@@ -1,4 +1,4 @@
-"""What Envoy alone has: quoting, and a folder of any name."""
+"""Envoy: quoting, and a folder of any name."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from noai_guard.errors import CannotExpress
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers.envoy import TARGET, quote
 from tests.servers import free_port
-from tests.targets.conformance import ask
+from tests.targets.conformance import fetch
 from tests.targets.web_servers import envoy_command, readable_folder, running
 
 
@@ -25,7 +25,7 @@ def test_no_text_breaks_out_of_a_yaml_string(text: str) -> None:
     assert yaml.safe_load(f"[{{filename: {quote(text)}}}]") == [{"filename": text}]
 
 
-def test_what_cannot_stand_in_a_configuration_is_said() -> None:
+def test_a_text_that_no_configuration_can_contain_raises_an_error() -> None:
     with pytest.raises(CannotExpress):
         quote("\ud800")
 
@@ -41,4 +41,4 @@ def test_envoy_finds_the_judge_in_a_folder_of_any_name() -> None:
         port = free_port()
         command = envoy_command(folder, port, free_port(), (root / "noai-guard" / "filter.yaml").read_text())
         with running(command, port, Path(folder)):
-            assert ask(port, "/", b"GPTBot/1.0").status == 403
+            assert fetch(port, "/", b"GPTBot/1.0").status == 403

@@ -1,4 +1,4 @@
-"""What lighttpd alone has: quoting."""
+"""lighttpd: quoting."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.servers.lighttpd import quote
 from tests.servers import free_port
-from tests.targets.conformance import ask
+from tests.targets.conformance import fetch
 from tests.targets.web_servers import program, readable_folder, running
 
 CHARACTER = st.one_of(
@@ -17,17 +17,21 @@ CHARACTER = st.one_of(
 
 @settings(deadline=None, max_examples=4)
 @given(st.lists(st.text(CHARACTER, max_size=30).map("<{}>".format), min_size=40, max_size=40))
-def test_lighttpd_reads_any_text_as_it_is(texts: list[str]) -> None:
+def test_any_quoted_text_is_literal_in_lighttpd(texts: list[str]) -> None:
     port = free_port()
     with readable_folder() as folder:
-        own = (f'$HTTP["url"] == "/{number}" {{ server.tag = {quote(text)} }}' for number, text in enumerate(texts))
+        conditions = (
+            f'$HTTP["url"] == "/{number}" {{ server.tag = {quote(text)} }}' for number, text in enumerate(texts)
+        )
         head = f'server.bind = "127.0.0.1"\nserver.port = {port}\nserver.document-root = "{folder}"\n'
-        (folder / "lighttpd.conf").write_text(head + "\n".join(own) + "\n")
+        (folder / "lighttpd.conf").write_text(head + "\n".join(conditions) + "\n")
         with running([program("lighttpd"), "-D", "-f", str(folder / "lighttpd.conf")], port, folder):
-            assert [ask(port, f"/{number}", b"").all("server") for number in range(len(texts))] == [[t] for t in texts]
+            assert [fetch(port, f"/{number}", b"").values("server") for number in range(len(texts))] == [
+                [t] for t in texts
+            ]
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\0", "\x7f", "a\\"])
-def test_what_cannot_stand_in_a_configuration_is_said(text: str) -> None:
+def test_a_text_that_no_configuration_can_contain_raises_an_error(text: str) -> None:
     with pytest.raises(CannotExpress):
         quote(text)

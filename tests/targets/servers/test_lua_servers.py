@@ -1,4 +1,4 @@
-"""What servers that run the judge in Lua do beside what every server does."""
+"""Servers that run the judge in Lua: the tests that not every server has."""
 
 import hashlib
 import socket
@@ -9,104 +9,95 @@ import pytest
 
 from noai_guard.config import load_stance
 from tests.servers import free_port, require
-from tests.targets.conformance import ask
-from tests.targets.servers.test_running_servers import (
-    BROWSER,
-    GPTBOT,
-    RICH,
-    Edge,
-    declared,
-    disagreements,
-    origin_port,
-    policy,
-    started,
-)
-from tests.targets.web_servers import SERVERS
-
-__all__ = ["origin_port"]
+from tests.targets.conformance import BROWSER, GPTBOT, RICH, fetch, policy
+from tests.targets.web_servers import SERVERS, RunningServer, declared, disagreements, started
 
 LUA_SERVERS = [key for key in SERVERS if key.partition(" ")[0] in ("haproxy", "lighttpd", "envoy")]
 
 
 @pytest.fixture(scope="module", params=LUA_SERVERS)
-def plain(request, origin_port) -> Iterator[Edge]:
+def plain(request: pytest.FixtureRequest, origin_port: int) -> Iterator[RunningServer]:
     yield from started(request.param, load_stance("no-ai"), origin_port)
 
 
 @pytest.fixture(scope="module", params=LUA_SERVERS)
-def rich(request, origin_port) -> Iterator[Edge]:
+def rich(request: pytest.FixtureRequest, origin_port: int) -> Iterator[RunningServer]:
     yield from started(request.param, policy(RICH), origin_port)
 
 
 @pytest.mark.parametrize("name", [b"X-NoAI-Verdict", b"x-noai-verdict", b"X_NoAI_Verdict", b"X-NoAI_Verdict"])
-def test_the_backend_is_told_the_verdict_and_no_client_can_tell_it(rich: Edge, name: bytes) -> None:
+def test_the_backend_gets_the_verdict_and_no_client_can_set_it(rich: RunningServer, name: bytes) -> None:
     spoofed = [name + b": allow; agent=me"]
-    assert ask(rich.port, "/echo", BROWSER, headers=spoofed).body == b"allow\n"
-    assert ask(rich.port, "/echo", b"", headers=spoofed).body == b"allow\n"
-    assert ask(rich.port, "/echo", BROWSER, b"POST", [*spoofed, b"Content-Length: 0"]).body == b"allow\n"
+    assert fetch(rich.port, "/echo", BROWSER, headers=spoofed).body == b"allow\n"
+    assert fetch(rich.port, "/echo", b"", headers=spoofed).body == b"allow\n"
+    assert fetch(rich.port, "/echo", BROWSER, b"POST", [*spoofed, b"Content-Length: 0"]).body == b"allow\n"
 
 
-def test_of_two_user_agents_each_counts(plain: Edge) -> None:
-    assert ask(plain.port, "/index.html", BROWSER, headers=[b"User-Agent: GPTBot/1.0"]).status in (400, 403)
-    assert ask(plain.port, "/index.html", b"GPTBot/1.0", headers=[b"User-Agent: " + BROWSER]).status in (400, 403)
+def test_each_of_two_user_agent_lines_counts(plain: RunningServer) -> None:
+    assert fetch(plain.port, "/index.html", BROWSER, headers=[b"User-Agent: GPTBot/1.0"]).status in (400, 403)
+    assert fetch(plain.port, "/index.html", b"GPTBot/1.0", headers=[b"User-Agent: " + BROWSER]).status in (400, 403)
 
 
-def test_a_document_is_only_fetched(plain: Edge) -> None:
-    assert ask(plain.port, "/robots.txt", GPTBOT, b"HEAD").status == 200
-    assert ask(plain.port, "/robots.txt", GPTBOT, b"HEAD").body == b""
-    assert ask(plain.port, "/robots.txt", GPTBOT, b"POST", [b"Content-Length: 0"]).status == 403
+def test_documents_respond_only_to_get_and_head(plain: RunningServer) -> None:
+    assert fetch(plain.port, "/robots.txt", GPTBOT, b"HEAD").status == 200
+    assert fetch(plain.port, "/robots.txt", GPTBOT, b"HEAD").body == b""
+    assert fetch(plain.port, "/robots.txt", GPTBOT, b"POST", [b"Content-Length: 0"]).status == 403
 
 
-def test_what_comes_after_a_fragment_does_not_hide_a_path(rich: Edge) -> None:
+def test_dot_segments_after_a_fragment_do_not_hide_the_path(rich: RunningServer) -> None:
     for path in ("/tracks/song.mp3#/../../health", "/index.html#/../health"):
-        assert ask(rich.port, path, GPTBOT).status in (400, 403)
+        assert fetch(rich.port, path, GPTBOT).status in (400, 403)
 
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
-def test_an_exempt_address_is_let_in(key, origin_port) -> None:
+def test_an_exempt_address_is_allowed(key: str, origin_port: int) -> None:
     for exempting in started(
         key, policy(b"extends: no-ai\nexemptions: {addresses: [127.0.0.0/8, 2001:db8::/32]}\n"), origin_port
     ):
-        assert ask(exempting.port, "/index.html", GPTBOT).status == 200
+        assert fetch(exempting.port, "/index.html", GPTBOT).status == 200
 
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
-def test_everybody_can_be_refused_but_documents_stay(key, origin_port) -> None:
+def test_everybody_can_be_refused_except_for_documents(key: str, origin_port: int) -> None:
     rules = b"rules: [{id: friends, agents: [GPTBot], action: allow}, {id: closed, action: deny}]"
     for closed in started(key, policy(b"extends: no-ai\n" + rules), origin_port):
-        assert ask(closed.port, "/robots.txt", BROWSER).status == 200
+        assert fetch(closed.port, "/robots.txt", BROWSER).status == 200
         agents = (BROWSER, b"", GPTBOT, b"SomeNewBot/1.0", b"curl/8.0", b"CCBot/2.0", b"Googlebot/2.1")
         assert not disagreements(closed, [("/index.html", user_agent) for user_agent in agents])
 
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
-def test_the_servers_own_errors_declare(key) -> None:
+def test_error_responses_of_the_server_declare(key: str) -> None:
     for broken in started(key, load_stance("no-ai"), free_port()):
-        answer = ask(broken.port, "/index.html", BROWSER)
-        assert answer.status in (502, 503, 504)
-        assert not declared(broken) - set(answer.headers)
+        response = fetch(broken.port, "/index.html", BROWSER)
+        assert response.status in (502, 503, 504)
+        assert not declared(broken) - set(response.headers)
 
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
-def test_websockets_pass_both_ways_and_are_refused_like_anything_else(key) -> None:
+def test_websockets_work_in_both_directions_and_are_refused_like_other_requests(key: str) -> None:
     require("websockets")
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
-    from websockets.sync.server import serve
+    from websockets.sync.server import ServerConnection, serve
 
-    with serve(lambda connection: [connection.send(message) for message in connection], "127.0.0.1", 0) as echo:
+    def send_back(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with serve(send_back, "127.0.0.1", 0) as echo:
         Thread(target=echo.serve_forever, daemon=True).start()
-        for edge in started(key, load_stance("no-ai"), echo.socket.getsockname()[1]):
-            with connect(f"ws://127.0.0.1:{edge.port}/live", user_agent_header=BROWSER.decode()) as connection:
+        for server in started(key, load_stance("no-ai"), echo.socket.getsockname()[1]):
+            with connect(f"ws://127.0.0.1:{server.port}/live", user_agent_header=BROWSER.decode()) as connection:
                 for message in ("la", "la " * 30_000):
                     connection.send(message)
                     assert connection.recv(10) == message
             with pytest.raises(InvalidStatus, match="403"):
-                connect(f"ws://127.0.0.1:{edge.port}/live", user_agent_header="GPTBot/1.0")
+                connect(f"ws://127.0.0.1:{server.port}/live", user_agent_header="GPTBot/1.0")
 
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
-def test_an_upload_arrives_as_it_was_sent(key) -> None:
+def test_an_upload_arrives_as_it_was_sent(key: str) -> None:
     body = bytes(range(256)) * 4096
     digests: list[str] = []
 
@@ -124,8 +115,8 @@ def test_an_upload_arrives_as_it_was_sent(key) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=receive, args=(listener,), daemon=True)
         thread.start()
-        for edge in started(key, load_stance("no-ai"), listener.getsockname()[1]):
-            with socket.create_connection(("127.0.0.1", edge.port), 20) as client:
+        for server in started(key, load_stance("no-ai"), listener.getsockname()[1]):
+            with socket.create_connection(("127.0.0.1", server.port), 20) as client:
                 head = f"POST /upload HTTP/1.1\r\nHost: music.example\r\nContent-Length: {len(body)}\r\n\r\n"
                 client.sendall(head.encode() + body)
                 assert client.recv(65536).startswith(b"HTTP/1.1 204")

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -19,7 +20,7 @@ from noai_guard.core.policy import PathPolicy, Site
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.headers_file import BEGIN, END, paths
-from noai_guard.targets.static_hosts.host import told
+from noai_guard.targets.static_hosts.host import StaticSite
 from tests.targets.static_hosts.host_readers import READERS
 
 SITE = Site(url="https://band.example", owner="Band", contact="mailto:a@band.example", licence="https://band.example/l")
@@ -30,7 +31,7 @@ SENT_PLAIN = "/!&'()+,-.:;=@_~$*"
 """What browsers do not encode in a path."""
 
 NEUTRAL = {"x-robots-tag": "all", "tdm-reservation": "0", "content-usage": "train-ai=y, ai-use=y, search=y"}
-HEADERS_FILES = [key for key, host in HOSTS.items() if host.file == "_headers"]
+HEADERS_FILES = [key for key, host in HOSTS.items() if host.config_file == "_headers"]
 
 
 def compiled(*sections, **changes):
@@ -38,7 +39,14 @@ def compiled(*sections, **changes):
 
 
 def rendered(host, made, existing=b""):
-    return HOSTS[host].render(told(made), existing).decode()
+    """The host's configuration file."""
+    (file,) = HOSTS[host].render(StaticSite(made, (), existing), "/")
+    return file.content.decode("utf-8", "surrogateescape")
+
+
+def limitations(host, made, existing=b""):
+    """What this host alone cannot do."""
+    return list(HOSTS[host].specific_limitations(StaticSite(made, (), existing)))
 
 
 def sent(host, made, path, existing=b""):
@@ -112,14 +120,14 @@ def test_any_sections_come_out_right(host, sections, usages, path):
 def test_vercel_says_every_pattern_and_others_list_what_they_cannot():
     odd = [PathPolicy(pattern, OPEN) for pattern in ("/demo-?", "/a*b/**", "/**/kit", "/a:b", "/audio/*.mp3")]
     made = compiled(*odd)
-    assert list(HOSTS["vercel"].notes(told(made), b"")) == []
+    assert limitations("vercel", made) == []
     for path in ("/demo-1", "/axb/c", "/x/y/kit", "/a:b", "/audio/1.mp3"):
         says_the_same("vercel", made, path)
     for host in HEADERS_FILES:
-        notes = "\n".join(HOSTS[host].notes(told(made), b""))
+        notes = "\n".join(limitations(host, made))
         for section in odd:
             assert paths(section.pattern) is None
-            assert f"{section.pattern} cannot be said in _headers" in notes
+            assert f"_headers has no path for {section.pattern};" in notes
         assert sent(host, made, "/demo-1")["tdm-reservation"] == "1"
 
 
@@ -134,10 +142,10 @@ def test_one_level_is_one_level(host):
 
 def test_more_blocks_than_cloudflare_reads_are_a_note():
     many = compiled(*(PathPolicy(f"/{number}/**", OPEN) for number in range(30)))
-    (note,) = HOSTS["cloudflare-pages"].notes(told(many), b"")
+    (note,) = limitations("cloudflare-pages", many)
     assert "reads 100 blocks" in note
-    assert list(HOSTS["cloudflare-pages"].notes(told(compiled()), b"")) == []
-    assert list(HOSTS["netlify"].notes(told(many), b"")) == []
+    assert limitations("cloudflare-pages", compiled()) == []
+    assert limitations("netlify", many) == []
 
 
 def test_sections_that_wish_the_same_are_not_repeated():
@@ -176,9 +184,9 @@ def test_the_sites_own_blocks_stay_and_count_more(host):
     assert found["cache-control"] == "no-cache"
     assert found["x-robots-tag"].endswith("noindex")
     assert found["content-usage"] == declared(compiled(), "/")["content-usage"]
-    (note,) = HOSTS[host].notes(told(compiled()), OWN_HEADERS.encode())
+    (note,) = limitations(host, compiled(), OWN_HEADERS.encode())
     assert "your own X-Robots-Tag" in note
-    assert list(HOSTS[host].notes(told(compiled()), rendered(host, compiled()).encode())) == []
+    assert limitations(host, compiled(), rendered(host, compiled()).encode()) == []
 
 
 @pytest.mark.parametrize("indent", [None, 1, 4, "\t"])
@@ -196,7 +204,7 @@ def test_the_sites_own_vercel_json_stays_and_counts_more(indent):
     assert other["headers"][-1:] == OWN_VERCEL["headers"]
     assert len([entry for entry in other["headers"] if "noai-guard" not in entry["source"]]) == 1
     assert READERS["vercel"](once, "/")["x-robots-tag"] == "noindex"
-    (note,) = HOSTS["vercel"].notes(told(compiled()), own)
+    (note,) = limitations("vercel", compiled(), own)
     assert "your own X-Robots-Tag" in note
 
 
@@ -204,8 +212,8 @@ def test_the_sites_own_vercel_json_stays_and_counts_more(indent):
     "existing", [b"{", b"[]", b'{"headers": {}}', b'{"routes": []}', b"// comment\n{}", b"\xff\xfe", b"[" * 99999]
 )
 def test_a_vercel_json_that_cannot_be_added_to_is_refused(existing):
-    with pytest.raises(CannotExpress, match=r"vercel\.json is there and .*--host"):
-        HOSTS["vercel"].render(told(compiled()), existing)
+    with pytest.raises(CannotExpress, match=r"vercel\.json exists and .*--vercel"):
+        rendered("vercel", compiled(), existing)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
@@ -218,11 +226,11 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
     st.sampled_from(["\n", "\r\n"]),
 )
 def test_building_again_changes_nothing_whatever_was_there(host, lines, end):
-    once = HOSTS[host].render(told(compiled()), end.join(lines).encode())
-    assert HOSTS[host].render(told(compiled()), once) == once
+    once = rendered(host, compiled(), end.join(lines).encode())
+    assert rendered(host, compiled(), once.encode("utf-8", "surrogateescape")) == once
 
 
-json_values = st.deferred(
+json_values: st.SearchStrategy[Any] = st.deferred(
     lambda: (
         st.none()
         | st.booleans()
@@ -239,13 +247,13 @@ json_values = st.deferred(
 def test_any_json_is_kept_or_refused(found):
     existing = json.dumps(found).encode()
     try:
-        once = HOSTS["vercel"].render(told(compiled()), existing)
+        once = rendered("vercel", compiled(), existing)
     except CannotExpress:
         return
     kept = json.loads(once)
     assert kept.pop("headers")[-len(found.get("headers", [])) or len(kept) + 99 :] == found.get("headers", [])
     assert kept == {key: value for key, value in found.items() if key != "headers"}
-    assert HOSTS["vercel"].render(told(compiled()), once) == once
+    assert rendered("vercel", compiled(), once.encode("utf-8", "surrogateescape")) == once
 
 
 @settings(deadline=None)

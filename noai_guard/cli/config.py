@@ -1,0 +1,230 @@
+"""noai-guard config: the policy as configuration of a web server, a proxy or a static host."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from noai_guard.build_date import today
+from noai_guard.cli.console import CannotRun
+from noai_guard.cli.output_files import (
+    content_of,
+    documents_below,
+    existing_robots,
+    print_limitations,
+    write_files,
+)
+from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
+from noai_guard.declarations import robots_txt
+from noai_guard.errors import CannotExpress
+from noai_guard.gateway.proxies import PROXIES
+from noai_guard.gateway.proxies.proxy import Address, GatewaySetup, Proxy
+from noai_guard.targets import TARGETS
+from noai_guard.targets.plan import TargetPlan
+from noai_guard.targets.static_hosts import HOSTS
+from noai_guard.targets.static_hosts.host import StaticHost, StaticSite
+from noai_guard.targets.target import Feature, File, ServerTarget, Setup, Target
+
+_SERVERS: Mapping[str, ServerTarget | StaticHost] = {**TARGETS, **HOSTS}
+_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Servers that carry out the policy themselves, or with --ask-gateway ask the gateway": {
+        key: target.title for key, target in TARGETS.items() if key in PROXIES
+    },
+    "Servers that carry out the policy themselves": {
+        key: target.title for key, target in TARGETS.items() if key not in PROXIES
+    },
+    "Static hosts, which get documents and header fields": {key: host.title for key, host in HOSTS.items()},
+}
+_CONDITIONAL = ("root", "merge", "gateway", "origin", "cache", "vercel")
+"""Options that only some forms have."""
+
+_FOLDER = click.Path(file_okay=False)
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]*")
+
+
+class _NotPossible(CannotRun):
+    """The answer is no: this server has no such form."""
+
+    exit_code = 1
+
+
+class _ConfigCommand(click.Command):
+    """Lists the servers in its help."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _list_servers(formatter)
+
+
+def _list_servers(formatter: click.HelpFormatter) -> None:
+    width = max(map(len, _SERVERS))
+    for title, rows in _SECTIONS.items():
+        with formatter.section(title):
+            formatter.write_dl([(f"{key:<{width}}", name) for key, name in rows.items()])
+
+
+def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is None or value in _SERVERS:
+        return value
+    close = get_close_matches(value.lower(), _SERVERS, 1)
+    raise CannotRun(f"there is no server {value!r}; {f'did you mean {close[0]}' if close else 'see noai-guard config'}")
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(key, help=target.title) for key, target in _SERVERS.items() if key.startswith(incomplete)]
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
+    try:
+        return Address.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no address: {error}", ctx, param) from error
+
+
+@click.command("config", cls=_ConfigCommand)
+@click.argument("server", required=False, callback=_server, shell_complete=_complete)
+@click.option("--ask-gateway", is_flag=True, help="The configuration with which SERVER asks the gateway.")
+@click.option("--out", type=_FOLDER, metavar="DIR", help="Write the files below DIR instead of printing them.")
+@click.option("--root", metavar="DIR", help="Where DIR will be on the server, if it is not here.")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file below DIR is stale.")
+@click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
+@click.option("--gateway", callback=_address, default="127.0.0.1:9797", show_default=True, metavar="ADDRESS",
+              help="With --ask-gateway: where the gateway listens.")  # fmt: skip
+@click.option("--origin", callback=_address, default="127.0.0.1:8080", show_default=True, metavar="ADDRESS",
+              help="With --ask-gateway: where the site listens.")  # fmt: skip
+@click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
+@click.option(
+    "--vercel", type=click.Path(), metavar="FILE", help="With vercel: the vercel.json.  [default: DIR/vercel.json]"
+)
+@policy_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    server: str | None,
+    ask_gateway: bool,
+    out: str | None,
+    root: str | None,
+    only_check: bool,
+    merge: str | None,
+    gateway: Address,
+    origin: Address,
+    cache: str | None,
+    vercel: str | None,
+    policy_file: str | None,
+) -> None:
+    """Write the policy as configuration of SERVER. Without SERVER, list the servers.
+
+    A server carries out the policy by itself: declarations on every response, documents, refusals. With --ask-gateway
+    it asks the gateway (`noai-guard serve`) about each request instead; then these files change only with on_unknown
+    and with the names of header fields and documents. docs/servers compares the two. A static host gets the documents
+    and its file of header fields (_headers, vercel.json); what is in that file and in robots.txt already stays.
+
+    The files say where to include them. What SERVER cannot do of the policy follows on standard error. The same
+    policy, catalogue and options give the same files.
+
+    \b
+    Examples:
+      noai-guard config nginx --out /etc/nginx/conf.d --policy noai.yaml
+      noai-guard config nginx --ask-gateway --policy noai.yaml
+      noai-guard config netlify --out public --policy noai.yaml
+      noai-guard config nginx --out conf.d --root /etc/nginx/conf.d --check        in CI
+    """
+    if server is None:
+        if any(_is_given(ctx, param.name or "") for param in ctx.command.params):
+            raise CannotRun("name a SERVER; noai-guard config lists them")
+        formatter = ctx.make_formatter()
+        _list_servers(formatter)
+        click.echo(formatter.getvalue().strip("\n"))
+        return
+    target = _target(server, ask_gateway)
+    _reject_inapplicable(ctx, target)
+    if only_check and out is None:
+        raise CannotRun("--check compares with the files below a folder; name it with --out")
+    policy, folder = chosen_policy(policy_file), Path(out or ".")
+    destinations: dict[str, Path] = {}
+    if isinstance(target, StaticHost):
+        compiled = CompiledPolicy(policy, load_catalog(), today())
+        config_file = destinations[target.config_file] = Path(vercel) if vercel else folder / target.config_file
+        site = StaticSite(compiled, tuple(documents_below(folder, compiled, merge)), content_of(config_file) or b"")
+        files, limitations = _rendered(target, site, "/")
+    elif isinstance(target, Proxy):
+        setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
+        root = _absolute(root or (str(folder.resolve()) if out else target.root)).rstrip("/")
+        files, limitations = _rendered(target, setup, root)
+    else:
+        compiled = CompiledPolicy(policy, load_catalog())
+        if merge is not None:
+            compiled.documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+        root = root or str(folder.resolve())
+        if not root.startswith("/"):
+            raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
+        files, limitations = _rendered(target, TargetPlan(compiled), root)
+    current = True
+    if out is not None:
+        current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
+    elif isinstance(target, Proxy):
+        for file in files:
+            click.echo(f"{target.comment} ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
+    elif len(files) == 1:
+        click.echo(files[0].content, nl=False)
+    else:
+        raise CannotRun(f"the configuration of {target.title} is {len(files)} files; name a folder for them with --out")
+    print_limitations(limitations)
+    ctx.exit(int(not current))
+
+
+def _target(server: str, ask_gateway: bool) -> ServerTarget | StaticHost | Proxy:
+    if not ask_gateway:
+        return _SERVERS[server]
+    if server not in PROXIES:
+        can = f"noai-guard config {server}, without --ask-gateway, writes what it can do by itself"
+        raise _NotPossible(f"{_SERVERS[server].title} cannot ask the gateway; {can}")
+    return PROXIES[server]
+
+
+def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost | Proxy) -> None:
+    """Raise CannotRun for an option that the chosen form would ignore."""
+    if isinstance(target, Proxy):
+        applicable = {"root", "gateway"} | target.options
+        form = f"{target.key} --ask-gateway"
+    else:
+        has_documents = isinstance(target, StaticHost) or Feature.DOCUMENTS in target.supports
+        applicable = {"merge"} if has_documents else set()
+        applicable |= {"root"} if isinstance(target, ServerTarget) else set()
+        applicable |= {"vercel"} & {target.key}
+        form = target.key
+    for option in _CONDITIONAL:
+        if option not in applicable and _is_given(ctx, option):
+            raise CannotRun(f"--{option} does not apply to `noai-guard config {form}`; leave it out")
+
+
+def _is_given(ctx: click.Context, option: str) -> bool:
+    return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _gateway_setup(compiled: CompiledPolicy, gateway: Address, origin: Address, cache: str | None) -> GatewaySetup:
+    trusted = compiled.policy.trusted_proxies
+    if not (trusted.unix if gateway.socket else trusted.peers):
+        peer = "unix:" if gateway.socket else "127.0.0.1"
+        add = f'trusted_proxies: {{peers: ["{peer}"], header: x-forwarded-for}}'
+        raise CannotRun(f"the policy lets no proxy ask the gateway; add {add}")
+    return GatewaySetup(compiled, gateway, origin, _absolute(cache) if cache else None)
+
+
+def _absolute(folder: str) -> str:
+    """Return the path of a folder that needs no quoting in any configuration."""
+    if not _PLAIN_PATH.fullmatch(folder):
+        raise CannotRun(f"{folder} is not an absolute path of letters, digits and / . _ -; choose another")
+    return folder
+
+
+def _rendered(target: Target[Setup], setup: Setup, root: str) -> tuple[Sequence[File], Iterable[str]]:
+    try:
+        return target.render(setup, root), target.limitations(setup)
+    except CannotExpress as error:
+        raise CannotRun(str(error)) from error

@@ -1,0 +1,263 @@
+"""Groups of robots.txt for a policy: names of crawlers, and the rules for them.
+
+Crawlers that are allowed get no line. For them the file may be milder than the policy, never stricter; for crawlers
+that are refused it may be stricter, because the guard refuses them anyway.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote
+
+from noai_guard.core.model import Agent, Identity, Usage
+from noai_guard.core.policy import DecisionTable, PathClass, Policy
+from noai_guard.declarations.shared import robots_patterns
+from noai_guard.declarations.shared.robots_file import READ_BY_GOOGLE
+
+PATH = "/robots.txt"
+
+_SENDABLE = re.compile(r"[!\"$-)+-~][!-\"$-~]*(?: [!-\"$-~]+)*")
+
+
+class PathRule(NamedTuple):
+    """One Allow or Disallow line. `path` is a prefix as in `robots_patterns`."""
+
+    path: str
+    allowed: bool
+
+    @property
+    def line(self) -> str:
+        return f"{'Allow' if self.allowed else 'Disallow'}: {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group: names of crawlers (`tokens`) and their rules. `closed` holds where no rule matches.
+
+    `rules` come longest first, so that parsers that take the first match read the same. `always` are paths that are
+    open to everyone, whatever the app's own file says.
+    """
+
+    tokens: tuple[str, ...]
+    closed: bool
+    rules: tuple[PathRule, ...]
+    always: tuple[str, ...] = ()
+
+
+class SharedName(NamedTuple):
+    """Name in robots.txt whose rules differ from what the guard does with `agent`, because other agents share it."""
+
+    agent: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Contents of a robots.txt. `common` lines are repeated in every group, `preamble` lines are comments.
+
+    `untouched` are names of unrestricted crawlers that contain the name of a refused one. `nameless` are refused
+    agents that have no name for a group.
+    """
+
+    groups: tuple[Group, ...]
+    untouched: tuple[str, ...]
+    common: tuple[str, ...]
+    preamble: tuple[str, ...]
+    nameless: tuple[Agent, ...] = ()
+    shared: tuple[SharedName, ...] = ()
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        """Names that have a group of ours, in lower case."""
+        return frozenset(token.lower() for group in self.groups for token in group.tokens)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Names with digits, dots or spaces: RFC 9309 does not allow them, so strict parsers miss the group."""
+        return tuple(token for group in self.groups for token in group.tokens if not READ_BY_GOOGLE.fullmatch(token))
+
+
+def groups(table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
+    """Return the groups for a decision table. `documents` are paths that are open to everyone.
+
+    `common` lines are repeated in every group, but comments among them are written once, after the preamble.
+    """
+    comments = [line.removeprefix("#") for line in common if line.startswith("#")]
+    builder = _RuleBuilder(table, (PATH, *documents))
+    owners = _owners(table)
+    by_rules: dict[_Rules, list[str]] = {}
+    others: list[str] = []
+    for token, agents in sorted(owners.items(), key=lambda owner: owner[0].lower()):
+        rules = builder.rules_for(agents)
+        if any(rules):
+            by_rules.setdefault(rules, []).append(token)
+        else:
+            others.append(token)
+    refused = tuple(
+        Group(tuple(tokens), closed, rules, builder.documents) for (closed, rules), tokens in by_rules.items()
+    )
+    text = "\n".join(others).lower()
+    contained = [token for group in refused if group.closed for token in map(str.lower, group.tokens) if token in text]
+    untouched = tuple(other for other in others if any(token in other.lower() for token in contained))
+    named = {agent for agents in owners.values() for agent in agents}
+    return Groups(
+        refused,
+        untouched,
+        common=tuple(line for line in common if not line.startswith("#")),
+        preamble=tuple(map(_one_line, (*preamble, *comments))),
+        nameless=tuple(
+            agent for agent in table.catalog.agents if agent not in named and any(builder.rules_for([agent]))
+        ),
+        shared=tuple(_shared_names(table, owners, builder)),
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())
+
+
+def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
+    """Return each robots.txt token with the agents that it addresses.
+
+    These are the agents with it as product token, else those documented to obey it, else those without any documented
+    token that have it as name or in their user agent.
+    """
+    owners: dict[str, list[Agent]] = {}
+    spellings: dict[str, str] = {}
+    for names_of in (_product_tokens, _other_tokens, _guessed_tokens):
+        by_name: dict[str, list[Agent]] = {}
+        for agent in table.catalog.agents:
+            for name in filter(_SENDABLE.fullmatch, names_of(agent)):
+                by_name.setdefault(spellings.setdefault(name.lower(), name), []).append(agent)
+        owners = {**by_name, **owners}
+    return owners
+
+
+def _product_tokens(agent: Agent) -> Sequence[str]:
+    return agent.all_robots_tokens[:1] if agent.rfc9309_product_token else ()
+
+
+def _other_tokens(agent: Agent) -> Sequence[str]:
+    return agent.robots_txt_tokens
+
+
+def _guessed_tokens(agent: Agent) -> Sequence[str]:
+    """Return names that a client without a documented product token may look for.
+
+    A product token should be part of the user agent (RFC 9309, 2.2.1). Only names spelled like one are returned.
+    """
+    if agent.all_robots_tokens or not agent.expected_user_agent:
+        return ()
+    return tuple(filter(READ_BY_GOOGLE.fullmatch, (agent.name, *agent.expected_user_agent)))
+
+
+def _shared_names(
+    table: DecisionTable, owners: Mapping[str, Sequence[Agent]], builder: "_RuleBuilder"
+) -> Iterator[SharedName]:
+    rules = {token.lower(): builder.rules_for(agents) for token, agents in owners.items()}
+    for agent in table.catalog.agents:
+        for name in (*agent.all_robots_tokens, *_guessed_tokens(agent)):
+            if rules.get(name.lower(), (False, ())) != builder.rules_for([agent]):
+                yield SharedName(agent.name, name)
+
+
+_Rules = tuple[bool, tuple[PathRule, ...]]
+"""True if an agent is refused in general, and the rules for paths where that differs."""
+
+_AgentFacts = tuple[tuple[Usage, ...], tuple[int, ...], bool]
+"""All facts about an agent that a policy depends on: usages, rules that can hold for it, True if it is exempt."""
+
+
+class _RuleBuilder:
+    """Rules of robots.txt for a decision table, by agents."""
+
+    def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
+        policy = table.policy
+        self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
+        supported = DecisionTable(robots_patterns.without_unsupported_patterns(policy), table.catalog)
+        self._elsewhere = supported.path_class(robots_patterns.ELSEWHERE)
+        exact = {f"{document}{end}" for document in self.documents for end in "$?"}
+        path_classes: dict[str, PathClass | None] = {
+            prefix: supported.path_class(path)
+            for prefix, path in robots_patterns.sample_paths(policy).items()
+            if prefix not in exact and prefix != "/"
+        }
+        # A document is open to everyone, whatever path class it lies in.
+        path_classes.update(dict.fromkeys(self.documents))
+        self._path_classes = dict(sorted(path_classes.items()))
+        self._enclosing = _enclosing_prefixes(self._path_classes)
+        self._openings = [
+            (opens, frozenset(prefix for prefix in self._path_classes if robots_patterns.may_overlap(pattern, prefix)))
+            for pattern, location in robots_patterns.unsupported_patterns(policy)
+            for opens in [_opens(policy, pattern, location)]
+        ]
+        self._policy = policy
+        self._rules: dict[frozenset[_AgentFacts], _Rules] = {}
+
+    def rules_for(self, agents: Sequence[Agent]) -> _Rules:
+        """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
+        by_facts = {self._facts(agent): agent for agent in agents}
+        key = frozenset(by_facts)
+        if key not in self._rules:
+            self._rules[key] = self._build(tuple(by_facts.values()))
+        return self._rules[key]
+
+    def _facts(self, agent: Agent) -> _AgentFacts:
+        rules = [
+            number
+            for number, rule in enumerate(self._policy.rules)
+            if any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
+        ]
+        return agent.usages, tuple(rules), agent.name.lower() in self._policy.exemptions.agents
+
+    def _build(self, agents: Sequence[Agent]) -> _Rules:
+        closed = self._refused(agents, self._elsewhere)
+        refused = {prefix: self._refused(agents, path_class) for prefix, path_class in self._path_classes.items()}
+        if not closed and True in refused.values():
+            for opens, prefixes in self._openings:
+                if any(map(opens, agents)):
+                    refused.update(dict.fromkeys(prefixes, False))
+        return closed, self._shortest(closed, refused)
+
+    def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
+        return path_class is not None and all(
+            path_class.verdicts[agent, identity].action.refuses for agent in agents for identity in _IDENTITIES
+        )
+
+    def _shortest(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
+        """Return rules for the prefixes that differ from their enclosing prefix; the others need none."""
+        differing = [
+            PathRule(prefix, not is_refused)
+            for prefix, is_refused in refused.items()
+            if is_refused != refused.get(self._enclosing[prefix] or "", closed)
+        ]
+        return tuple(sorted(differing, key=lambda rule: -len(rule.path)))
+
+
+_IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)
+"""Identities of the readers: the crawlers themselves, to whom rules against impostors do not apply."""
+
+
+def _opens(policy: Policy, pattern: str, location: str) -> Callable[[Agent], bool]:
+    """Return a function that is True for agents that an unsupported pattern may allow."""
+    if location == "paths":
+        usages = next(path_policy.usages for path_policy in policy.path_policies if path_policy.pattern == pattern)
+        return lambda agent: not any(usages[usage].refuses for usage in agent.usages)
+    rule = next((rule for rule in policy.rules if location == f"rule {rule.id}"), None)
+    if rule is None:
+        return lambda agent: True
+    return lambda agent: not rule.action.refuses and any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
+
+
+def _enclosing_prefixes(prefixes: Iterable[str]) -> dict[str, str | None]:
+    """Return each prefix with the longest other one that it begins with. `prefixes` are in alphabetical order."""
+    enclosing: dict[str, str | None] = {}
+    stack: list[str] = []
+    for prefix in prefixes:
+        while stack and not prefix.startswith(stack[-1]):
+            stack.pop()
+        enclosing[prefix] = stack[-1] if stack else None
+        if not prefix.endswith("$"):
+            stack.append(prefix)
+    return enclosing

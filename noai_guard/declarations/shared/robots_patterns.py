@@ -1,0 +1,103 @@
+"""Path patterns of a policy in the syntax of robots.txt, for every standard that uses it.
+
+A robots.txt pattern matches the beginning of path and query, and the longest match counts. It is called `prefix` here,
+to tell it apart from the globs of a policy. Globs can mean more (`*` inside one segment, `?`): those without an exact
+equivalent are listed by `unsupported_patterns`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from noai_guard.core.path_patterns import compile_globs, glob_to_robots
+from noai_guard.core.policy import Exemptions, PathPolicy, Policy
+
+_BELOW = "\0"
+"""First character of a name that no pattern can spell: a control character is an error in a glob."""
+
+ELSEWHERE = f"/{_BELOW}"
+"""Path that only `/**` matches."""
+
+
+class UnsupportedPattern(NamedTuple):
+    """Path pattern without an exact equivalent in robots.txt, and its location in the policy, such as `rule kits`."""
+
+    pattern: str
+    location: str
+
+
+def unsupported_patterns(policy: Policy) -> tuple[UnsupportedPattern, ...]:
+    """Return every path pattern that robots.txt, tdmrep.json and Content-Usage leave out, in policy order.
+
+    The guard enforces them, and the header fields of a response always declare what holds for its path.
+    """
+    return tuple(
+        UnsupportedPattern(pattern, location)
+        for location, patterns in _patterns(policy)
+        for pattern in patterns
+        if glob_to_robots(pattern) is None
+    )
+
+
+def _patterns(policy: Policy) -> Iterator[tuple[str, Iterable[str]]]:
+    yield "paths", [path_policy.pattern for path_policy in policy.path_policies]
+    for rule in policy.rules:
+        yield f"rule {rule.id}", rule.paths
+    yield "exemptions", policy.exemptions.paths
+
+
+def without_unsupported_patterns(policy: Policy) -> Policy:
+    """Return the policy without unsupported patterns. Rules that have no other paths are left out."""
+    rules = [(rule, tuple(filter(_is_supported, rule.paths))) for rule in policy.rules]
+    return replace(
+        policy,
+        path_policies=tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern)),
+        rules=tuple(replace(rule, paths=paths) for rule, paths in rules if paths or not rule.paths),
+        exemptions=replace(policy.exemptions, paths=tuple(filter(_is_supported, policy.exemptions.paths))),
+    )
+
+
+def _is_supported(pattern: str) -> bool:
+    return glob_to_robots(pattern) is not None
+
+
+def sample_paths(policy: Policy) -> dict[str, str]:
+    """Return each prefix that the supported patterns need, with a path that it matches and no longer prefix does.
+
+    They are in alphabetical order, so that a prefix comes after every shorter prefix of it.
+    """
+    prefixes = {
+        prefix for _, patterns in _patterns(policy) for pattern in patterns for prefix in glob_to_robots(pattern) or ()
+    }
+    return {prefix: _sample_path(prefix) for prefix in sorted(prefixes)}
+
+
+def _sample_path(prefix: str) -> str:
+    return unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
+
+
+def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
+    """Return each prefix that the path policies need, longest first, with the path policy that holds for it."""
+    supported = tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern))
+    globs = compile_globs([path_policy.pattern for path_policy in supported])
+    samples = sample_paths(replace(policy, path_policies=supported, rules=(), exemptions=Exemptions()))
+    entries = [(prefix, supported[globs.first(path)]) for prefix, path in samples.items()]
+    return sorted(entries, key=lambda entry: -len(entry[0]))
+
+
+def covering(pattern: str) -> str:
+    """Return one prefix that matches every path that a glob matches, and possibly more."""
+    loose = re.sub(r"/\*\*\Z", "", pattern)
+    loose = re.sub(r"\*\*/|[*?$]+", "*", loose)
+    return quote(re.sub(r"\*+", "*", loose), safe="/!&'()*+,-.:;=@_~") or "/"
+
+
+def may_overlap(pattern: str, prefix: str) -> bool:
+    """Return False only if surely no path matches both a glob and a prefix."""
+    begins = quote(re.split(r"[*?]", pattern, maxsplit=1)[0], safe="/!&'()+,-.:;=@_~")
+    bare = prefix.rstrip("$?")
+    # `/a/**` matches `/a` too.
+    begins = begins[:-1] if re.match(r"[^*?]*/\*\*", pattern) else begins
+    return begins.startswith(bare) or bare.startswith(begins)

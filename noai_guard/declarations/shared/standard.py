@@ -1,0 +1,80 @@
+"""Shape of a declaration standard, and helpers that several standards use."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from noai_guard.core.model import AI_USAGES, Document, HeaderField, Usage
+from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
+
+Labels = tuple[tuple[str, frozenset[Usage]], ...]
+"""Words of a standard, each with the usages of ours that it stands for."""
+
+
+def reserved_labels(labels: Labels, path_policy: PathPolicy) -> frozenset[str]:
+    """Return the words that a path policy denies: those for which any usage is reserved."""
+    return frozenset(label for label, usages in labels if any(map(path_policy.reserves, usages)))
+
+
+def robots_directives(policy: Policy) -> tuple[str, ...]:
+    """Return the values of X-Robots-Tag and `meta name=robots` where training is reserved, one for each line or tag."""
+    others = ", ".join(word for word in ("noarchive", "noml") if policy.declares(word))
+    return ("noai, noimageai", others) if others else ("noai, noimageai",)
+
+
+def coarse_label_limitations(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
+    """Yield a sentence for each word that denies more than the policy, which reserves only some of its usages."""
+    for path_policy in policy.all_path_policies:
+        for label, usages in labels:
+            reserved = sorted(filter(path_policy.reserves, usages))
+            if reserved and len(reserved) < len(usages):
+                yield (
+                    f"{title}: {label} covers {', '.join(sorted(usages))} in one word; "
+                    f"under {path_policy.pattern} it is denied because of {', '.join(reserved)}."
+                )
+
+
+def training_only_limitations(title: str, policy: Policy) -> Iterator[str]:
+    """Yield a sentence for each path policy that reserves other AI usages but not training, the only one it covers."""
+    for path_policy in policy.all_path_policies:
+        if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
+            reserved = ", ".join(sorted(usage for usage in AI_USAGES if path_policy.reserves(usage)))
+            yield (
+                f"{title} covers training only; for {path_policy.pattern} it cannot express that {reserved} "
+                "is reserved."
+            )
+
+
+def _no_documents(table: DecisionTable) -> Sequence[Document]:
+    return ()
+
+
+def _no_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
+    return ()
+
+
+def _no_tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
+    return ()
+
+
+def _no_lines(policy: Policy) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """One way to declare a reservation; forms that a standard does not have keep their defaults.
+
+    `key` is its switch under `declarations:` in the policy. `documents` returns files of the site, `header_fields`
+    fields for the responses of a path policy (each on a line of its own), `tags` elements for the head of HTML pages
+    (bytes, ASCII), `robots_lines` lines that are repeated in every group of robots.txt; comments among them are
+    written once, at the top. `limitations` returns a sentence for each part of the policy that the standard cannot
+    express.
+    """
+
+    key: str
+    title: str
+    documents: Callable[[DecisionTable], Sequence[Document]] = _no_documents
+    header_fields: Callable[[Policy, PathPolicy], Sequence[HeaderField]] = _no_fields
+    tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = _no_tags
+    robots_lines: Callable[[Policy], Iterable[str]] = _no_lines
+    limitations: Callable[[Policy], Iterable[str]] = _no_lines

@@ -1,0 +1,21 @@
+-- Sends header lines over a connected socket; returns the status, header lines and body of the response, or nil.
+local function exchanged(socket, lines)
+  table.insert(lines, 1, "GET " .. VERIFY .. " HTTP/1.1\r\nhost: noai-guard\r\nconnection: close")
+  if not socket:send(table.concat(lines, "\r\n") .. "\r\n\r\n") then return nil end
+  local line = socket:receive("*l")
+  local status = line and tonumber(line:match("^HTTP/1%.%d (%d%d%d)"))
+  local headers, length = {}, 0
+  while status do
+    line = socket:receive("*l")
+    if not line then return nil end
+    local name, value = line:match("^([^:]+):%s*(.-)%s*$")
+    if not name then break end
+    name = name:lower()
+    headers[#headers + 1] = { name, value }
+    if name == "content-length" then length = tonumber(value) or 0 end
+  end
+  local body = ""
+  if status and length > 0 then body = socket:receive(math.min(length, 65536)) end
+  if not status or not body then return nil end
+  return status, headers, body
+end

@@ -1,0 +1,168 @@
+"""The policy in force, with everything that is computed once and looked up by every request."""
+
+from collections.abc import Callable
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.client_address import ClientAddress
+from noai_guard.core.guard import Needs
+from noai_guard.core.model import Action, Agent, Document, Identity, Mode, Response, Verdict
+from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.core.policy import PathClass
+from noai_guard.core.questions import Examination
+from noai_guard.observability.counters import LocalCounts
+
+
+class ServeDocument:
+    """Outcome: send a document, to everyone."""
+
+    __slots__ = ("active", "document")
+
+    def __init__(self, active: "ActivePolicy", document: Document) -> None:
+        self.active = active
+        self.document = document
+
+
+class Decided:
+    """Outcome: send `refusal`, or pass the request on if it is None.
+
+    `cacheable`: every request of this user agent, client address and path class gets the same until the policy
+    changes. `client` is the client's address if it was looked at.
+    """
+
+    __slots__ = ("cacheable", "cached", "client", "path_class", "refusal")
+
+    def __init__(
+        self,
+        cached: "CachedDecision",
+        refusal: Response | None = None,
+        path_class: PathClass | None = None,
+        *,
+        cacheable: bool = False,
+        client: ClientAddress | None = None,
+    ) -> None:
+        self.cached = cached
+        self.refusal = refusal
+        self.path_class = path_class
+        self.cacheable = cacheable
+        self.client = client
+
+    def uncacheable(self) -> "Decided":
+        """Return the same for this request only."""
+        return Decided(self.cached, self.refusal, self.path_class, client=self.client)
+
+
+class Undecided:
+    """Outcome: `examination` has questions; drive it to its Decided."""
+
+    __slots__ = ("examination",)
+
+    def __init__(self, examination: Examination[Decided]) -> None:
+        self.examination = examination
+
+
+Outcome = ServeDocument | Decided | Undecided
+
+
+class CachedDecision:
+    """A verdict with what goes with it: its counts, and what the response declares.
+
+    `needs` says what else has to be known; if that is nothing, the verdict is final. `plain`: passed on, nothing to
+    note. `passed` is the outcome if the request is passed on.
+    """
+
+    __slots__ = ("counts", "declared", "needs", "passed", "plain", "verdict")
+
+    def __init__(
+        self,
+        compiled: CompiledPolicy,
+        verdict: Verdict,
+        counts: LocalCounts,
+        path_class: PathClass | None = None,
+        needs: Needs = Needs.NOTHING,
+    ) -> None:
+        self.verdict = verdict
+        self.counts = counts
+        self.declared = compiled.declared[verdict.path_policy]
+        self.needs = needs
+        self.plain = verdict.action is Action.ALLOW
+        self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
+
+
+class ResolvedPath:
+    """What is known of one path, as the server hands it over: the document published there, and the decisions by agent.
+
+    The document is only published if the app is mounted at `root`.
+    """
+
+    __slots__ = ("decisions", "document", "path", "path_class", "root")
+
+    def __init__(
+        self,
+        path: str,
+        document: Document | None,
+        root: str,
+        path_class: PathClass,
+        decisions: BoundedCache[Agent | None, CachedDecision],
+    ) -> None:
+        self.path = path
+        self.document = document
+        self.root = root
+        self.path_class = path_class
+        self.decisions = decisions
+
+    def publishes(self, method: str, root_path: str) -> bool:
+        """Return True if a request is for the document: at the root of the host, or of an app mounted below it."""
+        root = self.root
+        return self.document is not None and method in ("GET", "HEAD") and (not root or root == root_path.rstrip("/"))
+
+
+class PathTooLong(Exception):
+    """Behind the part of a path that is read, dot segments could still lead anywhere."""
+
+
+class ActivePolicy:
+    """One policy in force. Replaced as a whole, so a request that holds it sees one policy from beginning to end.
+
+    `counts` gives the counts of a verdict.
+    """
+
+    __slots__ = ("_by_path_class", "_counts", "after", "agents", "compiled", "path_too_long", "paths", "undecidable")
+
+    def __init__(self, compiled: CompiledPolicy, counts: Callable[[Verdict], LocalCounts]) -> None:
+        self.compiled = compiled
+        self._counts = counts
+        self.agents = compiled.guard.agents
+        self.paths: BoundedCache[str, ResolvedPath] = BoundedCache(self._resolve)
+        self.after: BoundedCache[Verdict, CachedDecision] = BoundedCache(
+            lambda verdict: CachedDecision(compiled, verdict, counts(verdict))
+        )
+        self._by_path_class: BoundedCache[PathClass, BoundedCache[Agent | None, CachedDecision]] = BoundedCache(
+            lambda path_class: BoundedCache(lambda agent: self._decision(agent, path_class))
+        )
+        self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
+        self.path_too_long = self.fixed(Action.DENY, "the path is too long to be judged")
+
+    def _resolve(self, raw: str) -> ResolvedPath:
+        if len(raw) > MAX_RAW_PATH:
+            raise PathTooLong
+        path = normal_path(raw)
+        documents = self.compiled.documents
+        published = next((at for at in documents if path.endswith(at)), None)
+        document = documents[published] if published else None
+        path_class = self.compiled.guard.table.path_classes[path]
+        decisions = self._by_path_class[path_class]
+        return ResolvedPath(path, document, path.removesuffix(published or ""), path_class, decisions)
+
+    def _decision(self, agent: Agent | None, path_class: PathClass) -> CachedDecision:
+        guard = self.compiled.guard
+        verdict = guard.table.verdict(agent, path_class)
+        needs = guard.needs(agent, path_class)
+        return CachedDecision(self.compiled, verdict, self._counts(verdict), path_class, needs)
+
+    def fixed(self, action: Action, reason: str) -> Decided:
+        """Return the outcome for requests that cannot be judged; made up front so that the error path cannot fail."""
+        enforced = self.compiled.policy.mode is Mode.ENFORCE
+        verdict = Verdict(action, "unjudged", None, None, Identity.UNCLAIMED, (reason,), 0, enforced)
+        cached = CachedDecision(self.compiled, verdict, self._counts(verdict))
+        return Decided(cached, self.compiled.refusal(verdict, "/", "GET", ()) if verdict.refuses else None)

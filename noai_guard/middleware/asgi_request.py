@@ -1,0 +1,77 @@
+"""A request as ASGI servers hand it over."""
+
+from noai_guard.asgi_types import Scope
+from noai_guard.core.model import HeaderField
+from noai_guard.core.request import MAX_HEADERS, Peer, lower_case_names, read_user_agent
+from noai_guard.core.user_agent_matcher import HEAD_BYTES
+
+
+class ScopeRequest:
+    """The Request of one scope, http or websocket."""
+
+    __slots__ = ("_headers", "_scope", "_user_agent")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._headers: list[HeaderField] | None = None
+        self._user_agent: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        """Return the method in upper case."""
+        return method_of(self._scope)
+
+    @property
+    def path(self) -> str:
+        """Return the path as ASGI defines it."""
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def root_path(self) -> str:
+        """Return where the app is mounted, or ""."""
+        return str(self._scope.get("root_path", ""))
+
+    @property
+    def peer(self) -> Peer:
+        """Return the socket's peer, if it has an address."""
+        peer: Peer = self._scope.get("client")
+        return peer
+
+    @property
+    def headers(self) -> list[HeaderField]:
+        """Return all header lines; in lower case also where the server leaves names as they were sent."""
+        if self._headers is None:
+            headers = _header_list(self._scope)
+            if any(name != name.lower() for name, _ in headers[:MAX_HEADERS]):
+                headers = lower_case_names(headers) + headers[MAX_HEADERS:]
+            self._headers = headers
+        return self._headers
+
+    @property
+    def user_agent(self) -> bytes:
+        """Return what is judged of the User-Agent. Nearly every request has one line of it, in lower case."""
+        user_agent = self._user_agent
+        if user_agent is None:
+            lines = 0
+            for name, value in _header_list(self._scope)[:MAX_HEADERS]:
+                if name == b"user-agent":
+                    user_agent = value
+                    lines += 1
+            if user_agent is None or lines != 1 or not 0 < len(user_agent) <= HEAD_BYTES:
+                user_agent = read_user_agent(self.headers)
+            self._user_agent = user_agent
+        return user_agent
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method in upper case: four of five servers pass lower-case methods on as they came."""
+    return str(scope.get("method", "GET")).upper()
+
+
+def _header_list(scope: Scope) -> list[HeaderField]:
+    """Return the scope's headers as a list. Some servers and test clients give iterables that last only once."""
+    headers = scope.get("headers")
+    if type(headers) is not list:
+        headers = scope["headers"] = list(headers or ())
+    return headers

@@ -1,0 +1,50 @@
+"""Events: the facts of single requests that were not plainly allowed, and the interface of what receives them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from noai_guard.core.client_address import ClientAddress
+from noai_guard.core.model import Verdict
+
+MAX_METHOD_CHARS = 16
+MAX_HOST_CHARS = 255
+MAX_PATH_CHARS = 1024
+MAX_USER_AGENT_CHARS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One request that was not plainly allowed.
+
+    `time` is in seconds since 1970, `path` is the normal path. `method`, `host`, `path` and `user_agent` are the
+    client's words, of any length and content. Verdicts are shared by many requests; what is true of one request only
+    stands here.
+    """
+
+    time: float
+    verdict: Verdict
+    method: str
+    host: str
+    path: str
+    user_agent: bytes
+    client: ClientAddress
+
+
+class Sink(Protocol):
+    """A receiver of events. It keeps a bounded amount of them and does not block."""
+
+    def wants(self, verdict: Verdict) -> bool:
+        """Return True if an event with this verdict is to be built and written."""
+        ...
+
+    def write(self, event: Event) -> None:
+        """Receive one event. What it raises is counted as a failure of the guard; the request goes on."""
+        ...
+
+
+def escaped(text: str, max_chars: int) -> str:
+    """Return text from a request, cut and with everything unprintable escaped: one line stays one line."""
+    cut = text[:max_chars]
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return cut.encode("unicode_escape", "backslashreplace").decode("ascii")

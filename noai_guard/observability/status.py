@@ -1,0 +1,143 @@
+"""What the status page shows, as plain data."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from noai_guard.core.model import Action, Mode
+from noai_guard.observability.decision_log import facts_of
+from noai_guard.observability.events import Event
+from noai_guard.observability.metrics import Metrics, Telemetry
+from noai_guard.version import __version__
+
+_RESTRICTING = frozenset(action.value for action in Action if action.restricts)
+_NOT_ON_THE_PAGE = frozenset({"host", "client", "client_from"})
+
+
+@dataclass(slots=True)
+class Count:
+    """Requests and bytes of response bodies. `would_refuse`: let in only because the mode is monitor."""
+
+    requests: int = 0
+    refused: int = 0
+    would_refuse: int = 0
+    bytes_served: int = 0
+    bytes_refused: int = 0
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything on the status page; `asdict` of it is the JSON."""
+
+    at: str
+    version: str
+    counts_of: str
+    refusals_of: str
+    policies: list[dict[str, Any]]
+    total: Count = field(default_factory=Count)
+    operators: dict[str, Count] = field(default_factory=dict)
+    agents: dict[str, Count] = field(default_factory=dict)
+    usages: dict[str, Count] = field(default_factory=dict)
+    actions: dict[str, Count] = field(default_factory=dict)
+    last_refusals: list[dict[str, Any]] = field(default_factory=list)
+    health: dict[str, Any] = field(default_factory=dict)
+
+
+def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals: Iterable[Event]) -> Status:
+    """Return the status of all guards that count in `metrics`, or, with the registry of all `workers`, in any of
+    them."""
+    metrics.flush()
+    families: Iterable[Metric] = (
+        (family for metric in metrics.all for family in metric.collect()) if workers is None else workers.collect()
+    )
+    samples: defaultdict[str, list[Any]] = defaultdict(list)
+    for family in families:
+        samples[family.name] += (sample for sample in family.samples if not sample.name.endswith("_created"))
+    status = Status(
+        at=_iso(datetime.now(UTC)),
+        version=__version__,
+        counts_of="this process" if workers is None else "all workers",
+        refusals_of="this process" if workers is None else f"the worker that answered, process {os.getpid()}",
+        policies=_policies(metrics.guards),
+        last_refusals=[_refusal(event) for event in refusals],
+    )
+    _count(status, samples)
+    status.health = {
+        "reload_failed": any(sample.value for sample in samples["noai_reload_failed"]),
+        "reloads": _by_label(samples["noai_reloads"], "result"),
+        "guard_failures": _by_label(samples["noai_guard_failures"], "place"),
+        "backend_failures": _by_label(samples["noai_backend_failures"], "question"),
+        "client_address_problems": _by_label(samples["noai_client_address_problems"], "problem"),
+    }
+    return status
+
+
+def _count(status: Status, samples: dict[str, list[Any]]) -> None:
+    """Fill in the counts: in total, and by operator, agent, usage and action, the most frequent first."""
+    by: dict[str, defaultdict[str, Count]] = {
+        label: defaultdict(Count) for label in ("operator", "agent", "usage", "action")
+    }
+    operator_of: dict[str, str] = {}
+    for sample in samples["noai_requests"]:
+        labels, number = sample.labels, int(sample.value)
+        operator_of[labels["agent"]] = labels["operator"]
+        restricted = labels["action"] in _RESTRICTING
+        refused = number if restricted and labels["mode"] == Mode.ENFORCE else 0
+        for count in (status.total, *(by[label][labels[label]] for label in by)):
+            count.requests += number
+            count.refused += refused
+            count.would_refuse += number - refused if restricted else 0
+    for sample in samples["noai_response_body_bytes"]:
+        agent, usage = sample.labels["agent"], sample.labels["usage"]
+        counts = (status.total, by["agent"][agent], by["usage"][usage], by["operator"][operator_of.get(agent, agent)])
+        for count in counts:
+            if sample.labels["outcome"] == "refused":
+                count.bytes_refused += int(sample.value)
+            else:
+                count.bytes_served += int(sample.value)
+    status.operators, status.agents, status.usages, status.actions = (
+        dict(sorted(counts.items(), key=lambda row: (-row[1].requests, row[0]))) for counts in by.values()
+    )
+
+
+def _by_label(samples: Iterable[Any], label: str) -> dict[str, int]:
+    return {sample.labels[label]: int(sample.value) for sample in samples}
+
+
+def _policies(guards: Iterable[Telemetry]) -> list[dict[str, Any]]:
+    """Return the facts of each policy in force, once where several guards run the same."""
+    policies: list[dict[str, Any]] = []
+    for guard in guards:
+        if guard.policy is None:
+            continue
+        _, stance, mode, catalogue = guard.policy_labels
+        policy = guard.policy
+        facts = {
+            "stance": stance,
+            "mode": mode,
+            "catalogue": catalogue,
+            "site": policy.site.name or policy.site.url,
+            "sections": {
+                path_policy.pattern: {str(usage): str(action) for usage, action in path_policy.usages.items()}
+                for path_policy in policy.all_path_policies
+            },
+            "rules": {rule.id: str(rule.action) for rule in policy.rules},
+        }
+        if facts not in policies:
+            policies.append(facts)
+    return policies
+
+
+def _refusal(event: Event) -> dict[str, Any]:
+    facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
+    return {"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts}
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

@@ -1,0 +1,148 @@
+"""The client's side of a proxied request: the body it sends, and whether it is still there."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from noai_guard.asgi_types import Receive, Scope
+from noai_guard.core.model import HeaderField
+from noai_guard.reverse_proxy.aiohttp_adapter import BodyWriter, Connection, ConnectionLost
+from noai_guard.reverse_proxy.deadline import Deadline
+from noai_guard.reverse_proxy.upstream import Timeouts, UpstreamFailed
+
+_WATCH_AFTER_SECONDS = 0.1
+"""From this time on a task that notices a disconnect is worth its cost; most responses are complete by then."""
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection: nobody waits for a response."""
+
+
+class ClientTimedOut(Exception):
+    """The client sends no more of the body that it began, or takes no more of the response."""
+
+
+class Downstream:
+    """Reads the request body and watches for a disconnect, in a task beside the one that responds.
+
+    A context manager for the responding task. That task is cancelled when the client goes, or when a time limit passes;
+    like `asyncio.timeout`, the context manager then raises the reason: ClientDisconnected, ClientTimedOut or
+    UpstreamFailed.
+
+    `response_started` is set by the responding task. `deadline` is for what that task waits for. `upload_error` says
+    why the upstream did not take all of the body; it may have responded all the same.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, timeouts: Timeouts) -> None:
+        self.response_started = False
+        self.upload_error: Exception | None = None
+        self.deadline = Deadline(self._cancel)
+        self._upload_deadline = Deadline(self._cancel)
+        self._reason: Exception | None = None
+        self._receive = receive
+        self._responding: asyncio.Task[object] | None = None
+        self._timeouts = timeouts
+        self._reading: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._length, self._chunked, self.expects_continue = _framing(scope)
+        self.has_body = self._chunked or bool(self._length)
+        self.body_sent = not self.has_body
+
+    @property
+    def framing(self) -> list[HeaderField]:
+        """The header fields that tell the upstream how the body is sent."""
+        fields: list[HeaderField] = []
+        if self._chunked:
+            fields.append((b"transfer-encoding", b"chunked"))
+        elif self._length is not None:
+            fields.append((b"content-length", b"%d" % self._length))
+        if self.expects_continue:
+            fields.append((b"expect", b"100-continue"))
+        return fields
+
+    def read(self, upstream: Connection | None = None) -> None:
+        """Start to read from the client, once. The body goes to `upstream`, or nowhere."""
+        if self._reading is not None:
+            return
+        if self.has_body and upstream is not None:
+            writer = upstream.body_writer(chunked=self._chunked)
+            self._reading = asyncio.create_task(self._send_body(writer))
+        else:
+            self._reading = asyncio.create_task(self._wait_for_disconnect())
+
+    async def __aenter__(self) -> Self:
+        self._responding = asyncio.current_task()
+        if not self.has_body:
+            self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, self.read)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._responding = self._responding, None
+        self.deadline.close()
+        self._upload_deadline.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._reason is None or task is None:
+            return
+        task.uncancel()
+        if isinstance(error, asyncio.CancelledError):
+            raise self._reason from None
+
+    async def _send_body(self, writer: BodyWriter) -> None:
+        more = True
+        while more:
+            self._upload_deadline.move(self._timeouts.idle, ClientTimedOut)
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._cancel(ClientDisconnected())
+                return
+            more = message.get("more_body", False)
+            if self.upload_error is None:
+                self._upload_deadline.move(self._timeouts.idle, _upload_stalled)
+                try:
+                    await writer.write(message.get("body", b""), last=not more)
+                except ConnectionLost as error:
+                    self.upload_error = error
+        self._upload_deadline.disarm()
+        self.body_sent = self.upload_error is None
+        if not self.response_started:
+            self.deadline.move(self._timeouts.first_byte, response_late)
+        await self._wait_for_disconnect()
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cancel(ClientDisconnected())
+
+    def _cancel(self, reason: Exception) -> None:
+        if self._responding is not None and self._reason is None:
+            self._reason = reason
+            self._responding.cancel()
+
+
+def response_late() -> Exception:
+    return UpstreamFailed(504, "does not respond in time")
+
+
+def _upload_stalled() -> Exception:
+    return UpstreamFailed(504, "stopped reading a request")
+
+
+def _framing(scope: Scope) -> tuple[int | None, bool, bool]:
+    """Return the length of the body if it is known, whether it is chunked, and whether the client waits for a 100."""
+    length, chunked, expects_continue = None, False, False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True
+        elif name == b"expect":
+            expects_continue = value.lower() == b"100-continue"
+    # HTTP/2 ends a body without having announced its length.
+    if length is None and scope.get("http_version", "1.1") >= "2" and scope["method"] in ("POST", "PUT", "PATCH"):
+        chunked = True
+    return (None if chunked else length), chunked, expects_continue and (chunked or bool(length))

@@ -1,0 +1,46 @@
+"""Quoting for Apache httpd 2.4, and the directives that its two targets share (a virtual host, .htaccess)."""
+
+from collections.abc import Iterator
+
+from noai_guard.core.model import HeaderField
+from noai_guard.errors import CannotExpress
+from noai_guard.responses.header_fields import REPEATABLE
+from noai_guard.targets.lookup_tables import LookupTables, header_title
+
+
+def quote_argument(text: str) -> str:
+    """Return a text as one literal argument of a directive. Raise CannotExpress for `${` and control characters."""
+    if "${" in text or not text.isprintable():
+        raise CannotExpress(f"Apache: {text!r} cannot stand in a directive")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def header_value(value: bytes) -> str:
+    """Return the value of a header field as an argument of mod_headers, in which a percent sign starts a variable."""
+    text = value.decode("ascii").replace("%", "%%")
+    if "\\" in text or text.startswith("expr="):
+        raise CannotExpress(f"Apache: {text!r} cannot be the value of a header field")
+    return quote_argument(text)
+
+
+def expression(pattern: str) -> str:
+    """Return a regular expression as an argument. `$` becomes the very end, not before a last line feed."""
+    return '"' + pattern.replace("$", r"\z").replace('"', '\\"') + '"'
+
+
+def header_directive(field: HeaderField, condition: str = "") -> str:
+    """Return a `Header always` line: repeatable fields are added to those of the site, others replace them."""
+    action = "add" if field[0] in REPEATABLE else "set"
+    return f"Header always {action} {header_title(field[0])} {header_value(field[1])}{condition}"
+
+
+def declared_fields(tables: LookupTables, path_policy: str) -> Iterator[str]:
+    """Yield the lines for what every response declares; `path_policy` is the variable with the request's section."""
+    yield "# Declarations. Where a backend sends a field of the same kind, that one stands."
+    # tdm-policy is left out if the site has its own tdm-reservation, so it is checked before ours is set.
+    fields = sorted(tables.declared_fields.items(), key=lambda item: item[0][0] == b"tdm-reservation")
+    for field, path_policies in fields:
+        sections = ", ".join(f"'{number or ''}'" for number in path_policies)
+        names = {b"tdm-policy": ("tdm-policy", "tdm-reservation")}.get(field[0], (field[0].decode("ascii"),))
+        absent = "" if field[0] in REPEATABLE else "".join(f" && -z resp('{name}')" for name in names)
+        yield header_directive(field, f" \"expr='{path_policy}' in {{{sections}}}{absent}\"")

@@ -1,0 +1,119 @@
+-- Request targets and path patterns, by the same steps as noai_guard/core/paths.py and path_patterns.py.
+-- Uses percent_decoded and has of user_agents.lua.
+
+-- Return the first max_characters characters (of UTF-8) of a text.
+local function cut(text, max_characters)
+  if #text <= max_characters then return text end
+  local count = 0
+  for position in gmatch(text, "()[^\128-\191]") do
+    count = count + 1
+    if count > max_characters then return sub(text, 1, position - 1) end
+  end
+  return text
+end
+
+local function normal_path(raw)
+  if #raw <= 8192 and byte(raw) == SLASH and not has(raw, "//") and not has(raw, "/.") then return raw end
+  if raw == "*" then return raw end
+  raw = cut(raw, 65536)
+  if byte(raw) ~= SLASH then
+    local after_host = match(raw, "^[A-Za-z][A-Za-z0-9+.-]*://[^/]*()")
+    if after_host then raw = sub(raw, after_host) end
+  end
+  local segments, depth, last = {}, 0, ""
+  for segment in gmatch(raw, "[^/]+") do
+    last = segment
+    if segment == ".." then
+      depth = depth > 0 and depth - 1 or 0
+    elseif segment ~= "." then
+      depth = depth + 1
+      segments[depth] = segment
+    end
+  end
+  if byte(raw, -1) == SLASH then last = "" end
+  local path = "/" .. concat(segments, "/", 1, depth)
+  if depth > 0 and (last == "" or last == "." or last == "..") then path = path .. "/" end
+  local short = cut(path, 8192)
+  return #short < #path and match(short, "^(.*/)%.%.?$") or short
+end
+
+-- Return the path of a request target: without the query, percent-decoded once, normalised.
+local function path_of(target)
+  local question_mark = find(target, "?", 1, true)
+  if question_mark then target = sub(target, 1, question_mark - 1) end
+  return normal_path(has(target, "%") and percent_decoded(target) or target)
+end
+
+-- A path pattern is a list of chains, a chain a list of chunks, and a chunk a list of texts and these.
+local ONE, BELOW, END = 1, 2, 3
+
+-- Return the position after a chunk that matches at this position; nil if it does not match.
+local function match_chunk(path, position, chunk)
+  for _, item in ipairs(chunk) do
+    if item == ONE then
+      position = match(path, "^[^/][\128-\191]*()", position)
+      if not position then return nil end
+    elseif item == END then
+      if position <= #path then return nil end
+    elseif item == BELOW then
+      if position <= #path and byte(path, position) ~= SLASH then return nil end
+      position = position + 1
+    else
+      if sub(path, position, position + #item - 1) ~= item then return nil end
+      position = position + #item
+    end
+  end
+  return position
+end
+
+-- As match_chunk, at the first position in this segment at which the chunk matches.
+local function match_chunk_in_segment(path, position, chunk)
+  local stop = find(path, "/", position, true) or #path + 1
+  local first = chunk[1]
+  while position <= stop do
+    if first == END then position = stop end
+    if type(first) == "string" then
+      position = find(path, first, position, true)
+      if not position or position > stop then return nil end
+    end
+    local after = match_chunk(path, position, chunk)
+    if after then return after end
+    position = position + 1
+  end
+  return nil
+end
+
+local function match_chain(path, position, chain)
+  for number, chunk in ipairs(chain) do
+    if number == 1 and chain.lead ~= "deep" then
+      position = match_chunk(path, position, chunk)
+    else
+      position = match_chunk_in_segment(path, position, chunk)
+    end
+    if not position then return nil end
+  end
+  return position
+end
+
+local function matches(path, chains)
+  local position = 1
+  for _, chain in ipairs(chains) do
+    local after = match_chain(path, position, chain)
+    while not after and chain.lead ~= "start" do
+      position = find(path, "/", position, true)
+      if not position then return false end
+      position = position + 1
+      after = match_chain(path, position, chain)
+    end
+    if not after then return false end
+    position = after
+  end
+  return true
+end
+
+local function matches_any(path, patterns)
+  for _, chains in ipairs(patterns) do
+    if matches(path, chains) then return true end
+  end
+  return false
+end
