@@ -234,6 +234,7 @@ def test_more_entries_than_can_be_judged_fast_are_refused(text: str, words: str)
     assert words in problem.message
 
 
+@pytest.mark.thorough
 def test_without_libyaml_the_same_mistakes_are_found_at_the_same_places() -> None:
     code = (
         "import sys, yaml, json; del yaml.CSafeLoader; from noai_guard.config import check_policy\n"

@@ -215,6 +215,7 @@ def test_an_html_page_is_not_a_robots_txt() -> None:
     assert merge(b" \n<!doctype html><title>404</title>", OURS) == merge(b"", OURS)
 
 
+@pytest.mark.thorough
 def test_a_file_over_the_limit_of_parsers_is_cut_between_rules() -> None:
     existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
     merged = merge(existing, OURS)
