@@ -165,7 +165,7 @@ def test_judging_costs_no_more_for_huge_requests(user_agent: bytes, flood: int) 
         return measure(lambda: judge(small)), measure(lambda: judge(huge))
 
     few, many = asyncio.run(costs(function_calls))
-    assert many < few + 100
+    assert many < few + 1_000  # a part of the headers is looked at, not each of 20,000
     little, much = asyncio.run(costs(peak_bytes))
     assert much < little + 10_000
 
