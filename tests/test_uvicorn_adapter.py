@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -27,17 +28,18 @@ def uvicorn_objects() -> list[object]:
     config = uvicorn.Config(app, log_config=None)
     loop = asyncio.new_event_loop()
     try:
-        protocols = [
-            kind(config, ServerState(), {}, loop) for kind in (h11_impl.H11Protocol, httptools_impl.HttpToolsProtocol)
-        ]
-        protocols[1].on_message_begin()
+        h11_protocol = h11_impl.H11Protocol(config, ServerState(), {}, loop)
+        httptools_protocol = httptools_impl.HttpToolsProtocol(config, ServerState(), {}, loop)
+        httptools_protocol.on_message_begin()
+        nothing: Any = None
+        scope: Any = {}
         cycles = [
-            h11_impl.RequestResponseCycle({}, protocols[0].conn, *[None] * 8),
-            httptools_impl.RequestResponseCycle({}, *[None] * 10),
+            h11_impl.RequestResponseCycle(scope, h11_protocol.conn, *[nothing] * 8),
+            httptools_impl.RequestResponseCycle(scope, *[nothing] * 10),
         ]
     finally:
         loop.close()
-    return [*protocols, *cycles, uvicorn.Server(config)]
+    return [h11_protocol, httptools_protocol, *cycles, uvicorn.Server(config)]
 
 
 def test_uvicorn_is_of_the_minor_version_that_the_adapter_was_read_for() -> None:

@@ -102,10 +102,12 @@ def test_a_line_without_end_does_not_fill_the_memory():
     assert facts[1]["agent"] == "GPTBot"
 
 
-def test_a_person_at_a_pipe_sees_each_answer_at_once():
+def test_a_person_at_a_pipe_sees_each_answer_at_once() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "noai_guard", "classify"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         for user_agent in (b"GPTBot", b"CCBot/2.0"):
             process.stdin.write(user_agent + b"\n")
             process.stdin.flush()
@@ -115,13 +117,16 @@ def test_a_person_at_a_pipe_sees_each_answer_at_once():
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
-def test_head_may_leave_early(lines):
+def test_head_may_leave_early(lines: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "noai_guard", "classify"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
         try:
             process.stdin.write(b"GPTBot\n" * lines)

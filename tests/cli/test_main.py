@@ -11,7 +11,7 @@ HEAVY = ("yaml", "prometheus_client", "starlette", "user_agents", "uvicorn", "as
 
 
 def python(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload]
 
 
 def test_help_names_every_command_with_a_line_and_examples(run):
@@ -75,12 +75,14 @@ def test_a_policy_that_cannot_be_used_is_listed_problem_by_problem(run, write):
     assert [line.removeprefix(file).split(" ")[0] for line in lines] == [":1:7:", ":2:1:"]
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_is_no_error() -> None:
     writer = subprocess.Popen(
         [sys.executable, "-m", "noai_guard", "agents", "--format", "json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    assert writer.stdout is not None
+    assert writer.stderr is not None
     writer.stdout.close()
     assert writer.wait(timeout=60) == 0
     assert writer.stderr.read() == b""

@@ -53,7 +53,8 @@ def test_a_file_of_every_key_becomes_the_policy_it_says() -> None:
     assert friends.agents == {"ccbot", "claudebot"}
     assert (openai.id, openai.action, openai.message) == ("rule-2", Action.LICENSE_REQUIRED, "Ask us first.")
     assert openai.identities == {Identity.UNVERIFIED, Identity.SPOOFED}
-    assert (sellers.usages, sellers.paths) == ({Usage.DATA_BROKER, Usage.SCRAPER}, ("/tracks/**",))
+    assert sellers.usages == {Usage.DATA_BROKER, Usage.SCRAPER}
+    assert sellers.paths == ("/tracks/**",)
     assert policy.exemptions.paths == ("/feed.xml",)
     assert policy.exemptions.agents == {"googlebot"}
     assert policy.exemptions.addresses == NetworkSet(["192.0.2.1", "2001:db8::/32", "10.0.0.0/8"])

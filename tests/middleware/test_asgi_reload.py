@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from noai_guard import Invalid, NoAIMiddleware
-from noai_guard.middleware import runtime
+from noai_guard.config import check_policy
+from noai_guard.core.model import Usage
 from tests.middleware.asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 
 WATCHED = "features: {reload: watch}\n"
@@ -254,21 +255,19 @@ def test_reloading_by_hand_says_whether_it_was_done(file):
     file.write_text("mode: nonsense")
     assert not guard.runtime.reload()
     assert asyncio.run(status(guard)) == 403
-    assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).reload()
+    assert not NoAIMiddleware(answering(), registry=CollectorRegistry()).runtime.reload()
 
 
 def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
     guard = guard_of(file, SIGNALLED)
-    read = runtime.check_policy
-
     reading, answered = threading.Event(), threading.Event()
 
     def read_after_an_answer(path):
         reading.set()
         assert answered.wait(10)
-        return read(path)
+        return check_policy(path)
 
-    monkeypatch.setattr(runtime, "check_policy", read_after_an_answer)
+    monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", read_after_an_answer)
 
     async def story():
         await status(guard)
@@ -318,6 +317,6 @@ def test_an_edit_is_seen_while_nobody_visits(file):
     assert ask(guard, http("/", SCRAPER)).status == 403
     file.write_text(WATCHED + LETS_IN)
     until = time.monotonic() + 10
-    while guard.runtime.compiled.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
+    while guard.runtime.compiled.policy.usages[Usage.TRAIN_AI] == "deny" and time.monotonic() < until:
         time.sleep(0.01)
     assert ask(guard, http("/", SCRAPER)).status == 200

@@ -139,4 +139,4 @@ def test_a_text_that_no_directive_can_contain_raises_an_error() -> None:
 
 def test_htaccess_names_its_limitations() -> None:
     plan = TargetPlan(CompiledPolicy(load_stance("no-ai"), load_catalog()))
-    assert any("agent's name" in sentence for sentence in htaccess.TARGET.cannot_express(plan))
+    assert any("agent's name" in sentence for sentence in htaccess.TARGET.limitations(plan))
