@@ -20,7 +20,8 @@ from benchmarks.throughput import mix
 from noai_guard import load_catalog, load_policy
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.gateway.proxies import PROXIES
-from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
+from noai_guard.gateway.proxies.proxy import GatewaySetup
+from noai_guard.socket_address import SocketAddress
 
 _ROOT = Path(__file__).parent.parent
 _POLICY = 'trusted_proxies: {peers: ["unix:"], header: x-forwarded-for}\n'
@@ -96,7 +97,7 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
     if folder.name != "bare":
         compiled = CompiledPolicy(load_policy(folder.parent / "noai.yaml"), load_catalog())
         cache = str(folder / "cache") if folder.name == "keeping" else None
-        setup = GatewaySetup(compiled, Address(socket=str(gateway)), Address("127.0.0.1", site), cache)
+        setup = GatewaySetup(compiled, SocketAddress(path=str(gateway)), SocketAddress("127.0.0.1", site), cache)
         for file in PROXIES["nginx"].render(setup, str(folder)):
             (folder / file.path).parent.mkdir(exist_ok=True)
             (folder / file.path).write_bytes(file.content)

@@ -10,6 +10,7 @@ from noai_guard.core.model import Document, HeaderField, Response, Verdict
 from noai_guard.core.policy import PathPolicy, Policy, Site
 from noai_guard.declarations import STANDARDS, robots_txt
 from noai_guard.declarations.limitations import policy_limitations
+from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
@@ -34,7 +35,7 @@ class CompiledPolicy:
             document.path: document for standard in self.standards for document in standard.documents(table)
         }
         self._site = _with_published_page(policy.site, self.documents)
-        self.robots_groups = robots_txt.groups(
+        self.robots_groups = build_groups(
             table,
             [line for standard in self.standards for line in standard.robots_lines(policy)],
             tuple(self.documents),

@@ -7,9 +7,8 @@ uvicorn documents its settings, not its protocol classes. What is used of those,
 - `H11Protocol`, `HttpToolsProtocol`: `app`, `client`, `config`, `conn`, `cycle`, `headers`, `loop`, `parser`,
   `server_state`, `timeout_keep_alive`, `timeout_keep_alive_handler`, `timeout_keep_alive_task`, `transport`, `url`:
   requests would fail with AttributeError.
-- the methods of both that are overridden here, `handle_websocket_upgrade`, `on_body`, `on_headers_complete`,
-  `on_message_begin`, `on_message_complete`, `on_response_complete`, `send_400_response`: if they were not called any
-  more, heads would have no time limit and early responses would be sent twice.
+- the methods of both that are overridden here, `on_body`, `on_headers_complete`, `on_message_begin`,
+  `on_message_complete`, `send_400_response`: if they were not called any more, early responses would be sent twice.
 - `RequestResponseCycle`: `disconnected`, `message_event`, `response_complete`, `response_started`, `scope`: a response
   that broke off could look complete.
 - the texts of two log messages (`is_expected`): they would appear in the log.
@@ -138,6 +137,8 @@ class EarlyResponseConnection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0":
             self.transport.write(response)
+            if self.timeout_keep_alive_task is not None:  # of a request that came with the same packet
+                self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -161,9 +162,6 @@ class StrictConnection(H11Protocol):
         """Run the app for one request. For subclasses to wrap."""
         await self.config.loaded_app(scope, receive, send)
 
-    def head_received(self) -> None:
-        """Called when a request has been responded to, and when a websocket takes over. For subclasses."""
-
     @property
     def between_requests(self) -> bool:
         """True while nothing but a part of the next request's head has been read."""
@@ -175,8 +173,13 @@ class StrictConnection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
+    def is_websocket(self) -> bool:
+        """True once a websocket's own protocol has taken the connection over."""
+        return self.transport.get_protocol() is not self
+
+    @property
     def unparsed(self) -> bytes:
-        """What has been read and not parsed yet."""
+        """Bytes that have been read and not parsed yet."""
         return self.conn.trailing_data[0]
 
     def break_off(self) -> None:
@@ -192,14 +195,6 @@ class StrictConnection(H11Protocol):
             self.transport.abort()
         else:
             self.transport.close()
-
-    def on_response_complete(self) -> None:
-        self.head_received()
-        super().on_response_complete()
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self.head_received()
-        super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
         if not self.in_request:

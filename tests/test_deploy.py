@@ -1,4 +1,4 @@
-"""The files to deploy with: systemd and a linter read them, and what they call exists."""
+"""The deployment files: systemd and a linter accept them, and the options in them exist."""
 
 import os
 import re
@@ -15,13 +15,13 @@ DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 UNIT = DEPLOY / "noai-guard.service"
 
 
-def test_systemd_accepts_the_unit_and_finds_it_well_fenced(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_and_finds_it_well_sandboxed(tmp_path: Path) -> None:
     analyze = require_program("systemd-analyze", "systemd")
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/noai-guard/bin/noai-guard", sys.executable))
     done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    # In tenths; 2.0 is "OK" beside a usual service's 9.6. What is left: it talks to the network.
+    # In tenths; 2.0 is "OK", a usual service has 9.6. The rest is its access to the network.
     done = subprocess.run(
         [analyze, "security", "--offline=true", "--threshold=20", str(unit)], capture_output=True, text=True, timeout=60
     )

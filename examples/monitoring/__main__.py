@@ -15,7 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from .crowd import Script
-from .prometheus import Prometheus, installed, scraping
+from .prometheus_process import Prometheus, installed, scraping
 from .proof import Finding, Period, boards, findings, panels
 from .site import Site, serving
 
@@ -37,7 +37,7 @@ def play(site: Site, seconds: float, prometheus: Prometheus | None = None, say_e
             told = elapsed
             _say_figures(prometheus, Period(begin, time()), elapsed)
         sleep(1 / _VISITS_PER_SECOND)
-    sleep(2.5)  # the last visits are folded within a second, and scraped within another
+    sleep(2.5)  # the last visits are flushed within a second, and scraped within another
     return Period(begin, time())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .prometheus import Prometheus
+from .prometheus_process import Prometheus
 
 _HERE = Path(__file__).parent
 _NOTHING_IS_ZERO = " or vector(0)"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -18,13 +19,15 @@ from noai_guard.cli.output_files import (
     print_limitations,
     write_files,
 )
+from noai_guard.cli.parameter_types import SOCKET_ADDRESS
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.proxies import PROXIES
-from noai_guard.gateway.proxies.proxy import Address, GatewaySetup, Proxy
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
+from noai_guard.socket_address import SocketAddress
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.static_hosts import HOSTS
@@ -79,11 +82,15 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [CompletionItem(key, help=target.title) for key, target in _SERVERS.items() if key.startswith(incomplete)]
 
 
-def _address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
-    try:
-        return Address.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no address: {error}", ctx, param) from error
+def _without_quotes(ctx: click.Context, param: click.Parameter, value: SocketAddress) -> SocketAddress:
+    if not value.needs_no_quotes or not (value.path or value.port):
+        raise click.BadParameter(f"{str(value)!r} cannot stand in a configuration; choose a plainer one", ctx, param)
+    return value
+
+
+_ADDRESS: Mapping[str, Any] = {
+    "type": SOCKET_ADDRESS, "callback": _without_quotes, "show_default": True, "metavar": "ADDRESS",
+}  # fmt: skip
 
 
 @click.command("config", cls=_ConfigCommand)
@@ -93,10 +100,8 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
 @click.option("--root", metavar="DIR", help="Where DIR will be on the server, if it is not here.")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file below DIR is stale.")
 @click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
-@click.option("--gateway", callback=_address, default="127.0.0.1:9797", show_default=True, metavar="ADDRESS",
-              help="With --ask-gateway: where the gateway listens.")  # fmt: skip
-@click.option("--origin", callback=_address, default="127.0.0.1:8080", show_default=True, metavar="ADDRESS",
-              help="With --ask-gateway: where the site listens.")  # fmt: skip
+@click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
+@click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
 @click.option(
     "--vercel", type=click.Path(), metavar="FILE", help="With vercel: the vercel.json.  [default: DIR/vercel.json]"
@@ -111,8 +116,8 @@ def command(
     root: str | None,
     only_check: bool,
     merge: str | None,
-    gateway: Address,
-    origin: Address,
+    gateway: SocketAddress,
+    origin: SocketAddress,
     cache: str | None,
     vercel: str | None,
     policy_file: str | None,
@@ -169,11 +174,11 @@ def command(
         current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
     elif isinstance(target, Proxy):
         for file in files:
-            click.echo(f"{target.comment} ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
+            click.echo(f"# ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
     elif len(files) == 1:
         click.echo(files[0].content, nl=False)
     else:
-        raise CannotRun(f"the configuration of {target.title} is {len(files)} files; name a folder for them with --out")
+        raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
     print_limitations(limitations)
     ctx.exit(int(not current))
 
@@ -207,10 +212,12 @@ def _is_given(ctx: click.Context, option: str) -> bool:
     return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
-def _gateway_setup(compiled: CompiledPolicy, gateway: Address, origin: Address, cache: str | None) -> GatewaySetup:
+def _gateway_setup(
+    compiled: CompiledPolicy, gateway: SocketAddress, origin: SocketAddress, cache: str | None
+) -> GatewaySetup:
     trusted = compiled.policy.trusted_proxies
-    if not (trusted.unix if gateway.socket else trusted.peers):
-        peer = "unix:" if gateway.socket else "127.0.0.1"
+    if not (trusted.unix if gateway.path else trusted.peers):
+        peer = "unix:" if gateway.path else "127.0.0.1"
         add = f'trusted_proxies: {{peers: ["{peer}"], header: x-forwarded-for}}'
         raise CannotRun(f"the policy lets no proxy ask the gateway; add {add}")
     return GatewaySetup(compiled, gateway, origin, _absolute(cache) if cache else None)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 
 Network = IPv4Network | IPv6Network
 
@@ -19,8 +19,11 @@ def address_number(address: str) -> int:
 
     IPv4 stands above every IPv6 address, so that no IPv6 network holds IPv4 addresses. IPv4-mapped IPv6 is IPv4.
     """
-    parsed = ip_address(address)
-    return _number(getattr(parsed, "ipv4_mapped", None) or parsed)
+    # ip_address() tries IPv4 first, which costs an IPv6 address a fifth more.
+    if ":" not in address:
+        return _number(IPv4Address(address))
+    parsed = IPv6Address(address)
+    return _number(parsed.ipv4_mapped or parsed)
 
 
 def address_text(number: int) -> str:

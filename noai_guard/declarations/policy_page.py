@@ -52,7 +52,7 @@ def _page(table: DecisionTable) -> str:
     return filled(
         "declarations/policy_page.html",
         title=f"{heading.rstrip('.')} · {owner}" if owner else heading.rstrip("."),
-        style=text("declarations/policy_page.css"),
+        style=text("page.css") + text("declarations/policy_page.css"),
         heading=heading,
         speaker=f"{owner} says here" if owner else "This page says",
         sections="\n".join(_sections(table)),

@@ -27,7 +27,6 @@ from noai_guard.declarations.shared.robots_file import google_name as google_nam
 from noai_guard.declarations.shared.robots_file import matches as matches
 from noai_guard.declarations.shared.robots_groups import PATH as PATH
 from noai_guard.declarations.shared.robots_groups import Group, Groups
-from noai_guard.declarations.shared.robots_groups import groups as groups
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.version import __version__
 

@@ -33,8 +33,6 @@ class DecisionLog:
 
     def write(self, event: Event) -> None:
         """Log one request. Values from the request are cut and escaped."""
-        if not self.wants(event.verdict):
-            return
         facts = facts_of(event)
         verdict = event.verdict
         agent = verdict.agent

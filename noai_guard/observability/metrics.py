@@ -39,7 +39,6 @@ GATEWAY_PROBLEMS = (
     "uri_malformed",  # the URI is not a request target
     "method_malformed",
     "sources_disagree",  # two headers, or two lines of one, name different requests
-    "record_malformed",  # a FastCGI record that is none
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
 

@@ -103,6 +103,6 @@ def _page(status: int, title: str, sentence: str, site: Site) -> str:
         title=title,
         sentence=html.escape(sentence),
         links=" · ".join(links),
-        style=text("responses/refusal.css"),
+        style=text("page.css") + text("responses/refusal.css"),
     )
     return page.replace("\n", "") + "\n"

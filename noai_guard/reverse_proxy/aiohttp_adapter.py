@@ -52,7 +52,7 @@ class ConnectionLost(Exception):
 
 
 class MalformedResponse(Exception):
-    """What came back is not HTTP. The message says why."""
+    """A response that is not HTTP. The message says why."""
 
 
 class Connection:
@@ -87,11 +87,20 @@ class Connection:
             raise ConnectionLost("closed")
         self._protocol.transport.write(head)
 
-    def body_writer(self, *, chunked: bool) -> "BodyWriter":
-        writer = StreamWriter(self._protocol, asyncio.get_running_loop())
+    def start_body(self, *, chunked: bool) -> None:
+        """Prepare to send the body of the request."""
+        self._writer = StreamWriter(self._protocol, asyncio.get_running_loop())
         if chunked:
-            writer.enable_chunking()
-        return BodyWriter(writer)
+            self._writer.enable_chunking()
+
+    async def write_body(self, data: bytes, *, last: bool) -> None:
+        """Send a part of the body, as soon as the server takes it. Raise ConnectionLost."""
+        try:
+            await self._writer.write(data)
+            if last:
+                await self._writer.write_eof()
+        except (ClientError, OSError) as error:
+            raise ConnectionLost(str(error)) from error
 
     async def read_head(self) -> tuple[int, tuple[HeaderField, ...]]:
         """Return the status and the header fields of the next response. Raise ConnectionLost or MalformedResponse."""
@@ -143,22 +152,6 @@ class Connection:
         """Close the connection unless it has been released."""
         self._stop_watching()
         self._connection.close()
-
-
-class BodyWriter:
-    """Sends the body of a request, in chunks or plain."""
-
-    def __init__(self, writer: StreamWriter) -> None:
-        self._writer = writer
-
-    async def write(self, data: bytes, *, last: bool) -> None:
-        """Send a part of the body, when the server takes it. Raise ConnectionLost."""
-        try:
-            await self._writer.write(data)
-            if last:
-                await self._writer.write_eof()
-        except (ClientError, OSError) as error:
-            raise ConnectionLost(str(error)) from error
 
 
 class Connector:

@@ -6,7 +6,7 @@ from typing import Self
 
 from noai_guard.asgi_types import Receive, Scope
 from noai_guard.core.model import HeaderField
-from noai_guard.reverse_proxy.aiohttp_adapter import BodyWriter, Connection, ConnectionLost
+from noai_guard.reverse_proxy.aiohttp_adapter import Connection, ConnectionLost
 from noai_guard.reverse_proxy.deadline import Deadline
 from noai_guard.reverse_proxy.upstream import Timeouts, UpstreamFailed
 
@@ -65,8 +65,7 @@ class Downstream:
         if self._reading is not None:
             return
         if self.has_body and upstream is not None:
-            writer = upstream.body_writer(chunked=self._chunked)
-            self._reading = asyncio.create_task(self._send_body(writer))
+            self._reading = asyncio.create_task(self._send_body(upstream))
         else:
             self._reading = asyncio.create_task(self._wait_for_disconnect())
 
@@ -92,7 +91,8 @@ class Downstream:
         if isinstance(error, asyncio.CancelledError):
             raise self._reason from None
 
-    async def _send_body(self, writer: BodyWriter) -> None:
+    async def _send_body(self, upstream: Connection) -> None:
+        upstream.start_body(chunked=self._chunked)
         more = True
         while more:
             self._upload_deadline.move(self._timeouts.idle, ClientTimedOut)
@@ -104,7 +104,7 @@ class Downstream:
             if self.upload_error is None:
                 self._upload_deadline.move(self._timeouts.idle, _upload_stalled)
                 try:
-                    await writer.write(message.get("body", b""), last=not more)
+                    await upstream.write_body(message.get("body", b""), last=not more)
                 except ConnectionLost as error:
                     self.upload_error = error
         self._upload_deadline.disarm()

@@ -29,19 +29,19 @@ class EdgeConnection(StrictConnection):
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.head_received()
+        self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.between_requests and not data.isascii():
             data = self._with_ascii_target(data)
         super().data_received(data)
-        if self.in_request:
-            self.head_received()
+        if self.in_request or self.is_websocket:
+            self._stop_head_timer()
         elif self._head_timer is None and not self.transport.is_closing():
             self._start_head_timer()
 
-    def head_received(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

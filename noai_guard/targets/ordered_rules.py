@@ -62,8 +62,6 @@ def restricting_rules(plan: TargetPlan) -> Iterator[tuple[OrderedRule, tuple[Ord
 
 def limitations(plan: TargetPlan) -> Iterator[str]:
     """Yield sentences on what such a list cannot do."""
-    yield (
-        "refusals say `This client` instead of the agent's name; of several names the first rule that matches decides."
-    )
+    yield "refusals say `This client` instead of the agent's name; of several names the first rule decides."
     if plan.detects_unknown_bots:
         yield "unknown-bot: clients that call themselves bots and are in no catalogue are allowed."

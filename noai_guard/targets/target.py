@@ -16,15 +16,15 @@ Setup = TypeVar("Setup")
 
 
 class Feature(StrEnum):
-    """What a server's configuration may be able to do."""
+    """Something that the configuration of a server may be able to do."""
 
     HEADERS = "declarations on every response, errors too"
     LINES = "two header lines of one name"
-    OWN = "the site's own Content-Usage and tdm-reservation stand alone"
+    OWN = "the site's own Content-Usage and tdm-reservation replace ours"
     DOCUMENTS = "robots.txt and the other documents served"
     REFUSALS = "refusals by agent, with their status"
     BODIES = "the refusal's own text and headers"
-    PATHS = "wishes by path"
+    PATHS = "rules and declarations by path"
     ADDRESSES = "exempt addresses"
     MONITOR = "monitor mode: nobody is refused, the verdict is passed on"
     VERDICT = "a header to the backend with the verdict"

@@ -199,7 +199,7 @@ tablet teams tesla tizen touch trident twitterandroid ubuntu ucbrowser utf valve
 vlc watch wayland web webkit webos webview whale wifi win windows wow wv www xbox xiaomi yabrowser
 """
 BROWSER_WORDS = tuple(_WORDS.split())
-"""The most common words of browsers' User-Agents (rules/browsers.yaml, counted 2026-11-25)."""
+"""Words of browsers' user agents (rules/browsers.yaml, counted 2026-11-25), the most common ones."""
 
 
 def skip_to_name(names: Container[str]) -> str:

@@ -65,7 +65,7 @@ def test_one_file_is_printed_and_several_need_a_folder(run: Run, tmp_path: Path,
     if len(names) == 1:
         assert run("config", server, "--root", str(out)).stdout_bytes == (out / names.pop()).read_bytes()
     else:
-        assert f"is {len(names)} files; name a folder for them with --out" in run("config", server, code=2).stderr
+        assert f"needs {len(names)} files; name a folder for them with --out" in run("config", server, code=2).stderr
 
 
 def test_the_sites_own_robots_txt_is_kept(run: Run, tmp_path: Path) -> None:

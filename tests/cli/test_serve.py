@@ -1,17 +1,23 @@
-"""What `noai-guard serve` says when it cannot; what it does when it can is in tests/server/test_serve_command.py."""
+"""`noai-guard serve` that cannot start: one line and an exit code. tests/server/test_serve_command.py has the rest."""
 
 import socket
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.servers import require
 
+Run = Callable[..., Any]
+
 UP = ("--upstream", "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--upstream", "localhost:3000"), "write http://host:port"),
         (("--upstream", "http://127.0.0.1:1/app"), "write http://127.0.0.1:1"),
@@ -30,16 +36,18 @@ UP = ("--upstream", "http://127.0.0.1:1")
         (("--upstream", "https://127.0.0.1:1", "--upstream-ca", "none.pem"), "none.pem cannot be used"),
     ],
 )
-def test_what_was_typed_wrong_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, said):
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
     require("aiohttp", "uvloop")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("mode: nonsense\n")
     (tmp_path / "no.pem").write_text("nothing")
     (line,) = run("serve", *arguments, code=2).stderr.splitlines()
-    assert said in line
+    assert message in line
 
 
-def test_what_the_system_refuses_is_one_line_and_exit_code_3(run, tmp_path):
+def test_an_address_that_the_system_refuses_is_one_line_and_exit_code_3(run: Run, tmp_path: Path) -> None:
     require("aiohttp", "uvloop")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         (line,) = run("serve", *UP, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", code=3).stderr.splitlines()
@@ -50,11 +58,16 @@ def test_what_the_system_refuses_is_one_line_and_exit_code_3(run, tmp_path):
     assert "cannot listen on no-such-host.invalid:1" in line
 
 
-def test_a_folder_for_metrics_that_is_none_is_said(run, tmp_path, monkeypatch):
+def test_a_folder_for_metrics_that_does_not_exist_is_reported(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
     assert "which is not a folder" in run("serve", *UP, code=2).stderr
 
 
-def test_a_missing_extra_says_what_to_install(run, monkeypatch):
-    monkeypatch.setattr("noai_guard.cli.serve.find_spec", lambda name: None if name == "uvloop" else find_spec(name))
+def test_a_missing_extra_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_uvloop(name: str) -> ModuleSpec | None:
+        return None if name == "uvloop" else find_spec(name)
+
+    monkeypatch.setattr("noai_guard.cli.serve.find_spec", without_uvloop)
     assert "pip install 'noai-guard[serve]'" in run("serve", *UP, code=2).stderr

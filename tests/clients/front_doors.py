@@ -7,7 +7,7 @@ from pathlib import Path
 from examples.music_site import feeds
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_policy
-from noai_guard.gateway.proxies.proxy import Address
+from noai_guard.socket_address import SocketAddress
 from tests.clients.music_site import POLICY
 from tests.clients.site import Site, fetched
 from tests.gateway.proxies import running_proxies
@@ -45,7 +45,7 @@ def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
     location = f"access_log {log} asked; location / {{ proxy_pass http://127.0.0.1:{origin}; }}"
     with ExitStack() as stack:
         port = _noai_guard_serve(stack, folder, f"--policy={policy}", f"--own-robots={own_robots}")
-        environment = running_proxies.Environment(folder, origin, Address("127.0.0.1", port), _front(policy))
+        environment = running_proxies.Environment(folder, origin, SocketAddress("127.0.0.1", port), _front(policy))
         edge = running_proxies.nginx(environment, location, http=asked)
         stack.callback(edge.stop)
         url = f"http://127.0.0.1:{edge.port}"

@@ -56,12 +56,12 @@ def test_an_entry_becomes_plain_data_with_its_operator(tmp_path: Path) -> None:
         ("operator: Tape Club", "operator: yes", "P006", 1),
     ],
 )
-def test_a_mistake_in_an_entry_is_found_where_it_stands(
+def test_a_mistake_in_an_entry_is_reported_with_its_line(
     tmp_path: Path, old: str, new: str, code: str, line: int
 ) -> None:
     assert old in ENTRY
-    found = [(problem.code, problem.line) for problem in problems_of(tmp_path, ENTRY.replace(old, new))]
-    assert (code, line) in found
+    positions = [(problem.code, problem.line) for problem in problems_of(tmp_path, ENTRY.replace(old, new))]
+    assert (code, line) in positions
 
 
 def test_agents_of_one_name_are_found_across_files_and_in_any_case(tmp_path: Path) -> None:

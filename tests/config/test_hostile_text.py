@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text
-from noai_guard.config.policy_schema import POLICY_FILE
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text, ValueType
 from noai_guard.core.catalog import Catalog
 from noai_guard.errors import Problem
 
@@ -79,47 +76,3 @@ def test_no_value_in_the_place_of_another_makes_the_loader_fail(data: st.DataObj
     key, colon, _ = lines[number].partition(":")
     lines[number] = f"{key}{colon} {value}"
     answer("\n".join(lines).encode())
-
-
-def wrong_values(kind: ValueType) -> list[str]:
-    """Values of every other type."""
-    scalar = ["[[[]]]", "{a: {b: c}}", "~", "[]"]
-    if isinstance(kind, Text):
-        return [*scalar, "yes", "false"]
-    if isinstance(kind, Choice):
-        return [*scalar, "12", "3.5", "nonsense", *(() if kind is FLAG else ("''",))]
-    if isinstance(kind, Number):
-        return [*scalar, "no", "many", "1.5", "1e3", "'1'", "-1", "999999999999999999999", "01", "1_000", "0x1"]
-    if isinstance(kind, ListOf):
-        return ["{a: b}"]
-    return ["12", "text", "yes", "[a]"]
-
-
-def misfits(kind: ValueType, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
-    found = [(path, value) for value in wrong_values(kind)] if path else []
-    if isinstance(kind, Record):
-        for name, entry in kind.fields.items():
-            assert isinstance(entry, Field)
-            found += misfits(entry.value_type, (*path, name))
-    elif isinstance(kind, MapOf):
-        found += misfits(kind.value, (*path, "/a/**"))
-    elif isinstance(kind, ListOf) and isinstance(kind.item, Record):
-        found += misfits(kind.item, (*path, "- "))
-    return found
-
-
-@pytest.mark.parametrize(("path", "value"), misfits(POLICY_FILE), ids=lambda part: str(part))
-def test_a_value_of_the_wrong_type_is_a_mistake_on_its_line(path: tuple[str, ...], value: str) -> None:
-    lines, dash = [], ""
-    for depth, key in enumerate(path):
-        if key == "- ":
-            dash = "- "
-            continue
-        lines.append(f"{' ' * 4 * depth}{dash}{key}:")
-        dash = ""
-    text = "\n".join(lines) + (f" {value}\n" if not dash else f"\n  - {value}\n")
-    problems = answer(text.encode())
-    assert {problem.code for problem in problems if not problem.warning} <= {
-        "P005", "P006", "P008", "P009", "P010", "P012",
-    }  # fmt: skip
-    assert any(problem.line >= text.count("\n") - 1 for problem in problems if not problem.warning)

@@ -28,15 +28,15 @@ SHAPELESS = [
 ]
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schemas_are_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(policy_schema())
     jsonschema.Draft202012Validator.check_schema(agents_schema())
 
 
 @pytest.mark.parametrize("file", USABLE, ids=lambda file: file.stem)
 def test_an_editor_accepts_what_the_loader_accepts(file: Path) -> None:
-    said = yaml.safe_load(file.read_bytes()) or {}
-    assert [error.message for error in SCHEMA.iter_errors(said)] == []
+    data = yaml.safe_load(file.read_bytes()) or {}
+    assert [error.message for error in SCHEMA.iter_errors(data)] == []
 
 
 @pytest.mark.parametrize("file", SHAPELESS, ids=lambda file: file.stem)
@@ -110,11 +110,11 @@ ways_in = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(ways_in, values)
 def test_editor_and_loader_agree_on_the_shape_of_anything(way_in: tuple[str, ...], value: object) -> None:
-    said: object = value
+    data: object = value
     for key in reversed(way_in):
-        said = {key: said}
-    text = yaml.safe_dump(said)
+        data = {key: data}
+    text = yaml.safe_dump(data)
     codes = {problem.code for problem in check_policy_text(text.encode())[1] if not problem.warning}
     # What a schema sees of text is its beginning: a path pattern without a slash is the loader's P011.
     if not codes - STRUCTURAL:
-        assert SCHEMA.is_valid(said) == (not codes)
+        assert SCHEMA.is_valid(data) == (not codes)

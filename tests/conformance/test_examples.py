@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from examples.one_song import song
-from noai_guard.gateway.proxies.proxy import Address
+from noai_guard.socket_address import SocketAddress
 from tests.conformance.asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
 from tests.gateway.proxies.running_proxies import STARTERS, Environment, RunningServer, start_process
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
@@ -92,7 +92,7 @@ BUT = {
 
 def asking(proxy: str) -> Row:
     def start(rig: Rig, folder: Path) -> RunningServer:
-        return STARTERS[proxy](Environment(folder, rig.origin, Address("127.0.0.1", rig.gateway), FRONT))
+        return STARTERS[proxy](Environment(folder, rig.origin, SocketAddress("127.0.0.1", rig.gateway), FRONT))
 
     # All requests for documents go to the gateway, which has nothing else.
     product = proxy.removesuffix("-current")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.address_headers import HEADERS
@@ -24,6 +24,7 @@ from noai_guard.core.client_address import (
     proxy_headers_rewritten,
 )
 from noai_guard.core.trusted_proxies import TrustedProxies
+from tests.core.property_settings import PROPERTY
 from tests.cost import function_calls
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,7 +41,7 @@ def trusting(header: str, peers: Sequence[str] = NETWORKS, max_hops: int = 32) -
     return trusted
 
 
-def seen(header: str, lines: Sequence[bytes], peer: str | None = PROXY) -> ClientAddress:
+def client_of(header: str, lines: Sequence[bytes], peer: str | None = PROXY) -> ClientAddress:
     return client_address(peer, [(header.encode(), line) for line in lines], trusting(header))
 
 
@@ -144,8 +145,8 @@ XFF = {
 @pytest.mark.parametrize("name", XFF)
 def test_x_forwarded_for_is_believed_as_far_as_trusted_proxies_wrote_it(name: str) -> None:
     peer, lines, address, problem = XFF[name]
-    found = seen("x-forwarded-for", lines, peer)
-    assert (found.address, found.problem) == (address, problem)
+    client = client_of("x-forwarded-for", lines, peer)
+    assert (client.address, client.problem) == (address, problem)
 
 
 FORWARDED = {
@@ -219,8 +220,8 @@ FORWARDED = {
 @pytest.mark.parametrize("name", FORWARDED)
 def test_forwarded_is_read_as_rfc_7239_writes_it(name: str) -> None:
     lines, address, problem = FORWARDED[name]
-    found = seen("forwarded", lines)
-    assert (found.address, found.problem) == (address, problem)
+    client = client_of("forwarded", lines)
+    assert (client.address, client.problem) == (address, problem)
 
 
 SINGLE = {
@@ -243,14 +244,14 @@ SINGLE = {
 @pytest.mark.parametrize("header", sorted(set(HEADERS) - {"x-forwarded-for", "forwarded"}))
 def test_a_single_valued_header_counts_when_it_is_one_line_with_one_address(header: str, name: str) -> None:
     lines, address, problem = SINGLE[name]
-    found = seen(header, lines)
-    assert (found.address, found.problem) == (address, problem)
+    client = client_of(header, lines)
+    assert (client.address, client.problem) == (address, problem)
 
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_header_from_an_untrusted_peer_is_never_believed(header: str) -> None:
     line = b"for=203.0.113.9" if header == "forwarded" else b"203.0.113.9"
-    assert seen(header, [line], LIAR) == ClientAddress(LIAR, "socket", "peer_not_trusted")
+    assert client_of(header, [line], LIAR) == ClientAddress(LIAR, "socket", "peer_not_trusted")
 
 
 def test_by_default_nobody_is_trusted_and_the_socket_counts() -> None:
@@ -271,8 +272,8 @@ def test_a_unix_socket_is_trusted_only_when_the_site_says_so() -> None:
 def test_only_the_configured_header_is_read() -> None:
     headers = [(name.encode(), b"6.6.6.6") for name in HEADERS if name != "x-real-ip"]
     aliases = [(b"x_real_ip", b"6.6.6.6"), (b"x.real.ip", b"6.6.6.6"), (b"x-real-ip ", b"6.6.6.6")]
-    found = client_address(PROXY, headers + aliases, trusting("x-real-ip"))
-    assert found == ClientAddress(PROXY, "socket", "header_missing")
+    client = client_address(PROXY, headers + aliases, trusting("x-real-ip"))
+    assert client == ClientAddress(PROXY, "socket", "header_missing")
 
 
 def test_header_names_may_be_in_any_case() -> None:
@@ -290,8 +291,8 @@ def test_every_problem_is_one_of_the_closed_list() -> None:
 
 def test_a_hop_limit_can_be_set() -> None:
     headers = [(b"x-forwarded-for", b"203.0.113.9, 10.0.0.3, 10.0.0.2")]
-    found = client_address(PROXY, headers, trusting("x-forwarded-for", max_hops=2))
-    assert found == ClientAddress("10.0.0.3", "x-forwarded-for", "too_many_hops")
+    client = client_address(PROXY, headers, trusting("x-forwarded-for", max_hops=2))
+    assert client == ClientAddress("10.0.0.3", "x-forwarded-for", "too_many_hops")
     assert client_address(PROXY, headers, trusting("x-forwarded-for", max_hops=3)).address == CLIENT
 
 
@@ -307,13 +308,6 @@ PIECES = (
     *(b"%eth0", b":", b"1", b'"', b"for=", b"10.0.0.0/8"),
 )
 PEERS = (PROXY, PROXY, PROXY, "fd00::1", "::ffff:10.0.0.1", LIAR, "::1", "testclient")
-PROPERTY = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
 # Ten cases of up to 20 bytes in one example: hypothesis takes longer to draw than a case takes to run.
 # 10,000 examples over both tests are 100,000 cases.
 CASES = st.binary(min_size=220, max_size=220)
@@ -361,8 +355,8 @@ TRUST_FORWARDED = trusting("forwarded")
 def test_nothing_untrusted_is_ever_believed(data: bytes) -> None:
     for case in cases(data):
         peer, lines = PEERS[case[0] % len(PEERS)], pieces(case[1:])
-        found = client_address(peer, [(b"x-forwarded-for", line) for line in lines], TRUST_XFF)
-        assert found.address == oracle(peer, lines)
+        client = client_address(peer, [(b"x-forwarded-for", line) for line in lines], TRUST_XFF)
+        assert client.address == oracle(peer, lines)
 
 
 HOPS = (
@@ -407,16 +401,16 @@ def test_whatever_a_client_writes_into_forwarded_the_proxies_part_is_read_as_the
         chain = [HOPS[case[1] % len(HOPS)], *trusted_part]
         clients_part = b"".join(CLIENTS_PART[byte % len(CLIENTS_PART)] for byte in case[2:])
         for lines in ([clients_part + b", " + b", ".join(chain)], [clients_part, *chain]):
-            found = client_address(PROXY, [(b"forwarded", line) for line in lines], TRUST_FORWARDED)
-            assert found == ClientAddress(CLIENT, "forwarded")
+            client = client_address(PROXY, [(b"forwarded", line) for line in lines], TRUST_FORWARDED)
+            assert client == ClientAddress(CLIENT, "forwarded")
 
 
 @settings(PROPERTY, max_examples=500)
 @given(st.binary(max_size=300), st.sampled_from(sorted(HEADERS)), st.text(max_size=40) | st.none())
 def test_no_bytes_raise_and_an_address_is_always_canonical(value: bytes, header: str, peer: str | None) -> None:
-    for who in (peer, PROXY):
-        found = client_address(who, [(header.encode(), value)], trusting(header))
-        assert found.address is None or str(ipaddress.ip_address(found.address)) == found.address
+    for name in (peer, PROXY):
+        client = client_address(name, [(header.encode(), value)], trusting(header))
+        assert client.address is None or str(ipaddress.ip_address(client.address)) == client.address
 
 
 class ReadUpToALimit(bytes):

@@ -4,7 +4,7 @@ from functools import cache
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.path_patterns import (
@@ -17,14 +17,7 @@ from noai_guard.core.path_patterns import (
     glob_to_robots,
 )
 from noai_guard.core.paths import MAX_PATH, normal_path
-
-PROPERTY = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
+from tests.core.property_settings import PROPERTY
 
 GLOBS = {
     # pattern: (matching, not matching)

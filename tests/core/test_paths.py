@@ -2,18 +2,11 @@ import re
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.paths import MAX_PATH, MAX_RAW_PATH, normal_path, other_readings
-
-PROPERTY = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
+from tests.core.property_settings import PROPERTY
 
 PATHS = {
     # raw: normal

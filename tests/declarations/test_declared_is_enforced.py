@@ -90,7 +90,7 @@ def refused_by_the_middleware(name: str) -> dict[tuple[str, str], bool]:
 
     In monitor mode nothing is refused; there the verdict that the app gets counts.
     """
-    monitors = guard(name).compiled.policy.mode == "monitor"
+    monitors = guard(name).runtime.compiled.policy.mode == "monitor"
     refused: dict[tuple[str, str], bool] = {}
 
     async def ask(agent: str, path: str) -> None:
@@ -122,15 +122,15 @@ def is_refused(name: str, agent: Agent, path: str) -> bool:
     """Ask the middleware, or the decision table for a name that exists in robots.txt only: no request has it."""
     if agent.name in SAMPLES:
         return refused_by_the_middleware(name)[agent.name, path]
-    table, decoded = guard(name).compiled.guard.table, unquote(path.partition("?")[0])
-    if decoded in guard(name).compiled.documents:
+    table, decoded = guard(name).runtime.compiled.guard.table, unquote(path.partition("?")[0])
+    if decoded in guard(name).runtime.compiled.documents:
         return False
     return table.verdict(agent, table.path_class(decoded)).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:
     """Yield (agent, name, path) where Google's parser and the middleware differ."""
-    robots = guard(name).compiled.documents["/robots.txt"].body
+    robots = guard(name).runtime.compiled.documents["/robots.txt"].body
     allows = cache(lambda token, path: google_fork_allows(robots, token, path))
     for agent in CATALOG.agents:
         for token in names_of(agent):
@@ -142,7 +142,7 @@ def differences(name: str) -> Iterator[tuple[str, str, str]]:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", POLICIES)
 def test_googles_parser_agrees_with_the_middleware_for_every_agent_and_path(name: str) -> None:
-    groups = guard(name).compiled.robots_groups
+    groups = guard(name).runtime.compiled.robots_groups
     different = list(differences(name))
     unread = {token for _, token, _ in different if not STRICT.fullmatch(token)}
     assert unread == set(groups.unreadable)
@@ -152,7 +152,7 @@ def test_googles_parser_agrees_with_the_middleware_for_every_agent_and_path(name
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(name: str) -> None:
-    compiled = guard(name).compiled
+    compiled = guard(name).runtime.compiled
     protego = ProtegoReader(compiled.documents["/robots.txt"].body)
     shared, unreadable = set(compiled.robots_groups.shared), set(compiled.robots_groups.unreadable)
     for agent in CATALOG.agents:
@@ -164,7 +164,7 @@ def test_parsers_that_compare_whole_names_read_the_names_that_googles_cannot(nam
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_both_builds_of_googles_parser_agree(name: str) -> None:
-    robots = guard(name).compiled.documents["/robots.txt"].body
+    robots = guard(name).runtime.compiled.documents["/robots.txt"].body
     for token in [*sorted({token for agent in CATALOG.agents for token in names_of(agent)})[::9], "Nobody"]:
         for path in ("/tracks/first/audio.mp3", "/press/internal/x?y"):
             assert google_allows(robots, token, path) is google_fork_allows(robots, token, path), (token, path)
@@ -172,7 +172,7 @@ def test_both_builds_of_googles_parser_agree(name: str) -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_check_lists_the_exceptions(name: str) -> None:
-    compiled = guard(name).compiled
+    compiled = guard(name).runtime.compiled
     notes = "\n".join((*compiled.limitations, *opt_out_notes(compiled.policy, CATALOG)))
     for token in compiled.robots_groups.unreadable:
         assert token in notes
@@ -188,7 +188,7 @@ def test_check_lists_the_exceptions(name: str) -> None:
 
 
 def test_names_that_exist_in_robots_txt_only_are_refused_there() -> None:
-    robots = guard("no-ai").compiled.documents["/robots.txt"].body
+    robots = guard("no-ai").runtime.compiled.documents["/robots.txt"].body
     only = [agent for agent in CATALOG.agents if agent.robots_only and agent.ai]
     assert {"Google-Extended", "Applebot-Extended", "Webzio-Extended"} <= {agent.name for agent in only}
     for agent in only:

@@ -310,7 +310,7 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
         guard.runtime.compiled.guard.agents._function = broken
         assert verify(guard).status == status
     guard = gateway()
-    guard._stores = None  # type: ignore[assignment]
+    guard._prepared = None
     assert verify(guard, user_agent=BROWSER).status == 503
     assert metric(guard, "guard_failures") == 1
 

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from examples.monitoring.__main__ import main, play
-from examples.monitoring.prometheus import Prometheus, scraping
+from examples.monitoring.prometheus_process import Prometheus, scraping
 from examples.monitoring.proof import Period, alerts, boards, of_alert, of_choices, of_marks, of_panel, panels
 from examples.monitoring.site import serving
 from tests.monitoring.programs import promtool

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from noai_guard.observability.multiprocess import WorkersCollector
@@ -49,6 +51,14 @@ def samples(folder: Path) -> Samples:
 
 def total(folder: Path, name: str) -> float:
     return sum(value for (sample, _), value in samples(folder).items() if sample == name)
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until `holds()` is true; raise AssertionError if it does not happen in time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
 
 
 def names(folder: Path, pattern: str = "*.db") -> set[str]:

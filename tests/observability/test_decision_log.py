@@ -14,6 +14,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.observability.decision_log import DecisionLog, JsonFormatter, decisions
 from noai_guard.observability.events import Event
+from tests.middleware.asgi_kit import SCRAPER, answering, ask, guarded, http
 
 CLIENT = ClientAddress("192.0.2.1", "socket")
 COMPILED = CompiledPolicy(load_stance(), load_catalog())
@@ -56,9 +57,13 @@ def test_a_client_that_no_rule_knows_is_described(lines: io.StringIO) -> None:
 
 
 def test_nothing_is_written_or_computed_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    guard = guarded(answering())
     decisions.setLevel(logging.WARNING)
-    DecisionLog().write(event(b"GPTBot/1.2"))
-    decisions.setLevel(logging.NOTSET)
+    try:
+        assert not DecisionLog().wants(event(b"GPTBot/1.2").verdict)
+        ask(guard, http(user_agent=SCRAPER))
+    finally:
+        decisions.setLevel(logging.NOTSET)
     assert not caplog.records
 
 

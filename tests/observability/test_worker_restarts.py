@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -16,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from noai_guard.observability.multiprocess import WorkersCollector
 from tests.middleware.asgi_kit import BROWSER, SCRAPER
+from tests.observability.counting_process import until
 
 HERE = Path(__file__).parent
 WORKERS = 4
@@ -90,13 +90,6 @@ class Site:
                 if sample.name == "noai_response_body_bytes_total":
                     sent += sample.value
         return (requests, sent) == (self.asked, self.received)
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from noai_guard import load_catalog
 from tests.middleware.asgi_kit import BROWSER, SCRAPER
+from tests.observability.counting_process import until
 
 HERE = Path(__file__).parent
 LISTENERS, SCRAPERS, READERS = 240, 120, 12
@@ -87,13 +88,6 @@ def test_the_totals_of_all_workers_are_what_was_sent(
 def sent(folder: Path) -> float:
     """Return the bytes that the files of all workers count; they are counted last of a request."""
     return Folder(folder).total("noai_response_body_bytes_total")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
 
 
 def assert_counted(folder: Path, listeners: int, refused: int) -> None:

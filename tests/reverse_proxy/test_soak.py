@@ -1,6 +1,6 @@
 """Mixed load while the origin is killed and started again: no wrong response, nothing left behind.
 
-Ten restarts; 300 with NOAI_FULL=1.
+Six restarts; 200 with NOAI_FULL=1.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from tests.reverse_proxy.proxy_kit import Proxy, start_serve, wait_until  # noqa
 
 pytestmark = pytest.mark.serial
 
-RESTARTS = 300 if os.environ.get("NOAI_FULL") else 10
+RESTARTS = 200 if os.environ.get("NOAI_FULL") else 6
 BROKEN = {502, 504}
 """Statuses that a client may get while the origin is away; a connection that breaks off is possible too."""
 

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.http11 import Request, Response  # noqa: E402
 from websockets.typing import Subprotocol  # noqa: E402
 
+from noai_guard.reverse_proxy import uvicorn_protocol  # noqa: E402
 from tests.middleware.asgi_kit import BROWSER, SCRAPER  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Origin, Proxy, running_proxy, wait_until  # noqa: E402
 
@@ -252,3 +253,14 @@ def test_a_dead_upstream_refuses_the_handshake() -> None:
     with running_proxy(f"http://127.0.0.1:{origin.port}") as running, pytest.raises(InvalidStatus) as refused:
         talk(running, nothing)
     assert refused.value.response.status_code == 502
+
+
+def test_a_websocket_outlives_the_time_limit_of_heads(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_protocol, "HEAD_SECONDS", 0.1)
+
+    async def echo_later(connection: ClientConnection) -> Any:
+        await asyncio.sleep(0.5)
+        await connection.send("still here")
+        return await connection.recv()
+
+    assert talk(proxy, echo_later) == "still here"

@@ -78,7 +78,9 @@ class Groups:
         return tuple(token for group in self.groups for token in group.tokens if not READ_BY_GOOGLE.fullmatch(token))
 
 
-def groups(table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]) -> Groups:
+def build_groups(
+    table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]
+) -> Groups:
     """Return the groups for a decision table. `documents` are paths that are open to everyone.
 
     `common` lines are repeated in every group, but comments among them are written once, after the preamble.

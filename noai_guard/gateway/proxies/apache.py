@@ -43,9 +43,9 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
             "loaded by virtual-host.conf",
             "apache_ask.lua",
             header_comment=header_comment,
-            module="socket.unix" if gateway.socket else "socket",
-            connection="socket()" if gateway.socket else "socket.tcp()",
-            address=f'"{gateway.socket}"' if gateway.socket else f'"{gateway.host.strip("[]")}", {gateway.port}',
+            module="socket.unix" if gateway.path else "socket",
+            connection="socket()" if gateway.path else "socket.tcp()",
+            address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
             verify=VERIFY,
             read=", ".join(f'"{name}"' for name in READ),
             passed_on=", ".join(f'["{name}"] = "{title(name)}"' for name in VERDICT),
@@ -77,7 +77,7 @@ def _declared(name: str) -> str:
 def _document(path: str, setup: GatewaySetup) -> str:
     if any(character in path for character in '"\\ \n%$'):
         raise CannotExpress(f"Apache: the path {path!r} of a document would need quoting; choose a plainer one")
-    gateway = f"unix:{setup.gateway.socket}|http://noai-guard" if setup.gateway.socket else f"http://{setup.gateway}"
+    gateway = f"unix:{setup.gateway.path}|http://noai-guard" if setup.gateway.path else f"http://{setup.gateway}"
     return f'ProxyPass "{path}" "{gateway}{path}" connectiontimeout=1 timeout=2'
 
 

@@ -35,7 +35,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         "caddy_gateway.caddy",
         header_comment=setup.header_comment("caddy"),
         origin=str(setup.origin),
-        gateway=f"unix/{setup.gateway.socket}" if setup.gateway.socket else str(setup.gateway),
+        gateway=f"unix/{setup.gateway.path}" if setup.gateway.path else str(setup.gateway),
         verify=VERIFY,
         spoofable=(f"request_header -{spelling}" for spelling in _SPOOFABLE),
         documents=" ".join(map(_quoted, setup.document_paths)),

@@ -17,7 +17,6 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     if setup.client_address_header == "forwarded":
         raise CannotExpress("Envoy passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
     header_comment, gateway = setup.header_comment("envoy"), setup.gateway
-    host = gateway.host.strip("[]")
     declared = f"patterns: [{_exactly(setup.declared_names)}]"
     return [
         generated(
@@ -28,7 +27,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
             spoofable=(f"- {{remove: {name.lower()}}}" for name in (*spoofable_names(), *SOURCES)),
             fail_open=str(setup.fail_open).lower(),
             passed_on=(f"- {{exact: {name}}}" for name in (*READ, setup.client_address_header)),
-            gateway="127.0.0.1:80" if gateway.socket else str(gateway),
+            gateway="127.0.0.1:80" if gateway.path else str(gateway),
             verify=VERIFY,
             verdict=_exactly(VERDICT),
             declared=("allowed_client_headers_on_success:", f"  {declared}") if setup.declared_names else (),
@@ -45,10 +44,10 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
             "in clusters",
             "envoy_clusters.yaml",
             header_comment=header_comment,
-            type="STATIC" if gateway.socket or host[-1] in "0123456789" else "STRICT_DNS",
-            address=f"pipe: {{path: {gateway.socket}}}"
-            if gateway.socket
-            else f"socket_address: {{address: {host}, port_value: {gateway.port}}}",
+            type="STATIC" if gateway.path or gateway.host[-1] in "0123456789" else "STRICT_DNS",
+            address=f"pipe: {{path: {gateway.path}}}"
+            if gateway.path
+            else f"socket_address: {{address: {gateway.host}, port_value: {gateway.port}}}",
         ),
     ]
 

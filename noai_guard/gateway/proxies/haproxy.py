@@ -27,7 +27,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     reject_forwarded(setup, "HAProxy")
     header_comment, gateway = setup.header_comment("haproxy"), setup.gateway
     address_header = setup.client_address_header
-    socket = f"unix@{gateway.socket}" if gateway.socket else ""
+    socket = f"unix@{gateway.path}" if gateway.path else ""
     left_out = (*SOURCES, *(["x-real-ip"] if address_header == "x-real-ip" else []))
     return [
         generated(
@@ -35,7 +35,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
             "loaded by noai-guard.cfg",
             "haproxy.lua",
             header_comment=header_comment,
-            address=socket or gateway.host.strip("[]"),
+            address=socket or gateway.host,
             port=str(gateway.port or "nil"),
             url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
             timeout=f'500, dst = "{socket}"' if socket else "500",

@@ -13,34 +13,9 @@ from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import REASON, STATUS, VERDICT
 from noai_guard.resources import filled, text
 from noai_guard.responses.header_fields import REPEATABLE
+from noai_guard.socket_address import SocketAddress
 from noai_guard.targets.target import File, Target
 from noai_guard.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens: a host and a port, or the absolute path of a UNIX domain socket."""
-
-    host: str = ""
-    port: int = 0
-    socket: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Reads `127.0.0.1:9797`, `[::1]:9797`, `name:9797` or `unix:/run/noai-guard/gateway.sock`. Raises
-        ValueError with the reason. What is accepted needs no quoting in any proxy's configuration."""
-        if text.startswith("unix:"):
-            path = text.removeprefix("unix:")
-            if not re.fullmatch(r"/[A-Za-z0-9/._-]{1,100}", path):
-                raise ValueError("a socket is unix: and an absolute path of letters, digits and / . _ -")
-            return cls(socket=path)
-        match = re.fullmatch(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})", text)
-        if match is None or not 0 < int(match[2]) < 65536:
-            raise ValueError("an address is host:port, [IPv6]:port or unix:/path/of/a.sock")
-        return cls(match[1], int(match[2]))
-
-    def __str__(self) -> str:
-        return f"unix:{self.socket}" if self.socket else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -49,8 +24,8 @@ class GatewaySetup:
     may `cache` verdicts (None: it asks about each request)."""
 
     compiled: CompiledPolicy
-    gateway: Address
-    origin: Address
+    gateway: SocketAddress
+    origin: SocketAddress
     cache: str | None = None
 
     @cached_property
@@ -98,12 +73,11 @@ class GatewaySetup:
 class Proxy(Target[GatewaySetup]):
     """A proxy that can ask the gateway.
 
-    Its configuration usually stands in the folder `root`. `comment` begins a comment in it, `options` are the fields of
-    GatewaySetup that only some proxies use.
+    Its configuration usually stands in the folder `root`; `options` are those fields of GatewaySetup that not every
+    proxy uses, but this one does.
     """
 
     root: str = ""
-    comment: str = "#"
     options: frozenset[str] = frozenset()
 
 

@@ -34,7 +34,7 @@ noai-or-let-in:
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    if setup.gateway.socket:
+    if setup.gateway.path:
         raise CannotExpress(
             "Traefik asks no UNIX socket; let the gateway listen on an address and name it by --gateway"
         )

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import (
-    Address,
     GatewaySetup,
     Proxy,
     generated,
@@ -17,6 +16,7 @@ from noai_guard.gateway.proxies.proxy import (
     title,
     unquoted,
 )
+from noai_guard.socket_address import SocketAddress
 from noai_guard.targets.target import File
 
 _MAX_BODY = 1024 * 1024
@@ -65,10 +65,10 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     return [file]
 
 
-def _backend(gateway: Address) -> Sequence[str]:
-    if gateway.socket:
-        return [f'.path = "{gateway.socket}";']
-    return [f'.host = "{gateway.host.strip("[]")}";', f'.port = "{gateway.port}";']
+def _backend(gateway: SocketAddress) -> Sequence[str]:
+    if gateway.path:
+        return [f'.path = "{gateway.path}";']
+    return [f'.host = "{gateway.host}";', f'.port = "{gateway.port}";']
 
 
 def _kept(name: str) -> str:

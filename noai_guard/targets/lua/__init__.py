@@ -7,11 +7,11 @@ together: tests/targets/lua/test_lua.py compares them.
 import re
 from collections.abc import Iterable, Iterator
 
+from noai_guard import resources
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import Agent, HeaderField
 from noai_guard.core.path_patterns import glob_chains
 from noai_guard.core.user_agent_matcher import Token
-from noai_guard.resources import text
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.lookup_tables import LookupTables, verdict_prefix
 from noai_guard.targets.plan import AgentClass, Decision, TargetPlan
@@ -39,7 +39,7 @@ def _escaped(character: str) -> str:
 
 def guard_source(plan: TargetPlan) -> str:
     """Return a chunk that ends with the local variable `guard` (see judge.lua); the same plan gives the same text."""
-    return "".join(text(f"targets/lua/{name}.lua") for name in _FILES) + "\n".join(_policy(plan)) + "\n"
+    return "".join(resources.text(f"targets/lua/{name}.lua") for name in _FILES) + "\n".join(_policy(plan)) + "\n"
 
 
 def _policy(plan: TargetPlan) -> Iterator[str]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
+from noai_guard import resources
 from noai_guard.errors import CannotExpress
-from noai_guard.resources import filled
-from noai_guard.resources import text as resource
 from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import File, ServerTarget, head
@@ -30,8 +29,8 @@ def _escaped(character: str) -> str:
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     guard_file = quote(f"{root.rstrip('/')}/noai-guard/guard.lua")
     comment = head(plan, "envoy")
-    filters = f"# {comment}\n{filled('targets/servers/envoy.yaml', guard_file=guard_file)}"
-    guard = f"-- {comment}\n{guard_source(plan)}\n{resource('targets/servers/envoy.lua')}"
+    filters = f"# {comment}\n{resources.filled('targets/servers/envoy.yaml', guard_file=guard_file)}"
+    guard = f"-- {comment}\n{guard_source(plan)}\n{resources.text('targets/servers/envoy.lua')}"
     return [
         File("noai-guard/filter.yaml", filters.encode("utf-8")),
         File("noai-guard/guard.lua", guard.encode("utf-8")),

@@ -6,10 +6,10 @@ these the judge in Lua decides (`noai_guard.targets.lua`, connected by haproxy.l
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard import resources
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
-from noai_guard.resources import text as resource
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.files import text_file
@@ -132,7 +132,7 @@ def _format(value: bytes) -> str:
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     frontend = Frontend(plan, root)
     comment = f"-- {head(plan, 'haproxy')}\n-- How to load it: frontend.cfg in this folder.\n"
-    guard = comment + guard_source(plan) + "\n" + resource("targets/servers/haproxy.lua")
+    guard = comment + guard_source(plan) + "\n" + resources.text("targets/servers/haproxy.lua")
     files = [
         text_file("noai-guard/frontend.cfg", frontend.lines()),
         File("noai-guard/guard.lua", guard.encode("utf-8")),

@@ -5,8 +5,8 @@ lighttpd_request.lua decides on requests, lighttpd_response.lua adds the declara
 
 from collections.abc import Sequence
 
+from noai_guard import resources
 from noai_guard.errors import CannotExpress
-from noai_guard.resources import filled
 from noai_guard.targets import lua
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import File, ServerTarget, head
@@ -22,14 +22,14 @@ def quote(text: str) -> str:
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     folder = f"{root.rstrip('/')}/noai-guard"
     comment = head(plan, "lighttpd")
-    configuration = filled(
+    configuration = resources.filled(
         "targets/servers/lighttpd.conf",
         configuration=quote(f"{folder}/lighttpd.conf"),
         request_lua=quote(f"{folder}/request.lua"),
         response_lua=quote(f"{folder}/response.lua"),
     )
-    request = filled("targets/servers/lighttpd_request.lua", guard_file=lua.quote(f"{folder}/guard.lua"))
-    response = filled("targets/servers/lighttpd_response.lua", declared=lua.declared(plan))
+    request = resources.filled("targets/servers/lighttpd_request.lua", guard_file=lua.quote(f"{folder}/guard.lua"))
+    response = resources.filled("targets/servers/lighttpd_response.lua", declared=lua.declared(plan))
     texts = {
         "noai-guard/lighttpd.conf": f"# {comment}\n{configuration}",
         "noai-guard/guard.lua": f"-- {comment}\n{lua.guard_source(plan)}return guard\n",

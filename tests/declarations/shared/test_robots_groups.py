@@ -11,7 +11,7 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Identity, Usage
 from noai_guard.core.policy import PathPolicy, Policy, Rule
-from noai_guard.declarations.shared.robots_groups import groups
+from noai_guard.declarations.shared.robots_groups import build_groups
 from tests.declarations.declaration_readers import google_allows
 
 STANCE = load_stance("no-ai")
@@ -96,4 +96,4 @@ def test_a_name_that_cannot_be_written_is_left_out(token: str) -> None:
     odd = Agent("Odd", OPERATOR, (Usage.TRAIN_AI,), ("Odd",), token, (token,))
     text = robots(STANCE, Catalog((odd, *AGENTS)))
     assert google_allows(text, "Googlebot", "/")
-    assert groups(CompiledPolicy(STANCE, Catalog((odd,))).guard.table, (), (), ()).groups == ()
+    assert build_groups(CompiledPolicy(STANCE, Catalog((odd,))).guard.table, (), (), ()).groups == ()

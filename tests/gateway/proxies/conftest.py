@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from noai_guard.gateway.proxies.proxy import Address
+from noai_guard.socket_address import SocketAddress
 from tests.gateway.proxies.running_proxies import (
     POLICY,
     STARTERS,
@@ -69,8 +69,8 @@ def start_proxy(origin: int) -> Iterator[Callable[..., RunningServer]]:
     """`start_proxy(key, gateway_port)`: a proxy that asks the gateway; more of `Environment` by name."""
     with ExitStack() as stack:
 
-        def start(key: str, gateway: int | Address, text: str = POLICY, **more: Any) -> RunningServer:
-            address = gateway if isinstance(gateway, Address) else Address("127.0.0.1", gateway)
+        def start(key: str, gateway: int | SocketAddress, text: str = POLICY, **more: Any) -> RunningServer:
+            address = gateway if isinstance(gateway, SocketAddress) else SocketAddress("127.0.0.1", gateway)
             folder = stack.enter_context(readable_folder())
             environment = Environment(folder, origin, address, compiled_policy(text), **more)
             proxy = STARTERS[key](environment)

@@ -20,7 +20,8 @@ import yaml
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.gateway.proxies import PROXIES
-from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
+from noai_guard.gateway.proxies.proxy import GatewaySetup
+from noai_guard.socket_address import SocketAddress
 from tests.servers import free_port, packaged_program, require
 from tests.targets.web_servers import program
 
@@ -155,13 +156,13 @@ class Environment:
 
     folder: Path
     origin: int
-    gateway: Address
+    gateway: SocketAddress
     compiled: CompiledPolicy = field(default_factory=compiled_policy)
     cache: bool = False
 
     def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
-        return GatewaySetup(self.compiled, self.gateway, Address("127.0.0.1", self.origin), cache)
+        return GatewaySetup(self.compiled, self.gateway, SocketAddress("127.0.0.1", self.origin), cache)
 
 
 def nginx(environment: Environment, location: str = "", name: str = "nginx", http: str = "") -> RunningServer:

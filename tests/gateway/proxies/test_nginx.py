@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.gateway.proxies.proxy import Address
+from noai_guard.socket_address import SocketAddress
 from tests.gateway.proxies.running_proxies import (
     BROWSER,
     POLICY,
@@ -128,7 +128,7 @@ def php_site(tmp_path, own_gateway):
         f"  include {proxy_folder}/noai-guard-gateway/fastcgi.conf;\n}}\n"
         "location ~ /\\. { deny all; }\n"
     )
-    proxy = nginx(Environment(proxy_folder, 0, Address("127.0.0.1", gateway), compiled_policy()), location)
+    proxy = nginx(Environment(proxy_folder, 0, SocketAddress("127.0.0.1", gateway), compiled_policy()), location)
     yield proxy.port, gateway
     proxy.stop()
     process.terminate()

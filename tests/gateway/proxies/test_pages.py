@@ -13,7 +13,8 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.gateway.proxies import PROXIES
-from noai_guard.gateway.proxies.proxy import Address, GatewaySetup
+from noai_guard.gateway.proxies.proxy import GatewaySetup
+from noai_guard.socket_address import SocketAddress
 from noai_guard.targets.target import File
 from tests.gateway.proxies import running_proxies
 from tests.servers import free_port
@@ -44,7 +45,7 @@ def with_current_files(text: str) -> str:
 def generated(key: str, text: str) -> Sequence[File]:
     policy, _ = check_policy_text(text.encode())
     assert policy
-    gateway, site = Address.parse("127.0.0.1:9797"), Address.parse("127.0.0.1:8080")
+    gateway, site = SocketAddress.parse("127.0.0.1:9797"), SocketAddress.parse("127.0.0.1:8080")
     return PROXIES[key].render(GatewaySetup(CompiledPolicy(policy, load_catalog()), gateway, site), PROXIES[key].root)
 
 

@@ -1,5 +1,3 @@
-"""What a file says is what the policy is."""
-
 from pathlib import Path
 
 import pytest
@@ -32,7 +30,7 @@ def test_yes_is_yes_however_it_is_written(yes: str) -> None:
     assert policy_of(f"usages: {{train-ai: {yes}}}").usages[Usage.TRAIN_AI] is Action.ALLOW
 
 
-def test_a_file_of_every_key_becomes_the_policy_it_says() -> None:
+def test_a_file_of_every_key_becomes_a_policy_of_these_values() -> None:
     policy = load_policy(GOOD / "everything.yaml")
     assert policy.stance == "no-training"
     assert policy.mode is Mode.MONITOR

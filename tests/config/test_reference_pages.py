@@ -1,5 +1,3 @@
-"""The reference says everything that there is, and every example in it is what it says."""
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,9 +38,9 @@ def examples(page: str) -> list[str]:
 
 
 def section(page: str, heading: str) -> str:
-    found = re.search(rf"(?ms)^#+ {heading}$(.*?)(?=^#+ |\Z)", page)
-    assert found, f"no section {heading}"
-    return found[1]
+    match = re.search(rf"(?ms)^#+ {heading}$(.*?)(?=^#+ |\Z)", page)
+    assert match, f"no section {heading}"
+    return match[1]
 
 
 CODES = re.findall(r"(?m)^### ([PC]\d{3})$", PROBLEMS_PAGE)
@@ -62,7 +60,7 @@ def test_the_example_of_a_problem_has_it_and_no_other(code: str) -> None:
 
 
 def keys(kind: ValueType, path: str = "") -> Iterator[tuple[str, str]]:
-    """(top-level key, key) of everything that a policy may say."""
+    """Yield (top-level key, key) for every key of a policy."""
     while isinstance(kind, ListOf | MapOf):
         kind = kind.item if isinstance(kind, ListOf) else kind.value
     if isinstance(kind, Record):
@@ -90,13 +88,13 @@ def test_every_word_of_a_switch_is_documented() -> None:
 
 def test_the_table_of_stances_is_what_the_stances_say() -> None:
     rows = re.findall(r"(?m)^\| ((?:`[\w-]+`(?:, )?)+) \| (\w+) \| (\w+) \| (\w+) \|$", section(POLICY, "extends"))
-    said = {
+    documented = {
         (usage, stance): action
         for usages, *actions in rows
         for usage in re.findall(r"`([\w-]+)`", usages)
         for stance, action in zip(STANCES, actions, strict=True)
     }
-    assert said == {(usage, stance): load_stance(stance).usages[usage] for usage in Usage for stance in STANCES}
+    assert documented == {(usage, stance): load_stance(stance).usages[usage] for usage in Usage for stance in STANCES}
 
 
 @pytest.mark.parametrize("example", [*examples(POLICY), *examples(HOW_TO)])
@@ -108,11 +106,11 @@ def test_an_example_is_a_good_file(example: str) -> None:
 
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     metrics = Metrics.of(CollectorRegistry()).all
-    said = {
+    documented = {
         name: (kind, tuple(re.findall(r"`(\w+)`", labels)))
         for name, kind, labels in re.findall(r"(?m)^\| `(noai_\w+)` \| (\w+) \|([^|]*)\|", METRICS)
     }
-    assert said == {
+    assert documented == {
         f"{metric._name}{'_total' if isinstance(metric, Counter) else ''}": (metric._type, tuple(metric._labelnames))
         for metric in metrics
     }
