@@ -310,7 +310,7 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
         guard.runtime.compiled.guard.agents._function = broken
         assert verify(guard).status == status
     guard = gateway()
-    guard._prepared = None
+    guard._prepared = None  # type: ignore[assignment]
     assert verify(guard, user_agent=BROWSER).status == 503
     assert metric(guard, "guard_failures") == 1
 
