@@ -6,8 +6,8 @@ from dataclasses import replace
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
-from noai_guard.core.model import Document, HeaderField, Response, Verdict
-from noai_guard.core.policy import PathPolicy, Policy, Site
+from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Verdict
+from noai_guard.core.policy import Policy, Site
 from noai_guard.declarations import STANDARDS, robots_txt
 from noai_guard.declarations.limitations import policy_limitations
 from noai_guard.declarations.shared.robots_groups import build_groups
@@ -43,7 +43,8 @@ class CompiledPolicy:
         )
         if robots_txt.STANDARD in self.standards:
             self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups)
-        self.declared = tuple(self._declared(path_policy) for path_policy in table.path_policies)
+        self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
+        self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
             self._merged_robots, max_entries=8, max_key_weight=512 * 1024

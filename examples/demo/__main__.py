@@ -9,8 +9,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from examples.demo.site import Site, Visit
 from examples.music_site.app import create_app
 from examples.music_site.visitors import VISITORS
-from noai_guard.cli.console import cut, printable, table, terminal_width
+from noai_guard.cli.console import terminal_width
 from noai_guard.core.model import Action
+from noai_guard.core.text import printable, table, truncated
 
 _HUMAN_KINDS = frozenset({"listener", "player", "podcast", "feed", "search", "preview"})
 _METRICS = (
@@ -76,7 +77,7 @@ def _show(visits: Sequence[Visit]) -> None:
         name = "" if visit.visitor == previous else visit.visitor
         previous = visit.visitor
         kind = visit.content_type.partition(";")[0]
-        path = cut(printable(visit.path), 44)
+        path = truncated(printable(visit.path), 44)
         rows.append((name, f"{visit.method} {path}", str(visit.status), f"{visit.size:,}", kind, visit.why))
     lines = list(table(rows, terminal_width()))
     click.secho(lines[0], bold=True)

@@ -1,5 +1,5 @@
-"""Looks at a live site as crawlers do, and says what is wrong with its declarations.
+"""Audit of a live site: what its declarations say, and what crawlers and people's software really get.
 
-`fetch` is the only module that does I/O. `survey` decides what is asked for, `reading` reads what came back, `checks`
-find what is wrong with it.
+`probe` makes the requests, `readers` parse the responses, `interpretation` joins them, `checks` find what is wrong,
+`report` formats the findings. Only `probe.fetch` does I/O.
 """

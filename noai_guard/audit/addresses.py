@@ -5,7 +5,7 @@ from urllib.parse import urljoin, urlsplit
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text is an absolute http or https address with a host, and without a user name or password."""
+    """Return True for an absolute http or https address with a host and without a user name or password."""
     try:
         parts = urlsplit(text)
         usable = parts.port is None or parts.port > 0
@@ -15,19 +15,19 @@ def is_web_address(text: str) -> bool:
 
 
 def path_of(url: str) -> str:
-    """Path and query of an address, as robots.txt and its relatives match them."""
+    """Return path and query of an address, which robots.txt and its relatives match."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an address."""
+    """Return scheme, host and port of an address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def joined(base: str, address: str) -> str:
-    """A link of a page as an absolute address of the web; empty where it is none."""
+def absolute_url(base: str, address: str) -> str:
+    """Return a link of the page at `base` as an absolute address of the web; empty if it is none."""
     try:
         absolute = urljoin(base, address.strip())
     except ValueError:
@@ -36,7 +36,7 @@ def joined(base: str, address: str) -> str:
 
 
 def leads_inside(source: str, target: str) -> bool:
-    """Whether a site on the open network leads to an address of this machine or its own network."""
+    """Return True if `source` is on the open network, and `target` on this machine or its own network."""
     return _is_inside(target) and not _is_inside(source)
 
 

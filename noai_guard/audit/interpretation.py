@@ -1,4 +1,4 @@
-"""What the observations say: each declaration read once, for all checks."""
+"""The meaning of the observations: each declaration parsed once, for all checks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,70 +6,74 @@ from functools import cached_property
 
 from noai_guard.audit import statements
 from noai_guard.audit.addresses import origin_of
-from noai_guard.audit.probe.result import Observations, ProbeResult, Resource
-from noai_guard.audit.readers import header_values, rsl
+from noai_guard.audit.probe.result import ClientResponses, Observations, ProbeResult, Resource
+from noai_guard.audit.readers import rsl
 from noai_guard.audit.readers import tdmrep as tdmrep_reader
+from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.readers.html import WebPage, read_page
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.xml import Unreadable
+from noai_guard.audit.statements import Statement
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.declarations import tdmrep
 
 
 class Interpretation:
-    """The observations of one audit, and what they say. Pure: no I/O, and never raises on what a site sent."""
+    """The observations of one audit, parsed. Does no I/O, and never raises for what a site sent."""
 
-    def __init__(self, seen: Observations, catalog: Catalog) -> None:
-        self.seen = seen
+    def __init__(self, observations: Observations, catalog: Catalog) -> None:
+        self.observations = observations
         self.catalog = catalog
 
     @cached_property
     def page(self) -> WebPage:
-        """The page as HTML; empty when it is something else."""
-        look = self.seen.page.get
-        return read_page(look.text, look.url) if look.ok and look.is_html else WebPage()
+        """The page as HTML; empty if it is something else."""
+        result = self.observations.page.get
+        return read_page(result.text, result.url) if result.ok and result.is_html else WebPage()
 
     @cached_property
     def robots(self) -> RobotsFile:
-        return robots_file(self.seen.robots)
+        """The robots.txt of the page's host."""
+        return read_robots(self.observations.robots)
 
     @cached_property
     def audio_robots(self) -> RobotsFile:
-        """The robots.txt that holds for the audio: of its own host, when that is another."""
-        return robots_file(self.seen.audio_robots) if self.seen.audio_robots else self.robots
+        """The robots.txt of the audio's host."""
+        return read_robots(self.observations.audio_robots) if self.observations.audio_robots else self.robots
 
     @property
     def robots_files(self) -> Iterator[tuple[ProbeResult, RobotsFile]]:
-        """Each robots.txt that can be read, and where it is from."""
-        for look, file in ((self.seen.robots, self.robots), (self.seen.audio_robots, self.audio_robots)):
-            if look is not None and look.ok and not is_page(look):
-                yield look, file
+        """Each robots.txt that could be fetched, with its response."""
+        observations = self.observations
+        for result, file in ((observations.robots, self.robots), (observations.audio_robots, self.audio_robots)):
+            if result is not None and result.ok and not is_html_page(result):
+                yield result, file
 
     @cached_property
     def tdm_entries(self) -> Sequence[tdmrep_reader.Entry]:
-        """The entries of tdmrep.json; none where there is no usable file."""
-        look = self.seen.documents.get(tdmrep.PATH)
-        entries = tdmrep_reader.read_entries(look.body) if look and look.ok else ()
+        """The entries of tdmrep.json; none if there is no usable file."""
+        result = self.observations.documents.get(tdmrep.PATH)
+        entries = tdmrep_reader.read_entries(result.body) if result and result.ok else ()
         return () if isinstance(entries, str) else entries
 
     @cached_property
     def licences(self) -> Sequence[rsl.RslFile]:
-        """The RSL documents that can be used."""
-        found = []
-        for licence in self.seen.licences:
-            if licence.look.ok:
+        """The usable RSL documents."""
+        documents = []
+        for licence in self.observations.licences:
+            if licence.result.ok:
                 try:
-                    document = rsl.read_rsl(licence.look.body)
+                    document = rsl.read_rsl(licence.result.body)
                 except Unreadable:
                     continue
                 if document.is_rsl:
-                    found.append(document)
-        return found
+                    documents.append(document)
+        return documents
 
     @cached_property
     def training_crawlers(self) -> tuple[Agent, ...]:
-        """Crawlers for training that are well known, say that they obey robots.txt, and have a name there."""
+        """The established training crawlers that claim to obey robots.txt and have a name there."""
         return tuple(
             agent
             for agent in self.catalog.agents
@@ -79,76 +83,86 @@ class Interpretation:
             and agent.rfc9309_compliance == "claimed"
         )
 
-    def said_of(self, resource: Resource | None) -> tuple[statements.Statement, ...]:
-        """What every declaration says of the page or the audio."""
+    def statements_about(self, resource: Resource | None) -> tuple[Statement, ...]:
+        """Return what every declaration says about the page or the audio."""
         if resource is None:
             return ()
-        return self._of_audio if resource is self.seen.audio else self._of_page
+        return self._about_audio if resource is self.observations.audio else self._about_page
 
     @cached_property
-    def _of_page(self) -> tuple[statements.Statement, ...]:
-        page = self.seen.page.get
+    def _about_page(self) -> tuple[Statement, ...]:
+        page = self.observations.page
         return (
-            *_of_answers(self.seen.page),
-            *statements.of_metas(self.page),
-            *self._of_site(page.url, self.robots),
+            *_from_responses(page),
+            *statements.from_metas(self.page),
+            *self._from_site(page.get.url, self.robots),
         )
 
     @cached_property
-    def _of_audio(self) -> tuple[statements.Statement, ...]:
-        if self.seen.audio is None:
+    def _about_audio(self) -> tuple[Statement, ...]:
+        audio = self.observations.audio
+        if audio is None:
             return ()
-        audio = self.seen.audio.get
-        is_elsewhere = origin_of(audio.url) != origin_of(self.seen.robots.url)
-        own = statements.of_robots(self.audio_robots, audio.url, self.training_crawlers)
-        return (*_of_answers(self.seen.audio), *(own if is_elsewhere else self._of_site(audio.url, self.audio_robots)))
+        url = audio.get.url
+        if origin_of(url) == origin_of(self.observations.robots.url):
+            from_files = self._from_site(url, self.audio_robots)
+        else:
+            from_files = statements.from_robots(self.audio_robots, url, self.training_crawlers)
+        return (*_from_responses(audio), *from_files)
 
-    def _of_site(self, url: str, robots: RobotsFile) -> Iterator[statements.Statement]:
-        yield from statements.of_robots(robots, url, self.training_crawlers)
-        yield from statements.of_tdm_file(self.tdm_entries, url)
+    def _from_site(self, url: str, robots: RobotsFile) -> Iterator[Statement]:
+        yield from statements.from_robots(robots, url, self.training_crawlers)
+        yield from statements.from_tdmrep(self.tdm_entries, url)
         for licence in self.licences:
-            yield from statements.of_licence(licence, url)
-        yield from statements.of_site_files(self.seen.documents)
+            yield from statements.from_rsl(licence, url)
+        yield from statements.from_site_files(self.observations.documents)
 
-    def says_no_of(self, resource: Resource) -> bool:
-        """Whether the page, or the audio, is declared closed to training.
+    def reserves_training(self, resource: Resource) -> bool:
+        """Return True if the page or the audio is declared closed to training.
 
-        A form without paths counts where no other says anything: it leaves room for a part that is open.
+        A form without paths counts only if no other says anything: it leaves room for a part that is open.
         """
-        said = [statement for statement in self.said_of(resource) if statement.usage == header_values.TRAINING]
-        narrow = [statement for statement in said if not statement.whole_site]
-        return any(not statement.allowed for statement in narrow or said)
+        about = [statement for statement in self.statements_about(resource) if statement.usage == TRAINING]
+        specific = [statement for statement in about if not statement.whole_site]
+        return any(not statement.allowed for statement in specific or about)
 
-    def says_yes_of(self, resource: Resource) -> bool:
-        """Whether it is declared open to training, and nothing says otherwise of it."""
-        return not self.says_no_of(resource) and any(
-            statement.usage == header_values.TRAINING and statement.allowed for statement in self.said_of(resource)
+    def allows_training(self, resource: Resource) -> bool:
+        """Return True if the page or the audio is declared open to training, and nothing reserves it."""
+        return not self.reserves_training(resource) and any(
+            statement.usage == TRAINING and statement.allowed for statement in self.statements_about(resource)
         )
 
     @property
-    def says_no(self) -> bool:
-        """Whether any declaration says so of either."""
-        seen = self.seen
-        return self.says_no_of(seen.page) or (seen.audio is not None and self.says_no_of(seen.audio))
+    def reserves_training_anywhere(self) -> bool:
+        """True if any declaration closes the page or the audio to training."""
+        page, audio = self.observations.page, self.observations.audio
+        return self.reserves_training(page) or (audio is not None and self.reserves_training(audio))
+
+    def robots_verdict(self, responses: ClientResponses) -> str | None:
+        """Return `open` or `closed`, as robots.txt says to a crawler about the page; None for people's software."""
+        if responses.robots is None:
+            return None
+        is_open = self.robots.google_allows(responses.client.agent, self.observations.page.get.url)
+        return "open" if is_open else "closed"
 
 
-def _of_answers(resource: Resource) -> Iterator[statements.Statement]:
-    """What the header lines of every answer say; of other ways to ask only what GET did not say."""
-    said = tuple(statements.of_headers(resource.get))
-    yield from said
-    for look in resource.variants:
-        way = look.method if look.method == "HEAD" else str(look.status)
-        for statement in statements.of_headers(look) if look.status in (200, 206, 304) else ():
-            if statement not in said:
-                yield replace(statement, form=f"{statement.form} ({way})")
+def _from_responses(resource: Resource) -> Iterator[Statement]:
+    """Yield the statements of the response to GET, and of other methods those that GET lacks."""
+    from_get = tuple(statements.from_headers(resource.get))
+    yield from from_get
+    for result in resource.variants:
+        variant = result.method if result.method == "HEAD" else str(result.status)
+        for statement in statements.from_headers(result) if result.status in (200, 206, 304) else ():
+            if statement not in from_get:
+                yield replace(statement, form=f"{statement.form} ({variant})")
 
 
-def robots_file(look: ProbeResult) -> RobotsFile:
-    """What a robots.txt says; nothing where there is none."""
-    return RobotsFile(look.body if look.ok and not is_page(look) else b"")
+def read_robots(result: ProbeResult) -> RobotsFile:
+    """Parse a robots.txt; the file is empty if the response is none."""
+    return RobotsFile(result.body if result.ok and not is_html_page(result) else b"")
 
 
-def is_page(look: ProbeResult) -> bool:
-    """Whether an answer is an HTML page, whatever its media type says."""
-    beginning = look.text[:1000].lstrip().lower()
+def is_html_page(result: ProbeResult) -> bool:
+    """Return True if the body is an HTML page, whatever its media type."""
+    beginning = result.text[:1000].lstrip().lower()
     return beginning.startswith(("<!doctype html", "<html", "<head", "<body"))

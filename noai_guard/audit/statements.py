@@ -1,4 +1,4 @@
-"""What each declaration says of one address, in the same words, so that they can be compared."""
+"""Statements of each form of declaration about one address, in common terms, so that they can be compared."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,110 +6,117 @@ from dataclasses import dataclass
 from noai_guard.audit.addresses import path_of
 from noai_guard.audit.probe.result import ProbeResult
 from noai_guard.audit.readers import header_values, tdmrep
-from noai_guard.audit.readers.header_values import TRAINING
+from noai_guard.audit.readers.header_values import TRAINING, Preferences
 from noai_guard.audit.readers.html import WebPage
-from noai_guard.audit.readers.robots import Line, RobotsFile
+from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.rsl import RslFile
 from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
-from noai_guard.declarations.robots_txt import matches
+from noai_guard.declarations.shared.robots_file import Line, matches
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One form says that one usage (AIPREF's label) is allowed, or is not.
+    """One form of declaration allows one usage (a label of AIPREF) or reserves it.
 
-    `whole_site` marks forms without paths: a no of theirs leaves room for a part of the site that says otherwise.
-    `here` marks those that come with the answer itself: its header lines and metas.
+    `whole_site` marks forms without paths: what they reserve may be allowed for a part of the site. `in_response`
+    marks header lines and metas, which come with the response itself.
     """
 
     form: str
     usage: str
     allowed: bool
     whole_site: bool = False
-    here: bool = False
+    in_response: bool = False
 
 
-def of_headers(look: ProbeResult) -> Iterator[Statement]:
-    """What the header lines of an answer say."""
-    if header_values.robots_directives(look.values("x-robots-tag")).meant:
-        yield Statement("X-Robots-Tag", TRAINING, False, here=True)
-    if usage := look.values("content-usage"):
-        yield from _said("Content-Usage", header_values.content_usage_value(", ".join(usage)).said, here=True)
-    for signal in look.values("content-signal"):
-        yield from _said("Content-Signal", header_values.content_signal_value(signal).said, here=True)
-    for reservation in look.values("tdm-reservation"):
+def from_headers(result: ProbeResult) -> Iterator[Statement]:
+    """Yield the statements of the header lines of a response."""
+    if header_values.robots_directives(result.values("x-robots-tag")).reserve_training:
+        yield Statement("X-Robots-Tag", TRAINING, False, in_response=True)
+    if usage := result.values("content-usage"):
+        preferences = header_values.content_usage_value(", ".join(usage)).preferences
+        yield from _statements("Content-Usage", preferences, in_response=True)
+    for signal in result.values("content-signal"):
+        preferences = header_values.content_signal_value(signal).preferences
+        yield from _statements("Content-Signal", preferences, in_response=True)
+    for reservation in result.values("tdm-reservation"):
         reserved = header_values.tdm_reservation(reservation)
         if reserved is not None:
-            yield Statement("tdm-reservation", TRAINING, not reserved, here=True)
+            yield Statement("tdm-reservation", TRAINING, not reserved, in_response=True)
 
 
-def _said(form: str, said: Mapping[str, bool], whole_site: bool = False, here: bool = False) -> Iterator[Statement]:
-    for usage, allowed in said.items():
-        yield Statement(form, usage, allowed, whole_site, here)
+def _statements(
+    form: str, preferences: Mapping[str, bool], whole_site: bool = False, in_response: bool = False
+) -> Iterator[Statement]:
+    for usage, allowed in preferences.items():
+        yield Statement(form, usage, allowed, whole_site, in_response)
 
 
-def of_metas(page: WebPage) -> Iterator[Statement]:
-    """What the metas of a page say, which cover the page alone."""
-    if header_values.robots_directives(page.contents("robots")).meant:
-        yield Statement("meta robots", TRAINING, False, here=True)
+def from_metas(page: WebPage) -> Iterator[Statement]:
+    """Yield the statements of the metas of a page, which cover the page alone."""
+    if header_values.robots_directives(page.contents("robots")).reserve_training:
+        yield Statement("meta robots", TRAINING, False, in_response=True)
     for content in page.contents("tdm-reservation"):
         reserved = header_values.tdm_reservation(content)
         if reserved is not None:
-            yield Statement("meta tdm-reservation", TRAINING, not reserved, here=True)
+            yield Statement("meta tdm-reservation", TRAINING, not reserved, in_response=True)
 
 
-def of_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iterator[Statement]:
-    """What a robots.txt says of an address: Disallow to crawlers that train, and the lines for everybody.
+def from_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iterator[Statement]:
+    """Yield the statements of a robots.txt about an address.
 
-    One such crawler is enough where search engines may come in: it is meant against training then.
+    Disallow for one of the training `crawlers` is enough to reserve training if search engines are allowed: then it
+    is meant against training.
     """
-    closed = [agent for agent in crawlers if robots.closes(agent.rfc9309_product_token or "", url)]
-    if closed and (len(closed) == len(crawlers) or robots.google_allows("Googlebot", url)):
+    disallowed = [agent for agent in crawlers if robots.disallows(agent.rfc9309_product_token or "", url)]
+    if disallowed and (len(disallowed) == len(crawlers) or robots.google_allows("Googlebot", url)):
         yield Statement("robots.txt Disallow", TRAINING, False)
     if robots.google_allows("*", url):
         # AIPREF: what may not be crawled has no preference.
-        path = path_of(url)
-        yield from _said("robots.txt Content-Usage", preference(robots.for_everybody("content-usage"), path))
-    for signal in robots.for_everybody("content-signal"):
-        said = header_values.content_signal_value(signal.value).said
-        yield from _said("robots.txt Content-Signal", said, whole_site=True)
+        lines = robots.lines_for_all("content-usage")
+        yield from _statements("robots.txt Content-Usage", content_usage(lines, path_of(url)))
+    for signal in robots.lines_for_all("content-signal"):
+        preferences = header_values.content_signal_value(signal.value).preferences
+        yield from _statements("robots.txt Content-Signal", preferences, whole_site=True)
 
 
-def preference(lines: Iterable[Line], path: str) -> header_values.Said:
-    """What Content-Usage lines of one group say of a path: the longest path that matches; a no beats a yes."""
-    best, said = -1, header_values.Said()
+def content_usage(lines: Iterable[Line], path: str) -> Preferences:
+    """Return the preferences of one group's Content-Usage lines: the longest path counts, and no beats yes."""
+    longest, preferences = -1, Preferences()
     for line in lines:
         pattern, value = split_usage(line.value)
-        if len(pattern) < best or not matches(pattern, path):
+        if len(pattern) < longest or not matches(pattern, path):
             continue
-        if len(pattern) > best:
-            best, said = len(pattern), {}
-        for usage, allowed in header_values.content_usage_value(value).said.items():
-            said[usage] = said.get(usage, True) and allowed
-    return said
+        if len(pattern) > longest:
+            longest, preferences = len(pattern), {}
+        for usage, allowed in header_values.content_usage_value(value).preferences.items():
+            preferences[usage] = preferences.get(usage, True) and allowed
+    return preferences
 
 
 def split_usage(value: str) -> tuple[str, str]:
-    """A Content-Usage line of robots.txt -> its path (`` for the whole site) and its preference."""
+    """Split the value of a Content-Usage line in robots.txt into its path (empty for the whole site) and the rest."""
     if not value.startswith("/"):
         return "", value
     path, *rest = value.split(maxsplit=1)
     return path, rest[0] if rest else ""
 
 
-def of_tdm_file(entries: Sequence[tdmrep.Entry], url: str) -> Iterator[Statement]:
+def from_tdmrep(entries: Sequence[tdmrep.Entry], url: str) -> Iterator[Statement]:
+    """Yield the statement of the entry of tdmrep.json that applies to an address."""
     entry = tdmrep.first_match(entries, path_of(url))
     if entry and entry.reserved is not None:
         yield Statement("tdmrep.json", TRAINING, not entry.reserved)
 
 
-def of_licence(licence: RslFile, url: str) -> Iterator[Statement]:
-    yield from _said("RSL licence", licence.said(url))
+def from_rsl(licence: RslFile, url: str) -> Iterator[Statement]:
+    """Yield the statements of an RSL document about an address."""
+    yield from _statements("RSL licence", licence.preferences(url))
 
 
-def of_site_files(documents: Mapping[str, ProbeResult]) -> Iterator[Statement]:
-    """What ai.txt and trust.txt say of the whole site."""
+def from_site_files(documents: Mapping[str, ProbeResult]) -> Iterator[Statement]:
+    """Yield the statements of ai.txt and trust.txt, which are about the whole site."""
     text = documents.get(ai_txt.PATH)
     if text and text.ok and not text.is_html:
         rules = [line.partition("#")[0].lower().replace(" ", "").strip() for line in text.text.splitlines()]
@@ -124,23 +131,23 @@ def of_site_files(documents: Mapping[str, ProbeResult]) -> Iterator[Statement]:
                 yield Statement("trust.txt", TRAINING, value == "yes", whole_site=True)
 
 
-def trust_values(look: ProbeResult) -> list[str]:
-    """The values of `datatrainingallowed` in a trust.txt, in lower case."""
-    pairs = (line.partition("#")[0].partition("=") for line in look.text.splitlines())
+def trust_values(result: ProbeResult) -> list[str]:
+    """Return the values of `datatrainingallowed` in a trust.txt, in lower case."""
+    pairs = (line.partition("#")[0].partition("=") for line in result.text.splitlines())
     return [value.strip().lower() for key, _, value in pairs if key.strip().lower() == "datatrainingallowed"]
 
 
-def declared_by(look: ProbeResult) -> frozenset[str]:
-    """Which declaring header lines an answer has."""
-    lines = {name for name in ("Content-Usage", "Content-Signal", "tdm-reservation") if look.values(name.lower())}
-    if header_values.robots_directives(look.values("x-robots-tag")).meant:
-        lines.add("X-Robots-Tag: noai")
-    if any(header_values.links(look.values("link"), "license")):
-        lines.add("Link rel=license")
-    return frozenset(lines)
+def declaring_headers(result: ProbeResult) -> frozenset[str]:
+    """Return the names of the headers of a response that declare something."""
+    names = {name for name in ("Content-Usage", "Content-Signal", "tdm-reservation") if result.values(name.lower())}
+    if header_values.robots_directives(result.values("x-robots-tag")).reserve_training:
+        names.add("X-Robots-Tag: noai")
+    if any(header_values.links(result.values("link"), "license")):
+        names.add("Link rel=license")
+    return frozenset(names)
 
 
-def lacking(look: ProbeResult, expected: ProbeResult) -> str:
-    """The declaring header lines that an answer lacks beside another, in words; empty when it lacks none."""
-    lines = declared_by(expected) - declared_by(look)
-    return f"without {', '.join(sorted(lines))}" if lines else ""
+def missing_headers(result: ProbeResult, expected: ProbeResult) -> str:
+    """Return the declaring headers that a response lacks beside the expected one, in words; empty if it lacks none."""
+    names = declaring_headers(expected) - declaring_headers(result)
+    return f"without {', '.join(sorted(names))}" if names else ""

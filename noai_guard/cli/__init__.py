@@ -29,17 +29,17 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "build": "Write robots.txt and the other declarations as files.",
         "config": "Write the policy as configuration of a server.",
         "serve": "Run the guard in front of a site, or beside its proxy.",
-        "audit": "Look at a live site as crawlers do, and say what is wrong.",
+        "audit": "Check what a live site declares, and whether it is enforced.",
         "schema": "Print the JSON Schema of a policy or catalogue file.",
         "completion": "Print the completion script of a shell.",
         "rules": "Check or compile the catalogue (for contributors).",
     }
 )
-"""Every command and its one line of help. `noai_guard.cli.<name>.command` is imported when it is needed."""
+"""Command -> its line of help. `noai_guard.cli.<name>.command` is imported when it is used."""
 
 
 class _Commands(click.Group):
-    """Imports a command's module when the command is used, and turns our errors into one line and exit code 2."""
+    """Group that imports a command's module when it is used, and reports our errors on one line with exit code 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -73,14 +73,13 @@ class _Commands(click.Group):
             path = error.ctx.command_path if error.ctx else "noai-guard"
             raise CannotRun(f"{error.format_message().rstrip('.')}; {path} --help shows how") from error
         except BrokenPipeError:
-            _leave_the_pipe()
+            _discard_output()
             ctx.exit(0)
 
 
-def _leave_the_pipe() -> None:
-    """The reader went away, as `head` does: what is still buffered goes nowhere, in silence."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+def _discard_output() -> None:
+    """Discard what is still buffered after the reader has closed the pipe, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

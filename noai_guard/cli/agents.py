@@ -1,42 +1,44 @@
-"""noai-guard agents: who is known, and what the policy does with them."""
+"""noai-guard agents: the catalogue, and what the policy does with each agent."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from noai_guard.cli.console import CannotRun, on_terminal, table, terminal_width
+from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.config import load_catalog
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
+from noai_guard.core.text import did_you_mean, table
 
 _USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
 _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 
 @click.command("agents")
-@click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only this usage; may be repeated.")
-@click.option("--operator", help="Only this operator's.")
+@click.option(
+    "--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only agents of this usage; repeatable."
+)
+@click.option("--operator", help="Only agents of this operator.")
 @click.option("--ai/--no-ai", "ai", default=None, help="Only AI agents, or only others.")
 @click.option(
     "--format",
     "style",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
-    help="table: fitted to a terminal; tab-separated, without a header, in a pipe.",
+    help="table is fitted to a terminal; in a pipe it is tab-separated, without a header.",
 )
 @policy_option
 def command(usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None) -> None:
     """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
 
-    The action is the one for a request of /. An agent marked * has no user agent of its own: what the policy
-    says of it is declared in robots.txt, never enforced.
+    The action is the one for a request of /. An agent marked * has no user agent of its own: its action is declared in
+    robots.txt, and cannot be enforced.
 
     \b
     Examples:
@@ -46,7 +48,7 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     """
     catalog = load_catalog()
     if operator is not None:
-        operator = _known(operator, catalog)
+        operator = _operator(operator, catalog)
     table = DecisionTable(chosen_policy(policy_file), catalog)
     path_class = table.path_classes["/"]
     facts = [
@@ -67,12 +69,12 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
             click.echo("\t".join(row))
 
 
-def _known(name: str, catalog: Catalog) -> str:
-    operators = {operator.lower(): operator for operator in catalog.operators}
-    if found := operators.get(name.lower()):
-        return found
-    close = get_close_matches(name.lower(), operators, 1)
-    hint = f"did you mean {operators[close[0]]!r}?" if close else "noai-guard agents lists them"
+def _operator(name: str, catalog: Catalog) -> str:
+    """Return an operator's name as the catalogue spells it. Raises CannotRun if it is unknown."""
+    for operator in catalog.operators:
+        if operator.lower() == name.lower():
+            return operator
+    hint = did_you_mean(name, catalog.operators) or "noai-guard agents lists them"
     raise CannotRun(f"no operator is called {name!r}; {hint}")
 
 

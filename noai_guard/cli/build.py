@@ -39,7 +39,7 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     files = {folder / file.path: file for file in document_files(documents_below(folder, compiled, merge))}
     current = write_files(files, only_check)
     print_limitations(compiled.limitations)
-    if compiled.declared[0].fields:
+    if compiled.site_declared.fields:
         print_limitations(["the header fields are in no file: `noai-guard config` writes them, `explain` shows them."])
     print_limitations(page_tags(compiled))
     ctx.exit(int(not current))

@@ -1,24 +1,24 @@
-"""noai-guard check: every problem of a noai.yaml at once."""
+"""noai-guard check: list every problem of a noai.yaml at once."""
 
 import json
 from collections.abc import Iterator, Sequence
 
 import click
 
-from noai_guard.cli.console import printable
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
+from noai_guard.core.text import printable
 from noai_guard.errors import Problem
 
-_MOST_BYTES = 1024 * 1024 + 1
-"""One more than a policy may have, so that a larger one is seen to be larger."""
+_MAX_BYTES = 1024 * 1024 + 1
+"""One more than a policy may have, so that a larger one is noticed."""
 
 
 @click.command("check")
 @click.argument("file", default="noai.yaml", type=click.Path(allow_dash=True))
-@click.option("--strict", is_flag=True, help="Warnings count as problems.")
+@click.option("--strict", is_flag=True, help="Treat warnings as problems.")
 @click.option(
     "--format",
     "style",
@@ -28,7 +28,7 @@ _MOST_BYTES = 1024 * 1024 + 1
 )
 @click.pass_context
 def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
-    """Find every problem in FILE (noai.yaml when not given, - for standard input).
+    """Find every problem in FILE (default: noai.yaml; - for standard input).
 
     Prints one problem a line, as file:line:column: code message; hint, then what the policy cannot enforce.
     Exit code 0 when the policy can be used, 1 when it has problems, 2 when the file cannot be opened.
@@ -67,7 +67,7 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
 def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
     try:
         with click.open_file(file, "rb") as stream:
-            return stream.read(_MOST_BYTES), ()
+            return stream.read(_MAX_BYTES), ()
     except OSError as error:
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
         return None, (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)

@@ -1,4 +1,4 @@
-"""noai-guard classify: user agents in, JSON lines out, fast enough for yesterday's logs."""
+"""noai-guard classify: user agents in, JSON lines out, fast enough for a day of logs."""
 
 import json
 import sys
@@ -16,8 +16,8 @@ from noai_guard.core.model import UNKNOWN_BOT, Verdict
 
 _BLOCK = 256 * 1024
 
-_LONGEST = 16 * 1024 * 1024
-"""Bytes of one line that are read; servers let user agents of 10 MB in."""
+_MAX_LINE = 16 * 1024 * 1024
+"""Bytes of one line that are read; some servers accept user agents of 10 MB."""
 
 
 @click.command("classify")
@@ -43,13 +43,13 @@ def command(policy_file: str | None) -> None:
 
 
 def classifier(guard: Guard) -> Callable[[bytes], bytes]:
-    """User agent (a line without LF) -> its JSON line, LF included."""
-    endings: BoundedCache[Verdict, bytes] = BoundedCache(_ending)
+    """Return a function from a user agent (a line without LF) to its JSON line (with LF)."""
+    tails: BoundedCache[Verdict, bytes] = BoundedCache(_tail)
 
     def classified(line: bytes) -> bytes:
         user_agent = line.removesuffix(b"\r")
-        said = encode_basestring_ascii(_text(user_agent)).encode("ascii")
-        return b'{"ua": %b, %b' % (said, endings[guard.judged("/", user_agent)])
+        encoded = encode_basestring_ascii(_text(user_agent)).encode("ascii")
+        return b'{"ua": %b, %b' % (encoded, tails[guard.judged("/", user_agent)])
 
     return BoundedCache(classified, max_entries=65_536, max_weight=8 * 1024 * 1024).__getitem__
 
@@ -61,7 +61,7 @@ def _text(user_agent: bytes) -> str:
         return user_agent.decode("latin-1")
 
 
-def _ending(verdict: Verdict) -> bytes:
+def _tail(verdict: Verdict) -> bytes:
     agent = None if verdict.agent is UNKNOWN_BOT else verdict.agent
     facts = {
         "agent": agent.name if agent else None,
@@ -74,7 +74,7 @@ def _ending(verdict: Verdict) -> bytes:
 
 
 def convert(source: BinaryIO, sink: BinaryIO, classified: Callable[[bytes], bytes]) -> None:
-    """Answers every line that has come before it waits for more, so a person at a pipe sees answers at once."""
+    """Convert all lines from `source`, each as soon as it is complete, so that a person at a pipe sees it at once."""
     read = getattr(source, "read1", source.read)
     pending = bytearray()
     while block := read(_BLOCK):
@@ -85,7 +85,7 @@ def convert(source: BinaryIO, sink: BinaryIO, classified: Callable[[bytes], byte
             sink.flush()
             pending = bytearray(rest)
         else:
-            pending += block[: max(0, _LONGEST - len(pending))]
+            pending += block[: max(0, _MAX_LINE - len(pending))]
     if pending:
         sink.write(classified(bytes(pending)))
     sink.flush()

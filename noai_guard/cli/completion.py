@@ -1,4 +1,4 @@
-"""noai-guard completion: the script that a shell sources."""
+"""noai-guard completion: completion scripts for shells."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -18,7 +18,7 @@ def command(ctx: click.Context, shell: str) -> None:
       noai-guard completion zsh > ~/.zfunc/_noai-guard
       noai-guard completion fish > ~/.config/fish/completions/noai-guard.fish
     """
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise CannotRun(f"this version of click knows no completion for {shell}; pip install -U click")
-    click.echo(kind(ctx.find_root().command, {}, "noai-guard", "_NOAI_GUARD_COMPLETE").source())
+    completion = get_completion_class(shell)
+    if completion is None:
+        raise CannotRun(f"this version of click has no completion for {shell}; pip install -U click")
+    click.echo(completion(ctx.find_root().command, {}, "noai-guard", "_NOAI_GUARD_COMPLETE").source())

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from noai_guard.cli.parameter_types import SOCKET_ADDRESS
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
+from noai_guard.core.text import closest
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.proxies import PROXIES
@@ -74,8 +74,8 @@ def _list_servers(formatter: click.HelpFormatter) -> None:
 def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is None or value in _SERVERS:
         return value
-    close = get_close_matches(value.lower(), _SERVERS, 1)
-    raise CannotRun(f"there is no server {value!r}; {f'did you mean {close[0]}' if close else 'see noai-guard config'}")
+    match = closest(value, _SERVERS)
+    raise CannotRun(f"there is no server {value!r}; {f'did you mean {match}' if match else 'see noai-guard config'}")
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

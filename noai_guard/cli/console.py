@@ -1,17 +1,16 @@
-"""How the commands speak: one-line errors, tables that fit, text from strangers made harmless."""
+"""Output of the commands: one-line errors, and facts about the terminal."""
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import click
 
-_NARROWEST = 8
+from noai_guard.core.text import printable
 
 
 class CannotRun(click.ClickException):
-    """The command cannot do its work. One line on stderr (what, then a hint), exit code 2."""
+    """Raised if a command cannot do its work: one line on stderr (what is wrong; a hint), exit code 2."""
 
     exit_code = 2
 
@@ -20,37 +19,16 @@ class CannotRun(click.ClickException):
 
 
 def unwritable(error: OSError, file: object = None) -> CannotRun:
-    """What to say of a file that cannot be written."""
+    """Return the error for a file that cannot be written. `file` is used if the OSError names none."""
     name = error.filename or file
     return CannotRun(f"{name} cannot be written: {error.strerror}; choose another place with --out")
 
 
-def printable(text: str) -> str:
-    """Text with control characters, line ends and lone surrogates escaped: it stays one line and does nothing."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
-
-
 def on_terminal() -> bool:
+    """Return True if standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def terminal_width() -> int:
-    """Columns of the terminal; where there is none, more than any table has."""
+    """Return the columns of the terminal; without one, more than any table has."""
     return shutil.get_terminal_size().columns if on_terminal() else 10_000
-
-
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def table(rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> Iterator[str]:
-    """Rows as aligned lines no wider than `width` where that is possible: the widest columns are cut."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) + gap * (len(widths) - 1) > width and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    for row in rows:
-        cells = (cut(counts, size).ljust(size) for counts, size in zip(row, widths, strict=True))
-        yield (" " * gap).join(cells).rstrip()

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import click
 from prometheus_client import CollectorRegistry
 
-from noai_guard.cli.console import CannotRun, printable
+from noai_guard.cli.console import CannotRun
 from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
@@ -19,6 +19,7 @@ from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Re
 from noai_guard.core.paths import normal_path
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
+from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ServeDocument, Undecided
 from noai_guard.middleware.runtime import GuardRuntime
@@ -153,7 +154,7 @@ def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, An
     """Return the explanation as plain data, for `--format json`."""
     request, verdict, document = explanation.request, explanation.verdict, explanation.document
     agent = verdict.agent if verdict else None
-    path_policy = compiled.guard.table.path_policies[verdict.path_policy] if verdict else None
+    path_policy = verdict.path_policy if verdict else None
     return {
         "request": {
             "method": request.method,
@@ -219,8 +220,9 @@ def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
         yield _row("action", _action(verdict, explanation.refusal))
         yield _row("rule", verdict.rule)
         yield _row("agent", _who(verdict))
-        pattern = compiled.guard.table.path_policies[verdict.path_policy].pattern
-        yield _row("section", f"{pattern} (the whole site)" if verdict.path_policy == 0 else pattern)
+        pattern = verdict.path_policy.pattern
+        whole_site = verdict.path_policy == compiled.policy.whole_site
+        yield _row("section", f"{pattern} (the whole site)" if whole_site else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
     problem = f" ({client.problem})" if client.problem and request.peer else ""
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")

@@ -1,4 +1,4 @@
-"""noai-guard init: a noai.yaml in which every key stands, explained, and most are commented out."""
+"""noai-guard init: a noai.yaml with every key, explained, and most of them commented out."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,8 +12,8 @@ from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record,
 from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.core.policy import DecisionTable, Policy
 
-_WISHED = "/press/**"
-"""The part of the site that has wishes of its own, as an example."""
+_EXAMPLE_PATH = "/press/**"
+"""The example of a part of the site with usages of its own."""
 
 _EXAMPLES: Mapping[str, str] = {
     "site.url": "https://example.org",
@@ -23,8 +23,8 @@ _EXAMPLES: Mapping[str, str] = {
     "site.policy_page": "/.well-known/noai",
     "site.licence": "https://example.org/licence",
     "site.tdm_policy": "https://example.org/tdm-policy.json",
-    f"paths.{_WISHED}.usages.train-ai": "license_required",
-    f"paths.{_WISHED}.usages.ai-search": "yes",
+    f"paths.{_EXAMPLE_PATH}.usages.train-ai": "license_required",
+    f"paths.{_EXAMPLE_PATH}.usages.ai-search": "yes",
     "rules.id": "training-by-licence",
     "rules.agents": "[GPTBot]",
     "rules.operators": "[OpenAI]",
@@ -40,26 +40,26 @@ _EXAMPLES: Mapping[str, str] = {
     "trusted_proxies.header": "x-forwarded-for",
     "trusted_proxies.max_hops": "1",
 }
-"""A value for each key that no stance gives one."""
+"""Dotted key -> an example, for keys that have no value in a stance."""
 
-_FIRST_NAMED = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "PerplexityBot", "OAI-SearchBot", "ChatGPT-User",
+_NAMED_FIRST = ("GPTBot", "ClaudeBot", "CCBot", "Bytespider", "PerplexityBot", "OAI-SearchBot", "ChatGPT-User",
                 "Claude-User", "Diffbot", "img2dataset")  # fmt: skip
-_WISHES = {Action.ALLOW: "yes", Action.DENY: "no"}
-_KEYS_WIDE = 44
+_YES_NO = {Action.ALLOW: "yes", Action.DENY: "no"}
+_KEY_WIDTH = 44
 
 
 @click.command("init")
-@click.option("--stance", type=click.Choice(STANCES), default="no-ai", help="What to begin with.  [default: no-ai]")
+@click.option("--stance", type=click.Choice(STANCES), default="no-ai", help="Policy to extend.  [default: no-ai]")
 @click.option("--out", type=click.Path(), default="noai.yaml", metavar="FILE", help="[default: noai.yaml]")
-@click.option("--force", is_flag=True, help="Overwrite FILE when it exists.")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 def command(stance: str, out: str, force: bool) -> None:
-    """Write a noai.yaml that begins with a ready stance, and say what it will refuse.
+    """Write a noai.yaml that extends a ready stance, and list what it will refuse.
 
-    Every key stands in the file, explained; what is commented out is as the stance has it.
+    The file has every key with an explanation; those that are commented out have the value of the stance.
 
     \b
     no-ai        no training, no answer engines, no assistants; search, previews, players welcome
-    no-training  no training; answer engines and assistants may come
+    no-training  no training; answer engines and assistants welcome
     search-only  as no-ai, and no archives or SEO tools either
 
     \b
@@ -93,12 +93,12 @@ def _write(file: Path, text: str, force: bool) -> None:
 
 
 def template(policy: Policy) -> str:
-    """A noai.yaml for a stance. Lines that begin with one `#` and a blank become keys when both are removed."""
+    """Return a noai.yaml for a stance. Lines that begin with one `#` and a blank become keys if both are removed."""
     head = [
         "# yaml-language-server: $schema=noai.schema.json",
-        "## What this site wishes, for noai-guard. After a change: noai-guard check",
-        "## To use a key, remove the '# ' before it and before the keys that it stands under.",
-        "## A wish is yes, no, or an action:",
+        "## The policy of this site, for noai-guard. After a change: noai-guard check",
+        "## To use a key, remove the '# ' before it and before the keys that contain it.",
+        "## The value of a usage is yes, no, or an action:",
         *(f"##   {word:<18}{doc}" for word, doc in _actions().items()),
     ]
     values = {**_EXAMPLES, **_values_of(policy)}
@@ -111,15 +111,15 @@ def template(policy: Policy) -> str:
 
 
 def _actions() -> dict[str, str]:
-    """Every word that a wish can be, and what it does."""
-    wishes = POLICY_FILE.fields["usages"].value_type
-    kinds = [field.value_type for field in wishes.fields.values()] if isinstance(wishes, Record) else []
+    """Return every value of a usage, and what it does."""
+    usages = POLICY_FILE.fields["usages"].value_type
+    kinds = [field.value_type for field in usages.fields.values()] if isinstance(usages, Record) else []
     return {word: doc for kind in kinds if isinstance(kind, Choice) for word, doc in kind.words.items()}
 
 
 def _values_of(policy: Policy) -> dict[str, str]:
-    """What the stance says, by dotted key."""
-    wishes = {usage: _WISHES.get(action, action) for usage, action in policy.usages.items()}
+    """Return the values of the stance by dotted key."""
+    wishes = {usage: _YES_NO.get(action, action) for usage, action in policy.usages.items()}
     return {
         "extends": policy.stance,
         "mode": policy.mode,
@@ -138,14 +138,14 @@ def _switch(value: object) -> str:
 
 
 def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: int = 0) -> Iterator[str]:
-    """The lines of one key, its meaning behind it; `depth` is how far its first line will be moved right."""
+    """Yield the lines of one key with its meaning; `depth` is how far the caller indents the first one."""
     kind = field.value_type
     doc = field.doc
     if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
         doc += f" ({', '.join(kind.words)})"
     below = list(_below(kind, path, values, depth + 2))
     text = f"{key}:" if below else f"{key}: {values.get(path) or _first_word(kind)}"
-    yield f"{text:<{_KEYS_WIDE - depth}}  # {doc}"
+    yield f"{text:<{_KEY_WIDTH - depth}}  # {doc}"
     yield from (f"  {line}" for line in below)
 
 
@@ -156,11 +156,11 @@ def _first_word(kind: ValueType) -> str:
 def _below(kind: ValueType, path: str, values: Mapping[str, str], depth: int) -> Iterator[str]:
     if isinstance(kind, Record):
         for key, field in kind.fields.items():
-            if _WISHED not in path or f"{path}.{key}" in values or not isinstance(field.value_type, Choice):
+            if _EXAMPLE_PATH not in path or f"{path}.{key}" in values or not isinstance(field.value_type, Choice):
                 yield from _field(key, field, f"{path}.{key}", values, depth)
     elif isinstance(kind, MapOf):
-        yield f"{_WISHED}:"
-        yield from (f"  {line}" for line in _below(kind.value, f"{path}.{_WISHED}", values, depth + 2))
+        yield f"{_EXAMPLE_PATH}:"
+        yield from (f"  {line}" for line in _below(kind.value, f"{path}.{_EXAMPLE_PATH}", values, depth + 2))
     elif isinstance(kind, ListOf) and isinstance(kind.item, Record):
         for number, line in enumerate(_below(kind.item, path, values, depth + 2)):
             yield f"{'  ' if number else '- '}{line}"
@@ -171,10 +171,10 @@ def _summary(policy: Policy) -> Iterator[str]:
     table = DecisionTable(policy, catalog)
     path_class = table.path_classes["/"]
     refused: dict[Usage, list[Agent]] = {}
-    noted = 0
+    logged = 0
     for agent in catalog.agents:
         verdict = table.verdict(agent, path_class)
-        noted += verdict.action is Action.LOG
+        logged += verdict.action is Action.LOG
         if verdict.refuses and verdict.usage and agent.expected_user_agent:
             refused.setdefault(verdict.usage, []).append(agent)
     count = sum(map(len, refused.values()))
@@ -183,25 +183,25 @@ def _summary(policy: Policy) -> Iterator[str]:
         if usage in refused:
             agents = refused[usage]
             yield f"  {len(agents):>4} {usage:<12} {_named(agents, len(agents))}"
-    yield f"{noted} more are let in and noted (HTTP libraries, headless browsers), the rest notice nothing."
-    beyond = {
-        "Only declared, for want of a user agent of their own": [
+    yield f"{logged} more are allowed and logged (HTTP libraries, headless browsers); nothing changes for the others."
+    only_declared = {
+        "Declared only, because they have no user agent of their own": [
             agent
             for agent in catalog.agents
             if not agent.expected_user_agent and table.verdict(agent, path_class).refuses
         ],
-        "Let in for search; the opt-out from their AI is only declared": [
+        "Allowed for search; the opt-out from their AI is declared only": [
             agent
             for agent in catalog.agents
             if agent.opt_out and any(policy.whole_site.reserves(usage) for usage in agent.opt_out.usages)
         ],
     }
-    for what, agents in beyond.items():
+    for reason, agents in only_declared.items():
         if agents:
-            yield f"{what}: {_named(agents, 0, most=20)}."
+            yield f"{reason}: {_named(agents, 0, max_names=20)}."
 
 
-def _named(agents: Iterable[Agent], count: int, most: int = 5) -> str:
-    places = {name: place for place, name in enumerate(_FIRST_NAMED)}
-    names = sorted((agent.name for agent in agents), key=lambda name: (places.get(name, 99), name.lower()))
-    return ", ".join(names[:most]) + (", ..." if count > most else "")
+def _named(agents: Iterable[Agent], count: int, max_names: int = 5) -> str:
+    order = {name: index for index, name in enumerate(_NAMED_FIRST)}
+    names = sorted((agent.name for agent in agents), key=lambda name: (order.get(name, 99), name.lower()))
+    return ", ".join(names[:max_names]) + (", ..." if count > max_names else "")

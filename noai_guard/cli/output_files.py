@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from noai_guard.cli.console import CannotRun, printable, unwritable
+from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Document
+from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.targets.target import File
-
-_MAX_ROBOTS_BYTES = 500 * 1024
-"""Bytes of a robots.txt that count: RFC 9309 lets parsers stop there."""
 
 
 def write_files(files: Mapping[Path, File], only_check: bool) -> bool:
@@ -58,7 +56,7 @@ def existing_robots(file: str) -> bytes:
     """Return the site's own robots.txt, as far as parsers read it."""
     try:
         with Path(file).open("rb") as stream:
-            return stream.read(_MAX_ROBOTS_BYTES)
+            return stream.read(robots_txt.MAX_BYTES)
     except OSError as error:
         raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
 

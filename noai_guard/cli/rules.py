@@ -1,4 +1,4 @@
-"""noai-guard rules: for contributors to the catalogue."""
+"""noai-guard rules: commands for contributors to the catalogue."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +14,8 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import AI_USAGES
 from noai_guard.errors import Invalid, Problem
 
-_flusher = click.option(
-    "--rules", type=click.Path(path_type=Path), metavar="DIR", help="Another rules folder than the packaged one."
+_rules_option = click.option(
+    "--rules", type=click.Path(path_type=Path), metavar="DIR", help="The rules folder; default: the packaged one."
 )
 
 
@@ -25,7 +25,7 @@ def command() -> None:
 
 
 @command.command("compile")
-@_flusher
+@_rules_option
 def compile_command(rules: Path | None) -> None:
     """Read rules/agents and rules/policies and write rules/compiled/rules.json, which loads faster.
 
@@ -37,10 +37,10 @@ def compile_command(rules: Path | None) -> None:
 
 
 @command.command("check")
-@_flusher
+@_rules_option
 @click.pass_context
 def check_command(ctx: click.Context, rules: Path | None) -> None:
-    """Load everything in rules/ and list every problem; try every sample, look-alike and browser.
+    """Load everything in rules/, match every sample, look-alike and browser, and list every problem.
 
     \b
     Example:
@@ -72,13 +72,13 @@ def _problems(folder: Path) -> Iterator[Problem]:
     for entry in entries:
         samples = samples_from(entry)
         for sample in samples.match:
-            found = catalog.find(sample.encode())
-            if found is None or found.name != samples.agent:
-                got = found.name if found else "nobody"
-                yield Problem("C004", f"{samples.agent}: the sample {sample[:200]!r} is taken for {got}")
+            agent = catalog.find(sample.encode())
+            if agent is None or agent.name != samples.agent:
+                match = agent.name if agent else "nobody"
+                yield Problem("C004", f"{samples.agent}: the sample {sample[:200]!r} is taken for {match}")
         for sample in samples.look_alikes:
-            found = catalog.find(sample.encode())
-            if found is not None and found.name == samples.agent:
+            agent = catalog.find(sample.encode())
+            if agent is not None and agent.name == samples.agent:
                 yield Problem("C005", f"{samples.agent}: the look-alike {sample[:200]!r} is taken for it")
     yield from _browser_problems(folder / "browsers.yaml", catalog)
     for name in STANCES:
@@ -97,8 +97,8 @@ def _browser_problems(file: Path, catalog: Catalog) -> Iterator[Problem]:
     except Invalid as error:
         yield from error.problems
         return
-    for kind, user_agents in groups.items():
+    for group, user_agents in groups.items():
         for user_agent in user_agents:
-            found = catalog.find(user_agent.encode())
-            if found is not None and not AI_USAGES.isdisjoint(found.usages):
-                yield Problem("C006", f"{kind}: {user_agent[:200]!r} is taken for {found.name}", file=file.name)
+            agent = catalog.find(user_agent.encode())
+            if agent is not None and not AI_USAGES.isdisjoint(agent.usages):
+                yield Problem("C006", f"{group}: {user_agent[:200]!r} is taken for {agent.name}", file=file.name)

@@ -1,4 +1,4 @@
-"""noai-guard schema: what editors need to complete and check our files."""
+"""noai-guard schema: JSON Schemas with which editors complete and check our files."""
 
 import json
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, Usage
+from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule, Site, Throttle
+from noai_guard.core.policy import Exemptions, Policy, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
 
 

@@ -9,6 +9,7 @@ from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblem
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Usage
+from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations import STANDARDS
 
 STANCES = ("no-ai", "no-training", "search-only")
@@ -20,24 +21,7 @@ _ACTIONS = {
     "license_required": "402 with where to get a licence",
     "deny": "403",
 }
-_USAGES = {
-    Usage.TRAIN_AI: "training of generative models",
-    Usage.DATA_BROKER: "collecting data to sell it on, AI training included",
-    Usage.SCRAPER: "scraping tools and services that feed AI",
-    Usage.AI_AGENT: "agents that act on a person's behalf",
-    Usage.AI_INPUT: "fetching pages to answer a person's prompt",
-    Usage.AI_SEARCH: "indexes of answer engines",
-    Usage.ARCHIVE: "web archives",
-    Usage.SEO: "search engine optimisation tools",
-    Usage.SEARCH: "search engines that send people to the site",
-    Usage.ADS: "advertising quality checks",
-    Usage.PREVIEW: "link previews in messengers and social networks",
-    Usage.FEED: "feed readers and podcast directories",
-    Usage.PLAYER: "players and podcast apps",
-    Usage.MONITORING: "uptime and security checks",
-    Usage.AUTOMATION: "HTTP libraries and headless browsers",
-    Usage.UNKNOWN_BOT: "clients that call themselves bots and are in no catalogue",
-}
+_USAGES = {usage: USAGE_WORDS[usage].meaning for usage in Usage}
 
 _SPELLINGS = {"license-required": "license_required", "licence_required": "license_required"}
 _usage = Choice({usage.value: doc for usage, doc in _USAGES.items()}, code="P012", noun="usage")

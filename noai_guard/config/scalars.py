@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
 from noai_guard.core.networks import InvalidNetwork, parse_network
-from noai_guard.core.path_patterns import glob_problem
+from noai_guard.core.path_patterns import pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
 
@@ -107,9 +107,9 @@ def policy_page(text: str) -> str | Rejection:
 
 def path_pattern(text: str) -> str | Rejection:
     """Return a path pattern with each run of `/**` written once."""
-    problem = glob_problem(text)
+    problem = pattern_problem(text)
     if problem:
-        hint = f"write /{text}" if text and glob_problem(f"/{text}") is None else "for example /tracks/**"
+        hint = f"write /{text}" if text and pattern_problem(f"/{text}") is None else "for example /tracks/**"
         return Rejection("P011", f"bad path pattern {printable(text)!r}: {problem}", hint)
     return re.sub(r"(?:/\*\*)+(?=/|\Z)", "/**", text)
 

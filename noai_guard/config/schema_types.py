@@ -1,8 +1,7 @@
 """Types of values in YAML files. Each reads a node, logging every problem, and gives its JSON Schema."""
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +17,7 @@ from noai_guard.config.yaml_nodes import (
     printable,
     type_name,
 )
+from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean
 
 
 class ValueType(Protocol):
@@ -38,16 +38,6 @@ class Rejection(NamedTuple):
     hint: str = ""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the known word nearest to a misspelt one; empty if none is near."""
-    spelling = {text.lower(): text for text in known}
-    close = difflib.get_close_matches(word.lower()[:100], spelling, n=1, cutoff=0.6)
-    return f"did you mean {spelling[close[0]]!r}?" if close else ""
-
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """One line of text. `convert` returns the form that is kept, or a Rejection."""
@@ -64,7 +54,7 @@ class Text:
             context.report("P006", f"{context.label} must be text, not {type_name(node)}", hint)
             return None
         text = str(node.value)
-        if _CONTROL.search(text):
+        if CONTROL_CHARACTERS.search(text):
             context.report(
                 "P007", f"{context.label} holds a line break or another control character", "write it on one line"
             )

@@ -7,12 +7,12 @@ from operator import or_
 from typing import Any
 
 from noai_guard.config.build import rule_from
-from noai_guard.config.schema_types import did_you_mean
 from noai_guard.config.yaml_nodes import KeyPath, ProblemLog, printable
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage
-from noai_guard.core.path_patterns import Globs, compile_globs
+from noai_guard.core.path_patterns import PathMatcher, compile_patterns
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
+from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
 
 
@@ -101,8 +101,8 @@ class _Scope:
     action: Action | None = None
 
     @cached_property
-    def _matcher(self) -> Globs:
-        return compile_globs(self.paths)
+    def _matcher(self) -> PathMatcher:
+        return compile_patterns(self.paths)
 
     @cached_property
     def _patterns(self) -> frozenset[str]:

@@ -125,6 +125,23 @@ UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOW
 """Placeholder for every client that calls itself a bot and is in no catalogue."""
 
 
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """The site's wishes for the paths that match a pattern; the pattern of the whole site is `/**`."""
+
+    pattern: str
+    usages: Mapping[Usage, Action] = field(hash=False)
+
+    def reserves(self, usage: Usage) -> bool:
+        """Return True if this usage is not simply allowed: it is refused, sold or rationed."""
+        return self.usages[usage].restricts
+
+    @property
+    def reserves_anything(self) -> bool:
+        """Return True if some AI usage is not simply allowed."""
+        return any(self.reserves(usage) for usage in AI_USAGES)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """The decision about a request, with its reasons.
@@ -140,7 +157,7 @@ class Verdict:
     usage: Usage | None
     identity: Identity
     reasons: tuple[str, ...]
-    path_policy: int
+    path_policy: PathPolicy
     enforced: bool = True
     retry_after: int = 0
     message: str = ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-MAX_GLOB = 1024
+MAX_PATTERN = 1024
 """Characters of the longest pattern."""
 
 _NEVER_MATCHES = "never matches, because paths are judged without"
@@ -24,18 +24,18 @@ _PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def glob_problem(pattern: str) -> str | None:
+def pattern_problem(pattern: str) -> str | None:
     """Return what is wrong with a path pattern, in words for the person who wrote it, or None."""
     if not pattern:
         return "is empty; write /** for everything"
-    if len(pattern) > MAX_GLOB:
-        return f"is longer than {MAX_GLOB} characters"
+    if len(pattern) > MAX_PATTERN:
+        return f"is longer than {MAX_PATTERN} characters"
     if not pattern.startswith("/"):
         return "does not begin with /"
     return next((problem for bad, problem in _PROBLEMS if bad.search(pattern)), None)
 
 
-class GlobsInvalid(ValueError):
+class InvalidPatterns(ValueError):
     """Patterns that cannot be compiled. `problems` holds (index, problem) for every bad pattern of the list."""
 
     def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
@@ -79,7 +79,7 @@ def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
 Chunk = list[tuple[str, str]]
 
 
-def glob_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
+def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
     """Return a pattern as chains (lead, chunks) that match a path one behind the other, from its start.
 
     A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
@@ -117,8 +117,8 @@ def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
     return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
 
 
-class Globs:
-    """Compiled path patterns, made by `compile_globs`."""
+class PathMatcher:
+    """Compiled path patterns, made by `compile_patterns`."""
 
     __slots__ = ("_below", "_exact", "_lengths", "_wild", "patterns")
 
@@ -165,7 +165,7 @@ class Globs:
 
 
 def by_specificity(patterns: Sequence[str]) -> list[int]:
-    """Return the indexes of `patterns`, the most specific first: the order in which `Globs.first` decides."""
+    """Return the indexes of `patterns`, the most specific first: the order in which `PathMatcher.first` decides."""
     return sorted(range(len(patterns)), key=lambda index: _specificity(patterns[index]))
 
 
@@ -176,21 +176,21 @@ def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
     return wild > 0, -len(literal), wild - len(pattern), deep, pattern.count("*") - 2 * deep
 
 
-def compile_globs(patterns: Sequence[str]) -> Globs:
-    """Compile the path patterns of a policy. Raises GlobsInvalid with every bad one.
+def compile_patterns(patterns: Sequence[str]) -> PathMatcher:
+    """Compile the path patterns of a policy. Raises InvalidPatterns with every bad one.
 
     `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
     `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
     and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
     itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
     """
-    problems = [(index, problem) for index, pattern in enumerate(patterns) if (problem := glob_problem(pattern))]
+    problems = [(index, problem) for index, pattern in enumerate(patterns) if (problem := pattern_problem(pattern))]
     if problems:
-        raise GlobsInvalid(problems)
-    return Globs(patterns)
+        raise InvalidPatterns(problems)
+    return PathMatcher(patterns)
 
 
-def glob_to_regex(pattern: str) -> str:
+def pattern_to_regex(pattern: str) -> str:
     """Return a pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $; letter case counts.
 
     It has no look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
@@ -220,14 +220,14 @@ def _in_hex(text: str) -> str:
 _UNESCAPED = "/!&'()+,-.:;=@_~"
 
 
-def glob_to_robots(pattern: str) -> list[str] | None:
+def pattern_to_robots(pattern: str) -> list[str] | None:
     """Return the robots.txt rules (RFC 9309) that match exactly the URLs whose path the pattern matches, or None.
 
     robots.txt matches path and query from the left, so a single path is `/a$` and, with a query, `/a?`. Its
     `*` runs over slashes and into the query (`/*.mp3$` matches `/x?y=.mp3`), so only a final `**` can be written
     exactly; neither can a literal `$`, which parsers read differently, nor a bad pattern.
     """
-    if glob_problem(pattern):
+    if pattern_problem(pattern):
         return None
     tokens = _tokens(pattern)
     path = tokens[0][1] if tokens[0][0] == "text" else ""

@@ -6,9 +6,9 @@ from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Mode, Usage, Verdict
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Mode, PathPolicy, Usage, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import Globs, compile_globs
+from noai_guard.core.path_patterns import PathMatcher, compile_patterns
 from noai_guard.core.trusted_proxies import TrustedProxies
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
@@ -31,22 +31,6 @@ class Site:
     policy_page: str = WELL_KNOWN_PAGE
     licence: str = ""
     tdm_policy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PathPolicy:
-    """Wishes for one part of the site; the whole site is the section with the pattern `/**`."""
-
-    pattern: str
-    usages: Mapping[Usage, Action]
-
-    def reserves(self, usage: Usage) -> bool:
-        """True when this usage is not simply allowed: it is refused, sold or rationed."""
-        return self.usages[usage].restricts
-
-    @property
-    def reserves_anything(self) -> bool:
-        return any(self.reserves(usage) for usage in AI_USAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +111,7 @@ class Policy:
 class PathClass:
     """All paths for which the same section, rules and exemption hold."""
 
-    path_policy: int
+    path_policy: PathPolicy
     rules: tuple[Rule, ...]
     exempt: bool
     verdicts: BoundedCache[tuple[Agent | None, Identity], Verdict] = field(init=False)
@@ -143,17 +127,17 @@ class DecisionTable:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self._section_globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
-        self._exempt_globs = compile_globs(policy.exemptions.paths)
-        self._rule_globs: tuple[Globs | None, ...] = tuple(
-            compile_globs(rule.paths) if rule.paths else None for rule in policy.rules
+        self._section_globs = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
+        self._exempt_globs = compile_patterns(policy.exemptions.paths)
+        self._rule_globs: tuple[PathMatcher | None, ...] = tuple(
+            compile_patterns(rule.paths) if rule.paths else None for rule in policy.rules
         )
-        self._path_classes: dict[tuple[int, tuple[int, ...], bool], PathClass] = {}
+        self._path_classes: dict[tuple[PathPolicy, tuple[int, ...], bool], PathClass] = {}
         self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)
 
     def path_class(self, path: str) -> PathClass:
         """The zone that a normalised path lies in."""
-        path_policy = self._section_globs.first(path) + 1
+        path_policy = self.path_policies[self._section_globs.first(path) + 1]
         holding = tuple(
             number for number, globs in enumerate(self._rule_globs) if globs is None or globs.first(path) >= 0
         )
@@ -173,18 +157,19 @@ class DecisionTable:
 
     def decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
         """Make a verdict: exemptions first, then the first rule that holds, then the strictest action of the usages."""
-        usage = self._weightiest(agent, path_class.path_policy) if agent else None
+        path_policy = path_class.path_policy
+        usage = _deciding_usage(agent, path_policy) if agent else None
         claim = _claim(agent)
 
-        def verdict(action: Action, rule: str, why: str, message: str = "") -> Verdict:
+        def verdict(action: Action, rule: str, reason: str, message: str = "") -> Verdict:
             return Verdict(
                 action=action,
                 rule=rule,
                 agent=agent,
                 usage=usage,
                 identity=identity,
-                reasons=(claim, why),
-                path_policy=path_class.path_policy,
+                reasons=(claim, reason),
+                path_policy=path_policy,
                 enforced=self.policy.mode is Mode.ENFORCE,
                 retry_after=self.policy.throttle.seconds if action is Action.THROTTLE else 0,
                 message=message,
@@ -199,21 +184,20 @@ class DecisionTable:
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
-        path_policy = self.path_policies[path_class.path_policy]
-        where = "" if path_class.path_policy == 0 else f" under {path_policy.pattern}"
+        where = "" if path_policy is self.path_policies[0] else f" under {path_policy.pattern}"
         action = path_policy.usages[usage]
         return verdict(action, rule_id(path_policy, usage), f"the policy says {action} for {usage}{where}")
-
-    def _weightiest(self, agent: Agent, path_policy: int) -> Usage:
-        """The usage that decides: the one treated most strictly; of equals, the one listed first."""
-        usages = self.path_policies[path_policy].usages
-        return max(agent.usages, key=lambda usage: usages[usage].strictness)
 
     @property
     def rule_ids(self) -> tuple[str, ...]:
         """Every id that a verdict's `rule` can have: the values of the metric label."""
         by_usage = (rule_id(path_policy, usage) for path_policy in self.path_policies for usage in Usage)
         return (*OWN_RULE_IDS, *(rule.id for rule in self.policy.rules), *by_usage)
+
+
+def _deciding_usage(agent: Agent, path_policy: PathPolicy) -> Usage:
+    """Return the usage of an agent that is treated most strictly; of equals, the one listed first."""
+    return max(agent.usages, key=lambda usage: path_policy.usages[usage].strictness)
 
 
 def identity_of_claim(agent: Agent | None) -> Identity:

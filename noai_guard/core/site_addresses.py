@@ -1,15 +1,15 @@
 """Web addresses of a site for declarations, refusals and pages."""
 
-import re
 from urllib.parse import quote, unquote
 
 from noai_guard.core.policy import Policy, Site
+from noai_guard.core.text import one_line
 
 
 def policy_address(site: Site) -> str:
     """Return the address of the page that explains the policy; only a path if the site's address is not known."""
     page = site.policy_page
-    return own_address(site, page) if page.startswith("/") else ascii_uri(page)
+    return document_address(site, page) if page.startswith("/") else ascii_uri(page)
 
 
 def page_address(policy: Policy) -> str:
@@ -18,7 +18,7 @@ def page_address(policy: Policy) -> str:
     return policy_address(policy.site) if is_published else ""
 
 
-def own_address(site: Site, path: str) -> str:
+def document_address(site: Site, path: str) -> str:
     """Return the address of one of our documents: below the site's address if that is known, else its path."""
     return ascii_uri(site.url.rstrip("/") + path)
 
@@ -28,11 +28,6 @@ def ascii_uri(text: str) -> str:
     return quote(text, safe="%/:?#[]@!$&'()*+,;=~", errors="replace")
 
 
-def contact_shown(site: Site) -> str:
+def contact_text(site: Site) -> str:
     """Return the site's contact for people to read: an e-mail address without `mailto:`, or a web address."""
     return one_line(unquote(site.contact.removeprefix("mailto:")))
-
-
-def one_line(text: str) -> str:
-    """Return a text with each run of blanks, line breaks and control characters as one blank."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from noai_guard.core.address_headers import HEADERS, parse_node
 from noai_guard.core.networks import InvalidNetwork, Network, NetworkSet, merged, parse_network
+from noai_guard.core.text import closest
 
 MAX_HOPS_LIMIT = 128
 MAX_BYTES_LIMIT = 8192
@@ -125,11 +126,8 @@ def _header_problems(header: object, name: str | None, anybody: bool) -> list[Se
         hint = "name the one header your proxy writes, usually x-forwarded-for"
         return problem("proxies are trusted, but no header to read", hint) if anybody else []
     if name not in HEADERS:
-        # Only a mistake needs it, and it takes 2 ms to import.
-        from difflib import get_close_matches
-
-        close = get_close_matches(name or "", HEADERS, 1)
-        hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(HEADERS)}"
+        match = closest(name or "", HEADERS)
+        hint = f"did you mean {match}?" if match else f"write one of {', '.join(HEADERS)}"
         return problem(f"{_shown(header)} is not a header that names a client", hint)
     if not anybody:
         return problem(f"{name} is never read while no proxy is trusted", "list the proxies that write it")

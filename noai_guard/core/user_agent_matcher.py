@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from noai_guard.core import browser_words
+
 V = TypeVar("V")
 
 HEAD_BYTES = 1024
@@ -55,11 +57,8 @@ _HOST = re.compile(rb"https?://(?:[^\s/@;,()<>]{0,64}@)?([a-z0-9.-]{1,255})(?::\
 _LOG_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u00([0-9a-fA-F]{2})|[nrt])")
 _ESCAPED_NAME = re.compile(rb"(?:\A|(?<=[\s;,(]))[A-Za-z0-9_.-]*%[A-Za-z0-9_.%-]*")
 _WORD = re.compile(rb"[A-Za-z0-9_-]*")
-# Words in 930 user agents of people and players (rules/browsers.yaml): those in most of them, and those in many.
-_BROWSER_WORDS = frozenset(
-    b"android applewebkit chrome compatible gecko intel khtml like linux mac macintosh mobile mozilla os safari "
-    b"version win windows".split()
-)
+_BROWSER_WORDS = frozenset(map(str.encode, browser_words.IN_MOST))
+# Words in many of 930 user agents of people and players (rules/browsers.yaml).
 _COMMON_WORDS = frozenset(
     b"agent amazon app apple bot browser client com crawler data electron fetcher google http https image index "
     b"media microsoft news org player podcast reader search server site smart spider the user video web webkit "

@@ -7,8 +7,8 @@ sends it and agents read it (seen 2026-11).
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
 KEYS: Labels = (

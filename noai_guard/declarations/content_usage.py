@@ -6,9 +6,9 @@ draft-ietf-aipref-attach-05 (2026-08-19) defines. Readers of older drafts ignore
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, Usage
-from noai_guard.core.path_patterns import glob_to_robots
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.path_patterns import pattern_to_robots
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
@@ -45,7 +45,7 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
     somewhere, everywhere = frozenset[str]().union(*reserved), frozenset.intersection(*reserved)
     for path_policy in policy.path_policies:
         # A pattern without an exact equivalent is covered by a wider one, which must not grant anything reserved.
-        if glob_to_robots(path_policy.pattern) is None and reserved_labels(LABELS, path_policy) - everywhere:
+        if pattern_to_robots(path_policy.pattern) is None and reserved_labels(LABELS, path_policy) - everywhere:
             yield f"Content-Usage: {robots_patterns.covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 

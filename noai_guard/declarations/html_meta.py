@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from noai_guard.core.model import Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Standard, robots_directives
 
 

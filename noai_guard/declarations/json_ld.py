@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from noai_guard.core.model import Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import ascii_uri, page_address
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from noai_guard.core.model import HeaderField
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import HeaderField, PathPolicy
+from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.shared.standard import Standard
 

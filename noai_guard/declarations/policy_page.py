@@ -4,29 +4,15 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
-from noai_guard.core.model import AI_USAGES, Action, Document, Usage
-from noai_guard.core.policy import DecisionTable, PathPolicy, Site
+from noai_guard.core.model import AI_USAGES, Action, Document, PathPolicy, Usage
+from noai_guard.core.policy import DecisionTable, Site
 from noai_guard.core.site_addresses import ascii_uri
+from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.resources import filled, text
 
-_WORDS: dict[Usage, tuple[str, str]] = {
-    Usage.TRAIN_AI: ("Training AI", "collecting works to train generative models"),
-    Usage.DATA_BROKER: ("Selling data", "collecting pages to resell them"),
-    Usage.SCRAPER: ("Scraping for AI", "services that fetch pages for AI tools"),
-    Usage.AI_AGENT: ("AI agents", "programs that act on a person’s behalf"),
-    Usage.AI_INPUT: ("AI answers", "fetching a page to answer a prompt"),
-    Usage.AI_SEARCH: ("AI search", "indexes of answer engines"),
-    Usage.SEARCH: ("Search engines", "finding this site and linking to it"),
-    Usage.PREVIEW: ("Link previews", "cards in chats and social networks"),
-    Usage.FEED: ("Feeds and podcasts", "feed readers and podcast directories"),
-    Usage.PLAYER: ("Players", "audio players and podcast apps"),
-    Usage.MONITORING: ("Monitoring", "uptime and security checks"),
-    Usage.ADS: ("Advertising checks", "reviewing pages that ads point to"),
-    Usage.ARCHIVE: ("Web archives", "keeping copies for the record"),
-    Usage.SEO: ("SEO tools", "analysing links and rankings"),
-}
+_USAGES = tuple(usage for usage, words in USAGE_WORDS.items() if words.title)
 _ACTION_WORDS = {
     Action.ALLOW: "Welcome",
     Action.LOG: "Welcome",
@@ -72,9 +58,9 @@ def _sections(table: DecisionTable) -> Iterator[str]:
             f'<p class="law">Text and data mining is expressly reserved under Article 4(3) of Directive (EU) '
             f"2019/790{exception}.</p>"
         )
-    yield from _table("The whole site" if policy.path_policies else "What programs may do", policy.whole_site, _WORDS)
+    yield from _table("The whole site" if policy.path_policies else "What programs may do", policy.whole_site, _USAGES)
     for path_policy in policy.path_policies:
-        differing = [usage for usage in _WORDS if path_policy.usages[usage] is not policy.usages[usage]]
+        differing = [usage for usage in _USAGES if path_policy.usages[usage] is not policy.usages[usage]]
         if differing:
             caption = "Different here; all else as on the whole site."
             yield from _table(_path_heading(path_policy), path_policy, differing, caption)
@@ -109,10 +95,10 @@ def _table(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], capti
     yield f"<caption>{caption or 'What is welcome, and what is not.'}</caption>"
     yield "<tbody>"
     for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
-        name, description = _WORDS[usage]
+        words = USAGE_WORDS[usage]
         action = path_policy.usages[usage]
         yield (
-            f'<tr><th scope="row"><b>{name}</b><span class="what">{description}</span></th>'
+            f'<tr><th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
             f'<td class="{_CSS_CLASSES[action]}">{_ACTION_WORDS[action]}</td></tr>'
         )
     yield "</tbody>\n</table>"

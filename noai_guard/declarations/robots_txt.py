@@ -20,21 +20,22 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import policy_address
-from noai_guard.declarations.shared.robots_file import Directive as Directive
-from noai_guard.declarations.shared.robots_file import Own, Robots, escaped
-from noai_guard.declarations.shared.robots_file import directive as directive
-from noai_guard.declarations.shared.robots_file import google_name as google_name
-from noai_guard.declarations.shared.robots_file import matches as matches
+from noai_guard.declarations.shared.robots_file import MAX_BYTES as MAX_BYTES
+from noai_guard.declarations.shared.robots_file import (
+    AppRobots,
+    Rules,
+    escaped,
+    google_name,
+    parse_line,
+    possible_names,
+    split_lines,
+)
 from noai_guard.declarations.shared.robots_groups import PATH as PATH
 from noai_guard.declarations.shared.robots_groups import Group, Groups
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.version import __version__
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
-
-MAX_BYTES = 500 * 1024
-"""Number of bytes that every parser must read (RFC 9309, 2.5). A longer merged file is cut at the end of a line,
-because half a rule is another rule: `Disallow: /private` could become `Disallow: /`."""
 
 BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
@@ -75,11 +76,12 @@ def merge(existing: bytes, groups: Groups) -> bytes:
     """
     lines = _original_lines(existing)
     while True:
-        app = Robots(lines)
+        app = AppRobots(lines)
         for short in (False, True):
             merged = "\n".join([*_merged(app, groups, short), ""]).encode("utf-8", "surrogateescape")
             if len(merged) <= MAX_BYTES or not lines:
                 return merged
+        # Cut at a line end, because half a rule is another rule: `Disallow: /private` could become `Disallow: /`.
         excess = len(merged) - MAX_BYTES
         while lines and excess > 0:
             excess -= len(lines.pop()) + 1
@@ -88,8 +90,7 @@ def merge(existing: bytes, groups: Groups) -> bytes:
 
 def _original_lines(existing: bytes) -> list[str]:
     """Return the lines of the app's file as they were before any merge; none if it is an HTML page."""
-    text = existing[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    lines = re.split(r"\r\n|\r|\n", text)
+    lines = split_lines(existing, "surrogateescape")
     if len(existing) >= MAX_BYTES:
         lines.pop()
     original: list[str] = []
@@ -104,7 +105,7 @@ def _original_lines(existing: bytes) -> list[str]:
         original.append(line)
     _strip(original)
     is_page = next((line for line in original if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(directive(line).kind == "agent" for line in original):
+    if is_page and not any(parse_line(line).kind == "agent" for line in original):
         return []
     return [line.removeprefix(TAKEN_OUT) for line in original]
 
@@ -114,33 +115,31 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-def _merged(app: Robots, groups: Groups, short: bool) -> Iterator[str]:
-    yield from app.lines[: app.begins]
+def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
+    yield from (line.text for line in app.lines[: app.preamble_length])
     yield BEGIN
-    untouched = [f"User-agent: {token}" for token in groups.untouched if not (short or app.has(token))]
+    untouched = [f"User-agent: {token}" for token in groups.untouched if not (short or app.names(token))]
     yield from _our_groups(app, groups, untouched)
     yield END
     tokens = groups.tokens
     taken_out, before_common = set[int](), set[int]()
-    for section in app.sections:
-        out = [number for number in section.agents if not tokens.isdisjoint(app.names(number))]
+    for group in app.groups:
+        out = [agent.number for agent in group.agents if not tokens.isdisjoint(possible_names(agent.value))]
         taken_out.update(out)
-        gets_common = not short or any(map(app.is_for_all, section.agents))
-        if gets_common and len(out) < len(section.agents):
-            last = section.lines[-1] if section.lines else section.agents[-1]
-            before_common.add(last if section.first_rule is None else section.first_rule)
-    for number in range(app.begins, len(app.lines)):
-        line = app.lines[number]
-        yield f"{TAKEN_OUT}{line}" if number in taken_out else line
-        if untouched and app.is_for_all(number):
+        gets_common = not short or any(google_name(agent.value) == "*" for agent in group.agents)
+        if gets_common and len(out) < len(group.agents):
+            before_common.add((group.first_rule or (group.lines or group.agents)[-1]).number)
+    for line in app.lines[app.preamble_length :]:
+        yield f"{TAKEN_OUT}{line.text}" if line.number in taken_out else line.text
+        if untouched and line.kind == "agent" and google_name(line.value) == "*":
             yield from (BEGIN, *untouched, END)
-        if groups.common and number in before_common:
+        if groups.common and line.number in before_common:
             yield from (BEGIN, *groups.common, END)
 
 
-def _our_groups(app: Robots, groups: Groups, untouched: Sequence[str]) -> Iterator[str]:
+def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Iterator[str]:
     yield from (f"# {line}".rstrip() for line in groups.preamble)
-    if untouched and not app.has("*"):
+    if untouched and not app.names("*"):
         # First, for parsers that take the first group whose name is part of the crawler's.
         yield from (*untouched, "Allow: /", *groups.common, "")
     for group in groups.groups:
@@ -149,20 +148,20 @@ def _our_groups(app: Robots, groups: Groups, untouched: Sequence[str]) -> Iterat
             by_lines.setdefault(tuple(_rules_with_app(group, app_rules)), []).extend(tokens)
         for lines, tokens in by_lines.items():
             yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common, "")
-    if not app.has("*"):
+    if not app.names("*"):
         yield from ("User-agent: *", "Allow: /", *groups.common, "")
 
 
-def _tokens_by_app_rules(app: Robots, group: Group) -> dict[Own, list[str]]:
+def _tokens_by_app_rules(app: AppRobots, group: Group) -> dict[Rules, list[str]]:
     if group.closed and all(rule.path in group.always for rule in group.rules):
-        return {Own(()): list(group.tokens)}
-    by_app_rules: dict[Own, list[str]] = {}
+        return {Rules(): list(group.tokens)}
+    by_app_rules: dict[Rules, list[str]] = {}
     for token in group.tokens:
-        by_app_rules.setdefault(app.for_name(token), []).append(token)
+        by_app_rules.setdefault(app.rules[token.lower()], []).append(token)
     return by_app_rules
 
 
-def _rules_with_app(group: Group, app_rules: Own) -> Iterator[str]:
+def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
     """Yield the lines of a group of ours combined with the app's rules for the same crawlers.
 
     A path stays open only if both allow it: our allow rules are left out where the app disallows, and the app's
@@ -178,16 +177,17 @@ def _rules_with_app(group: Group, app_rules: Own) -> Iterator[str]:
     if group.closed:
         longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
         if longest:
-            yield from app_rules.disallowing(longest)
+            yield from app_rules.disallow_lines(longest)
             yield from (rule.line for rule in ours)
         yield "Disallow: /"
         return
     yield from (rule.line for rule in ours)
     closed = [rule.path for rule in ours if not rule.allowed]
     below = tuple(path for path in closed if not path.endswith("$"))
-    for line, (kind, value) in app_rules.lines:
-        if kind != "allow" or not (escaped(value).startswith(below) or escaped(value) in closed):
-            yield line
+    for line in app_rules.lines:
+        pattern = escaped(line.value)
+        if line.kind != "allow" or not (pattern.startswith(below) or pattern in closed):
+            yield line.text.strip()
 
 
 def limitations(policy: Policy, groups: Groups) -> Iterator[str]:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
-from noai_guard.core.model import Document, HeaderField, Usage
-from noai_guard.core.path_patterns import compile_globs, glob_to_robots
+from noai_guard.core.model import Document, HeaderField, PathPolicy, Usage
+from noai_guard.core.path_patterns import compile_patterns, pattern_to_robots
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
-from noai_guard.core.site_addresses import ascii_uri, contact_shown, own_address, page_address
+from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, page_address
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
@@ -45,7 +45,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def _license_url(site: Site) -> str:
     """Return the absolute URL of the document if the site has an https address, else its path."""
-    return own_address(site, PATH) if _has_https_url(site) else PATH
+    return document_address(site, PATH) if _has_https_url(site) else PATH
 
 
 def _has_https_url(site: Site) -> bool:
@@ -105,7 +105,7 @@ def _entries(table: DecisionTable) -> Iterator[tuple[str, frozenset[str]]]:
     if any(_prohibited(path_policy) != somewhere for path_policy in table.path_policies):
         # A pattern without an exact equivalent is covered by a wider one, which must not grant anything reserved.
         for path_policy in policy.path_policies:
-            if glob_to_robots(path_policy.pattern) is None and _prohibited(path_policy):
+            if pattern_to_robots(path_policy.pattern) is None and _prohibited(path_policy):
                 yield robots_patterns.covering(path_policy.pattern), somewhere
 
 
@@ -123,7 +123,7 @@ def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
 
 def _contact_attribute(site: Site) -> str:
     if site.contact.startswith("mailto:"):
-        return f' contactEmail="{_text(contact_shown(site))}"'
+        return f' contactEmail="{_text(contact_text(site))}"'
     return f' contactUrl="{_text(ascii_uri(site.contact))}"' if site.contact else ""
 
 
@@ -164,7 +164,7 @@ class FeedTerms:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._globs = compile_globs([path_policy.pattern for path_policy in policy.path_policies])
+        self._globs = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
 
     def element(self, url: str) -> str:
         """Return `<rsl:content>` for an item: the terms for the page or recording at `url`.

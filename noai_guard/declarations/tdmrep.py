@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from noai_guard.core.model import Action, Document, HeaderField, Usage
-from noai_guard.core.path_patterns import glob_to_robots
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
-from noai_guard.core.site_addresses import ascii_uri, own_address, page_address
+from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usage
+from noai_guard.core.path_patterns import pattern_to_robots
+from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.site_addresses import ascii_uri, document_address, page_address
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard, training_only_limitations
 
@@ -38,7 +38,7 @@ def _publishes_offer(policy: Policy) -> bool:
 def _policy_url(policy: Policy) -> str:
     """Return the address for `tdm-policy`, or an empty string."""
     if _publishes_offer(policy):
-        return own_address(policy.site, POLICY_PATH)
+        return document_address(policy.site, POLICY_PATH)
     return ascii_uri(policy.site.tdm_policy)
 
 
@@ -54,7 +54,7 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
         wider = [
             (robots_patterns.covering(path_policy.pattern), path_policy)
             for path_policy in reserved
-            if glob_to_robots(path_policy.pattern) is None
+            if pattern_to_robots(path_policy.pattern) is None
         ]
         entries = [*wider, *entries]
     documents = [_document(PATH, [_entry(pattern, policy, path_policy) for pattern, path_policy in entries])]

@@ -6,8 +6,8 @@ directive with a colon on the same line hides it (tested 2026-11-23, img2dataset
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Standard, robots_directives, training_only_limitations
 
 

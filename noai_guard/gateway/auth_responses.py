@@ -7,6 +7,7 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.model import HeaderField, Mode, Response
 from noai_guard.core.policy import PathClass
+from noai_guard.core.text import ascii_text
 from noai_guard.gateway import contract
 from noai_guard.middleware.active_policy import CachedDecision, Decided
 from noai_guard.responses.header_fields import one_line_per_name
@@ -101,13 +102,11 @@ def _agent(cached: CachedDecision) -> str:
 
 
 def _ascii(text: str) -> bytes:
-    """Return text as a header value: printable ASCII, cut."""
-    plain = text[:_MAX_LENGTH].encode("ascii", "replace")
-    return bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in plain).strip()
+    return ascii_text(text[:_MAX_LENGTH]).encode("ascii")
 
 
 def _cache_key(cached: CachedDecision, path_class: PathClass, block: str) -> bytes:
     """Return agent, address block, and a short name of the path class; the same in every worker."""
     rules = ",".join(rule.id for rule in path_class.rules)
-    paths = crc32(f"{path_class.path_policy}|{path_class.exempt}|{rules}".encode())
+    paths = crc32(f"{path_class.path_policy.pattern}|{path_class.exempt}|{rules}".encode())
     return _ascii(f"{_agent(cached)}|{block}|{paths:08x}")

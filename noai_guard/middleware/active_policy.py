@@ -163,6 +163,8 @@ class ActivePolicy:
     def fixed(self, action: Action, reason: str) -> Decided:
         """Return the outcome for requests that cannot be judged; made up front so that the error path cannot fail."""
         enforced = self.compiled.policy.mode is Mode.ENFORCE
-        verdict = Verdict(action, "unjudged", None, None, Identity.UNCLAIMED, (reason,), 0, enforced)
+        verdict = Verdict(
+            action, "unjudged", None, None, Identity.UNCLAIMED, (reason,), self.compiled.policy.whole_site, enforced
+        )
         cached = CachedDecision(self.compiled, verdict, self._counts(verdict))
         return Decided(cached, self.compiled.refusal(verdict, "/", "GET", ()) if verdict.refuses else None)

@@ -4,12 +4,10 @@ from collections.abc import Iterable
 
 from noai_guard.core.model import HeaderField
 from noai_guard.declarations import robots_txt
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 
 NOT_ASKED = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding"})
 """The client's request headers that the app does not see: wanted is all of the file, and plain."""
-
-_MOST_BYTES = 500 * 1024
-"""How much of an app's robots.txt is merged: RFC 9309 lets parsers stop there."""
 
 
 class AppFailed(Exception):
@@ -41,17 +39,17 @@ class AppsAnswer:
 
     def add(self, chunk: bytes, *, last: bool = False) -> None:
         if self._wanted and not self.known:
-            self._body.extend(chunk[: _MOST_BYTES + 1 - len(self._body)])
-            self.known = last or len(self._body) > _MOST_BYTES
+            self._body.extend(chunk[: MAX_BYTES + 1 - len(self._body)])
+            self.known = last or len(self._body) > MAX_BYTES
 
     def text(self) -> bytes | None:
-        """The robots.txt, when the app has one in plain text; at most _MOST_BYTES, whole lines.
+        """The robots.txt, when the app has one in plain text; at most MAX_BYTES, whole lines.
 
         Raises AppFailed when the app answered with a server error.
         """
         if self._status >= 500:
             raise AppFailed(f"the app answered {self._status} for {robots_txt.PATH}")
         body = self._body
-        if len(body) > _MOST_BYTES:
+        if len(body) > MAX_BYTES:
             body = body[: max(body.rfind(b"\n"), body.rfind(b"\r")) + 1]
         return bytes(body) if self._wanted else None

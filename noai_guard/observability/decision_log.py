@@ -6,13 +6,13 @@ import time
 
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Verdict
+from noai_guard.core.text import printable_ascii
 from noai_guard.observability.events import (
     MAX_HOST_CHARS,
     MAX_METHOD_CHARS,
     MAX_PATH_CHARS,
     MAX_USER_AGENT_CHARS,
     Event,
-    escaped,
 )
 
 _MAX_DESCRIPTIONS_PER_SECOND = 10
@@ -70,12 +70,12 @@ def facts_of(event: Event) -> dict[str, object]:
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        "method": escaped(event.method, MAX_METHOD_CHARS),
-        "host": escaped(event.host, MAX_HOST_CHARS),
-        "path": escaped(event.path, MAX_PATH_CHARS),
+        "method": printable_ascii(event.method, MAX_METHOD_CHARS),
+        "host": printable_ascii(event.host, MAX_HOST_CHARS),
+        "path": printable_ascii(event.path, MAX_PATH_CHARS),
         "client": event.client.address,
         "client_from": event.client.source,
-        "user_agent": escaped(event.user_agent.decode("latin-1"), MAX_USER_AGENT_CHARS),
+        "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_USER_AGENT_CHARS),
     }
 
 

@@ -40,11 +40,3 @@ class Sink(Protocol):
     def write(self, event: Event) -> None:
         """Receive one event. What it raises is counted as a failure of the guard; the request goes on."""
         ...
-
-
-def escaped(text: str, max_chars: int) -> str:
-    """Return text from a request, cut and with everything unprintable escaped: one line stays one line."""
-    cut = text[:max_chars]
-    if cut.isascii() and cut.isprintable():
-        return cut
-    return cut.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -6,7 +6,9 @@ from enum import StrEnum
 
 from noai_guard.core.model import Usage, Verdict
 from noai_guard.core.policy import Site
-from noai_guard.core.site_addresses import ascii_uri, contact_shown, one_line, policy_address
+from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
+from noai_guard.core.text import one_line
+from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.resources import filled, text
 
 
@@ -16,25 +18,6 @@ class Format(StrEnum):
     TEXT = "text/plain; charset=utf-8"
     JSON = "application/json"
     HTML = "text/html; charset=utf-8"
-
-
-_PURPOSES: dict[Usage, str] = {
-    Usage.TRAIN_AI: "to train AI",
-    Usage.DATA_BROKER: "to resell data",
-    Usage.SCRAPER: "to feed AI tools",
-    Usage.AI_AGENT: "as an AI agent",
-    Usage.AI_INPUT: "to answer AI prompts",
-    Usage.AI_SEARCH: "for AI search",
-    Usage.ARCHIVE: "for an archive",
-    Usage.SEO: "for SEO analysis",
-    Usage.SEARCH: "for a search engine",
-    Usage.ADS: "for advertising",
-    Usage.PREVIEW: "for link previews",
-    Usage.FEED: "for feeds",
-    Usage.PLAYER: "for playback",
-    Usage.MONITORING: "for monitoring",
-    Usage.AUTOMATION: "automatically",
-}
 
 
 def client_name(verdict: Verdict) -> str:
@@ -48,7 +31,8 @@ def client_name(verdict: Verdict) -> str:
 
 def purpose(verdict: Verdict) -> str:
     """Return what the client fetches pages for, with a leading space: ` to train AI`. Empty if not known."""
-    return f" {_PURPOSES[verdict.usage]}" if verdict.usage in _PURPOSES else ""
+    words = USAGE_WORDS[verdict.usage].purpose if verdict.usage else ""
+    return f" {words}" if words else ""
 
 
 def rule_and_message(verdict: Verdict) -> str:
@@ -84,7 +68,7 @@ def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) 
 
 def _addresses(site: Site) -> str:
     """Return contact, licence and policy page for plain text, each with a leading space."""
-    addresses = {"Contact": contact_shown(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
+    addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
     return "".join(f" {word}: {address}" for word, address in addresses.items() if address)
 
 
@@ -92,7 +76,7 @@ def _page(status: int, title: str, sentence: str, site: Site) -> str:
     links = []
     if site.contact:
         address = html.escape(ascii_uri(site.contact))
-        links.append(f'Write to <a href="{address}">{html.escape(contact_shown(site))}</a>')
+        links.append(f'Write to <a href="{address}">{html.escape(contact_text(site))}</a>')
     if policy_address(site):
         links.append(f'<a href="{html.escape(policy_address(site))}">What this site allows</a>')
     if site.licence:

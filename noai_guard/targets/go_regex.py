@@ -10,19 +10,11 @@ from collections.abc import Collection, Iterable
 from string import ascii_lowercase
 from typing import TypeVar
 
+from noai_guard.core import browser_words
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.targets import user_agent_regex
 
 V = TypeVar("V")
-
-_WORDS = """
-mozilla gecko like applewebkit khtml safari linux chrome android mobile windows version build mac darwin cfnetwork com
-compatible https iphone cpu win wv http msie firefox ios macintosh intel net wow electron www exoplayerlib trident arm
-app phone media microsoft model opr samsung browser hbbtv armv smarttv touch wifi ipad player yabrowser edge
-opera playstation samsungbrowser applecoremedia dalvik gnu iab scale smart web crkey debian fbav fban instagram itunes
-kaios nintendo plus vlc watch webos lge silk spotify tab tablet tizen amd code ubuntu vivaldi xbox apple chromium
-duckduckgo edg edga edgios gsa crios cros fxios iemobile overcast podcasts
-"""
 
 
 def browser_expression(anchors: Collection[str]) -> str:
@@ -31,7 +23,11 @@ def browser_expression(anchors: Collection[str]) -> str:
     Go matches it in one pass, twenty times as fast: at each character only one alternative is possible, and it has
     fewer than the thousand instructions up to which Go tries that (regexp/onepass.go, seen in Go 1.19).
     """
-    words = {*_WORDS.split(), *ascii_lowercase, *(one + two for one in ascii_lowercase for two in ascii_lowercase)}
+    words = {
+        *browser_words.COMMON,
+        *ascii_lowercase,
+        *(one + two for one in ascii_lowercase for two in ascii_lowercase),
+    }
     other = r"[^A-Za-z%\x5c]"
     return rf"^{other}*(?:{_branches(user_agent_regex.word_tree(words - set(anchors)))}{other}+)*$"
 

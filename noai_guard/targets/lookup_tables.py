@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from noai_guard.core.model import Agent, Document, HeaderField
+from noai_guard.core.text import ascii_text
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
 
@@ -91,7 +92,7 @@ class LookupTables:
     def declared_fields(self) -> dict[HeaderField, tuple[int, ...]]:
         """Header fields that responses declare -> the path policies whose responses have them."""
         fields: dict[HeaderField, tuple[int, ...]] = {}
-        for path_policy, declared in enumerate(self.plan.compiled.declared):
+        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
             for field in declared.fields:
                 fields[field] = (*fields.get(field, ()), path_policy)
         return fields
@@ -100,11 +101,6 @@ class LookupTables:
 def verdict_prefix(decision: Decision) -> str:
     """Return the value of X-NoAI-Verdict up to the agent's name."""
     return f"{decision.label}; rule={ascii_text(decision.verdict.rule)}; agent="
-
-
-def ascii_text(text: str) -> str:
-    """As it may stand in a header field: printable ASCII on one line."""
-    return "".join(found if " " <= found <= "~" else "?" for found in " ".join(text.split()))
 
 
 def spellings(text: str) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import by_specificity, glob_to_regex
+from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import PathClass, identity_of_claim
+from noai_guard.core.text import listed
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.refusal import client_name
@@ -30,7 +31,7 @@ class PathSet:
 
     @property
     def regex(self) -> str:
-        return "|".join(map(glob_to_regex, self.globs))
+        return "|".join(map(pattern_to_regex, self.globs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class TargetPlan:
         self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
     ) -> Decision:
         rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._decided(agent, PathClass(path_policy, rules, exempt))
+        verdict = self._decided(agent, PathClass(self._table.path_policies[path_policy], rules, exempt))
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
@@ -169,12 +170,12 @@ class TargetPlan:
     @property
     def documents_regex(self) -> str:
         """One regular expression for the paths of all documents."""
-        return f"^(?:{'|'.join(glob_to_regex(document.path)[1:-1] for document in self.documents)})$"
+        return f"^(?:{'|'.join(pattern_to_regex(document.path)[1:-1] for document in self.documents)})$"
 
     @property
     def declared(self) -> tuple[tuple[PathSet | None, Declared], ...]:
         """Declarations of every response by path: the first PathSet that matches applies, None is everywhere else."""
-        declared = self.compiled.declared
+        declared = list(self.compiled.declared.values())
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
@@ -194,7 +195,7 @@ class TargetPlan:
 
     def client_name(self, agent: Agent) -> str:
         """Return the beginning of a refusal's text, `GPTBot (OpenAI)`; the rest is a decision's `tail`."""
-        return client_name(self._decided(agent, PathClass(0, (), False)))
+        return client_name(self._decided(agent, PathClass(self._table.path_policies[0], (), False)))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:
@@ -301,7 +302,7 @@ def limitations(plan: TargetPlan) -> Iterator[str]:
         decision.verdict.action is Action.THROTTLE for agents in plan.all_classes for decision in agents.decisions
     )
     if throttled:
-        yield "throttle: requests are not counted; throttled agents are allowed, and the backend gets the verdict."
+        yield "throttle: requests are not counted here; throttled agents are allowed, and the backend gets the verdict."
     if plan.policy.second_look:
         yield "second_look: user agents are recognised by name only."
     if any(path_policy.reserves_anything for path_policy in plan.compiled.guard.table.path_policies):
@@ -310,6 +311,4 @@ def limitations(plan: TargetPlan) -> Iterator[str]:
 
 def agent_names(agents: Iterable[Agent], max_names: int = 8) -> str:
     """Return some names for a comment: `a, b, c and 5 more`."""
-    names = sorted({agent.name for agent in agents}, key=str.lower)
-    more = len(names) - max_names
-    return ", ".join(names[:max_names]) + (f" and {more} more" if more > 0 else "")
+    return listed(sorted({agent.name for agent in agents}, key=str.lower), max_names)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from noai_guard.core import browser_words
 from noai_guard.core.user_agent_matcher import Token
 
 V = TypeVar("V")
@@ -184,22 +185,8 @@ def host_expression(token: Token[V]) -> str:
     return rf"{_HOST_BEFORE}{host}\.?(?::[0-9]{{1,5}})?{end}"
 
 
-_WORDS = """
-amd android app apple applecoremedia applewebkit arm armv baidu brave browser build castbox center cfnetwork
-channel chrome chromium clr code com compatible cpu crios crkey cros dalvik darwin debian discord dpi drm dtv
-dual duckduckgo ecosia edg edga edge edgios electron epiphany exoplayerlib explorer fban fbav fbbv fbcr fbdm
-fbdv fbfv fbid fbios fblc fbmd fbop fbsn fbss fbsv fedora firefox focus freebsd fxios galaxy gecko gnu gsa
-hbbtv heytapbrowser http https huawei huaweibrowser iab iemobile inapp infopath instagram intel ios ipad
-iphone ipod itunes kaios khtml kindle konqueror lang language lavf lge light like line linux lite locale lumia
-mac macintosh maxthon media micromessenger microsoft miuibrowser mobile model moto mozilla mqqbrowser msie net
-netcast nettype nintendo nintendobrowser nokia note office okhttp oneplus openbsd opera opr overcast pad
-palemoon phone pinterest pixel player playerlib playstation plus podcasts presto redmi release safari samsung
-samsungbrowser scale screen seamonkey silk slcc smart smarttv snapchat sonos spotify stagefright steam tab
-tablet teams tesla tizen touch trident twitterandroid ubuntu ucbrowser utf valve version vivaldi vivobrowser
-vlc watch wayland web webkit webos webview whale wifi win windows wow wv www xbox xiaomi yabrowser
-"""
-BROWSER_WORDS = tuple(_WORDS.split())
-"""Words of browsers' user agents (rules/browsers.yaml, counted 2026-11-25), the most common ones."""
+BROWSER_WORDS = tuple(sorted(browser_words.ALL - {"os"}))
+"""Without "os": expressions admit every word of two letters that is no name."""
 
 
 def skip_to_name(names: Container[str]) -> str:

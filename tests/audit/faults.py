@@ -1,23 +1,24 @@
 """One broken site for every finding."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from noai_guard.declarations.robots_txt import MAX_BYTES
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 from tests.audit.live_site import (
     CLOSED,
     LICENCE,
     PAGE,
     REFUSED,
+    RESERVATIONS,
     ROBOTS,
-    SAYS_NO,
-    Answer,
-    Asked,
     Fault,
+    SiteRequest,
+    SiteResponse,
     good,
 )
 
-DECLARING = tuple(name.lower() for name, _ in SAYS_NO)
+DECLARING = tuple(name.lower() for name, _ in RESERVATIONS)
 TDM = "/.well-known/tdmrep.json"
 CHALLENGE = b"<!doctype html><title>Just a moment...</title><p>Verifying you are human"
 
@@ -27,48 +28,52 @@ class Broken(NamedTuple):
     fault: Fault
 
 
-def at(path: str, change, when=lambda asked: True) -> Fault:
-    """Changes answers for one path (`*` for all), where `when` holds."""
+Change = Callable[[SiteResponse], SiteResponse | None]
+Condition = Callable[[SiteRequest], bool]
 
-    def fault(asked: Asked, answer: Answer) -> Answer | None:
-        return change(answer) if path in (asked.path, "*") and when(asked) else answer
+
+def at(path: str, change: Change, when: Condition = lambda request: True) -> Fault:
+    """Change the responses for one path (`*` for all) to requests that meet a condition."""
+
+    def fault(request: SiteRequest, response: SiteResponse) -> SiteResponse | None:
+        return change(response) if path in (request.path, "*") and when(request) else response
 
     return fault
 
 
-def status(number: int, **lines: str):
-    """An error answer without the site's own content."""
+def status(number: int, **lines: str) -> Callable[[SiteResponse], SiteResponse]:
+    """Respond with an error, without the site's own content."""
     made = tuple((name.replace("_", "-"), value) for name, value in lines.items())
-    return lambda answer: Answer(number, (("Content-Type", "text/plain"), *made), b"error")
+    return lambda response: SiteResponse(number, (("Content-Type", "text/plain"), *made), b"error")
 
 
-def body(text: str | bytes, kind: str = ""):
-    """The answer with another body, and media type; only where there is a body to change."""
+def body(text: str | bytes, media_type: str = "") -> Callable[[SiteResponse], SiteResponse]:
+    """Replace the body of responses with 200, and their media type if one is given."""
     data = text.encode() if isinstance(text, str) else text
 
-    def change(answer: Answer) -> Answer:
-        if answer.status != 200:
-            return answer
-        return replace(answer.line("Content-Type", kind) if kind else answer, body=data)
+    def change(response: SiteResponse) -> SiteResponse:
+        if response.status != 200:
+            return response
+        return replace(response.line("Content-Type", media_type) if media_type else response, body=data)
 
     return change
 
 
-def line(name: str, *values: str):
-    return lambda answer: answer.line(name, *values)
+def line(name: str, *values: str) -> Callable[[SiteResponse], SiteResponse]:
+    return lambda response: response.line(name, *values)
 
 
-def without(*names: str):
-    return lambda answer: answer.without(*names)
+def without(*names: str) -> Callable[[SiteResponse], SiteResponse]:
+    return lambda response: response.without(*names)
 
 
-def nothing(answer: Answer) -> None:
+def nothing(response: SiteResponse) -> None:
     return None
 
 
-def named(*names: str):
-    """Whether the client goes by one of these names."""
-    return lambda asked: any(name in asked.user_agent for name in names)
+def named(*names: str) -> Condition:
+    """Return the condition that the user agent contains one of these names."""
+    return lambda request: any(name in request.user_agent for name in names)
 
 
 def robots(text: str | bytes) -> Fault:
@@ -80,7 +85,7 @@ def page(*changes: tuple[str, str]) -> Fault:
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    return at("/", body(text), lambda asked: not named(*REFUSED)(asked))
+    return at("/", body(text), lambda request: not named(*REFUSED)(request))
 
 
 def licence(*changes: tuple[str, str]) -> Fault:
@@ -92,71 +97,71 @@ def licence(*changes: tuple[str, str]) -> Fault:
 
 
 def both(*faults: Fault) -> Fault:
-    def fault(asked: Asked, answer: Answer) -> Answer | None:
+    def fault(request: SiteRequest, response: SiteResponse) -> SiteResponse | None:
         for one in faults:
-            changed = one(asked, answer)
+            changed = one(request, response)
             if changed is None:
                 return None
-            answer = changed
-        return answer
+            response = changed
+        return response
 
     return fault
 
 
-def elsewhere(asked: Asked, answer: Answer) -> Answer:
-    """robots.txt at another name of this machine."""
-    host = asked.headers["host"]
-    if asked.path == "/robots.txt" and host.startswith("127."):
-        return Answer(302, (("Location", f"http://localhost:{host.partition(':')[2]}/robots.txt"),))
-    return answer
+def robots_moved(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+    """Redirect robots.txt to another name of this machine."""
+    host = request.headers["host"]
+    if request.path == "/robots.txt" and host.startswith("127."):
+        return SiteResponse(302, (("Location", f"http://localhost:{host.partition(':')[2]}/robots.txt"),))
+    return response
 
 
-def moved(asked: Asked, answer: Answer) -> Answer:
-    """The page is at another name of this machine."""
-    host = asked.headers["host"]
-    if asked.path == "/" and host.startswith("127."):
-        return Answer(302, (("Location", f"http://localhost:{host.partition(':')[2]}/"),))
-    return answer
+def page_moved(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+    """Redirect the page to another name of this machine."""
+    host = request.headers["host"]
+    if request.path == "/" and host.startswith("127."):
+        return SiteResponse(302, (("Location", f"http://localhost:{host.partition(':')[2]}/"),))
+    return response
 
 
-def served_to_ai(asked: Asked, answer: Answer) -> Answer:
-    """Crawlers get what everybody gets."""
-    if named(*REFUSED)(asked) and answer.status == 403:
-        return good(Asked(asked.method, asked.path, {**asked.headers, "user-agent": "x"}))
-    return answer
+def served_to_ai(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+    """Serve crawlers what everybody gets."""
+    if named(*REFUSED)(request) and response.status == 403:
+        return good(SiteRequest(request.method, request.path, {**request.headers, "user-agent": "x"}))
+    return response
 
 
-def no_browser_needed(asked: Asked) -> bool:
-    return "noai-guard-audit" in asked.user_agent
+def is_auditor(request: SiteRequest) -> bool:
+    return "noai-guard-audit" in request.user_agent
 
 
-def as_text(asked: Asked) -> bool:
-    return asked.headers.get("accept") == "text/markdown"
+def wants_markdown(request: SiteRequest) -> bool:
+    return request.headers.get("accept") == "text/markdown"
 
 
-def has(name: str):
-    return lambda asked: name in asked.headers
+def has(name: str) -> Condition:
+    return lambda request: name in request.headers
 
 
-def is_head(asked: Asked) -> bool:
-    return asked.method == "HEAD"
+def is_head(request: SiteRequest) -> bool:
+    return request.method == "HEAD"
 
 
 PLAIN = "User-agent: *\nAllow: /\n"
-ANSWERED_200 = at("*", lambda answer: Answer(200, (("Content-Type", "text/html"),), CHALLENGE), named(*REFUSED))
+ANSWERED_200 = at("*", lambda response: SiteResponse(200, (("Content-Type", "text/html"),), CHALLENGE), named(*REFUSED))
 
 BROKEN = (
     Broken("A001", at("/ai.txt", nothing)),
     Broken("A002", at("/", status(500))),
-    Broken("A003", at("/", status(403), no_browser_needed)),
-    Broken("A004", moved),
+    Broken("A003", at("/", status(403), is_auditor)),
+    Broken("A004", page_moved),
     Broken("A101", at("/robots.txt", status(403))),
     Broken("A101", at("/robots.txt", status(401, WWW_Authenticate="Basic"))),
     Broken("A102", at("/robots.txt", status(404))),
     Broken("A103", at("/robots.txt", status(503))),
     Broken("A103", at("/robots.txt", nothing)),
     Broken("A104", at("/robots.txt", status(302, Location="/robots.txt"))),
-    Broken("A105", elsewhere),
+    Broken("A105", robots_moved),
     Broken("A106", at("/robots.txt", line("Content-Type", "application/octet-stream"))),
     Broken("A107", robots(ROBOTS + "# more\n" * (MAX_BYTES // 7))),
     Broken("A108", robots(b"\xef\xbb\xbf" + ROBOTS.encode())),
@@ -200,7 +205,7 @@ BROKEN = (
     Broken("A206", at("*", without(*DECLARING), is_head)),
     Broken("A207", at("/a.mp3", without("x-robots-tag"), has("range"))),
     Broken("A208", at("*", without(*DECLARING), has("if-none-match"))),
-    Broken("A209", lambda asked, answer: answer.without(*DECLARING) if answer.status == 404 else answer),
+    Broken("A209", lambda request, response: response.without(*DECLARING) if response.status == 404 else response),
     Broken("A210", at("*", line("Content-Usage", "train-ai=n,"))),
     Broken("A210", at("/a.mp3", line("Content-Usage", "Train-AI=n"))),
     Broken("A211", at("/a.mp3", line("Content-Usage", "train-ai=0"), has("range"))),
@@ -209,14 +214,14 @@ BROKEN = (
     Broken("A213", at("*", line("tdm-reservation", "yes"))),
     Broken("A214", both(at("*", line("tdm-policy", "/policy")))),
     Broken("A214", both(at("*", line("tdm-policy", "https://a.invalid/p")), at("*", line("tdm-reservation", "0")))),
-    Broken("A215", at("/", line("content-signal", "ai-train=yes, search=yes, ai-input=yes"), as_text)),
-    Broken("A216", at("/", lambda answer: answer.without(*DECLARING).line("Content-Type", "text/markdown"), as_text)),
+    Broken("A215", at("/", line("content-signal", "ai-train=yes, search=yes, ai-input=yes"), wants_markdown)),
+    Broken("A216", at("/", lambda response: response.without(*DECLARING).line("Content-Type", "text/markdown"), wants_markdown)),
     Broken("A217", both(
         at("*", without(*DECLARING)), page(("noai, noimageai", ""), ('"tdm-reservation" content="1"', '"x"')))),
-    Broken("A301", lambda asked, answer: (
-        status(404)(answer) if asked.path.endswith(("txt", "json", "xml"))
-        else body(PAGE.replace("noai", "").replace('"1"', '""'))(answer.without(*DECLARING))
-        if asked.path == "/" else answer.without(*DECLARING)
+    Broken("A301", lambda request, response: (
+        status(404)(response) if request.path.endswith(("txt", "json", "xml"))
+        else body(PAGE.replace("noai", "").replace('"1"', '""'))(response.without(*DECLARING))
+        if request.path == "/" else response.without(*DECLARING)
     )),
     Broken("A302", at("/", line("Content-Type", "application/json"))),
     Broken("A303", page(("/a.mp3", "mailto:a"))),
@@ -225,7 +230,7 @@ BROKEN = (
     Broken("A306", page(('"tdm-reservation" content="1"', '"tdm-reservation" content="true"'))),
     Broken("A307", page(('{"@type"', '{&quot;@type'))),
     Broken("A308", page((', "usageInfo": "/policy"', ""))),
-    Broken("A309", lambda asked, answer: answer),
+    Broken("A309", lambda request, response: response),
     Broken("A310", at("/", line("X-Robots-Tag", "noai, noindex"))),
     Broken("A310", page(("noai, noimageai", "noai,NONE"))),
     Broken("A401", at(TDM, body("tdm-reservation: 1"))),
@@ -250,8 +255,8 @@ BROKEN = (
     Broken("A441", at("/ai.txt", body("User-Agent: *\nAllow: /\n"))),
     Broken("A442", at("/trust.txt", body("datatrainingallowed=never\n"))),
     Broken("A443", at("/policy", status(404))),
-    Broken("A444", lambda asked, answer: (
-        body(PAGE, "text/html")(replace(answer, status=200)) if asked.path == "/ai.txt" else answer)),
+    Broken("A444", lambda request, response: (
+        body(PAGE, "text/html")(replace(response, status=200)) if request.path == "/ai.txt" else response)),
     Broken("A501", at(TDM, body('[{"location": "/", "tdm-reservation": 0}]'))),
     Broken("A501", at("/a.mp3", line("Content-Signal", "ai-train=yes"))),
     Broken("A501", at("/trust.txt", body("datatrainingallowed=yes\n"))),
@@ -262,7 +267,7 @@ BROKEN = (
     Broken("A503", at("*", line("Content-Usage", "train-ai=n, ai-use=n, search=n"))),
     Broken("A601", served_to_ai),
     Broken("A602", ANSWERED_200),
-    Broken("A602", at("/", lambda answer: Answer(200, (("Content-Type", "text/plain"),), b"Go away."), named("GPTBot"))),
+    Broken("A602", at("/", lambda response: SiteResponse(200, (("Content-Type", "text/plain"),), b"Go away."), named("GPTBot"))),
     Broken("A603", at("/robots.txt", status(403), named("GPTBot"))),
     Broken("A603", at("/robots.txt", status(500), named("Googlebot"))),
     Broken("A604", at("*", status(403), named("AntennaPod", "antennapod"))),
@@ -270,7 +275,7 @@ BROKEN = (
     Broken("A604", at("*", status(403), named("Chrome/"))),
     Broken("A604", at("/a.mp3", nothing, named("antennapod"))),
     Broken("A605", at("/", status(403), named("Googlebot"))),
-    Broken("A606", at("/a.mp3", lambda answer: Answer(200, (("Content-Type", "text/html"),), CHALLENGE),
+    Broken("A606", at("/a.mp3", lambda response: SiteResponse(200, (("Content-Type", "text/html"),), CHALLENGE),
                       named("antennapod"))),
     Broken("A607", at("/", line("Cache-Control", "public, max-age=600"), named("GPTBot"))),
     Broken("A607", at("/", status(404), named("GPTBot"))),
@@ -278,9 +283,9 @@ BROKEN = (
     Broken("A609", robots(ROBOTS.replace("User-agent: GPTBot\n", ""))),
     Broken("A610", at(TDM, status(403), named("GPTBot"))),
     Broken("A610", at("/policy", status(403), named("ClaudeBot"))),
-    Broken("A611", at("/robots.txt", status(403), lambda asked: not asked.user_agent)),
-    Broken("A612", lambda asked, answer: (
-        served_to_ai(asked, answer).without(*DECLARING) if named("GPTBot")(asked) else answer)),
+    Broken("A611", at("/robots.txt", status(403), lambda request: not request.user_agent)),
+    Broken("A612", lambda request, response: (
+        served_to_ai(request, response).without(*DECLARING) if named("GPTBot")(request) else response)),
     Broken("A613", at("/", status(503), named("GPTBot"))),
     Broken("A613", at("/a.mp3", nothing, named("ClaudeBot"))),
     Broken("A614", at("/a.mp3", line("Content-Type", "text/html"), named("GPTBot"))),

@@ -1,9 +1,9 @@
-"""Writes docs/reference/findings.md from the kinds of findings: python -m tests.audit.findings_page"""
+"""Generator of docs/reference/findings.md from the rules: python -m tests.audit.findings_page"""
 
 from pathlib import Path
 from textwrap import wrap
 
-from noai_guard.audit.checks import FAMILIES
+from noai_guard.audit.checks import RULE_GROUPS
 from noai_guard.audit.finding import Rule, Severity
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
@@ -23,26 +23,26 @@ written by `python -m tests.audit.findings_page`.
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [_HEAD]
-    for family in FAMILIES:
-        parts.append(f"## {family.title}\n")
-        parts += (_section(kind) for kind in family.kinds)
+    for group in RULE_GROUPS:
+        parts.append(f"## {group.title}\n")
+        parts += (_section(rule) for rule in group.rules)
     return "\n".join(parts)
 
 
-def _section(kind: Rule) -> str:
-    assert kind.severity in Severity
-    said = "\n".join(
-        wrap(f"**{kind.title}** ({kind.severity}). {_escaped(kind.means)}", _WIDTH, break_on_hyphens=False)
+def _section(rule: Rule) -> str:
+    assert rule.severity in Severity
+    text = "\n".join(
+        wrap(f"**{rule.title}** ({rule.severity}). {_escaped(rule.explanation)}", _WIDTH, break_on_hyphens=False)
     )
     return (
-        f"### {kind.code}\n\n{said}\n\n```text\n{chr(10).join(wrap(kind.fix, _WIDTH, break_on_hyphens=False))}\n```\n"
+        f"### {rule.code}\n\n{text}\n\n```text\n{chr(10).join(wrap(rule.fix, _WIDTH, break_on_hyphens=False))}\n```\n"
     )
 
 
 def _escaped(text: str) -> str:
-    """Stars and angle brackets as they are."""
+    """Escape what has a meaning in Markdown."""
     return text.replace("*", "\\*").replace("<", "\\<").replace("_", "\\_")
 
 

@@ -11,12 +11,12 @@ from noai_guard.audit import checks
 from noai_guard.audit.finding import Finding
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.fetch import Fetcher
-from noai_guard.audit.probe.result import VISITORS, Observations
+from noai_guard.audit.probe.result import CLIENTS, Observations
 from noai_guard.audit.probe.survey import survey
 from noai_guard.config import load_catalog, sample_user_agent
 
 AUDIO = b"ID3" + bytes(range(256)) * 16
-SAYS_NO = (
+RESERVATIONS = (
     ("X-Robots-Tag", "noai, noimageai"),
     ("Content-Usage", "train-ai=n, ai-use=n, search=y"),
     ("Content-Signal", "search=yes, ai-input=no, ai-train=no, use=reference"),
@@ -40,8 +40,8 @@ REFUSED = ("GPTBot", "ClaudeBot")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as the site sees it; header names in lower case."""
+class SiteRequest:
+    """A request to the site; header names are in lower case."""
 
     method: str
     path: str
@@ -53,29 +53,29 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the site sends: header lines as they are, a body."""
+class SiteResponse:
+    """A response of the site: status, header lines, body."""
 
     status: int = 200
     lines: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
-    def without(self, *names: str) -> "Answer":
+    def without(self, *names: str) -> "SiteResponse":
         return replace(self, lines=tuple(line for line in self.lines if line[0].lower() not in names))
 
-    def line(self, name: str, *values: str) -> "Answer":
-        """The answer with these lines instead of its own of that name."""
+    def line(self, name: str, *values: str) -> "SiteResponse":
+        """Return the response with these header lines instead of those of that name."""
         kept = self.without(name.lower())
         return replace(kept, lines=(*kept.lines, *((name, value) for value in values)))
 
 
-Fault = Callable[[Asked, Answer], Answer | None]
-"""Breaks an answer of the good site; None ends the connection instead."""
+Fault = Callable[[SiteRequest, SiteResponse], SiteResponse | None]
+"""Breaks a response of the good site; None ends the connection instead."""
 
 
-def _file(kind: str, body: str | bytes) -> Answer:
+def _file(media_type: str, body: str | bytes) -> SiteResponse:
     data = body.encode() if isinstance(body, str) else body
-    return Answer(lines=(("Content-Type", kind),), body=data)
+    return SiteResponse(lines=(("Content-Type", media_type),), body=data)
 
 
 FILES = {
@@ -91,49 +91,53 @@ FILES = {
 _DOCUMENTS = frozenset(FILES) - {"/", "/a.mp3"}
 
 
-def good(asked: Asked) -> Answer:
-    """What a site answers that declares everything, everywhere, and refuses AI crawlers."""
-    if any(name in asked.user_agent for name in REFUSED) and asked.path not in _DOCUMENTS:
-        return Answer(403, (("Content-Type", "text/plain"), ("Cache-Control", "no-store"), *SAYS_NO), b"No.\n")
-    if asked.path not in FILES:
-        return Answer(404, (("Content-Type", "text/html"), *SAYS_NO), b"<!doctype html><title>Not here</title>")
-    found = FILES[asked.path]
-    found = replace(found, lines=(*found.lines, ("ETag", f'"{asked.path}"'), *SAYS_NO))
-    if "if-none-match" in asked.headers:
-        return replace(found.without("content-type"), status=304, body=b"")
-    if "range" in asked.headers:
-        part = found.line("Content-Range", f"bytes 0-1023/{len(found.body)}")
-        return replace(part, status=206, body=found.body[:1024])
-    return found
+def good(request: SiteRequest) -> SiteResponse:
+    """Respond as a site that declares everything, everywhere, and refuses AI crawlers."""
+    if any(name in request.user_agent for name in REFUSED) and request.path not in _DOCUMENTS:
+        return SiteResponse(
+            403, (("Content-Type", "text/plain"), ("Cache-Control", "no-store"), *RESERVATIONS), b"No.\n"
+        )
+    if request.path not in FILES:
+        return SiteResponse(
+            404, (("Content-Type", "text/html"), *RESERVATIONS), b"<!doctype html><title>Not here</title>"
+        )
+    response = FILES[request.path]
+    response = replace(response, lines=(*response.lines, ("ETag", f'"{request.path}"'), *RESERVATIONS))
+    if "if-none-match" in request.headers:
+        return replace(response.without("content-type"), status=304, body=b"")
+    if "range" in request.headers:
+        part = response.line("Content-Range", f"bytes 0-1023/{len(response.body)}")
+        return replace(part, status=206, body=response.body[:1024])
+    return response
 
 
 @contextmanager
 def served(fault: Fault | None = None, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The site on a free port of 127.0.0.1, with a fault or none; gives its address without a slash at the end."""
+    """Serve the site, with a fault or none, on a free port of 127.0.0.1; yield its address without a slash at the end."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def _answer(self) -> None:
+        def _respond(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers)
-            answer: Answer | None = good(asked)
-            if fault and answer:
-                answer = fault(asked, answer)
-            if answer is None:
+            request = SiteRequest(self.command, self.path, headers)
+            response: SiteResponse | None = good(request)
+            if fault and response:
+                response = fault(request, response)
+            if response is None:
                 self.close_connection = True
                 return
-            self.send_response_only(answer.status)
-            for name, value in answer.lines:
+            self.send_response_only(response.status)
+            for name, value in response.lines:
                 self.send_header(name, value)
-            if answer.status not in (204, 304):
-                self.send_header("Content-Length", str(len(answer.body)))
+            if response.status not in (204, 304):
+                self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
-            if self.command != "HEAD" and answer.status not in (204, 304):
-                self.wfile.write(answer.body)
+            if self.command != "HEAD" and response.status not in (204, 304):
+                self.wfile.write(response.body)
 
-        do_GET = do_HEAD = _answer
+        do_GET = do_HEAD = _respond
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -142,7 +146,7 @@ def served(fault: Fault | None = None, tls: ssl.SSLContext | None = None) -> Ite
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """A client that goes away before the end is none of the site's business."""
+            """Ignore a client that goes away before the end."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls:
@@ -154,14 +158,14 @@ def served(fault: Fault | None = None, tls: ssl.SSLContext | None = None) -> Ite
         thread.join()
 
 
-USER_AGENTS = {visitor.name: sample_user_agent(visitor.agent, visitor.source) for visitor in VISITORS}
+USER_AGENTS = {client.name: sample_user_agent(client.agent, client.source) for client in CLIENTS}
 
 
 def audited(url: str, audio: str = "") -> tuple[Observations, dict[str, list[Finding]]]:
-    """What an audit sees of a site, and its findings by code."""
-    with Fetcher(seconds=10) as fetcher:
-        seen = survey(fetcher, url, audio, USER_AGENTS)
+    """Audit a site; return what was observed, and the findings by code."""
+    with Fetcher(timeout=10) as fetcher:
+        observations = survey(fetcher, url, audio, USER_AGENTS)
     by_code: dict[str, list[Finding]] = {}
-    for finding in checks.findings(Interpretation(seen, load_catalog())):
-        by_code.setdefault(finding.kind.code, []).append(finding)
-    return seen, by_code
+    for finding in checks.findings(Interpretation(observations, load_catalog())):
+        by_code.setdefault(finding.rule.code, []).append(finding)
+    return observations, by_code

@@ -4,125 +4,132 @@ from collections import Counter
 
 import pytest
 
-from noai_guard.audit.checks import FAMILIES, KINDS
-from noai_guard.audit.finding import Severity
+from noai_guard.audit.checks import RULE_GROUPS, RULES
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.probe.result import Observations
 from tests.audit.faults import BROKEN, PLAIN, both, page, robots
-from tests.audit.live_site import Answer, Asked, Fault, audited, good, served
+from tests.audit.live_site import Fault, SiteRequest, SiteResponse, audited, good, served
 
+Audited = tuple[Observations, dict[str, list[Finding]]]
 HTTP = "A309"
 ONLY_OVER_TLS = {"A427"}
 
 
 @pytest.fixture(scope="module")
-def repaired() -> tuple[Observations, dict[str, list]]:
-    """What is found on the site without a fault."""
+def repaired() -> Audited:
+    """Audit the site without a fault."""
     with served() as url:
         return audited(url)
 
 
-def test_a_site_that_does_everything_right_has_no_finding_but_that_it_is_not_https(repaired):
-    seen, found = repaired
-    assert set(found) == {HTTP}
-    assert seen.audio is not None
-    assert seen.page.again.status == 304
-    assert [visit.page.status for visit in seen.visits] == [200, 200, 200, 200, 403, 403]
+def test_a_site_that_does_everything_right_has_no_finding_but_that_it_is_not_https(repaired: Audited) -> None:
+    observations, findings = repaired
+    assert set(findings) == {HTTP}
+    assert observations.audio is not None
+    assert observations.page.conditional
+    assert observations.page.conditional.status == 304
+    assert [responses.page.status for responses in observations.client_responses] == [200, 200, 200, 200, 403, 403]
 
 
 @pytest.mark.parametrize(("code", "fault"), BROKEN, ids=[f"{code}-{n}" for n, (code, _) in enumerate(BROKEN)])
-def test_a_broken_site_has_the_finding_and_the_repaired_site_has_not(code: str, fault: Fault, repaired):
+def test_a_broken_site_has_the_finding_and_the_repaired_site_has_not(
+    code: str, fault: Fault, repaired: Audited
+) -> None:
     with served(fault) as url:
-        _, found = audited(url)
-    assert code in found
+        _, findings = audited(url)
+    assert code in findings
     assert code == HTTP or code not in repaired[1]
-    kind = next(kind for kind in KINDS if kind.code == code)
-    assert {finding.kind for finding in found[code]} == {kind}
-    assert all(finding.url.startswith("http://") for finding in found[code])
+    rule = next(rule for rule in RULES if rule.code == code)
+    assert {finding.rule for finding in findings[code]} == {rule}
+    assert all(finding.url.startswith("http://") for finding in findings[code])
 
 
-def test_every_kind_of_finding_has_a_broken_site():
-    assert {kind.code for kind in KINDS} - ONLY_OVER_TLS == {code for code, _ in BROKEN}
+def test_every_rule_has_a_broken_site() -> None:
+    assert {rule.code for rule in RULES} - ONLY_OVER_TLS == {code for code, _ in BROKEN}
 
 
-def test_codes_are_unique_and_every_kind_is_in_the_table_of_its_family():
-    counts = Counter(kind.code for family in FAMILIES for kind in family.kinds)
+def test_codes_are_unique() -> None:
+    counts = Counter(rule.code for group in RULE_GROUPS for rule in group.rules)
     assert set(counts.values()) == {1}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
-def test_a_kind_says_what_is_so_what_it_means_and_what_to_do(kind):
-    assert isinstance(kind.severity, Severity)
-    assert len(kind.title) < 90
-    assert not kind.title.endswith(".")
-    assert kind.means.endswith(".")
-    assert kind.fix
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_a_rule_has_a_title_an_explanation_and_a_fix(rule: Rule) -> None:
+    assert isinstance(rule.severity, Severity)
+    assert len(rule.title) < 90
+    assert not rule.title.endswith(".")
+    assert rule.explanation.endswith(".")
+    assert rule.fix
 
 
-def test_the_merge_trap_that_shuts_googlebot_out_is_told_with_its_lines():
+def test_a_group_without_a_rule_that_shuts_googlebot_out_is_found_with_its_lines() -> None:
     fault = robots("User-agent: *\nContent-Signal: search=yes, ai-train=no\n\nUser-agent: GPTBot\nDisallow: /\n")
     with served(fault) as url:
-        _, found = audited(url)
-    (trap,) = found["A110"]
+        _, findings = audited(url)
+    (trap,) = findings["A110"]
     assert trap.line == 1
-    assert "User-agent: GPTBot (line 4), so Disallow: / holds for it" in trap.found
-    assert found["A122"][0].found == "Googlebot, bingbot, DuckDuckBot"
+    assert "User-agent: GPTBot (line 4), so Disallow: / holds for it" in trap.detail
+    assert findings["A122"][0].detail == "Googlebot, bingbot, DuckDuckBot"
 
 
-def test_many_findings_of_one_kind_are_counted_not_told():
+def test_of_many_findings_of_one_rule_five_are_listed_and_the_others_counted() -> None:
     with served(robots(PLAIN + "Disallow: x\n" * 100)) as url:
-        _, found = audited(url)
-    assert len(found["A123"]) == 5
-    assert found["A123"][-1].more == 95
+        _, findings = audited(url)
+    assert len(findings["A123"]) == 5
+    assert findings["A123"][-1].omitted == 95
 
 
-def test_two_faults_are_both_found_and_the_worst_comes_first():
+def test_two_faults_are_both_found_and_the_worst_comes_first() -> None:
     fault = both(robots(f"{PLAIN}Content-Usage: train-ai=no\nDisallow: private\n"))
     with served(fault) as url:
-        _, found = audited(url)
-    severities = [finding.kind.severity.rank for findings in found.values() for finding in findings]
-    assert {"A118", "A123"} <= set(found)
+        _, findings = audited(url)
+    severities = [finding.rule.severity.rank for of_rule in findings.values() for finding in of_rule]
+    assert {"A118", "A123"} <= set(findings)
     assert severities == sorted(severities)
 
 
-def test_audio_is_found_in_the_feed_of_a_page_that_has_none():
-    def feeding(asked: Asked, answer: Answer) -> Answer:
-        if asked.path == "/feed.xml":
+def test_audio_is_found_in_the_feed_of_a_page_that_has_none() -> None:
+    def feeding(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        if request.path == "/feed.xml":
             feed = b'<rss><channel><item><enclosure type="audio/mpeg" url="/a.mp3"/></item></channel></rss>'
-            return Answer(200, (("Content-Type", "application/rss+xml"),), feed)
-        return answer
+            return SiteResponse(200, (("Content-Type", "application/rss+xml"),), feed)
+        return response
 
     link = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
     with served(both(page(('<audio src="/a.mp3"></audio>', link)), feeding)) as url:
-        seen, found = audited(url)
-    assert seen.audio.get.url == f"{url}/a.mp3"
-    assert set(found) == {HTTP}
+        observations, findings = audited(url)
+    assert observations.audio
+    assert observations.audio.get.url == f"{url}/a.mp3"
+    assert set(findings) == {HTTP}
 
 
-def test_without_an_etag_the_date_is_used_to_ask_again():
-    def dated(asked: Asked, answer: Answer) -> Answer:
-        if "if-modified-since" in asked.headers:
-            return Answer(304, answer.without("content-type").lines)
-        return answer.without("etag").line("Last-Modified", "Wed, 25 Nov 2026 10:00:00 GMT")
+def test_without_an_etag_the_date_is_used_to_ask_again() -> None:
+    def dated(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        if "if-modified-since" in request.headers:
+            return SiteResponse(304, response.without("content-type").lines)
+        return response.without("etag").line("Last-Modified", "Wed, 25 Nov 2026 10:00:00 GMT")
 
     with served(dated) as url:
-        seen, found = audited(url)
-    assert (seen.page.again.status, seen.audio.again.status) == (304, 304)
-    assert set(found) == {HTTP}
+        observations, findings = audited(url)
+    assert observations.audio
+    conditional = (observations.page.conditional, observations.audio.conditional)
+    assert [result.status for result in conditional if result] == [304, 304]
+    assert set(findings) == {HTTP}
 
 
-def test_a_site_that_knows_neither_head_nor_ranges_nor_conditions_has_no_finding_for_it():
-    def plain(asked: Asked, answer: Answer) -> Answer:
-        if asked.method == "HEAD":
-            return Answer(405)
-        simple = {name: value for name, value in asked.headers.items() if name not in ("range", "if-none-match")}
-        return good(Asked(asked.method, asked.path, simple))
+def test_a_site_that_knows_neither_head_nor_ranges_nor_conditions_has_no_finding_for_it() -> None:
+    def plain(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        if request.method == "HEAD":
+            return SiteResponse(405)
+        simple = {name: value for name, value in request.headers.items() if name not in ("range", "if-none-match")}
+        return good(SiteRequest(request.method, request.path, simple))
 
     with served(plain) as url:
-        _, found = audited(url)
-    assert set(found) == {HTTP}
+        _, findings = audited(url)
+    assert set(findings) == {HTTP}
 
 
-def test_a_meta_with_other_directives_beside_noai_counts():
+def test_a_meta_with_other_directives_beside_noai_counts() -> None:
     with served(page(("noai, noimageai", "index, max-image-preview:large, noai"))) as url:
-        _, found = audited(url)
-    assert set(found) == {HTTP}
+        _, findings = audited(url)
+    assert set(findings) == {HTTP}

@@ -7,14 +7,16 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from noai_guard.audit.probe.fetch import Fetcher
-from noai_guard.audit.probe.result import Probe
+from noai_guard.audit.probe.result import Probe, ProbeResult
 from noai_guard.audit.probe.survey import Unreachable, survey
 from tests.audit.faults import at, both, line, page, robots
-from tests.audit.live_site import AUDIO, Answer, audited, served
+from tests.audit.live_site import AUDIO, SiteRequest, SiteResponse, audited, served
 
 Talk = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -29,9 +31,9 @@ def speaking(talk: Talk) -> Iterator[str]:
         while not ended.is_set():
             with contextlib.suppress(OSError):
                 connection, _ = listening.accept()
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+                threading.Thread(target=respond, args=(connection,), daemon=True).start()
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.recv(65536)
             talk(connection)
@@ -43,18 +45,20 @@ def speaking(talk: Talk) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def look_at(url: str, seconds: float = 1.0):
-    with Fetcher(seconds=seconds) as fetcher:
-        return fetcher.look(Probe(url))
+def fetch(url: str, timeout: float = 1.0) -> ProbeResult:
+    with Fetcher(timeout=timeout) as fetcher:
+        return fetcher.fetch(Probe(url))
 
 
-def drip(connection: socket.socket, piece: bytes, pause: float = 0.05) -> None:
+def drip(connection: socket.socket, piece: bytes, head: bytes = b"") -> None:
+    connection.sendall(head)
     while True:
         connection.sendall(piece)
-        time.sleep(pause)
+        time.sleep(0.05)
 
 
-def endless(connection: socket.socket, piece: bytes) -> None:
+def endless(connection: socket.socket, piece: bytes, head: bytes = b"") -> None:
+    connection.sendall(head)
     while True:
         connection.sendall(piece)
 
@@ -75,18 +79,18 @@ SPEECHES: dict[str, Talk] = {
 
 
 @pytest.mark.parametrize("speech", SPEECHES)
-def test_a_connection_that_gives_no_answer_is_a_look_with_a_problem(speech: str):
+def test_a_connection_that_gives_no_answer_is_a_result_with_a_problem(speech: str) -> None:
     with speaking(SPEECHES[speech]) as url:
-        look = look_at(url)
-        assert (look.status, look.body) == (0, b"")
-        assert look.problem
-        with pytest.raises(Unreachable), Fetcher(seconds=0.3) as fetcher:
+        result = fetch(url)
+        assert (result.status, result.body) == (0, b"")
+        assert result.problem
+        with pytest.raises(Unreachable), Fetcher(timeout=0.3) as fetcher:
             survey(fetcher, url)
 
 
 BODIES: dict[str, Talk] = {
-    "a body that never ends": lambda connection: (connection.sendall(HEAD + b"\r\n"), endless(connection, b"x" * 65536)),
-    "a body that drips": lambda connection: (connection.sendall(HEAD + b"\r\n"), drip(connection, b"x")),
+    "a body that never ends": lambda connection: endless(connection, b"x" * 65536, HEAD + b"\r\n"),
+    "a body that drips": lambda connection: drip(connection, b"x", HEAD + b"\r\n"),
     "a body that breaks off": lambda connection: connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nshort"),
     "chunks that are none": lambda connection: connection.sendall(
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"),
@@ -94,103 +98,112 @@ BODIES: dict[str, Talk] = {
 
 
 @pytest.mark.parametrize("speech", BODIES)
-def test_a_body_without_an_end_is_cut_and_the_header_is_still_read(speech: str):
+def test_a_body_without_an_end_is_cut_and_the_header_is_still_read(speech: str) -> None:
     with speaking(BODIES[speech]) as url:
-        look = look_at(url)
-    assert look.status == 200
-    assert look.is_html
-    assert not look.complete
-    assert len(look.body) <= Probe("").most_bytes
+        result = fetch(url)
+    assert result.status == 200
+    assert result.is_html
+    assert not result.complete
+    assert len(result.body) <= Probe("").max_bytes
 
 
-def test_a_gzip_bomb_is_unpacked_only_as_far_as_it_is_read():
+def test_a_gzip_bomb_is_unpacked_only_as_far_as_it_is_read() -> None:
     bomb = gzip.compress(b"\0" * 100_000_000)
-    with served(at("/", lambda answer: Answer(200, (("Content-Encoding", "gzip"),), bomb))) as url:
-        look = look_at(url + "/", 10)
-    assert len(look.body) == Probe("").most_bytes
-    assert not look.complete
+    with served(at("/", lambda response: SiteResponse(200, (("Content-Encoding", "gzip"),), bomb))) as url:
+        result = fetch(url + "/", 10)
+    assert len(result.body) == Probe("").max_bytes
+    assert not result.complete
 
 
-def test_a_body_that_is_not_what_its_encoding_says_is_empty():
-    with served(at("/", lambda answer: answer.line("Content-Encoding", "gzip"))) as url:
-        look = look_at(url + "/")
-    assert (look.status, look.body, look.complete) == (200, b"", False)
+def test_a_body_that_is_not_what_its_encoding_says_is_empty() -> None:
+    with served(at("/", lambda response: response.line("Content-Encoding", "gzip"))) as url:
+        result = fetch(url + "/")
+    assert (result.status, result.body, result.complete) == (200, b"", False)
 
 
-def test_header_lines_come_as_they_were_sent_unmerged_and_in_order():
+def test_header_lines_come_as_they_were_sent_unmerged_and_in_order() -> None:
     lines = (("X-Robots-Tag", "googlebot: noarchive"), ("x-robots-tag", "noai"), ("X-ROBOTS-TAG", "\xe9"))
-    with served(lambda asked, answer: Answer(200, lines, b"")) as url:
-        look = look_at(url)
-    assert look.lines[:3] == lines
-    assert look.values("x-robots-tag") == ["googlebot: noarchive", "noai", "\xe9"]
+    with served(lambda request, response: SiteResponse(200, lines, b"")) as url:
+        result = fetch(url)
+    assert result.headers[:3] == lines
+    assert result.values("x-robots-tag") == ["googlebot: noarchive", "noai", "\xe9"]
 
 
 @pytest.mark.parametrize(
     "location", ["/", "//", "http://[", "https://user:secret@a.invalid/", "file:///etc/passwd", "\x1b[2J"]
 )
-def test_redirects_that_lead_nowhere_end(location: str):
-    with served(lambda asked, answer: Answer(302, (("Location", location),))) as url:
-        look = look_at(url + "/")
-    assert len(look.hops) <= 5
-    assert look.status in (0, 302)
+def test_redirects_that_lead_nowhere_end(location: str) -> None:
+    with served(lambda request, response: SiteResponse(302, (("Location", location),))) as url:
+        result = fetch(url + "/")
+    assert len(result.redirects) <= 5
+    assert result.status in (0, 302)
 
 
-def test_a_redirect_is_followed_and_told():
-    def moved(asked, answer):
-        return Answer(301, (("Location", "/new?a=1"),)) if asked.path == "/" else Answer(200, body=b"new")
+def test_a_redirect_is_followed_and_told() -> None:
+    def moved(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        return SiteResponse(301, (("Location", "/new?a=1"),)) if request.path == "/" else SiteResponse(200, body=b"new")
 
     with served(moved) as url:
-        look = look_at(url + "/")
-    assert look.url == f"{url}/new?a=1"
-    assert [(hop.status, hop.location) for hop in look.hops] == [(301, look.url)]
-    assert look.body == b"new"
+        result = fetch(url + "/")
+    assert result.url == f"{url}/new?a=1"
+    assert [(redirect.status, redirect.location) for redirect in result.redirects] == [(301, result.url)]
+    assert result.body == b"new"
 
 
-def test_when_the_time_for_the_whole_audit_is_over_nothing_more_is_asked():
-    with served() as url, Fetcher(most_seconds=-1) as fetcher:
-        look = fetcher.look(Probe(url))
-        assert (look.status, fetcher.requests) == (0, 0)
-        assert look.problem.startswith("not asked")
+def test_when_the_time_for_the_whole_audit_is_over_nothing_more_is_asked() -> None:
+    with served() as url, Fetcher(total_timeout=-1) as fetcher:
+        result = fetcher.fetch(Probe(url))
+        assert (result.status, fetcher.requests) == (0, 0)
+        assert result.problem.startswith("not asked")
 
 
-def test_nothing_listens():
+def test_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    assert "Connect" in look_at(f"http://127.0.0.1:{port}/").problem
+    assert "Connect" in fetch(f"http://127.0.0.1:{port}/").problem
 
 
 @pytest.mark.parametrize(
     "url", ["http://no-such-host.invalid/", "http://127.0.0.1:99999/", "http://[::1/", "http://\u2603\ud800/"]
 )
-def test_an_address_that_leads_nowhere_is_a_look_with_a_problem(url: str):
-    look = look_at(url, 5)
-    assert look.status == 0
-    assert look.problem
+def test_an_address_that_leads_nowhere_is_a_result_with_a_problem(url: str) -> None:
+    result = fetch(url, 5)
+    assert result.status == 0
+    assert result.problem
 
 
-def test_no_cookie_and_no_credentials_are_ever_sent_and_one_request_goes_out_at_a_time():
-    seen, busy, most = [], [], []
+def test_no_cookie_and_no_credentials_are_ever_sent_and_one_request_goes_out_at_a_time() -> None:
+    headers_sent: list[dict[str, str]] = []
+    busy: list[SiteRequest] = []
+    concurrent: list[int] = []
 
-    def noting(asked, answer):
-        busy.append(asked)
-        most.append(len(busy))
-        seen.append(asked.headers)
+    def noting(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        busy.append(request)
+        concurrent.append(len(busy))
+        headers_sent.append(request.headers)
         busy.pop()
-        return answer.line("Set-Cookie", "session=secret")
+        return response.line("Set-Cookie", "session=secret")
 
     with served(noting) as url:
         observations, _ = audited(url)
-    assert len(seen) == observations.requests
-    assert max(most) == 1
-    assert not [headers for headers in seen if {"cookie", "authorization", "proxy-authorization"} & set(headers)]
-    assert {headers["accept-encoding"] for headers in seen} == {"identity"}
+    assert len(headers_sent) == observations.requests
+    assert max(concurrent) == 1
+    assert not [
+        headers for headers in headers_sent if {"cookie", "authorization", "proxy-authorization"} & set(headers)
+    ]
+    assert {headers["accept-encoding"] for headers in headers_sent} == {"identity"}
 
 
-def test_requests_without_a_user_agent_have_no_such_line():
-    seen = []
-    with served(lambda asked, answer: seen.append("user-agent" in asked.headers) or answer) as url:
+def test_requests_without_a_user_agent_have_no_such_line() -> None:
+    named: list[bool] = []
+
+    def noting(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        named.append("user-agent" in request.headers)
+        return response
+
+    with served(noting) as url:
         audited(url)
-    assert False in seen
+    assert False in named
 
 
 @pytest.mark.parametrize(
@@ -212,11 +225,11 @@ def test_requests_without_a_user_agent_have_no_such_line():
     ],
     ids=lambda text: text[:12],
 )
-def test_a_hostile_page_takes_no_longer_than_it_should(text: str):
-    changed = at("/", lambda answer: Answer(200, (("Content-Type", "text/html"),), text.encode()))
+def test_a_hostile_page_takes_no_longer_than_it_should(text: str) -> None:
+    changed = at("/", lambda response: SiteResponse(200, (("Content-Type", "text/html"),), text.encode()))
     with served(changed) as url:
-        seen, _ = audited(url)
-    assert seen.page.get.ok
+        observations, _ = audited(url)
+    assert observations.page.get.ok
 
 
 @pytest.mark.parametrize(
@@ -235,10 +248,10 @@ def test_a_hostile_page_takes_no_longer_than_it_should(text: str):
     ],
     ids=lambda text: text[:24],
 )
-def test_a_hostile_robots_txt_takes_no_longer_than_it_should(text: str):
+def test_a_hostile_robots_txt_takes_no_longer_than_it_should(text: str) -> None:
     with served(robots(text)) as url:
-        seen, _ = audited(url)
-    assert seen.robots.ok
+        observations, _ = audited(url)
+    assert observations.robots.ok
 
 
 BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join(
@@ -249,22 +262,23 @@ BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join
 @pytest.mark.parametrize(
     "text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"]
 )
-def test_hostile_documents_are_findings(text: str):
-    kind = line("Content-Type", "application/xml")
-    bad = {path: at(path, lambda answer: kind(Answer(200, (), text.encode("latin-1"))))
+def test_hostile_documents_are_findings(text: str) -> None:
+    as_xml = line("Content-Type", "application/xml")
+    bad = {path: at(path, lambda response: as_xml(SiteResponse(200, (), text.encode("latin-1"))))
            for path in ("/license.xml", "/.well-known/tdmrep.json", "/ai.txt", "/trust.txt")}  # fmt: skip
     with served(both(*bad.values())) as url:
-        _, found = audited(url)
-    assert {"A422", "A401"} <= set(found)
+        _, findings = audited(url)
+    assert {"A422", "A401"} <= set(findings)
 
 
-def test_audio_that_plays_forever_is_left_after_a_few_kilobytes():
-    with served(at("/a.mp3", lambda answer: Answer(200, answer.lines, AUDIO * 20_000))) as url:
-        seen, _ = audited(url)
-    assert len(seen.audio.get.body) <= 4096
+def test_audio_that_plays_forever_is_left_after_a_few_kilobytes() -> None:
+    with served(at("/a.mp3", lambda response: SiteResponse(200, response.lines, AUDIO * 20_000))) as url:
+        observations, _ = audited(url)
+    assert observations.audio
+    assert len(observations.audio.get.body) <= 4096
 
 
-def test_a_site_on_the_open_network_cannot_lead_the_audit_inside():
+def test_a_site_on_the_open_network_cannot_lead_the_audit_inside() -> None:
     from noai_guard.audit.addresses import leads_inside
 
     for target in (
@@ -280,23 +294,25 @@ def test_a_site_on_the_open_network_cannot_lead_the_audit_inside():
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority() -> Any:
     trustme = pytest.importorskip("trustme")
     return trustme.CA()
 
 
-def tls(authority) -> ssl.SSLContext:
+def tls(authority: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
-def test_a_certificate_that_nobody_trusts_is_a_problem_in_words(authority):
+def test_a_certificate_that_nobody_trusts_is_a_problem_in_words(authority: Any) -> None:
     with served(tls=tls(authority)) as url:
-        assert "CERTIFICATE_VERIFY_FAILED" in look_at(url, 5).problem
+        assert "CERTIFICATE_VERIFY_FAILED" in fetch(url, 5).problem
 
 
-def test_over_tls_a_good_site_has_no_finding_and_a_licence_over_http_is_one(authority, tmp_path, monkeypatch):
+def test_over_tls_a_good_site_has_no_finding_and_a_licence_over_http_is_one(
+    authority: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
@@ -308,9 +324,10 @@ def test_over_tls_a_good_site_has_no_finding_and_a_licence_over_http_is_one(auth
             assert set(audited(url)[1]) == {"A427"}
 
 
-def test_a_page_may_name_audio_on_another_host_whose_robots_txt_counts():
+def test_a_page_may_name_audio_on_another_host_whose_robots_txt_counts() -> None:
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(served(robots("User-agent: *\nAllow: /\n")))
-        seen, found = audited(stack.enter_context(served(page(('src="/a.mp3"', f'src="{other}/a.mp3"')))))
-    assert seen.audio_robots.url == f"{other}/robots.txt"
-    assert found["A121"][0].url == f"{other}/robots.txt"
+        observations, findings = audited(stack.enter_context(served(page(('src="/a.mp3"', f'src="{other}/a.mp3"')))))
+    assert observations.audio_robots
+    assert observations.audio_robots.url == f"{other}/robots.txt"
+    assert findings["A121"][0].url == f"{other}/robots.txt"

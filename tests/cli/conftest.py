@@ -1,4 +1,4 @@
-"""The real command, in this process."""
+"""Fixtures that run the real command in this process."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,12 @@ from click.testing import CliRunner, Result
 from noai_guard.cli import main
 
 Run = Callable[..., Result]
+Write = Callable[[str], str]
 
 
 @pytest.fixture
 def run() -> Run:
-    """`run("check", "noai.yaml")` as typed in a shell; a traceback fails the test."""
+    """Return a function that runs a command as typed in a shell; a traceback fails the test."""
 
     def runs(*arguments: str, input: bytes | str | None = None, code: int = 0) -> Result:
         result = CliRunner().invoke(main, arguments, input=input, prog_name="noai-guard")
@@ -25,8 +26,8 @@ def run() -> Run:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], str]:
-    """Writes a noai.yaml and gives its name."""
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a noai.yaml and returns its name."""
 
     def writes(text: str) -> str:
         file = tmp_path / "noai.yaml"

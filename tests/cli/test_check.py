@@ -1,41 +1,44 @@
 import json
+from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import Run, Write
 
 WARNING = "rules:\n  - agents: [Google-Extended]\n    action: deny\n"
 BROKEN = "extends: no-ai\nusages:\n  trian-ai: no\nmode: sometimes\n"
 
 
-def test_a_good_policy_is_fine_and_says_what_it_cannot_enforce(run, write):
+def test_a_good_policy_is_fine_and_says_what_it_cannot_enforce(run: Run, write: Write) -> None:
     result = run("check", write("extends: no-ai\n"))
     assert "note: Google-Extended (Google) exists only in robots.txt" in result.stdout
     assert ": fine." in result.stdout.splitlines()[-1]
 
 
-def test_every_problem_is_one_line_with_place_code_and_hint(run, write):
+def test_every_problem_is_one_line_with_place_code_and_hint(run: Run, write: Write) -> None:
     file = write(BROKEN)
     first, second = run("check", file, code=1).stdout.splitlines()
     assert first == f"{file}:3:3: P012 unknown usage 'trian-ai'; did you mean 'train-ai'?"
     assert second.startswith(f"{file}:4:7: P009 ")
 
 
-def test_noai_yaml_here_is_the_default(run, write, tmp_path, monkeypatch):
+def test_noai_yaml_here_is_the_default(run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(BROKEN)
     monkeypatch.chdir(tmp_path)
     assert run("check", code=1).stdout.startswith("noai.yaml:3:3: P012")
 
 
-def test_a_dash_is_standard_input(run):
+def test_a_dash_is_standard_input(run: Run) -> None:
     assert run("check", "-", input=BROKEN, code=1).stdout.startswith("-:3:3: P012")
 
 
-def test_warnings_are_fine_unless_strict(run, write):
+def test_warnings_are_fine_unless_strict(run: Run, write: Write) -> None:
     file = write(WARNING)
     assert "warning: P020" in run("check", file).stdout
     run("check", "--strict", file, code=1)
 
 
-def test_programs_get_json(run, write):
+def test_programs_get_json(run: Run, write: Write) -> None:
     facts = json.loads(run("check", "--format", "json", write(BROKEN), code=1).stdout)
     assert facts["ok"] is False
     assert facts["problems"][0] == {
@@ -52,7 +55,7 @@ def test_programs_get_json(run, write):
     assert fine["notes"]
 
 
-def test_github_gets_annotations(run, write):
+def test_github_gets_annotations(run: Run, write: Write) -> None:
     lines = run("check", "--format", "github", write(BROKEN), code=1).stdout.splitlines()
     assert lines[0].startswith("::error file=")
     assert ",line=3,col=3,title=P012::unknown usage 'trian-ai'; did you mean" in lines[0]
@@ -61,14 +64,14 @@ def test_github_gets_annotations(run, write):
     assert "::notice file=" in noted
 
 
-def test_an_annotation_cannot_be_ended_by_the_policy(run, write):
+def test_an_annotation_cannot_be_ended_by_the_policy(run: Run, write: Write) -> None:
     file = write('extends: no-ai\n"a\\n::error::%0A b": 1\n')
     for line in run("check", "--format", "github", file, code=1).stdout.splitlines():
         assert line.startswith(("::error file=", "::notice file="))
         assert line.count("::error") <= 2
 
 
-def test_a_header_that_clients_can_set_themselves_is_pointed_out(run, write):
+def test_a_header_that_clients_can_set_themselves_is_pointed_out(run: Run, write: Write) -> None:
     file = write("trusted_proxies: {peers: [10.0.0.0/8], header: true-client-ip}\n")
     assert "note: true-client-ip passes on a value the client sent" in run("check", file).stdout
 
@@ -78,14 +81,14 @@ def test_a_header_that_clients_can_set_themselves_is_pointed_out(run, write):
     [b"\xff\xfe\x00", b"a: &a [*a, *a]", b"[" * 100_000, b"x" * (1024 * 1024 + 1), b"- 1\n---\n- 2", b"\0"],
     ids=["not text", "bomb", "deep", "large", "two documents", "nul"],
 )
-def test_a_hostile_file_is_refused_with_a_line_and_no_traceback(run, tmp_path, content):
+def test_a_hostile_file_is_refused_with_a_line_and_no_traceback(run: Run, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "noai.yaml"
     file.write_bytes(content)
     assert ": P0" in run("check", str(file), code=1).stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize("name", ["", "missing.yaml"], ids=["a folder", "a missing file"])
-def test_a_file_that_cannot_be_opened_is_p001_and_exit_code_2(run, tmp_path, name):
+def test_a_file_that_cannot_be_opened_is_p001_and_exit_code_2(run: Run, tmp_path: Path, name: str) -> None:
     file = str(tmp_path / name)
     assert run("check", file, code=2).stdout.startswith(f"{file}: P001 cannot be read: ")
     facts = json.loads(run("check", "--format", "json", file, code=2).stdout)
@@ -93,11 +96,11 @@ def test_a_file_that_cannot_be_opened_is_p001_and_exit_code_2(run, tmp_path, nam
     assert run("check", "--format", "github", file, code=2).stdout.startswith("::error file=")
 
 
-def test_a_file_that_is_too_large_is_p001_and_exit_code_1(run):
+def test_a_file_that_is_too_large_is_p001_and_exit_code_1(run: Run) -> None:
     large = "#" * (1024 * 1024 + 1)
     assert run("check", "-", input=large, code=1).stdout.startswith("-: P001 the file is larger than 1024 KiB")
 
 
 @pytest.mark.parametrize("text", ["{{{{", "a: [\n", "a: [\r\n\r\n", "a: [\n\n\n"])
-def test_a_mistake_at_the_end_is_on_a_line_that_the_file_has(run, text):
+def test_a_mistake_at_the_end_is_on_a_line_that_the_file_has(run: Run, text: str) -> None:
     assert run("check", "-", input=text, code=1).stdout.startswith("-:1:5: P002 ")

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,7 @@ from noai_guard.cli.init import template
 from noai_guard.config import check_policy_text, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Record
+from tests.cli.conftest import Run, Write
 
 
 def uncommented(text: str) -> str:
@@ -14,7 +16,7 @@ def uncommented(text: str) -> str:
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_the_written_file_is_fine_and_means_the_stance(run, tmp_path, stance):
+def test_the_written_file_is_fine_and_means_the_stance(run: Run, tmp_path: Path, stance: str) -> None:
     file = tmp_path / "noai.yaml"
     run("init", "--stance", stance, "--out", str(file))
     policy, problems = check_policy_text(file.read_bytes())
@@ -23,7 +25,7 @@ def test_the_written_file_is_fine_and_means_the_stance(run, tmp_path, stance):
 
 
 @pytest.mark.parametrize("stance", STANCES)
-def test_the_file_is_fine_with_every_key_in_use(stance):
+def test_the_file_is_fine_with_every_key_in_use(stance: str) -> None:
     policy, problems = check_policy_text(uncommented(template(load_stance(stance))).encode())
     assert problems == ()
     assert policy is not None
@@ -32,7 +34,7 @@ def test_the_file_is_fine_with_every_key_in_use(stance):
     assert len(policy.rules) == len(policy.path_policies) == 1
 
 
-def test_every_key_of_a_policy_stands_in_the_file_with_its_meaning():
+def test_every_key_of_a_policy_stands_in_the_file_with_its_meaning() -> None:
     text = template(load_stance())
 
     def keys(record: Record) -> None:
@@ -44,11 +46,11 @@ def test_every_key_of_a_policy_stands_in_the_file_with_its_meaning():
     keys(POLICY_FILE)
 
 
-def test_editors_find_the_schema():
+def test_editors_find_the_schema() -> None:
     assert template(load_stance()).startswith("# yaml-language-server: $schema=noai.schema.json\n")
 
 
-def test_no_file_is_overwritten_without_force(run, write, tmp_path):
+def test_no_file_is_overwritten_without_force(run: Run, write: Write, tmp_path: Path) -> None:
     file = write("mode: monitor\n")
     assert "--force" in run("init", "--out", file, code=2).stderr
     assert (tmp_path / "noai.yaml").read_text() == "mode: monitor\n"
@@ -57,14 +59,14 @@ def test_no_file_is_overwritten_without_force(run, write, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["noai.yaml"]
 
 
-def test_init_says_whom_it_refuses_and_whom_it_cannot(run, tmp_path):
+def test_init_says_whom_it_refuses_and_whom_it_cannot(run: Run, tmp_path: Path) -> None:
     text = run("init", "--out", str(tmp_path / "noai.yaml")).stdout
     assert re.search(r"\d+ train-ai +GPTBot, ClaudeBot", text)
     assert "Google-Extended" in text
     assert "Googlebot" in text
 
 
-def test_init_names_fewer_for_no_training(run, tmp_path):
+def test_init_names_fewer_for_no_training(run: Run, tmp_path: Path) -> None:
     text = run("init", "--stance", "no-training", "--out", str(tmp_path / "noai.yaml")).stdout
     assert "train-ai" in text
     assert "ai-search" not in text

@@ -6,6 +6,7 @@ import pytest
 
 from noai_guard import __version__
 from noai_guard.cli import COMMANDS
+from tests.cli.conftest import Run, Write
 
 HEAVY = ("yaml", "prometheus_client", "starlette", "user_agents", "uvicorn", "asyncio")
 
@@ -14,14 +15,14 @@ def python(*arguments: str, **options: object) -> "subprocess.CompletedProcess[s
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload]
 
 
-def test_help_names_every_command_with_a_line_and_examples(run):
+def test_help_names_every_command_with_a_line_and_examples(run: Run) -> None:
     text = run("--help").stdout
     assert all(f"  {name} " in text and line in text for name, line in COMMANDS.items())
     assert "Examples:" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_shows_examples_of_itself(run, name):
+def test_every_command_shows_examples_of_itself(run: Run, name: str) -> None:
     if name == "rules":
         assert "Example" in run("rules", "check", "--help").stdout
         assert "Example" in run("rules", "compile", "--help").stdout
@@ -29,7 +30,7 @@ def test_every_command_shows_examples_of_itself(run, name):
         assert f"noai-guard {name}" in run(name, "--help").stdout.partition("Examples:")[2]
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom noai_guard.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n"
@@ -38,7 +39,7 @@ def test_help_imports_nothing_heavy():
     assert python("-c", code).stderr.strip() == "[]"
 
 
-def test_the_module_is_the_command():
+def test_the_module_is_the_command() -> None:
     answer = python("-m", "noai_guard", "--version")
     assert (answer.returncode, answer.stdout) == (0, f"noai-guard, version {__version__}\n")
 
@@ -62,14 +63,14 @@ def test_the_module_is_the_command():
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_one_line_with_a_hint_and_exit_code_2(run, arguments):
+def test_a_mistake_is_one_line_with_a_hint_and_exit_code_2(run: Run, arguments: list[str]) -> None:
     result = run(*arguments, code=2)
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert ";" in result.stderr
 
 
-def test_a_policy_that_cannot_be_used_is_listed_problem_by_problem(run, write):
+def test_a_policy_that_cannot_be_used_is_listed_problem_by_problem(run: Run, write: Write) -> None:
     file = write("mode: enforced\nsight: {}\n")
     lines = run("explain", "--policy", file, code=2).stderr.splitlines()
     assert [line.removeprefix(file).split(" ")[0] for line in lines] == [":1:7:", ":2:1:"]
@@ -81,15 +82,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert writer.stdout is not None
-    assert writer.stderr is not None
+    assert writer.stdout
+    assert writer.stderr
     writer.stdout.close()
     assert writer.wait(timeout=60) == 0
     assert writer.stderr.read() == b""
     writer.stderr.close()
 
 
-def test_text_that_the_terminal_cannot_show_is_escaped():
+def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
     western = {**os.environ, "PYTHONIOENCODING": "iso-8859-1", "PYTHONUTF8": "1"}
     answer = python("-m", "noai_guard", "explain", "--path", "/żółw", env=western, encoding="latin-1")
     assert (answer.returncode, answer.stdout.splitlines()[0]) == (0, "GET /\\u017có\\u0142w")
@@ -117,19 +118,19 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     return shown.decode()
 
 
-def test_a_terminal_gets_a_table_that_fits_in_colour():
+def test_a_terminal_gets_a_table_that_fits_in_colour() -> None:
     shown = on_a_terminal("agents", "--operator", "OpenAI", NO_COLOR="")
     assert "\x1b[31m" in shown
     assert shown.splitlines()[0].removeprefix("\x1b[1m").startswith("name")
 
 
-def test_no_color_is_respected_and_lines_fit():
+def test_no_color_is_respected_and_lines_fit() -> None:
     shown = on_a_terminal("agents", "--ai", NO_COLOR="1")
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 60
 
 
-def test_a_pipe_gets_neither_colour_nor_a_header(run):
+def test_a_pipe_gets_neither_colour_nor_a_header(run: Run) -> None:
     first = run("agents", "--operator", "OpenAI").stdout.splitlines()[0]
     assert "\x1b" not in first
     assert len(first.split("\t")) == 6

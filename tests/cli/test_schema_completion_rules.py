@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from noai_guard.config import load_catalog, rules_folder
+from tests.cli.conftest import Run
 
 SCHEMA = rules_folder() / "schema"
 
 
 @pytest.mark.parametrize("of", ["policy", "agent"])
-def test_the_packaged_schema_is_what_the_loader_means(run, of):
+def test_the_packaged_schema_is_what_the_loader_means(run: Run, of: str) -> None:
     printed = run("schema", of).stdout
     assert json.loads(printed)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert (SCHEMA / f"{of}.schema.json").read_text() == printed, (
@@ -20,14 +21,14 @@ def test_the_packaged_schema_is_what_the_loader_means(run, of):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_is_one_that_the_shell_reads(run, shell):
+def test_a_completion_script_is_one_that_the_shell_reads(run: Run, shell: str) -> None:
     script = run("completion", shell).stdout
     assert "_NOAI_GUARD_COMPLETE" in script
     if found := shutil.which(shell):
         assert subprocess.run([found, "-n"], input=script, text=True, capture_output=True, timeout=10).returncode == 0
 
 
-def test_tab_completes_commands_and_options(run):
+def test_tab_completes_commands_and_options(run: Run) -> None:
     import os
     import sys
 
@@ -54,18 +55,18 @@ def rules(tmp_path: Path) -> Path:
     return folder
 
 
-def test_rules_check_is_fine_with_a_good_catalogue(run, rules):
+def test_rules_check_is_fine_with_a_good_catalogue(run: Run, rules: Path) -> None:
     assert "fine" in run("rules", "check", "--rules", str(rules)).stdout
 
 
-def test_rules_check_lists_every_problem_of_every_file(run, rules):
+def test_rules_check_lists_every_problem_of_every_file(run: Run, rules: Path) -> None:
     (rules / "agents" / "bad.yaml").write_text("operator: X\nagents:\n  - {name: x, usages: [eating]}\nbogus: 1\n")
     lines = run("rules", "check", "--rules", str(rules), code=1).stdout.splitlines()
     assert len(lines) > 3
     assert all(line.startswith("bad.yaml:") for line in lines)
 
 
-def test_rules_check_tries_samples_look_alikes_and_browsers(run, rules):
+def test_rules_check_tries_samples_look_alikes_and_browsers(run: Run, rules: Path) -> None:
     file = rules / "agents" / "openai.yaml"
     file.write_text(file.read_text().replace('- "NotGPTBot/1.0"', '- "GPTBot/9"').replace('- "GPTBot"\n', '- "GPT"\n'))
     (rules / "browsers.yaml").write_text("groups: [{name: desktop, user_agents: [GPTBot]}]\n")
@@ -75,7 +76,7 @@ def test_rules_check_tries_samples_look_alikes_and_browsers(run, rules):
     assert "C006 desktop: 'GPTBot' is taken for GPTBot" in text
 
 
-def test_rules_compile_writes_what_is_loaded(run, rules):
+def test_rules_compile_writes_what_is_loaded(run: Run, rules: Path) -> None:
     text = run("rules", "compile", "--rules", str(rules)).stdout
     assert Path(text.strip()).is_relative_to(rules)
     assert load_catalog(rules).operators == ("OpenAI",)

@@ -1,6 +1,6 @@
 import pytest
 
-from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, Usage, Verdict
+from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, PathPolicy, Usage, Verdict
 
 
 def test_actions_are_ordered_from_the_mildest_to_the_strictest() -> None:
@@ -24,7 +24,7 @@ def test_an_action_restricts_some_requests_or_refuses_all(action: Action, restri
 @pytest.mark.parametrize("enforced", [True, False])
 @pytest.mark.parametrize("action", Action)
 def test_a_verdict_refuses_only_where_the_policy_is_enforced(action: Action, enforced: bool) -> None:
-    verdict = Verdict(action, "rule-1", None, None, Identity.UNCLAIMED, (), 0, enforced)
+    verdict = Verdict(action, "rule-1", None, None, Identity.UNCLAIMED, (), PathPolicy("/**", {}), enforced)
     assert verdict.refuses is (enforced and action.restricts)
 
 

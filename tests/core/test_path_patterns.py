@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.path_patterns import (
-    GlobsInvalid,
+    InvalidPatterns,
     by_specificity,
-    compile_globs,
-    glob_chains,
-    glob_problem,
-    glob_to_regex,
-    glob_to_robots,
+    compile_patterns,
+    pattern_chains,
+    pattern_problem,
+    pattern_to_regex,
+    pattern_to_robots,
 )
 from noai_guard.core.paths import MAX_PATH, normal_path
 from tests.core.property_settings import PROPERTY
@@ -55,7 +55,7 @@ GLOBS = {
 
 @pytest.mark.parametrize("pattern", GLOBS)
 def test_a_pattern_matches_what_its_author_expects(pattern: str) -> None:
-    globs = compile_globs([pattern])
+    globs = compile_patterns([pattern])
     matching, others = GLOBS[pattern]
     assert [path for path in matching if globs.first(path) != 0] == []
     assert [path for path in others if globs.first(path) != -1] == []
@@ -91,7 +91,7 @@ GLOB_PARTS = ("a", "b", "/", "/", "*", "**", "/**/", "/**", "?", "*/", "/*")
 
 def some_globs(chance: random.Random) -> list[str]:
     made = ("/" + "".join(chance.choices(GLOB_PARTS, k=chance.randrange(1, 8))) for _ in range(6))
-    return [glob for glob in made if glob_problem(glob) is None]
+    return [glob for glob in made if pattern_problem(glob) is None]
 
 
 def some_path(chance: random.Random) -> str:
@@ -104,7 +104,7 @@ def test_patterns_match_as_documented(seed: int) -> None:
     chance = random.Random(seed)
     globs, paths = some_globs(chance), [some_path(chance) for _ in range(8)]
     for glob in globs:
-        compiled = compile_globs([glob])
+        compiled = compile_patterns([glob])
         for path in paths:
             assert (compiled.first(path) == 0) is matches(glob, path), (glob, path)
 
@@ -122,14 +122,16 @@ def test_the_most_specific_of_several_patterns_wins(seed: int) -> None:
         literals = len(glob) - glob.count("*") - glob.count("?")
         return prefix != glob, -len(prefix), -literals, deep, glob.count("*") - 2 * deep, index
 
-    compiled = compile_globs(globs)
+    compiled = compile_patterns(globs)
     for path in (some_path(chance) for _ in range(8)):
         holding = [index for index, glob in enumerate(globs) if matches(glob, path)]
         assert compiled.first(path) == min(holding, key=rank, default=-1)
 
 
 def test_specificity_is_not_the_order_of_the_file() -> None:
-    globs = compile_globs(["/**", "/tracks/**", "/tracks/*", "/tracks/one.mp3", "/**/*.mp3", "/tracks", "/tracks/**"])
+    globs = compile_patterns(
+        ["/**", "/tracks/**", "/tracks/*", "/tracks/one.mp3", "/**/*.mp3", "/tracks", "/tracks/**"]
+    )
     assert globs.first("/tracks/one.mp3") == 3
     assert globs.first("/tracks/two.mp3") == 2
     assert globs.first("/tracks/a/two.mp3") == 1
@@ -139,7 +141,7 @@ def test_specificity_is_not_the_order_of_the_file() -> None:
 
 
 def test_no_patterns_match_nothing() -> None:
-    assert compile_globs([]).first("/") == -1
+    assert compile_patterns([]).first("/") == -1
 
 
 @pytest.mark.parametrize("tail", ["", "a", "/", "/b", "/aab"])
@@ -154,7 +156,7 @@ def test_no_patterns_match_nothing() -> None:
 def test_hostile_paths_are_matched_in_linear_time(pattern: str, unit: str, tail: str) -> None:
     path = normal_path("/" + (unit * MAX_PATH)[: MAX_PATH - 10] + tail)
     # Sixteen times the longest path that is ever matched: quadratic time would be minutes, backtracking far more.
-    compile_globs([pattern]).first(path[:1] + path[1:-10] * 16 + path[-10:])
+    compile_patterns([pattern]).first(path[:1] + path[1:-10] * 16 + path[-10:])
 
 
 BAD_GLOBS = {
@@ -183,18 +185,18 @@ BAD_GLOBS = {
 
 @pytest.mark.parametrize("pattern", BAD_GLOBS)
 def test_a_bad_pattern_is_explained(pattern: str) -> None:
-    assert BAD_GLOBS[pattern] in (glob_problem(pattern) or "")
+    assert BAD_GLOBS[pattern] in (pattern_problem(pattern) or "")
 
 
 def test_every_bad_pattern_is_reported_at_once() -> None:
-    with pytest.raises(GlobsInvalid, match=r"pattern 1 is empty.*; pattern 3") as caught:
-        compile_globs(["/a", "", "/b", "/["])
+    with pytest.raises(InvalidPatterns, match=r"pattern 1 is empty.*; pattern 3") as caught:
+        compile_patterns(["/a", "", "/b", "/["])
     assert [index for index, _ in caught.value.problems] == [1, 3]
 
 
 @pytest.mark.parametrize("pattern", [*GLOBS, "/" + "a" * 1023, "/.well-known/**", "/a/...", "/100%", "/a?b"])
 def test_a_good_pattern_is_no_problem(pattern: str) -> None:
-    assert glob_problem(pattern) is None
+    assert pattern_problem(pattern) is None
 
 
 REGEXES = {
@@ -211,12 +213,12 @@ REGEXES = {
 
 @pytest.mark.parametrize("pattern", REGEXES)
 def test_a_pattern_has_a_regular_expression_for_other_engines(pattern: str) -> None:
-    assert glob_to_regex(pattern) == REGEXES[pattern]
+    assert pattern_to_regex(pattern) == REGEXES[pattern]
 
 
 @pytest.mark.parametrize("pattern", GLOBS)
 def test_the_regular_expression_of_a_pattern_matches_the_same_paths(pattern: str) -> None:
-    regex = re.compile(glob_to_regex(pattern).removesuffix("$").encode() + rb"\Z")
+    regex = re.compile(pattern_to_regex(pattern).removesuffix("$").encode() + rb"\Z")
     matching, others = GLOBS[pattern]
     # `?` is one byte to engines that match bytes.
     assert [
@@ -226,12 +228,12 @@ def test_the_regular_expression_of_a_pattern_matches_the_same_paths(pattern: str
 
 
 def test_a_pattern_is_a_chain_for_each_run_of_segments() -> None:
-    assert glob_chains("/a*b/**/c?/**") == [
+    assert pattern_chains("/a*b/**/c?/**") == [
         ("start", [[("text", "/a")], [("text", "b/")]]),
         ("segments", [[("text", "c"), ("one", "?"), ("below", "/**")]]),
     ]
-    assert glob_chains("/a**") == [("start", [[("text", "/a")]])]
-    assert glob_chains("/") == [("start", [[("text", "/"), ("end", "")]])]
+    assert pattern_chains("/a**") == [("start", [[("text", "/a")]])]
+    assert pattern_chains("/") == [("start", [[("text", "/"), ("end", "")]])]
 
 
 def test_the_most_specific_pattern_is_listed_first() -> None:
@@ -267,7 +269,7 @@ ROBOTS = {
 
 @pytest.mark.parametrize("pattern", ROBOTS)
 def test_a_pattern_has_robots_txt_rules_only_if_they_match_exactly_the_same_urls(pattern: str) -> None:
-    assert glob_to_robots(pattern) == ROBOTS[pattern]
+    assert pattern_to_robots(pattern) == ROBOTS[pattern]
 
 
 def robots_match(rule: str, url: str) -> bool:
@@ -283,7 +285,7 @@ def test_robots_rules_match_the_urls_whose_path_the_pattern_matches(seed: int, q
     chance = random.Random(seed)
     paths = [some_path(chance) for _ in range(8)]
     for glob in [*some_globs(chance), "/a/**", "/a**", "/b", "/a b/**"]:
-        rules = glob_to_robots(glob)
+        rules = pattern_to_robots(glob)
         if rules is None:
             continue
         for path in [*paths, "/a", "/a/", "/a b", "/ab/a"]:

@@ -182,7 +182,7 @@ def test_the_most_specific_path_counts_and_overrides_only_what_it_names(
 
 def test_a_verdict_names_its_section() -> None:
     verdict = judged(SECTIONS, "Test-search/1", "/press/kit.pdf", ONE_EACH)
-    assert (verdict.path_policy, verdict.rule) == (1, "search@/press/**")
+    assert (verdict.path_policy.pattern, verdict.rule) == ("/press/**", "search@/press/**")
     assert verdict.reasons[-1] == "the policy says throttle for search under /press/**"
 
 

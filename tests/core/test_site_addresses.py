@@ -6,19 +6,19 @@ from noai_guard import load_stance
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import (
     ascii_uri,
-    contact_shown,
-    one_line,
-    own_address,
+    contact_text,
+    document_address,
     page_address,
     policy_address,
 )
+from noai_guard.core.text import one_line
 
 SITE = Site(url="https://label.example/")
 
 
 def test_the_address_of_a_document_is_below_that_of_the_site() -> None:
-    assert own_address(SITE, "/robots.txt") == "https://label.example/robots.txt"
-    assert own_address(Site(), "/robots.txt") == "/robots.txt"
+    assert document_address(SITE, "/robots.txt") == "https://label.example/robots.txt"
+    assert document_address(Site(), "/robots.txt") == "/robots.txt"
 
 
 def test_the_policy_is_explained_on_our_page_or_on_one_of_the_site() -> None:
@@ -48,8 +48,8 @@ def test_an_address_is_safe_in_a_header_field_and_between_brackets() -> None:
 
 
 def test_a_contact_is_shown_as_people_write_it() -> None:
-    assert contact_shown(Site(contact="mailto:rights%2Bai@label.example")) == "rights+ai@label.example"
-    assert contact_shown(Site(contact="https://label.example/contact")) == "https://label.example/contact"
+    assert contact_text(Site(contact="mailto:rights%2Bai@label.example")) == "rights+ai@label.example"
+    assert contact_text(Site(contact="https://label.example/contact")) == "https://label.example/contact"
 
 
 def test_a_text_of_several_lines_becomes_one() -> None:

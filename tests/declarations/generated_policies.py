@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 
 _SEGMENTS = st.sampled_from(["tracks", "press", "a b", "café", "x", "x&y"])
 _DIRECTORIES = st.lists(_SEGMENTS, max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))

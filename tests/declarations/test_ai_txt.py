@@ -7,8 +7,8 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations import ai_txt
 from tests.declarations.declaration_readers import SITE, ProtegoReader
 

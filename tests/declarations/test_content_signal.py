@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations import content_signal
 from tests.declarations.declaration_readers import content_signals, google_allows, signals_of_groups
 
@@ -34,7 +34,7 @@ def robots(policy: Policy, catalog: Catalog = CATALOG) -> str:
 
 
 def headers(policy: Policy, number: int = 0) -> list[dict[str, str]]:
-    fields = CompiledPolicy(policy, CATALOG).declared[number].fields
+    fields = CompiledPolicy(policy, CATALOG).declared[policy.all_path_policies[number]].fields
     return [content_signals(value.decode()) for name, value in fields if name == b"content-signal"]
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Usage
-from noai_guard.core.policy import PathPolicy, Policy
+from noai_guard.core.model import Action, Agent, PathPolicy, Usage
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.content_usage import LABELS
 from tests.declarations.declaration_readers import robots_match
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
@@ -83,14 +83,14 @@ def test_the_reader_takes_the_longest_path(path: str, expected: str) -> None:
     ],
 )
 def test_the_header_is_the_dictionary_that_aipref_defines(stance: str, expected: dict[str, str]) -> None:
-    fields = CompiledPolicy(load_stance(stance), CATALOG).declared[0].fields
+    fields = CompiledPolicy(load_stance(stance), CATALOG).site_declared.fields
     (value,) = [value for name, value in fields if name == b"content-usage"]
     assert parsed(value) == expected
 
 
 def policy_labels(compiled: CompiledPolicy, path: str) -> dict[str, str]:
     table = compiled.guard.table
-    path_policy = table.path_policies[table.path_class(path).path_policy]
+    path_policy = table.path_class(path).path_policy
     return {label: "n" if any(map(path_policy.reserves, usages)) else "y" for label, usages in LABELS}
 
 

@@ -17,7 +17,7 @@ SITE = Site(url="https://band.example", tdm_policy="https://band.example/?a=1&co
 
 
 def tags(policy: Policy) -> bytes:
-    return CompiledPolicy(policy, Catalog(())).declared[0].tags
+    return CompiledPolicy(policy, Catalog(())).site_declared.tags
 
 
 @pytest.mark.parametrize(("off", "expected"), [

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.config import load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Site
 from noai_guard.declarations.json_ld import reservation, script
 from tests.declarations.declaration_readers import child, schema
 

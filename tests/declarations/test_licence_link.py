@@ -11,7 +11,7 @@ STANCE = load_stance("no-ai")
 
 
 def links(policy: Policy) -> list[bytes]:
-    return [value for name, value in CompiledPolicy(policy, Catalog(())).declared[0].fields if name == b"link"]
+    return [value for name, value in CompiledPolicy(policy, Catalog(())).site_declared.fields if name == b"link"]
 
 
 def test_a_licence_is_linked() -> None:

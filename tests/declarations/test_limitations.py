@@ -8,8 +8,8 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Rule, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Rule, Site
 
 SITE = Site(url="https://band.example", contact="mailto:a@band.example")
 OPEN = dict.fromkeys(Usage, Action.ALLOW)

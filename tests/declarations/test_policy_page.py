@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Usage
-from noai_guard.core.policy import PathPolicy, Policy, Site
+from noai_guard.core.model import Action, Agent, PathPolicy, Usage
+from noai_guard.core.policy import Policy, Site
 
 STANCE = load_stance("no-ai")
 SITE = Site("https://band.example", "Band", "The <Ünited> & Artists", "mailto:ask@band.example", "/.well-known/noai",

@@ -13,8 +13,8 @@ from robots import RobotsParser
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Identity, Usage
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
+from noai_guard.core.model import Action, Agent, Identity, PathPolicy, Usage
+from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.declarations import robots_txt
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.version import __version__

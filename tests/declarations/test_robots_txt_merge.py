@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy
+from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.declarations import robots_txt
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
+from noai_guard.declarations.shared.robots_file import google_name
 from noai_guard.declarations.shared.robots_groups import Groups
 from tests.cost import function_calls
 from tests.declarations.declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
@@ -48,7 +48,7 @@ def paths_in(robots: bytes) -> list[str]:
 
 def names_in(robots: bytes) -> list[str]:
     # Google's parser takes `Linguee Bot`, which is refused, for `Linguee`.
-    tokens = OURS.tokens | set(map(robots_txt.google_name, OURS.tokens))
+    tokens = OURS.tokens | set(map(google_name, OURS.tokens))
     names = re.findall(rb"agents?[ \t]*:?[ \t]*([A-Za-z_-]+)", robots[:20_000], re.IGNORECASE)
     return [name for name in dict.fromkeys(found.decode() for found in names) if name.lower() not in tokens]
 

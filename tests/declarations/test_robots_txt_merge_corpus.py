@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from noai_guard.core.policy import PathPolicy
+from noai_guard.core.model import PathPolicy
 from noai_guard.declarations.robots_txt import merge
 from tests.declarations.declaration_readers import ProtegoReader, google_fork_allows
 from tests.declarations.test_robots_txt_merge import (

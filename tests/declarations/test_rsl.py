@@ -30,7 +30,7 @@ def read(policy: Policy) -> RslReader:
 
 
 def links(policy: Policy) -> list[str]:
-    return [value.decode() for name, value in CompiledPolicy(policy, EMPTY).declared[0].fields if name == b"link"]
+    return [value.decode() for name, value in CompiledPolicy(policy, EMPTY).site_declared.fields if name == b"link"]
 
 
 def document(content: str) -> bytes:
@@ -133,7 +133,7 @@ def test_it_is_served_as_rsl_and_linked_in_every_form() -> None:
     assert compiled.documents["/license.xml"].media_type == "application/rsl+xml"
     assert links(STANCE) == [LINK]
     assert b"\nLicense: https://band.example/license.xml\n" in compiled.documents["/robots.txt"].body
-    page = html5lib.parse(b"<!doctype html><head>" + compiled.declared[0].tags, namespaceHTMLElements=False)
+    page = html5lib.parse(b"<!doctype html><head>" + compiled.site_declared.tags, namespaceHTMLElements=False)
     (link,) = child(page, "head").findall("link")
     assert link.attrib == {
         "rel": "license", "type": "application/rsl+xml", "href": "https://band.example/license.xml"}  # fmt: skip
@@ -158,7 +158,7 @@ def test_a_site_that_reserves_nothing_gives_no_licence() -> None:
     compiled = CompiledPolicy(replace(STANCE, usages=OPEN), EMPTY)
     assert "/license.xml" not in compiled.documents
     assert b"License:" not in compiled.documents["/robots.txt"].body
-    assert compiled.declared[0].fields == ()
+    assert compiled.site_declared.fields == ()
 
 
 def test_the_licence_line_joins_no_groups_and_the_refused_may_read_the_licence() -> None:
@@ -182,7 +182,7 @@ def test_no_fact_of_a_site_breaks_the_document(owner: str, contact: str, url: st
     (only,) = RslReader(compiled.documents["/license.xml"].body).contents
     assert {element.tag for element in only.iter()} <= {
         f"{NAMESPACE}{name}" for name in ("content", "license", "permits", "prohibits", "legal", "copyright", "terms")}  # fmt: skip
-    assert compiled.declared[0].tags.isascii()
+    assert compiled.site_declared.tags.isascii()
     for value in links(compiled.policy):
         assert (value.count("<"), value.count(">"), "\n" in value) == (1, 1, False)
 
@@ -195,7 +195,7 @@ USAGES = {
 
 def reserved(policy: Policy, path: str, word: str) -> bool:
     table = DecisionTable(policy, EMPTY)
-    return any(map(table.path_policies[table.path_class(path).path_policy].reserves, USAGES[word]))
+    return any(map(table.path_class(path).path_policy.reserves, USAGES[word]))
 
 
 @settings(max_examples=150, deadline=None)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from noai_guard.config import load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy, Site
 from noai_guard.declarations.rsl import FeedTerms
 from tests.declarations.declaration_readers import RslReader, rsl_problems
 

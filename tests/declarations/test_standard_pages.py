@@ -48,11 +48,11 @@ def test_the_python_of_the_pages_runs(tmp_path: Path) -> None:
 def test_the_examples_of_the_pages_are_what_is_sent(tmp_path: Path) -> None:
     (tmp_path / "noai.yaml").write_text(POLICY)
     compiled = CompiledPolicy(load_policy(tmp_path / "noai.yaml"), load_catalog())
-    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in compiled.declared[0].fields]
+    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in compiled.site_declared.fields]
     for line in "".join(blocks(FOLDER / "noai.md", "text")).splitlines():
         assert line in fields
     for tags in blocks(FOLDER / "noai.md", "html"):
-        assert tags.strip() in compiled.declared[0].tags.decode()
+        assert tags.strip() in compiled.site_declared.tags.decode()
     robots = compiled.documents["/robots.txt"].body.decode()
     for line in "".join(blocks(FOLDER / "robots-txt.md", "text")).splitlines():
         assert line.startswith("# Generated") or f"{line}\n" in robots

@@ -6,8 +6,8 @@ import pytest
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Site
 from noai_guard.declarations import STANDARDS
 from noai_guard.declarations.shared.standard import Standard
 
@@ -21,7 +21,7 @@ SITE = Site(
 
 def test_a_path_policy_that_reserves_nothing_declares_nothing() -> None:
     policy = replace(STANCE, site=SITE, path_policies=(PathPolicy("/press/**", OPEN),))
-    declared = CompiledPolicy(policy, CATALOG).declared[1]
+    declared = list(CompiledPolicy(policy, CATALOG).declared.values())[1]
     assert declared.fields == ()
     assert declared.tags == b""
 
@@ -29,7 +29,7 @@ def test_a_path_policy_that_reserves_nothing_declares_nothing() -> None:
 def test_a_path_policy_that_reserves_only_ai_answers_does_not_reserve_mining() -> None:
     usages = {**OPEN, Usage.AI_INPUT: Action.DENY}
     policy = replace(STANCE, site=SITE, path_policies=(PathPolicy("/press/**", usages),))
-    fields = dict(CompiledPolicy(policy, CATALOG).declared[1].fields)
+    fields = dict(list(CompiledPolicy(policy, CATALOG).declared.values())[1].fields)
     assert fields[b"tdm-reservation"] == b"0"
     assert fields[b"content-usage"] == b"train-ai=y, ai-use=n, search=y"
     assert not {b"tdm-policy", b"x-robots-tag"} & set(fields)
@@ -40,11 +40,11 @@ def test_a_path_policy_that_reserves_only_ai_answers_does_not_reserve_mining() -
 def test_an_odd_address_stays_inside_its_line(odd: str) -> None:
     site = Site(licence=odd, tdm_policy=odd, contact=odd, owner=odd, name=odd)
     compiled = CompiledPolicy(replace(STANCE, site=site), CATALOG)
-    for name, value in compiled.declared[0].fields:
+    for name, value in compiled.site_declared.fields:
         assert value.isascii()
         assert not set(b"\r\n\0") & set(value)
         assert name != b"link" or (value.count(b"<"), value.count(b">")) == (1, 1)
-    assert b"<script" not in compiled.declared[0].tags
+    assert b"<script" not in compiled.site_declared.tags
     assert b"<script" not in compiled.documents["/.well-known/noai"].body
 
 
@@ -55,7 +55,7 @@ def test_a_standard_that_is_switched_off_declares_nothing(standard: Standard) ->
     assert standard not in compiled.standards
     everything = b"\n".join(document.body for document in compiled.documents.values())
     for name, value in standard.header_fields(policy, policy.whole_site):
-        assert (name, value) not in compiled.declared[0].fields
+        assert (name, value) not in compiled.site_declared.fields
     for line in standard.robots_lines(policy):
         assert line.encode() not in everything
     for document in standard.documents(compiled.guard.table):

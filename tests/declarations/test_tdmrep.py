@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.declarations import tdmrep
 from tests.declarations.declaration_readers import google_allows, schema, tdmrep_reservation
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
@@ -67,7 +67,7 @@ RESERVED_OR_OPEN: st.SearchStrategy[Mapping[Usage, Action]] = st.sampled_from([C
 
 def reserved_by(policy: Policy, path: str) -> int:
     table = DecisionTable(policy, EMPTY)
-    return int(table.path_policies[table.path_class(path).path_policy].reserves(Usage.TRAIN_AI))
+    return int(table.path_class(path).path_policy.reserves(Usage.TRAIN_AI))
 
 
 @settings(max_examples=300, deadline=None)
@@ -105,7 +105,7 @@ def with_site(site: Site, **changes: Any) -> Policy:
 
 def named_policies(policy: Policy, number: int = 0) -> tuple[list[str], list[str], list[str]]:
     """The tdm-policy of the file (for the whole site), of the header and of the metas of a path policy."""
-    declared = CompiledPolicy(policy, EMPTY).declared[number]
+    declared = CompiledPolicy(policy, EMPTY).declared[policy.all_path_policies[number]]
     page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     metas = [meta.get("content", "") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
     fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]
@@ -136,7 +136,7 @@ def test_file_header_and_meta_have_the_address_of_the_policy() -> None:
 
 
 def test_the_header_says_that_mining_is_reserved() -> None:
-    assert dict(CompiledPolicy(STANCE, EMPTY).declared[0].fields)[b"tdm-reservation"] == b"1"
+    assert dict(CompiledPolicy(STANCE, EMPTY).site_declared.fields)[b"tdm-reservation"] == b"1"
 
 
 def test_where_nothing_is_reserved_no_policy_is_named() -> None:

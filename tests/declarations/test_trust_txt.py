@@ -7,8 +7,8 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Policy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Policy, Site
 from noai_guard.declarations import trust_txt
 
 STANCE = load_stance("no-ai")

@@ -13,10 +13,10 @@ from protego import Protego
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Site
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
-from noai_guard.declarations.shared.robots_file import Robots
+from noai_guard.declarations.shared.robots_file import AppRobots
 from tests.declarations.declaration_readers import (
     SITE,
     RslReader,
@@ -67,8 +67,8 @@ def test_parsers_read_robots_txt_as_measured(case: dict[str, Any]) -> None:
 
 @cases("rfc9309")
 def test_our_reading_of_an_apps_file_agrees_with_googles_parser(case: dict[str, Any]) -> None:
-    app = Robots(case["robots"].removeprefix("\ufeff").splitlines())
-    assert app.for_name(case["ua"]).allows(case["path"]) is case["google_robotstxt"]
+    app = AppRobots(case["robots"].removeprefix("\ufeff").splitlines())
+    assert app.rules[case["ua"].lower()].allows(case["path"]) is case["google_robotstxt"]
 
 
 @cases("rfc9309")
@@ -118,8 +118,9 @@ def test_of_several_forms_of_tdmrep_the_last_valid_one_counts(case: dict[str, An
 @pytest.mark.parametrize(("number", "path"), [(0, "/a"), (1, "/free/a")])
 def test_all_forms_of_tdmrep_agree(number: int, path: str) -> None:
     rules = json.loads(COMPILED.documents["/.well-known/tdmrep.json"].body)
-    header = dict(COMPILED.declared[number].fields)[b"tdm-reservation"].decode()
-    page = html5lib.parse(b"<!doctype html><head>" + COMPILED.declared[number].tags, namespaceHTMLElements=False)
+    declared = COMPILED.declared[COMPILED.policy.all_path_policies[number]]
+    header = dict(declared.fields)[b"tdm-reservation"].decode()
+    page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     (meta,) = [tag.get("content", "") for tag in page.iter("meta") if tag.get("name") == "tdm-reservation"]
     assert tdmrep_reservation(rules, path)[0] == int(header) == int(meta) == (0 if number else 1)
 
@@ -130,12 +131,14 @@ def test_headers_metas_and_policy_have_the_form_of_the_specification() -> None:
     ours = json.loads(COMPILED.documents["/tdm-policy.json"].body)
     assert set(specified["policy_example"]) == set(ours)
     fields = [
-        f"{name.decode()}: {value.decode()}" for name, value in COMPILED.declared[0].fields if name.startswith(b"tdm-")
+        f"{name.decode()}: {value.decode()}"
+        for name, value in COMPILED.site_declared.fields
+        if name.startswith(b"tdm-")
     ]
     address = "https://provider.com/policies/policy.json"
     assert [line.replace("https://example.com/tdm-policy.json", address) for line in fields] == specified["headers"]
     for meta in specified["html"]:
-        assert meta.replace(address, "https://example.com/tdm-policy.json") in COMPILED.declared[0].tags.decode()
+        assert meta.replace(address, "https://example.com/tdm-policy.json") in COMPILED.site_declared.tags.decode()
 
 
 @cases("rsl", "documents")
@@ -164,9 +167,9 @@ def test_every_crawler_finds_our_licence_also_in_an_apps_file() -> None:
 
 def test_links_to_the_licence_have_the_form_that_rsl_defines() -> None:
     specified = vectors("rsl")
-    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in COMPILED.declared[0].fields]
+    fields = [f"{name.decode().title()}: {value.decode()}" for name, value in COMPILED.site_declared.fields]
     assert specified["link_header"] in fields
-    assert specified["html"].encode() in COMPILED.declared[0].tags
+    assert specified["html"].encode() in COMPILED.site_declared.tags
 
 
 @cases("x_robots_noai")

@@ -14,7 +14,7 @@ STANCE = load_stance("no-ai")
 
 
 def lines(policy: Policy) -> list[str]:
-    fields = CompiledPolicy(policy, Catalog(())).declared[0].fields
+    fields = CompiledPolicy(policy, Catalog(())).site_declared.fields
     return [value.decode() for name, value in fields if name == b"x-robots-tag"]
 
 

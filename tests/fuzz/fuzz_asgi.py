@@ -105,8 +105,8 @@ def check(data: bytes) -> None:
     assert (exchange.status, exchange.headers[: len(headers)]) == (status, headers) or html
     if not html:
         assert exchange.body == b"".join(parts)
-    if exchange.status == 200 and html and guard.runtime.compiled.declared[0].tags in exchange.body:
-        for declared in guard.runtime.compiled.declared:
+    if exchange.status == 200 and html and guard.runtime.compiled.site_declared.tags in exchange.body:
+        for declared in guard.runtime.compiled.declared.values():
             if exchange.body.replace(declared.tags, b"", 1) == b"".join(parts):
                 return
         raise AssertionError("a page holds more than its bytes and our tags")

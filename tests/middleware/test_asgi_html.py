@@ -184,7 +184,7 @@ def test_a_page_that_the_server_would_send_from_disk_gets_the_metas(tmp_path: Pa
     guard = guarded(app)
     exchange = ask(guard, http())
     assert META in exchange.body
-    assert exchange.body.replace(guard.runtime.compiled.declared[0].tags, b"") == file.read_bytes()
+    assert exchange.body.replace(guard.runtime.compiled.site_declared.tags, b"") == file.read_bytes()
     assert exchange.of("http.response.pathsend") == []
     assert not exchange.messages[-1].get("more_body", False)
 

@@ -161,4 +161,4 @@ def test_a_page_is_the_apps_bytes_and_our_tags_or_the_apps_bytes(parts):
     guard.app = app_of(200, [(b"content-type", b"text/html; charset=utf-8")], parts)
     exchange = asyncio.run(asked(guard, {"type": "http", "method": "GET", "path": "/a", "headers": []}))
     whole = b"".join(parts)
-    assert exchange.body.replace(guard.runtime.compiled.declared[0].tags, b"", 1) == whole
+    assert exchange.body.replace(guard.runtime.compiled.site_declared.tags, b"", 1) == whole

@@ -109,7 +109,7 @@ def test_any_text_in_a_policy_or_catalogue_can_be_sent(odd: str, headers: list[H
     site = Site(f"https://{odd}", odd, odd, f"https://{odd}", "/ai", f"https://{odd}", f"https://{odd}")
     for action in REFUSING:
         compiled = CompiledPolicy(replace(STANCE, site=site), Catalog((agent,)))
-        verdict = Verdict(action, "r", agent, Usage.TRAIN_AI, Identity.UNVERIFIED, (), 0, message=odd)
+        verdict = Verdict(action, "r", agent, Usage.TRAIN_AI, Identity.UNVERIFIED, (), STANCE.whole_site, message=odd)
         response = compiled.refusal(verdict, "/", "GET", headers)
         for _, value in response.headers:
             assert value.isascii()

@@ -1,5 +1,7 @@
 """The shipped catalogue: every entry carries its own proof."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from noai_guard import load_catalog, load_stance
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import rules_folder
 from noai_guard.config.catalogue_schema import Samples, read_agent_files, read_browsers, samples_from
+from noai_guard.core import browser_words
 from noai_guard.core.model import Action, Agent
 
 CATALOG = load_catalog()
@@ -125,3 +128,12 @@ def test_no_two_agents_share_a_token() -> None:
 
 def test_the_compiled_catalogue_is_the_one_in_the_files(tmp_path: Path) -> None:
     assert {agent.name for agent in CATALOG.agents} == {entry["name"] for entry in ENTRIES}
+
+
+def test_the_words_of_browsers_occur_in_browsers_yaml() -> None:
+    user_agents = [user_agent.lower() for group in BROWSERS.values() for user_agent in group]
+    counts = Counter(word for user_agent in user_agents for word in set(re.findall("[a-z]+", user_agent)))
+    # In the list of 2026-11-25, and not in today's.
+    gone = {"fbdm", "fbfv", "galaxy", "lang", "locale", "oneplus", "playerlib"}
+    assert browser_words.ALL - set(counts) == gone
+    assert min(counts[word] for word in browser_words.IN_MOST) >= 30

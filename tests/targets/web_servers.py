@@ -412,4 +412,4 @@ def disagreements(
 
 
 def declared(server: RunningServer, section: int = 0) -> set[tuple[str, str]]:
-    return {(name.decode(), value.decode()) for name, value in server.compiled.declared[section].fields}
+    return {(name.decode(), value.decode()) for name, value in list(server.compiled.declared.values())[section].fields}

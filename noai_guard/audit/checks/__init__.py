@@ -1,63 +1,66 @@
-"""The checks, one module per family; pure, and no family knows another.
+"""The checks, one module per group of rules; pure, and independent of each other.
 
-To add a check: a `Kind` and a few lines in its family's module. To add a family: one module with a `FAMILY`, and one
-word in `FAMILIES`.
+To add a check, add a `Rule` and a few lines to the module of its group. To add a group, add a module with a
+`RULE_GROUP`, and name it in `RULE_GROUPS`.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from noai_guard.audit.checks import (
-    answers,
     contradictions,
     enforcement,
     headers,
     page,
-    robots_answer,
-    robots_groups,
+    responses,
+    robots_response,
+    robots_rules,
     rsl,
     site_files,
     tdmrep,
 )
-from noai_guard.audit.finding import Finding, Rule, RuleGroup
+from noai_guard.audit.finding import Finding, Rule
 from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.rule_group import RuleGroup
 
-FAMILIES: tuple[RuleGroup, ...] = (
-    answers.FAMILY,
-    robots_answer.FAMILY,
-    robots_groups.FAMILY,
-    headers.FAMILY,
-    page.FAMILY,
-    tdmrep.FAMILY,
-    rsl.FAMILY,
-    site_files.FAMILY,
-    contradictions.FAMILY,
-    enforcement.FAMILY,
+RULE_GROUPS: tuple[RuleGroup, ...] = (
+    responses.RULE_GROUP,
+    robots_response.RULE_GROUP,
+    robots_rules.RULE_GROUP,
+    headers.RULE_GROUP,
+    page.RULE_GROUP,
+    tdmrep.RULE_GROUP,
+    rsl.RULE_GROUP,
+    site_files.RULE_GROUP,
+    contradictions.RULE_GROUP,
+    enforcement.RULE_GROUP,
 )
 
-KINDS: tuple[Rule, ...] = tuple(
-    sorted((kind for family in FAMILIES for kind in family.kinds), key=lambda kind: kind.code)
+RULES: tuple[Rule, ...] = tuple(
+    sorted((rule for group in RULE_GROUPS for rule in group.rules), key=lambda rule: rule.code)
 )
 
-_MOST_ALIKE = 5
-"""How many findings of one kind are told one by one."""
+_MAX_PER_RULE = 5
 
 
-def findings(reading: Interpretation) -> tuple[Finding, ...]:
-    """Every finding, the worst first, then by code. Of many of one kind the first few, the last with their number."""
-    by_kind: dict[str, list[Finding]] = {}
-    for finding in _all(reading):
-        by_kind.setdefault(finding.kind.code, []).append(finding)
+def findings(interpretation: Interpretation) -> tuple[Finding, ...]:
+    """Return the findings, the worst first, then by code.
+
+    At most five of one rule are kept; the last of them has the number of the others.
+    """
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in _all(interpretation):
+        by_rule.setdefault(finding.rule.code, []).append(finding)
     kept: list[Finding] = []
-    for alike in by_kind.values():
-        alike = list(dict.fromkeys(alike))
-        more = len(alike) - _MOST_ALIKE
-        kept += alike[: _MOST_ALIKE - 1]
-        if more >= 0:
-            kept.append(replace(alike[_MOST_ALIKE - 1], more=more))
-    return tuple(sorted(kept, key=lambda finding: (finding.kind.severity.rank, finding.kind.code)))
+    for of_rule in by_rule.values():
+        unique = list(dict.fromkeys(of_rule))
+        kept += unique[: _MAX_PER_RULE - 1]
+        omitted = len(unique) - _MAX_PER_RULE
+        if omitted >= 0:
+            kept.append(replace(unique[_MAX_PER_RULE - 1], omitted=omitted))
+    return tuple(sorted(kept, key=lambda finding: (finding.rule.severity.rank, finding.rule.code)))
 
 
-def _all(reading: Interpretation) -> Iterable[Finding]:
-    for family in FAMILIES:
-        yield from family.check(reading)
+def _all(interpretation: Interpretation) -> Iterable[Finding]:
+    for group in RULE_GROUPS:
+        yield from group.check(interpretation)

@@ -1,13 +1,14 @@
-"""What each visitor really got, beside what robots.txt told it. Codes A601 to A614."""
+"""Enforcement: what each client gets, compared with what robots.txt says to it. Codes A601 to A614."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
-from noai_guard.audit.interpretation import Interpretation, is_page
-from noai_guard.audit.probe.result import ProbeResult, Role, Visit
+from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.interpretation import Interpretation, is_html_page
+from noai_guard.audit.probe.result import ClientResponses, ClientType, Observations, ProbeResult
 from noai_guard.audit.readers.html import read_page
-from noai_guard.audit.statements import lacking
+from noai_guard.audit.rule_group import RuleGroup
+from noai_guard.audit.statements import missing_headers
 
 _ONLY_DECLARED = Rule(
     "A601", Severity.WARNING,
@@ -26,22 +27,22 @@ _DISGUISED = Rule(
 _ROBOTS_REFUSED = Rule(
     "A603", Severity.ERROR,
     "A crawler is refused robots.txt",
-    "It does not learn that it is unwelcome: 4xx for robots.txt means that everything may be fetched (RFC 9309), 5xx "
-    "and no answer that it should ask again.",
+    "It does not learn that it is unwelcome: 4xx for robots.txt means that everything may be fetched (RFC 9309); 5xx "
+    "and no answer mean that it should try again.",
     "Exempt /robots.txt from every refusal and bot check.",
 )  # fmt: skip
 _PERSON_REFUSED = Rule(
     "A604", Severity.ERROR,
     "People's software is refused",
-    "A browser, podcast app or link preview gets an error where others are served.",
-    "Refuse by name of the crawler, never everything that is no browser.",
+    "A browser, podcast app or link preview gets an error although others are served.",
+    "Refuse crawlers by name, never everything that is not a browser.",
 )  # fmt: skip
 _SEARCH_REFUSED = Rule(
     "A605", Severity.NOTE,
     "Googlebot's name is refused",
     "The audit only borrows the name. A site that checks addresses refuses the audit and serves the real one; a site "
     "that does not drops out of the search.",
-    "Look into the site's search console whether Google can fetch it.",
+    "Check in the site's search console whether Google can fetch it.",
 )  # fmt: skip
 _CHALLENGED = Rule(
     "A606", Severity.ERROR,
@@ -56,25 +57,25 @@ _CACHEABLE = Rule(
     "may hand it to a listener.",
     "Cache-Control: no-store with every refusal.",
 )  # fmt: skip
-_SILENT_ON_CACHING = Rule(
+_NO_CACHE_CONTROL = Rule(
     "A608", Severity.NOTE,
     "A refusal does not say that it must not be cached",
-    "Some CDNs keep errors for a while on their own account.",
+    "Some CDNs cache errors for a while on their own.",
     "Cache-Control: no-store with every refusal.",
 )  # fmt: skip
-_SAID_OPEN = Rule(
+_ALLOWED_BY_ROBOTS = Rule(
     "A609", Severity.WARNING,
-    "robots.txt invites whom the server refuses",
-    "What is said differs from what is done: an obedient crawler comes, is refused and comes again.",
+    "robots.txt allows a crawler that the server refuses",
+    "The declaration differs from the enforcement: an obedient crawler comes, is refused and comes again.",
     "Name the crawler in robots.txt with Disallow: /.",
 )  # fmt: skip
 _DOCUMENT_REFUSED = Rule(
     "A610", Severity.WARNING,
     "A refused crawler cannot read the declarations",
-    "Files such as tdmrep.json and the licence are for those who are not let in; who cannot read them can say so.",
+    "Files such as tdmrep.json and the licence are for clients that are refused: they must be able to read the terms.",
     "Exempt /.well-known/, the licence and policy pages from refusals.",
 )  # fmt: skip
-_UNNAMED_REFUSED = Rule(
+_NO_USER_AGENT_REFUSED = Rule(
     "A611", Severity.WARNING,
     "Clients without a user agent cannot read the declarations",
     "Simple readers of robots.txt and tdmrep.json send no User-Agent line.",
@@ -83,20 +84,20 @@ _UNNAMED_REFUSED = Rule(
 _CLOAKED = Rule(
     "A612", Severity.WARNING,
     "Crawlers get fewer declarations than a browser",
-    "Those whom the lines are meant for do not get them.",
-    "Send the declaring header lines to everybody.",
+    "The clients that the headers are meant for do not get them.",
+    "Send the declaring headers to every client.",
 )  # fmt: skip
-_CUT_OFF = Rule(
+_SERVER_ERROR = Rule(
     "A613", Severity.WARNING,
     "A crawler is refused with a server error, or without an answer",
-    "It takes the server for broken and tries again; nothing tells it that it is unwelcome.",
+    "It assumes that the server is broken and tries again; nothing tells it that it is unwelcome.",
     "Refuse with 403.",
 )  # fmt: skip
 _CHALLENGE_FOR_MEDIA = Rule(
     "A614", Severity.NOTE,
     "A request for audio is refused with an HTML page",
-    "A program that asks for a range of audio cannot use it; a challenge there also meets players that are not known.",
-    "Answer requests for media with a short text, whoever asks.",
+    "A program that requests a range of audio cannot use it; such a challenge also hits unknown players.",
+    "Answer refused requests for media with a short text.",
 )  # fmt: skip
 
 _REFUSAL_WORDS = re.compile(
@@ -105,153 +106,150 @@ _REFUSAL_WORDS = re.compile(
     r"(?:bot|security) (?:check|verification))\b",
     re.IGNORECASE,
 )
-_KEPT_BY_CACHES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-"""Status codes that are cacheable by default (RFC 9110, 15.1; 206 is left out, it is no refusal)."""
+_CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+"""Status codes that are cacheable by default (RFC 9110, 15.1), without 206, which is no refusal."""
+
+_MAX_SHORT_PAGE = 4096
+"""Bytes of a page that is searched for words of a refusal as a whole."""
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    people = [visit for visit in reading.seen.visits if visit.visitor.role is Role.PERSON]
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    people = [responses for responses in observations.client_responses if responses.client.type is ClientType.PERSON]
     if not people:
         return
-    usual = next((visit for visit in people if visit.page.ok), people[0])
-    for visit in reading.seen.visits:
-        if visit.visitor.role is Role.PERSON:
-            yield from _of_person(reading, visit)
-        elif visit.visitor.role is Role.SEARCH:
-            yield from _of_search(reading, visit)
+    person = next((responses for responses in people if responses.page.ok), people[0])
+    for responses in observations.client_responses:
+        if responses.client.type is ClientType.PERSON:
+            yield from _for_person(observations, responses)
+        elif responses.client.type is ClientType.SEARCH:
+            yield from _for_search(observations, responses)
         else:
-            yield from _of_ai(reading, visit, usual)
-        if visit.robots is not None and visit.robots.refuses and not reading.seen.robots.refuses:
-            yield _ROBOTS_REFUSED.at(visit.robots.asked, _got(visit, visit.robots))
-    for look in reading.seen.unnamed:
-        if look.refuses:
-            yield _UNNAMED_REFUSED.at(look.asked, f"HTTP {look.status}" if look.status else look.problem)
-    for resource, of in ((reading.seen.page, _page_of), (reading.seen.audio, _audio_of)):
-        served = [visit.visitor.name for visit in reading.seen.visits if _is_served(visit, usual, of)]
-        if resource and served and reading.says_no_of(resource):
-            yield _ONLY_DECLARED.at(resource.get.asked, f"served: {', '.join(served)}")
+            yield from _for_ai(interpretation, responses, person)
+        if responses.robots is not None and responses.robots.refuses and not observations.robots.refuses:
+            yield _ROBOTS_REFUSED.at(responses.robots.requested_url, _described(responses, responses.robots))
+    for result in observations.without_user_agent:
+        if result.refuses:
+            yield _NO_USER_AGENT_REFUSED.at(result.requested_url, result.failure)
+    for resource, result_of in ((observations.page, _page_of), (observations.audio, _audio_of)):
+        served = [
+            responses.client.name
+            for responses in observations.client_responses
+            if responses.client.type is ClientType.AI and _is_served(result_of(responses), result_of(person))
+        ]
+        if resource and served and interpretation.reserves_training(resource):
+            yield _ONLY_DECLARED.at(resource.get.requested_url, f"served: {', '.join(served)}")
 
 
-def _got(visit: Visit, look: ProbeResult) -> str:
-    return f"{visit.visitor.name}: " + (f"HTTP {look.status}" if look.status else look.problem)
+def _described(responses: ClientResponses, result: ProbeResult) -> str:
+    return f"{responses.client.name}: {result.failure}"
 
 
-def _of_person(reading: Interpretation, visit: Visit) -> Iterator[Finding]:
-    everyones = [(reading.seen.page.get, visit.page)]
-    if reading.seen.audio and visit.audio:
-        everyones.append((reading.seen.audio.get, visit.audio))
-    for usual, look in everyones:
-        others = [other.page if look is visit.page else other.audio for other in reading.seen.visits]
-        someone_is_served = usual.ok or any(other and other.ok for other in others)
-        if look.refuses and someone_is_served:
-            yield _PERSON_REFUSED.at(look.asked, _got(visit, look))
-    someone_hears = any(other.audio and other.audio.ok and not is_page(other.audio) for other in reading.seen.visits)
-    if someone_hears and visit.audio and visit.audio.ok and is_page(visit.audio):
-        yield _CHALLENGED.at(visit.audio.asked, _got(visit, visit.audio))
-
-
-def _of_search(reading: Interpretation, visit: Visit) -> Iterator[Finding]:
-    if visit.page.refuses and reading.seen.page.get.ok:
-        yield _SEARCH_REFUSED.at(visit.page.asked, _got(visit, visit.page))
-
-
-def _of_ai(reading: Interpretation, visit: Visit, person: Visit) -> Iterator[Finding]:
-    for look, usual in _pairs(visit, person):
-        if not usual.ok:
+def _for_person(observations: Observations, responses: ClientResponses) -> Iterator[Finding]:
+    for resource, result_of in ((observations.page, _page_of), (observations.audio, _audio_of)):
+        result = result_of(responses)
+        if resource is None or result is None:
             continue
-        if is_disguised(look, usual):
-            yield _DISGUISED.at(look.asked, _got(visit, look))
-            yield from _caching(visit, look)
-        elif look.refuses:
-            if look.status == 0 or look.status >= 500:
-                yield _CUT_OFF.at(look.asked, _got(visit, look))
+        others = [result_of(other) for other in observations.client_responses]
+        if result.refuses and (resource.get.ok or any(other and other.ok for other in others)):
+            yield _PERSON_REFUSED.at(result.requested_url, _described(responses, result))
+    anyone_gets_audio = any(
+        other.audio and other.audio.ok and not is_html_page(other.audio) for other in observations.client_responses
+    )
+    if anyone_gets_audio and responses.audio and responses.audio.ok and is_html_page(responses.audio):
+        yield _CHALLENGED.at(responses.audio.requested_url, _described(responses, responses.audio))
+
+
+def _for_search(observations: Observations, responses: ClientResponses) -> Iterator[Finding]:
+    if responses.page.refuses and observations.page.get.ok:
+        yield _SEARCH_REFUSED.at(responses.page.requested_url, _described(responses, responses.page))
+
+
+def _for_ai(interpretation: Interpretation, responses: ClientResponses, person: ClientResponses) -> Iterator[Finding]:
+    for result, expected in ((responses.page, person.page), (responses.audio, person.audio)):
+        if result is None or expected is None or not expected.ok:
+            continue
+        if is_disguised(result, expected):
+            yield _DISGUISED.at(result.requested_url, _described(responses, result))
+            yield from _caching(responses, result)
+        elif result.refuses:
+            if result.status == 0 or result.status >= 500:
+                yield _SERVER_ERROR.at(result.requested_url, _described(responses, result))
             else:
-                yield from _caching(visit, look)
-            if _invited(reading, visit, look):
-                yield _SAID_OPEN.at(look.asked, _got(visit, look))
-            if look is visit.audio and look.is_html:
-                yield _CHALLENGE_FOR_MEDIA.at(look.asked, _got(visit, look))
-        elif look.ok and (found := lacking(look, usual)):
-            yield _CLOAKED.at(look.asked, f"{visit.visitor.name}: {found}")
-    for document in visit.documents:
+                yield from _caching(responses, result)
+            if _robots_allow(interpretation, responses, result):
+                yield _ALLOWED_BY_ROBOTS.at(result.requested_url, _described(responses, result))
+            if result is responses.audio and result.is_html:
+                yield _CHALLENGE_FOR_MEDIA.at(result.requested_url, _described(responses, result))
+        elif result.ok and (missing := missing_headers(result, expected)):
+            yield _CLOAKED.at(result.requested_url, f"{responses.client.name}: {missing}")
+    for document in responses.documents:
         if document.refuses:
-            yield _DOCUMENT_REFUSED.at(document.asked, _got(visit, document))
+            yield _DOCUMENT_REFUSED.at(document.requested_url, _described(responses, document))
 
 
-def _pairs(visit: Visit, person: Visit) -> Iterator[tuple[ProbeResult, ProbeResult]]:
-    """What a visitor got beside what a person's client got."""
-    yield visit.page, person.page
-    if visit.audio and person.audio:
-        yield visit.audio, person.audio
+def _robots_allow(interpretation: Interpretation, responses: ClientResponses, result: ProbeResult) -> bool:
+    """Return True if robots.txt allows the client to fetch what the server refuses."""
+    robots_result, robots = interpretation.observations.robots, interpretation.robots
+    if result is responses.audio and interpretation.observations.audio_robots:
+        robots_result, robots = interpretation.observations.audio_robots, interpretation.audio_robots
+    return 200 <= robots_result.status < 500 and robots.google_allows(responses.client.agent, result.requested_url)
 
 
-def _invited(reading: Interpretation, visit: Visit, look: ProbeResult) -> bool:
-    """Whether robots.txt lets the visitor fetch what the server refuses."""
-    answer = reading.seen.robots
-    robots = reading.robots
-    if look is visit.audio and reading.seen.audio_robots:
-        answer, robots = reading.seen.audio_robots, reading.audio_robots
-    return 200 <= answer.status < 500 and robots.google_allows(visit.visitor.agent, look.asked)
+def is_disguised(result: ProbeResult, expected: ProbeResult) -> bool:
+    """Return True if a response with 2xx is a refusal.
 
-
-def is_disguised(look: ProbeResult, usual: ProbeResult) -> bool:
-    """Whether an answer with 2xx is a refusal.
-
-    It is when a page comes for audio, a much shorter page with another title, or one with words of a refusal that
-    the usual one has not.
+    That is a page instead of audio, a much shorter page with another title, or a page with words of a refusal that
+    the expected one does not have.
     """
-    if not look.ok or look.body == usual.body:
+    if not result.ok or result.body == expected.body:
         return False
-    if is_page(look) and not is_page(usual):
+    if is_html_page(result) and not is_html_page(expected):
         return True
-    if not is_page(usual) or look.media_type == "text/markdown":
+    if not is_html_page(expected) or result.media_type == "text/markdown":
         return False
-    title, usual_title = (read_page(answer.text, answer.url).title.strip() for answer in (look, usual))
-    is_other_page = title != usual_title and len(look.body) * 2 < len(usual.body)
-    return is_other_page or bool(_words(look, title) and not _words(usual, usual_title))
+    title, expected_title = (read_page(page.text, page.url).title.strip() for page in (result, expected))
+    is_other_page = title != expected_title and len(result.body) * 2 < len(expected.body)
+    return is_other_page or (_has_refusal_words(result, title) and not _has_refusal_words(expected, expected_title))
 
 
-def _words(look: ProbeResult, title: str) -> str:
-    """The words of a refusal in the title of a page, or in the text of a short answer."""
-    said = f"{title} {look.text if len(look.body) < 4096 else ''}"
-    found = _REFUSAL_WORDS.search(said)
-    return found[0] if found else ""
+def _has_refusal_words(result: ProbeResult, title: str) -> bool:
+    """Search the title of a page, and the text of a short one."""
+    return bool(_REFUSAL_WORDS.search(f"{title} {result.text if len(result.body) < _MAX_SHORT_PAGE else ''}"))
 
 
-def _caching(visit: Visit, look: ProbeResult) -> Iterator[Finding]:
-    control = ", ".join(look.values("cache-control")).lower()
-    varies = {word.strip().lower() for line in look.values("vary") for word in line.split(",")}
-    if re.search(r"no-store|no-cache|private", control) or varies & {"user-agent", "*"}:
+def _caching(responses: ClientResponses, result: ProbeResult) -> Iterator[Finding]:
+    control = ", ".join(result.values("cache-control")).lower()
+    vary = {name.strip().lower() for line in result.values("vary") for name in line.split(",")}
+    if re.search(r"no-store|no-cache|private", control) or vary & {"user-agent", "*"}:
         return
-    is_fresh = bool(re.search(r"public|(?:max-age|s-maxage)=0*[1-9]", control) or look.values("expires"))
-    if is_fresh or (not control and look.status in _KEPT_BY_CACHES):
-        found = f"Cache-Control: {control}" if control else f"HTTP {look.status} without Cache-Control"
-        yield _CACHEABLE.at(look.asked, f"{visit.visitor.name}: {found}")
+    is_fresh = bool(re.search(r"public|(?:max-age|s-maxage)=0*[1-9]", control) or result.values("expires"))
+    if is_fresh or (not control and result.status in _CACHEABLE_BY_DEFAULT):
+        detail = f"Cache-Control: {control}" if control else f"HTTP {result.status} without Cache-Control"
+        yield _CACHEABLE.at(result.requested_url, f"{responses.client.name}: {detail}")
     elif not control:
-        yield _SILENT_ON_CACHING.at(look.asked, _got(visit, look))
+        yield _NO_CACHE_CONTROL.at(result.requested_url, _described(responses, result))
 
 
-def _page_of(visit: Visit) -> ProbeResult | None:
-    return visit.page
+def _page_of(responses: ClientResponses) -> ProbeResult | None:
+    return responses.page
 
 
-def _audio_of(visit: Visit) -> ProbeResult | None:
-    return visit.audio
+def _audio_of(responses: ClientResponses) -> ProbeResult | None:
+    return responses.audio
 
 
-def _is_served(visit: Visit, person: Visit, of: Callable[[Visit], ProbeResult | None]) -> bool:
-    """Whether an AI crawler got what a person's client got."""
-    look, usual = of(visit), of(person)
-    if visit.visitor.role is not Role.AI or look is None or usual is None:
-        return False
-    return look.ok and not is_disguised(look, usual)
+def _is_served(result: ProbeResult | None, expected: ProbeResult | None) -> bool:
+    """Return True if a client gets what people's software gets."""
+    return result is not None and expected is not None and result.ok and not is_disguised(result, expected)
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "Who gets what",
     (
         _ONLY_DECLARED, _DISGUISED, _ROBOTS_REFUSED, _PERSON_REFUSED, _SEARCH_REFUSED, _CHALLENGED, _CACHEABLE,
-        _SILENT_ON_CACHING, _SAID_OPEN, _DOCUMENT_REFUSED, _UNNAMED_REFUSED, _CLOAKED, _CUT_OFF, _CHALLENGE_FOR_MEDIA,
+        _NO_CACHE_CONTROL, _ALLOWED_BY_ROBOTS, _DOCUMENT_REFUSED, _NO_USER_AGENT_REFUSED, _CLOAKED, _SERVER_ERROR,
+        _CHALLENGE_FOR_MEDIA,
     ),
     _check,
 )  # fmt: skip

@@ -1,13 +1,15 @@
-"""Header lines of the page, the audio and the error page, in every way of asking. Codes A201 to A217."""
+"""Headers of the page, the audio and the error page, for every kind of request. Codes A201 to A217."""
 
 from collections.abc import Iterator
 
 from noai_guard.audit.addresses import is_web_address
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
-from noai_guard.audit.interpretation import Interpretation, is_page
+from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.interpretation import Interpretation, is_html_page
 from noai_guard.audit.probe.result import ProbeResult, Resource
 from noai_guard.audit.readers import header_values
-from noai_guard.audit.statements import declared_by, lacking, of_headers
+from noai_guard.audit.readers.header_values import TRAINING
+from noai_guard.audit.rule_group import RuleGroup
+from noai_guard.audit.statements import declaring_headers, from_headers, missing_headers
 
 _HIDDEN = Rule(
     "A201", Severity.ERROR,
@@ -22,7 +24,7 @@ _CAPITALS = Rule(
     "Spawning's datadiligence compares letter by letter and does not know NoAI.",
     "X-Robots-Tag: noai, noimageai",
 )  # fmt: skip
-_MISSPELT = Rule(
+_MISSPELLED = Rule(
     "A203", Severity.ERROR,
     "X-Robots-Tag is misspelt",
     "The words are noai and noimageai; any other spelling says nothing.",
@@ -72,13 +74,13 @@ _USAGE_UNREADABLE = Rule(
     "mistake makes all of it unknown.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_USAGE_MISSPELT = Rule(
+_USAGE_MISSPELLED = Rule(
     "A211", Severity.ERROR,
     "The Content-Usage header says something that readers do not know",
     "Labels are train-ai, ai-use and search, values y and n (AIPREF vocab-08). Others count as not said.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_SIGNAL_MISSPELT = Rule(
+_SIGNAL_MISSPELLED = Rule(
     "A212", Severity.ERROR,
     "The Content-Signal header says something that readers do not know",
     "Keys are search, ai-input and ai-train with yes or no, and use with immediate, reference or full; commas between. "
@@ -97,7 +99,7 @@ _POLICY = Rule(
     "It counts only beside tdm-reservation: 1, and must be an absolute address.",
     "tdm-reservation: 1 and tdm-policy: https://your.site/tdm-policy.json",
 )  # fmt: skip
-_MARKDOWN_GRANTS = Rule(
+_MARKDOWN_ALLOWS = Rule(
     "A215", Severity.ERROR,
     "The Markdown form of the page allows training",
     "Who asks with Accept: text/markdown gets a converted page with its own signal. Cloudflare's Markdown for Agents "
@@ -120,89 +122,95 @@ _ONLY_FILES = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    seen = reading.seen
-    for resource in (seen.page, seen.audio):
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    for resource in (observations.page, observations.audio):
         if resource and resource.get.ok:
-            for look in (resource.get, *resource.variants):
-                if look.status in (200, 206, 304):
-                    yield from _values(look)
+            for result in (resource.get, *resource.variants):
+                if result.status in (200, 206, 304):
+                    yield from _values(result)
             yield from _variants(resource)
-    missing = seen.missing
-    if missing and missing.status == 404 and not declared_by(missing) and (found := lacking(missing, seen.page.get)):
-        yield _NOT_ON_ERRORS.at(missing.url, found)
-    audio = seen.audio
-    if audio and audio.get.ok and not is_page(audio.get) and not reading.says_yes_of(audio):
-        yield from _audio(reading, audio.get)
-    if seen.markdown and seen.markdown.ok:
-        yield from _markdown(seen.page.get, seen.markdown)
+    not_found = observations.not_found
+    if not_found and not_found.status == 404 and not declaring_headers(not_found):
+        missing = missing_headers(not_found, observations.page.get)
+        yield from [_NOT_ON_ERRORS.at(not_found.url, missing)] if missing else ()
+    audio = observations.audio
+    if audio and audio.get.ok and not is_html_page(audio.get) and not interpretation.allows_training(audio):
+        yield from _audio(interpretation, audio.get)
+    if observations.markdown and observations.markdown.ok:
+        yield from _markdown(observations.page.get, observations.markdown)
 
 
-def _values(look: ProbeResult) -> Iterator[Finding]:
-    words = header_values.robots_directives(look.values("x-robots-tag"))
-    if words.hidden and not words.plain:
-        yield _HIDDEN.at(look.url, f"X-Robots-Tag: {words.hidden[0]}")
-    for line in words.capitals:
-        yield _CAPITALS.at(look.url, f"X-Robots-Tag: {line}")
-    for word in words.misspelt:
-        yield _MISSPELT.at(look.url, f"X-Robots-Tag: {word}")
-    usage = ", ".join(look.values("content-usage"))
-    for fault, said in header_values.content_usage_value(usage).faults if usage else ():
-        kind = _USAGE_UNREADABLE if fault is header_values.Fault.SYNTAX else _USAGE_MISSPELT
-        yield kind.at(look.url, f"Content-Usage: {usage} ({said})")
-    for signal in look.values("content-signal"):
-        for _, said in header_values.content_signal_value(signal).faults:
-            yield _SIGNAL_MISSPELT.at(look.url, f"Content-Signal: {signal} ({said})")
-    reservations = look.values("tdm-reservation")
+def _values(result: ProbeResult) -> Iterator[Finding]:
+    directives = header_values.robots_directives(result.values("x-robots-tag"))
+    if directives.hidden and not directives.plain:
+        yield _HIDDEN.at(result.url, f"X-Robots-Tag: {directives.hidden[0]}")
+    for line in directives.capitals:
+        yield _CAPITALS.at(result.url, f"X-Robots-Tag: {line}")
+    for word in directives.misspelled:
+        yield _MISSPELLED.at(result.url, f"X-Robots-Tag: {word}")
+    usage = ", ".join(result.values("content-usage"))
+    for fault, description in header_values.content_usage_value(usage).faults if usage else ():
+        rule = _USAGE_UNREADABLE if fault is header_values.Fault.SYNTAX else _USAGE_MISSPELLED
+        yield rule.at(result.url, f"Content-Usage: {usage} ({description})")
+    for signal in result.values("content-signal"):
+        for _, description in header_values.content_signal_value(signal).faults:
+            yield _SIGNAL_MISSPELLED.at(result.url, f"Content-Signal: {signal} ({description})")
+    reservations = result.values("tdm-reservation")
     for value in reservations:
         if header_values.tdm_reservation(value) is None:
-            yield _RESERVATION.at(look.url, f"tdm-reservation: {value}")
-    for policy in look.values("tdm-policy"):
+            yield _RESERVATION.at(result.url, f"tdm-reservation: {value}")
+    for policy in result.values("tdm-policy"):
         if not any(map(header_values.tdm_reservation, reservations)) or not is_web_address(policy):
-            yield _POLICY.at(look.url, f"tdm-policy: {policy}")
+            yield _POLICY.at(result.url, f"tdm-policy: {policy}")
 
 
 def _variants(resource: Resource) -> Iterator[Finding]:
-    for look in resource.variants:
-        if found := lacking(look, resource.get):
-            if look.status == 304:
-                yield _NOT_ON_UNCHANGED.at(look.url, found)
-            elif look.status == 206:
-                yield _NOT_ON_PARTIAL.at(look.url, found)
-            elif look.method == "HEAD" and look.ok:
-                yield _NOT_ON_HEAD.at(look.url, found)
+    for result in resource.variants:
+        if missing := missing_headers(result, resource.get):
+            if result.status == 304:
+                yield _NOT_ON_UNCHANGED.at(result.url, missing)
+            elif result.status == 206:
+                yield _NOT_ON_PARTIAL.at(result.url, missing)
+            elif result.method == "HEAD" and result.ok:
+                yield _NOT_ON_HEAD.at(result.url, missing)
 
 
-def _audio(reading: Interpretation, audio: ProbeResult) -> Iterator[Finding]:
-    page = [
-        said.form
-        for said in reading.said_of(reading.seen.page)
-        if said.here and said.usage == header_values.TRAINING and not said.allowed
+def _audio(interpretation: Interpretation, audio: ProbeResult) -> Iterator[Finding]:
+    page = interpretation.observations.page
+    page_forms = [
+        statement.form
+        for statement in interpretation.statements_about(page)
+        if statement.in_response and statement.usage == TRAINING and not statement.allowed
     ]
-    is_silent = not any(said.usage == header_values.TRAINING for said in of_headers(audio))
-    if page and is_silent:
-        yield _NOT_ON_AUDIO.at(audio.url, f"the page has {', '.join(page)}; the audio has none")
-    elif is_silent and reading.says_no:
+    is_silent = not any(statement.usage == TRAINING for statement in from_headers(audio))
+    if page_forms and is_silent:
+        yield _NOT_ON_AUDIO.at(audio.url, f"the page has {', '.join(page_forms)}; the audio has none")
+    elif is_silent and interpretation.reserves_training_anywhere:
         yield _ONLY_FILES.at(audio.url)
-    elif found := lacking(audio, reading.seen.page.get):
-        yield _LESS_ON_AUDIO.at(audio.url, found)
+    elif missing := missing_headers(audio, page.get):
+        yield _LESS_ON_AUDIO.at(audio.url, missing)
 
 
 def _markdown(page: ProbeResult, markdown: ProbeResult) -> Iterator[Finding]:
-    grants = [said for said in of_headers(markdown) if said.usage == header_values.TRAINING and said.allowed]
-    if grants and not any(said.allowed for said in of_headers(page) if said.usage == header_values.TRAINING):
-        lines = [f"{name}: {value}" for name, value in markdown.lines if name.lower() == grants[0].form.lower()]
-        yield _MARKDOWN_GRANTS.at(markdown.url, f"Accept: text/markdown is answered with {lines[0]}")
-    elif markdown.media_type == "text/markdown" and (found := lacking(markdown, page)):
-        yield _MARKDOWN_SILENT.at(markdown.url, found)
+    allowing = _forms_allowing_training(markdown)
+    if allowing and not _forms_allowing_training(page):
+        lines = [f"{name}: {value}" for name, value in markdown.headers if name.lower() == allowing[0].lower()]
+        yield _MARKDOWN_ALLOWS.at(markdown.url, f"Accept: text/markdown is answered with {lines[0]}")
+    elif markdown.media_type == "text/markdown" and (missing := missing_headers(markdown, page)):
+        yield _MARKDOWN_SILENT.at(markdown.url, missing)
 
 
-FAMILY = RuleGroup(
+def _forms_allowing_training(result: ProbeResult) -> list[str]:
+    return [statement.form for statement in from_headers(result) if statement.usage == TRAINING and statement.allowed]
+
+
+RULE_GROUP = RuleGroup(
     "Header lines",
     (
-        _HIDDEN, _CAPITALS, _MISSPELT, _NOT_ON_AUDIO, _LESS_ON_AUDIO, _NOT_ON_HEAD, _NOT_ON_PARTIAL,
-        _NOT_ON_UNCHANGED, _NOT_ON_ERRORS, _USAGE_UNREADABLE, _USAGE_MISSPELT, _SIGNAL_MISSPELT, _RESERVATION,
-        _POLICY, _MARKDOWN_GRANTS, _MARKDOWN_SILENT, _ONLY_FILES,
+        _HIDDEN, _CAPITALS, _MISSPELLED, _NOT_ON_AUDIO, _LESS_ON_AUDIO, _NOT_ON_HEAD, _NOT_ON_PARTIAL,
+        _NOT_ON_UNCHANGED, _NOT_ON_ERRORS, _USAGE_UNREADABLE, _USAGE_MISSPELLED, _SIGNAL_MISSPELLED, _RESERVATION,
+        _POLICY, _MARKDOWN_ALLOWS, _MARKDOWN_SILENT, _ONLY_FILES,
     ),
     _check,
 )  # fmt: skip

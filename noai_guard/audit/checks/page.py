@@ -1,12 +1,13 @@
-"""The page as HTML: metas and JSON-LD; and whether there is anything at all to look at. Codes A301 to A310."""
+"""The page as HTML: metas, JSON-LD and audio. Codes A301 to A310."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
-from noai_guard.audit.interpretation import Interpretation, is_page
+from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.interpretation import Interpretation, is_html_page
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import parsed_json
+from noai_guard.audit.rule_group import RuleGroup
 
 _NOTHING = Rule(
     "A301", Severity.WARNING,
@@ -32,7 +33,7 @@ _FOR_ONE = Rule(
     "Others do not read a meta with that name.",
     '<meta name="robots" content="noai, noimageai">',
 )  # fmt: skip
-_MISSPELT = Rule(
+_MISSPELLED = Rule(
     "A305", Severity.ERROR,
     "meta robots is misspelt",
     "The words are noai and noimageai; any other spelling says nothing.",
@@ -59,43 +60,45 @@ _NO_RIGHTS = Rule(
 _PLAIN_HTTP = Rule(
     "A309", Severity.NOTE,
     "The site is served over http",
-    "Whoever stands between can take the declarations away, and an RSL licence counts over https only.",
+    "Anyone on the network can remove the declarations, and an RSL licence counts over https only.",
     "Serve the site over https and redirect http to it.",
 )  # fmt: skip
 _NOINDEX = Rule(
     "A310", Severity.WARNING,
     "The page tells search engines not to list it",
-    "noindex takes a page out of every search. It is no way to say no to AI.",
-    "Take noindex out of X-Robots-Tag and meta robots, unless this is meant.",
+    "noindex removes a page from every search engine. It does not say no to AI.",
+    "Remove noindex from X-Robots-Tag and meta robots, unless this is intended.",
 )  # fmt: skip
 
 _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "PodcastEpisode", "Audiobook"})
 _RIGHTS = ("license", "usageInfo", "acquireLicensePage", "copyrightNotice", "conditionsOfAccess")
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    seen, page = reading.seen, reading.page
-    url = seen.page.get.url
-    if not reading.says_no:
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    observations, page = interpretation.observations, interpretation.page
+    result = observations.page.get
+    url = result.url
+    if not interpretation.reserves_training_anywhere:
         yield _NOTHING.at(url)
-    if seen.page.get.ok and not seen.page.get.is_html:
-        yield _NOT_HTML.at(url, f"Content-Type: {seen.page.get.first('content-type') or 'not sent'}")
-    if seen.audio is None:
+    if result.ok and not result.is_html:
+        yield _NOT_HTML.at(url, f"Content-Type: {result.first('content-type') or 'not sent'}")
+    if observations.audio is None:
         yield _NO_AUDIO.at(url)
-    elif seen.audio.get.ok and is_page(seen.audio.get):
-        yield _NO_AUDIO.at(url, f"{seen.audio.get.asked} leads to a page")
+    elif observations.audio.get.ok and is_html_page(observations.audio.get):
+        yield _NO_AUDIO.at(url, f"{observations.audio.get.requested_url} leads to a page")
     if url.startswith("http:"):
         yield _PLAIN_HTTP.at(url)
-    robots = {"X-Robots-Tag": seen.page.get.values("x-robots-tag"), "meta robots": page.contents("robots")}
-    for form, values in robots.items():
+    robots_values = {"X-Robots-Tag": result.values("x-robots-tag"), "meta robots": page.contents("robots")}
+    for form, values in robots_values.items():
         for value in values:
             if {"noindex", "none"} & {word.strip().lower() for word in value.split(",")}:
                 yield _NOINDEX.at(url, f"{form}: {value}")
-    for word in header_values.robots_directives(page.contents("robots")).misspelt:
-        yield _MISSPELT.at(url, f'<meta name="robots" content="... {word} ...">')
-    general = header_values.robots_directives(page.contents("robots")).meant
+    directives = header_values.robots_directives(page.contents("robots"))
+    for word in directives.misspelled:
+        yield _MISSPELLED.at(url, f'<meta name="robots" content="... {word} ...">')
     for name, content in page.metas:
-        if name.endswith("bot") and header_values.robots_directives([content]).meant and not general:
+        reserves = header_values.robots_directives([content]).reserve_training
+        if name.endswith("bot") and reserves and not directives.reserve_training:
             yield _FOR_ONE.at(url, f'<meta name="{name}" content="{content}">')
     for content in page.contents("tdm-reservation"):
         if header_values.tdm_reservation(content) is None:
@@ -103,19 +106,20 @@ def _check(reading: Interpretation) -> Iterator[Finding]:
     for script in page.json_ld:
         if parsed_json(script) is None:
             yield _JSON_LD.at(url, " ".join(script[:200].split()))
-    without = [item for item in page.json_ld_objects if _types(item) & _RECORDINGS and not set(_RIGHTS) & set(item)]
-    if without:
-        called = without[-1].get("name")
-        yield _NO_RIGHTS.at(url, " ".join((*sorted(_types(without[-1])), called if isinstance(called, str) else "")))
+    recordings = [item for item in page.json_ld_objects if _types(item) & _RECORDINGS and not set(_RIGHTS) & set(item)]
+    if recordings:
+        recording = recordings[-1]
+        title = recording.get("name")
+        yield _NO_RIGHTS.at(url, " ".join((*sorted(_types(recording)), title if isinstance(title, str) else "")))
 
 
 def _types(item: dict[str, Any]) -> set[str]:
-    said = item.get("@type")
-    return {kind for kind in (said if isinstance(said, list) else [said]) if isinstance(kind, str)}
+    types = item.get("@type")
+    return {name for name in (types if isinstance(types, list) else [types]) if isinstance(name, str)}
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "The page",
-    (_NOTHING, _NOT_HTML, _NO_AUDIO, _FOR_ONE, _MISSPELT, _RESERVATION, _JSON_LD, _NO_RIGHTS, _PLAIN_HTTP, _NOINDEX),
+    (_NOTHING, _NOT_HTML, _NO_AUDIO, _FOR_ONE, _MISSPELLED, _RESERVATION, _JSON_LD, _NO_RIGHTS, _PLAIN_HTTP, _NOINDEX),
     _check,
 )

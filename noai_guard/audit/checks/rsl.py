@@ -1,12 +1,13 @@
-"""RSL licence documents, and how they are announced. Codes A421 to A429."""
+"""RSL licence documents, and how they are announced. Codes A421 to A430."""
 
 from collections.abc import Iterator
 
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.result import Licence, ProbeResult
 from noai_guard.audit.readers.rsl import ELEMENTS, USAGES, RslFile, read_rsl
 from noai_guard.audit.readers.xml import Unreadable
+from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.declarations.rsl import MEDIA_TYPE, NAMESPACE
 
 _NOT_FETCHED = Rule(
@@ -73,54 +74,53 @@ _TOKEN = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    is_secure = reading.seen.page.get.url.startswith("https:")
-    for licence in reading.seen.licences:
-        look = licence.look
-        if licence.announced and not look.ok:
-            found = f"HTTP {look.status}" if look.status else look.problem
-            yield _NOT_FETCHED.at(look.asked, f"{licence.announced} leads there: {found}")
-        elif look.ok:
-            if is_secure and licence.announced and "http:" in (look.asked[:5], look.url[:5]):
-                yield _PLAIN_HTTP.at(look.asked, f"{licence.announced} leads there")
-            yield from _of_document(licence)
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    is_secure = interpretation.observations.page.get.url.startswith("https:")
+    for licence in interpretation.observations.licences:
+        result = licence.result
+        if licence.announced_by and not result.ok:
+            yield _NOT_FETCHED.at(result.requested_url, f"{licence.announced_by} leads there: {result.failure}")
+        elif result.ok:
+            if is_secure and licence.announced_by and "http:" in (result.requested_url[:5], result.url[:5]):
+                yield _PLAIN_HTTP.at(result.requested_url, f"{licence.announced_by} leads there")
+            yield from _document(licence)
 
 
-def _of_document(licence: Licence) -> Iterator[Finding]:
-    look = licence.look
+def _document(licence: Licence) -> Iterator[Finding]:
+    result = licence.result
     try:
-        document = read_rsl(look.body)
+        document = read_rsl(result.body)
     except Unreadable as error:
-        if licence.announced:
-            yield _NOT_XML.at(look.url, str(error))
+        if licence.announced_by:
+            yield _NOT_XML.at(result.url, str(error))
         return
     if not document.is_rsl:
         root = document.elements[0]
-        if licence.announced or root.name == "rsl":
-            yield _NAMESPACE.at(look.url, f"{root.name} in {root.namespace or 'no namespace'}", root.line)
+        if licence.announced_by or root.name == "rsl":
+            yield _NAMESPACE.at(result.url, f"{root.name} in {root.namespace or 'no namespace'}", root.line)
         return
-    if not licence.announced:
-        yield _UNANNOUNCED.at(look.url)
-    if look.media_type != MEDIA_TYPE:
-        yield _TYPE.at(look.url, f"Content-Type: {look.first('content-type') or 'not sent'}")
-    yield from _of_elements(look, document)
+    if not licence.announced_by:
+        yield _UNANNOUNCED.at(result.url)
+    if result.media_type != MEDIA_TYPE:
+        yield _TYPE.at(result.url, f"Content-Type: {result.first('content-type') or 'not sent'}")
+    yield from _elements(result, document)
 
 
-def _of_elements(look: ProbeResult, document: RslFile) -> Iterator[Finding]:
+def _elements(result: ProbeResult, document: RslFile) -> Iterator[Finding]:
     for rule in document.rules:
         unknown = sorted(set(rule.text.replace(",", " ").split()) - USAGES)
         if "," in rule.text or unknown:
-            yield _WORDS.at(look.url, f"<{rule.name}>{' '.join(rule.text.split())}</{rule.name}>", rule.line)
+            yield _WORDS.at(result.url, f"<{rule.name}>{' '.join(rule.text.split())}</{rule.name}>", rule.line)
     for element in document.elements:
         if element.namespace == NAMESPACE and element.name not in ELEMENTS:
-            yield _ELEMENT.at(look.url, f"<{element.name}>", element.line)
+            yield _ELEMENT.at(result.url, f"<{element.name}>", element.line)
         elif element.namespace == NAMESPACE and element.name == "content" and "server" in element.attributes:
-            yield _TOKEN.at(look.url, f'server="{element.attributes["server"]}"', element.line)
+            yield _TOKEN.at(result.url, f'server="{element.attributes["server"]}"', element.line)
     for element in document.unlicensed:
-        yield _UNLICENSED.at(look.url, f'<content url="{element.attributes.get("url", "")}">', element.line)
+        yield _UNLICENSED.at(result.url, f'<content url="{element.attributes.get("url", "")}">', element.line)
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "RSL licence",
     (
         _NOT_FETCHED, _NOT_XML, _NAMESPACE, _WORDS, _ELEMENT, _TYPE, _PLAIN_HTTP, _UNLICENSED, _UNANNOUNCED, _TOKEN,

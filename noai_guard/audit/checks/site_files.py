@@ -1,9 +1,10 @@
-"""ai.txt, trust.txt, and pages that declarations lead to. Codes A441 to A444."""
+"""ai.txt, trust.txt, and the pages that declarations link to. Codes A441 to A444."""
 
 from collections.abc import Iterator
 
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.audit.statements import trust_values
 from noai_guard.declarations import ai_txt, tdmrep, trust_txt
 
@@ -22,7 +23,7 @@ _TRUST_TXT = Rule(
 _DEAD_LINK = Rule(
     "A443", Severity.WARNING,
     "A declaration leads to a page that is not there",
-    "Who wants to know the terms, or to ask for a licence, finds nothing.",
+    "Nobody can read the terms there, or ask for a licence.",
     "Serve the page, or correct the address.",
 )  # fmt: skip
 _PAGES_EVERYWHERE = Rule(
@@ -33,19 +34,19 @@ _PAGES_EVERYWHERE = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    yield from _files(reading)
-    for look in reading.seen.policies:
-        if look.status >= 400:
-            yield _DEAD_LINK.at(look.asked, f"HTTP {look.status}")
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    yield from _files(interpretation)
+    for result in interpretation.observations.policy_pages:
+        if result.status >= 400:
+            yield _DEAD_LINK.at(result.requested_url, result.failure)
 
 
-def _files(reading: Interpretation) -> Iterator[Finding]:
-    documents = reading.seen.documents
+def _files(interpretation: Interpretation) -> Iterator[Finding]:
+    documents = interpretation.observations.documents
     for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH):
-        look = documents.get(path)
-        if look and look.ok and look.is_html:
-            yield _PAGES_EVERYWHERE.at(look.asked)
+        result = documents.get(path)
+        if result and result.ok and result.is_html:
+            yield _PAGES_EVERYWHERE.at(result.requested_url)
             break
     text = documents.get(ai_txt.PATH)
     if text and text.ok and not text.is_html:
@@ -60,4 +61,4 @@ def _files(reading: Interpretation) -> Iterator[Finding]:
                 yield _TRUST_TXT.at(trust.url, f"datatrainingallowed={value}")
 
 
-FAMILY = RuleGroup("Small files and links", (_AI_TXT, _TRUST_TXT, _DEAD_LINK, _PAGES_EVERYWHERE), _check)
+RULE_GROUP = RuleGroup("Small files and links", (_AI_TXT, _TRUST_TXT, _DEAD_LINK, _PAGES_EVERYWHERE), _check)

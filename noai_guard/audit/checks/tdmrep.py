@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from noai_guard.audit.addresses import is_web_address
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.result import ProbeResult
 from noai_guard.audit.readers import tdmrep
+from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.declarations.tdmrep import PATH
 
 _EXAMPLE = '[{"location": "/", "tdm-reservation": 1}]'
@@ -57,32 +58,32 @@ _UNREADABLE = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    look = reading.seen.documents.get(PATH)
-    if look is None or look.status in (404, 410) or (look.ok and look.is_html):
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    result = interpretation.observations.documents.get(PATH)
+    if result is None or result.status in (404, 410) or (result.ok and result.is_html):
         return
-    if not look.ok:
-        yield _UNREADABLE.at(look.asked, f"HTTP {look.status}" if look.status else look.problem)
+    if not result.ok:
+        yield _UNREADABLE.at(result.requested_url, result.failure)
         return
-    entries = tdmrep.read_entries(look.body)
+    entries = tdmrep.read_entries(result.body)
     if isinstance(entries, str):
-        yield (_NOT_AN_ARRAY if entries == tdmrep.NOT_AN_ARRAY else _NOT_JSON).at(look.url, look.text[:80])
+        yield (_NOT_AN_ARRAY if entries == tdmrep.NOT_AN_ARRAY else _NOT_JSON).at(result.url, result.text[:80])
         return
-    if look.media_type != "application/json":
-        yield _TYPE.at(look.url, f"Content-Type: {look.first('content-type') or 'not sent'}")
-    yield from _of_entries(look, entries)
+    if result.media_type != "application/json":
+        yield _TYPE.at(result.url, f"Content-Type: {result.first('content-type') or 'not sent'}")
+    yield from _entries(result, entries)
 
 
-def _of_entries(look: ProbeResult, entries: tuple[tdmrep.Entry, ...]) -> Iterator[Finding]:
+def _entries(result: ProbeResult, entries: tuple[tdmrep.Entry, ...]) -> Iterator[Finding]:
     for entry in entries:
         if entry.problem:
-            yield _ENTRY.at(look.url, entry.problem)
+            yield _ENTRY.at(result.url, entry.problem)
         elif entry.policy and (not entry.reserved or not is_web_address(entry.policy)):
-            yield _POLICY.at(look.url, f"{entry.location}: {entry.policy}")
+            yield _POLICY.at(result.url, f"{entry.location}: {entry.policy}")
     for entry, earlier in tdmrep.shadowed(entries):
-        yield _SHADOWED.at(look.url, f"{entry.location} stands behind {earlier.location}")
+        yield _SHADOWED.at(result.url, f"{entry.location} stands behind {earlier.location}")
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "TDMRep file", (_NOT_JSON, _NOT_AN_ARRAY, _ENTRY, _SHADOWED, _TYPE, _POLICY, _UNREADABLE), _check
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Visit a live site as crawlers and people do."""
+"""Requests to the site, and their results."""

@@ -1,4 +1,4 @@
-"""What was seen: every request that an audit made, and what came back. Facts only."""
+"""Every request that an audit makes, and its response. Facts only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,33 +6,35 @@ from enum import StrEnum
 
 from noai_guard.version import __version__
 
-Lines = tuple[tuple[str, str], ...]
-"""Header lines as they came, unmerged and in order; values are Latin-1 without blanks around them."""
+Headers = tuple[tuple[str, str], ...]
+"""Header lines as sent, unmerged and in order; values are Latin-1 without surrounding blanks."""
 
-OWN_NAME = "the audit"
-"""The name of the client that does not pretend to be another."""
+AUDITOR_NAME = "the audit"
+"""Name of the client that impersonates nobody."""
 
+AUDITOR_USER_AGENT = f"noai-guard-audit/{__version__}"
 
-OWN_USER_AGENT = f"noai-guard-audit/{__version__}"
-
-_MOST_BYTES = 512 * 1024 + 1
+_MAX_BYTES = 512 * 1024 + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request to make. `user_agent` None sends no User-Agent line; `most_bytes` is how much of a body is read."""
+    """One request to make.
+
+    `user_agent` None sends no User-Agent line; `max_bytes` is how much of the response body is read.
+    """
 
     url: str
-    client: str = OWN_NAME
-    user_agent: str | None = OWN_USER_AGENT
+    client: str = AUDITOR_NAME
+    user_agent: str | None = AUDITOR_USER_AGENT
     method: str = "GET"
-    headers: Lines = ()
-    most_bytes: int = _MOST_BYTES
+    headers: Headers = ()
+    max_bytes: int = _MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect: its status and where it leads."""
+    """A redirect: its status and its target."""
 
     status: int
     location: str
@@ -40,71 +42,82 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One request, its redirects followed, and the last answer.
+    """The last response to one request, its redirects followed.
 
-    `status` is 0 when no answer came, and `problem` then says why. `problem` beside a status says what was wrong
-    with the rest. `complete` is False when the body is only the beginning. `hops` are the redirects on the way to
-    `url`; `asked` is where they began.
+    `status` is 0 if there was no response, and `problem` then says why; beside a status, `problem` says what was wrong
+    with the body. `complete` is False if `body` is only its beginning. `redirects` lead from `requested_url` to `url`.
     """
 
-    asked: str
+    requested_url: str
     url: str
     method: str = "GET"
-    client: str = OWN_NAME
+    client: str = AUDITOR_NAME
     status: int = 0
-    lines: Lines = ()
+    headers: Headers = ()
     body: bytes = b""
     complete: bool = True
-    hops: tuple[Redirect, ...] = ()
+    redirects: tuple[Redirect, ...] = ()
     problem: str = ""
 
     @property
     def ok(self) -> bool:
+        """True for a status of 2xx."""
         return 200 <= self.status < 300
 
     @property
     def refuses(self) -> bool:
-        """No answer, or one that turns the client away."""
+        """True for 4xx, 5xx, and if there was no response."""
         return self.status == 0 or self.status >= 400
 
+    @property
+    def failure(self) -> str:
+        """The status, or why there is none, in words."""
+        return f"HTTP {self.status}" if self.status else self.problem
+
     def values(self, name: str) -> list[str]:
-        """The value of each line of this name, in order. `name` is in lower case."""
-        return [value for key, value in self.lines if key.lower() == name]
+        """Return the value of each line of this header, in order. `name` is in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
 
     def first(self, name: str) -> str:
+        """Return the value of the first line of this header; empty if there is none."""
         return next(iter(self.values(name)), "")
 
     @property
     def media_type(self) -> str:
-        """The media type in lower case without its parameters; empty when none is said."""
+        """The media type in lower case without its parameters; empty if none is sent."""
         return self.first("content-type").partition(";")[0].strip().lower()
 
     @property
     def is_html(self) -> bool:
+        """True if the media type is one of HTML."""
         return self.media_type in ("text/html", "application/xhtml+xml")
 
     @property
     def text(self) -> str:
-        """The body as UTF-8, a byte-order mark left out, whatever the bytes are."""
+        """The body decoded as UTF-8 without a byte-order mark; other bytes are replaced."""
         return self.body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One address, asked for in several ways; None for those that were not tried."""
+    """One address, requested in several ways; None for those that were not tried.
+
+    `partial` is with a Range, `conditional` with If-None-Match or If-Modified-Since.
+    """
 
     get: ProbeResult
     head: ProbeResult | None = None
-    ranged: ProbeResult | None = None
-    again: ProbeResult | None = None
+    partial: ProbeResult | None = None
+    conditional: ProbeResult | None = None
 
     @property
     def variants(self) -> tuple[ProbeResult, ...]:
-        return tuple(look for look in (self.head, self.ranged, self.again) if look)
+        """All results but the one of the plain GET."""
+        return tuple(result for result in (self.head, self.partial, self.conditional) if result)
 
 
-class Role(StrEnum):
-    """For whom a visitor comes."""
+class ClientType(StrEnum):
+    """Group of impersonated clients, of which each should be served alike."""
 
     PERSON = "person"
     SEARCH = "search"
@@ -112,34 +125,35 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """A client that the audit looks through the eyes of.
+class Client:
+    """A client that the audit impersonates.
 
-    `agent` is its name in the catalogue and `source` the file there that has its user agents; both empty for a browser.
+    `agent` is its name in the catalogue and `source` the file there that holds its user agents; both are empty for a
+    browser.
     """
 
     name: str
-    role: Role
+    type: ClientType
     agent: str
     source: str
 
 
-VISITORS: tuple[Visitor, ...] = (
-    Visitor("a browser", Role.PERSON, "", ""),
-    Visitor("AntennaPod", Role.PERSON, "AntennaPod", "antennapod"),
-    Visitor("facebookexternalhit", Role.PERSON, "facebookexternalhit", "meta"),
-    Visitor("Googlebot", Role.SEARCH, "Googlebot", "google"),
-    Visitor("GPTBot", Role.AI, "GPTBot", "openai"),
-    Visitor("ClaudeBot", Role.AI, "ClaudeBot", "anthropic"),
+CLIENTS: tuple[Client, ...] = (
+    Client("a browser", ClientType.PERSON, "", ""),
+    Client("AntennaPod", ClientType.PERSON, "AntennaPod", "antennapod"),
+    Client("facebookexternalhit", ClientType.PERSON, "facebookexternalhit", "meta"),
+    Client("Googlebot", ClientType.SEARCH, "Googlebot", "google"),
+    Client("GPTBot", ClientType.AI, "GPTBot", "openai"),
+    Client("ClaudeBot", ClientType.AI, "ClaudeBot", "anthropic"),
 )
-"""Whom an audit goes by the name of: people's clients, one search engine, two AI crawlers that say they obey."""
+"""The clients that an audit impersonates: people's software, a search engine, AI crawlers that claim to obey."""
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """What one visitor got. `documents` are the declarations' own files; only AI crawlers ask for them."""
+class ClientResponses:
+    """The responses to one client. `documents` are the files of declarations, which only AI crawlers request."""
 
-    visitor: Visitor
+    client: Client
     page: ProbeResult
     audio: ProbeResult | None = None
     robots: ProbeResult | None = None
@@ -148,38 +162,40 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """An RSL document, and how it was found: what announces it, empty when nothing does."""
+    """An RSL document. `announced_by` is what leads to it, in words; empty if nothing does."""
 
-    announced: str
-    look: ProbeResult
+    announced_by: str
+    result: ProbeResult
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Everything that an audit saw of a site.
+    """All results of one audit.
 
-    `documents` holds the files at fixed places by their path, `policies` the pages of the site itself that its
-    declarations lead to, `unnamed` documents asked for without a user agent.
+    `not_found` is of a path that no site has, `documents` are the files at well-known places by their path,
+    `policy_pages` the pages of the site that its declarations link to, `without_user_agent` documents requested
+    without a User-Agent line.
     """
 
     page: Resource
     robots: ProbeResult
     audio: Resource | None = None
     audio_robots: ProbeResult | None = None
-    missing: ProbeResult | None = None
+    not_found: ProbeResult | None = None
     markdown: ProbeResult | None = None
     documents: Mapping[str, ProbeResult] = field(default_factory=dict)
     licences: tuple[Licence, ...] = ()
-    policies: tuple[ProbeResult, ...] = ()
-    visits: tuple[Visit, ...] = ()
-    unnamed: tuple[ProbeResult, ...] = ()
+    policy_pages: tuple[ProbeResult, ...] = ()
+    client_responses: tuple[ClientResponses, ...] = ()
+    without_user_agent: tuple[ProbeResult, ...] = ()
     requests: int = 0
 
-    def looks(self) -> tuple[ProbeResult, ...]:
-        """Every look of the audit by its own name."""
-        of_audio = (self.audio.get, *self.audio.variants, self.audio_robots) if self.audio else ()
-        several = (
-            self.page.get, *self.page.variants, self.robots, *of_audio, self.missing, self.markdown,
-            *self.documents.values(), *(licence.look for licence in self.licences), *self.policies, *self.unnamed,
+    def results(self) -> tuple[ProbeResult, ...]:
+        """Return every result of a request that impersonates nobody."""
+        audio = (self.audio.get, *self.audio.variants, self.audio_robots) if self.audio else ()
+        results = (
+            self.page.get, *self.page.variants, self.robots, *audio, self.not_found, self.markdown,
+            *self.documents.values(), *(licence.result for licence in self.licences), *self.policy_pages,
+            *self.without_user_agent,
         )  # fmt: skip
-        return tuple(look for look in several if look)
+        return tuple(result for result in results if result)

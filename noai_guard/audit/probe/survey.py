@@ -1,22 +1,24 @@
-"""What is asked for, and in which order: about 40 requests to one site."""
+"""The requests of an audit and their order: about 40, to one site."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from noai_guard.audit.addresses import joined, leads_inside, origin_of
-from noai_guard.audit.interpretation import is_page, robots_file
+from noai_guard.audit.addresses import absolute_url, leads_inside, origin_of
+from noai_guard.audit.interpretation import is_html_page, read_robots
 from noai_guard.audit.probe.result import (
-    OWN_NAME,
-    OWN_USER_AGENT,
-    VISITORS,
+    AUDITOR_NAME,
+    AUDITOR_USER_AGENT,
+    CLIENTS,
+    Client,
+    ClientResponses,
+    ClientType,
+    Headers,
     Licence,
     Observations,
     Probe,
     ProbeResult,
     Resource,
-    Role,
-    Visit,
 )
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import WebPage, read_page
@@ -26,176 +28,187 @@ from noai_guard.audit.readers.xml import enclosures
 from noai_guard.declarations import ai_txt, robots_txt, rsl, tdmrep, trust_txt
 from noai_guard.errors import NoAIGuardError
 
-_NOWHERE = "/noai-guard-audit-asks-for-a-page-that-does-not-exist"
-_LITTLE = 4096
-_SOME = 64 * 1024
-_MOST_LICENCES = 3
-_MOST_POLICIES = 3
+_MISSING_PATH = "/noai-guard-audit-asks-for-a-page-that-does-not-exist"
+_MAX_BYTES = 4096
+"""How much of a body is read where the headers or the beginning are enough."""
+_MAX_PAGE_BYTES = 64 * 1024
+_MAX_LICENCES = 3
+_MAX_POLICY_PAGES = 3
 _RANGE = ("range", "bytes=0-1023")
-_AS_BROWSER = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
+_BROWSER_HEADERS: Headers = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
 
 
 class Unreachable(NoAIGuardError):
-    """The site gave no answer at all."""
+    """The site does not respond at all."""
 
 
-class Looks(Protocol):
-    """Makes one request, as `fetch.Fetcher` does."""
+class Prober(Protocol):
+    """Sends probes and counts its requests; over a network that is `fetch.Fetcher`."""
 
     requests: int
 
-    def look(self, ask: Probe) -> ProbeResult: ...
+    def fetch(self, probe: Probe) -> ProbeResult: ...
 
 
-def survey(looks: Looks, url: str, audio: str = "", user_agents: Mapping[str, str] | None = None) -> Observations:
-    """Everything there is to see of the site at an address.
+def survey(prober: Prober, url: str, audio: str = "", user_agents: Mapping[str, str] | None = None) -> Observations:
+    """Request the page at `url` and everything that belongs to it.
 
-    `audio` is the address of a recording; found from the page when empty. `user_agents` are those of visitors by
-    their name; without any, nobody is impersonated. Raises Unreachable.
+    `audio` is the address of a recording; without it the first one that the page leads to is used. `user_agents` has
+    those of `CLIENTS` by their name; clients without one are not impersonated. Raises Unreachable.
     """
-    return _Survey(looks, user_agents or {}).of(url, audio)
+    return _Survey(prober, user_agents or {}).run(url, audio)
 
 
 class _Survey:
-    def __init__(self, looks: Looks, user_agents: Mapping[str, str]) -> None:
-        self._looks = looks
+    def __init__(self, prober: Prober, user_agents: Mapping[str, str]) -> None:
+        self._prober = prober
         self._user_agents = user_agents
-        self._as: tuple[str, str] = (OWN_NAME, OWN_USER_AGENT)
+        self._default_client: tuple[str, str] = (AUDITOR_NAME, AUDITOR_USER_AGENT)
 
-    def _ask(self, url: str, **ways: Any) -> ProbeResult:
-        name, user_agent = self._as
-        return self._looks.look(Probe(url, **{"client": name, "user_agent": user_agent, **ways}))
+    def _fetch(self, url: str, **options: Any) -> ProbeResult:
+        name, user_agent = self._default_client
+        return self._prober.fetch(Probe(url, **{"client": name, "user_agent": user_agent, **options}))
 
-    def of(self, url: str, audio: str) -> Observations:
+    def run(self, url: str, audio: str) -> Observations:
         page = self._page(url)
         origin = origin_of(page.url)
         html = read_page(page.text, page.url) if page.ok and page.is_html else WebPage()
-        robots = self._ask(f"{origin}{robots_txt.PATH}")
-        documents = {path: self._ask(f"{origin}{path}") for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH)}
-        licences = tuple(self._licences(page, html, robots_file(robots)))
-        policies = tuple(
-            self._ask(address, most_bytes=_LITTLE) for address in _policies(page, html, documents[tdmrep.PATH])
+        robots = self._fetch(f"{origin}{robots_txt.PATH}")
+        documents = {path: self._fetch(f"{origin}{path}") for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH)}
+        licences = tuple(self._licences(page, html, read_robots(robots)))
+        policy_pages = tuple(
+            self._fetch(address, max_bytes=_MAX_BYTES) for address in _policy_pages(page, html, documents[tdmrep.PATH])
         )
-        recording = self._recording(audio or self._found_audio(page, html))
-        elsewhere = None
+        recording = self._recording(audio or self._audio_address(page, html))
+        audio_robots = None
         if recording and origin_of(recording.get.url) != origin:
-            elsewhere = self._ask(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
-        files = (documents[tdmrep.PATH], *(licence.look for licence in licences))
-        declared = [look for look in (*(file for file in files if not is_page(file)), *policies) if look.ok]
-        seen = Observations(
+            audio_robots = self._fetch(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
+        files = (documents[tdmrep.PATH], *(licence.result for licence in licences))
+        declarations = [
+            result for result in (*(file for file in files if not is_html_page(file)), *policy_pages) if result.ok
+        ]
+        observations = Observations(
             page=self._resource(page),
             robots=robots,
             audio=recording,
-            audio_robots=elsewhere,
-            missing=self._ask(f"{origin}{_NOWHERE}", most_bytes=_LITTLE),
-            markdown=self._ask(page.url, headers=(("accept", "text/markdown"),), most_bytes=_LITTLE),
+            audio_robots=audio_robots,
+            not_found=self._fetch(f"{origin}{_MISSING_PATH}", max_bytes=_MAX_BYTES),
+            markdown=self._fetch(page.url, headers=(("accept", "text/markdown"),), max_bytes=_MAX_BYTES),
             documents=documents,
             licences=licences,
-            policies=policies,
-            visits=tuple(self._visits(page, recording, robots, declared)),
-            unnamed=tuple(
-                self._ask(look.url, user_agent=None, most_bytes=_LITTLE) for look in (robots, *declared) if look.ok
+            policy_pages=policy_pages,
+            client_responses=tuple(
+                self._responses_to(client, page, recording, robots, declarations)
+                for client in CLIENTS
+                if client.name in self._user_agents
+            ),
+            without_user_agent=tuple(
+                self._fetch(result.url, user_agent=None, max_bytes=_MAX_BYTES)
+                for result in (robots, *declarations)
+                if result.ok
             ),
         )
-        return replace(seen, requests=self._looks.requests)
+        return replace(observations, requests=self._prober.requests)
 
     def _page(self, url: str) -> ProbeResult:
-        """The page; as a browser sees it when the audit's own name is refused."""
-        page = self._ask(url)
-        browser = VISITORS[0].name
+        """Request the page, and again as a browser if the audit is refused under its own name."""
+        page = self._fetch(url)
+        browser = CLIENTS[0].name
         if page.refuses and browser in self._user_agents:
-            as_browser = self._ask(url, client=browser, user_agent=self._user_agents[browser], headers=_AS_BROWSER)
+            user_agent = self._user_agents[browser]
+            as_browser = self._fetch(url, client=browser, user_agent=user_agent, headers=_BROWSER_HEADERS)
             if as_browser.ok:
-                self._as = (browser, self._user_agents[browser])
+                self._default_client = (browser, user_agent)
                 return as_browser
         if page.status == 0:
             raise Unreachable(f"{page.url} cannot be looked at: {page.problem}")
         return page
 
-    def _resource(self, get: ProbeResult, **ways: Any) -> Resource:
-        again = None
+    def _resource(self, get: ProbeResult) -> Resource:
+        conditional = None
         for name, condition in (("etag", "if-none-match"), ("last-modified", "if-modified-since")):
             if get.ok and get.first(name):
-                again = self._ask(get.url, headers=((condition, get.first(name)),), most_bytes=_LITTLE)
+                headers = ((condition, get.first(name)),)
+                conditional = self._fetch(get.url, headers=headers, max_bytes=_MAX_BYTES)
                 break
-        return Resource(get, self._ask(get.url, method="HEAD", most_bytes=_LITTLE), again=again)
+        return Resource(get, self._fetch(get.url, method="HEAD", max_bytes=_MAX_BYTES), conditional=conditional)
 
     def _recording(self, address: str) -> Resource | None:
         if not address:
             return None
-        get = self._ask(address, most_bytes=_LITTLE)
-        ranged = self._ask(get.url, headers=(_RANGE,), most_bytes=_LITTLE)
-        return replace(self._resource(get), ranged=ranged)
+        get = self._fetch(address, max_bytes=_MAX_BYTES)
+        partial = self._fetch(get.url, headers=(_RANGE,), max_bytes=_MAX_BYTES)
+        return replace(self._resource(get), partial=partial)
 
-    def _found_audio(self, page: ProbeResult, html: WebPage) -> str:
-        """The first recording that the page, or a feed that it names, leads to."""
+    def _audio_address(self, page: ProbeResult, html: WebPage) -> str:
+        """Return the first recording of the page, else of its first feed; empty if there is none."""
         for address in html.audio:
             if not leads_inside(page.url, address):
                 return address
         for feed in html.feeds[:1]:
             if not leads_inside(page.url, feed):
-                look = self._ask(feed)
-                for address in enclosures(look.body) if look.ok else ():
-                    absolute = joined(look.url, address)
+                result = self._fetch(feed)
+                for address in enclosures(result.body) if result.ok else ():
+                    absolute = absolute_url(result.url, address)
                     if absolute and not leads_inside(page.url, absolute):
                         return absolute
         return ""
 
     def _licences(self, page: ProbeResult, html: WebPage, robots: RobotsFile) -> Iterator[Licence]:
-        """Each RSL document that something announces; else the one at the usual place, if there is one."""
+        """Request each RSL document that is announced; if none is, the one at the usual path."""
         announced: dict[str, str] = {}
-        lines = [*robots.orphans, *(line for group in robots.groups for line in group.lines)]
-        for by, addresses in (
-            ("License in robots.txt", [line.value for line in lines if line.key == "license"]),
-            ("Link", [target for target, kind in _licence_links(page) if kind == rsl.MEDIA_TYPE]),
+        for announced_by, addresses in (
+            ("License in robots.txt", robots.values("license")),
+            ("Link", [target for target, media_type in _licence_links(page) if media_type == rsl.MEDIA_TYPE]),
             ("An HTML link", html.licences(rsl.MEDIA_TYPE)),
         ):
             for address in addresses:
-                absolute = joined(page.url, address)
+                absolute = absolute_url(page.url, address)
                 if absolute and not leads_inside(page.url, absolute):
-                    announced.setdefault(absolute, by)
-        for address, by in list(announced.items())[:_MOST_LICENCES]:
-            yield Licence(by, self._ask(address))
+                    announced.setdefault(absolute, announced_by)
+        for address, announced_by in list(announced.items())[:_MAX_LICENCES]:
+            yield Licence(announced_by, self._fetch(address))
         if not announced:
-            usual = self._ask(f"{origin_of(page.url)}{rsl.PATH}")
-            if usual.ok and not is_page(usual):
-                yield Licence("", usual)
+            result = self._fetch(f"{origin_of(page.url)}{rsl.PATH}")
+            if result.ok and not is_html_page(result):
+                yield Licence("", result)
 
-    def _visits(
-        self, page: ProbeResult, recording: Resource | None, robots: ProbeResult, declared: Iterable[ProbeResult]
-    ) -> Iterator[Visit]:
-        for visitor in VISITORS:
-            if visitor.name not in self._user_agents:
-                continue
-            who: dict[str, Any] = {"client": visitor.name, "user_agent": self._user_agents[visitor.name]}
-            own = _AS_BROWSER if not visitor.agent else ()
-            is_crawler = visitor.role is not Role.PERSON
-            yield Visit(
-                visitor,
-                self._ask(page.url, headers=own, most_bytes=_SOME, **who),
-                self._ask(recording.get.url, headers=(_RANGE,), most_bytes=_LITTLE, **who) if recording else None,
-                self._ask(robots.asked, most_bytes=_LITTLE, **who) if is_crawler else None,
-                tuple(self._ask(look.url, most_bytes=_LITTLE, **who) for look in declared)
-                if visitor.role is Role.AI
-                else (),
-            )
+    def _responses_to(
+        self,
+        client: Client,
+        page: ProbeResult,
+        recording: Resource | None,
+        robots: ProbeResult,
+        declarations: Iterable[ProbeResult],
+    ) -> ClientResponses:
+        def fetch(url: str, headers: Headers = (), max_bytes: int = _MAX_BYTES) -> ProbeResult:
+            user_agent = self._user_agents[client.name]
+            return self._fetch(url, headers=headers, max_bytes=max_bytes, client=client.name, user_agent=user_agent)
+
+        return ClientResponses(
+            client,
+            fetch(page.url, () if client.agent else _BROWSER_HEADERS, _MAX_PAGE_BYTES),
+            fetch(recording.get.url, (_RANGE,)) if recording else None,
+            None if client.type is ClientType.PERSON else fetch(robots.requested_url),
+            tuple(fetch(result.url) for result in declarations) if client.type is ClientType.AI else (),
+        )
 
 
 def _licence_links(page: ProbeResult) -> Iterator[tuple[str, str]]:
     return header_values.links(page.values("link"), "license")
 
 
-def _policies(page: ProbeResult, html: WebPage, tdm_file: ProbeResult) -> list[str]:
-    """Pages of the site itself that its declarations lead to."""
+def _policy_pages(page: ProbeResult, html: WebPage, tdm_file: ProbeResult) -> list[str]:
+    """Return the addresses of the site's own pages that its declarations link to."""
     entries = read_entries(tdm_file.body) if tdm_file.ok else ()
-    said = [
+    linked = [
         *page.values("tdm-policy"),
         *html.contents("tdm-policy"),
         *(entry.policy for entry in (() if isinstance(entries, str) else entries)),
-        *(target for target, kind in _licence_links(page) if kind != rsl.MEDIA_TYPE),
+        *(target for target, media_type in _licence_links(page) if media_type != rsl.MEDIA_TYPE),
         *(value for item in html.json_ld_objects for key in ("usageInfo", "license", "acquireLicensePage")
           if isinstance(value := item.get(key), str)),
     ]  # fmt: skip
-    absolute = (joined(page.url, address) for address in said if address)
-    own = (address for address in absolute if address and origin_of(address) == origin_of(page.url))
-    return list(dict.fromkeys(own))[:_MOST_POLICIES]
+    absolute = (absolute_url(page.url, address) for address in linked if address)
+    same_site = (address for address in absolute if address and origin_of(address) == origin_of(page.url))
+    return list(dict.fromkeys(same_site))[:_MAX_POLICY_PAGES]

@@ -1,1 +1,1 @@
-"""Parsers for what a site publishes; strict about form, never failing on bad input."""
+"""Parsers of what a site publishes. They are strict about form and never fail on bad input."""

@@ -1,18 +1,15 @@
-"""The values of declaring header lines, which robots.txt and metas share: what they say, and what is wrong with them.
-
-What is said is a mapping of usages, by AIPREF's labels (`train-ai`, `ai-use`, `search`), to whether they are allowed.
-"""
+"""Parsers of the values of declaring headers, which robots.txt and metas share."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
 import http_sf
 
+from noai_guard.core.text import closest
 from noai_guard.declarations import content_signal, content_usage
 
 LABELS: tuple[str, ...] = tuple(label for label, _ in content_usage.LABELS)
@@ -22,18 +19,21 @@ TRAINING = "train-ai"
 SIGNALS: Mapping[str, str] = {
     key: next(label for label, usages in content_usage.LABELS if usages == meant) for key, meant in content_signal.KEYS
 }
-"""Key of a Content Signal -> the AIPREF label that means the same usages."""
+"""Key of a content signal -> AIPREF's label for the same usages."""
 
-MOST_KEPT = ("immediate", "reference", "full")
-"""What the fourth key of a Content Signal, `use`, may say."""
+USE_VALUES = ("immediate", "reference", "full")
+"""Values of the key `use` of a content signal, which is about no usage."""
 
-_MOST_PAIRS = 100
+_MAX_PAIRS = 100
+_SIMILARITY = 0.7
+"""Least similarity of a misspelled key; labels of older drafts are as similar."""
 
-Said = dict[str, bool]
+Preferences = dict[str, bool]
+"""AIPREF's labels of usages (`train-ai`, `ai-use`, `search`), and whether they are allowed."""
 
 
 class Fault(StrEnum):
-    """How a value is wrong."""
+    """Kind of mistake in a value."""
 
     SYNTAX = "syntax"
     VALUE = "value"
@@ -42,55 +42,50 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a value says, and its faults with a few words each."""
+    """A parsed value: its preferences, and its faults with a description each."""
 
-    said: Said = field(default_factory=dict)
+    preferences: Preferences = field(default_factory=dict)
     faults: tuple[tuple[Fault, str], ...] = ()
 
 
 def content_usage_value(text: str) -> Value:
-    """An AIPREF preference (vocab-08): an RFC 9651 dictionary. What does not parse says nothing at all."""
+    """Parse an AIPREF preference (vocab-08), an RFC 9651 dictionary. A value that does not parse has no preferences."""
     try:
         members: Any = http_sf.parse(text.encode("latin-1", "replace"), tltype="dictionary")
     except ValueError as error:
         return Value(faults=((Fault.SYNTAX, str(error)),))
-    said: Said = {}
+    preferences: Preferences = {}
     faults: list[tuple[Fault, str]] = []
-    for key, (value, parameters) in islice(members.items(), _MOST_PAIRS):
+    for key, (value, parameters) in islice(members.items(), _MAX_PAIRS):
         if key not in LABELS:
-            if near := _near(key, (*LABELS, *SIGNALS)):
+            if near := closest(key, (*LABELS, *SIGNALS), _SIMILARITY):
                 faults.append((Fault.KEY, f"{key} is not a label; {SIGNALS.get(near, near)} is"))
             continue
         if isinstance(value, http_sf.Token) and str(value) in ("y", "n"):
-            said[key] = str(value) == "y"
+            preferences[key] = str(value) == "y"
         else:
             faults.append((Fault.VALUE, f"{key} is neither y nor n"))
-        lost = sorted(set(parameters).intersection(LABELS))
-        faults += ((Fault.VALUE, f"{label} stands behind a semicolon, so it belongs to {key}") for label in lost)
-    return Value(said, tuple(faults))
+        misplaced = sorted(set(parameters).intersection(LABELS))
+        faults += ((Fault.VALUE, f"{label} stands behind a semicolon, so it belongs to {key}") for label in misplaced)
+    return Value(preferences, tuple(faults))
 
 
 def content_signal_value(text: str) -> Value:
-    """Content Signals: pairs with commas between them; `yes` and `no`, and `use`."""
-    said: Said = {}
+    """Parse content signals: pairs of a signal and `yes` or `no`, separated by commas, and `use`."""
+    preferences: Preferences = {}
     faults: list[tuple[Fault, str]] = []
     if ";" in text:
         faults.append((Fault.SYNTAX, "a semicolon where a comma belongs"))
-    for pair in filter(None, map(str.strip, re.split("[,;]", text)[:_MOST_PAIRS])):
+    for pair in filter(None, map(str.strip, re.split("[,;]", text)[:_MAX_PAIRS])):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if key in SIGNALS and value in ("yes", "no"):
-            said[SIGNALS[key]] = value == "yes"
-        elif key in SIGNALS or (key == "use" and value not in MOST_KEPT):
+            preferences[SIGNALS[key]] = value == "yes"
+        elif key in SIGNALS or (key == "use" and value not in USE_VALUES):
             faults.append((Fault.VALUE, f"{key}{equals}{value}"))
-        elif key != "use" and (near := _near(key.lower(), (*SIGNALS, *LABELS))):
+        elif key != "use" and (near := closest(key, (*SIGNALS, *LABELS), _SIMILARITY)):
             right = next((signal for signal, label in SIGNALS.items() if near in (signal, label)), near)
             faults.append((Fault.KEY, f"{key} is not a signal; {right} is"))
-    return Value({} if ";" in text else said, tuple(faults))
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    """The word that was probably meant; empty when there is none. Also ones of older drafts are near."""
-    return next(iter(get_close_matches(word[:40], known, 1, 0.7)), "")
+    return Value({} if ";" in text else preferences, tuple(faults))
 
 
 NOAI = ("noai", "noimageai")
@@ -98,41 +93,41 @@ NOAI = ("noai", "noimageai")
 
 @dataclass(frozen=True, slots=True)
 class RobotsDirectives:
-    """What lines of X-Robots-Tag, or metas, say about noai (noimageai is about pictures alone).
+    """The lines of X-Robots-Tag, or metas, with noai (noimageai is about pictures alone).
 
-    `plain` are lines that everybody reads it in, `hidden` those with a colon before or beside it, `capitals` those
-    with capital letters, `misspelt` words that are nearly it.
+    `plain` are lines that everybody understands, `hidden` those with a colon, `capitals` those with capital letters;
+    `misspelled` are words that are nearly noai or noimageai.
     """
 
     plain: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     capitals: tuple[str, ...] = ()
-    misspelt: tuple[str, ...] = ()
+    misspelled: tuple[str, ...] = ()
 
     @property
-    def meant(self) -> bool:
-        """Whether it is said at all, however badly."""
+    def reserve_training(self) -> bool:
+        """True if noai is on any line, even if not every reader finds it there."""
         return bool(self.plain or self.hidden)
 
 
 def robots_directives(lines: Sequence[str]) -> RobotsDirectives:
-    """Lines of X-Robots-Tag as those read them who act on noai.
+    """Parse lines of X-Robots-Tag as the readers that act on noai do.
 
-    img2dataset takes what stands before a line's first colon for a user agent; Spawning's datadiligence compares
-    capitals too (both read 2026-11-23).
+    img2dataset takes the text before a line's first colon for a user agent; Spawning's datadiligence compares case
+    (both read 2026-11-23).
     """
     plain: list[str] = []
     hidden: list[str] = []
     capitals: list[str] = []
-    misspelt: list[str] = []
+    misspelled: list[str] = []
     for line in lines:
         words = [word.strip() for word in re.split("[,:]", line)]
-        misspelt += [word for word in words if word.lower() not in NOAI and _letters(word) in NOAI]
+        misspelled += [word for word in words if word.lower() not in NOAI and _letters(word) in NOAI]
         if any(word != word.lower() for word in words if word.lower() in NOAI):
             capitals.append(line)
         if "noai" in map(str.lower, words):
             (hidden if ":" in line else plain).append(line)
-    return RobotsDirectives(tuple(plain), tuple(hidden), tuple(capitals), tuple(misspelt))
+    return RobotsDirectives(tuple(plain), tuple(hidden), tuple(capitals), tuple(misspelled))
 
 
 def _letters(word: str) -> str:
@@ -140,7 +135,7 @@ def _letters(word: str) -> str:
 
 
 def tdm_reservation(text: str) -> bool | None:
-    """Whether text and data mining is reserved; None for anything but 1 and 0, which counts as not said."""
+    """Return whether text and data mining is reserved; None for any other value than 1 and 0, as if it was not sent."""
     return {"1": True, "0": False}.get(text.strip())
 
 
@@ -150,9 +145,9 @@ _TYPE = re.compile(r";\s*type\s*=\s*\"?([^\";]*)", re.IGNORECASE)
 
 
 def links(values: Sequence[str], relation: str) -> Iterator[tuple[str, str]]:
-    """(target, media type) of each link of this relation in values of Link."""
+    """Yield (target, media type) of each link of this relation in values of Link."""
     for value in values:
         for target, parameters in _LINK.findall(value[:8192]):
-            rel, kind = _REL.search(parameters), _TYPE.search(parameters)
+            rel, media_type = _REL.search(parameters), _TYPE.search(parameters)
             if rel and relation in rel[1].lower().split():
-                yield target.strip(), kind[1].strip().lower() if kind else ""
+                yield target.strip(), media_type[1].strip().lower() if media_type else ""

@@ -1,4 +1,4 @@
-"""What an HTML page declares and leads to."""
+"""Declarations and links of an HTML page."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-MOST_BYTES = 512 * 1024
-"""How much of a page is read."""
+_MAX_LENGTH = 512 * 1024
+"""Characters of a page that are read."""
 
-_MOST = 1000
-"""How many elements of a kind are kept."""
+_MAX_ITEMS = 1000
+"""Metas, links, addresses, scripts and JSON-LD objects that are kept, of each."""
 
 AUDIO_ENDINGS = ("mp3", "m4a", "aac", "ogg", "oga", "opus", "flac", "wav", "aif", "aiff", "wma", "weba")
 
@@ -19,10 +19,10 @@ _FEED_TYPES = ("application/rss+xml", "application/atom+xml")
 
 @dataclass(slots=True)
 class WebPage:
-    """Metas by name (lower case) and content, links as (relations, media type, address), all in page order.
+    """The parts of a page that an audit reads, in page order.
 
-    `audio` are addresses of recordings, `feeds` of feeds; all addresses are absolute and of the web. `json_ld` are
-    texts of scripts.
+    `metas` are (name in lower case, content), `links` (relations, media type, address), `audio` and `feeds` addresses
+    of recordings and feeds, `json_ld` the texts of scripts. All addresses are absolute and of the web.
     """
 
     title: str = ""
@@ -33,29 +33,30 @@ class WebPage:
     json_ld: list[str] = field(default_factory=list)
 
     def contents(self, name: str) -> list[str]:
+        """Return the contents of the metas of this name."""
         return [content for key, content in self.metas if key == name]
 
     def licences(self, media_type: str) -> list[str]:
-        """Addresses of links to a licence of this media type."""
-        return [address for relations, kind, address in self.links if "license" in relations and kind == media_type]
+        """Return the addresses of links to a licence of this media type."""
+        return [address for relations, type_, address in self.links if "license" in relations and type_ == media_type]
 
     @property
     def json_ld_objects(self) -> list[dict[str, Any]]:
-        """Every object in the JSON-LD, nested ones too; texts that are not JSON say nothing."""
-        found: list[dict[str, Any]] = []
-        left: list[Any] = [parsed for text in self.json_ld if (parsed := parsed_json(text)) is not None]
-        while left and len(found) < _MOST:
-            item = left.pop()
+        """All objects in the JSON-LD, also nested ones; texts that are not JSON have none."""
+        objects: list[dict[str, Any]] = []
+        pending: list[Any] = [parsed for text in self.json_ld if (parsed := parsed_json(text)) is not None]
+        while pending and len(objects) < _MAX_ITEMS:
+            item = pending.pop()
             if isinstance(item, dict):
-                found.append(item)
-                left.extend(item.values())
+                objects.append(item)
+                pending.extend(item.values())
             elif isinstance(item, list):
-                left.extend(item)
-        return found
+                pending.extend(item)
+        return objects
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """A JSON value, or None where the text is none (deep nesting and huge numbers included)."""
+    """Return a JSON value, or None if the text is not JSON, is nested too deeply or has a number too long."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -63,16 +64,16 @@ def parsed_json(text: str | bytes) -> Any:
 
 
 def read_page(text: str, url: str) -> WebPage:
-    """A page of this address. Never raises, whatever the text is."""
+    """Parse the page at an address. Never raises, whatever the text is."""
     reader = _Reader(url)
-    # Not closed: what an unfinished tag holds says nothing, and closing is slow on hostile pages.
-    reader.feed(text[:MOST_BYTES])
+    # Not closed: an unfinished tag declares nothing, and closing is slow on hostile pages.
+    reader.feed(text[:_MAX_LENGTH])
     page = reader.page
     for item in page.json_ld_objects:
         address = item.get("contentUrl")
         if isinstance(address, str) and (item.get("@type") == "AudioObject" or _is_audio(address)):
             reader.keep(page.audio, address)
-    page.audio.extend(reader.linked)
+    page.audio.extend(reader.linked_audio)
     return page
 
 
@@ -87,44 +88,45 @@ class _Reader(HTMLParser):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.page = WebPage()
-        self.linked: list[str] = []
+        self.linked_audio: list[str] = []
         self._base = url
         self._in_title = self._in_audio = False
         self._script: list[str] | None = None
 
-    def keep(self, where: list[str], address: str) -> None:
-        """Keeps an absolute address of the web, once."""
+    def keep(self, addresses: list[str], address: str) -> None:
+        """Append the absolute form of an address of the web, once."""
         if not address.strip():
             return
         try:
             absolute = urljoin(self._base, address.strip())
-            if urlsplit(absolute).scheme in ("http", "https") and absolute not in where and len(where) < _MOST:
-                where.append(absolute)
+            is_web = urlsplit(absolute).scheme in ("http", "https")
+            if is_web and absolute not in addresses and len(addresses) < _MAX_ITEMS:
+                addresses.append(absolute)
         except ValueError:
             return
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in reversed(attrs)}
+        attributes = {name: value or "" for name, value in reversed(attrs)}
         if tag == "meta":
-            self._meta(said)
+            self._meta(attributes)
         elif tag == "link":
-            self._link(said)
-        elif tag == "base" and "href" in said:
-            self._rebase(said["href"])
+            self._link(attributes)
+        elif tag == "base" and "href" in attributes:
+            self._rebase(attributes["href"])
         elif tag == "audio":
             self._in_audio = True
-            if "src" in said:
-                self.keep(self.page.audio, said["src"])
-        elif tag == "source" and "src" in said:
-            if self._in_audio or said.get("type", "").lower().startswith("audio/"):
-                self.keep(self.page.audio, said["src"])
-        elif tag == "a" and _is_audio(said.get("href", "")):
-            self.keep(self.linked, said["href"])
+            if "src" in attributes:
+                self.keep(self.page.audio, attributes["src"])
+        elif tag == "source" and "src" in attributes:
+            if self._in_audio or attributes.get("type", "").lower().startswith("audio/"):
+                self.keep(self.page.audio, attributes["src"])
+        elif tag == "a" and _is_audio(attributes.get("href", "")):
+            self.keep(self.linked_audio, attributes["href"])
         elif tag == "title" and not self.page.title:
             self._in_title = True
         elif tag == "script":
-            is_data = said.get("type", "").strip().lower() == "application/ld+json"
-            self._script = [] if is_data and len(self.page.json_ld) < _MOST else None
+            is_data = attributes.get("type", "").strip().lower() == "application/ld+json"
+            self._script = [] if is_data and len(self.page.json_ld) < _MAX_ITEMS else None
 
     def _rebase(self, address: str) -> None:
         try:
@@ -132,22 +134,22 @@ class _Reader(HTMLParser):
         except ValueError:
             return
 
-    def _meta(self, said: dict[str, str]) -> None:
-        name, content = said.get("name") or said.get("property") or "", said.get("content", "")
-        if name and len(self.page.metas) < _MOST:
+    def _meta(self, attributes: dict[str, str]) -> None:
+        name, content = attributes.get("name") or attributes.get("property") or "", attributes.get("content", "")
+        if name and len(self.page.metas) < _MAX_ITEMS:
             self.page.metas.append((name.strip().lower(), content))
         if name in ("og:audio", "og:audio:url", "og:audio:secure_url"):
             self.keep(self.page.audio, content)
 
-    def _link(self, said: dict[str, str]) -> None:
-        relations = frozenset(said.get("rel", "").lower().split())
-        kind = said.get("type", "").strip().lower()
+    def _link(self, attributes: dict[str, str]) -> None:
+        relations = frozenset(attributes.get("rel", "").lower().split())
+        media_type = attributes.get("type", "").strip().lower()
         address: list[str] = []
-        self.keep(address, said.get("href", ""))
-        if address and len(self.page.links) < _MOST:
-            self.page.links.append((relations, kind, address[0]))
-        if "alternate" in relations and kind in _FEED_TYPES:
-            self.keep(self.page.feeds, said.get("href", ""))
+        self.keep(address, attributes.get("href", ""))
+        if address and len(self.page.links) < _MAX_ITEMS:
+            self.page.links.append((relations, media_type, address[0]))
+        if "alternate" in relations and media_type in _FEED_TYPES:
+            self.keep(self.page.feeds, attributes.get("href", ""))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "audio":
@@ -159,7 +161,7 @@ class _Reader(HTMLParser):
             self._script = None
 
     def handle_data(self, data: str) -> None:
-        if self._in_title and len(self.page.title) < _MOST:
+        if self._in_title and len(self.page.title) < _MAX_ITEMS:
             self.page.title += data
         elif self._script is not None:
             self._script.append(data)

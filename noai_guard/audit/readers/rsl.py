@@ -1,11 +1,11 @@
-"""An RSL 1.0 document, read conservatively: of the contents that match, the one with the longest url counts."""
+"""RSL 1.0 documents, read conservatively: of the content elements that match, those with the longest url count."""
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard.audit.addresses import path_of
 from noai_guard.audit.readers.xml import Element, read_elements
 from noai_guard.declarations import rsl
-from noai_guard.declarations.robots_txt import matches
+from noai_guard.declarations.shared.robots_file import matches
 
 ELEMENTS = frozenset(
     {
@@ -13,7 +13,7 @@ ELEMENTS = frozenset(
         "reporting", "legal", "alternate", "schema", "copyright", "terms",
     }
 )  # fmt: skip
-"""The names in RSL's namespace (RSL 1.0, 2025-12-10)."""
+"""The element names of RSL's namespace (RSL 1.0, 2025-12-10)."""
 
 _AI = ("ai-train", "ai-input", "ai-index")
 _WIDER = {"all": (*_AI, "search"), "ai-all": _AI}
@@ -23,56 +23,58 @@ _LABELS = {"train-ai": ("ai-train",), "ai-use": ("ai-input", "ai-index"), "searc
 
 
 class RslFile:
-    """A document: its elements, and for each content element what its licences permit and prohibit."""
+    """A document: its elements, and what the licences of each content element permit and prohibit."""
 
     def __init__(self, elements: Sequence[Element]) -> None:
         self.elements = elements
-        self.contents = [place for place, element in enumerate(elements) if _is(element, "content")]
+        self.contents = [index for index, element in enumerate(elements) if _is(element, "content")]
         self._content_of: list[int] = []
-        for place, element in enumerate(elements):
-            above = self._content_of[element.parent] if element.parent >= 0 else -1
-            self._content_of.append(place if _is(element, "content") else above)
+        for index, element in enumerate(elements):
+            of_parent = self._content_of[element.parent] if element.parent >= 0 else -1
+            self._content_of.append(index if _is(element, "content") else of_parent)
         self._rules: dict[int, list[Element]] = {}
         for rule in self.rules:
             self._rules.setdefault(self._content_of[rule.parent], []).append(rule)
 
     @property
     def is_rsl(self) -> bool:
+        """True if the root is one of RSL."""
         return _is(self.elements[0], "rsl")
 
     @property
     def rules(self) -> Iterator[Element]:
-        """Every permits and prohibits element about usages."""
+        """The permits and prohibits elements about usages."""
         for element in self.elements:
             if (_is(element, "permits") or _is(element, "prohibits")) and element.attributes.get("type") == "usage":
                 yield element
 
     @property
     def unlicensed(self) -> list[Element]:
-        """Content elements without a license."""
-        with_one = {element.parent for element in self.elements if _is(element, "license")}
-        return [self.elements[place] for place in self.contents if place not in with_one]
+        """The content elements without a license."""
+        licensed = {element.parent for element in self.elements if _is(element, "license")}
+        return [self.elements[index] for index in self.contents if index not in licensed]
 
-    def said(self, url: str) -> dict[str, bool]:
-        """What the document says of an address: AIPREF's label -> whether it is licensed."""
+    def preferences(self, url: str) -> dict[str, bool]:
+        """Return the usages of an address, by AIPREF's labels, and whether they are licensed."""
         path = path_of(url)
-        patterns = {place: _path_pattern(self.elements[place]) for place in self.contents}
-        matching = {place: len(pattern) for place, pattern in patterns.items() if matches(pattern, path)}
+        patterns = {index: _path_pattern(self.elements[index]) for index in self.contents}
+        matching = {index: len(pattern) for index, pattern in patterns.items() if matches(pattern, path)}
         longest = max(matching.values(), default=0)
-        found: dict[str, bool] = {}
-        for place in (place for place, length in matching.items() if length == longest):
-            for label, words in _LABELS.items():
-                answers = [answer for word in words if (answer := self._licenses(place, word)) is not None]
-                if answers:
-                    found[label] = found.get(label, True) and all(answers)
-        return found
+        preferences: dict[str, bool] = {}
+        for index in (index for index, length in matching.items() if length == longest):
+            for label, usages in _LABELS.items():
+                licensed = [known for usage in usages if (known := self._licenses(index, usage)) is not None]
+                if licensed:
+                    preferences[label] = preferences.get(label, True) and all(licensed)
+        return preferences
 
-    def _licenses(self, place: int, usage: str) -> bool | None:
-        rules = self._rules.get(place, ())
-        answers = [usage in usages_of(rule) for rule in rules if rule.name == "permits"]
+    def _licenses(self, content: int, usage: str) -> bool | None:
+        """Return whether the licences of a content element allow a usage; None if they do not say."""
+        rules = self._rules.get(content, ())
+        allowed = [usage in usages_of(rule) for rule in rules if rule.name == "permits"]
         if any(rule.name == "prohibits" and usage in usages_of(rule) for rule in rules):
-            answers.append(False)
-        return all(answers) if answers else None
+            allowed.append(False)
+        return all(allowed) if allowed else None
 
 
 def _is(element: Element, name: str) -> bool:
@@ -87,11 +89,11 @@ def _path_pattern(content: Element) -> str:
 
 
 def usages_of(rule: Element) -> set[str]:
-    """The usages that a permits or prohibits element names, wide words spelled out."""
+    """Return the usages that a permits or prohibits element names, with those that `all` and `ai-all` include."""
     words = set(rule.text.replace(",", " ").split())
     return words.union(*(_WIDER.get(word, ()) for word in words))
 
 
 def read_rsl(body: bytes) -> RslFile:
-    """Raises xml_document.Unreadable."""
+    """Parse a document. Raises xml.Unreadable."""
     return RslFile(read_elements(body))

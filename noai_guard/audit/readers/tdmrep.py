@@ -1,19 +1,19 @@
-"""A /.well-known/tdmrep.json, read as TDMRep says: an array, whose first matching entry counts."""
+"""/.well-known/tdmrep.json as TDMRep defines it: an array of which the first matching entry counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from noai_guard.audit.readers.html import parsed_json
-from noai_guard.declarations.robots_txt import matches
+from noai_guard.declarations.shared.robots_file import matches
 
-_MOST_ENTRIES = 2000
-_MOST_COMPARED = 200
+_MAX_ENTRIES = 2000
+_MAX_COMPARED = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; `reserved` is None, and `problem` says why, where it cannot be used. `policy` as it is written."""
+    """One entry. If it cannot be used, `reserved` is None and `problem` says why. `policy` is as written."""
 
     location: str
     reserved: bool | None
@@ -25,13 +25,13 @@ NOT_JSON, NOT_AN_ARRAY = "not JSON", "not an array"
 
 
 def read_entries(body: bytes) -> tuple[Entry, ...] | str:
-    """The entries in order, or one of the two things that can be wrong with the whole file."""
+    """Return the entries in order, or NOT_JSON or NOT_AN_ARRAY."""
     data = parsed_json(body)
     if data is None:
         return NOT_JSON
     if not isinstance(data, list):
         return NOT_AN_ARRAY
-    return tuple(_entry(item) for item in data[:_MOST_ENTRIES])
+    return tuple(_entry(item) for item in data[:_MAX_ENTRIES])
 
 
 def _entry(item: Any) -> Entry:
@@ -47,24 +47,24 @@ def _entry(item: Any) -> Entry:
 
 
 def first_match(entries: Sequence[Entry], path: str) -> Entry | None:
-    """The entry that counts for a path (with its query)."""
+    """Return the entry that counts for a path (with its query)."""
     return next((entry for entry in entries if entry.location and matches(entry.location, path)), None)
 
 
 def shadowed(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
-    """Each entry that says something else than an earlier one that matches wherever it does, and that earlier one."""
-    found = []
-    for place, entry in enumerate(entries[:_MOST_COMPARED]):
-        for earlier in entries[:place]:
+    """Return each entry that is never reached, with the earlier, contradicting one that matches wherever it does."""
+    pairs = []
+    for index, entry in enumerate(entries[:_MAX_COMPARED]):
+        for earlier in entries[:index]:
             differs = None not in (entry.reserved, earlier.reserved) and entry.reserved != earlier.reserved
             if differs and _covers(earlier.location, entry.location):
-                found.append((entry, earlier))
+                pairs.append((entry, earlier))
                 break
-    return found
+    return pairs
 
 
 def _covers(wide: str, narrow: str) -> bool:
-    """Whether a location matches whatever a narrower one does; where that is not certain, no."""
-    beginning = wide.rstrip("*")
-    is_plain = not wide.endswith("$") and "*" not in beginning
-    return wide == narrow or (is_plain and narrow.startswith(beginning))
+    """Return True if the wide location surely matches whatever the narrow one does."""
+    prefix = wide.rstrip("*")
+    is_prefix = not wide.endswith("$") and "*" not in prefix
+    return wide == narrow or (is_prefix and narrow.startswith(prefix))

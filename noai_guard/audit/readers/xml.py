@@ -1,20 +1,20 @@
-"""XML from strangers, read flat: no entities, bounded in depth and number."""
+"""Untrusted XML as a flat list of elements: no entities, bounded in depth and number."""
 
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-_DEEPEST = 64
-_MOST = 20_000
+_MAX_DEPTH = 64
+_MAX_ELEMENTS = 20_000
 _SEPARATOR = "\n"
 
 
 class Unreadable(ValueError):
-    """Not XML, or XML that is not read."""
+    """Raised for what is not XML, and for XML that is not read."""
 
 
 @dataclass(slots=True)
 class Element:
-    """One element: its namespace, name, attributes without a namespace, place of its parent, line, and own text."""
+    """One element. `attributes` are those without a namespace, `parent` is an index (-1 for the root)."""
 
     namespace: str
     name: str
@@ -25,6 +25,7 @@ class Element:
 
     @property
     def text(self) -> str:
+        """The text of the element without that of its children."""
         return "".join(self.pieces)
 
 
@@ -34,23 +35,23 @@ class _Reader:
     open: list[int] = field(default_factory=list)
 
 
-def read_elements(body: bytes, beginning: bool = False) -> list[Element]:
-    """All elements in document order; the first is the root, whose parent is -1.
+def read_elements(body: bytes, partial: bool = False) -> list[Element]:
+    """Return all elements in document order; the first is the root.
 
-    Raises Unreadable; with `beginning` gives what could be read instead.
+    Raises Unreadable; with `partial`, returns instead what could be read.
     """
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
     parser.buffer_text = True
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        if len(reader.open) >= _DEEPEST or len(reader.elements) >= _MOST:
+        if len(reader.open) >= _MAX_DEPTH or len(reader.elements) >= _MAX_ELEMENTS:
             raise Unreadable("more or deeper elements than are read")
         namespace, _, local = name.rpartition(_SEPARATOR)
-        own = {key: value for key, value in attributes.items() if _SEPARATOR not in key}
+        plain = {key: value for key, value in attributes.items() if _SEPARATOR not in key}
         parent = reader.open[-1] if reader.open else -1
         reader.open.append(len(reader.elements))
-        reader.elements.append(Element(namespace, local, own, parent, parser.CurrentLineNumber))
+        reader.elements.append(Element(namespace, local, plain, parent, parser.CurrentLineNumber))
 
     def end(name: str) -> None:
         reader.open.pop()
@@ -58,26 +59,26 @@ def read_elements(body: bytes, beginning: bool = False) -> list[Element]:
     def text(data: str) -> None:
         reader.elements[reader.open[-1]].pieces.append(data)
 
-    def declares(*_: object) -> None:
+    def entity_declaration(*_: object) -> None:
         raise Unreadable("declares entities, which are not read")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    parser.EntityDeclHandler = declares
+    parser.EntityDeclHandler = entity_declaration
     try:
         parser.Parse(body, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        if not beginning:
+        if not partial:
             raise Unreadable(str(error)) from None
     return reader.elements
 
 
 def enclosures(body: bytes) -> list[str]:
-    """Addresses of the recordings of a feed, or of its beginning: RSS enclosures, Atom's links."""
+    """Return the addresses of the recordings of a feed (RSS enclosures, Atom links), which may be cut off."""
     return [
         address
-        for element in read_elements(body, beginning=True)
+        for element in read_elements(body, partial=True)
         if (element.name == "enclosure" or (element.name == "link" and element.attributes.get("rel") == "enclosure"))
         and element.attributes.get("type", "audio/").startswith("audio/")
         and (address := element.attributes.get("url") or element.attributes.get("href"))

@@ -1,1 +1,1 @@
-"""Findings in formats for other tools."""
+"""Reports of an audit: for terminals, as JSON, and as SARIF."""

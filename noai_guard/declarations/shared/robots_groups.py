@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from noai_guard.core.model import Agent, Identity, Usage
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
+from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.robots_file import READ_BY_GOOGLE
 
@@ -107,16 +108,12 @@ def build_groups(
         refused,
         untouched,
         common=tuple(line for line in common if not line.startswith("#")),
-        preamble=tuple(map(_one_line, (*preamble, *comments))),
+        preamble=tuple(map(one_line, (*preamble, *comments))),
         nameless=tuple(
             agent for agent in table.catalog.agents if agent not in named and any(builder.rules_for([agent]))
         ),
         shared=tuple(_shared_names(table, owners, builder)),
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text).split())
 
 
 def _owners(table: DecisionTable) -> dict[str, list[Agent]]:

@@ -1,8 +1,8 @@
 """Path patterns of a policy in the syntax of robots.txt, for every standard that uses it.
 
 A robots.txt pattern matches the beginning of path and query, and the longest match counts. It is called `prefix` here,
-to tell it apart from the globs of a policy. Globs can mean more (`*` inside one segment, `?`): those without an exact
-equivalent are listed by `unsupported_patterns`.
+to tell it apart from the patterns of a policy. Those can mean more (`*` inside one segment, `?`): the ones without an
+exact equivalent are listed by `unsupported_patterns`.
 """
 
 import re
@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from noai_guard.core.path_patterns import compile_globs, glob_to_robots
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy
+from noai_guard.core.model import PathPolicy
+from noai_guard.core.path_patterns import compile_patterns, pattern_to_robots
+from noai_guard.core.policy import Exemptions, Policy
 
 _BELOW = "\0"
 """First character of a name that no pattern can spell: a control character is an error in a glob."""
@@ -37,7 +38,7 @@ def unsupported_patterns(policy: Policy) -> tuple[UnsupportedPattern, ...]:
         UnsupportedPattern(pattern, location)
         for location, patterns in _patterns(policy)
         for pattern in patterns
-        if glob_to_robots(pattern) is None
+        if pattern_to_robots(pattern) is None
     )
 
 
@@ -60,7 +61,7 @@ def without_unsupported_patterns(policy: Policy) -> Policy:
 
 
 def _is_supported(pattern: str) -> bool:
-    return glob_to_robots(pattern) is not None
+    return pattern_to_robots(pattern) is not None
 
 
 def sample_paths(policy: Policy) -> dict[str, str]:
@@ -69,7 +70,10 @@ def sample_paths(policy: Policy) -> dict[str, str]:
     They are in alphabetical order, so that a prefix comes after every shorter prefix of it.
     """
     prefixes = {
-        prefix for _, patterns in _patterns(policy) for pattern in patterns for prefix in glob_to_robots(pattern) or ()
+        prefix
+        for _, patterns in _patterns(policy)
+        for pattern in patterns
+        for prefix in pattern_to_robots(pattern) or ()
     }
     return {prefix: _sample_path(prefix) for prefix in sorted(prefixes)}
 
@@ -81,7 +85,7 @@ def _sample_path(prefix: str) -> str:
 def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
     """Return each prefix that the path policies need, longest first, with the path policy that holds for it."""
     supported = tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern))
-    globs = compile_globs([path_policy.pattern for path_policy in supported])
+    globs = compile_patterns([path_policy.pattern for path_policy in supported])
     samples = sample_paths(replace(policy, path_policies=supported, rules=(), exemptions=Exemptions()))
     entries = [(prefix, supported[globs.first(path)]) for prefix, path in samples.items()]
     return sorted(entries, key=lambda entry: -len(entry[0]))

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from noai_guard.core.model import AI_USAGES, Document, HeaderField, Usage
-from noai_guard.core.policy import DecisionTable, PathPolicy, Policy
+from noai_guard.core.model import AI_USAGES, Document, HeaderField, PathPolicy, Usage
+from noai_guard.core.policy import DecisionTable, Policy
 
 Labels = tuple[tuple[str, frozenset[Usage]], ...]
 """Words of a standard, each with the usages of ours that it stands for."""

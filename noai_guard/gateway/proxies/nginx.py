@@ -5,7 +5,7 @@ So the gateway answers 204 or 403, with the true status in X-NoAI-Status, and er
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import ANSWER, REASON, SOURCES, STATUS, VERDICT, VERIFY_NGINX
 from noai_guard.gateway.proxies.proxy import (
@@ -145,7 +145,7 @@ def _cache(setup: GatewaySetup, folder: str) -> list[str]:
 
 def _map_key(pattern: str) -> str:
     """Return a path pattern as a key of a map, where a dollar sign would begin a variable."""
-    escaped = glob_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
+    escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
     if len(escaped) > _MAX_EXPRESSION:
         raise CannotExpress(f"nginx: the path {pattern[:40]}... is longer than nginx reads at once; leave --cache out")
     return f'"~{escaped}"'

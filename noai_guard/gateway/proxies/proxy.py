@@ -36,7 +36,9 @@ class GatewaySetup:
     @cached_property
     def declared_names(self) -> tuple[str, ...]:
         """Names of the header fields that a verdict may declare on the response."""
-        names = {name.decode("ascii"): None for declared in self.compiled.declared for name, _ in declared.fields}
+        names = {
+            name.decode("ascii"): None for declared in self.compiled.declared.values() for name, _ in declared.fields
+        }
         return tuple(names)
 
     @cached_property

@@ -74,7 +74,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 
 def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
     """Yield the fields that the whole site declares. Traefik would replace the site's own Link, so it is left out."""
-    fields = setup.compiled.declared[0].fields
+    fields = setup.compiled.site_declared.fields
     for name, value in one_line_per_name(field for field in fields if field[0] != b"link").items():
         yield title(name.decode()), value.decode()
 
@@ -95,7 +95,7 @@ def _limitations(setup: GatewaySetup) -> Iterator[str]:
         yield f"Traefik replaces the site's own {names}: where the site sends one, take ours out of noai-declare."
     if "link" in setup.declared_names:
         yield "Link is not declared through Traefik, which would replace the site's own; robots.txt says the same."
-    if len({declared.fields for declared in setup.compiled.declared}) > 1:
+    if len({declared.fields for declared in setup.compiled.declared.values()}) > 1:
         yield "Traefik declares the same for every path: the declaration of the whole site, not those of `paths`."
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.header_fields import one_line_per_name
@@ -49,12 +49,12 @@ def _agents(tokens: tuple[Token[Agent], ...]) -> dict[str, Any]:
 
 
 def _in_paths(paths: PathSet) -> dict[str, Any]:
-    patterns = [_regex({"UriPath": {}}, glob_to_regex(glob), "NORMALIZE_PATH") for glob in paths.globs]
+    patterns = [_regex({"UriPath": {}}, pattern_to_regex(glob), "NORMALIZE_PATH") for glob in paths.globs]
     return _any(patterns)
 
 
 def _documents(plan: TargetPlan) -> dict[str, Any]:
-    return _any([_regex({"UriPath": {}}, glob_to_regex(document.path), "NONE") for document in plan.documents])
+    return _any([_regex({"UriPath": {}}, pattern_to_regex(document.path), "NONE") for document in plan.documents])
 
 
 def _statements(plan: TargetPlan) -> Iterator[tuple[dict[str, Any], Decision]]:
@@ -108,7 +108,7 @@ def _visibility(name: str) -> dict[str, Any]:
 
 def _headers(plan: TargetPlan) -> dict[str, Any]:
     """Return a response headers policy. CloudFront takes one value a name, so several lines are joined."""
-    declared = one_line_per_name(plan.compiled.declared[0].fields)
+    declared = one_line_per_name(plan.compiled.site_declared.fields)
     items = [
         {"Header": name.decode(), "Value": value.decode("ascii"), "Override": False} for name, value in declared.items()
     ]

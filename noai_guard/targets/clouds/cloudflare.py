@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import ordered_rules, user_agent_regex
@@ -34,7 +34,7 @@ def _matches(field: str, pattern: str) -> str:
 
 
 def _in_paths(paths: PathSet) -> str:
-    patterns = (glob_to_regex(glob) for glob in paths.globs)
+    patterns = (pattern_to_regex(glob) for glob in paths.globs)
     return "(" + " or ".join(_matches("http.request.uri.path", pattern) for pattern in patterns) + ")"
 
 

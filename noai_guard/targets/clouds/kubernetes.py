@@ -63,7 +63,7 @@ def _route(plan: TargetPlan) -> dict[str, Any]:
         for pattern in _refused_agents(plan)
     ]
     documents = [{"path": {"type": "Exact", "value": document.path}} for document in plan.documents]
-    declared = one_line_per_name(plan.compiled.declared[0].fields)
+    declared = one_line_per_name(plan.compiled.site_declared.fields)
     headers = [{"name": name.decode(), "value": value.decode("ascii")} for name, value in declared.items()]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",

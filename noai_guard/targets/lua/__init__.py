@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from noai_guard import resources
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import Agent, HeaderField
-from noai_guard.core.path_patterns import glob_chains
+from noai_guard.core.path_patterns import pattern_chains
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.lookup_tables import LookupTables, verdict_prefix
@@ -127,7 +127,9 @@ def _refusal(plan: TargetPlan, decision: Decision) -> Refusal:
 
 def declared(plan: TargetPlan) -> str:
     """Return a Lua table: number of a section (0 is everywhere else) -> header fields of every response."""
-    rows = (f"  [{number}] = {_fields(section.fields)},\n" for number, section in enumerate(plan.compiled.declared))
+    rows = (
+        f"  [{number}] = {_fields(section.fields)},\n" for number, section in enumerate(plan.compiled.declared.values())
+    )
     return f"{{\n{''.join(rows)}}}"
 
 
@@ -138,9 +140,9 @@ def _fields(fields: Iterable[HeaderField]) -> str:
 
 
 def _glob(pattern: str) -> str:
-    """Return the chains of a path pattern (`noai_guard.core.path_patterns.glob_chains`) as a Lua list."""
+    """Return the chains of a path pattern (`noai_guard.core.path_patterns.pattern_chains`) as a Lua list."""
     chains = []
-    for lead, chunks in glob_chains(pattern):
+    for lead, chunks in pattern_chains(pattern):
         items = ("{" + ", ".join(_ITEMS.get(kind) or quote(part) for kind, part in chunk) + "}" for chunk in chunks)
         chains.append(f"{{lead = {quote(lead)}, {', '.join(items)}}}")
     return f"{{{', '.join(chains)}}}"

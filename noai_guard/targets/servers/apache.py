@@ -11,7 +11,8 @@ A line of such a map has at most 1,024 bytes (REWRITE_MAX_TXT_MAP_LINE, seen in 
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote as percent_encoded
 
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.apache_directives import (
@@ -29,7 +30,6 @@ from noai_guard.targets.lookup_tables import (
     UNNAMED_CLIENT,
     VERDICT_ALIASES,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     names_of,
@@ -126,7 +126,7 @@ class VirtualHost:
         for document, file in safe_document_files(self.plan, f"{self.root}/noai-guard/documents"):
             flags = f"L,T={document.media_type},E=NOAI_SECTION:document,E=NOAI_VERDICT:allow"
             yield 'RewriteCond %{REQUEST_METHOD} "^(?:GET|HEAD)$"'
-            yield f'RewriteRule {expression(glob_to_regex(document.path))} {_substitution(file.path)} "[{flags}]"'
+            yield f'RewriteRule {expression(pattern_to_regex(document.path))} {_substitution(file.path)} "[{flags}]"'
         yield f"<Directory {quote_argument(f'{self.root}/noai-guard/documents')}>"
         yield "    AllowOverride None"
         yield "    Require all granted"

@@ -13,7 +13,8 @@ read, its plain rows one by one, and only the outputs may contain placeholders. 
 from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Agent, HeaderField
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
@@ -25,7 +26,6 @@ from noai_guard.targets.lookup_tables import (
     UNNAMED_CLIENT,
     VERDICT_ALIASES,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     names_of,
@@ -281,7 +281,7 @@ class Caddyfile:
         yield "\t# Documents are for everyone."
         yield from _map("{vars.noai_document}", [_DOCUMENT], ['"" none', "default *"])
         numbered = list(enumerate(safe_document_files(self.plan, ""), 1))
-        rows = [_row(glob_to_regex(document.path), str(number)) for number, (document, _) in numbered]
+        rows = [_row(pattern_to_regex(document.path), str(number)) for number, (document, _) in numbered]
         yield from _map("{vars.noai_document}", ["noai_document_number"], rows)
         rows = [f"{number} {_output(document.media_type)} {file.path}" for number, (document, file) in numbered]
         yield from _map("{noai_document_number}", ["noai_media_type", "noai_file"], rows)

@@ -8,7 +8,7 @@ agent's name: that would take a line for each.
 from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
@@ -115,7 +115,7 @@ class Htaccess:
             yield f'SetEnvIfExpr "{first} && {self._is_document}" NOAI_SECTION=document'
         for document in self.plan.documents:
             index = r"(?:index\x2ehtml)?$" if document.path.endswith("/") else "$"
-            path = glob_to_regex(document.path).removesuffix("$") + index
+            path = pattern_to_regex(document.path).removesuffix("$") + index
             yield f'<If "{first} && %{{REQUEST_URI}} =~ {_regex(path)}">'
             yield f"    ForceType {quote(document.media_type)}"
             for name, value in file_server_headers(document):

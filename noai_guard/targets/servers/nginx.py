@@ -15,7 +15,8 @@ from typing import NamedTuple
 from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file
@@ -28,7 +29,6 @@ from noai_guard.targets.lookup_tables import (
     UNKNOWN_BOT,
     UNNAMED_CLIENT,
     LookupTables,
-    ascii_text,
     file_server_headers,
     header_title,
     verdict_prefix,
@@ -227,10 +227,10 @@ class NginxConfiguration:
 
     def _paths(self) -> Iterator[str]:
         for paths in self.tables.path_sets:
-            rows = [(_expression(glob_to_regex(glob), any_case=False), "1") for glob in paths.globs]
+            rows = [(_expression(pattern_to_regex(glob), any_case=False), "1") for glob in paths.globs]
             yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
         path_policies = [
-            (_expression(glob_to_regex(glob), any_case=False), str(number))
+            (_expression(pattern_to_regex(glob), any_case=False), str(number))
             for paths, number in self.plan.path_policies
             for glob in paths.globs
         ]
@@ -318,7 +318,7 @@ class NginxConfiguration:
     @cached_property
     def _declared_fields(self) -> list[_HeaderLine]:
         """Each declared header line; its value depends on the section, and on the field of the site if it has one."""
-        declared = self.plan.compiled.declared
+        declared = self.plan.compiled.declared.values()
         lines = []
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]

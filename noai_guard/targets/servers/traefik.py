@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
@@ -49,7 +49,7 @@ def _in_paths(paths: PathSet) -> str:
 
 def _path(glob: str) -> str:
     """Return an expression in which a slash may be encoded: Traefik does not decode it, but the site may."""
-    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", glob_to_regex(glob)))
+    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob)))
 
 
 class RouterRules:
@@ -104,7 +104,7 @@ class RouterRules:
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
-    lines = one_line_per_name(plan.compiled.declared[0].fields)
+    lines = one_line_per_name(plan.compiled.site_declared.fields)
     declared = {name.decode(): value.decode("ascii") for name, value in lines.items()}
     refusal = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     middlewares: dict[str, Any] = {
@@ -151,7 +151,7 @@ def files(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "responses of Traefik itself, where no router matches, have no declarations."
-    if len({declared.fields for declared in plan.compiled.declared}) > 1:
+    if len({declared.fields for declared in plan.compiled.declared.values()}) > 1:
         yield "every response declares what applies to the whole site, also in sections with other declarations."
 
 

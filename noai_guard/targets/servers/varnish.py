@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent, HeaderField
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
@@ -23,7 +24,6 @@ from noai_guard.targets.lookup_tables import (
     UNNAMED_CLIENT,
     VERDICT_ALIASES,
     LookupTables,
-    ascii_text,
     verdict_prefix,
 )
 from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
@@ -223,7 +223,7 @@ class VclFile:
 
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
-        for path_policy, declared in enumerate(self.plan.compiled.declared):
+        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
             fields = one_line_per_name(declared.fields).items()
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
             yield from _block(condition, (line for name, value in fields for line in _declared(name, value)))
@@ -272,7 +272,7 @@ def _replacement(character: str) -> str:
 
 def _decoded_path_regex(glob: str) -> str:
     """Return a glob as an expression for a path in which only ASCII is decoded; other bytes may be encoded."""
-    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", glob_to_regex(glob))
+    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", pattern_to_regex(glob))
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:

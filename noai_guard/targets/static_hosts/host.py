@@ -71,7 +71,7 @@ def files(site: StaticSite, config_file: str, content: bytes) -> list[File]:
 
 def page_tags(compiled: CompiledPolicy) -> Iterator[str]:
     """Yield what the author has to add to the pages, which no file beside them can do."""
-    if tags := compiled.declared[0].tags:
+    if tags := compiled.site_declared.tags:
         yield f"put this into the head of your pages: {tags.decode('ascii')}"
 
 
@@ -87,7 +87,7 @@ def header_rules(compiled: CompiledPolicy) -> HeaderRules:
     specific, and one that reserves nothing says so.
     """
     policy = compiled.policy
-    declared = [_one_line_per_name(declaration.fields) for declaration in compiled.declared]
+    declared = [_one_line_per_name(declaration.fields) for declaration in compiled.declared.values()]
     names = {name for fields in declared for name in fields}
     everywhere, *by_path_policy = [
         {

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from noai_guard.core.path_patterns import glob_to_regex
+from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.static_hosts.host import HeaderFields, HeaderRules, StaticHost, StaticSite, files
 from noai_guard.targets.target import File
@@ -31,7 +31,7 @@ _SENT_PLAIN = "/!&'()+,-.:;=@_~$"
 def source(pattern: str) -> str:
     """Return the expression that matches a pattern of the policy in paths as browsers send them."""
     sent = "".join(character if character in "*?" else quote(character, safe=_SENT_PLAIN) for character in pattern)
-    expression = glob_to_regex(sent)[1:-1]
+    expression = pattern_to_regex(sent)[1:-1]
     return f"/({_MARK}{expression[1:] if expression.startswith('/') else '.*'})"
 
 

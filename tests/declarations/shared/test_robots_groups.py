@@ -9,8 +9,8 @@ import pytest
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Identity, Usage
-from noai_guard.core.policy import PathPolicy, Policy, Rule
+from noai_guard.core.model import Action, Agent, Identity, PathPolicy, Usage
+from noai_guard.core.policy import Policy, Rule
 from noai_guard.declarations.shared.robots_groups import build_groups
 from tests.declarations.declaration_readers import google_allows
 

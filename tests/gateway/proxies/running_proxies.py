@@ -120,7 +120,7 @@ def compiled_policy(text: str = POLICY) -> CompiledPolicy:
     return CompiledPolicy(policy, CATALOG)
 
 
-ROBOTS = ", ".join(value.decode() for name, value in compiled_policy().declared[0].fields if name == b"x-robots-tag")
+ROBOTS = ", ".join(value.decode() for name, value in compiled_policy().site_declared.fields if name == b"x-robots-tag")
 """The X-Robots-Tag of POLICY for the whole site, on one line."""
 
 

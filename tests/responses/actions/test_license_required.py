@@ -1,7 +1,6 @@
 """402 Payment Required."""
 
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy
+from noai_guard.core.model import Action, PathPolicy, Usage
 from tests.responses.refusals import SITE, refusal
 
 

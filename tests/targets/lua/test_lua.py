@@ -21,10 +21,10 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import calls_itself_a_bot
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Mode, Usage
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Mode, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import Exemptions, PathPolicy, Policy, Rule
+from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.targets.lua import guard_source, quote
 from noai_guard.targets.plan import TargetPlan
 from tests.servers import require
@@ -117,8 +117,9 @@ LUA_FILES = sorted(Path(noai_guard.__file__).parent.rglob("*.lua"))
 
 @pytest.mark.parametrize("name", LUAS)
 @pytest.mark.parametrize("file", LUA_FILES, ids=lambda file: file.name)
-def test_each_lua_file_is_valid_in_itself(name: str, file: Path) -> None:
-    runtime(name).compile(file.read_bytes())
+def test_each_lua_file_compiles_by_itself(name: str, file: Path) -> None:
+    # A placeholder alone on a line stands for statements; elsewhere it is an identifier.
+    runtime(name).compile(re.sub(rb"(?m)^ *__[A-Z_]+__$", b"", file.read_bytes()))
 
 
 @pytest.mark.parametrize("name", LUAS)

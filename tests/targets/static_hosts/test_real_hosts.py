@@ -15,8 +15,7 @@ import pytest
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy
+from noai_guard.core.model import Action, PathPolicy, Usage
 from tests.servers import free_port, require_program
 from tests.targets.static_hosts.host_readers import READERS
 from tests.targets.static_hosts.test_static_hosts import (

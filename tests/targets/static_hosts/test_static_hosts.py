@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import PathPolicy, Site
+from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.policy import Site
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.headers_file import BEGIN, END, paths

@@ -1,12 +1,13 @@
-"""robots.txt as an answer: what its status, type, size and form make of it. Codes A101 to A109."""
+"""robots.txt as a response: status, type, size and form. Codes A101 to A109."""
 
 from collections.abc import Iterator
 
 from noai_guard.audit.addresses import origin_of
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
-from noai_guard.audit.interpretation import Interpretation, is_page
+from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.interpretation import Interpretation, is_html_page
 from noai_guard.audit.probe.result import ProbeResult
-from noai_guard.declarations.robots_txt import MAX_BYTES
+from noai_guard.audit.rule_group import RuleGroup
+from noai_guard.declarations.shared.robots_file import MAX_BYTES
 
 _REFUSED = Rule(
     "A101", Severity.ERROR,
@@ -33,7 +34,7 @@ _REDIRECTS = Rule(
     "Crawlers follow five redirects and then take the file for missing, so everything is open.",
     "Serve /robots.txt at its own address, without redirects.",
 )  # fmt: skip
-_ELSEWHERE = Rule(
+_OTHER_HOST = Rule(
     "A105", Severity.NOTE,
     "robots.txt redirects to another host",
     "Its rules then hold for the host that was asked. Some crawlers do not follow redirects to other hosts.",
@@ -51,13 +52,13 @@ _SIZE = Rule(
     "Crawlers need to read only the first 500 KiB (RFC 9309, 2.5); what stands behind does not count.",
     "Shorten it: several User-agent lines may share one group, and /* patterns replace lists of files.",
 )  # fmt: skip
-_MARK = Rule(
+_BYTE_ORDER_MARK = Rule(
     "A108", Severity.WARNING,
     "robots.txt begins with a byte-order mark",
     "Several parsers read the mark as part of the first line, so the first group is lost.",
     "Save the file as UTF-8 without a byte-order mark.",
 )  # fmt: skip
-_PAGE = Rule(
+_HTML = Rule(
     "A109", Severity.ERROR,
     "robots.txt is an HTML page",
     "It has no rules, so everything may be crawled. Often an application answers every unknown address with a page.",
@@ -65,43 +66,45 @@ _PAGE = Rule(
 )  # fmt: skip
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    seen = reading.seen
-    for look in (seen.robots, seen.audio_robots):
-        if look is not None:
-            yield from _of_status(look)
-            if look.ok:
-                yield from _of_form(look)
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    for result in (observations.robots, observations.audio_robots):
+        if result is not None:
+            yield from _status(result)
+            if result.ok:
+                yield from _form(result)
 
 
-def _of_status(look: ProbeResult) -> Iterator[Finding]:
-    if look.status in (404, 410):
-        yield _MISSING.at(look.asked, f"HTTP {look.status}")
-    elif 400 <= look.status < 500:
-        yield _REFUSED.at(look.asked, f"HTTP {look.status}")
-    elif 300 <= look.status < 400:
-        yield _REDIRECTS.at(look.asked, f"{len(look.hops)} redirects, the last to {look.hops[-1].location}"
-                            if look.hops else f"HTTP {look.status}")  # fmt: skip
-    elif not look.ok:
-        yield _FAILS.at(look.asked, f"HTTP {look.status}" if look.status else look.problem)
-    if look.ok and origin_of(look.asked).partition("://")[2] != origin_of(look.url).partition("://")[2]:
-        yield _ELSEWHERE.at(look.asked, f"leads to {look.url}")
+def _status(result: ProbeResult) -> Iterator[Finding]:
+    if result.status in (404, 410):
+        yield _MISSING.at(result.requested_url, f"HTTP {result.status}")
+    elif 400 <= result.status < 500:
+        yield _REFUSED.at(result.requested_url, f"HTTP {result.status}")
+    elif 300 <= result.status < 400:
+        count = len(result.redirects)
+        detail = f"{count} redirects, the last to {result.redirects[-1].location}" if count else result.failure
+        yield _REDIRECTS.at(result.requested_url, detail)
+    elif not result.ok:
+        yield _FAILS.at(result.requested_url, result.failure)
+    hosts = {origin_of(url).partition("://")[2] for url in (result.requested_url, result.url)}
+    if result.ok and len(hosts) > 1:
+        yield _OTHER_HOST.at(result.requested_url, f"leads to {result.url}")
 
 
-def _of_form(look: ProbeResult) -> Iterator[Finding]:
-    if is_page(look):
-        yield _PAGE.at(look.url, look.text[:80])
+def _form(result: ProbeResult) -> Iterator[Finding]:
+    if is_html_page(result):
+        yield _HTML.at(result.url, result.text[:80])
         return
-    if look.media_type != "text/plain":
-        yield _TYPE.at(look.url, f"Content-Type: {look.first('content-type') or 'not sent'}")
-    if len(look.body) > MAX_BYTES:
-        yield _SIZE.at(look.url)
-    if look.body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        yield _MARK.at(look.url, line=1)
+    if result.media_type != "text/plain":
+        yield _TYPE.at(result.url, f"Content-Type: {result.first('content-type') or 'not sent'}")
+    if len(result.body) > MAX_BYTES:
+        yield _SIZE.at(result.url)
+    if result.body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        yield _BYTE_ORDER_MARK.at(result.url, line=1)
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "robots.txt as an answer",
-    (_REFUSED, _MISSING, _FAILS, _REDIRECTS, _ELSEWHERE, _TYPE, _SIZE, _MARK, _PAGE),
+    (_REFUSED, _MISSING, _FAILS, _REDIRECTS, _OTHER_HOST, _TYPE, _SIZE, _BYTE_ORDER_MARK, _HTML),
     _check,
 )

@@ -1,4 +1,4 @@
-"""What the audit reads out of robots.txt, headers, pages and documents; and that nothing makes it fall over."""
+"""The audit parses robots.txt, headers, pages and documents, and no input makes it fail."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from jwm.robotstxt.googlebot import RobotsMatcher
 from noai_guard.audit import statements
 from noai_guard.audit.checks import findings
 from noai_guard.audit.interpretation import Interpretation
-from noai_guard.audit.probe.result import VISITORS, Licence, Observations, ProbeResult, Resource, Visit
+from noai_guard.audit.probe.result import CLIENTS, ClientResponses, Licence, Observations, ProbeResult, Resource
 from noai_guard.audit.readers import header_values, rsl, tdmrep
 from noai_guard.audit.readers.header_values import Fault
 from noai_guard.audit.readers.html import read_page
@@ -29,7 +29,7 @@ google = RobotsMatcher()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_googles_own_parser_lets_in_whom_our_reading_lets_in(file: Path):
+def test_googles_own_parser_allows_whom_our_reading_allows(file: Path) -> None:
     robots = RobotsFile(file.read_bytes())
     for name in NAMES:
         for path in PATHS:
@@ -47,7 +47,7 @@ ROBOTS_LINES = st.sampled_from([
 
 @settings(deadline=None)
 @given(st.lists(ROBOTS_LINES, max_size=14))
-def test_googles_own_parser_agrees_on_any_groups(lines: list[str]):
+def test_googles_own_parser_agrees_on_any_groups(lines: list[str]) -> None:
     body = "\n".join(lines).encode()
     robots = RobotsFile(body)
     for name in NAMES:
@@ -73,9 +73,9 @@ def test_googles_own_parser_agrees_on_any_groups(lines: list[str]):
     ("ai-train=n", {}, [Fault.KEY]),
     ("\xe9", {}, [Fault.SYNTAX]),
 ])  # fmt: skip
-def test_content_usage_says_what_the_drafts_say(text, said, faults):
+def test_content_usage_says_what_the_drafts_say(text: str, said: dict[str, bool], faults: list[Fault]) -> None:
     value = header_values.content_usage_value(text)
-    assert (value.said, [fault for fault, _ in value.faults]) == (said, faults)
+    assert (value.preferences, [fault for fault, _ in value.faults]) == (said, faults)
 
 
 @pytest.mark.parametrize(("text", "said", "faults"), [
@@ -89,9 +89,9 @@ def test_content_usage_says_what_the_drafts_say(text, said, faults):
     ("ai-train=no; search=yes", {}, [Fault.SYNTAX]),
     ("ai-train=disallow, search=allow", {}, [Fault.VALUE, Fault.VALUE]),
 ])  # fmt: skip
-def test_content_signals_say_what_the_policy_says(text, said, faults):
+def test_content_signals_say_what_the_policy_says(text: str, said: dict[str, bool], faults: list[Fault]) -> None:
     value = header_values.content_signal_value(text)
-    assert (value.said, [fault for fault, _ in value.faults]) == (said, faults)
+    assert (value.preferences, [fault for fault, _ in value.faults]) == (said, faults)
 
 
 @pytest.mark.parametrize(("lines", "meant", "is_read"), [
@@ -105,20 +105,20 @@ def test_content_signals_say_what_the_policy_says(text, said, faults):
     (["noarchive"], False, False),
     ([], False, False),
 ])  # fmt: skip
-def test_noai_is_read_on_a_line_without_a_colon(lines, meant, is_read):
+def test_noai_is_read_on_a_line_without_a_colon(lines: list[str], meant: bool, is_read: bool) -> None:
     words = header_values.robots_directives(lines)
-    assert (words.meant, bool(words.plain)) == (meant, is_read)
+    assert (words.reserve_training, bool(words.plain)) == (meant, is_read)
 
 
-@pytest.mark.parametrize(("value", "found"), [
+@pytest.mark.parametrize(("value", "targets"), [
     ('</l.xml>; rel="license"; type="application/rsl+xml"', [("/l.xml", "application/rsl+xml")]),
     ('<a>; rel=next, <b>; rel="license foo"', [("b", "")]),
     ('<a>; title="x, <c>; rel=license"; rel=license', [("a", "")]),
     ("nonsense", []),
     ("<a>", []),
 ])  # fmt: skip
-def test_links_to_a_licence_are_read_out_of_link(value, found):
-    assert list(header_values.links([value], "license")) == found
+def test_links_to_a_licence_are_read_out_of_link(value: str, targets: list[tuple[str, str]]) -> None:
+    assert list(header_values.links([value], "license")) == targets
 
 
 @pytest.mark.parametrize(("lines", "path", "said"), [
@@ -128,27 +128,30 @@ def test_links_to_a_licence_are_read_out_of_link(value, found):
     (["train-ai=y", "train-ai=n, search=y"], "/x", {"train-ai": False, "search": True}),
     (["/never/ train-ai=n"], "/x", {}),
 ])  # fmt: skip
-def test_of_content_usage_lines_the_longest_path_counts_and_of_the_same_the_strictest(lines, path, said):
+def test_of_content_usage_lines_the_longest_path_counts_and_of_the_same_the_strictest(
+    lines: list[str], path: str, said: dict[str, bool]
+) -> None:
     robots = RobotsFile(
         "\n".join(["User-agent: *", "Allow: /", *(f"Content-Usage: {line}" for line in lines)]).encode()
     )
-    assert statements.preference(robots.for_everybody("content-usage"), path) == said
+    assert statements.content_usage(robots.lines_for_all("content-usage"), path) == said
 
 
-def test_what_may_not_be_crawled_has_no_preference():
+def test_what_may_not_be_crawled_has_no_preference() -> None:
     robots = RobotsFile(b"User-agent: *\nDisallow: /x\nContent-Usage: train-ai=n\n")
-    assert [s.usage for s in statements.of_robots(robots, f"{SITE}/y", ())] == ["train-ai"]
-    assert not list(statements.of_robots(robots, f"{SITE}/x", ()))
+    assert [s.usage for s in statements.from_robots(robots, f"{SITE}/y", ())] == ["train-ai"]
+    assert not list(statements.from_robots(robots, f"{SITE}/x", ()))
 
 
-def test_the_first_matching_entry_of_tdmrep_counts_and_shadowed_ones_are_seen():
+def test_the_first_matching_entry_of_tdmrep_counts_and_shadowed_ones_are_seen() -> None:
     entries = tdmrep.read_entries(
         b'[{"location": "/a/*.mp3$", "tdm-reservation": 0}, {"location": "/a", "tdm-reservation": 1},'
         b' {"location": "/a/b", "tdm-reservation": 0}, {"location": "*", "tdm-reservation": 1}]'
     )
-    assert tdmrep.first_match(entries, "/a/x.mp3").reserved is False
-    assert tdmrep.first_match(entries, "/a/b").reserved is True
-    assert tdmrep.first_match(entries, "/z").location == "*"
+    assert not isinstance(entries, str)
+    matches = [tdmrep.first_match(entries, path) for path in ("/a/x.mp3", "/a/b", "/z")]
+    assert matches == [entries[0], entries[1], entries[3]]
+    assert [entry.reserved for entry in entries] == [False, True, False, True]
     assert [(late.location, early.location) for late, early in tdmrep.shadowed(entries)] == [("/a/b", "/a")]
 
 
@@ -166,11 +169,13 @@ RSL = '<rsl xmlns="https://rslstandard.org/rsl"><content url="/"><license>{}</li
      '<content url="/a"><license><permits type="usage">ai-train</permits></license></content>',
      {"train-ai": True, "ai-use": False, "search": False}),
 ])  # fmt: skip
-def test_of_an_rsl_document_the_narrowest_content_counts_and_permits_is_a_closed_list(terms, more, said):
-    assert rsl.read_rsl(RSL.format(terms, more).encode()).said(f"{SITE}/a.mp3") == said
+def test_of_an_rsl_document_the_narrowest_content_counts_and_permits_is_a_closed_list(
+    terms: str, more: str, said: dict[str, bool]
+) -> None:
+    assert rsl.read_rsl(RSL.format(terms, more).encode()).preferences(f"{SITE}/a.mp3") == said
 
 
-def test_audio_is_found_wherever_a_page_may_have_it():
+def test_audio_is_found_wherever_a_page_may_have_it() -> None:
     page = read_page(
         """<base href="/m/"><audio src="1.mp3"></audio><audio><source src=2.ogg></audio><source type=audio/x src=3>
         <a href="4.FLAC?x=1">x</a><a href=no.pdf>x</a><meta property="og:audio" content="5">
@@ -183,7 +188,7 @@ def test_audio_is_found_wherever_a_page_may_have_it():
     assert page.feeds == [f"{SITE}/feed"]
 
 
-def test_audio_is_found_in_feeds_also_where_only_their_beginning_was_read():
+def test_audio_is_found_in_feeds_also_where_only_their_beginning_was_read() -> None:
     rss = b'<rss><channel><item><enclosure url="http://a/1.mp3" type="audio/mpeg"/></item><item><enclos'
     atom = b'<feed xmlns="http://www.w3.org/2005/Atom"><link rel="enclosure" href="http://a/2.mp3"/></feed>'
     assert enclosures(rss) == ["http://a/1.mp3"]
@@ -192,7 +197,7 @@ def test_audio_is_found_in_feeds_also_where_only_their_beginning_was_read():
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_xml_or_unreadable(body: bytes):
+def test_any_bytes_are_xml_or_unreadable(body: bytes) -> None:
     with contextlib.suppress(Unreadable):
         assert read_elements(body)
     assert isinstance(enclosures(body), list)
@@ -214,32 +219,32 @@ BODIES = st.binary(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=
 
 
 @st.composite
-def looks(draw) -> ProbeResult:
+def results(draw: st.DrawFn) -> ProbeResult:
     status = draw(st.sampled_from([0, 200, 206, 302, 304, 401, 403, 404, 429, 500, 503]))
     url = draw(st.sampled_from([f"{SITE}/", f"{SITE}/a.mp3?b=c", "http://127.0.0.1:8000", "https://[::1]/x"]))
     problem = "" if status else "no answer"
-    return ProbeResult(url, url, status=status, lines=draw(LINES), body=draw(BODIES), problem=problem)
+    return ProbeResult(url, url, status=status, headers=draw(LINES), body=draw(BODIES), problem=problem)
 
 
-MAYBE = st.none() | looks()
-RESOURCES = st.builds(Resource, looks(), MAYBE, MAYBE, MAYBE)
+MAYBE = st.none() | results()
+RESOURCES = st.builds(Resource, results(), MAYBE, MAYBE, MAYBE)
 OBSERVATIONS = st.builds(
     Observations,
-    page=RESOURCES, robots=looks(), audio=st.none() | RESOURCES, audio_robots=MAYBE, missing=MAYBE, markdown=MAYBE,
-    documents=st.dictionaries(st.sampled_from(["/.well-known/tdmrep.json", "/ai.txt", "/trust.txt"]), looks()),
-    licences=st.lists(st.builds(Licence, st.sampled_from(["", "Link"]), looks()), max_size=2).map(tuple),
-    policies=st.lists(looks(), max_size=2).map(tuple),
-    visits=st.lists(
-        st.builds(Visit, st.sampled_from(VISITORS), looks(), MAYBE, MAYBE, st.lists(looks(), max_size=1).map(tuple)),
+    page=RESOURCES, robots=results(), audio=st.none() | RESOURCES, audio_robots=MAYBE, not_found=MAYBE, markdown=MAYBE,
+    documents=st.dictionaries(st.sampled_from(["/.well-known/tdmrep.json", "/ai.txt", "/trust.txt"]), results()),
+    licences=st.lists(st.builds(Licence, st.sampled_from(["", "Link"]), results()), max_size=2).map(tuple),
+    policy_pages=st.lists(results(), max_size=2).map(tuple),
+    client_responses=st.lists(
+        st.builds(ClientResponses, st.sampled_from(CLIENTS), results(), MAYBE, MAYBE, st.lists(results(), max_size=1).map(tuple)),
         max_size=4,
     ).map(tuple),
-    unnamed=st.lists(looks(), max_size=2).map(tuple),
+    without_user_agent=st.lists(results(), max_size=2).map(tuple),
 )  # fmt: skip
 
 
 @settings(max_examples=500 if os.environ.get("NOAI_FULL") else 40, deadline=None)
 @given(OBSERVATIONS)
-def test_whatever_was_seen_gives_findings_that_are_in_order(seen: Observations):
-    found = findings(Interpretation(seen, CATALOG))
-    assert [finding.kind.severity.rank for finding in found] == sorted(finding.kind.severity.rank for finding in found)
+def test_any_observations_give_findings_in_order(observations: Observations) -> None:
+    found = findings(Interpretation(observations, CATALOG))
+    assert [finding.rule.severity.rank for finding in found] == sorted(finding.rule.severity.rank for finding in found)
     assert all(finding.url for finding in found)

@@ -1,28 +1,30 @@
-"""robots.txt as rules: groups, names, lines, and who may come in. Codes A110 to A126."""
+"""robots.txt as rules: groups, names, lines, and which crawlers they let in. Codes A110 to A126."""
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from noai_guard.audit.addresses import is_web_address
-from noai_guard.audit.finding import Finding, Rule, RuleGroup, Severity
+from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import AUDIO_ENDINGS
-from noai_guard.audit.readers.robots import Group, Line, RobotsFile
+from noai_guard.audit.readers.robots import RobotsFile, closes_site, names_of
+from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.audit.statements import split_usage
+from noai_guard.core.text import closest, listed
+from noai_guard.declarations.shared.robots_file import Group, Line
 
-_SWALLOWED = Rule(
+_MERGED = Rule(
     "A110", Severity.ERROR,
     "A group without Allow or Disallow gets the rules of the next group",
     "Google's parser ends a list of User-agent lines only at an Allow or Disallow line. Lines such as Content-Signal, "
     "Content-Usage or License do not end it, so the rules of the next group hold for this one too.",
     "Put Allow: / into every group that closes nothing.",
 )  # fmt: skip
-_EMPTY = Rule(
+_NO_RULE = Rule(
     "A111", Severity.NOTE,
     "A group has no Allow or Disallow line",
-    "It does no harm as it stands. As soon as a group with rules follows it, Google's parser reads both as one.",
+    "It is harmless now. As soon as a group with rules follows it, Google's parser reads both as one.",
     "Put Allow: / into every group that closes nothing.",
 )  # fmt: skip
 _NAME = Rule(
@@ -32,7 +34,7 @@ _NAME = Rule(
     "does not reach such a crawler there.",
     "Keep the line for other parsers, and refuse the crawler on the server.",
 )  # fmt: skip
-_NOT_A_NAME = Rule(
+_SEVERAL_NAMES = Rule(
     "A113", Severity.WARNING,
     "A User-agent line holds more than one name",
     "One line has one product token, without version. A list with commas is read as its first name, or as no name.",
@@ -63,13 +65,13 @@ _USAGE_UNREADABLE = Rule(
     "mistake makes all of it unknown.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_USAGE_MISSPELT = Rule(
+_USAGE_MISSPELLED = Rule(
     "A118", Severity.ERROR,
     "A Content-Usage line says something that readers do not know",
     "Labels are train-ai, ai-use and search, values y and n (AIPREF vocab-08). Others count as not said.",
     "Content-Usage: train-ai=n, ai-use=n, search=y",
 )  # fmt: skip
-_SIGNAL_MISSPELT = Rule(
+_SIGNAL_MISSPELLED = Rule(
     "A119", Severity.ERROR,
     "A Content-Signal line says something that readers do not know",
     "Keys are search, ai-input and ai-train with yes or no, and use with immediate, reference or full; commas between. "
@@ -82,17 +84,17 @@ _ENDING = Rule(
     "The match is of path and query: /*.mp3$ does not match /a.mp3?sig=1.",
     "Leave the $ out: Disallow: /*.mp3",
 )  # fmt: skip
-_AI_OPEN = Rule(
+_AI_ALLOWED = Rule(
     "A121", Severity.WARNING,
     "AI crawlers are let in by robots.txt although the site says no to training",
-    "They say that they obey robots.txt, and few say so of any other declaration. Nothing there keeps them out.",
+    "They claim to obey robots.txt; few claim so for any other declaration. Nothing in robots.txt keeps them out.",
     "Name each in a group with Disallow: /; noai-guard build writes them all.",
 )  # fmt: skip
-_SEARCH_SHUT_OUT = Rule(
+_SEARCH_REFUSED = Rule(
     "A122", Severity.WARNING,
-    "Search engines are shut out",
-    "Robots.txt tells them not to fetch this page, so it will not be found.",
-    "Give * and the search engines a group with Allow: /, unless this is meant.",
+    "Search engines are refused",
+    "robots.txt tells them not to fetch this page, so nobody will find it there.",
+    "Give * and the search engines a group with Allow: /, unless this is intended.",
 )  # fmt: skip
 _NOT_A_PATH = Rule(
     "A123", Severity.WARNING,
@@ -109,7 +111,7 @@ _KEY = Rule(
 _ORPHAN = Rule(
     "A125", Severity.WARNING,
     "A line stands before the first User-agent line",
-    "It belongs to no group, so it holds for nobody.",
+    "It belongs to no group, so it applies to nobody.",
     "Move it below a User-agent line.",
 )  # fmt: skip
 _LICENCE_ADDRESS = Rule(
@@ -125,86 +127,83 @@ _KEYS = (
 )  # fmt: skip
 _AUDIO_ENDING = re.compile(rf"\.(?:{'|'.join(AUDIO_ENDINGS)})\$\Z", re.IGNORECASE)
 _SEARCH_ENGINES = ("Googlebot", "bingbot", "DuckDuckBot")
-_MOST_LOOKED_UP = 500
+_MAX_COMPARED = 500
 _IN_GROUPS = ("allow", "disallow", "content-usage", "content-signal", "crawl-delay", "noindex")
 
 
-def _check(reading: Interpretation) -> Iterator[Finding]:
-    for look, file in reading.robots_files:
+def _check(interpretation: Interpretation) -> Iterator[Finding]:
+    for result, file in interpretation.robots_files:
         lines = [*file.orphans, *(line for group in file.groups for line in (*group.agents, *group.lines))]
-        for kind, number, found in (
-            *_merging(file), *_names(file), *_repeating(file), *_values(lines), *_spelling(file, lines)
+        for rule, number, detail in (
+            *_merged_groups(file), *_names(file), *_missing_lines(file), *_values(lines), *_spelling(file, lines)
         ):  # fmt: skip
-            yield kind.at(look.url, found, number)
-    yield from _who(reading)
+            yield rule.at(result.url, detail, number)
+    yield from _search_engines(interpretation)
+    yield from _ai_crawlers(interpretation)
 
 
-_Found = tuple[Rule, int, str]
+_Match = tuple[Rule, int, str]
+"""A broken rule, the number of the line, and the detail."""
 
 
-def _merging(file: RobotsFile) -> Iterator[_Found]:
-    for group, following in file.swallowed:
+def _merged_groups(file: RobotsFile) -> Iterator[_Match]:
+    for group, following in file.merged_groups:
         number = group.agents[0].number
         rules = following.lines if following else ()
         rule = next((line for line in rules if line.kind == "disallow" and line.value), None)
         if following is None or rule is None:
-            yield _EMPTY, number, _shown(group)
+            yield _NO_RULE, number, _heading(group)
         else:
-            yield _SWALLOWED, number, f"{_shown(group)} is read with {_shown(following)}, so {rule} holds for it"
+            yield _MERGED, number, f"{_heading(group)} is read with {_heading(following)}, so {rule} holds for it"
 
 
-def _shown(group: Group) -> str:
-    names = [agent.value for agent in group.agents]
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"User-agent: {names[0][:80]}{more} (line {group.agents[0].number})"
+def _heading(group: Group) -> str:
+    names = listed([agent.value[:80] for agent in group.agents], 1)
+    return f"User-agent: {names} (line {group.agents[0].number})"
 
 
-def _names(file: RobotsFile) -> Iterator[_Found]:
-    odd = []
+def _names(file: RobotsFile) -> Iterator[_Match]:
+    not_in_rfc = []
     for group in file.groups:
         for agent in group.agents:
             name = agent.value
             if re.search(r"[/,;()]|\A\Z", name):
-                yield _NOT_A_NAME, agent.number, f"User-agent: {name}"
+                yield _SEVERAL_NAMES, agent.number, f"User-agent: {name}"
             elif name != "*" and not re.fullmatch("[A-Za-z_-]+", name):
-                odd.append(agent)
-    if odd:
-        names = dict.fromkeys(agent.value for agent in odd)
-        yield _NAME, odd[0].number, listed(list(names))
+                not_in_rfc.append(agent)
+    if not_in_rfc:
+        names = dict.fromkeys(agent.value for agent in not_in_rfc)
+        yield _NAME, not_in_rfc[0].number, listed(list(names))
 
 
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names in one line, with the number of those that are left out."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
-
-
-def _repeating(file: RobotsFile) -> Iterator[_Found]:
+def _missing_lines(file: RobotsFile) -> Iterator[_Match]:
     is_global = any(line.key == "license" for line in file.orphans)
-    for key, kind in (
+    for key, rule in (
         ("content-usage", _USAGE_NOT_REPEATED),
         ("content-signal", _SIGNAL_NOT_REPEATED),
         ("license", _LICENCE_NOT_REPEATED),
     ):
-        having = frozenset[str]().union(*(group.names for group in file.groups if group.of(key)))
-        if not having or (key == "license" and is_global):
+        names = frozenset[str]().union(
+            *(names_of(group) for group in file.groups if any(line.key == key for line in group.lines))
+        )
+        if not names or (key == "license" and is_global):
             continue
         for group in file.groups:
-            # What is closed is not fetched, and what is not fetched has no preference.
-            if not group.closed and not group.names <= having:
-                yield kind, group.agents[0].number, _shown(group)
+            # A closed site is not fetched, and what is not fetched has no preference.
+            if not closes_site(group) and not names_of(group) <= names:
+                yield rule, group.agents[0].number, _heading(group)
 
 
-def _values(lines: Sequence[Line]) -> Iterator[_Found]:
+def _values(lines: Sequence[Line]) -> Iterator[_Match]:
     for line in lines:
         if line.key == "content-usage":
             value = header_values.content_usage_value(split_usage(line.value)[1])
-            for fault, words in value.faults:
-                kind = _USAGE_UNREADABLE if fault is header_values.Fault.SYNTAX else _USAGE_MISSPELT
-                yield kind, line.number, f"{line} ({words})"
+            for fault, description in value.faults:
+                rule = _USAGE_UNREADABLE if fault is header_values.Fault.SYNTAX else _USAGE_MISSPELLED
+                yield rule, line.number, f"{line} ({description})"
         elif line.key == "content-signal":
-            for _, words in header_values.content_signal_value(line.value).faults:
-                yield _SIGNAL_MISSPELT, line.number, f"{line} ({words})"
+            for _, description in header_values.content_signal_value(line.value).faults:
+                yield _SIGNAL_MISSPELLED, line.number, f"{line} ({description})"
         elif line.key == "license" and not (line.value.startswith("https://") and is_web_address(line.value)):
             yield _LICENCE_ADDRESS, line.number, str(line)
         elif line.is_rule and line.value:
@@ -214,45 +213,49 @@ def _values(lines: Sequence[Line]) -> Iterator[_Found]:
                 yield _ENDING, line.number, str(line)
 
 
-def _spelling(file: RobotsFile, lines: Sequence[Line]) -> Iterator[_Found]:
+def _spelling(file: RobotsFile, lines: Sequence[Line]) -> Iterator[_Match]:
     unknown = [(line.number, str(line)) for line in lines if line.key not in _KEYS]
-    for number, text in dict([*unknown, *file.unread][:_MOST_LOOKED_UP]).items():
+    for number, text in dict([*unknown, *file.malformed][:_MAX_COMPARED]).items():
         key = text.partition(":")[0].lower() if ":" in text else text.split()[0].lower()
-        if get_close_matches(key[:40], _KEYS, 1, 0.75):
+        if closest(key, _KEYS, cutoff=0.75):
             yield _KEY, number, text
     for line in file.orphans:
         if line.is_rule or line.key in _IN_GROUPS:
             yield _ORPHAN, line.number, str(line)
 
 
-def _who(reading: Interpretation) -> Iterator[Finding]:
-    seen = reading.seen
-    page = seen.page.get.url
-    if seen.robots.ok:
-        shut_out = [name for name in _SEARCH_ENGINES if not reading.robots.google_allows(name, page)]
-        if shut_out:
-            yield _SEARCH_SHUT_OUT.at(seen.robots.url, listed(shut_out))
-    entering: dict[str, dict[str, None]] = {}
-    audio_robots = seen.audio_robots or seen.robots
-    for resource, look, file in (
-        (seen.page, seen.robots, reading.robots),
-        (seen.audio, audio_robots, reading.audio_robots),
+def _search_engines(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    page = observations.page.get.url
+    refused = [name for name in _SEARCH_ENGINES if not interpretation.robots.google_allows(name, page)]
+    if observations.robots.ok and refused:
+        yield _SEARCH_REFUSED.at(observations.robots.url, listed(refused))
+
+
+def _ai_crawlers(interpretation: Interpretation) -> Iterator[Finding]:
+    observations = interpretation.observations
+    allowed: dict[str, dict[str, None]] = {}
+    audio_robots = observations.audio_robots or observations.robots
+    for resource, result, file in (
+        (observations.page, observations.robots, interpretation.robots),
+        (observations.audio, audio_robots, interpretation.audio_robots),
     ):
-        if resource and look.ok and reading.says_no_of(resource):
-            names = (agent.rfc9309_product_token or "" for agent in reading.training_crawlers)
-            let_in = (name for name in names if not file.closes(name, resource.get.url))
-            entering.setdefault(look.url, {}).update(dict.fromkeys(let_in))
-    for url, let_in_there in entering.items():
-        if let_in_there:
-            yield _AI_OPEN.at(url, listed(list(let_in_there)))
+        if resource and result.ok and interpretation.reserves_training(resource):
+            names = (agent.rfc9309_product_token or "" for agent in interpretation.training_crawlers)
+            allowed.setdefault(result.url, {}).update(
+                dict.fromkeys(name for name in names if not file.disallows(name, resource.get.url))
+            )
+    for url, allowed_there in allowed.items():
+        if allowed_there:
+            yield _AI_ALLOWED.at(url, listed(list(allowed_there)))
 
 
-FAMILY = RuleGroup(
+RULE_GROUP = RuleGroup(
     "robots.txt as rules",
     (
-        _SWALLOWED, _EMPTY, _NAME, _NOT_A_NAME, _USAGE_NOT_REPEATED, _SIGNAL_NOT_REPEATED, _LICENCE_NOT_REPEATED,
-        _USAGE_UNREADABLE, _USAGE_MISSPELT, _SIGNAL_MISSPELT, _ENDING, _AI_OPEN, _SEARCH_SHUT_OUT, _NOT_A_PATH, _KEY,
-        _ORPHAN, _LICENCE_ADDRESS,
+        _MERGED, _NO_RULE, _NAME, _SEVERAL_NAMES, _USAGE_NOT_REPEATED, _SIGNAL_NOT_REPEATED, _LICENCE_NOT_REPEATED,
+        _USAGE_UNREADABLE, _USAGE_MISSPELLED, _SIGNAL_MISSPELLED, _ENDING, _AI_ALLOWED, _SEARCH_REFUSED, _NOT_A_PATH,
+        _KEY, _ORPHAN, _LICENCE_ADDRESS,
     ),
     _check,
 )  # fmt: skip

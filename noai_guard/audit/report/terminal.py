@@ -1,0 +1,76 @@
+"""The result of an audit as lines of text, with colours that `click.echo` removes where there is no terminal."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from textwrap import wrap
+
+import click
+
+from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.probe.result import ProbeResult
+from noai_guard.core.text import printable, table, truncated
+
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_MAX_DETAIL = 240
+_INDENT = 8
+
+
+def report(interpretation: Interpretation, findings: Sequence[Finding], width: int) -> Iterator[str]:
+    """Yield the findings by severity, the responses to each client, and a summary, in lines of at most `width`."""
+    severity = None
+    for rule, of_rule in groupby(findings, lambda finding: finding.rule):
+        if rule.severity != severity:
+            severity = rule.severity
+            yield click.style(f"{severity.upper()}S", fg=_COLOURS[severity], bold=True)
+        yield from _of_rule(rule, of_rule, width)
+        yield ""
+    if interpretation.observations.client_responses:
+        yield click.style("WHO GETS WHAT", bold=True)
+        yield from _clients(interpretation, width)
+        yield ""
+    yield _summary(interpretation, findings)
+
+
+def _of_rule(rule: Rule, findings: Iterable[Finding], width: int) -> Iterator[str]:
+    """Yield the title of a rule, each address with its detail, the explanation and the fix."""
+    indent = " " * _INDENT
+
+    def wrapped(text: str, more_indent: str = "") -> list[str]:
+        margin = indent + more_indent
+        return wrap(text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
+
+    first, *rest = wrap(rule.title, width - _INDENT)
+    yield f"  {click.style(rule.code, fg=_COLOURS[rule.severity], bold=True)}  {click.style(first, bold=True)}"
+    yield from (f"{indent}{click.style(line, bold=True)}" for line in rest)
+    for finding in findings:
+        yield from wrapped(f"{printable(finding.url)}{f', line {finding.line}' if finding.line else ''}")
+        yield from wrapped(truncated(printable(finding.detail), _MAX_DETAIL), "  ")
+        if finding.omitted:
+            yield from wrapped(f"and {finding.omitted} more like it")
+    yield from wrapped(rule.explanation)
+    yield from wrapped(f"Fix: {rule.fix}")
+
+
+def _clients(interpretation: Interpretation, width: int) -> Iterator[str]:
+    rows = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
+    for responses in interpretation.observations.client_responses:
+        verdict = interpretation.robots_verdict(responses) or "-"
+        page, audio, robots = map(_status, (responses.page, responses.audio, responses.robots))
+        rows.append((responses.client.name, verdict, page, audio, robots))
+    yield from (f"  {line}" for line in table(rows, width - 2))
+
+
+def _status(result: ProbeResult | None) -> str:
+    return "-" if result is None else str(result.status or "no answer")
+
+
+def _summary(interpretation: Interpretation, findings: Sequence[Finding]) -> str:
+    counts = []
+    for severity, colour in _COLOURS.items():
+        count = sum(finding.omitted + 1 for finding in findings if finding.rule.severity is severity)
+        if count:
+            counts.append(click.style(f"{count} {severity}{'s' * (count != 1)}", fg=colour))
+    outcome = ", ".join(counts) or click.style("nothing to say against it", fg="green")
+    observations = interpretation.observations
+    return f"{printable(observations.page.get.url)}: {outcome} ({observations.requests} requests)."
