@@ -68,10 +68,10 @@ class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
     `needs` says what else has to be known; if that is nothing, the verdict is final. `plain`: passed on, nothing to
-    note. `passed` is the outcome if the request is passed on.
+    note. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "needs", "passed", "plain", "verdict")
+    __slots__ = ("counts", "declared", "needs", "passed", "plain", "refuses", "verdict")
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class CachedDecision:
         self.declared = compiled.declared[verdict.path_policy]
         self.needs = needs
         self.plain = verdict.action is Action.ALLOW
+        self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
 

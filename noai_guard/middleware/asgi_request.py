@@ -54,7 +54,8 @@ class ScopeRequest:
         user_agent = self._user_agent
         if user_agent is None:
             lines = 0
-            for name, value in _header_list(self._scope)[:MAX_HEADERS]:
+            headers = _header_list(self._scope)
+            for name, value in headers if len(headers) <= MAX_HEADERS else headers[:MAX_HEADERS]:
                 if name == b"user-agent":
                     user_agent = value
                     lines += 1

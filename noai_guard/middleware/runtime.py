@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy, load_catalog, load_policy, load_stance
+from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
 from noai_guard.core.model import Document, Response
@@ -146,10 +146,9 @@ class GuardRuntime:
             cached = resolved.decisions[active.agents[request.user_agent]]
             if cached.needs:
                 return Undecided(self._examine(active, resolved, request, started))
-            if not cached.verdict.refuses:
-                decided = cached.passed
-            else:
-                decided = self._refuse(active, cached.passed, request, resolved)
+            decided = cached.passed
+            if cached.refuses:
+                decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
             decided = self._decide_without(active, error)
             cached = decided.cached
@@ -170,7 +169,7 @@ class GuardRuntime:
             verdict, asked = yield from _noticing_questions(examination)
             cached = active.after[verdict]
             decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
-            if verdict.refuses:
+            if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
             decided = self._decide_without(active, error)
@@ -329,13 +328,17 @@ class GuardRuntime:
                 self.reload()
 
     def reload(self) -> bool:
-        """Read the policy file again. Return True if the new policy took the place of the old one at once; if it cannot
-        be used, the old one stays, a metric rises and the problems are logged."""
+        """Read the policy file again, and the catalogue if its files changed.
+
+        Return True if the new policy took the place of the old one at once; if it cannot be used, the old one stays, a
+        metric rises and the problems are logged.
+        """
         if self._file is None:
             return False
         with self._reloading:
             self._reload_due = False
             try:
+                rules_source().reload()
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
