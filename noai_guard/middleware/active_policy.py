@@ -52,16 +52,8 @@ class Decided:
         return Decided(self.cached, self.refusal, self.path_class, client=self.client)
 
 
-class Undecided:
-    """Outcome: `examination` has questions; drive it to its Decided."""
-
-    __slots__ = ("examination",)
-
-    def __init__(self, examination: Examination[Decided]) -> None:
-        self.examination = examination
-
-
-Outcome = ServeDocument | Decided | Undecided
+Outcome = ServeDocument | Decided | Examination[Decided]
+"""What becomes of a request. An Examination has questions first; drive it to its Decided."""
 
 
 class CachedDecision:
