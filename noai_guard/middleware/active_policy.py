@@ -53,7 +53,7 @@ class Decided:
 
 
 Outcome = ServeDocument | Decided | Examination[Decided]
-"""What becomes of a request. An Examination has questions first; drive it to its Decided."""
+"""The outcome of `decide`. An Examination has questions first; drive it to its Decided."""
 
 
 class CachedDecision:
@@ -83,7 +83,7 @@ class CachedDecision:
 
 
 class ResolvedPath:
-    """What is known of one path, as the server hands it over: the document published there, and the decisions by agent.
+    """Everything known of one path, as the server hands it over: the document published there, decisions by agent.
 
     The document is only published if the app is mounted at `root`.
     """
