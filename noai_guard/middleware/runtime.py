@@ -50,7 +50,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
-"""A client that fetched robots.txt counts as knowing it for so long: crawlers may use a copy for 24 h (RFC 9309, 2.4)."""
+"""Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
 
