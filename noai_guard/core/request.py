@@ -9,7 +9,8 @@ from noai_guard.core.model import HeaderField
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, excerpt
 
 MAX_HEADERS = 256
-"""Maximum number of request header lines that are read. Servers let up to 20,000 in; browsers send about 20."""
+"""Maximum number of request header lines in which fields other than User-Agent are looked for. Servers let up to 20,000
+in; browsers send about 20."""
 
 Peer = Sequence[object] | None
 """The socket's peer as (host, port), or None if it has no address (a UNIX domain socket)."""
@@ -61,10 +62,10 @@ def header_value(headers: Iterable[HeaderField], name: bytes) -> bytes:
 def read_user_agent(headers: Sequence[HeaderField]) -> bytes:
     """Return all User-Agent lines, each shortened by `excerpt`, joined by line feeds.
 
-    Every line is judged, because different apps read different ones.
+    Every line is judged, however many others stand before it, because different apps read different ones.
     """
     user_agent = b""
-    for name, value in islice(headers, MAX_HEADERS):
+    for name, value in headers:
         if name == b"user-agent":
             user_agent = excerpt(user_agent) + b"\n" + excerpt(value) if user_agent else value
     return excerpt(user_agent) if len(user_agent) > HEAD_BYTES else user_agent

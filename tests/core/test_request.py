@@ -16,9 +16,9 @@ FILLER = [(b"x-filler", b"")] * MAX_HEADERS
         ([(b"accept", b"*/*")], b""),
         ([(b"accept", b"*/*"), (b"user-agent", b"GPTBot/1.2")], b"GPTBot/1.2"),
         ([(b"user-agent", b"Firefox"), (b"user-agent", b"GPTBot/1.2")], b"Firefox\nGPTBot/1.2"),
-        ([*FILLER, (b"user-agent", b"GPTBot/1.2")], b""),
+        ([*FILLER, (b"user-agent", b"GPTBot/1.2")], b"GPTBot/1.2"),
     ],
-    ids=["no header", "no user agent", "one line", "two lines", "behind too many lines"],
+    ids=["no header", "no user agent", "one line", "two lines", "behind many other lines"],
 )
 def test_the_user_agent_is_every_line_that_is_read(headers: list[HeaderField], user_agent: bytes) -> None:
     assert read_user_agent(headers) == user_agent
