@@ -1,5 +1,6 @@
 """Semantic checks across the whole policy and the catalogue."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -115,11 +116,8 @@ class _Scope:
 
 def _wider_patterns(pattern: str) -> frozenset[str]:
     """Return the pattern itself and every `directory/**` above it."""
-    wider = {pattern}
-    for index, character in enumerate(pattern):
-        if character == "/" and "**" not in pattern[:index]:
-            wider.add(f"{pattern[:index]}/**")
-    return frozenset(wider)
+    slashes = (match.start() for match in re.finditer("/", pattern))
+    return frozenset({pattern, *(f"{pattern[:index]}/**" for index in slashes if "**" not in pattern[:index])})
 
 
 def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
