@@ -61,7 +61,7 @@ class NoAIMiddleware:
             return
         runtime = self.runtime
         request = ScopeRequest(scope)
-        outcome = runtime.decide(request, documents=kind == "http")
+        outcome = runtime.decide(request, kind == "http")
         if isinstance(outcome, Decided):
             decided = outcome
         elif isinstance(outcome, ServeDocument):
