@@ -144,6 +144,22 @@ def test_every_field_of_a_verdict_and_every_action_is_in_the_reference_of_the_py
     assert not [action.name for action in Action if f"`{action.name}`" not in section]
 
 
+@pytest.mark.parametrize("page", TOP, ids=lambda page: page.name)
+def test_paths_and_make_targets_that_the_pages_for_contributors_name_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"[`/ ]((?:noai_guard|tests|docs|rules|examples|deploy)/[\w./-]*)[`/:;, ]", text)
+    assert not [path for path in paths if "your" not in path and not (ROOT / path).exists()]
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
+    assert targets <= set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Who may import whom")[2]
+    assert "\n".join(layers) in section
+
+
 def test_commands_in_the_readme_exist() -> None:
     said = set(re.findall(r"^noai-guard (\w+)", "".join(blocks(ROOT / "README.md", "sh")), re.MULTILINE))
     done = subprocess.run([sys.executable, "-m", "noai_guard", "--help"], capture_output=True, text=True, check=True)
