@@ -13,11 +13,10 @@ from typing import Any
 
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.files import json_file
 from noai_guard.targets.ordered_rules import rules
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers.nginx import files as nginx_files
-from noai_guard.targets.target import File, ServerTarget
+from noai_guard.targets.target import File, ServerTarget, json_file
 
 _MOUNT_PATH = "/etc/nginx/noai"
 _MAX_EXPRESSION = 4000

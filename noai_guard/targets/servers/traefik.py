@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
-from noai_guard.targets.plan import AgentClass, PathSet, TargetPlan
+from noai_guard.targets.plan import AgentClass, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000
@@ -25,13 +23,8 @@ _PRIORITY = 2_000_000_000
 _DECLARE = "noai-declare"
 
 
-def _quoted(text: str) -> str:
-    """Return a text without backquotes as a literal string of a rule."""
-    return f"`{text}`"
-
-
-def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
-    return f"HeaderRegexp({_quoted('User-Agent')}, {_quoted(('(?i)' if any_case else '') + pattern)})"
+def _user_agent_matches(pattern: str) -> str:
+    return f"HeaderRegexp(`User-Agent`, `(?i){pattern}`)"
 
 
 def _any(conditions: Iterable[str]) -> str:
@@ -39,17 +32,18 @@ def _any(conditions: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"({' || '.join(listed)})"
 
 
-def _named(tokens: Iterable[Token[Agent]]) -> str:
+def _named(tokens: Iterable[AgentToken]) -> str:
     return _any(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
 
 
 def _in_paths(paths: PathSet) -> str:
-    return _any(f"PathRegexp({_quoted(_path(glob))})" for glob in paths.globs)
+    return _any(map(_path_matches, paths.globs))
 
 
-def _path(glob: str) -> str:
-    """Return an expression in which a slash may be encoded: Traefik does not decode it, but the site may."""
-    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob)))
+def _path_matches(glob: str) -> str:
+    """Return a condition in which a slash may be encoded: Traefik does not decode it, but the site may."""
+    pattern = re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob))
+    return f"PathRegexp(`{go_regex.with_characters(pattern)}`)"
 
 
 class RouterRules:
@@ -60,10 +54,10 @@ class RouterRules:
 
     def _exceptions(self) -> Iterator[str]:
         """Yield conditions under which nobody is refused, negated."""
-        documents = [f"PathRegexp({_quoted(_path(document.path))})" for document in self.plan.documents]
+        documents = [_path_matches(document.path) for document in self.plan.documents]
         if documents:
             yield f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"
-        yield from (f"!ClientIP({_quoted(str(network))})" for network in self.plan.exempt_networks)
+        yield from (f"!ClientIP(`{network}`)" for network in self.plan.exempt_networks)
 
     def _clients(self) -> Iterator[tuple[AgentClass, list[str]]]:
         """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
@@ -72,12 +66,9 @@ class RouterRules:
         not_browser = [] if plan.unclaimed.restricted else [f"!{browser}"]
         known: list[str] = []
         for tier in plan.tiers:
-            by_class: dict[object, list[Token[Agent]]] = {}
-            for token in tier:
-                by_class.setdefault(plan.class_of(token.value).outcome, []).append(token)
-            for tokens in by_class.values():
+            for agents, tokens in plan.by_outcome(tier):
                 named = _named(tokens)
-                yield plan.class_of(tokens[0].value), [*not_browser, named, *(f"!{other}" for other in known)]
+                yield agents, [*not_browser, named, *(f"!{other}" for other in known)]
                 known.append(named)
         others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
         unnamed = [f"!{other}" for other in (*known, *others)]
