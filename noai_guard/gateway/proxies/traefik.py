@@ -8,10 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, generated, spoofable_names, title
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, spoofable_names
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets.target import File
 
+_FILES = {
+    "noai-guard-static.yml": ("traefik_static.yml", "in traefik.yml, merged with yours"),
+    "dynamic/noai-guard.yml": ("traefik_dynamic.yml", "in the folder of providers.file"),
+}
 _ENTRY_POINT = "127.0.0.1:9796"
 """Address at which Traefik asks itself."""
 
@@ -40,43 +44,30 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         )
     if setup.client_address_header != "x-forwarded-for":
         raise CannotExpress("Traefik passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
-    header_comment = setup.header_comment("traefik")
-    cleared = (*spoofable_names(), *(title(name) for name in SOURCES if name not in _SET_BY_TRAEFIK))
+    cleared = (*spoofable_names(), *(name.title() for name in SOURCES if name not in _SET_BY_TRAEFIK))
     documents = " || ".join(f"Path(`{_plain(path)}`)" for path in setup.document_paths)
-    return [
-        generated(
-            "noai-guard-static.yml",
-            "in traefik.yml, merged with yours",
-            "traefik_static.yml",
-            header_comment=header_comment,
-            entry_point=_ENTRY_POINT,
-        ),
-        generated(
-            "dynamic/noai-guard.yml",
-            "in the folder of providers.file",
-            "traefik_dynamic.yml",
-            header_comment=header_comment,
-            entry_point=_ENTRY_POINT,
-            verify=VERIFY,
-            gateway=str(setup.gateway),
-            cleared=(f'{name}: ""' for name in cleared),
-            verdict=", ".join(map(title, VERDICT)),
-            declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
-            documents=_quoted(documents),
-            refuse=[] if setup.fail_open else _REFUSE,
-            let_in=_LET_IN if setup.fail_open else [],
-            asked_service=["service: noai-or-let-in"]
-            if setup.fail_open
-            else ["service: noai-gateway", "middlewares: [noai-refuse]"],
-        ),
-    ]
+    refusing = ["service: noai-gateway", "middlewares: [noai-refuse]"]
+    return setup.generated(
+        "traefik",
+        _FILES,
+        entry_point=_ENTRY_POINT,
+        verify=VERIFY,
+        gateway=str(setup.gateway),
+        cleared=(f'{name}: ""' for name in cleared),
+        verdict=", ".join(name.title() for name in VERDICT),
+        declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
+        documents=_quoted(documents),
+        refuse=[] if setup.fail_open else _REFUSE,
+        let_in=_LET_IN if setup.fail_open else [],
+        asked_service=["service: noai-or-let-in"] if setup.fail_open else refusing,
+    )
 
 
 def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
     """Yield the fields that the whole site declares. Traefik would replace the site's own Link, so it is left out."""
     fields = setup.compiled.site_declared.fields
     for name, value in one_line_per_name(field for field in fields if field[0] != b"link").items():
-        yield title(name.decode()), value.decode()
+        yield name.decode().title(), value.decode()
 
 
 def _plain(path: str) -> str:

@@ -10,7 +10,7 @@ split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from itertools import zip_longest
 
 from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
@@ -71,15 +71,8 @@ def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: s
     yield "}"
 
 
-class _HeaderLine(NamedTuple):
-    """An add_header line: field name, value, and the directives that define the variables of the value."""
-
-    name: bytes
-    value: str
-    maps: tuple[str, ...] = ()
-
-    def directive(self) -> str:
-        return f"add_header {header_title(self.name)} {self.value} always;"
+def _add_header(name: bytes, value: str) -> str:
+    return f"add_header {header_title(name)} {value} always;"
 
 
 class NginxConfiguration:
@@ -122,9 +115,9 @@ class NginxConfiguration:
         yield from self._decision()
         yield from self._verdict()
         yield from self._status()
-        yield from (line for field in self.refusal_fields for line in field.maps)
+        yield from self._refusal_fields[0]
         yield "# Declarations of every response, by section. The site's own Content-Usage and tdm-... take precedence."
-        yield from (line for field in self.declared_fields for line in field.maps)
+        yield from self._declared_fields[0]
 
     def _names(self) -> Iterator[str]:
         yield "# The names in a User-Agent that are not words of browsers, each looked up in a hash."
@@ -260,45 +253,44 @@ class NginxConfiguration:
         yield from _map("$noai_hits", "noai_status", rows, "$noai_status_of")
 
     @cached_property
-    def refusal_fields(self) -> list[_HeaderLine]:
-        """Header fields of refusals that are not declared on every response; by status if only some have them."""
+    def _refusal_fields(self) -> tuple[list[str], list[str]]:
+        """Maps and add_header lines for refusals; by status if only some have a field. Without declarations."""
         refusals = self.tables.refusals
-        numbers = dict.fromkeys(field for decision in refusals.values() for field in decision.headers)
+        fields = dict.fromkeys(field for decision in refusals.values() for field in decision.headers)
+        maps: list[str] = []
         lines = []
-        for number, (name, value) in enumerate(numbers):
+        for number, (name, value) in enumerate(fields):
             keys = self.tables.refusal_fields.get((name, value))
             if keys is None or name == b"content-type":
                 continue
             statuses = sorted({refusals[key].status for key in keys})
             text = quote(value.decode("ascii"))
-            if statuses == self.tables.refusal_statuses:
-                lines.append(_HeaderLine(name, text))
-            else:
+            if statuses != self.tables.refusal_statuses:
                 variable = f"noai_refusal_{number}"
-                rows = [(str(status), text) for status in statuses]
-                lines.append(_HeaderLine(name, f"${variable}", tuple(_map("$noai_status", variable, rows))))
-        return lines
+                maps += _map("$noai_status", variable, [(str(status), text) for status in statuses])
+                text = f"${variable}"
+            lines.append(_add_header(name, text))
+        return maps, lines
 
     @cached_property
-    def declared_fields(self) -> list[_HeaderLine]:
-        """Each declared header line; its value depends on the section, and on the field of the site if it has one."""
+    def _declared_fields(self) -> tuple[list[str], list[str]]:
+        """Maps and add_header lines for declarations, by section, and by the field of the site if it has one."""
         declared = self.plan.compiled.declared.values()
+        maps: list[str] = []
         lines = []
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
-            for index in range(max(map(len, values))):
-                by_section = [section_lines[index] if index < len(section_lines) else '""' for section_lines in values]
-                variable = f"noai_{_variable(name)}_{index + 1}"
-                value = by_section[0]
-                maps: list[str] = []
+            underscored = name.decode("ascii").replace("-", "_")
+            for number, by_section in enumerate(zip_longest(*values, fillvalue='""'), 1):
+                variable, value = f"noai_{underscored}_{number}", by_section[0]
                 if len(set(by_section)) > 1:
                     maps += _map("$noai_section", variable, [(str(n), v) for n, v in enumerate(by_section)])
                     value = f"${variable}"
                 if name not in REPEATABLE:
-                    maps += _map(f"$upstream_http_{_variable(name)}", f"{variable}_alone", [('""', value)])
+                    maps += _map(f"$upstream_http_{underscored}", f"{variable}_alone", [('""', value)])
                     value = f"${variable}_alone"
-                lines.append(_HeaderLine(name, value, tuple(maps)))
-        return lines
+                lines.append(_add_header(name, value))
+        return maps, lines
 
     def server(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -312,7 +304,7 @@ class NginxConfiguration:
         yield "    internal;"
         yield '    default_type "text/plain; charset=utf-8";'
         yield "    charset off;"
-        yield from (f"    {field.directive()}" for field in self.refusal_fields)
+        yield from (f"    {line}" for line in self._refusal_fields[1])
         yield f"    include {self.root}/noai-guard/headers.conf;"
         for status in self.tables.refusal_statuses:
             yield f'    if ($noai_status = {status}) {{ return {status} "$noai_who$noai_tail"; }}'
@@ -331,7 +323,7 @@ class NginxConfiguration:
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
-        yield from (field.directive() for field in self.declared_fields)
+        yield from self._declared_fields[1]
 
     def proxy(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -348,10 +340,6 @@ def _is_name(token: AgentToken) -> bool:
     text = token.text.decode("ascii")
     plain = all(character.isalnum() or character in "_-" for character in text)
     return plain and not (token.host or token.at_start or token.family) and len(text) <= _MAX_NAME
-
-
-def _variable(name: bytes) -> str:
-    return name.decode("ascii").replace("-", "_")
 
 
 def files(plan: TargetPlan, root: str) -> list[File]:
