@@ -19,7 +19,7 @@ from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import PathClass, identity_of_claim
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
-from noai_guard.responses.header_fields import Declared
+from noai_guard.responses.header_fields import Declared, one_line_per_name
 from noai_guard.responses.refusal import client_name
 
 K = TypeVar("K")
@@ -206,6 +206,12 @@ class TargetPlan:
         """Declarations of every response by path: the first PathSet that matches applies, None is everywhere else."""
         declared = list(self.compiled.declared.values())
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
+
+    @property
+    def site_fields(self) -> dict[str, str]:
+        """Header fields that the whole site declares, with the lines of one name joined."""
+        fields = one_line_per_name(self.compiled.site_declared.fields)
+        return {name.decode(): value.decode("ascii") for name, value in fields.items()}
 
     @property
     def exempt_networks(self) -> NetworkSet:

@@ -5,9 +5,8 @@ Header names are written as Go writes them: a placeholder finds no other spellin
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable, without_characters
 from noai_guard.targets.target import File
 
 _SET = {"x-forwarded-uri": "{http.request.orig_uri}", "x-forwarded-method": "{http.request.orig_method}"}
@@ -62,9 +61,7 @@ def _declared(name: str) -> Iterator[str]:
 
 def _quoted(path: str) -> str:
     """Return a path as one token that holds no placeholder and no wildcard."""
-    if any(character in path for character in '{}*`"\\\n'):
-        raise CannotExpress(f"Caddy: the path {path!r} of a document has a character with a meaning of its own there")
-    return f'"{path}"'
+    return '"' + without_characters('{}*`"\\\n', path, "Caddy") + '"'
 
 
 PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"origin"}))

@@ -81,9 +81,8 @@ class GatewaySetup:
     def reject_forwarded(self, proxy: str) -> None:
         """Raise CannotExpress for a proxy that lets through a Forwarded header which the client wrote itself."""
         if self.client_address_header == "forwarded":
-            raise CannotExpress(
-                f"{proxy} passes a client's Forwarded on; set trusted_proxies.header to x-forwarded-for"
-            )
+            advice = "set trusted_proxies.header to x-forwarded-for"
+            raise CannotExpress(f"{proxy} passes a client's Forwarded on; {advice}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,13 @@ def unquoted(path: str, proxy: str) -> str:
     """Return a path that needs no quoting. Raises CannotExpress for any other."""
     if not re.fullmatch(r"/[A-Za-z0-9/._~-]*", path):
         raise CannotExpress(f"{proxy}: the path {path!r} of a document would need quoting; choose a plainer one")
+    return path
+
+
+def without_characters(special: str, path: str, proxy: str) -> str:
+    """Return a path. Raises CannotExpress if it contains one of these characters."""
+    if any(character in path for character in special):
+        raise CannotExpress(f"{proxy}: the path {path!r} of a document has a character with a meaning of its own there")
     return path
 
 

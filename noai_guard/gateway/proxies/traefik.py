@@ -39,13 +39,13 @@ noai-or-let-in:
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     if setup.gateway.path:
-        raise CannotExpress(
-            "Traefik asks no UNIX socket; let the gateway listen on an address and name it by --gateway"
-        )
+        advice = "let the gateway listen on an address and name it by --gateway"
+        raise CannotExpress(f"Traefik asks no UNIX socket; {advice}")
     if setup.client_address_header != "x-forwarded-for":
         raise CannotExpress("Traefik passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
     cleared = (*spoofable_names(), *(name.title() for name in SOURCES if name not in _SET_BY_TRAEFIK))
-    documents = " || ".join(f"Path(`{_plain(path)}`)" for path in setup.document_paths)
+    paths = [without_characters("`\\\"'{}\n", path, "Traefik") for path in setup.document_paths]
+    documents = " || ".join(f"Path(`{path}`)" for path in paths)
     refusing = ["service: noai-gateway", "middlewares: [noai-refuse]"]
     return setup.generated(
         "traefik",
@@ -68,12 +68,6 @@ def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
     fields = setup.compiled.site_declared.fields
     for name, value in one_line_per_name(field for field in fields if field[0] != b"link").items():
         yield name.decode().title(), value.decode()
-
-
-def _plain(path: str) -> str:
-    if any(character in path for character in "`\\\"'{}\n"):
-        raise CannotExpress(f"Traefik: the path {path!r} of a document has a character with a meaning of its own there")
-    return path
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
-from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.plan import AgentToken, Decision, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
@@ -79,14 +78,6 @@ def _visibility(name: str) -> dict[str, Any]:
     return {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": name}
 
 
-def _headers(plan: TargetPlan) -> dict[str, Any]:
-    """Return a response headers policy. CloudFront takes one value a name, so several lines are joined."""
-    declared = one_line_per_name(plan.compiled.site_declared.fields)
-    values = {name.decode(): value.decode("ascii") for name, value in declared.items()}
-    items = [{"Header": name, "Value": value, "Override": False} for name, value in values.items()]
-    return {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(items), "Items": items}}
-
-
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield from ordered_rules.limitations(plan)
     yield "names in URLs and after a slash or a dot are not recognised."
@@ -95,8 +86,9 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
-    contents = {"waf-rule-group": _rule_group(plan), "cloudfront-headers": _headers(plan)}
-    return [json_file(f"aws/{name}.json", content) for name, content in contents.items()]
+    fields = [{"Header": name, "Value": value, "Override": False} for name, value in plan.site_fields.items()]
+    headers = {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(fields), "Items": fields}}
+    return [json_file("aws/waf-rule-group.json", _rule_group(plan)), json_file("aws/cloudfront-headers.json", headers)]
 
 
 TARGET = ServerTarget(

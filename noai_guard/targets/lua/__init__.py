@@ -53,7 +53,7 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     yield "-- Anchor, index of the agent above, token."
     indexes = {agent: index for index, agent in enumerate(agents, 1)}
     yield f"tokens = {quote(''.join(_token(token, indexes[token.value]) for token in plan.tokens))},"
-    yield f"detects_unknown_bots = {'true' if plan.detects_unknown_bots else 'false'},"
+    yield f"detects_unknown_bots = {str(plan.detects_unknown_bots).lower()},"
     yield "classes = {"
     for agent_class in plan.all_classes:
         if agent_class.restricted:
