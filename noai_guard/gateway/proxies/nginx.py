@@ -99,17 +99,15 @@ def _cache(setup: GatewaySetup, folder: str) -> list[str]:
     maps = []
     for number, rows in enumerate(setup.path_classes):
         maps += [f"map $noai_gate_path $noai_gate_in_{number} {{", '    default "";']
-        maps += [f"    {_map_key(pattern)} {name};" for pattern, name in rows]
+        for pattern, name in rows:
+            # A dollar sign would begin a variable.
+            escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
+            if len(escaped) > _MAX_EXPRESSION:
+                advice = "longer than nginx reads at once; leave --cache out"
+                raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")
+            maps.append(f'    "~{escaped}" {name};')
         maps += ["}"]
     return filled("gateway/proxies/nginx_cache.conf", cache_folder=folder, path_classes=maps).splitlines()
-
-
-def _map_key(pattern: str) -> str:
-    """Return a path pattern as a key of a map, where a dollar sign would begin a variable."""
-    escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
-    if len(escaped) > _MAX_EXPRESSION:
-        raise CannotExpress(f"nginx: the path {pattern[:40]}... is longer than nginx reads at once; leave --cache out")
-    return f'"~{escaped}"'
 
 
 def _cache_key(setup: GatewaySetup) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, spoofable_names
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, spoofable_names, without_characters
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets.target import File
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.plan import AgentToken, Decision, PathSet, TargetPlan
+from noai_guard.targets.plan import AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000
@@ -60,14 +60,11 @@ def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
             if len(expression) > _MAX_EXPRESSION:
                 raise CannotExpress("Cloudflare: path patterns longer than an expression of 4,096 characters")
             description = f"noai-guard: {rule.decision.label}, {rule.decision.verdict.rule}"
-            yield {**_action(rule.decision), "expression": expression, "description": description}
-
-
-def _action(decision: Decision) -> dict[str, Any]:
-    if not decision.status:
-        return {"action": "log"}
-    response = {"status_code": decision.status, "content": decision.unnamed_text, "content_type": "text/plain"}
-    return {"action": "block", "action_parameters": {"response": response}}
+            content = {"content": rule.decision.unnamed_text, "content_type": "text/plain"}
+            response = {"status_code": rule.decision.status, **content}
+            block = {"action": "block", "action_parameters": {"response": response}}
+            action = block if rule.decision.status else {"action": "log"}
+            yield {**action, "expression": expression, "description": description}
 
 
 def _transforms(plan: TargetPlan) -> Iterator[dict[str, Any]]:
@@ -107,9 +104,7 @@ TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
     _render,
-    supports=frozenset(
-        {Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
-    ),
+    supports=frozenset(Feature) - {Feature.OWN, Feature.DOCUMENTS, Feature.BODIES, Feature.VERDICT},
     proof="schema",
     specific_limitations=ordered_rules.limitations,
 )

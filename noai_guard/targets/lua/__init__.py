@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard import resources
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_chains
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.lookup_tables import LookupTables
@@ -19,21 +19,18 @@ Refusal = tuple[int, tuple[HeaderField, ...]]
 """Status, and the header fields that are not declared on every response."""
 
 _FILES = ("user_agents", "paths", "addresses", "judge")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\\n"}
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\\n"})
 
 
 def quote(value: str | bytes) -> str:
     """Return a Lua string literal for these bytes, or for a text in UTF-8. A line feed stays one, after a backslash."""
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    return '"' + "".join(map(_escaped, raw.decode("utf-8", "surrogateescape"))) + '"'
+    text = raw.decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
+    def escaped(character: str) -> str:
+        return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
 
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
+    return '"' + "".join(char if char.isprintable() or char == "\n" else escaped(char) for char in text) + '"'
 
 
 def guard_source(plan: TargetPlan) -> str:
@@ -49,19 +46,24 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     agents = sorted({token.value for token in plan.tokens}, key=lambda agent: agent.name)
     yield "local guard = new_guard({"
     yield "-- By name: rank (0 outweighs all), class, name, name in a refusal."
-    yield f"agents = {quote(''.join(_agent(plan, agent) for agent in agents))},"
+    rows = [
+        f"{rank(agent)}\t{plan.class_of(agent).name}\t{printable}\t{plan.client_name(agent)}\n"
+        for agent, printable in ((agent, re.sub(r"[^ -~]", "?", agent.name)) for agent in agents)
+    ]
+    yield f"agents = {quote(''.join(rows))},"
     yield "-- Anchor, index of the agent above, token."
     indexes = {agent: index for index, agent in enumerate(agents, 1)}
-    yield f"tokens = {quote(''.join(_token(token, indexes[token.value]) for token in plan.tokens))},"
+    rows = [f"{token.anchor.decode('ascii')}\t{indexes[token.value]}\t{_form(token)}\n" for token in plan.tokens]
+    yield f"tokens = {quote(''.join(rows))},"
     yield f"detects_unknown_bots = {str(plan.detects_unknown_bots).lower()},"
     yield "classes = {"
     for agent_class in plan.all_classes:
         if agent_class.restricted:
-            rows = (
+            decided = (
                 f"{f'paths = {path_sets[each.paths.name]}, ' if each.paths else ''}decision = {decisions[each]}"
                 for each in agent_class.decisions
             )
-            yield f"  {agent_class.name} = {{{', '.join(f'{{{row}}}' for row in rows)}}},"
+            yield f"  {agent_class.name} = {{{', '.join(f'{{{row}}}' for row in decided)}}},"
     yield "},"
     yield "decisions = {"
     all_refusals = refusals(plan)
@@ -87,14 +89,11 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     yield "})"
 
 
-def _agent(plan: TargetPlan, agent: Agent) -> str:
-    name = re.sub(r"[^ -~]", "?", agent.name)
-    return f"{rank(agent)}\t{plan.class_of(agent).name}\t{name}\t{plan.client_name(agent)}\n"
-
-
-def _token(token: AgentToken, agent_index: int) -> str:
-    name = f"{'^' * token.at_start}{token.text.decode('ascii')}{'*' * token.family}"
-    return f"{token.anchor.decode('ascii')}\t{agent_index}\t{host_form(token) if token.host else name}\n"
+def _form(token: AgentToken) -> str:
+    """Return a token as the catalogue writes it."""
+    if token.host:
+        return host_form(token)
+    return f"{'^' * token.at_start}{token.text.decode('ascii')}{'*' * token.family}"
 
 
 def _decision(plan: TargetPlan, decision: Decision, all_refusals: list[Refusal]) -> str:
