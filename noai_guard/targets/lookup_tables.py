@@ -39,6 +39,8 @@ class LookupTables:
         self._judged_classes = (*self.restricted_classes, *unlisted)
         decisions = dict.fromkeys(decision for agents in self._judged_classes for decision in agents.decisions)
         self.decisions: dict[Decision, str] = {decision: f"d{number}" for number, decision in enumerate(decisions, 1)}
+        self.refusals = {name: decision for decision, name in self.decisions.items() if decision.status}
+        self.refusal_statuses = sorted({decision.status for decision in self.refusals.values()})
 
     @property
     def refused_names(self) -> str:
@@ -76,14 +78,6 @@ class LookupTables:
             for agents in self._judged_classes
             for decision in agents.decisions
         )
-
-    @property
-    def refusals(self) -> dict[str, Decision]:
-        return {name: decision for decision, name in self.decisions.items() if decision.status}
-
-    @property
-    def refusal_statuses(self) -> list[int]:
-        return sorted({decision.status for decision in self.refusals.values()})
 
     @cached_property
     def refusal_fields(self) -> dict[HeaderField, tuple[str, ...]]:

@@ -13,10 +13,9 @@ from typing import TypeAlias, TypeVar
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
-from noai_guard.core.networks import NetworkSet
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import PathClass, identity_of_claim
+from noai_guard.core.policy import PathClass, Rule, identity_of_claim
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared, one_line_per_name
@@ -120,7 +119,8 @@ class TargetPlan:
     """A `CompiledPolicy` in the form that all targets share.
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
-    `other_tokens` are the rest of the catalogue.
+    `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
+    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`.
     """
 
     def __init__(self, compiled: CompiledPolicy) -> None:
@@ -145,6 +145,10 @@ class TargetPlan:
         )
         self.unclaimed = AgentClass("unclaimed", (), self._decisions(None))
         self.unknown_bot = AgentClass("unknown_bot", (UNKNOWN_BOT,), self._decisions(UNKNOWN_BOT))
+        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot)
+        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
+        self.documents = tuple(compiled.documents.values())
+        self.exempt_networks = self.policy.exemptions.addresses
 
     def _decisions(self, agent: Agent | None) -> tuple[Decision, ...]:
         """Return the decisions in order: the first that matches applies, the last has no paths.
@@ -153,25 +157,30 @@ class TargetPlan:
         """
         decisions: list[Decision] = []
         if self.exempt.globs:
-            decisions.append(self._decision(agent, self.exempt, 0, True, None))
-        for number, rule in enumerate(self.policy.rules):
+            decisions.append(self._decision(agent, self.exempt, exempt=True))
+        for rule in self.policy.rules:
             paths = self._rule_paths.get(rule.id)
-            decisions.append(self._decision(agent, paths, 0, False, number))
+            decisions.append(self._decision(agent, paths, rules=(rule,)))
             if decisions[-1].verdict.rule != rule.id:
                 decisions.pop()
             elif paths is None:
                 break
         else:
             by_path = (*self.path_policies, (None, 0))
-            decisions += [self._decision(agent, paths, path_policy, False, None) for paths, path_policy in by_path]
+            decisions += [self._decision(agent, paths, path_policy) for paths, path_policy in by_path]
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
         return tuple(decisions)
 
     def _decision(
-        self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
+        self,
+        agent: Agent | None,
+        paths: PathSet | None,
+        path_policy: int = 0,
+        *,
+        rules: tuple[Rule, ...] = (),
+        exempt: bool = False,
     ) -> Decision:
-        rules = () if rule is None else (self.policy.rules[rule],)
         path_class = PathClass(self._table.path_policies[path_policy], rules, exempt)
         verdict = self._table.decide(agent, identity_of_claim(agent), path_class)
         if not verdict.refuses or verdict.action is Action.THROTTLE:
@@ -182,19 +191,10 @@ class TargetPlan:
         return Decision(paths, verdict, refusal.status, headers, text.removeprefix(client_name(verdict)))
 
     @property
-    def all_classes(self) -> tuple[AgentClass, ...]:
-        return (*self.classes, self.unclaimed, self.unknown_bot)
-
-    @property
     def path_sets(self) -> tuple[PathSet, ...]:
         """Every PathSet that a decision or a declaration refers to, once."""
         sets = [self.exempt] if self.exempt.globs else []
         return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self.path_policies))
-
-    @property
-    def documents(self) -> tuple[Document, ...]:
-        """Published documents. Everybody may fetch them."""
-        return tuple(self.compiled.documents.values())
 
     @property
     def documents_regex(self) -> str:
@@ -212,15 +212,6 @@ class TargetPlan:
         """Header fields that the whole site declares, with the lines of one name joined."""
         fields = one_line_per_name(self.compiled.site_declared.fields)
         return {name.decode(): value.decode("ascii") for name, value in fields.items()}
-
-    @property
-    def exempt_networks(self) -> NetworkSet:
-        return self.policy.exemptions.addresses
-
-    @property
-    def detects_unknown_bots(self) -> bool:
-        """True if clients that call themselves bots and are in no catalogue, or all unclaimed ones, are restricted."""
-        return self.unknown_bot.restricted or self.unclaimed.restricted
 
     def class_of(self, agent: Agent) -> AgentClass:
         return self._class_of[agent]

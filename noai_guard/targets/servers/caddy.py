@@ -57,7 +57,6 @@ def _output(text: str) -> str:
 
 
 def _expression(pattern: str) -> str:
-    """Return a regular expression as one word."""
     return f"`{go_regex.with_characters(pattern)}`"
 
 
@@ -71,7 +70,6 @@ def _anywhere(pattern: str) -> str:
 
 
 def _cel(text: str) -> str:
-    """Return a string literal of CEL, for an expression between backquotes."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

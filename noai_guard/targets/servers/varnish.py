@@ -127,8 +127,12 @@ class VclFile:
             by_host = "" if self.plan.detects_unknown_bots else f'{_NAME} != "" && '
             yield from _block(f"{by_host}({named})", [f'set {_NAME} = "{_KNOWN}";'])
 
-    def _table(self) -> dict[str, list[str]]:
-        """Return first character of a name -> lines of name, class, agent's name and agent's name in a refusal."""
+    def _lookup(self) -> Iterator[str]:
+        """Yield the lines that look a name up: VCL has no tables, so a back-reference finds the line of the name.
+
+        A line has the name, the class, the agent's name and its name in a refusal. Each expression searches only the
+        lines of one first character, which saves workspace.
+        """
         classes = self.tables.class_names
         unknown_bot = classes[self.tables.UNKNOWN_BOT]
         lines = {_UNKNOWN: (unknown_bot, "", UNNAMED_CLIENT), _KNOWN: (self.tables.NONE, "", UNNAMED_CLIENT)}
@@ -136,15 +140,9 @@ class VclFile:
             name = host_form(token) if token.host else token.text.decode("ascii").replace(" ", "+")
             agent = token.value
             lines[name] = (classes[self.tables.id_of(agent)], ascii_text(agent.name), self.plan.client_name(agent))
-        return grouped(("\t".join((name, *lines[name])) + "\n" for name in sorted(lines)), lambda line: line[0])
-
-    def _lookup(self) -> Iterator[str]:
-        """Yield the lines that look a name up: VCL has no tables, so a back-reference finds the line of the name.
-
-        Each expression searches only the lines of one first character, which saves workspace.
-        """
-        for first, lines in self._table().items():
-            part = quote("\n" + "".join(lines))
+        rows = ("\t".join((name, *lines[name])) + "\n" for name in sorted(lines))
+        for first, part_of_rows in grouped(rows, lambda row: row[0]).items():
+            part = quote("\n" + "".join(part_of_rows))
             line = f"set {_LINE} = regsub({_NAME} + {part}, {quote(_LINE_OF_NAME)}, {_SECOND});"
             yield from _block(f"{_NAME} ~ {quote(f'^{user_agent_regex.escaped(first)}')}", [line])
         yield f"set {_CLASS} = regsub({_LINE}, {quote(_field(1))}, {_FIRST});"
