@@ -122,16 +122,14 @@ def robots_directives(lines: Sequence[str]) -> RobotsDirectives:
     misspelled: list[str] = []
     for line in lines:
         words = [word.strip() for word in re.split("[,:]", line)]
-        misspelled += [word for word in words if word.lower() not in NOAI and _letters(word) in NOAI]
+        misspelled += [
+            word for word in words if word.lower() not in NOAI and re.sub("[^a-z]", "", word[:40].lower()) in NOAI
+        ]
         if any(word != word.lower() for word in words if word.lower() in NOAI):
             capitals.append(line)
         if "noai" in map(str.lower, words):
             (hidden if ":" in line else plain).append(line)
     return RobotsDirectives(tuple(plain), tuple(hidden), tuple(capitals), tuple(misspelled))
-
-
-def _letters(word: str) -> str:
-    return re.sub("[^a-z]", "", word[:40].lower())
 
 
 def tdm_reservation(text: str) -> bool | None:
