@@ -69,16 +69,15 @@ def _for_person(observations: Observations, responses: ClientResponses) -> Itera
         if resource and result and result.refuses and (resource.get.ok or any(other and other.ok for other in others)):
             yield _finding("person-refused", responses, result)
     recordings = [other.audio for other in observations.client_responses if other.audio and other.audio.ok]
-    if (
-        responses.audio in recordings
-        and responses.audio.has_html_body
-        and not all(recording.has_html_body for recording in recordings)
-    ):
-        yield _finding("challenged", responses, responses.audio)
+    audio = responses.audio
+    if audio and audio.ok and audio.has_html_body and not all(recording.has_html_body for recording in recordings):
+        yield _finding("challenged", responses, audio)
 
 
 def _for_ai(interpretation: Interpretation, responses: ClientResponses, person: ClientResponses) -> Iterator[Finding]:
-    for result, expected in ((responses.page, person.page), (responses.audio, person.audio)):
+    for part in _PARTS:
+        result: ProbeResult | None = part(responses)
+        expected: ProbeResult | None = part(person)
         if result is None or expected is None or not expected.ok:
             continue
         if is_disguised(result, expected):
@@ -89,7 +88,7 @@ def _for_ai(interpretation: Interpretation, responses: ClientResponses, person: 
                 yield _finding("server-error", responses, result)
             else:
                 yield from _caching(responses, result)
-            robots_result, robots = interpretation.robots_files[-1 if result is responses.audio else 0]
+            robots_result, robots = interpretation.robots_of(part(interpretation.observations))
             is_allowed = robots.google_allows(responses.client.agent, result.requested_url)
             if is_allowed and 200 <= robots_result.status < 500:
                 yield _finding("allowed-by-robots", responses, result)

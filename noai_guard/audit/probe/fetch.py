@@ -10,7 +10,6 @@ import asyncio
 import zlib
 from dataclasses import replace
 from time import monotonic
-from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
@@ -43,9 +42,7 @@ class Fetcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._runner.run(self._client.aclose())
         self._runner.close()
 

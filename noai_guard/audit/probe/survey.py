@@ -128,27 +128,19 @@ class _Survey:
         return page
 
     def _resource(self, get: ProbeResult) -> Resource:
-        conditional = None
-        for name, condition in (("etag", "if-none-match"), ("last-modified", "if-modified-since")):
-            if get.ok and get.first(name):
-                headers = ((condition, get.first(name)),)
-                conditional = self._fetch(get.url, headers=headers, max_bytes=_MAX_BYTES)
-                break
+        validators = (("if-none-match", get.first("etag")), ("if-modified-since", get.first("last-modified")))
+        condition = next((line for line in validators if get.ok and line[1]), None)
+        conditional = self._fetch(get.url, headers=(condition,), max_bytes=_MAX_BYTES) if condition else None
         return Resource(get, self._fetch(get.url, method="HEAD", max_bytes=_MAX_BYTES), conditional=conditional)
 
     def _audio_address(self, page: ProbeResult, html: WebPage) -> str:
         """Return the first recording of the page, else of its first feed; empty if there is none."""
-        for address in html.audio:
-            if not leads_inside(page.url, address):
-                return address
-        for feed in html.feeds[:1]:
-            if not leads_inside(page.url, feed):
-                result = self._fetch(feed)
-                for address in enclosures(result.body) if result.ok else ():
-                    absolute = absolute_url(result.url, address)
-                    if absolute and not leads_inside(page.url, absolute):
-                        return absolute
-        return ""
+        recordings = [address for address in html.audio if not leads_inside(page.url, address)]
+        if not recordings and html.feeds and not leads_inside(page.url, html.feeds[0]):
+            feed = self._fetch(html.feeds[0])
+            addresses = [absolute_url(feed.url, address) for address in enclosures(feed.body) if feed.ok]
+            recordings = [address for address in addresses if address and not leads_inside(page.url, address)]
+        return recordings[0] if recordings else ""
 
     def _licences(self, page: ProbeResult, html: WebPage, robots: RobotsFile) -> Iterator[Licence]:
         """Request each RSL document that is announced; if none is, the one at the usual path."""
