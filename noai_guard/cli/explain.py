@@ -21,7 +21,7 @@ from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
-from noai_guard.middleware.active_policy import ServeDocument, Undecided
+from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.documents import document_headers
 from noai_guard.stores.memory import MemoryStore
@@ -119,9 +119,9 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
         notes: tuple[str, ...] = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
         reasons = ("declarations are sent to everyone, before any judgement",)
         return Explanation(request, client, reasons, document_headers(outcome.document), notes, outcome.document)
-    router = Router({Count: MemoryStore()})
-    decided = run(outcome.examination, router, runtime.unanswered) if isinstance(outcome, Undecided) else outcome
-    verdict = decided.cached.verdict
+    if not isinstance(outcome, Decided):
+        outcome = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
+    verdict = outcome.cached.verdict
     declared = compiled.declared[verdict.path_policy]
     looks_like = None
     if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
@@ -130,7 +130,7 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     notes, tags = tuple(_notes(compiled, request, verdict)), declared.tags.decode("ascii")
     also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
     return Explanation(
-        request, client, verdict.reasons, declared.fields, notes, None, verdict, decided.refusal, tags, looks_like,
+        request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
         also_named,
     )  # fmt: skip
 
