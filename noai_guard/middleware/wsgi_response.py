@@ -74,7 +74,7 @@ class Outgoing:
                 if isinstance(chunks, (list, tuple)):
                     self._count(len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks)))
                     return chunks
-                wrapper = self._environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
+                wrapper: Any = self._environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
                 is_class = isinstance(wrapper, type)
                 if isinstance(chunks, wrapper) if is_class else wrapper is not None and hasattr(chunks, "read"):
                     for name, value in self._headers:
