@@ -72,14 +72,8 @@ def _framing_problem(scope: Scope) -> str | None:
 
     Servers differ in what they accept: h11 passes a message with both a length and chunks, as RFC 7230 allowed.
     """
-    lengths, codings = [], []
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-    if not lengths and not codings:
-        return None
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
     if lengths and codings:
         return "The request has a Content-Length and a Transfer-Encoding."
     if len(lengths) > 1 or not all(map(_CONTENT_LENGTH.fullmatch, lengths)):

@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from noai_guard.asgi_types import Message, Receive, Scope, Send
+from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.model import HeaderField
 from noai_guard.reverse_proxy.headers import request_target, response_fields
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream, UpstreamFailed, tls_context
@@ -130,12 +130,8 @@ async def _pass_to_upstream(receive: Receive, connection: ClientConnection) -> N
                 code = message.get("code", _NO_STATUS)
                 await connection.close(_sendable(code, _GOING_AWAY), message.get("reason") or "")
                 return
-            await connection.send(_data(message))
-
-
-def _data(message: Message) -> str | bytes:
-    data: str | bytes | None = message.get("text")
-    return message["bytes"] if data is None else data
+            text = message.get("text")
+            await connection.send(message["bytes"] if text is None else text)
 
 
 async def _pass_to_client(connection: ClientConnection, send: Send) -> None:
