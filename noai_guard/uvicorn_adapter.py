@@ -180,11 +180,6 @@ class StrictConnection(H11Protocol):
         """True from the end of a request's head to the end of its response."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    @property
-    def is_websocket(self) -> bool:
-        """True once a websocket's own protocol has taken the connection over."""
-        return self.transport.get_protocol() is not self
-
     def break_off(self) -> None:
         """End the connection within a response, in a way that the client can tell from a complete one.
 

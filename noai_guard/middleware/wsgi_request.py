@@ -22,35 +22,29 @@ class EnvironRequest:
 
     @property
     def method(self) -> str:
-        """Return the method in upper case."""
         return method_of(self.environ)
 
     @property
     def path(self) -> str:
-        """Return the whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
         return _characters(f"{self.environ.get('SCRIPT_NAME', '')}{self.environ.get('PATH_INFO', '')}")
 
     @property
     def root_path(self) -> str:
-        """Return where the app is mounted, or ""."""
         return _characters(str(self.environ.get("SCRIPT_NAME", "")))
 
     @property
     def peer(self) -> Peer:
-        """Return the socket's peer, if it has an address."""
         address = self.environ.get("REMOTE_ADDR")
         return (address, self.environ.get("REMOTE_PORT")) if address else None
 
     @property
     def headers(self) -> list[HeaderField]:
-        """Return all header lines, in lower case."""
         if self._headers is None:
             self._headers = headers_of(self.environ)
         return self._headers
 
     @property
     def user_agent(self) -> bytes:
-        """Return what is judged of the User-Agent."""
         return self._user_agents[self.environ.get("HTTP_USER_AGENT", "")]
 
 

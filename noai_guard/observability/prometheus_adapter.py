@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from functools import cache
@@ -26,8 +25,6 @@ from prometheus_client.utils import floatToGoString
 from noai_guard.observability.worker_slots import WorkerSlot
 
 _log = logging.getLogger("noai_guard")
-
-_creating_value_class = threading.Lock()
 
 
 class Counter(prometheus_client.Counter):
@@ -74,15 +71,11 @@ def _value(metric: Counter | Gauge | BatchHistogram, suffix: str, multiprocess_m
     )
 
 
+@cache
 def _value_class() -> Any:
+    """Return the class of values. First called within `Metrics.of`, so by one thread."""
     if sys.platform == "win32" or not values.ValueClass._multiprocess:
         return values.ValueClass
-    with _creating_value_class:
-        return _slot_value_class()
-
-
-@cache
-def _slot_value_class() -> Any:
     slot = WorkerSlot(lambda: Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), _prepare_files)
     in_file: Any = values.MultiProcessValue(process_identifier=slot)  # type: ignore[no-untyped-call]
 

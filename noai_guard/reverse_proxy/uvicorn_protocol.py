@@ -30,7 +30,7 @@ class EdgeConnection(StrictConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.in_request or self.is_websocket:
+        if self.in_request or self.transport.get_protocol() is not self:  # then it is a websocket
             self._stop_head_timer()
         elif self._head_timer is None and not self.transport.is_closing():
             self._start_head_timer()
