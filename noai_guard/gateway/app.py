@@ -23,7 +23,7 @@ from noai_guard.gateway.original_request import Malformed, Missing, original_req
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi_request import method_of
-from noai_guard.middleware.asgi_response import send_response
+from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
@@ -85,14 +85,12 @@ class Gateway:
                 await send_response(send, await self.respond(request, raw))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                self.runtime.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            self.runtime.start()
-            await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.runtime.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.runtime.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def respond(self, request: PlainRequest, raw_path: bytes = b"") -> Response:
         """Return the response to a request for anything but the metrics. `raw_path` is its path as it was sent."""
@@ -105,19 +103,19 @@ class Gateway:
             if path.startswith(contract.VERIFY + "/"):
                 return await self.verdict(request, raw_path.partition(contract.VERIFY.encode("ascii"))[2])
             if path == contract.HEALTH:
-                return _text(200, "alive\n")
+                return text_response(200, "alive\n", NO_STORE)
             if path == contract.READY:
                 trusted = self.runtime.compiled.policy.trusted_proxies
                 if trusted.peers or trusted.unix:
-                    return _text(200, "ready\n")
-                return _text(503, "nobody may ask: the policy names no trusted_proxies\n")
+                    return text_response(200, "ready\n", NO_STORE)
+                return text_response(503, "nobody may ask: the policy names no trusted_proxies\n", NO_STORE)
             return self._document(request)
         except Exception as error:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Response:
         self.runtime.telemetry.failed("judging", error)
-        return _text(503, "The gateway failed; its log says why.\n")
+        return text_response(503, "The gateway failed; its log says why.\n", NO_STORE)
 
     async def verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> Response:
         """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and 403 for nginx.
@@ -194,7 +192,7 @@ class Gateway:
         if (problem, caller) not in self._reported and len(self._reported) < _MAX_REPORTED_CALLERS:
             self._reported.add((problem, caller))
             _log.error("the gateway was asked by %s and cannot answer: %s", caller, _HINTS[problem])
-        return _text(503, "The gateway cannot tell what it is asked; its log says why.\n")
+        return text_response(503, "The gateway cannot tell what it is asked; its log says why.\n", NO_STORE)
 
     def refusal(self, request: PlainRequest) -> Response:
         """Return the refusal again, for a proxy that could not pass it on. Judges nothing anew, and never allows."""
@@ -204,7 +202,7 @@ class Gateway:
             return self._unusable("caller_not_trusted", request)
         if status not in _ACTIONS:
             # The proxy itself said no to a request that we allowed, or never asked about.
-            return _text(403, "Forbidden\n")
+            return text_response(403, "Forbidden\n", NO_STORE)
         try:
             original, raw_paths = original_request(request)
             compiled, action = active.compiled, _ACTIONS[status]
@@ -227,7 +225,7 @@ class Gateway:
         active = self.runtime.active
         resolved = active.paths[request.path]
         if resolved.document is None or not resolved.publishes(request.method, ""):
-            return _text(404, "Nothing is here. Proxies ask at /.noai/verify.\n")
+            return text_response(404, "Nothing is here. Proxies ask at /.noai/verify.\n", NO_STORE)
         served = ServeDocument(active, resolved.document)
         if served.document.path == robots_txt.PATH:
             self.runtime.remember_robots_reader(active, request)
@@ -248,9 +246,3 @@ class _Prepared:
         self.responses = AuthResponses(hold)
         self.malformed = active.fixed(Action.DENY, "what was asked for cannot be read, or in more than one way")
         self.denial = active.compiled.refusal(self.malformed.cached.verdict, "/", "GET", ())
-
-
-def _text(status: int, text: str) -> Response:
-    body = text.encode("ascii")
-    media_type = (b"content-type", b"text/plain; charset=utf-8")
-    return Response(status, (media_type, (b"content-length", b"%d" % len(body)), NO_STORE), body)

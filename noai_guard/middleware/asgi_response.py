@@ -13,6 +13,7 @@ from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector
+from noai_guard.responses.refusal import Format
 
 _FILE_CHUNK = 64 * 1024
 
@@ -97,6 +98,15 @@ async def _inject(
         if chunk or not more:
             counts.bytes += len(chunk)
             await send({**message, "body": chunk})
+
+
+def text_response(
+    status: int, text: str, *fields: HeaderField, head: bool = False, media_type: str = Format.TEXT.value
+) -> Response:
+    """Return a response with these header fields beside its type and length; to HEAD without the body."""
+    body = text.encode()
+    headers = ((b"content-type", media_type.encode("ascii")), (b"content-length", b"%d" % len(body)), *fields)
+    return Response(status, headers, b"" if head else body)
 
 
 async def send_response(send: Send, response: Response) -> None:

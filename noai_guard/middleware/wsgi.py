@@ -35,11 +35,8 @@ VERDICT = "noai.verdict"
 class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
-    `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
-    Prometheus registry (the default one if None). `store` answers what the judge asks, at once and within a
-    time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every problem, if
-    the policy cannot be used at start; later a broken file leaves the last good policy running. `runtime` is the
-    guard behind the interface: `runtime.reload()` reads the policy again.
+    `policy`, `registry`, `runtime` and PolicyInvalid as for NoAIMiddleware. `store` answers what the judge asks, at
+    once and within a time of its own, perhaps in several threads; in memory if None.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ a scrape took 138 ms (prometheus_client 0.26, measured 2026-11-23).
 import os
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -44,8 +45,7 @@ class WorkerSlot:
 
     def _claim(self) -> None:
         folder = self._folder()
-        number = 0
-        while True:
+        for number in count():
             name = f"noai{number}"
             lock = os.open(_lock_file(folder, name), os.O_CREAT | os.O_RDWR, 0o666)
             try:
@@ -53,7 +53,6 @@ class WorkerSlot:
                 break
             except BlockingIOError:
                 os.close(lock)
-                number += 1
         self._process, self._lock, self._name = os.getpid(), lock, name
         self._on_claim(folder, name)
 

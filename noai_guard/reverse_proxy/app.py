@@ -15,7 +15,7 @@ from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.request import MAX_HEADERS
 from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
 from noai_guard.middleware.asgi_request import method_of
-from noai_guard.middleware.asgi_response import send_response
+from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
 from noai_guard.reverse_proxy.downstream import ClientDisconnected, ClientTimedOut, Downstream
@@ -134,14 +134,10 @@ def _error_response(status: int, scope: Scope) -> Response:
     """Return a short page if a page is asked for, else text. A 408 closes the connection: its request is incomplete."""
     title, sentence = _ERRORS[status]
     requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
-    page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-    page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
-    format, text = (Format.HTML, page) if requested is Format.HTML else (Format.TEXT, f"{sentence}\n")
-    body = text.encode()
-    headers = (
-        (b"content-type", format.value.encode("ascii")),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        *([(b"connection", b"close")] if status == 408 else []),
-    )
-    return Response(status, headers, b"" if scope["method"] == "HEAD" else body)
+    text = f"{sentence}\n"
+    if requested is Format.HTML:
+        text = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        text += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
+    fields = ((b"cache-control", b"no-store"), *([(b"connection", b"close")] if status == 408 else []))
+    media_type = (Format.HTML if requested is Format.HTML else Format.TEXT).value
+    return text_response(status, text, *fields, head=scope["method"] == "HEAD", media_type=media_type)

@@ -2,7 +2,6 @@
 
 import asyncio
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from noai_guard.asgi_types import Receive, Scope
@@ -85,9 +84,7 @@ class Downstream:
             self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, self.read)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         task, self._responding = self._responding, None
         self.deadline.close()
         self._upload_deadline.close()

@@ -6,8 +6,8 @@ client to do.
 
 import asyncio
 import logging
-import ssl
 from contextlib import suppress
+from functools import partial
 
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
@@ -86,15 +86,12 @@ async def pass_websocket(
 
 async def _connected(upstream: Upstream, timeouts: Timeouts, handshake: _Handshake) -> ClientConnection:
     loop = asyncio.get_running_loop()
-
-    def make_connection() -> ClientConnection:
-        return ClientConnection(handshake, ping_interval=None, max_queue=4)
-
+    make_connection = partial(ClientConnection, handshake, ping_interval=None, max_queue=4)
     async with asyncio.timeout(timeouts.connect):
         if upstream.socket:
             _, connection = await loop.create_unix_connection(make_connection, upstream.socket)
         else:
-            tls: ssl.SSLContext | None = tls_context(upstream)
+            tls = tls_context(upstream)
             _, connection = await loop.create_connection(make_connection, upstream.hostname, upstream.port, ssl=tls)
     try:
         async with asyncio.timeout(timeouts.first_byte):
