@@ -6,7 +6,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
-from noai_guard.middleware.wsgi_request import headers_of, key_of, method_of
+from noai_guard.middleware.wsgi_request import key_of, latin_1, method_of
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import native
 from noai_guard.responses.html_injection import REQUEST_FIELDS, TagInjector
@@ -61,10 +61,9 @@ class Outgoing:
             [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         )
         if is_html:
-            method, request_headers = method_of(self._environ), headers_of(self._environ, _REQUEST_KEYS)
-            fields, self._injector = tagged(
-                self._telemetry, declared.tags, int(status[:3]), fields, method, request_headers
-            )
+            environ, code = self._environ, int(status[:3])
+            sent = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
+            fields, self._injector = tagged(self._telemetry, declared.tags, code, fields, method_of(environ), sent)
         return native(fields)
 
     def body(self, chunks: Iterable[bytes]) -> Iterable[bytes]:

@@ -33,8 +33,6 @@ class Sink(Protocol):
 
     def wants(self, verdict: Verdict) -> bool:
         """Return True if an event with this verdict is to be built and written."""
-        ...
 
     def write(self, event: Event) -> None:
         """Receive one event. What it raises is counted as a failure of the guard; the request goes on."""
-        ...

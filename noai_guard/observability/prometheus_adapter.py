@@ -7,7 +7,6 @@ Tested with the versions that pyproject.toml allows.
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -76,8 +75,7 @@ def _value_class() -> Any:
     """Return the class of values. First called within `Metrics.of`, so by one thread."""
     if sys.platform == "win32" or not values.ValueClass._multiprocess:
         return values.ValueClass
-    slot = WorkerSlot(lambda: Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), _prepare_files)
-    in_file: Any = values.MultiProcessValue(process_identifier=slot)  # type: ignore[no-untyped-call]
+    in_file: Any = values.MultiProcessValue(process_identifier=WorkerSlot(_prepare_files))  # type: ignore[no-untyped-call]
 
     class SlotValue(in_file):  # type: ignore[misc]
         """A value in the file of the slot, which goes on from earlier processes; `get` returns what this one added."""
