@@ -20,13 +20,13 @@ help: ## list the targets
 demo: $(DEMO) ## a music site with real audio, its visitors, and what each of them gets
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
 
-test: $(TEST) check core ## all checks and tests
-	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadgroup --cov --cov-report=
+test: $(TEST) check ## all checks and tests
+	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadfile --cov --cov-report=
 	$(PYTEST) -m serial --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
 
 quick: $(TEST) ## the tests without servers, with few generated examples
-	HYPOTHESIS_PROFILE=dev $(PYTEST) -m "not serial" --numprocesses $(JOBS) --ignore-glob='*_servers.py' \
+	HYPOTHESIS_PROFILE=dev $(PYTEST) -m "not serial and not thorough" --numprocesses $(JOBS) --ignore-glob='*_servers.py' \
 	  tests/config tests/core tests/declarations tests/middleware tests/responses
 
 check: $(TEST) ## style, types, import contracts and the catalogue

@@ -21,7 +21,7 @@ from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
-from noai_guard.middleware.active_policy import ServeDocument, Undecided
+from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.documents import document_headers
 from noai_guard.stores.memory import MemoryStore
@@ -121,10 +121,10 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
         merged = outcome.document.path == robots_txt.PATH and compiled.merges_robots
         notes: tuple[str, ...] = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
         return Explanation(request, client, outcome.document, None, None, None, (), notes)
-    if isinstance(outcome, Undecided):
-        decided = run(outcome.examination, Router({Count: MemoryStore()}), runtime.unanswered)
-    else:
+    if isinstance(outcome, Decided):
         decided = outcome
+    else:
+        decided = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
     verdict = decided.cached.verdict
     looks_like = None
     if verdict.agent is None or verdict.agent is UNKNOWN_BOT:

@@ -9,7 +9,8 @@ from noai_guard.core.model import HeaderField
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, excerpt
 
 MAX_HEADERS = 256
-"""Request header lines that are read. Servers let up to 20,000 in; browsers send about 20."""
+"""Request header lines in which fields other than User-Agent are looked for. Servers let up to 20,000 in; browsers send
+about 20."""
 
 Peer = Sequence[object] | None
 """The socket's peer as (host, port), or None if it has no address (a UNIX domain socket)."""
@@ -60,10 +61,10 @@ def header_value(headers: Iterable[HeaderField], name: bytes) -> bytes:
 def read_user_agent(headers: Sequence[HeaderField]) -> bytes:
     """Return what is judged of a request's User-Agent: all lines, joined by line feeds, cut to what is read of each.
 
-    Every line is judged, because nobody knows which one the app reads.
+    Every line is judged, however many others stand before it, because nobody knows which one the app reads.
     """
     user_agent = b""
-    for name, value in islice(headers, MAX_HEADERS):
+    for name, value in headers:
         if name == b"user-agent":
             user_agent = excerpt(user_agent) + b"\n" + excerpt(value) if user_agent else value
     return excerpt(user_agent) if len(user_agent) > HEAD_BYTES else user_agent

@@ -182,7 +182,7 @@ class Gateway:
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
-        decided = outcome if isinstance(outcome, Decided) else (yield from outcome.examination)
+        decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         return decided.uncacheable() if ambiguous else decided
 
     def _unusable(self, problem: str, request: Request) -> Response:

@@ -68,7 +68,7 @@ class NoAIMiddleware:
             await self._serve(scope, send, outcome, request)
             return
         else:
-            decided = await arun(outcome.examination, self._stores, runtime.unanswered)
+            decided = await arun(outcome, self._stores, runtime.unanswered)
         cached = decided.cached
         scope[_VERDICT] = verdict = cached.verdict
         try:

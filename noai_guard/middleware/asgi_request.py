@@ -48,7 +48,7 @@ class ScopeRequest:
         user_agent = self._user_agent
         if user_agent is None:
             lines = 0
-            for name, value in _header_list(self._scope)[:MAX_HEADERS]:
+            for name, value in _header_list(self._scope):
                 if name == b"user-agent":
                     user_agent = value
                     lines += 1

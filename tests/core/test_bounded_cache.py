@@ -19,7 +19,7 @@ def test_a_key_seen_before_is_not_computed_again() -> None:
 
 
 def test_a_heavy_key_is_computed_and_not_kept() -> None:
-    cache = BoundedCache(len, max_key_weight=10)
+    cache: BoundedCache[str, int] = BoundedCache(len, max_key_weight=10)
     assert cache["x" * 11] == 11
     assert not cache
 
@@ -41,7 +41,7 @@ def test_it_never_holds_more_than_its_count_and_weight_and_never_lies(keys: list
 
 
 def test_a_function_that_raises_leaves_nothing_behind() -> None:
-    cache = BoundedCache(lambda key: 1 // key)
+    cache: BoundedCache[int, int] = BoundedCache(lambda key: 1 // key)
     assert cache[1] == 1
     try:
         cache[0]
