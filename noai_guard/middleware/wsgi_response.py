@@ -62,8 +62,10 @@ class Outgoing:
         )
         if is_html:
             environ, code = self._environ, int(status[:3])
-            sent = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
-            fields, self._injector = tagged(self._telemetry, declared.tags, code, fields, method_of(environ), sent)
+            request_fields = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
+            fields, self._injector = tagged(
+                self._telemetry, declared.tags, code, fields, method_of(environ), request_fields
+            )
         return native(fields)
 
     def body(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
