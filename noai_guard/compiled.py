@@ -1,21 +1,20 @@
 """One policy prepared for serving: the guard, and all header fields, documents and refusals as bytes."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Verdict
-from noai_guard.core.policy import Policy, Site
+from noai_guard.core.policy import Policy
 from noai_guard.declarations import STANDARDS, robots_txt
 from noai_guard.declarations.limitations import policy_limitations
 from noai_guard.declarations.shared.robots_groups import build_groups
-from noai_guard.declarations.shared.standard import Standard
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
-from noai_guard.responses.refusal import Format, refusal_body
+from noai_guard.responses.refusal import Format, refusal_body, sentence
 
 
 class CompiledPolicy:
@@ -30,11 +29,12 @@ class CompiledPolicy:
         self.catalog = catalog
         self.guard = Guard(policy, catalog)
         table = self.guard.table
-        self.standards = tuple(standard for standard in STANDARDS if _is_on(standard, policy))
+        self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents = {
             document.path: document for standard in self.standards for document in standard.documents(table)
         }
-        self._site = _with_published_page(policy.site, self.documents)
+        has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
+        self._site = policy.site if has_page else replace(policy.site, policy_page="")
         self.robots_groups = build_groups(
             table,
             [line for standard in self.standards for line in standard.robots_lines(policy)],
@@ -47,7 +47,7 @@ class CompiledPolicy:
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
-            self._merged_robots, max_entries=8, max_key_weight=512 * 1024
+            lambda existing: robots_txt.document(self.robots_groups, existing), max_entries=8, max_key_weight=512 * 1024
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
@@ -56,21 +56,13 @@ class CompiledPolicy:
         """One sentence for each part of the policy that some declaration cannot express. The guard enforces it all."""
         return tuple(policy_limitations(self.policy, self.standards, self.robots_groups))
 
-    def _merged_robots(self, existing: bytes) -> Document:
-        merged = robots_txt.merge(existing, self.robots_groups)
-        return Document(robots_txt.PATH, robots_txt.MEDIA_TYPE, merged)
-
     def _declared(self, path_policy: PathPolicy) -> Declared:
         if not path_policy.reserves_anything:
             return Declared((), b"")
-        fields = tuple(
-            field for standard in self.standards for field in standard.header_fields(self.policy, path_policy)
-        )
-        tags = (
-            b"".join(tag for standard in self.standards for tag in standard.tags(self.policy, path_policy))
-            if self.policy.declares("html_meta")
-            else b""
-        )
+        policy, standards = self.policy, self.standards
+        fields = tuple(field for standard in standards for field in standard.header_fields(policy, path_policy))
+        has_tags = policy.declares("html_meta")
+        tags = b"".join(tag for standard in standards for tag in standard.tags(policy, path_policy) if has_tags)
         return Declared(fields, tags)
 
     def refusal(self, verdict: Verdict, path: str, method: str, headers: Iterable[HeaderField]) -> Response:
@@ -81,8 +73,8 @@ class CompiledPolicy:
         verdict, format = key
         template = TEMPLATES[verdict.action]
         site = self._site
-        sentence = template.sentence(verdict, site)
-        content = refusal_body(format, template.status, template.title, sentence, verdict, site)
+        text = sentence(template.sentence, verdict)
+        content = refusal_body(format, template.status, template.title, text, verdict, site)
         headers: list[HeaderField] = [
             (b"content-type", format.value.encode("ascii")),
             (b"content-length", b"%d" % len(content)),
@@ -92,14 +84,3 @@ class CompiledPolicy:
             *template.header_fields(verdict, site),
         ]
         return Response(template.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)
-
-
-def _is_on(standard: Standard, policy: Policy) -> bool:
-    return policy.declarations.get(standard.key) != "off" and policy.declares(standard.key)
-
-
-def _with_published_page(site: Site, documents: Container[str]) -> Site:
-    """Return the site without its policy page if that page is neither on another site nor among our documents."""
-    if "://" in site.policy_page or site.policy_page in documents:
-        return site
-    return replace(site, policy_page="")

@@ -1,6 +1,7 @@
 """Fixtures of all tests, the hypothesis profiles, and more time for the longest tests."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -22,7 +23,7 @@ if FULL:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Scale the number of examples of a property test to the profile."""
-    function = getattr(item, "obj", None)
+    function: Any = getattr(item, "obj", None)
     share = SHARES.get(settings.get_current_profile_name(), 1.0)
     if not getattr(function, "is_hypothesis_test", False) or hasattr(function, "full_examples"):
         return

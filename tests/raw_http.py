@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a raw socket: requests that no client library would send, answers as they came."""
+"""HTTP/1.1 on a raw socket: requests that no client library would send, responses byte for byte."""
 
 import socket
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Answer:
 
 
 def exchanged(port: int, request: bytes, until: bytes | None = None, seconds: float = 20.0) -> bytes:
-    """What a server sends back on a raw socket until it closes, or until these bytes have come."""
+    """Return the bytes that a server sends back until it closes or has sent `until`."""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         connection.sendall(request)
         got = b""
@@ -45,10 +45,10 @@ def parsed(got: bytes, method: bytes = b"GET") -> Answer:
         return Answer(status, headers, rest, method == b"HEAD" or size in (-1, len(rest)))
     body = b""
     while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        if not size.strip():
+        line, _, rest = rest.partition(b"\r\n")
+        if not line.strip():
             break
-        length = int(size.partition(b";")[0], 16)
+        length = int(line.partition(b";")[0], 16)
         if length == 0:
             return Answer(status, headers, body, True)
         body += rest[:length]

@@ -14,6 +14,8 @@ from benchmarks import __main__ as program
 from benchmarks.measure import Bound, Effort, Row, Timing, faster, interleaved, percent_added, ratio
 from benchmarks.visitors import MIX, token_forms, unique
 
+pytestmark = pytest.mark.serial
+
 TINY = Effort(rounds=2, share=0.002)
 
 

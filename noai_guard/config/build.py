@@ -42,7 +42,6 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
     """Build a policy from a stance with a site's file merged into it."""
     usages = _actions(data["usages"])
     exempt = data.get("exemptions", {})
-    trusted = data.get("trusted_proxies", {})
     features = data.get("features", {})
     return Policy(
         stance=stance,
@@ -60,9 +59,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
             addresses=NetworkSet(exempt.get("addresses", ())),
         ),
         on_unknown=Action(data.get("on_unknown", "allow")),
-        trusted_proxies=TrustedProxies.parse(
-            trusted.get("peers", ()), trusted.get("header"), trusted.get("max_hops", 32)
-        )[0],
+        trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
         throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),

@@ -21,16 +21,15 @@ def _token(text: str) -> str | Rejection:
 def _product_token(text: str) -> str | Rejection:
     if re.fullmatch(r"[A-Za-z_-]+", text):
         return text
-    message = f"{printable(text)!r} is not an RFC 9309 product token"
-    return Rejection("C002", message, "letters, - and _; else robots_txt_tokens")
+    hint = "letters, - and _; else robots_txt_tokens"
+    return Rejection("C002", f"{printable(text)!r} is not an RFC 9309 product token", hint)
 
 
 def _robots_token(text: str) -> str | Rejection:
     if re.fullmatch(r"[A-Za-z0-9_.!-]+( [A-Za-z0-9_.!-]+)*", text):
         return text
-    return Rejection(
-        "C002", f"{printable(text)!r} cannot stand in a robots.txt User-agent line", "letters, digits, - _ ."
-    )
+    message = f"{printable(text)!r} cannot stand in a robots.txt User-agent line"
+    return Rejection("C002", message, "letters, digits, - _ .")
 
 
 def _words(*words: str) -> Choice:
@@ -39,10 +38,38 @@ def _words(*words: str) -> Choice:
 
 _usages = ListOf(Choice({usage.value: "" for usage in Usage}, code="P012", noun="usage"), min_items=1)
 _texts = ListOf(Text())
+_name = Text(max_length=100)
+_long_text = Text(max_length=500)
+_user_agents = ListOf(Text(max_length=3000), allow_single=False)
 
+_OPT_OUT = Record(
+    {
+        "usages": Field(_usages, "the AI usages served under the same user agent", required=True),
+        "by": Field(_name, "a robots-only product token, or noarchive", required=True),
+    }
+)
+_VERIFY = Record(
+    {
+        "ips_uri": Field(_texts, "addresses of published ranges"),
+        "reverse_dns": Field(_texts, "host name suffixes, beginning with a dot"),
+        "web_bot_auth": Field(_texts, "signature agents"),
+    }
+)
+_SOURCE = Record(
+    {
+        "url": Field(_long_text, "a public page", required=True),
+        "retrieved": Field(Text(max_length=10), "YYYY-MM-DD", required=True),
+    }
+)
+_SAMPLES = Record(
+    {
+        "match": Field(_user_agents, "user agents that must match"),
+        "not": Field(_user_agents, "look-alikes that must not"),
+    }
+)
 _AGENT = Record(
     {
-        "name": Field(Text(max_length=100), "unique in the whole catalogue", required=True),
+        "name": Field(_name, "unique in the whole catalogue", required=True),
         "status": Field(_words("provisional", "stable", "retired"), "how sure we are", required=True),
         "rfc9309_product_token": Field(Text(_product_token, 100), "what robots.txt calls it"),
         "robots_txt_tokens": Field(ListOf(Text(_robots_token, 100)), "further names in robots.txt"),
@@ -50,77 +77,29 @@ _AGENT = Record(
         "robots_only": Field(FLAG, "exists only in robots.txt, never as a user agent"),
         "trigger": Field(_words("crawler", "fetcher", "client"), "what sets it off", required=True),
         "usages": Field(_usages, "what the fetched content is used for", required=True),
-        "opt_out": Field(
-            Record(
-                {
-                    "usages": Field(_usages, "the AI usages served under the same user agent", required=True),
-                    "by": Field(Text(max_length=100), "a robots-only product token, or noarchive", required=True),
-                }
-            ),
-            "how a site opts out of the AI part and keeps its search listing",
-        ),
+        "opt_out": Field(_OPT_OUT, "how a site opts out of the AI part and keeps its search listing"),
         "rfc9309_compliance": Field(_words("claimed", "ignored", "unknown"), "what the operator says"),
-        "verify": Field(
-            Record(
-                {
-                    "ips_uri": Field(_texts, "addresses of published ranges"),
-                    "reverse_dns": Field(_texts, "host name suffixes, beginning with a dot"),
-                    "web_bot_auth": Field(_texts, "signature agents"),
-                }
-            ),
-            "how a claim can be checked",
-        ),
-        "note": Field(Text(max_length=500), "a trap worth knowing"),
-        "sources": Field(
-            ListOf(
-                Record(
-                    {
-                        "url": Field(Text(max_length=500), "a public page", required=True),
-                        "retrieved": Field(Text(max_length=10), "YYYY-MM-DD", required=True),
-                    }
-                ),
-                allow_single=False,
-            ),
-            "where the facts are from",
-            required=True,
-        ),
-        "samples": Field(
-            Record(
-                {
-                    "match": Field(ListOf(Text(max_length=3000), allow_single=False), "user agents that must match"),
-                    "not": Field(ListOf(Text(max_length=3000), allow_single=False), "look-alikes that must not"),
-                }
-            ),
-            "the conformance corpus",
-            required=True,
-        ),
+        "verify": Field(_VERIFY, "how a claim can be checked"),
+        "note": Field(_long_text, "a trap worth knowing"),
+        "sources": Field(ListOf(_SOURCE, allow_single=False), "where the facts are from", required=True),
+        "samples": Field(_SAMPLES, "the conformance corpus", required=True),
     }
 )
 AGENTS_FILE = Record(
     {
-        "operator": Field(Text(max_length=100), "organisation that runs the agents", required=True),
-        "url": Field(Text(max_length=500), "its site"),
+        "operator": Field(_name, "organisation that runs the agents", required=True),
+        "url": Field(_long_text, "its site"),
         "agents": Field(ListOf(_AGENT, allow_single=False), "one entry each", required=True),
     }
 )
-BROWSERS_FILE = Record(
+_BROWSERS = Record(
     {
-        "groups": Field(
-            ListOf(
-                Record(
-                    {
-                        "name": Field(Text(max_length=100), "kind of client", required=True),
-                        "user_agents": Field(
-                            ListOf(Text(max_length=3000), allow_single=False), "real ones", required=True
-                        ),
-                    }
-                ),
-                allow_single=False,
-            ),
-            "user agents that must never be refused",
-            required=True,
-        )
+        "name": Field(_name, "kind of client", required=True),
+        "user_agents": Field(_user_agents, "real ones", required=True),
     }
+)
+BROWSERS_FILE = Record(
+    {"groups": Field(ListOf(_BROWSERS, allow_single=False), "user agents that must never be refused", required=True)}
 )
 
 
@@ -135,12 +114,7 @@ class Samples:
 
 def agents_schema() -> dict[str, Any]:
     """Return the JSON Schema of rules/agents/*.yaml, generated from the table that reads them."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:noai-guard:schema:agent",
-        "title": "noai-guard catalogue file (rules/agents/*.yaml)",
-        **AGENTS_FILE.schema(),
-    }
+    return AGENTS_FILE.root_schema("agent", "noai-guard catalogue file (rules/agents/*.yaml)")
 
 
 def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:

@@ -21,10 +21,9 @@ _ACTIONS = {
     "license_required": "402 with where to get a licence",
     "deny": "403",
 }
-_USAGES = {usage: USAGE_WORDS[usage].meaning for usage in Usage}
-
+_USAGES = {usage.value: USAGE_WORDS[usage].meaning for usage in Usage}
 _SPELLINGS = {"license-required": "license_required", "licence_required": "license_required"}
-_usage = Choice({usage.value: doc for usage, doc in _USAGES.items()}, code="P012", noun="usage")
+_usage = Choice(_USAGES, code="P012", noun="usage")
 _wish = Choice(
     _ACTIONS,
     {
@@ -44,7 +43,7 @@ _identity = Choice(
     },
     noun="identity",
 )
-_wishes = Record({usage.value: Field(_wish, doc) for usage, doc in _USAGES.items()}, "P012", "usage")
+_wishes = Record({usage: Field(_wish, doc) for usage, doc in _USAGES.items()}, "P012", "usage")
 _name = Text(max_length=100)
 _pattern = Text(scalars.path_pattern, max_length=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
 _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
@@ -76,112 +75,76 @@ _DECLARATIONS = {
     "noml": Field(FLAG, "noml in header and metas (Mojeek's proposal)"),
 }
 
+_SITE = Record(
+    {
+        "url": Field(Text(scalars.site_address, pattern=_address.pattern), "where the site lives, https://..."),
+        "name": Field(Text(max_length=200), "the site's name"),
+        "owner": Field(Text(max_length=200), "who holds the rights"),
+        "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
+        "policy_page": Field(Text(scalars.policy_page), "path of the page for people, or an address of your own"),
+        "licence": Field(_address, "address of the licence"),
+        "tdm_policy": Field(_address, "address of a TDMRep policy document"),
+    }
+)
+_EXEMPTIONS = Record(
+    {
+        "paths": Field(ListOf(_pattern), "never judged"),
+        "agents": Field(ListOf(_name), "never refused"),
+        "addresses": Field(ListOf(Text(scalars.network)), "clients never refused"),
+    }
+)
+_header = Choice(dict.fromkeys(HEADERS, ""), noun="header")
+_TRUSTED_PROXIES = Record(
+    {
+        "peers": Field(ListOf(_name, min_items=1), "networks of your own proxies, or unix:", required=True),
+        "header": Field(_header, "the one header they set", required=True),
+        "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
+    }
+)
+_THROTTLE = Record(
+    {
+        "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
+        "seconds": Field(Number(1, 86_400, "seconds"), "per so many seconds"),
+    }
+)
+_LIMITS = Record({"throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block")})
+_reload = Choice(
+    {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
+    {"no": "off", "false": "off"},
+    noun="way to reload",
+)
+_FEATURES = Record(
+    {
+        "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
+        "reload": Field(_reload, "read this file again while running"),
+    }
+)
+_mode = Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode")
+_on_unknown = Choice({"allow": "let in", "deny": "403"}, noun="answer")
+
 POLICY_FILE = Record(
     {
         "extends": Field(Choice(dict.fromkeys(STANCES, ""), noun="stance"), "the stance to begin with"),
-        "mode": Field(
-            Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode"),
-            "whether refusals are real",
-        ),
-        "site": Field(
-            Record(
-                {
-                    "url": Field(
-                        Text(scalars.site_address, pattern=_address.pattern), "where the site lives, https://..."
-                    ),
-                    "name": Field(Text(max_length=200), "the site's name"),
-                    "owner": Field(Text(max_length=200), "who holds the rights"),
-                    "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
-                    "policy_page": Field(
-                        Text(scalars.policy_page), "path of the page for people, or an address of your own"
-                    ),
-                    "licence": Field(_address, "address of the licence"),
-                    "tdm_policy": Field(_address, "address of a TDMRep policy document"),
-                }
-            ),
-            "facts about the site, shown in refusals and declarations",
-        ),
+        "mode": Field(_mode, "whether refusals are real"),
+        "site": Field(_SITE, "facts about the site, shown in refusals and declarations"),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(
-            MapOf(_pattern, _PATH_POLICY),
-            "different wishes for parts of the site; the most specific pattern counts",
+            MapOf(_pattern, _PATH_POLICY), "different wishes for parts of the site; the most specific pattern counts"
         ),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
-        "exemptions": Field(
-            Record(
-                {
-                    "paths": Field(ListOf(_pattern), "never judged"),
-                    "agents": Field(ListOf(_name), "never refused"),
-                    "addresses": Field(ListOf(Text(scalars.network)), "clients never refused"),
-                }
-            ),
-            "what is left alone",
-        ),
-        "on_unknown": Field(
-            Choice({"allow": "let in", "deny": "403"}, noun="answer"),
-            "what happens when a backend, or the gateway, cannot answer",
-        ),
-        "trusted_proxies": Field(
-            Record(
-                {
-                    "peers": Field(ListOf(_name, min_items=1), "networks of your own proxies, or unix:", required=True),
-                    "header": Field(
-                        Choice(dict.fromkeys(HEADERS, ""), noun="header"),
-                        "the one header they set",
-                        required=True,
-                    ),
-                    "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
-                }
-            ),
-            "who may say where a request came from; nobody unless named here",
-        ),
-        "limits": Field(
-            Record(
-                {
-                    "throttle": Field(
-                        Record(
-                            {
-                                "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
-                                "seconds": Field(Number(1, 86_400, "seconds"), "per so many seconds"),
-                            }
-                        ),
-                        "the rate of the action throttle, per agent and address block",
-                    )
-                }
-            ),
-            "numbers",
-        ),
+        "exemptions": Field(_EXEMPTIONS, "what is left alone"),
+        "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
+        "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
+        "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
-        "features": Field(
-            Record(
-                {
-                    "second_look": Field(
-                        FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"
-                    ),
-                    "reload": Field(
-                        Choice(
-                            {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
-                            {"no": "off", "false": "off"},
-                            noun="way to reload",
-                        ),
-                        "read this file again while running",
-                    ),
-                }
-            ),
-            "switches",
-        ),
+        "features": Field(_FEATURES, "switches"),
     }
 )
 
 
 def policy_schema() -> dict[str, Any]:
     """Return the JSON Schema of noai.yaml, generated from the table that reads it."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:noai-guard:schema:policy",
-        "title": "noai-guard policy (noai.yaml)",
-        **POLICY_FILE.schema(),
-    }
+    return POLICY_FILE.root_schema("policy", "noai-guard policy (noai.yaml)")
 
 
 def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:

@@ -55,18 +55,16 @@ class RulesSource:
         digest = _digest(self.folder)
         if self._last is not None and self._last.digest == digest:
             return False
-        self._last = self._read(digest)
+        self._read(digest)
         return True
 
     def _rules(self) -> _Rules:
-        rules = self._last
-        if rules is None:
-            rules = self._last = self._read(_digest(self.folder))
-        return rules
+        return self._last or self._read(_digest(self.folder))
 
     def _read(self, digest: str) -> _Rules:
         data = _compiled(self.folder, digest) or _read_yaml(self.folder)
-        return _Rules(digest, Catalog(map(agent_from, data["agents"]), digest[:12]), data["stances"])
+        self._last = _Rules(digest, Catalog(map(agent_from, data["agents"]), digest[:12]), data["stances"])
+        return self._last
 
 
 def compile_rules(folder: Path) -> Path:

@@ -57,8 +57,7 @@ def _ascii_address(text: str) -> str | None:
 
 def web_address(text: str) -> str | Rejection:
     """Return an http or https address in ASCII."""
-    address = _ascii_address(text)
-    if address is not None:
+    if address := _ascii_address(text):
         return address
     meant = _ascii_address(f"https://{text}") if "." in text else None
     hint = f"write {meant}" if meant else "write https://..., without a password"
@@ -79,27 +78,19 @@ def contact(text: str) -> str | Rejection:
     local, at, host = mail.rpartition("@")
     domain = ascii_host(host)
     if at and domain and "." in domain and re.fullmatch(r"[^\s@<>\"(),:;\\\[\]?%&#]+", local):
-        quoted = quote(local, safe="!$'*+/=_~", errors="replace")
-        return f"mailto:{quoted}@{domain}"
-    address = _ascii_address(text)
-    if address is not None:
-        return address
+        return "mailto:" + quote(local, safe="!$'*+/=_~", errors="replace") + f"@{domain}"
     message = f"{printable(text)!r} is neither an e-mail nor a web address"
-    return Rejection("P014", message, "write name@example.org or https://...")
+    return _ascii_address(text) or Rejection("P014", message, "write name@example.org or https://...")
 
 
 def policy_page(text: str) -> str | Rejection:
     """Return a path of the site that the guard can answer, or the address of a page elsewhere."""
     if not text.startswith("/"):
-        address = _ascii_address(text)
-        if address is not None:
-            return address
         message = f"{printable(text)!r} is neither a path nor a web address"
-        return Rejection("P014", message, "write /ai-policy or https://...")
+        return _ascii_address(text) or Rejection("P014", message, "write /ai-policy or https://...")
     if not re.fullmatch(r"/[A-Za-z0-9._~!$'()+,;=:@/-]+", text) or normal_path(text) != text:
-        return Rejection(
-            "P014", f"{printable(text)!r} is not the path of a page", "write a plain path such as /ai-policy"
-        )
+        message = f"{printable(text)!r} is not the path of a page"
+        return Rejection("P014", message, "write a plain path such as /ai-policy")
     if text in (robots_txt.PATH, tdmrep.PATH):
         return Rejection("P014", f"{text} is a declaration of its own", "write another path, such as /ai-policy")
     return text
@@ -130,6 +121,5 @@ def rule_id(text: str) -> str | Rejection:
     """Return the id of a rule, fit for logs and metric labels."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         return text
-    return Rejection(
-        "P007", f"bad rule id {printable(text)!r}", "use letters, digits, dot, dash and underscore, at most 64"
-    )
+    hint = "use letters, digits, dot, dash and underscore, at most 64"
+    return Rejection("P007", f"bad rule id {printable(text)!r}", hint)

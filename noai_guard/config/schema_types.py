@@ -5,18 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from noai_guard.config.yaml_nodes import (
-    MappingNode,
-    NodeContext,
-    ScalarNode,
-    SequenceNode,
-    Value,
-    is_bool,
-    is_null,
-    items,
-    printable,
-    type_name,
-)
+from yaml import MappingNode, ScalarNode, SequenceNode
+
+from noai_guard.config.yaml_nodes import NodeContext, Value, is_bool, is_null, items, printable, type_name
 from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean
 
 
@@ -51,31 +42,23 @@ class Text:
         node = context.node
         if not isinstance(node, ScalarNode) or is_bool(node) or is_null(node):
             hint = f"write '{node.value}' in quotes" if is_bool(node) else "write one line of text, or remove the key"
-            context.report("P006", f"{context.label} must be text, not {type_name(node)}", hint)
-            return None
+            return context.report("P006", f"{context.label} must be text, not {type_name(node)}", hint)
         text = str(node.value)
         if CONTROL_CHARACTERS.search(text):
-            context.report(
-                "P007", f"{context.label} holds a line break or another control character", "write it on one line"
-            )
-            return None
+            message = f"{context.label} holds a line break or another control character"
+            return context.report("P007", message, "write it on one line")
         if len(text) > self.max_length:
-            context.report("P008", f"{context.label} is longer than {self.max_length} characters", "shorten it")
-            return None
+            return context.report("P008", f"{context.label} is longer than {self.max_length} characters", "shorten it")
         kept = self.convert(text) if self.convert else text
-        if isinstance(kept, Rejection):
-            context.report(*kept)
-            return None
-        return kept
+        return context.report(*kept) if isinstance(kept, Rejection) else kept
 
     def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "string" if self.convert else ["string", "number"]}
-        schema["maxLength"] = self.max_length
-        if self.pattern:
-            schema["pattern"] = self.pattern
-        if self.examples:
-            schema["examples"] = list(self.examples)
-        return schema
+        given = {"pattern": self.pattern, "examples": list(self.examples)}
+        return {
+            "type": "string" if self.convert else ["string", "number"],
+            "maxLength": self.max_length,
+            **{key: value for key, value in given.items() if value},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +78,15 @@ class Choice:
 
     def read(self, context: NodeContext) -> Value:
         node = context.node
+        one_of = f"write one of {', '.join(self.words)}"
         if not isinstance(node, ScalarNode) or is_null(node):
-            context.report("P006", f"{context.label} must be one word, not {type_name(node)}", self._one_of())
-            return None
+            return context.report("P006", f"{context.label} must be one word, not {type_name(node)}", one_of)
         text = str(node.value).lower()
         word = self.aliases.get(text, text)
         if word not in self.words:
-            hint = did_you_mean(text, (*self.words, *self.aliases)) or self._one_of()
-            context.report(self.code, f"unknown {self.noun} {printable(node.value)!r}", hint)
-            return None
+            hint = did_you_mean(text, (*self.words, *self.aliases)) or one_of
+            return context.report(self.code, f"unknown {self.noun} {printable(node.value)!r}", hint)
         return self.values.get(word, word)
-
-    def _one_of(self) -> str:
-        return f"write one of {', '.join(self.words)}"
 
     def schema(self) -> dict[str, Any]:
         written = {*self.words, *self.aliases}
@@ -145,11 +124,9 @@ class Number:
         # YAML 1.1 reads 060 as 48 and 1:30 as 90: only what every reader takes for the same number is taken.
         if type_name(node) != "a number" or not re.fullmatch(r"-?(?:0|[1-9][0-9]*)", node.value):
             what = f"{printable(node.value)!r}" if isinstance(node, ScalarNode) and node.value else type_name(node)
-            context.report("P006", f"{context.label} must be a whole number of {self.unit}, not {what}", hint)
-            return None
+            return context.report("P006", f"{context.label} must be a whole number of {self.unit}, not {what}", hint)
         if len(node.value) > 12 or not self.minimum <= int(node.value) <= self.maximum:
-            context.report("P008", f"{context.label} is out of range", hint)
-            return None
+            return context.report("P008", f"{context.label} is out of range", hint)
         return int(node.value)
 
     def schema(self) -> dict[str, Any]:
@@ -173,16 +150,12 @@ class ListOf:
             value = self.item.read(context)
             return None if value is None else [value]
         if not isinstance(node, SequenceNode):
-            context.report(
-                "P006", f"{context.label} must be a list, not {type_name(node)}", "begin each entry with a dash"
-            )
-            return None
+            message = f"{context.label} must be a list, not {type_name(node)}"
+            return context.report("P006", message, "begin each entry with a dash")
         if len(node.value) < self.min_items:
-            context.report("P006", f"{context.label} is empty", "name one, or remove the key")
-            return None
+            return context.report("P006", f"{context.label} is empty", "name one, or remove the key")
         if len(node.value) > self.max_items:
-            context.report("P008", f"{context.label} has more than {self.max_items} entries")
-            return None
+            return context.report("P008", f"{context.label} has more than {self.max_items} entries")
         values: list[Value] = []
         seen: set[str] = set()
         for index, entry_node in enumerate(node.value):
@@ -199,12 +172,8 @@ class ListOf:
         many: dict[str, Any] = {"type": "array", "items": self.item.schema(), "maxItems": self.max_items}
         if self.min_items:
             many["minItems"] = self.min_items
-        choices = [
-            many,
-            *([self.item.schema()] if self.allow_single else []),
-            *([] if self.min_items else [{"type": "null"}]),
-        ]
-        return {"anyOf": choices}
+        single = [self.item.schema()] if self.allow_single else []
+        return {"anyOf": [many, *single, *([] if self.min_items else [{"type": "null"}])]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,20 +188,16 @@ class MapOf:
         if is_null(context.node):
             return {}
         if not isinstance(context.node, MappingNode):
-            context.report(
-                "P006", f"{context.label} must be a mapping, not {type_name(context.node)}", "write key: value lines"
-            )
-            return None
+            message = f"{context.label} must be a mapping, not {type_name(context.node)}"
+            return context.report("P006", message, "write key: value lines")
         if len(context.node.value) > self.max_items:
-            context.report("P008", f"{context.label} has more than {self.max_items} entries")
-            return None
+            return context.report("P008", f"{context.label} has more than {self.max_items} entries")
         values: dict[str, Value] = {}
         for text, key_node, value_node in items(context):
             key = self.key.read(NodeContext(key_node, (*context.path, text), context.log))
             if key in values:
-                context.report(
-                    "P004", f"{printable(text)!r} is the same as a pattern above", "remove one", key=key_node
-                )
+                message = f"{printable(text)!r} is the same as a pattern above"
+                context.report("P004", message, "remove one", key=key_node)
                 continue
             value = self.value.read(context.child(key or text, value_node, shown_at=key_node))
             if key is not None and value is not None:
@@ -279,33 +244,22 @@ class Record:
             return {}
         if not isinstance(context.node, MappingNode):
             hint = f"write key: value lines below it; keys: {', '.join(self.fields)}"
-            context.report("P006", f"{context.label} must be a mapping, not {type_name(context.node)}", hint)
-            return None
+            return context.report("P006", f"{context.label} must be a mapping, not {type_name(context.node)}", hint)
         values: dict[str, Value] = {}
-        present: set[str] = set()
         for text, key_node, value_node in items(context):
-            present.add(text)
-            entry = self.fields.get(text)
-            if entry is None:
-                context.report(
-                    self.code, f"unknown {self.noun} {printable(text)!r}", self._hint(text, context), key=key_node
-                )
+            if entry := self.fields.get(text):
+                values[text] = entry.value_type.read(context.child(text, value_node))
                 continue
-            value = entry.value_type.read(context.child(text, value_node))
-            if value is not None:
-                values[text] = value
+            parent = context.log.parents.get(text.lower())
+            hint = did_you_mean(text, self.fields) or f"known here: {', '.join(self.fields)}"
+            if parent and parent != context.label:
+                hint = f"it belongs under {parent}:"
+            context.report(self.code, f"unknown {self.noun} {printable(text)!r}", hint, key=key_node)
         for name in self._required:
-            if name not in present:
-                context.report(
-                    "P010", f"{context.label} needs a key {name!r}", f"add {name}: ({self.fields[name].doc})"
-                )
-        return values
-
-    def _hint(self, text: str, context: NodeContext) -> str:
-        parent = context.log.parents.get(text.lower())
-        if parent and parent != context.label:
-            return f"it belongs under {parent}:"
-        return did_you_mean(text, self.fields) or f"known here: {', '.join(self.fields)}"
+            if name not in values:
+                message = f"{context.label} needs a key {name!r}"
+                context.report("P010", message, f"add {name}: ({self.fields[name].doc})")
+        return {name: value for name, value in values.items() if value is not None}
 
     def key_parents(self, under: str = "") -> Iterator[tuple[str, str]]:
         """Yield every key of this record and of the records in it, with the dotted keys that it stands under."""
@@ -318,11 +272,14 @@ class Record:
                 yield from value_type.key_parents(f"{under}.{name}" if under else name)
 
     def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {
+        return {
             "type": "object" if self._required else ["object", "null"],
             "properties": {name: entry.schema() for name, entry in self.fields.items()},
             "additionalProperties": False,
+            **({"required": list(self._required)} if self._required else {}),
         }
-        if self._required:
-            schema["required"] = list(self._required)
-        return schema
+
+    def root_schema(self, name: str, title: str) -> dict[str, Any]:
+        """Return the JSON Schema of a whole file."""
+        dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:noai-guard:schema:{name}"}
+        return {**dialect, "title": title, **self.schema()}

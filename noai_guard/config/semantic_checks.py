@@ -1,6 +1,6 @@
 """Semantic checks across the whole policy and the catalogue."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -18,10 +18,11 @@ from noai_guard.core.trusted_proxies import TrustedProxies
 
 def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     """Log the problems of a policy that was read. Parts in which a problem was logged before are left out."""
-    _check_proxies(data, log)
-    _check_path_policies(data, log)
-    exempt = data.get("exemptions", {}).get("agents", ())
-    _check_agents(exempt, ("exemptions", "agents"), catalog, log)
+    _check_proxies(data.get("trusted_proxies") or {}, log)
+    if "/**" in data.get("paths", {}):
+        message = "/** is the whole site: its wishes replace those under usages:"
+        log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
+    _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
     rules = list(enumerate(data.get("rules", ())))
     for index, rule in rules:
         if rule is not None:
@@ -35,26 +36,15 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     )
 
 
-def _check_proxies(data: Mapping[str, Any], log: ProblemLog) -> None:
-    trusted = data.get("trusted_proxies")
-    if not trusted:
-        return
+def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
     peers = [peer if isinstance(peer, str) else "192.0.2.1" for peer in trusted.get("peers", ())]
     _, problems = TrustedProxies.parse(peers, trusted.get("header"), trusted.get("max_hops", 32))
-    new = [
-        problem
-        for problem in problems
-        if problem.setting in trusted and log.is_valid("trusted_proxies", problem.setting)
-    ]
-    for problem in new:
+    is_new = {setting: log.is_valid("trusted_proxies", setting) for setting in trusted}
+    for problem in problems:
+        if not is_new.get(problem.setting):
+            continue
         index = () if problem.index is None else (problem.index,)
         log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
-
-
-def _check_path_policies(data: Mapping[str, Any], log: ProblemLog) -> None:
-    if "/**" in data.get("paths", {}):
-        message = "/** is the whole site: its wishes replace those under usages:"
-        log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
 
 
 def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
@@ -62,8 +52,7 @@ def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, 
     for index, name in enumerate(names):
         if name is None:
             continue
-        agent = catalog.agent(name)
-        if agent is not None:
+        if agent := catalog.agent(name):
             if not agent.expected_user_agent:
                 message = f"{agent.name} cannot be recognised by its user agent: it is declared, not enforced"
                 log.add("P020", message, "nothing to change: robots.txt says it", path=(*path, index), warning=True)
@@ -98,7 +87,7 @@ class _Scope:
     name: str
     clients: int
     paths: tuple[str, ...]
-    action: Action | None = None
+    action: Action | None
 
     @cached_property
     def _matcher(self) -> PathMatcher:
@@ -135,16 +124,24 @@ def _wider_patterns(pattern: str) -> frozenset[str]:
 
 def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     _check_ids(rules, log)
-    clients = tuple(_clients(catalog))
-    every_client = (1 << len(clients)) - 1
-    exempt = Rule("exemptions", Action.ALLOW, agents=frozenset(map(str.lower, exemptions.get("agents", ()))))
+    proven = (Identity.UNVERIFIED, Identity.VERIFIED, Identity.SPOOFED)
+    clients: list[tuple[Agent | None, Identity]] = [
+        (None, Identity.UNCLAIMED),
+        (UNKNOWN_BOT, Identity.UNCLAIMED),
+        *((agent, identity) for agent in catalog.agents for identity in proven),
+    ]
+
+    def scope_of(rule: Rule, action: Action | None) -> _Scope:
+        bits = "".join("1" if rule.holds_for(agent, identity) else "0" for agent, identity in clients)
+        return _Scope(rule.id, int(bits, 2), rule.paths, action)
+
     earlier: list[_Scope] = []
-    if exempt.agents:
-        earlier.append(_Scope(exempt.id, _clients_of(exempt, clients), ()))
+    if agents := frozenset(map(str.lower, exemptions.get("agents", ()))):
+        earlier.append(scope_of(Rule("exemptions", Action.ALLOW, agents=agents), None))
     if paths := tuple(exemptions.get("paths", ())):
-        earlier.append(_Scope(exempt.id, every_client, paths))
+        earlier.append(scope_of(Rule("exemptions", Action.ALLOW, paths=paths), None))
     for index, rule in rules.items():
-        scope = _Scope(rule.id, _clients_of(rule, clients), rule.paths, rule.action)
+        scope = scope_of(rule, rule.action)
         _check_scope(scope, earlier, ("rules", index), log)
         earlier.append(scope)
         if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED}:
@@ -167,21 +164,6 @@ def _check_ids(rules: Mapping[int, Rule], log: ProblemLog) -> None:
             message = f"two rules have the id {rule.id!r} (rules[{seen[rule.id] + 1}] is the other)"
             log.add("P018", message, hint, path=("rules", index, "id"))
         seen.setdefault(rule.id, index)
-
-
-def _clients(catalog: Catalog) -> Iterator[tuple[Agent | None, Identity]]:
-    """Yield every client that a rule can apply to."""
-    yield None, Identity.UNCLAIMED
-    yield UNKNOWN_BOT, Identity.UNCLAIMED
-    for agent in catalog.agents:
-        for identity in (Identity.UNVERIFIED, Identity.VERIFIED, Identity.SPOOFED):
-            yield agent, identity
-
-
-def _clients_of(rule: Rule, clients: tuple[tuple[Agent | None, Identity], ...]) -> int:
-    """Return a bit for each client, set if the rule applies to it."""
-    bits = "".join("1" if rule.holds_for(agent, identity) else "0" for agent, identity in clients)
-    return int(bits, 2)
 
 
 def _check_scope(rule: _Scope, earlier: list[_Scope], path: KeyPath, log: ProblemLog) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from yaml import Node, ScalarNode
 
 from noai_guard.errors import Problem
 
@@ -19,11 +20,6 @@ _MAX_EVENTS = 200_000
 """A browser corpus of 5,000 lines has 5,000; a mebibyte of brackets has a million."""
 _MAX_DEPTH = 24
 _MAX_PROBLEMS = 100
-
-Node = yaml.Node
-ScalarNode = yaml.ScalarNode
-SequenceNode = yaml.SequenceNode
-MappingNode = yaml.MappingNode
 
 KeyPath = tuple[str | int, ...]
 """The keys and indexes that lead to a value: `("rules", 2, "action")`."""
@@ -96,8 +92,8 @@ class NodeContext:
 
     def report(
         self, code: str, message: str, hint: str = "", *, key: Node | None = None, warning: bool = False
-    ) -> None:
-        """Log a problem with this value, or with one of its keys."""
+    ) -> Value:
+        """Log a problem with this value, or with one of its keys, and return None in place of the value."""
         self.log.add(code, message, hint, path=self.path, position=position_of(key or self.node), warning=warning)
 
     @property
@@ -136,8 +132,7 @@ def parse(text: bytes, log: ProblemLog) -> Node | None:
         if "nesting depth" in problem:  # libyaml 0.2.6 counts brackets itself, up to 1,000
             log.add("P003", *_TOO_DEEP, position=_position_of_mark(mark, decoded))
             return None
-        at_tab = mark is not None and decoded[mark.index : mark.index + 1] == "\t"
-        words = "tab" if at_tab else problem
+        words = "tab" if mark is not None and decoded[mark.index : mark.index + 1] == "\t" else problem
         hint = next((hint for part, hint in _SYNTAX_HINTS if part in words), "check indentation and quotes")
         log.add("P002", f"not YAML: {printable(problem)}", hint, position=_position_of_mark(mark, decoded))
     return None
@@ -147,8 +142,8 @@ def _position_of_mark(mark: Any, text: str) -> tuple[int, int]:
     """Return the line and column where the YAML parser stopped, at most the end of the last line with content."""
     if mark is None:
         return 0, 0
-    written = text.rstrip("\r\n")
-    return (mark.line + 1, mark.column + 1) if mark.index < len(written) else _end_of(written)
+    content = text.rstrip("\r\n")
+    return (mark.line + 1, mark.column + 1) if mark.index < len(content) else _end_of(content)
 
 
 _TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels", "a policy needs about 5"
@@ -179,11 +174,12 @@ def _decoded(text: bytes, log: ProblemLog) -> str | None:
         before = text[: error.start].decode(encoding, "replace")
         log.add("P002", "the file is not UTF-8 text", "save it as UTF-8", position=_end_of(before))
         return None
-    if control := _NOT_TEXT.search(decoded):
-        log.add("P002", f"the file holds the control character U+{ord(control[0]):04X}", "save it as UTF-8 text",
-                position=_end_of(decoded[: control.start()]))  # fmt: skip
-        return None
-    return decoded
+    control = _NOT_TEXT.search(decoded)
+    if control is None:
+        return decoded
+    message, position = f"the file holds the control character U+{ord(control[0]):04X}", decoded[: control.start()]
+    log.add("P002", message, "save it as UTF-8 text", position=_end_of(position))
+    return None
 
 
 def _end_of(text: str) -> tuple[int, int]:
@@ -241,14 +237,6 @@ def is_bool(node: Node) -> bool:
 
 def type_name(node: Node) -> str:
     """Return what a person would call the node's type, with its article."""
-    return _TYPE_NAMES.get(str(node.tag).rpartition(":")[2], "text")
-
-
-_TYPE_NAMES = {
-    "map": "a mapping",
-    "seq": "a list",
-    "null": "nothing",
-    "bool": "yes or no",
-    "int": "a number",
-    "float": "a number",
-}
+    names = {"map": "a mapping", "seq": "a list", "null": "nothing", "bool": "yes or no"}
+    names |= {"int": "a number", "float": "a number"}
+    return names.get(str(node.tag).rpartition(":")[2], "text")

@@ -1,4 +1,4 @@
-"""Bounded caches: results of a pure function, and facts that expire."""
+"""Bounded caches: results of a pure function, and values that expire."""
 
 from collections.abc import Callable, Hashable
 from itertools import islice
@@ -35,7 +35,7 @@ class BoundedCache(dict[K, V], Generic[K, V]):
 
     def __missing__(self, key: K) -> V:
         value = self._function(key)
-        weight = _weight(key)
+        weight = len(key) if isinstance(key, (str, bytes, tuple)) else 1
         if weight > self._max_key_weight:
             return value
         self._weight_left -= weight
@@ -46,12 +46,8 @@ class BoundedCache(dict[K, V], Generic[K, V]):
         return value
 
 
-def _weight(key: object) -> int:
-    return len(key) if isinstance(key, (str, bytes, tuple)) else 1
-
-
 class ExpiringCache(Generic[K, V]):
-    """Facts that hold for `ttl` seconds after they were put in; at most `max_entries`, of which the oldest go first.
+    """Values that are kept for `ttl` seconds; at most `max_entries`, of which the oldest go first.
 
     The caller gives the time, in seconds of any clock that does not go backwards. May be used by several threads.
     """

@@ -10,9 +10,9 @@ _RANK = {usage: rank for rank, usage in enumerate(Usage)}
 
 
 class Catalog:
-    """All known agents, indexed by the tokens that their user agents carry.
+    """All known agents, indexed by the tokens that their user agents carry. It never changes after construction.
 
-    Never changes after it was made. `version` tells one state of the rules from another.
+    `version` differs between different states of the rules; empty if not known.
     """
 
     __slots__ = ("_by_name", "_index", "agents", "version")
@@ -26,25 +26,21 @@ class Catalog:
         )
 
     def find(self, user_agent: bytes) -> Agent | None:
-        """Return the agent that a user agent (bytes, several lines joined by a line feed) names, or None.
+        """Return the agent that a user agent names, or None. Several User-Agent lines are joined by line feeds.
 
-        Of several, the one whose usage weighs most wins (`Usage`, in order), then the one named first: an app before
-        the library it is made with.
+        Of several agents, the one with the lowest `rank` wins, then the one named first: an app before the library it
+        is made with.
         """
         hits = self._index.hits(user_agent)
-        if not hits:
-            return None
-        if len(hits) == 1:
-            return hits[0].value
-        return min(hits, key=_precedence).value
+        return min(hits, key=_precedence).value if hits else None
 
     def candidates(self, user_agent: bytes) -> Sequence[Agent]:
-        """Return every agent that a user agent names, the one that `find` returns first."""
+        """Return every agent that a user agent names, in order of precedence: first the one that `find` returns."""
         hits = sorted(self._index.hits(user_agent), key=_precedence)
         return tuple(dict.fromkeys(hit.value for hit in hits))
 
     def agent(self, name: str) -> Agent | None:
-        """Return the agent of a name, in any letter case, or None."""
+        """Return the agent with a name, in any letter case, or None."""
         return self._by_name.get(name.lower())
 
     @property

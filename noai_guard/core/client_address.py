@@ -65,19 +65,15 @@ def client_address(
     that is no IP address (`testclient`) is never trusted. Header names may be in any case; `x_forwarded_for`
     and `x.forwarded.for` are other headers.
 
-    X-Forwarded-For and Forwarded are read from the right over all their lines: trusted hops are passed, the
-    first other address is the client. Where a hop cannot be read, the last good one is the client, as the
-    nearest thing that a trusted proxy vouched for, and `problem` says why. When every hop is trusted the
-    leftmost is the client: the trusted proxy to its right saw it connect, so it is one of the site's own
-    machines and not a choice of the client.
+    X-Forwarded-For and Forwarded are read from the right over all their lines: trusted hops are passed, the first other
+    address is the client. Where a hop cannot be read, the last good one is the client, and `problem` says why. When
+    every hop is trusted, the leftmost is the client: one of the site's own machines, not a choice of the client.
 
-    The cost does not grow with the size of the header, only (about 35 ns each) with the number of header lines
-    that a trusted peer passes on.
+    The cost grows only with the number of header lines that a trusted peer passes on (about 35 ns each).
     """
-    if peer is None:
-        socket = _WITHOUT_ADDRESS
-    else:
-        socket = _socket(peer) if len(peer) <= MAX_NODE else _NOT_AN_ADDRESS
+    socket = _WITHOUT_ADDRESS if peer is None else _NOT_AN_ADDRESS
+    if peer is not None and len(peer) <= MAX_NODE:
+        socket = _socket(peer)
     name = trusted.header_name
     if name is None:
         return socket
@@ -109,7 +105,7 @@ def client_address(
 def address_block(address: str | None) -> str:
     """Return the network that counts as one client in rates: IPv4 /32, IPv6 /64 (RFC 6177: a home gets no less).
 
-    Takes a `ClientAddress.address`; what is no address is `""`, one block for all of them.
+    `address` is a `ClientAddress.address`; the block of anything else is `""`.
     """
     known = parse_node(address).address if address else None
     if known is None:
@@ -120,11 +116,10 @@ def address_block(address: str | None) -> str:
 def proxy_headers_rewritten(client: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return True if `scope["client"]` is no socket but uvicorn's reading of X-Forwarded-For.
 
-    uvicorn does so by default for peers on loopback, before any middleware runs. Up to 0.34 at least it sets
-    port 0, which no TCP peer has; since 0.46 at the latest it keeps the port of an element that has one
-    (`host:port`), so such an element equal to the client counts too. Versions before 0.31 may set host None.
-    A client that writes its own address and port into the header is taken for rewritten: use it to warn and
-    to trust nobody, never to believe.
+    uvicorn does so by default for peers on loopback, before any middleware runs. Up to 0.34 at least it sets port 0,
+    which no TCP peer has; since 0.46 at the latest it keeps the port of an element that has one (`host:port`).
+    Versions before 0.31 may set host None. A client that writes its own address and port into the header is taken for
+    rewritten: use it to warn and to trust nobody, never to believe.
     """
     if not client or len(client) < 2 or type(client[1]) is not int:
         return False

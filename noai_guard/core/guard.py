@@ -1,6 +1,7 @@
-"""The judge: facts of a request in, verdict out. No I/O, no clock, no framework."""
+"""Judge requests: the facts of a request in, a Verdict out. No I/O, no clock, no framework."""
 
 import re
+from dataclasses import replace
 from enum import IntFlag
 
 from noai_guard.core.bounded_cache import BoundedCache
@@ -16,16 +17,16 @@ from noai_guard.core.user_agent_matcher import excerpt
 
 # CUBOT is looked for behind the word, so that every alternative begins with a letter and the engine skips to one.
 CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
-"""What an unknown client must say, in lower case, to count as an unknown bot. CUBOT makes phones."""
+"""Words, in lower case, that make a client without a known name an unknown bot. CUBOT makes phones."""
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
-    """Return True if a user agent that names no known agent says that it is a bot."""
+    """Return True if a user agent says that it is a bot. Meant for those that name no known agent."""
     return CALLS_ITSELF_A_BOT.search(excerpt(user_agent).lower()) is not None
 
 
 class Needs(IntFlag):
-    """What the verdict on an agent in one path class depends on, beside the two."""
+    """Facts that a verdict depends on beside the agent and the path class."""
 
     NOTHING = 0
     ADDRESS = 1
@@ -35,10 +36,10 @@ class Needs(IntFlag):
 
 
 class Guard:
-    """Judges requests by one policy and one catalogue; never changes after it was made.
+    """Judge of requests by one policy and one catalogue. It never changes after construction, except for its caches.
 
-    Without a driver: `run(guard.examine(request, address, received_at), answers, on_failure)`, or `judged(path,
-    user_agent)` where `needs` is NOTHING.
+    Outside of the middleware, call `run(guard.examine(request, address, received_at), store, on_failure)`, or
+    `judged(path, user_agent)` if `needs` is NOTHING.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
@@ -46,39 +47,34 @@ class Guard:
         self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
         self.agents: BoundedCache[bytes, Agent | None] = BoundedCache(self._recognise)
-        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(
-            lambda key: _replace(*key)
-        )
+        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
         self.uses_address = bool(policy.exemptions.addresses)
 
     def _recognise(self, user_agent: bytes) -> Agent | None:
         agent = self.catalog.find(user_agent)
-        if agent is None and (calls_itself_a_bot(user_agent) or self._is_described_as_a_bot(user_agent)):
+        if agent is not None:
+            return agent
+        if calls_itself_a_bot(user_agent):
             return UNKNOWN_BOT
-        return agent
-
-    def _is_described_as_a_bot(self, user_agent: bytes) -> bool:
-        if not self.policy.second_look:
-            return False
-        description = user_agent_description.describe(user_agent)
-        return description is not None and description.is_bot
+        description = user_agent_description.describe(user_agent) if self.policy.second_look else None
+        return UNKNOWN_BOT if description is not None and description.is_bot else None
 
     def judged(self, path: str, user_agent: bytes) -> Verdict:
-        """Return the verdict by normalised path and user agent alone; dictionary look-ups if both were seen before."""
+        """Return the verdict by normalised path and user agent alone: dictionary look-ups if both were seen before."""
         return self.table.verdict(self.agents[user_agent], self.table.path_classes[path])
 
     def needs(self, agent: Agent | None, path_class: PathClass) -> Needs:
-        """Return what has to be known, beside agent and path class, before the verdict is final."""
+        """Return the facts that have to be known, beside agent and path class, before the verdict is final."""
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(agent, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
         return needs
 
     def examine(self, request: Request, address: str | None = None, received_at: float = 0.0) -> Examination[Verdict]:
-        """Judge one request. Yields `Count` if the policy says throttle; returns the Verdict.
+        """Judge one request. Yield a `Count` if the policy says throttle; return the Verdict.
 
-        `address` is the client's, through trusted proxies only, or None if it is not known. `received_at` is seconds
-        of any clock that does not go backwards.
+        `address` is `ClientAddress.address`, or None if it is not known. `received_at` is in seconds of any clock that
+        does not go backwards.
         """
         verdict = self.judged(normal_path(request.path), request.user_agent)
         if self.uses_address and address is not None and address in self.policy.exemptions.addresses:
@@ -98,20 +94,11 @@ class Guard:
         return self._replaced[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
     def with_action(self, verdict: Verdict, action: Action, reason: str) -> Verdict:
-        """Return the same verdict with another action; one object for equal arguments."""
+        """Return the same verdict with another action and one more reason; one object for equal arguments."""
         return self._replaced[verdict, action, verdict.rule, reason]
 
 
-def _replace(verdict: Verdict, action: Action, rule: str, reason: str) -> Verdict:
-    return Verdict(
-        action=action,
-        rule=rule,
-        agent=verdict.agent,
-        usage=verdict.usage,
-        identity=verdict.identity,
-        reasons=(*verdict.reasons, reason),
-        path_policy=verdict.path_policy,
-        enforced=verdict.enforced,
-        retry_after=verdict.retry_after if action is Action.THROTTLE else 0,
-        message=verdict.message,
-    )
+def _replace(key: tuple[Verdict, Action, str, str]) -> Verdict:
+    verdict, action, rule, reason = key
+    retry_after = verdict.retry_after if action is Action.THROTTLE else 0
+    return replace(verdict, action=action, rule=rule, reasons=(*verdict.reasons, reason), retry_after=retry_after)

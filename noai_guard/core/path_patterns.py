@@ -12,10 +12,7 @@ _PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
     (re.compile(r"[\ud800-\udfff]"), "holds half of a surrogate pair, which is no character"),
     (re.compile(r"\*{3}"), "`***` has no meaning; write ** for any depth or * within one segment"),
-    (
-        re.compile(r"\["),
-        "`[` has no meaning; character classes are not supported, ? stands for one character",
-    ),
+    (re.compile(r"\["), "`[` has no meaning; character classes are not supported, ? stands for one character"),
     (re.compile(r"\{"), "`{` has no meaning; alternatives are not supported, write several patterns"),
     (re.compile(r"\\"), "a backslash escapes nothing; write / between segments"),
     (re.compile(r"//"), f"{_NEVER_MATCHES} empty segments; write one slash"),
@@ -64,8 +61,8 @@ def _tokens(pattern: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
-    """Return an expression for `match` that reads a path in time linear in its length.
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern to an expression for `match` that reads a path in time linear in its length.
 
     Every wildcard is followed by a chunk of text and `?`, and takes the first position where the chunk fits. That
     choice is final (atomic groups), because a later position never allows more: `*` stays in its segment, where a
@@ -73,7 +70,7 @@ def _regex(tokens: Sequence[tuple[str, str]]) -> re.Pattern[str]:
     loop over whole segments that starts each `**` may go on, when what follows up to the next `**` does not
     fit, and it visits each segment once.
     """
-    return re.compile("".join(_chain(lead, chunks) for lead, chunks in _chains(tokens)))
+    return re.compile("".join(_chain(lead, chunks) for lead, chunks in pattern_chains(pattern)))
 
 
 Chunk = list[tuple[str, str]]
@@ -86,10 +83,7 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
     `end` the end. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
     segment from here on where the whole chain fits. Every other chunk fits at the first position within its segment.
     """
-    return _chains(_tokens(pattern))
-
-
-def _chains(tokens: Sequence[tuple[str, str]]) -> list[tuple[str, list[Chunk]]]:
+    tokens = _tokens(pattern)
     chains: list[tuple[str, list[Chunk]]] = [("start", [[]])]
     for kind, text in tokens:
         if kind in ("deep", "segments"):
@@ -137,7 +131,7 @@ class PathMatcher:
             elif kinds in (["below"], ["text", "below"]):
                 self._below.setdefault(first, (rank, index))
             else:
-                self._wild.append((rank, first, last, _regex(tokens), index))
+                self._wild.append((rank, first, last, _regex(patterns[index]), index))
         self._lengths = sorted({len(directory) for directory in self._below}, reverse=True)
 
     def first(self, path: str) -> int:
@@ -166,14 +160,15 @@ class PathMatcher:
 
 def by_specificity(patterns: Sequence[str]) -> list[int]:
     """Return the indexes of `patterns`, the most specific first: the order in which `PathMatcher.first` decides."""
-    return sorted(range(len(patterns)), key=lambda index: _specificity(patterns[index]))
 
+    def specificity(index: int) -> tuple[bool, int, int, int, int]:
+        pattern = patterns[index]
+        literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
+        wild = len(re.findall(r"[*?]", pattern))
+        deep = pattern.count("**")
+        return wild > 0, -len(literal), wild - len(pattern), deep, pattern.count("*") - 2 * deep
 
-def _specificity(pattern: str) -> tuple[bool, int, int, int, int]:
-    literal = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    wild = len(re.findall(r"[*?]", pattern))
-    deep = pattern.count("**")
-    return wild > 0, -len(literal), wild - len(pattern), deep, pattern.count("*") - 2 * deep
+    return sorted(range(len(patterns)), key=specificity)
 
 
 def compile_patterns(patterns: Sequence[str]) -> PathMatcher:
@@ -200,13 +195,7 @@ def pattern_to_regex(pattern: str) -> str:
     return "^" + "".join(_PORTABLE.get(kind) or _in_hex(text) for kind, text in _tokens(pattern)) + "$"
 
 
-_PORTABLE = {
-    "one": "[^/]",
-    "star": "[^/]*",
-    "segments": "(?:[^/]*/)*",
-    "deep": "(?s:.*)",
-    "below": "(?:/(?s:.*))?",
-}
+_PORTABLE = {"one": "[^/]", "star": "[^/]*", "segments": "(?:[^/]*/)*", "deep": "(?s:.*)", "below": "(?:/(?s:.*))?"}
 
 
 def _in_hex(text: str) -> str:
@@ -237,8 +226,6 @@ def pattern_to_robots(pattern: str) -> list[str] | None:
     path = quote(path, safe=_UNESCAPED)
     if not rest:
         return [f"{path}$", f"{path}?"]
-    if rest == ["deep"]:
-        return [path]
     if rest == ["below"]:
         return [f"{path}/", f"{path}$", f"{path}?"] if path else ["/"]
-    return None
+    return [path] if rest == ["deep"] else None

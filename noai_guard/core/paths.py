@@ -85,7 +85,8 @@ def other_readings(raw: bytes) -> tuple[str, ...]:
     path = unquote(text)
     twice = unquote(path)
     readings = [
-        _dots_left_alone(path),
+        # Encoded once more, dot segments are not resolved.
+        "/".join(part.replace(".", "%2e") if part in (".", "..") else part for part in path.split("/")),
         unquote(re.sub("%2F", "%252F", text, flags=re.IGNORECASE)),
         _HOST_IN_FRONT.sub("", path, count=1) if path.startswith("//") else path,
         twice,
@@ -94,8 +95,3 @@ def other_readings(raw: bytes) -> tuple[str, ...]:
     readings += [reading.replace("\\", "/") for reading in (path, twice)]
     expected = normal_path(path)
     return tuple(dict.fromkeys(normal for reading in readings if (normal := normal_path(reading)) != expected))
-
-
-def _dots_left_alone(path: str) -> str:
-    """Return the path with its dot segments encoded once more, so that nothing resolves them."""
-    return "/".join(segment.replace(".", "%2e") if segment in (".", "..") else segment for segment in path.split("/"))

@@ -1,4 +1,4 @@
-"""The site's wishes (`Policy`), and the same compiled for look-up (`Plan`)."""
+"""The policy of a site, and its `DecisionTable`: the policy compiled against a catalogue for look-up."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Mode, PathPolicy, Usage, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import PathMatcher, compile_patterns
+from noai_guard.core.path_patterns import compile_patterns
 from noai_guard.core.trusted_proxies import TrustedProxies
 
 WELL_KNOWN_PAGE = "/.well-known/noai"
 
 OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
-"""Ids of verdicts that no rule and no wish of the site decided."""
+"""Ids of verdicts that neither a rule nor a usage of the policy decided."""
 
 _MAX_PATH_CLASSES = 4096
 """Rules with many overlapping paths could make more combinations than anybody means."""
@@ -22,7 +22,7 @@ _MAX_PATH_CLASSES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Facts about the site; empty text where the site said nothing. `contact` is a mailto: or https: URL."""
+    """Facts about a site, each empty if the policy does not give it. `contact` is a `mailto:` or web address."""
 
     url: str = ""
     name: str = ""
@@ -35,7 +35,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One condition and its action. An empty condition holds for everything; all given ones must hold."""
+    """An action for the requests that meet all conditions; an empty condition is met by every request.
+
+    Names in `agents` and `operators` are in lower case.
+    """
 
     id: str
     action: Action
@@ -47,7 +50,7 @@ class Rule:
     message: str = ""
 
     def holds_for(self, agent: Agent | None, identity: Identity) -> bool:
-        """Whether the conditions other than the path hold. Names are compared in lower case."""
+        """Return True if a client meets the conditions other than `paths`."""
         if self.identities and identity not in self.identities:
             return False
         if agent is None:
@@ -70,7 +73,7 @@ class Exemptions:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """How many requests one agent may make from one address block, and in how many seconds."""
+    """Maximum rate of one agent from one address block (`address_block`): `requests` in a window of `seconds`."""
 
     requests: int = 60
     seconds: int = 60
@@ -78,7 +81,10 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a site wishes, complete: every usage has an action in every section."""
+    """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
+
+    `declarations` holds the values under `declarations:` by key, `second_look` and `reload` those under `features:`.
+    """
 
     stance: str
     usages: Mapping[Usage, Action]
@@ -96,20 +102,31 @@ class Policy:
 
     @property
     def whole_site(self) -> PathPolicy:
+        """The path policy of all paths that no other path policy matches."""
         return PathPolicy("/**", self.usages)
 
     @property
     def all_path_policies(self) -> tuple[PathPolicy, ...]:
-        """The whole site first, then each part; a Verdict's `section` counts in this."""
+        """The path policies in the order of the policy, that of the whole site first."""
         return (self.whole_site, *self.path_policies)
 
-    def declares(self, what: str) -> bool:
-        return bool(self.declarations.get(what, True))
+    @property
+    def reserves_anything(self) -> bool:
+        """True if some AI usage is reserved on some path."""
+        return any(path_policy.reserves_anything for path_policy in self.all_path_policies)
+
+    def reserves(self, usage: Usage) -> bool:
+        """Return True if the usage is reserved on some path."""
+        return any(path_policy.reserves(usage) for path_policy in self.all_path_policies)
+
+    def declares(self, key: str) -> bool:
+        """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
+        return self.declarations.get(key, True) not in (False, "off")
 
 
 @dataclass(slots=True, eq=False)
 class PathClass:
-    """All paths for which the same section, rules and exemption hold."""
+    """All paths with the same path policy, rules and exemption, and the verdicts on clients there."""
 
     path_policy: PathPolicy
     rules: tuple[Rule, ...]
@@ -118,30 +135,28 @@ class PathClass:
 
 
 class DecisionTable:
-    """A policy compiled against a catalogue.
+    """A policy compiled against a catalogue. `path_classes[path].verdicts[agent, identity]` is a verdict.
 
-    `table.path_classes[path].verdicts[agent, identity]` is the verdict for a normalised path.
+    Paths are normalised (`normal_path`). Each verdict is computed once.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self._section_globs = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
-        self._exempt_globs = compile_patterns(policy.exemptions.paths)
-        self._rule_globs: tuple[PathMatcher | None, ...] = tuple(
-            compile_patterns(rule.paths) if rule.paths else None for rule in policy.rules
-        )
+        self._path_policy_matcher = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
+        self._exempt_matcher = compile_patterns(policy.exemptions.paths)
+        self._rule_matchers = [compile_patterns(rule.paths) if rule.paths else None for rule in policy.rules]
         self._path_classes: dict[tuple[PathPolicy, tuple[int, ...], bool], PathClass] = {}
         self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)
 
     def path_class(self, path: str) -> PathClass:
-        """The zone that a normalised path lies in."""
-        path_policy = self.path_policies[self._section_globs.first(path) + 1]
+        """Return the class of a normalised path: one object for all paths of a class."""
+        path_policy = self.path_policies[self._path_policy_matcher.first(path) + 1]
         holding = tuple(
-            number for number, globs in enumerate(self._rule_globs) if globs is None or globs.first(path) >= 0
+            number for number, matcher in enumerate(self._rule_matchers) if matcher is None or matcher.first(path) >= 0
         )
-        key = (path_policy, holding, self._exempt_globs.first(path) >= 0)
+        key = (path_policy, holding, self._exempt_matcher.first(path) >= 0)
         path_class = self._path_classes.get(key)
         if path_class is None:
             if len(self._path_classes) >= _MAX_PATH_CLASSES:
@@ -152,13 +167,17 @@ class DecisionTable:
         return path_class
 
     def verdict(self, agent: Agent | None, path_class: PathClass) -> Verdict:
-        """Return the verdict for a client that names `agent` and proves nothing."""
+        """Return the verdict on a client whose user agent names `agent`, without proof."""
         return path_class.verdicts[agent, identity_of_claim(agent)]
 
     def decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
-        """Make a verdict: exemptions first, then the first rule that holds, then the strictest action of the usages."""
+        """Return a new verdict: an exemption, else the first rule that holds, else the strictest action of the usages.
+
+        Of usages that are treated equally, the one that the agent lists first counts.
+        """
         path_policy = path_class.path_policy
-        usage = _deciding_usage(agent, path_policy) if agent else None
+        usages = path_policy.usages
+        usage = max(agent.usages, key=lambda usage: usages[usage].strictness) if agent else None
         claim = _claim(agent)
 
         def verdict(action: Action, rule: str, reason: str, message: str = "") -> Verdict:
@@ -185,19 +204,8 @@ class DecisionTable:
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
         where = "" if path_policy is self.path_policies[0] else f" under {path_policy.pattern}"
-        action = path_policy.usages[usage]
+        action = usages[usage]
         return verdict(action, rule_id(path_policy, usage), f"the policy says {action} for {usage}{where}")
-
-    @property
-    def rule_ids(self) -> tuple[str, ...]:
-        """Every id that a verdict's `rule` can have: the values of the metric label."""
-        by_usage = (rule_id(path_policy, usage) for path_policy in self.path_policies for usage in Usage)
-        return (*OWN_RULE_IDS, *(rule.id for rule in self.policy.rules), *by_usage)
-
-
-def _deciding_usage(agent: Agent, path_policy: PathPolicy) -> Usage:
-    """Return the usage of an agent that is treated most strictly; of equals, the one listed first."""
-    return max(agent.usages, key=lambda usage: path_policy.usages[usage].strictness)
 
 
 def identity_of_claim(agent: Agent | None) -> Identity:
@@ -206,6 +214,7 @@ def identity_of_claim(agent: Agent | None) -> Identity:
 
 
 def rule_id(path_policy: PathPolicy, usage: Usage) -> str:
+    """Return the id of verdicts that the action for a usage decided: `train-ai`, or `train-ai@/tracks/**`."""
     return f"{usage}" if path_policy.pattern == "/**" else f"{usage}@{path_policy.pattern}"
 
 
@@ -214,19 +223,17 @@ def _claim(agent: Agent | None) -> str:
         return "the user agent names no known automated client"
     if agent is UNKNOWN_BOT:
         return "the user agent calls itself a bot and is in no catalogue"
-    listed = ", ".join(agent.usages)
-    return f"the user agent names {agent.name} ({agent.operator}), known for {listed}"
+    return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
 def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
-    """What cannot be enforced by user agent and is only declared, as sentences for `check`."""
+    """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
     for agent in catalog.agents:
         out = agent.opt_out
         if out and any(policy.whole_site.reserves(usage) for usage in out.usages):
             by = "X-Robots-Tag: noarchive" if out.by == "noarchive" else f"robots.txt token {out.by}"
-            usages = ", ".join(out.usages)
             yield (
-                f"{agent.name} ({agent.operator}) serves search and {usages} under one user agent: "
+                f"{agent.name} ({agent.operator}) serves search and {', '.join(out.usages)} under one user agent: "
                 f"it stays let in, the opt-out is declared ({by})."
             )
         if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):

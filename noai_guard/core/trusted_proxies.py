@@ -8,7 +8,6 @@ from noai_guard.core.address_headers import HEADERS, parse_node
 from noai_guard.core.networks import InvalidNetwork, Network, NetworkSet, merged, parse_network
 from noai_guard.core.text import closest
 
-MAX_HOPS_LIMIT = 128
 MAX_BYTES_LIMIT = 8192
 
 
@@ -18,7 +17,6 @@ class SettingProblem:
 
     setting: str
     index: int | None
-    value: str
     message: str
     hint: str
 
@@ -61,7 +59,7 @@ class TrustedProxies:
             network = _parse_peer(peer)
             if isinstance(network, str):
                 message = f"{_shown(peer)} is not a network of trusted proxies"
-                problems.append(SettingProblem("peers", index, _shown(peer), message, network))
+                problems.append(SettingProblem("peers", index, message, network))
             else:
                 listed.append(network)
         networks = merged(listed)
@@ -69,17 +67,13 @@ class TrustedProxies:
             if network.prefixlen == 0:
                 message = f"{network} trusts everybody, so every client could choose its own address"
                 hint = "list only the addresses your proxies connect from"
-                problems.append(SettingProblem("peers", None, str(network), message, hint))
+                problems.append(SettingProblem("peers", None, message, hint))
         name = header.strip().lower() if isinstance(header, str) else None
         problems += _header_problems(header, name, bool(networks or unix or problems))
-        for setting, value, limit in (
-            ("max_hops", max_hops, MAX_HOPS_LIMIT),
-            ("max_bytes", max_bytes, MAX_BYTES_LIMIT),
-        ):
+        for setting, value, limit in (("max_hops", max_hops, 128), ("max_bytes", max_bytes, MAX_BYTES_LIMIT)):
             if type(value) is not int or not 1 <= value <= limit:
-                message = f"{setting} is {_shown(value)}"
                 hint = f"write a whole number from 1 to {limit}"
-                problems.append(SettingProblem(setting, None, _shown(value), message, hint))
+                problems.append(SettingProblem(setting, None, f"{setting} is {_shown(value)}", hint))
         if problems:
             return NOBODY, tuple(problems)
         return cls(NetworkSet(networks), unix, name, max_hops, max_bytes), ()
@@ -119,16 +113,15 @@ def _parse_peer(peer: object) -> Network | str:
 
 
 def _header_problems(header: object, name: str | None, anybody: bool) -> list[SettingProblem]:
-    def problem(message: str, hint: str) -> list[SettingProblem]:
-        return [SettingProblem("header", None, _shown(header), message, hint)]
-
-    if header is None:
+    if header is None and anybody:
+        message = "proxies are trusted, but no header to read"
         hint = "name the one header your proxy writes, usually x-forwarded-for"
-        return problem("proxies are trusted, but no header to read", hint) if anybody else []
-    if name not in HEADERS:
+    elif header is not None and name not in HEADERS:
         match = closest(name or "", HEADERS)
+        message = f"{_shown(header)} is not a header that names a client"
         hint = f"did you mean {match}?" if match else f"write one of {', '.join(HEADERS)}"
-        return problem(f"{_shown(header)} is not a header that names a client", hint)
-    if not anybody:
-        return problem(f"{name} is never read while no proxy is trusted", "list the proxies that write it")
-    return []
+    elif header is not None and not anybody:
+        message, hint = f"{name} is never read while no proxy is trusted", "list the proxies that write it"
+    else:
+        return []
+    return [SettingProblem("header", None, message, hint)]

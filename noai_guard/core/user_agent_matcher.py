@@ -214,13 +214,12 @@ class TokenIndex(Generic[V]):
             if not positions:
                 break
         if len(names) > 1:
-            return [hit for hit in names if not any(_inside(hit, other) for other in names)]
+            return [
+                hit
+                for hit in names
+                if not any(a <= hit.start and hit.end <= b and (a, b) != (hit.start, hit.end) for _, _, a, b in names)
+            ]
         return names or (_hosts(text, hosts) if hosts else ())
-
-
-def _inside(hit: Hit[V], other: Hit[V]) -> bool:
-    """Return True if a hit is part of a longer one."""
-    return other.start <= hit.start and hit.end <= other.end and hit.end - hit.start < other.end - other.start
 
 
 def _is_name(text: bytes, start: int, end: int, token: Token[V]) -> bool:
@@ -248,13 +247,8 @@ def _continues_before(text: bytes) -> bool:
     """Return True if the text ends in the first part of a URL, a domain name or an e-mail address."""
     backwards = _CHUNK.match(text[::-1])
     before = backwards[0][::-1] if backwards else b""
-    return (
-        b"://" in before
-        or b"@" in before
-        or b"?" in before
-        or _SUBDOMAIN.search(before) is not None
-        or _DOMAIN_PATH.search(before) is not None
-    )
+    is_address = any(sign in before for sign in (b"://", b"@", b"?"))
+    return is_address or _SUBDOMAIN.search(before) is not None or _DOMAIN_PATH.search(before) is not None
 
 
 def _continues_after(text: bytes) -> bool:
@@ -266,11 +260,9 @@ def _continues_after(text: bytes) -> bool:
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
     """Return the host tokens that the URLs in a user agent match."""
-    hits = []
-    for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES):
-        host = match[1].rstrip(b".")
-        for token in tokens:
-            is_in_domain = host == token.text or host.endswith(b"." + token.text)
-            if is_in_domain and (match[2] or b"/").startswith(token.path):
-                hits.append(Hit(token.value, token.text, match.start(1), match.end(1)))
-    return hits
+    return [
+        Hit(token.value, token.text, match.start(1), match.end(1))
+        for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES)
+        for token in tokens
+        if (b"." + match[1].rstrip(b".")).endswith(b"." + token.text) and (match[2] or b"/").startswith(token.path)
+    ]

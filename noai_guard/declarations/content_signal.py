@@ -7,7 +7,7 @@ sends it and agents read it (seen 2026-11).
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
@@ -44,22 +44,11 @@ def _line(signals: dict[str, bool]) -> str:
     return ", ".join([*pairs, f"use={'reference' if may_refer else 'immediate'}"])
 
 
-def _group_signals(policy: Policy) -> dict[str, bool]:
-    """Return the signals that are true without a path: a yes only if every path policy grants it."""
-    parts = [_signals(path_policy) for path_policy in policy.path_policies]
-    return {
-        key: granted
-        for key, granted in _signals(policy.whole_site).items()
-        if not granted or all(part[key] for part in parts)
-    }
-
-
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_group_signals(policy))}")
-
-
-def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ((b"content-signal", _line(_signals(path_policy)).encode("ascii")),)
+    site, *parts = map(_signals, policy.all_path_policies)
+    # Without a path, a yes is true only if every path policy grants it.
+    signals = {key: granted for key, granted in site.items() if not granted or all(part[key] for part in parts)}
+    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(signals)}")
 
 
 def _limitations(policy: Policy) -> Iterator[str]:
@@ -77,4 +66,8 @@ def _limitations(policy: Policy) -> Iterator[str]:
 STANDARD = Standard(
     "content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, limitations=_limitations
 )
-HEADER = Standard("content_signal_header", "Content-Signal as a response header", header_fields=_header_fields)
+HEADER = Standard(
+    "content_signal_header",
+    "Content-Signal as a response header",
+    header_fields=lambda policy, path_policy: [(b"content-signal", _line(_signals(path_policy)).encode("ascii"))],
+)

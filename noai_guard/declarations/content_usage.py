@@ -4,9 +4,9 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13) in an RFC 9651 dict
 draft-ietf-aipref-attach-05 (2026-08-19) defines. Readers of older drafts ignore the label that they do not know.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from noai_guard.core.model import HeaderField, PathPolicy, Usage
+from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.path_patterns import pattern_to_robots
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared import robots_patterns
@@ -32,10 +32,6 @@ def _serialised(reserved: frozenset[str]) -> str:
     return http_sf.ser({label: http_sf.Token("n" if label in reserved else "y") for label, _ in LABELS})
 
 
-def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ((b"content-usage", preference(path_policy).encode("ascii")),)
-
-
 def _robots_lines(policy: Policy) -> Iterator[str]:
     """Yield a line without a path for the whole site, then one for each path; readers take the longest match."""
     yield f"Content-Usage: {preference(policy.whole_site)}"
@@ -49,14 +45,10 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
             yield f"Content-Usage: {robots_patterns.covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 
-def _limitations(policy: Policy) -> Iterator[str]:
-    return coarse_label_limitations("Content-Usage", LABELS, policy)
-
-
 STANDARD = Standard(
     "content_usage",
     "AIPREF Content-Usage",
-    header_fields=_header_fields,
+    header_fields=lambda policy, path_policy: [(b"content-usage", preference(path_policy).encode("ascii"))],
     robots_lines=_robots_lines,
-    limitations=_limitations,
+    limitations=lambda policy: coarse_label_limitations("Content-Usage", LABELS, policy),
 )

@@ -24,20 +24,16 @@ def reservation(policy: Policy, path_policy: PathPolicy | None = None) -> dict[s
         return {}
     site = policy.site
     contact_page = "" if site.contact.startswith("mailto:") else site.contact
+    notice = "Text and data mining and AI training are reserved (Article 4(3) of Directive (EU) 2019/790)."
+    if site.owner:
+        notice = f"© {site.owner}. {notice}"
     properties = {
         "license": ascii_uri(site.licence),
         "usageInfo": page_address(policy),
         "acquireLicensePage": ascii_uri(contact_page or site.licence),
-        "copyrightNotice": _notice(policy, path_policy),
+        "copyrightNotice": notice if path_policy.reserves(Usage.TRAIN_AI) else "",
     }
     return {name: value for name, value in properties.items() if value}
-
-
-def _notice(policy: Policy, path_policy: PathPolicy) -> str:
-    if not path_policy.reserves(Usage.TRAIN_AI):
-        return ""
-    owner = f"© {policy.site.owner}. " if policy.site.owner else ""
-    return f"{owner}Text and data mining and AI training are reserved (Article 4(3) of Directive (EU) 2019/790)."
 
 
 def script(data: Mapping[str, Any]) -> str:

@@ -23,21 +23,15 @@ def policy_limitations(policy: Policy, standards: Iterable[Standard], groups: Gr
         )
     if robots_txt.STANDARD in standards:
         yield from robots_txt.limitations(policy, groups)
-        yield from _robots_txt_only(policy)
+        # The other standards know no agents, and fewer usages.
+        if policy.rules:
+            ids = ", ".join(rule.id for rule in policy.rules)
+            yield f"only robots.txt addresses single agents: the other declarations do not express the rules {ids}."
+        reserved = [usage for usage in Usage if usage not in _STANDARD_USAGES and policy.reserves(usage)]
+        others = ", ".join(usage for usage in reserved if usage is not Usage.UNKNOWN_BOT)
+        if others:
+            yield f"only robots.txt denies {others}, agent by agent: the other standards have no word for it."
+        if Usage.UNKNOWN_BOT in reserved:
+            yield "unknown-bot: nothing is declared to clients that are not in the catalogue."
     for standard in standards:
         yield from standard.limitations(policy)
-
-
-def _robots_txt_only(policy: Policy) -> Iterator[str]:
-    """Yield what robots.txt alone declares: the other standards know no agents, and fewer usages."""
-    if policy.rules:
-        ids = ", ".join(rule.id for rule in policy.rules)
-        yield f"only robots.txt addresses single agents: the other declarations do not express the rules {ids}."
-    reserved = [
-        usage for usage in Usage if any(path_policy.reserves(usage) for path_policy in policy.all_path_policies)
-    ]
-    others = [usage for usage in reserved if usage not in _STANDARD_USAGES and usage is not Usage.UNKNOWN_BOT]
-    if others:
-        yield f"only robots.txt denies {', '.join(others)}, agent by agent: the other standards have no word for it."
-    if Usage.UNKNOWN_BOT in reserved:
-        yield "unknown-bot: nothing is declared to clients that are not in the catalogue."

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
 from noai_guard.core.model import AI_USAGES, Action, Document, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Site
+from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations.shared import robots_patterns
@@ -13,52 +13,48 @@ from noai_guard.declarations.shared.standard import Standard
 from noai_guard.resources import filled, text
 
 _USAGES = tuple(usage for usage, words in USAGE_WORDS.items() if words.title)
-_ACTION_WORDS = {
-    Action.ALLOW: "Welcome",
-    Action.LOG: "Welcome",
-    Action.THROTTLE: "In moderation",
-    Action.LICENSE_REQUIRED: "With a licence",
-    Action.DENY: "No",
+_CELLS = {
+    Action.ALLOW: '<td class="yes">Welcome</td>',
+    Action.LOG: '<td class="yes">Welcome</td>',
+    Action.THROTTLE: '<td class="some">In moderation</td>',
+    Action.LICENSE_REQUIRED: '<td class="some">With a licence</td>',
+    Action.DENY: '<td class="no">No</td>',
 }
-_CSS_CLASSES = {
-    Action.ALLOW: "yes", Action.LOG: "yes", Action.THROTTLE: "some", Action.LICENSE_REQUIRED: "some", Action.DENY: "no"
-}  # fmt: skip
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
     if not table.policy.site.policy_page.startswith("/"):
         return ()
-    page = _page(table).encode("utf-8", "replace")
-    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", page),)
-
-
-def _page(table: DecisionTable) -> str:
     owner = html.escape(_name(table.policy.site))
-    heading = _heading(table.policy.whole_site)
-    return filled(
+    denied = {usage for usage in AI_USAGES if table.policy.usages[usage] is Action.DENY}
+    heading = "People are welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
+    if denied == AI_USAGES:
+        heading = "People are welcome. AI is not."
+    page = filled(
         "declarations/policy_page.html",
         title=f"{heading.rstrip('.')} · {owner}" if owner else heading.rstrip("."),
         style=text("page.css") + text("declarations/policy_page.css"),
         heading=heading,
         speaker=f"{owner} says here" if owner else "This page says",
         sections="\n".join(_sections(table)),
-        for_programs=_links_for_programs(table),
+        for_programs=_links_for_programs(table.policy),
     )
+    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", page.encode("utf-8", "replace")),)
 
 
 def _sections(table: DecisionTable) -> Iterator[str]:
     policy = table.policy
-    players = any(path_policy.reserves(Usage.PLAYER) for path_policy in table.path_policies)
-    apps = "" if players else ", and neither are their players and apps"
+    apps = "" if policy.reserves(Usage.PLAYER) else ", and neither are their players and apps"
     yield f"<p>People who listen, read and share are not affected{apps}.</p>"
-    if any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies):
+    if policy.reserves(Usage.TRAIN_AI):
         everywhere = all(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
         exception = "" if everywhere else ", except where training AI is welcome below"
         yield (
             f'<p class="law">Text and data mining is expressly reserved under Article 4(3) of Directive (EU) '
             f"2019/790{exception}.</p>"
         )
-    yield from _table("The whole site" if policy.path_policies else "What programs may do", policy.whole_site, _USAGES)
+    heading = "The whole site" if policy.path_policies else "What programs may do"
+    yield from _table(heading, policy.whole_site, _USAGES, "What is welcome, and what is not.")
     for path_policy in policy.path_policies:
         differing = [usage for usage in _USAGES if path_policy.usages[usage] is not policy.usages[usage]]
         if differing:
@@ -72,13 +68,6 @@ def _sections(table: DecisionTable) -> Iterator[str]:
     yield from _refused_agents(table)
 
 
-def _heading(whole_site: PathPolicy) -> str:
-    denied = {usage for usage in AI_USAGES if whole_site.usages[usage] is Action.DENY}
-    if denied == AI_USAGES:
-        return "People are welcome. AI is not."
-    return "People are welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
-
-
 def _path_heading(path_policy: PathPolicy) -> str:
     directory = path_policy.pattern.removesuffix("/**")
     if directory and directory != path_policy.pattern and not set("*?") & set(directory):
@@ -90,36 +79,27 @@ def _name(site: Site) -> str:
     return site.owner or site.name or (urlsplit(site.url).hostname or "" if site.url else "")
 
 
-def _table(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], caption: str = "") -> Iterator[str]:
-    yield f"<h2>{heading}</h2>\n<table>"
-    yield f"<caption>{caption or 'What is welcome, and what is not.'}</caption>"
-    yield "<tbody>"
+def _table(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], caption: str) -> Iterator[str]:
+    yield f"<h2>{heading}</h2>\n<table>\n<caption>{caption}</caption>\n<tbody>"
     for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
         words = USAGE_WORDS[usage]
-        action = path_policy.usages[usage]
-        yield (
-            f'<tr><th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
-            f'<td class="{_CSS_CLASSES[action]}">{_ACTION_WORDS[action]}</td></tr>'
-        )
+        heading = f'<th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
+        yield f"<tr>{heading}{_CELLS[path_policy.usages[usage]]}</tr>"
     yield "</tbody>\n</table>"
 
 
 def _contact(site: Site) -> Iterator[str]:
-    facts = []
-    if _name(site):
-        facts.append(("Owner" if site.owner else "Site", html.escape(_name(site))))
-    if site.contact:
-        shown = unquote(site.contact.removeprefix("mailto:"))
-        facts.append(("Ask", f'<a href="{html.escape(ascii_uri(site.contact))}">{html.escape(shown)}</a>'))
-    if site.licence:
-        address = html.escape(ascii_uri(site.licence))
-        facts.append(("Licence", f'<a rel="license" href="{address}">{html.escape(site.licence)}</a>'))
-    if site.tdm_policy:
-        address = html.escape(ascii_uri(site.tdm_policy))
-        facts.append(("Mining policy", f'<a href="{address}">{html.escape(site.tdm_policy)}</a>'))
+    facts = f"<dt>{'Owner' if site.owner else 'Site'}</dt><dd>{html.escape(_name(site))}</dd>" if _name(site) else ""
+    for term, address, shown, relation in (
+        ("Ask", site.contact, unquote(site.contact.removeprefix("mailto:")), ""),
+        ("Licence", site.licence, site.licence, 'rel="license" '),
+        ("Mining policy", site.tdm_policy, site.tdm_policy, ""),
+    ):
+        if address:
+            href = html.escape(ascii_uri(address))
+            facts += f'<dt>{term}</dt><dd><a {relation}href="{href}">{html.escape(shown)}</a></dd>'
     if facts:
-        listed = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
-        yield f"<h2>Whom to ask</h2>\n<dl>{listed}</dl>"
+        yield f"<h2>Whom to ask</h2>\n<dl>{facts}</dl>"
 
 
 def _refused_agents(table: DecisionTable) -> Iterator[str]:
@@ -139,14 +119,11 @@ def _refused_agents(table: DecisionTable) -> Iterator[str]:
         yield "</ul>\n</details>"
 
 
-def _links_for_programs(table: DecisionTable) -> str:
-    policy = table.policy
+def _links_for_programs(policy: Policy) -> str:
     published = {
-        "/robots.txt": policy.declarations.get("robots_txt") != "off" and policy.declares("robots_txt"),
-        "/.well-known/tdmrep.json": policy.declares("tdmrep")
-        and any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies),
-        "/license.xml": policy.declares("rsl")
-        and any(path_policy.reserves_anything for path_policy in table.path_policies),
+        "/robots.txt": policy.declares("robots_txt"),
+        "/.well-known/tdmrep.json": policy.declares("tdmrep") and policy.reserves(Usage.TRAIN_AI),
+        "/license.xml": policy.declares("rsl") and policy.reserves_anything,
     }
     links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
     return f"The same for programs: {', '.join(links)}{' and ' if links else ''}the header fields of every response."

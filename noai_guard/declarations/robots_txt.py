@@ -17,25 +17,16 @@ Facts about parsers and choices that determine the file:
 import re
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import Action, Agent, Document
+from noai_guard.core.model import Action, Document
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import policy_address
+from noai_guard.declarations.shared import robots_file
 from noai_guard.declarations.shared.robots_file import MAX_BYTES as MAX_BYTES
-from noai_guard.declarations.shared.robots_file import (
-    AppRobots,
-    Rules,
-    escaped,
-    google_name,
-    parse_line,
-    possible_names,
-    split_lines,
-)
+from noai_guard.declarations.shared.robots_file import AppRobots, Rules, google_name
 from noai_guard.declarations.shared.robots_groups import PATH as PATH
 from noai_guard.declarations.shared.robots_groups import Group, Groups
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.version import __version__
-
-MEDIA_TYPE = "text/plain; charset=utf-8"
 
 BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
@@ -47,8 +38,7 @@ _GENERATED_LINE = re.compile(rb"^# Generated (?:[0-9-]+ )?by noai-guard [^\n]*\n
 
 def preamble(policy: Policy, site: Site, date: str = "") -> list[str]:
     """Return the comments at the top of the file. `date` (ISO 8601) is the day it is made; empty if not known."""
-    reserves = any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
-    title = "This site reserves its rights" if reserves else "What programs may do on this site"
+    title = "This site reserves its rights" if policy.reserves_anything else "What programs may do on this site"
     lines = [f"{title}{f' ({site.owner})' if site.owner else ''}. Stance: {policy.stance}."]
     if site.policy_page:
         lines.append(f"In plain words: {policy_address(site)}")
@@ -60,9 +50,9 @@ def undated(robots: bytes) -> bytes:
     return _GENERATED_LINE.sub(b"", robots)
 
 
-def document(groups: Groups) -> Document:
-    """Return the robots.txt of a site whose app has none."""
-    return Document(PATH, MEDIA_TYPE, merge(b"", groups))
+def document(groups: Groups, existing: bytes = b"") -> Document:
+    """Return the robots.txt of a site, merged with that of its app if it has one."""
+    return Document(PATH, "text/plain; charset=utf-8", merge(existing, groups))
 
 
 def merge(existing: bytes, groups: Groups) -> bytes:
@@ -90,7 +80,7 @@ def merge(existing: bytes, groups: Groups) -> bytes:
 
 def _original_lines(existing: bytes) -> list[str]:
     """Return the lines of the app's file as they were before any merge; none if it is an HTML page."""
-    lines = split_lines(existing, "surrogateescape")
+    lines = robots_file.split_lines(existing, "surrogateescape")
     if len(existing) >= MAX_BYTES:
         lines.pop()
     original: list[str] = []
@@ -105,7 +95,7 @@ def _original_lines(existing: bytes) -> list[str]:
         original.append(line)
     _strip(original)
     is_page = next((line for line in original if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(parse_line(line).kind == "agent" for line in original):
+    if is_page and not any(robots_file.parse_line(line).kind == "agent" for line in original):
         return []
     return [line.removeprefix(TAKEN_OUT) for line in original]
 
@@ -124,7 +114,7 @@ def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
     tokens = groups.tokens
     taken_out, before_common = set[int](), set[int]()
     for group in app.groups:
-        out = [agent.number for agent in group.agents if not tokens.isdisjoint(possible_names(agent.value))]
+        out = [agent.number for agent in group.agents if not tokens.isdisjoint(robots_file.possible_names(agent.value))]
         taken_out.update(out)
         gets_common = not short or any(google_name(agent.value) == "*" for agent in group.agents)
         if gets_common and len(out) < len(group.agents):
@@ -143,22 +133,18 @@ def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Ite
         # First, for parsers that take the first group whose name is part of the crawler's.
         yield from (*untouched, "Allow: /", *groups.common, "")
     for group in groups.groups:
+        by_app_rules: dict[Rules, list[str]] = {}
+        # Where everything is closed, the app's rules change nothing.
+        is_closed = group.closed and all(rule.path in group.always for rule in group.rules)
+        for token in group.tokens:
+            by_app_rules.setdefault(Rules() if is_closed else app.rules[token.lower()], []).append(token)
         by_lines: dict[tuple[str, ...], list[str]] = {}
-        for app_rules, tokens in _tokens_by_app_rules(app, group).items():
+        for app_rules, tokens in by_app_rules.items():
             by_lines.setdefault(tuple(_rules_with_app(group, app_rules)), []).extend(tokens)
         for lines, tokens in by_lines.items():
             yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common, "")
     if not app.names("*"):
         yield from ("User-agent: *", "Allow: /", *groups.common, "")
-
-
-def _tokens_by_app_rules(app: AppRobots, group: Group) -> dict[Rules, list[str]]:
-    if group.closed and all(rule.path in group.always for rule in group.rules):
-        return {Rules(): list(group.tokens)}
-    by_app_rules: dict[Rules, list[str]] = {}
-    for token in group.tokens:
-        by_app_rules.setdefault(app.rules[token.lower()], []).append(token)
-    return by_app_rules
 
 
 def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
@@ -174,8 +160,8 @@ def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
         if rule.path not in group.always and (not rule.allowed or app_rules.allows(rule.path.removesuffix("$")))
     ]
     yield from (rule.line for rule in always)
+    longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
     if group.closed:
-        longest = max((len(rule.path) for rule in ours if rule.allowed), default=0)
         if longest:
             yield from app_rules.disallow_lines(longest)
             yield from (rule.line for rule in ours)
@@ -185,28 +171,22 @@ def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
     closed = [rule.path for rule in ours if not rule.allowed]
     below = tuple(path for path in closed if not path.endswith("$"))
     for line in app_rules.lines:
-        pattern = escaped(line.value)
+        pattern = robots_file.escaped(line.value)
         if line.kind != "allow" or not (pattern.startswith(below) or pattern in closed):
             yield line.text.strip()
 
 
 def limitations(policy: Policy, groups: Groups) -> Iterator[str]:
     """Yield a sentence for each limitation of robots.txt other than unsupported path patterns."""
-    if groups.unreadable:
-        names = _listed(sorted(groups.unreadable, key=str.lower))
+    if names := _listed(sorted(groups.unreadable, key=str.lower)):
         yield (
             f"robots.txt: strict parsers read names of letters, - and _ only, so they miss {names}. "
             "Crawlers that compare whole names find them, and the guard goes by user agents."
         )
-    unnamed = [agent for agent in groups.nameless if agent.expected_user_agent]
-    if unnamed:
-        yield f"robots.txt has no name for {_names(unnamed)}: refused, but not declared."
-    unknown = [agent for agent in groups.nameless if not agent.expected_user_agent]
-    if unknown:
-        yield (
-            f"Neither a name in robots.txt nor a user agent of their own: {_names(unknown)}. "
-            "Neither declared nor refused."
-        )
+    if unnamed := [agent.name for agent in groups.nameless if agent.expected_user_agent]:
+        yield f"robots.txt has no name for {_listed(unnamed)}: refused, but not declared."
+    if unknown := _listed([agent.name for agent in groups.nameless if not agent.expected_user_agent]):
+        yield f"Neither a name in robots.txt nor a user agent of their own: {unknown}. Neither declared nor refused."
     for agent, name in groups.shared:
         yield f"robots.txt: {name} is more than one agent's name; for {agent} the guard decides differently."
     for rule in policy.rules:
@@ -215,23 +195,13 @@ def limitations(policy: Policy, groups: Groups) -> Iterator[str]:
                 f"robots.txt addresses the owner of a name: rule {rule.id}, which requires an identity, "
                 "may be enforced differently."
             )
-    if Action.THROTTLE in _actions(policy):
+    actions = {action for path_policy in policy.all_path_policies for action in path_policy.usages.values()}
+    if Action.THROTTLE in actions.union(rule.action for rule in policy.rules):
         yield "robots.txt has no rates: throttled agents are allowed there."
 
 
-def _actions(policy: Policy) -> set[Action]:
-    return {
-        *(rule.action for rule in policy.rules),
-        *(action for path_policy in policy.all_path_policies for action in path_policy.usages.values()),
-    }
-
-
-def _names(agents: Sequence[Agent]) -> str:
-    return _listed([agent.name for agent in agents])
-
-
 def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names)} ({len(names)})" if len(names) > 1 else names[0]
+    return f"{', '.join(names)} ({len(names)})" if len(names) > 1 else "".join(names)
 
 
 STANDARD = Standard("robots_txt", "robots.txt (RFC 9309)")

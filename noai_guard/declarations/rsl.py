@@ -37,9 +37,6 @@ _LABELS: Labels = (
 _AI = frozenset({"ai-train", "ai-input", "ai-index"})
 """Words that `ai-all` stands for."""
 
-_USAGE = ' type="usage"'
-_CONTACT = ' type="contact"'
-
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -52,28 +49,18 @@ def _has_https_url(site: Site) -> bool:
     return site.url.lower().startswith("https://")
 
 
-def _reserves(policy: Policy) -> bool:
-    """Return True if anything is reserved. Otherwise no document is published: it would be a licence for everything."""
-    return any(path_policy.reserves_anything for path_policy in policy.all_path_policies)
-
-
 def _prohibited(path_policy: PathPolicy) -> frozenset[str]:
     return reserved_labels(_LABELS, path_policy)
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
-    if not _reserves(table.policy):
+    # Where nothing is reserved, the document would be a licence for everything.
+    if not table.policy.reserves_anything:
         return ()
-    xml = "\n".join(_document(table)) + "\n"
-    return (Document(PATH, MEDIA_TYPE, xml.encode("utf-8")),)
-
-
-def _document(table: DecisionTable) -> Iterator[str]:
-    yield '<?xml version="1.0" encoding="UTF-8"?>'
-    yield f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">'
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">']
     for pattern, prohibited in _entries(table):
-        yield from _content(table.policy, pattern, prohibited)
-    yield "</rsl>"
+        lines += _content(table.policy, pattern, prohibited)
+    return (Document(PATH, MEDIA_TYPE, "\n".join([*lines, "</rsl>\n"]).encode("utf-8")),)
 
 
 def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str = "") -> Iterator[str]:
@@ -85,9 +72,9 @@ def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str =
     site = policy.site
     yield f' <{prefix}content url="{_text(url)}">'
     yield f"  <{prefix}license>"
-    yield from (f"   {element(name, words, _USAGE)}" for name, words in _terms(prohibited))
+    yield from ("   " + element(name, words, ' type="usage"') for name, words in _terms(prohibited))
     if site.contact:
-        yield f"   {element('legal', ascii_uri(site.contact), _CONTACT)}"
+        yield "   " + element("legal", ascii_uri(site.contact), ' type="contact"')
     yield f"  </{prefix}license>"
     if site.owner or site.name:
         yield f"  {element('copyright', site.owner or site.name, _contact_attribute(site))}"
@@ -142,12 +129,13 @@ def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
 
 
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    return (f"License: {_license_url(policy.site)}",) if _reserves(policy) and _has_https_url(policy.site) else ()
+    is_named = policy.reserves_anything and _has_https_url(policy.site)
+    return (f"License: {_license_url(policy.site)}",) if is_named else ()
 
 
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from coarse_label_limitations("RSL", _LABELS, policy)
-    if _reserves(policy) and not _has_https_url(policy.site):
+    if policy.reserves_anything and not _has_https_url(policy.site):
         yield (
             "RSL: robots.txt has no License line, and links to the licence are relative, but RSL requires absolute "
             "addresses; set site.url to https://..."
@@ -172,15 +160,11 @@ class FeedTerms:
         The URL should be absolute and on the origin of the feed. The result is empty if nothing is reserved or the
         policy switches RSL off, and well-formed XML whatever the URL and the policy contain.
         """
-        path_policy = self._policy.all_path_policies[self._globs.first(_path(url)) + 1]
+        path = normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
+        path_policy = self._policy.all_path_policies[self._globs.first(path) + 1]
         if not path_policy.reserves_anything or not self._policy.declares(STANDARD.key):
             return ""
         return "\n".join([*_content(self._policy, ascii_uri(url), _prohibited(path_policy), "rsl:"), ""])
-
-
-def _path(url: str) -> str:
-    """Return the normalised path of a URL, as the guard sees it."""
-    return normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
 
 
 STANDARD = Standard("rsl", "RSL 1.0: license.xml", _documents, _header_fields, _tags, _robots_lines, _limitations)

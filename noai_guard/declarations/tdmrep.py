@@ -25,26 +25,23 @@ PATH = "/.well-known/tdmrep.json"
 POLICY_PATH = "/tdm-policy.json"
 
 
-def _reserves(path_policy: PathPolicy) -> bool:
-    return path_policy.reserves(Usage.TRAIN_AI)
-
-
 def _publishes_offer(policy: Policy) -> bool:
     """Return True if we publish the policy document. It needs an absolute address, so the site must have a `url`."""
+    return bool(policy.site.url) and not policy.site.tdm_policy and policy.reserves(Usage.TRAIN_AI)
+
+
+def _properties(policy: Policy, path_policy: PathPolicy) -> dict[str, int | str]:
+    """Return `tdm-reservation`, and `tdm-policy` if something is reserved and the policy has an address."""
+    if not path_policy.reserves(Usage.TRAIN_AI):
+        return {"tdm-reservation": 0}
     site = policy.site
-    return bool(site.url) and not site.tdm_policy and any(map(_reserves, policy.all_path_policies))
-
-
-def _policy_url(policy: Policy) -> str:
-    """Return the address for `tdm-policy`, or an empty string."""
-    if _publishes_offer(policy):
-        return document_address(policy.site, POLICY_PATH)
-    return ascii_uri(policy.site.tdm_policy)
+    url = document_address(site, POLICY_PATH) if _publishes_offer(policy) else ascii_uri(site.tdm_policy)
+    return {"tdm-reservation": 1, "tdm-policy": url} if url else {"tdm-reservation": 1}
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
     policy = table.policy
-    reserved = [path_policy for path_policy in table.path_policies if _reserves(path_policy)]
+    reserved = [path_policy for path_policy in table.path_policies if path_policy.reserves(Usage.TRAIN_AI)]
     if not reserved:
         return ()
     entries = [*robots_patterns.path_policies(policy), ("/", policy.whole_site)]
@@ -57,22 +54,15 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
             if pattern_to_robots(path_policy.pattern) is None
         ]
         entries = [*wider, *entries]
-    documents = [_document(PATH, [_entry(pattern, policy, path_policy) for pattern, path_policy in entries])]
+    contents: dict[str, Any] = {
+        PATH: [{"location": pattern, **_properties(policy, path_policy)} for pattern, path_policy in entries]
+    }
     if _publishes_offer(policy):
-        documents.append(_document(POLICY_PATH, _offer(policy, reserved)))
-    return documents
-
-
-def _document(path: str, content: object) -> Document:
-    return Document(path, "application/json", json.dumps(content, indent=1).encode() + b"\n")
-
-
-def _entry(location: str, policy: Policy, path_policy: PathPolicy) -> dict[str, Any]:
-    reserved = _reserves(path_policy)
-    entry: dict[str, Any] = {"location": location, "tdm-reservation": int(reserved)}
-    if reserved and _policy_url(policy):
-        entry["tdm-policy"] = _policy_url(policy)
-    return entry
+        contents[POLICY_PATH] = _offer(policy, reserved)
+    return [
+        Document(path, "application/json", json.dumps(content, indent=1).encode() + b"\n")
+        for path, content in contents.items()
+    ]
 
 
 def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
@@ -80,50 +70,39 @@ def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
     duties = ["obtainConsent"]
     if all(path_policy.usages[Usage.TRAIN_AI] is Action.LICENSE_REQUIRED for path_policy in reserved):
         duties.append("compensate")
+    site = policy.site
+    is_mail = site.contact.startswith("mailto:")
+    assigner = {
+        "uid": ascii_uri(site.url),
+        "vcard:fn": site.owner or site.name or urlsplit(site.url).hostname or site.url,
+        "vcard:hasEmail": ascii_uri(site.contact) if is_mail else "",
+        # The page that is nearest to a licence.
+        "vcard:hasURL": ascii_uri("" if is_mail else site.contact) or ascii_uri(site.licence) or page_address(policy),
+    }
     return {
         "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
         "@type": "Offer",
         "profile": "http://www.w3.org/ns/tdmrep",
-        "uid": _policy_url(policy),
-        "assigner": _assigner(policy),
+        "uid": document_address(site, POLICY_PATH),
+        "assigner": {name: fact for name, fact in assigner.items() if fact},
         "permission": [{"action": "tdm:mine", "duty": [{"action": duty} for duty in duties]}],
     }
 
 
-def _assigner(policy: Policy) -> dict[str, str]:
-    """Return the holder of the rights with a mail address and the web page that is nearest to a licence."""
-    site = policy.site
-    is_mail = site.contact.startswith("mailto:")
-    facts = {
-        "uid": ascii_uri(site.url),
-        "vcard:fn": site.owner or site.name or urlsplit(site.url).hostname or site.url,
-        "vcard:hasEmail": ascii_uri(site.contact) if is_mail else "",
-        "vcard:hasURL": ascii_uri("" if is_mail else site.contact) or ascii_uri(site.licence) or page_address(policy),
-    }
-    return {name: fact for name, fact in facts.items() if fact}
-
-
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    reserved = _reserves(path_policy)
-    fields: list[HeaderField] = [(b"tdm-reservation", b"1" if reserved else b"0")]
-    if reserved and _policy_url(policy):
-        fields.append((b"tdm-policy", _policy_url(policy).encode("ascii")))
-    return fields
+    properties = _properties(policy, path_policy).items()
+    return [(name.encode("ascii"), str(value).encode("ascii")) for name, value in properties]
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
-    reserved = _reserves(path_policy)
-    tags = [b'<meta name="tdm-reservation" content="%d">' % reserved]
-    if reserved and _policy_url(policy):
-        address = html.escape(_policy_url(policy)).encode("ascii")
-        tags.append(b'<meta name="tdm-policy" content="' + address + b'">')
-    return tags
+    properties = _properties(policy, path_policy).items()
+    return [f'<meta name="{name}" content="{html.escape(str(value))}">'.encode("ascii") for name, value in properties]
 
 
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from training_only_limitations("TDMRep", policy)
     site = policy.site
-    if not any(map(_reserves, policy.all_path_policies)):
+    if not policy.reserves(Usage.TRAIN_AI):
         return
     if not site.url and not site.tdm_policy:
         yield "TDMRep: without an address there is no tdm-policy to say whom to ask; set site.url or site.tdm_policy."

@@ -12,11 +12,10 @@ PATH = "/trust.txt"
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
     # One bit for the whole site: no if any part of it reserves training.
-    reserved = any(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
-    lines = [f"datatrainingallowed={'no' if reserved else 'yes'}"]
-    if table.policy.site.contact:
-        lines.append(f"contact={ascii_uri(table.policy.site.contact)}")
-    return (Document(PATH, "text/plain; charset=utf-8", "\n".join([*lines, ""]).encode("ascii")),)
+    text = f"datatrainingallowed={'no' if table.policy.reserves(Usage.TRAIN_AI) else 'yes'}\n"
+    if contact := table.policy.site.contact:
+        text += f"contact={ascii_uri(contact)}\n"
+    return (Document(PATH, "text/plain; charset=utf-8", text.encode("ascii")),)
 
 
 def _limitations(policy: Policy) -> Iterator[str]:

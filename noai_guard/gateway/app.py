@@ -181,7 +181,7 @@ class Gateway:
         outcome = runtime.decide(original)
         if isinstance(outcome, ServeDocument):
             return self._allow_everyone(outcome, original)
-        decided = outcome if isinstance(outcome, Decided) else (yield from outcome.examination)
+        decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         return decided.uncacheable() if ambiguous else decided
 
     def _refuse_malformed(self, active: ActivePolicy, request: PlainRequest) -> Decided:

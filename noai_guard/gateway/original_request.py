@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from noai_guard.core.model import HeaderField
-from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.core.paths import normal_path
 from noai_guard.core.request import PlainRequest, Request
 from noai_guard.gateway.contract import HOST, METHOD, URI
 
@@ -82,8 +82,6 @@ def _path(uri: bytes) -> bytes:
     if not uri or _NO_TARGET.search(uri):
         raise Malformed("uri_malformed")
     path = uri.partition(b"?")[0]
-    if len(path) > MAX_RAW_PATH:
-        raise Malformed("uri_malformed")
     absolute = _ABSOLUTE.match(path)
     return (path[absolute.end() :] or b"/") if absolute else path
 

@@ -52,26 +52,18 @@ class Decided:
         return Decided(self.cached, self.refusal, self.path_class, client=self.client)
 
 
-class Undecided:
-    """Outcome: `examination` has questions; drive it to its Decided."""
-
-    __slots__ = ("examination",)
-
-    def __init__(self, examination: Examination[Decided]) -> None:
-        self.examination = examination
-
-
-Outcome = ServeDocument | Decided | Undecided
+Outcome = ServeDocument | Decided | Examination[Decided]
+"""The outcome of `decide`. An Examination has questions first; drive it to its Decided."""
 
 
 class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
-    `needs` says what else has to be known; if that is nothing, the verdict is final. `plain`: passed on, nothing to
-    note. `passed` is the outcome if the request is passed on.
+    `settled`: nothing else has to be known, the verdict is final. `plain`: passed on, nothing to note. `refuses` as the
+    verdict does. `passed` is the outcome if the request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "needs", "passed", "plain", "verdict")
+    __slots__ = ("counts", "declared", "passed", "plain", "refuses", "settled", "verdict")
 
     def __init__(
         self,
@@ -84,13 +76,14 @@ class CachedDecision:
         self.verdict = verdict
         self.counts = counts
         self.declared = compiled.declared[verdict.path_policy]
-        self.needs = needs
+        self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
+        self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
 
 class ResolvedPath:
-    """What is known of one path, as the server hands it over: the document published there, and the decisions by agent.
+    """Everything known of one path, as the server hands it over: the document published there, decisions by agent.
 
     The document is only published if the app is mounted at `root`.
     """

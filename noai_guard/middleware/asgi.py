@@ -61,14 +61,14 @@ class NoAIMiddleware:
             return
         runtime = self.runtime
         request = ScopeRequest(scope)
-        outcome = runtime.decide(request, documents=kind == "http")
+        outcome = runtime.decide(request, kind == "http")
         if isinstance(outcome, Decided):
             decided = outcome
         elif isinstance(outcome, ServeDocument):
             await self._serve(scope, send, outcome, request)
             return
         else:
-            decided = await arun(outcome.examination, self._stores, runtime.unanswered)
+            decided = await arun(outcome, self._stores, runtime.unanswered)
         cached = decided.cached
         scope[_VERDICT] = verdict = cached.verdict
         try:

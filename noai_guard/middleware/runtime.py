@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy, load_catalog, load_policy, load_stance
+from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
-from noai_guard.core.model import Document, Response
+from noai_guard.core.model import Response
 from noai_guard.core.paths import MAX_RAW_PATH, normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -35,7 +35,6 @@ from noai_guard.middleware.active_policy import (
     PathTooLong,
     ResolvedPath,
     ServeDocument,
-    Undecided,
 )
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.observability.events import Event
@@ -51,7 +50,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
-"""How long a client counts as one that knows robots.txt: crawlers may use a copy for 24 h (RFC 9309 section 2.4)."""
+"""Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
 
@@ -64,7 +63,7 @@ class GuardRuntime:
     the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
     the policy cannot be used at start; later a broken file leaves the last good policy running.
 
-    A driver makes a Request and calls `decide`; it drives an Undecided to its end with `run` or `arun`, and sends
+    A driver makes a Request and calls `decide`; it drives an Examination to its end with `run` or `arun`, and sends
     the document or refusal that comes out. Who sends a refusal adds the length of its body to the counts' `bytes`.
     """
 
@@ -129,7 +128,7 @@ class GuardRuntime:
         self._next_housekeeping = 0.0
         self.flush()
 
-    def decide(self, request: Request, *, documents: bool = True) -> Outcome:
+    def decide(self, request: Request, documents: bool = True) -> Outcome:
         """Decide what becomes of a request, count it and note it. Never raises, whatever the request holds.
 
         `documents`: a declaration may be the response.
@@ -144,12 +143,11 @@ class GuardRuntime:
             if documents and resolved.document is not None and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
             cached = resolved.decisions[active.agents[request.user_agent]]
-            if cached.needs:
-                return Undecided(self._examine(active, resolved, request, started))
-            if not cached.verdict.refuses:
-                decided = cached.passed
-            else:
-                decided = self._refuse(active, cached.passed, request, resolved)
+            if not cached.settled:
+                return self._examine(active, resolved, request, started)
+            decided = cached.passed
+            if cached.refuses:
+                decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
             decided = self._decide_without(active, error)
             cached = decided.cached
@@ -170,7 +168,7 @@ class GuardRuntime:
             verdict, asked = yield from _noticing_questions(examination)
             cached = active.after[verdict]
             decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
-            if verdict.refuses:
+            if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
             decided = self._decide_without(active, error)
@@ -254,9 +252,9 @@ class GuardRuntime:
 
     def document_response(self, served: ServeDocument, request: Request, own_robots: bytes | None) -> Response:
         """Return the response with a document: robots.txt is merged with the site's own, if there is one."""
-        document = served.document
-        if document.path == robots_txt.PATH:
-            document = _merged(served.active.compiled, document, own_robots)
+        document, compiled = served.document, served.active.compiled
+        if document.path == robots_txt.PATH and own_robots is not None and compiled.merges_robots:
+            document = compiled.merged_robots[own_robots]
         self.telemetry.metrics.documents.labels(document.path).inc()
         return document_response(document, request.method, request.headers[:MAX_HEADERS])
 
@@ -329,13 +327,17 @@ class GuardRuntime:
                 self.reload()
 
     def reload(self) -> bool:
-        """Read the policy file again. Return True if the new policy took the place of the old one at once; if it cannot
-        be used, the old one stays, a metric rises and the problems are logged."""
+        """Read the policy file again, and the catalogue if its files changed.
+
+        Return True if the new policy took the place of the old one at once; if it cannot be used, the old one stays, a
+        metric rises and the problems are logged.
+        """
         if self._file is None:
             return False
         with self._reloading:
             self._reload_due = False
             try:
+                rules_source().reload()
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
                 problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
@@ -346,10 +348,6 @@ class GuardRuntime:
             self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
-
-
-def _merged(compiled: CompiledPolicy, document: Document, own: bytes | None) -> Document:
-    return document if own is None or not compiled.merges_robots else compiled.merged_robots[own]
 
 
 def _noticing_questions(examination: Examination[Any]) -> Examination[tuple[Any, bool]]:

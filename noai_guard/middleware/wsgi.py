@@ -72,7 +72,7 @@ class NoAIWSGIMiddleware:
         if isinstance(outcome, Decided):
             decided = outcome
         else:
-            decided = run(outcome.examination, self._stores, runtime.unanswered)
+            decided = run(outcome, self._stores, runtime.unanswered)
         cached = decided.cached
         environ[VERDICT] = cached.verdict
         if decided.refusal is not None:

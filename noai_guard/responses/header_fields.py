@@ -16,6 +16,11 @@ def one_line_per_name(fields: Iterable[HeaderField]) -> dict[bytes, bytes]:
     return joined
 
 
+def spellings(names: Iterable[bytes]) -> frozenset[bytes]:
+    """Return names in lower case, as ASGI requires, and in the title and upper case that some apps send."""
+    return frozenset(spelling for name in names for spelling in (name, name.title(), name.upper()))
+
+
 class Declared:
     """Declarations of one path policy: header `fields` for every response, `tags` for the head of HTML pages.
 
@@ -30,12 +35,7 @@ class Declared:
         self.tags = tags
         self.native_fields = native(fields)
         self._names = frozenset(name for name, _ in fields)
-        # ASGI requires names in lower case; some apps send them in title case all the same.
-        self.watched = frozenset(
-            spelling
-            for name in ((*self._names, b"content-type") if fields or tags else ())
-            for spelling in (name, name.title(), name.upper())
-        )
+        self.watched = spellings((*self._names, b"content-type") if fields or tags else ())
         self.native_watched = frozenset(name.decode("latin-1") for name in self.watched)
 
     def added_to(self, headers: Iterable[HeaderField]) -> tuple[list[HeaderField], bool]:
@@ -54,19 +54,16 @@ class Declared:
                     html = value[:9].lower() == b"text/html" and bool(self.tags)
                 else:
                     conflict = True
-        result += self._without_conflicts(result) if conflict else self.fields
-        return result, html
-
-    def _without_conflicts(self, headers: list[HeaderField]) -> tuple[HeaderField, ...]:
-        """Return our fields without those that the app's headers replace."""
-        lines = {(name.lower(), value.strip()) for name, value in headers}
-        names = {name for name, _ in lines}
-        return tuple(
-            field
-            for field in self.fields
-            if (field not in lines if field[0] in REPEATABLE else field[0] not in names)
-            and not (field[0] == b"tdm-policy" and b"tdm-reservation" in names)
-        )
+        fields = self.fields
+        if conflict:
+            lines = {(name.lower(), value.strip()) for name, value in result}
+            names = {name for name, _ in lines}
+            if b"tdm-reservation" in names:
+                names.add(b"tdm-policy")
+            fields = tuple(
+                field for field in fields if field not in lines and (field[0] in REPEATABLE or field[0] not in names)
+            )
+        return result + list(fields), html
 
 
 def native(fields: Iterable[HeaderField]) -> list[tuple[str, str]]:

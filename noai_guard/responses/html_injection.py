@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, get_args
 
+from noai_guard.responses.header_fields import spellings
+
 Headers = Iterable[tuple[bytes, bytes]]
 Outcome = Literal["pending", "injected", "present", "no-place"]
 Reason = Literal["content-type", "status", "charset", "content-encoding", "content-range", "no-transform", "fragment"]
@@ -115,14 +117,9 @@ REQUEST_FIELDS = frozenset(
 Alpine AJAX, Livewire, Datastar. Of the first two the value counts, of the others the presence."""
 
 
-def _spellings(names: bytes) -> frozenset[bytes]:
-    """Return names in lower case, as ASGI requires, and in the title and upper case that some apps send."""
-    return frozenset(spelling for name in names.split() for spelling in (name, name.title(), name.upper()))
-
-
-_RESPONSE_FIELDS = _spellings(b"content-type content-encoding content-range cache-control")
-_REWRITTEN_FIELDS = _spellings(
-    b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges"
+_RESPONSE_FIELDS = spellings(b"content-type content-encoding content-range cache-control".split())
+_REWRITTEN_FIELDS = spellings(
+    b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges".split()
 )
 
 
@@ -161,7 +158,7 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
         return "charset"
     if reasons:
         return min(reasons, key=REASONS.index)
-    return "fragment" if _asks_for_fragment(request_headers) else None
+    return "fragment" if any(map(_asks_for_fragment, request_headers)) else None
 
 
 # Apps send few different values, and matching the two patterns costs more than the rest of `injectable`.
@@ -172,25 +169,20 @@ def _read_content_type(value: bytes) -> tuple[bool, tuple[bytes, ...]]:
     return _HTML.match(lowered) is not None, tuple(_CHARSET.findall(lowered))
 
 
-def _asks_for_fragment(request_headers: Headers) -> bool:
-    for name, value in request_headers:
-        if name not in REQUEST_FIELDS:
-            continue
-        if name == b"sec-fetch-dest":
-            if value.strip().lower() not in _DOCUMENT_DESTINATIONS:
-                return True
-        # Android WebViews send the name of their app in X-Requested-With when they open a page.
-        elif name != b"x-requested-with" or value.strip().lower() == b"xmlhttprequest":
-            return True
-    return False
+def _asks_for_fragment(field: tuple[bytes, bytes]) -> bool:
+    name, value = field
+    if name == b"sec-fetch-dest":
+        return value.strip().lower() not in _DOCUMENT_DESTINATIONS
+    # Android WebViews send the name of their app in X-Requested-With when they open a page.
+    if name == b"x-requested-with":
+        return value.strip().lower() == b"xmlhttprequest"
+    return name in REQUEST_FIELDS
 
 
 def has_charset(headers: Headers) -> bool:
     """Return True if Content-Type names a charset, so that browsers do not look for one in the document."""
-    for name, value in headers:
-        if name in _RESPONSE_FIELDS and name.lower() == b"content-type" and _read_content_type(value)[1]:
-            return True
-    return False
+    values = (value for name, value in headers if name in _RESPONSE_FIELDS and name.lower() == b"content-type")
+    return any(_read_content_type(value)[1] for value in values)
 
 
 def rewritten_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -230,17 +222,7 @@ class TagInjector:
     the length of the tags are held back. Once `outcome` is not "pending", chunks are returned as they are.
     """
 
-    __slots__ = (
-        "_data",
-        "_document",
-        "_prescanned",
-        "_resume",
-        "_sent",
-        "_start",
-        "_tags",
-        "_unfinished",
-        "outcome",
-    )
+    __slots__ = ("_data", "_document", "_prescanned", "_resume", "_sent", "_start", "_tags", "_unfinished", "outcome")
 
     def __init__(self, tags: bytes, *, has_charset: bool = False) -> None:
         self.outcome: Outcome = "pending" if tags else "present"
@@ -259,7 +241,9 @@ class TagInjector:
             return chunk
         data = self._data + chunk
         sent = self._sent
-        offset = self._locate(data, last)
+        offset = self._skip_prologue(data, last) if self._start < 0 else self._start
+        if self._start >= 0:
+            offset = self._choose_position(data, last)
         if self.outcome == "pending":
             self._data = data
             self._sent = offset
@@ -269,14 +253,6 @@ class TagInjector:
             view = memoryview(data)  # the tail is copied once
             return b"".join((view[sent:offset], self._tags, view[offset:]))
         return data[sent:]
-
-    def _locate(self, data: bytes, last: bool) -> int:
-        """Set the outcome; return the position of the tags or, while pending, the number of bytes that may be sent."""
-        if self._start < 0:
-            sendable = self._skip_prologue(data, last)
-            if self._start < 0:
-                return sendable
-        return self._choose_position(data, last)
 
     def _skip_prologue(self, data: bytes, last: bool) -> int:
         """Set the start of the head if it is in `data`; return the number of bytes that are surely before it."""
@@ -309,7 +285,10 @@ class TagInjector:
         return start
 
     def _choose_position(self, data: bytes, last: bool) -> int:
-        """Set the outcome; return the start of the head, or the end of one of its first items, as `_locate` does."""
+        """Set the outcome; return the position of the tags or, while pending, the number of bytes that may be sent.
+
+        The position is the start of the head, or the end of one of its first items.
+        """
         start, tags = self._start, self._tags
         limit = start + HOLD_LIMIT
         end = limit + len(tags)

@@ -29,29 +29,30 @@ def client_name(verdict: Verdict) -> str:
     return one_line(f"{agent.name}{operator}")
 
 
-def purpose(verdict: Verdict) -> str:
-    """Return what the client fetches pages for, with a leading space: ` to train AI`. Empty if not known."""
+def sentence(template: str, verdict: Verdict) -> str:
+    """Fill `{client}`, `{purpose}` (` to train AI`), `{wait}` (`60 seconds`) and `{rule}` in the sentence of a refusal.
+
+    `{rule}` is the rule that decided, then the site's message for it.
+    """
     words = USAGE_WORDS[verdict.usage].purpose if verdict.usage else ""
-    return f" {words}" if words else ""
-
-
-def rule_and_message(verdict: Verdict) -> str:
-    """Return the end of the sentence: the rule that decided, then the site's message for it."""
     message = one_line(verdict.message)
     stop = "" if not message or message.endswith((".", "!", "?")) else "."
-    return f" (rule {verdict.rule})." + (f" {message}{stop}" if message else "")
+    return template.format(
+        client=client_name(verdict),
+        purpose=f" {words}" if words else "",
+        wait=f"{verdict.retry_after} second{'' if verdict.retry_after == 1 else 's'}",
+        rule=f" (rule {verdict.rule}). {message}{stop}".rstrip(),
+    )
 
 
 def refusal_body(format: Format, status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
     """Return the body of a refusal: one to two kilobytes as HTML, a few hundred bytes in the other formats."""
-    if format is Format.JSON:
-        return _json(status, title, sentence, verdict, site)
     if format is Format.HTML:
         return _page(status, title, sentence, site).encode("utf-8", "replace")
-    return f"{sentence}{_addresses(site)}\n".encode("utf-8", "replace")
-
-
-def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) -> bytes:
+    if format is Format.TEXT:
+        addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
+        known = (f" {word}: {address}" for word, address in addresses.items() if address)
+        return f"{sentence}{''.join(known)}\n".encode("utf-8", "replace")
     facts = {
         "status": status,
         "title": title,
@@ -64,12 +65,6 @@ def _json(status: int, title: str, sentence: str, verdict: Verdict, site: Site) 
         "licence": site.licence or None,
     }
     return json.dumps(facts).encode() + b"\n"
-
-
-def _addresses(site: Site) -> str:
-    """Return contact, licence and policy page for plain text, each with a leading space."""
-    addresses = {"Contact": contact_text(site), "Licence": ascii_uri(site.licence), "Policy": policy_address(site)}
-    return "".join(f" {word}: {address}" for word, address in addresses.items() if address)
 
 
 def _page(status: int, title: str, sentence: str, site: Site) -> str:

@@ -1,1 +1,1 @@
-"""What answers the judge's questions."""
+"""Stores answer the judge's questions."""

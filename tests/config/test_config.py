@@ -125,6 +125,7 @@ def test_a_file_without_permission_is_a_problem(tmp_path: Path, monkeypatch: pyt
     assert problem.message == "cannot be read: Permission denied"
 
 
+@pytest.mark.thorough
 def test_without_libyaml_the_same_mistakes_are_found_at_the_same_places() -> None:
     code = (
         "import sys, yaml, json; del yaml.CSafeLoader; from noai_guard.config import check_policy\n"

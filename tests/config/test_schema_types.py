@@ -12,8 +12,8 @@ from noai_guard.config.schema_types import (
     Record,
     Text,
     ValueType,
-    did_you_mean,
 )
+from noai_guard.core.text import did_you_mean
 
 
 @pytest.mark.parametrize(

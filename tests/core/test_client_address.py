@@ -4,7 +4,6 @@ import ipaddress
 import os
 import re
 import socket
-import sys
 import threading
 import time
 import urllib.request
@@ -26,6 +25,7 @@ from noai_guard.core.client_address import (
 )
 from noai_guard.core.trusted_proxies import TrustedProxies
 from tests.core.property_settings import PROPERTY
+from tests.cost import function_calls
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -430,18 +430,7 @@ def test_the_cost_does_not_grow_with_the_size_of_the_header(header: str, filler:
     def calls(size: int) -> int:
         headers = [(header.encode(), ReadUpToALimit(filler * (size // len(filler) + 1)))]
         client_address(PROXY, headers, trusted)  # fills the caches
-        count = 0
-
-        def profile(frame: object, event: str, argument: object) -> None:
-            nonlocal count
-            count += event in ("call", "c_call")
-
-        sys.setprofile(profile)
-        try:
-            client_address(PROXY, headers, trusted)
-        finally:
-            sys.setprofile(None)
-        return count
+        return function_calls(lambda: client_address(PROXY, headers, trusted))
 
     assert calls(2_000_000) == calls(8_000)
 

@@ -11,7 +11,7 @@ from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
-from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
+from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, opt_out_notes, rule_id
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered
@@ -378,10 +378,13 @@ user_agents = st.sampled_from(
 
 
 @given(paths, user_agents, st.sampled_from([SECTIONS, RULES, EXEMPTIONS]))
-def test_every_verdict_carries_a_rule_that_the_plan_knows(path: str, user_agent: bytes, text: str) -> None:
+def test_every_verdict_carries_the_id_of_a_rule_or_a_usage_or_one_of_ours(
+    path: str, user_agent: bytes, text: str
+) -> None:
     guard = Guard(policy_of(text), load_catalog())
     verdict = guard.judged(path, user_agent)
-    assert verdict.rule in guard.table.rule_ids
+    by_usage = {rule_id(path_policy, usage) for path_policy in guard.table.path_policies for usage in Usage}
+    assert verdict.rule in by_usage.union(OWN_RULE_IDS, (rule.id for rule in guard.policy.rules))
     assert guard.judged(path, user_agent) is verdict
 
 

@@ -8,10 +8,10 @@ from noai_guard.core.site_addresses import (
     ascii_uri,
     contact_text,
     document_address,
-    one_line,
     page_address,
     policy_address,
 )
+from noai_guard.core.text import one_line
 
 SITE = Site(url="https://label.example/")
 

@@ -35,6 +35,38 @@ def test_ascii_text_may_stand_in_a_header_field(sample: str) -> None:
     assert value == value.strip()
 
 
+def test_a_text_of_several_lines_becomes_one() -> None:
+    assert text.one_line(" a\r\n\tb\x00c  d\u2028e\ud800 ") == "a b c d e"
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    assert text.printable("Zażółć \x1b[2J\n\ud800") == "Zażółć \\x1b[2J\\n\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"), [("GPTBot/1.2", "GPTBot/1.2"), ("ż\n", "\\u017c\\n"), ("long name", "long name")]
+)
+def test_printable_ascii_escapes_only_what_needs_it(sample: str, expected: str) -> None:
+    assert text.printable_ascii(sample, 9 if sample == "long name" else 10) == expected
+
+
+def test_printable_ascii_is_cut_before_it_is_escaped() -> None:
+    assert text.printable_ascii("a\nb", 2) == "a\\n"
+
+
+def test_columns_of_a_table_are_aligned() -> None:
+    assert list(text.table([("a", "bbb"), ("cc", "d")], width=80)) == ["a   bbb", "cc  d"]
+
+
+def test_the_widest_columns_of_a_table_are_cut_to_its_width() -> None:
+    rows = list(text.table([("name", "x" * 30, "y" * 12), ("n", "short", "z")], width=32))
+    assert rows == ["name  xxxxxxxxxxx…  yyyyyyyyyyyy", "n     short         z"]
+
+
+def test_a_table_that_cannot_be_narrow_enough_keeps_eight_characters_of_each_column() -> None:
+    assert list(text.table([("x" * 20, "y" * 20)], width=5)) == ["xxxxxxx…  yyyyyyy…"]
+
+
 def test_what_has_no_ascii_form_is_a_question_mark_in_a_header_field() -> None:
     assert text.ascii_text("Zażółć\n bot\x00") == "Za???? bot?"
 

@@ -34,7 +34,7 @@ def robots(policy: Policy, catalog: Catalog = CATALOG) -> str:
 
 
 def headers(policy: Policy, number: int = 0) -> list[dict[str, str]]:
-    fields = CompiledPolicy(policy, CATALOG).declared[number].fields
+    fields = CompiledPolicy(policy, CATALOG).declared[policy.all_path_policies[number]].fields
     return [content_signals(value.decode()) for name, value in fields if name == b"content-signal"]
 
 

@@ -139,6 +139,7 @@ def differences(name: str) -> Iterator[tuple[str, str, str]]:
                     yield agent.name, token, path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", POLICIES)
 def test_googles_parser_agrees_with_the_middleware_for_every_agent_and_path(name: str) -> None:
     groups = guard(name).runtime.compiled.robots_groups

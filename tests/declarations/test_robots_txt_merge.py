@@ -1,11 +1,9 @@
 """Merging with an app's robots.txt, read before and after by Google's parser and Scrapy's."""
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,6 +16,7 @@ from noai_guard.declarations import robots_txt
 from noai_guard.declarations.robots_txt import MAX_BYTES, merge
 from noai_guard.declarations.shared.robots_file import google_name
 from noai_guard.declarations.shared.robots_groups import Groups
+from tests.cost import function_calls
 from tests.declarations.declaration_readers import ROBOTS_FILES, ProtegoReader, google_allows
 
 CATALOG = load_catalog()
@@ -215,6 +214,7 @@ def test_an_html_page_is_not_a_robots_txt() -> None:
     assert merge(b" \n<!doctype html><title>404</title>", OURS) == merge(b"", OURS)
 
 
+@pytest.mark.thorough
 def test_a_file_over_the_limit_of_parsers_is_cut_between_rules() -> None:
     existing = b"User-agent: *\n" + b"".join(b"Disallow: /private/%06d\n" % n for n in range(60_000))
     merged = merge(existing, OURS)
@@ -222,23 +222,6 @@ def test_a_file_over_the_limit_of_parsers_is_cut_between_rules() -> None:
     assert re.fullmatch(rb"Disallow: /private/\d{6}", merged.splitlines()[-1])
     assert_site_refused(merged[:MAX_BYTES])
     assert google_allows(merged, "Googlebot", "/private/")
-
-
-def function_calls(function: Callable[[], object]) -> int:
-    """The number of calls, of Python and C functions, that a function makes: a measure of cost without a clock."""
-    calls = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
-    return calls
 
 
 @pytest.mark.parametrize("line", [b"Disallow: /" + b"x" * 480_000, b" " * 480_000 + b"User-agent: *", b"a " * 240_000,

@@ -29,6 +29,8 @@ from tests.declarations.test_robots_txt_merge import (
     paths_in,
 )
 
+pytestmark = pytest.mark.thorough
+
 FULL = os.environ.get("NOAI_FULL") == "1"
 
 

@@ -105,7 +105,7 @@ def with_site(site: Site, **changes: Any) -> Policy:
 
 def named_policies(policy: Policy, number: int = 0) -> tuple[list[str], list[str], list[str]]:
     """The tdm-policy of the file (for the whole site), of the header and of the metas of a path policy."""
-    declared = CompiledPolicy(policy, EMPTY).declared[number]
+    declared = CompiledPolicy(policy, EMPTY).declared[policy.all_path_policies[number]]
     page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     metas = [meta.get("content", "") for meta in page.iter("meta") if meta.get("name") == "tdm-policy"]
     fields = [value.decode() for name, value in declared.fields if name == b"tdm-policy"]

@@ -118,8 +118,9 @@ def test_of_several_forms_of_tdmrep_the_last_valid_one_counts(case: dict[str, An
 @pytest.mark.parametrize(("number", "path"), [(0, "/a"), (1, "/free/a")])
 def test_all_forms_of_tdmrep_agree(number: int, path: str) -> None:
     rules = json.loads(COMPILED.documents["/.well-known/tdmrep.json"].body)
-    header = dict(COMPILED.declared[number].fields)[b"tdm-reservation"].decode()
-    page = html5lib.parse(b"<!doctype html><head>" + COMPILED.declared[number].tags, namespaceHTMLElements=False)
+    declared = COMPILED.declared[COMPILED.policy.all_path_policies[number]]
+    header = dict(declared.fields)[b"tdm-reservation"].decode()
+    page = html5lib.parse(b"<!doctype html><head>" + declared.tags, namespaceHTMLElements=False)
     (meta,) = [tag.get("content", "") for tag in page.iter("meta") if tag.get("name") == "tdm-reservation"]
     assert tdmrep_reservation(rules, path)[0] == int(header) == int(meta) == (0 if number else 1)
 

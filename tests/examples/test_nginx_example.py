@@ -14,6 +14,7 @@ import pytest
 from tests.clients.chromium import chromium
 from tests.clients.test_browsers import PLAYS_AND_SEEKS
 from tests.servers import free_port, require_program
+from tests.targets.web_servers import readable_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
@@ -26,23 +27,21 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the example as the README starts it, in a copy of the folder and on another port."""
+def site() -> Iterator[str]:
+    """Yield the address of the example, started as the README does, in a copy of the folder and on another port."""
     program = require_program("nginx")
-    folder = tmp_path_factory.mktemp("readme")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
-    example = folder / "examples" / "nginx"
-    shutil.copytree(ROOT / "examples" / "nginx", example, ignore=shutil.ignore_patterns("conf.d", "temp", "*.pid"))
     port = free_port()
-    config = example / "nginx.conf"
-    config.write_text(config.read_text().replace("8088", str(port)))
-    (_, *build), nginx = commands()
-    subprocess.run([sys.executable, "-m", "noai_guard", *build], cwd=folder, check=True, capture_output=True)
-    nginx[0] = program
-    subprocess.run(nginx, cwd=folder, check=True)
-    yield f"http://127.0.0.1:{port}"
-    subprocess.run([*nginx, "-s", "stop"], cwd=folder, check=True)
+    with readable_folder() as folder:
+        example = folder / "examples" / "nginx"
+        shutil.copytree(ROOT / "examples" / "nginx", example, ignore=shutil.ignore_patterns("conf.d", "temp", "*.pid"))
+        config = example / "nginx.conf"
+        config.write_text(config.read_text().replace("8088", str(port)))
+        (_, *build), nginx = commands()
+        subprocess.run([sys.executable, "-m", "noai_guard", *build], cwd=folder, check=True, capture_output=True)
+        nginx[0] = program
+        subprocess.run(nginx, cwd=folder, check=True)
+        yield f"http://127.0.0.1:{port}"
+        subprocess.run([*nginx, "-s", "stop"], cwd=folder, check=True)
 
 
 def fetched(url: str, user_agent: str) -> tuple[int, list[tuple[str, str]], bytes]:

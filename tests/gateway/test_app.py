@@ -147,11 +147,17 @@ def test_monitor_mode_refuses_nothing_not_even_what_cannot_be_read():
     assert verify(guard, "/a#b").status == 200
 
 
-@pytest.mark.parametrize("uri", ["/a#b", "/a b", "/a\x00", "/a\x7f", "/a\tb", "", "#", "/" + "a" * 70_000])
+@pytest.mark.parametrize("uri", ["/a#b", "/a b", "/a\x00", "/a\x7f", "/a\tb", "", "#"])
 def test_what_is_no_request_target_is_refused(uri):
     guard = gateway()
     assert verify(guard, uri, BROWSER).status == 403
     assert metric(guard, "gateway_problems", problem="uri_malformed") == 1
+
+
+def test_a_path_that_is_too_long_to_be_judged_is_refused_as_in_the_middleware():
+    got, same = verify(gateway(), "/" + "a" * 70_000, BROWSER), ask(guarded(answering()), http("/" + "a" * 70_000))
+    assert (got.status, got.body) == (same.status, same.body)
+    assert got.values(b"x-noai-rule") == [b"unjudged"]
 
 
 @pytest.mark.parametrize("method", [b"", b"GE T", b"G\xff", b"X" * 33])
@@ -310,7 +316,7 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
         guard.runtime.compiled.guard.agents._function = broken
         assert verify(guard).status == status
     guard = gateway()
-    guard._prepared = None
+    guard._prepared = None  # type: ignore[assignment]
     assert verify(guard, user_agent=BROWSER).status == 503
     assert metric(guard, "guard_failures") == 1
 

@@ -111,7 +111,7 @@ def test_another_etag_gets_the_document():
 
 
 def test_the_apps_robots_txt_is_asked_without_conditions_and_without_compression():
-    seen = []
+    seen: list[bytes] = []
 
     async def app(scope, receive, send):
         seen.extend(name for name, _ in scope["headers"])

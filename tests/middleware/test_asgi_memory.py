@@ -60,6 +60,7 @@ def growth(times: int, policy: str) -> int:
     return int(ran.stdout)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 @pytest.mark.parametrize("policy", ["mode: enforce", RATIONS], ids=["refusing", "rationing"])
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def scopes(draw: Any) -> dict[str, Any]:
     scope["headers"] = draw(st.sampled_from([list, tuple, iter, lambda fields: [list(field) for field in fields]]))(
         headers
     )
-    optional = {
+    optional: dict[str, st.SearchStrategy[Any]] = {
         "client": addresses,
         "server": addresses,
         "state": st.one_of(st.none(), st.just({})),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,7 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from noai_guard import Invalid, NoAIMiddleware
-from noai_guard.middleware import runtime
+from noai_guard.config import check_policy, rules_folder
+from noai_guard.core.model import Usage
 from tests.middleware.asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 
 WATCHED = "features: {reload: watch}\n"
@@ -259,16 +261,14 @@ def test_reloading_by_hand_says_whether_it_was_done(file):
 
 def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
     guard = guard_of(file, SIGNALLED)
-    read = runtime.check_policy
-
     reading, answered = threading.Event(), threading.Event()
 
     def read_after_an_answer(path):
         reading.set()
         assert answered.wait(10)
-        return read(path)
+        return check_policy(path)
 
-    monkeypatch.setattr(runtime, "check_policy", read_after_an_answer)
+    monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", read_after_an_answer)
 
     async def story():
         await status(guard)
@@ -318,6 +318,20 @@ def test_an_edit_is_seen_while_nobody_visits(file):
     assert ask(guard, http("/", SCRAPER)).status == 403
     file.write_text(WATCHED + LETS_IN)
     until = time.monotonic() + 10
-    while guard.runtime.compiled.policy.usages["train-ai"] == "deny" and time.monotonic() < until:
+    while guard.runtime.compiled.policy.usages[Usage.TRAIN_AI] == "deny" and time.monotonic() < until:
         time.sleep(0.01)
     assert ask(guard, http("/", SCRAPER)).status == 200
+
+
+def test_a_reload_reads_a_changed_catalogue_too(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(rules_folder() / "policies", rules / "policies")
+    (rules / "agents").mkdir()
+    shutil.copy(rules_folder() / "agents" / "openai.yaml", rules / "agents")
+    monkeypatch.setattr("noai_guard.config.rules_folder", lambda: rules)
+    guard = guard_of(file, "mode: enforce\n")
+    agents = [len(guard.runtime.compiled.catalog.agents)]
+    shutil.copy(rules_folder() / "agents" / "apple.yaml", rules / "agents")
+    assert guard.runtime.reload()
+    agents.append(len(guard.runtime.compiled.catalog.agents))
+    assert agents[1] > agents[0] > 0

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.core.questions import Count, Store, arun, run
 from noai_guard.core.request import PlainRequest
-from noai_guard.middleware.active_policy import Decided, ServeDocument, Undecided
+from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route, Router
@@ -29,10 +29,10 @@ def request(path: str = "/", user_agent: bytes = BROWSER, method: str = "GET") -
 
 def decided(guard: GuardRuntime, request: PlainRequest, store: Store | None = None) -> Decided:
     outcome = guard.decide(request)
-    if isinstance(outcome, Undecided):
-        outcome = run(outcome.examination, Router({Count: store or MemoryStore()}), guard.unanswered)
-    assert isinstance(outcome, Decided)
-    return outcome
+    assert not isinstance(outcome, ServeDocument)
+    if isinstance(outcome, Decided):
+        return outcome
+    return run(outcome, Router({Count: store or MemoryStore()}), guard.unanswered)
 
 
 def status(outcome: Decided) -> int:
@@ -58,7 +58,7 @@ def test_documents_are_published_and_never_judged() -> None:
 
 
 def test_a_handshake_for_the_path_of_a_document_is_judged() -> None:
-    assert isinstance(runtime().decide(request("/robots.txt", SCRAPER), documents=False), Decided)
+    assert isinstance(runtime().decide(request("/robots.txt", SCRAPER), False), Decided)
 
 
 def test_questions_are_answered_at_once_or_after_waiting() -> None:
@@ -70,8 +70,8 @@ def test_questions_are_answered_at_once_or_after_waiting() -> None:
         statuses = []
         for _ in range(4):
             outcome = guard.decide(request("/", SCRAPER))
-            assert isinstance(outcome, Undecided)
-            statuses.append(status(await arun(outcome.examination, router, guard.unanswered)))
+            assert not isinstance(outcome, ServeDocument | Decided)
+            statuses.append(status(await arun(outcome, router, guard.unanswered)))
         return statuses
 
     assert asyncio.run(awaiting()) == [200, 200, 200, 429]
@@ -124,9 +124,9 @@ def test_a_client_address_that_is_a_problem_is_counted_once_for_each_request() -
 def test_a_request_is_noted_under_the_policy_that_decided_it() -> None:
     guard = runtime(RATIONS)
     outcome = guard.decide(request("/", SCRAPER))
-    assert isinstance(outcome, Undecided)
+    assert not isinstance(outcome, ServeDocument | Decided)
     guard._activate(runtime().compiled)
-    late = run(outcome.examination, Router({Count: MemoryStore()}), guard.unanswered)
+    late = run(outcome, Router({Count: MemoryStore()}), guard.unanswered)
     assert late.cached.verdict.reasons[-1] == "within 3 requests in 3600 s"
 
 

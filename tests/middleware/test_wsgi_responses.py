@@ -74,7 +74,7 @@ def test_a_file_is_the_same_object_so_that_the_kernel_sends_it(wrapper, tmp_path
         return files[0]
 
     guard = guarded(app, checked=False)
-    returned = guard({**http(), "wsgi.file_wrapper": wrapper}, lambda status, headers, exc_info=None: None)
+    returned = guard({**http(), "wsgi.file_wrapper": wrapper}, lambda status, headers, exc_info=None: lambda data: None)
     files[0].close()
     assert returned is files[0]
     assert metric(guard, "bytes", outcome="served") == 5000
@@ -160,7 +160,7 @@ def test_a_chunk_is_sent_before_the_next_is_asked_for():
 
 def test_the_body_is_closed_when_it_was_read_and_when_it_was_not():
     for most in (None, 1):
-        closed = []
+        closed: list[bool] = []
         ask(guarded(streaming(b"a", b"b", b"c", closed=closed)), http(), most=most)
         assert closed == [True]
 

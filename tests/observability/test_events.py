@@ -6,7 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from noai_guard.core.model import Verdict
-from noai_guard.observability.events import Event, escaped
+from noai_guard.core.text import printable_ascii
+from noai_guard.observability.events import Event
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric
 
 
@@ -74,4 +75,4 @@ def test_a_sink_that_fails_touches_neither_the_request_nor_the_other_sinks() -> 
     ],
 )
 def test_text_of_a_request_is_cut_and_escaped(text: str, expected: str) -> None:
-    assert escaped(text, 20) == expected
+    assert printable_ascii(text, 20) == expected

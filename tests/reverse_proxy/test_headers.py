@@ -8,8 +8,8 @@ from tests.servers import require
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from noai_guard.core.client_address import NOBODY, TrustedProxies  # noqa: E402
 from noai_guard.core.model import HeaderField  # noqa: E402
+from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies  # noqa: E402
 from noai_guard.reverse_proxy.headers import request_fields, response_fields  # noqa: E402
 from noai_guard.reverse_proxy.upstream import Upstream  # noqa: E402
 from tests.middleware.asgi_kit import OURS  # noqa: E402

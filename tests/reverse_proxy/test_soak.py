@@ -32,6 +32,8 @@ from tests.raw_http import Answer  # noqa: E402
 from tests.reverse_proxy import soak_app  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Proxy, start_serve, wait_until  # noqa: E402
 
+pytestmark = pytest.mark.serial
+
 RESTARTS = 200 if os.environ.get("NOAI_FULL") else 6
 BROKEN = {502, 504}
 """Statuses that a client may get while the origin is away; a connection that breaks off is possible too."""

@@ -133,17 +133,11 @@ def possible_names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+@dataclass(frozen=True)
 class Rules:
-    """The lines of a file that apply to one name; equal if the lines are."""
+    """The lines of a file that apply to one name."""
 
-    def __init__(self, lines: Iterable[Line] = ()) -> None:
-        self.lines = tuple(lines)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rules) and self.lines == other.lines
-
-    def __hash__(self) -> int:
-        return hash(self.lines)
+    lines: tuple[Line, ...] = ()
 
     @cached_property
     def _patterns(self) -> list[tuple[str, bool]]:
@@ -199,7 +193,7 @@ class RulesByName:
         name = name if name in self._groups else "*"
         if name not in self._rules:
             groups = self._groups.get(name, ())
-            self._rules[name] = Rules(line for group in groups for line in group.lines if line.kind != "site")
+            self._rules[name] = Rules(tuple(line for group in groups for line in group.lines if line.kind != "site"))
         return self._rules[name]
 
 

@@ -7,6 +7,7 @@ that are refused it may be stricter, because the guard refuses them anyway.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -46,19 +47,13 @@ class Group:
     always: tuple[str, ...] = ()
 
 
-class SharedName(NamedTuple):
-    """Name in robots.txt whose rules differ from what the guard does with `agent`, because other agents share it."""
-
-    agent: str
-    name: str
-
-
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Contents of a robots.txt. `common` lines are repeated in every group, `preamble` lines are comments.
 
     `untouched` are names of unrestricted crawlers that contain the name of a refused one. `nameless` are refused
-    agents that have no name for a group.
+    agents that have no name for a group. `shared` holds (agent, name) where the guard does something else with the
+    agent than the group of the name says, because other agents share it.
     """
 
     groups: tuple[Group, ...]
@@ -66,7 +61,7 @@ class Groups:
     common: tuple[str, ...]
     preamble: tuple[str, ...]
     nameless: tuple[Agent, ...] = ()
-    shared: tuple[SharedName, ...] = ()
+    shared: tuple[tuple[str, str], ...] = ()
 
     @property
     def tokens(self) -> frozenset[str]:
@@ -124,7 +119,7 @@ def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
     """
     owners: dict[str, list[Agent]] = {}
     spellings: dict[str, str] = {}
-    for names_of in (_product_tokens, _other_tokens, _guessed_tokens):
+    for names_of in (_product_tokens, attrgetter("robots_txt_tokens"), _guessed_tokens):
         by_name: dict[str, list[Agent]] = {}
         for agent in table.catalog.agents:
             for name in filter(_SENDABLE.fullmatch, names_of(agent)):
@@ -135,10 +130,6 @@ def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
 
 def _product_tokens(agent: Agent) -> Sequence[str]:
     return agent.all_robots_tokens[:1] if agent.rfc9309_product_token else ()
-
-
-def _other_tokens(agent: Agent) -> Sequence[str]:
-    return agent.robots_txt_tokens
 
 
 def _guessed_tokens(agent: Agent) -> Sequence[str]:
@@ -153,19 +144,19 @@ def _guessed_tokens(agent: Agent) -> Sequence[str]:
 
 def _shared_names(
     table: DecisionTable, owners: Mapping[str, Sequence[Agent]], builder: "_RuleBuilder"
-) -> Iterator[SharedName]:
+) -> Iterator[tuple[str, str]]:
     rules = {token.lower(): builder.rules_for(agents) for token, agents in owners.items()}
     for agent in table.catalog.agents:
         for name in (*agent.all_robots_tokens, *_guessed_tokens(agent)):
             if rules.get(name.lower(), (False, ())) != builder.rules_for([agent]):
-                yield SharedName(agent.name, name)
+                yield agent.name, name
 
 
 _Rules = tuple[bool, tuple[PathRule, ...]]
 """True if an agent is refused in general, and the rules for paths where that differs."""
 
-_AgentFacts = tuple[tuple[Usage, ...], tuple[int, ...], bool]
-"""All facts about an agent that a policy depends on: usages, rules that can hold for it, True if it is exempt."""
+_AgentFacts = tuple[tuple[Usage, ...], tuple[bool, ...], bool]
+"""All facts about an agent that a policy depends on: usages, which rules can hold for it, True if it is exempt."""
 
 
 class _RuleBuilder:
@@ -203,35 +194,28 @@ class _RuleBuilder:
         return self._rules[key]
 
     def _facts(self, agent: Agent) -> _AgentFacts:
-        rules = [
-            number
-            for number, rule in enumerate(self._policy.rules)
-            if any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
-        ]
+        rules = [any(rule.holds_for(agent, identity) for identity in _IDENTITIES) for rule in self._policy.rules]
         return agent.usages, tuple(rules), agent.name.lower() in self._policy.exemptions.agents
 
     def _build(self, agents: Sequence[Agent]) -> _Rules:
+        """Return a rule for each prefix that differs from the one that encloses it."""
         closed = self._refused(agents, self._elsewhere)
         refused = {prefix: self._refused(agents, path_class) for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
             for opens, prefixes in self._openings:
                 if any(map(opens, agents)):
                     refused.update(dict.fromkeys(prefixes, False))
-        return closed, self._shortest(closed, refused)
-
-    def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
-        return path_class is not None and all(
-            path_class.verdicts[agent, identity].action.refuses for agent in agents for identity in _IDENTITIES
-        )
-
-    def _shortest(self, closed: bool, refused: Mapping[str, bool]) -> tuple[PathRule, ...]:
-        """Return rules for the prefixes that differ from their enclosing prefix; the others need none."""
         differing = [
             PathRule(prefix, not is_refused)
             for prefix, is_refused in refused.items()
             if is_refused != refused.get(self._enclosing[prefix] or "", closed)
         ]
-        return tuple(sorted(differing, key=lambda rule: -len(rule.path)))
+        return closed, tuple(sorted(differing, key=lambda rule: -len(rule.path)))
+
+    def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
+        return path_class is not None and all(
+            path_class.verdicts[agent, identity].action.refuses for agent in agents for identity in _IDENTITIES
+        )
 
 
 _IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)

@@ -8,7 +8,6 @@ exact equivalent are listed by `unsupported_patterns`.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from noai_guard.core.model import PathPolicy
@@ -22,20 +21,14 @@ ELSEWHERE = f"/{_BELOW}"
 """Path that only `/**` matches."""
 
 
-class UnsupportedPattern(NamedTuple):
-    """Path pattern without an exact equivalent in robots.txt, and its location in the policy, such as `rule kits`."""
+def unsupported_patterns(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Return every path pattern without an exact equivalent in robots.txt, with its location (`rule kits`).
 
-    pattern: str
-    location: str
-
-
-def unsupported_patterns(policy: Policy) -> tuple[UnsupportedPattern, ...]:
-    """Return every path pattern that robots.txt, tdmrep.json and Content-Usage leave out, in policy order.
-
-    The guard enforces them, and the header fields of a response always declare what holds for its path.
+    robots.txt, tdmrep.json and Content-Usage leave them out. The guard enforces them, and the header fields of a
+    response always declare what holds for its path.
     """
     return tuple(
-        UnsupportedPattern(pattern, location)
+        (pattern, location)
         for location, patterns in _patterns(policy)
         for pattern in patterns
         if pattern_to_robots(pattern) is None
@@ -75,11 +68,10 @@ def sample_paths(policy: Policy) -> dict[str, str]:
         for pattern in patterns
         for prefix in pattern_to_robots(pattern) or ()
     }
-    return {prefix: _sample_path(prefix) for prefix in sorted(prefixes)}
-
-
-def _sample_path(prefix: str) -> str:
-    return unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
+    return {
+        prefix: unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
+        for prefix in sorted(prefixes)
+    }
 
 
 def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:

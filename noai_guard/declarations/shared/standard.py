@@ -15,8 +15,10 @@ def reserved_labels(labels: Labels, path_policy: PathPolicy) -> frozenset[str]:
     return frozenset(label for label, usages in labels if any(map(path_policy.reserves, usages)))
 
 
-def robots_directives(policy: Policy) -> tuple[str, ...]:
-    """Return the values of X-Robots-Tag and `meta name=robots` where training is reserved, one for each line or tag."""
+def robots_directives(policy: Policy, path_policy: PathPolicy) -> tuple[str, ...]:
+    """Return the values of X-Robots-Tag and `meta name=robots`, one a line or tag; none if training is allowed."""
+    if not path_policy.reserves(Usage.TRAIN_AI):
+        return ()
     others = ", ".join(word for word in ("noarchive", "noml") if policy.declares(word))
     return ("noai, noimageai", others) if others else ("noai, noimageai",)
 
@@ -44,22 +46,6 @@ def training_only_limitations(title: str, policy: Policy) -> Iterator[str]:
             )
 
 
-def _no_documents(table: DecisionTable) -> Sequence[Document]:
-    return ()
-
-
-def _no_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ()
-
-
-def _no_tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
-    return ()
-
-
-def _no_lines(policy: Policy) -> Sequence[str]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Standard:
     """One way to declare a reservation; forms that a standard does not have keep their defaults.
@@ -73,8 +59,8 @@ class Standard:
 
     key: str
     title: str
-    documents: Callable[[DecisionTable], Sequence[Document]] = _no_documents
-    header_fields: Callable[[Policy, PathPolicy], Sequence[HeaderField]] = _no_fields
-    tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = _no_tags
-    robots_lines: Callable[[Policy], Iterable[str]] = _no_lines
-    limitations: Callable[[Policy], Iterable[str]] = _no_lines
+    documents: Callable[[DecisionTable], Sequence[Document]] = lambda table: ()
+    header_fields: Callable[[Policy, PathPolicy], Sequence[HeaderField]] = lambda policy, path_policy: ()
+    tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = lambda policy, path_policy: ()
+    robots_lines: Callable[[Policy], Iterable[str]] = lambda policy: ()
+    limitations: Callable[[Policy], Iterable[str]] = lambda policy: ()

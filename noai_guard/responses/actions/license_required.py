@@ -6,15 +6,12 @@ from noai_guard.core.model import HeaderField, Verdict
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.responses.actions.template import RefusalTemplate
-from noai_guard.responses.refusal import client_name, purpose, rule_and_message
-
-
-def _sentence(verdict: Verdict, site: Site) -> str:
-    return f"{client_name(verdict)} needs a licence to fetch this{purpose(verdict)}{rule_and_message(verdict)}"
 
 
 def _header_fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
-    return ((b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii")),) if site.licence else ()
+    return [(b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii"))] if site.licence else []
 
 
-TEMPLATE = RefusalTemplate(402, "Licence required", _sentence, _header_fields)
+TEMPLATE = RefusalTemplate(
+    402, "Licence required", "{client} needs a licence to fetch this{purpose}{rule}", _header_fields
+)

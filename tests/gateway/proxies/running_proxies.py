@@ -78,7 +78,7 @@ def fetch(
 ) -> Response:
     """One request, with the target and the header lines exactly as given."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    connection._validate_path = lambda url: None  # type: ignore[attr-defined,method-assign]
+    connection._validate_path = lambda url: None  # type: ignore[attr-defined]
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", "music.example")

@@ -14,6 +14,8 @@ import pytest
 from tests.gateway.proxies.running_proxies import BROWSER, POLICY, SCRAPER, fetch
 from tests.servers import free_port
 
+pytestmark = pytest.mark.serial
+
 SECONDS = 600 if os.environ.get("NOAI_FULL") else 10
 REQUESTS = (("/audio.mp3", (("Range", "bytes=0-99"),)), ("/audio.mp3", ()), ("/", ()), ("/robots.txt", ()))
 
