@@ -7,7 +7,6 @@ that are refused it may be stricter, because the guard refuses them anyway.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -119,17 +118,18 @@ def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
     """
     owners: dict[str, list[Agent]] = {}
     spellings: dict[str, str] = {}
-    for names_of in (_product_tokens, attrgetter("robots_txt_tokens"), _guessed_tokens):
+    agents = table.catalog.agents
+    for names_of_agents in (
+        [(agent.rfc9309_product_token or "",) for agent in agents],
+        [agent.robots_txt_tokens for agent in agents],
+        map(_guessed_tokens, agents),
+    ):
         by_name: dict[str, list[Agent]] = {}
-        for agent in table.catalog.agents:
-            for name in filter(_SENDABLE.fullmatch, names_of(agent)):
+        for agent, names in zip(agents, names_of_agents, strict=True):
+            for name in filter(_SENDABLE.fullmatch, names):
                 by_name.setdefault(spellings.setdefault(name.lower(), name), []).append(agent)
         owners = {**by_name, **owners}
     return owners
-
-
-def _product_tokens(agent: Agent) -> Sequence[str]:
-    return agent.all_robots_tokens[:1] if agent.rfc9309_product_token else ()
 
 
 def _guessed_tokens(agent: Agent) -> Sequence[str]:
