@@ -39,14 +39,16 @@ def declare(
                 cached.counts.bytes += len(message["body"])
         elif kind == "http.response.start":
             declared = cached.declared
-            headers = list(message.get("headers") or ())
+            headers = message.get("headers") or ()
+            if type(headers) is not list:
+                headers = list(headers)
             watched = declared.watched
             for name, value in headers:
                 if name in watched and (name != b"content-type" or value.startswith(PERHAPS_HTML)):
                     headers, injectors[:] = _with_care(telemetry, headers, message["status"], scope, cached)
                     break
             else:
-                headers += declared.fields
+                headers = [*headers, *declared.fields]
             message = {**message, "headers": headers}
         elif kind in ("http.response.zerocopysend", "http.response.pathsend"):
             if injectors:
