@@ -3,16 +3,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The package with what the demo needs, and with all tools and libraries of the tests.
+# The package with what the demo needs, with all tools and libraries of the tests, and with the generator of the site.
 DEMO := $(VENV)/.demo
 TEST := $(VENV)/.test
+DOCS := $(VENV)/.docs
 JOBS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONSTRAINED := $(PIP) --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check core bench bench-instructions monitoring rules fuzz oldest constraints clean
+.PHONY: help demo test quick check core bench bench-instructions monitoring rules fuzz oldest docs constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +42,9 @@ core: $(TEST) ## every branch of the core, by named examples alone
 
 oldest: ## the middleware under the oldest and the newest FastAPI and Starlette
 	.ci/starlette_versions
+
+docs: $(DOCS) ## the documentation as a site, in site/; a broken link fails
+	$(BIN)/zensical build --clean --strict
 
 monitoring: $(TEST) ## Prometheus and the dashboards' queries beside the music site
 	$(BIN)/python -m examples.monitoring $(if $(ONCE),--once)
@@ -71,15 +75,19 @@ $(TEST): $(DEMO)
 	$(CONSTRAINED) --no-deps img2dataset
 	touch $(TEST)
 
+$(DOCS): $(DEMO)
+	$(CONSTRAINED) --group docs
+	touch $(DOCS)
+
 constraints: ## write constraints.txt anew, with the newest versions that work together
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1'
-	$(PIP) --editable '.[audit,otel,serve]' --group test
+	$(PIP) --editable '.[audit,otel,serve]' --group test --group docs
 	$(PIP) --no-deps img2dataset
-	echo '# The versions of everything that `make demo`, `make test` and CI install. Written by `make constraints`.' > constraints.txt
+	echo '# The versions of everything that `make demo`, `make test`, `make docs` and CI install. Written by `make constraints`.' > constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable >> constraints.txt
-	touch $(DEMO) $(TEST)
+	touch $(DEMO) $(TEST) $(DOCS)
 
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build site

@@ -18,6 +18,11 @@ def text(name: str) -> str:
     return files("noai_guard").joinpath(name).read_text(encoding="utf-8")
 
 
+def placeholders(name: str) -> set[str]:
+    """Return the names of the placeholders of a file, in lower case."""
+    return {match["name"].lower() for match in _PLACEHOLDER.finditer(text(name))}
+
+
 def filled(name: str, **values: str | Iterable[str]) -> str:
     """Return the text of a file with `__NAME__` replaced by `values["name"]`, everywhere.
 
@@ -28,8 +33,7 @@ def filled(name: str, **values: str | Iterable[str]) -> str:
     placeholder does not stand alone.
     """
     template = text(name)
-    unused = set(values) - {match["name"].lower() for match in _PLACEHOLDER.finditer(template)}
-    if unused:
+    if unused := values.keys() - placeholders(name):
         raise KeyError(f"{name} has no placeholder for {', '.join(sorted(unused))}")
     values = {key: value if isinstance(value, str) else tuple(value) for key, value in values.items()}
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from noai_guard import resources
+
 _MAX_DETAIL = 500
 
 
@@ -25,12 +27,13 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that can be wrong. `code` is stable (docs/reference/findings.md).
+    """One thing that can be wrong. `code` is stable (docs/reference/findings.md), `name` is for the checks.
 
     `title` states the fact, `explanation` its consequence, `fix` what to do or to write. None of them quotes a site.
     """
 
     code: str
+    name: str
     severity: Severity
     title: str
     explanation: str
@@ -39,6 +42,32 @@ class Rule:
     def at(self, url: str, detail: str = "", line: int = 0) -> "Finding":
         """Return the finding that this rule is broken at an address."""
         return Finding(self, url, detail[:_MAX_DETAIL], line)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleGroup:
+    """Rules about one subject, which are looked up by name."""
+
+    title: str
+    rules: tuple[Rule, ...]
+
+    def __getitem__(self, name: str) -> Rule:
+        return next(rule for rule in self.rules if rule.name == name)
+
+
+def read_rules(module: str, **values: str) -> RuleGroup:
+    """Return the rules in `checks/<module>.txt`, with `values` for its placeholders.
+
+    The file has the title of the group, then three lines for each rule: `code name (severity): title`, the explanation
+    and the fix.
+    """
+    title, *paragraphs = resources.filled(f"audit/checks/{module}.txt", **values).rstrip().split("\n\n")
+    rules = []
+    for paragraph in paragraphs:
+        heading, explanation, fix = paragraph.split("\n")
+        code, name, severity, heading = heading.split(" ", 3)
+        rules.append(Rule(code, name, Severity(severity.strip("():")), heading, explanation, fix.removeprefix("Fix: ")))
+    return RuleGroup(title, tuple(rules))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,18 @@
 """The meaning of the observations: each declaration parsed once, for all checks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from noai_guard.audit import statements
 from noai_guard.audit.addresses import origin_of
 from noai_guard.audit.probe.result import ClientResponses, Observations, ProbeResult, Resource
-from noai_guard.audit.readers import rsl
 from noai_guard.audit.readers import tdmrep as tdmrep_reader
 from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.readers.html import WebPage, read_page
 from noai_guard.audit.readers.robots import RobotsFile
+from noai_guard.audit.readers.rsl import RslFile
 from noai_guard.audit.readers.xml import Unreadable
 from noai_guard.audit.statements import Statement
 from noai_guard.core.catalog import Catalog
@@ -29,47 +30,37 @@ class Interpretation:
     @cached_property
     def page(self) -> WebPage:
         """The page as HTML; empty if it is something else."""
-        result = self.observations.page.get
-        return read_page(result.text, result.url) if result.ok and result.is_html else WebPage()
+        return read_html(self.observations.page.get)
 
     @cached_property
-    def robots(self) -> RobotsFile:
-        """The robots.txt of the page's host."""
-        return read_robots(self.observations.robots)
-
-    @cached_property
-    def audio_robots(self) -> RobotsFile:
-        """The robots.txt of the audio's host."""
-        return read_robots(self.observations.audio_robots) if self.observations.audio_robots else self.robots
+    def robots_files(self) -> tuple[tuple[ProbeResult, RobotsFile], ...]:
+        """Each robots.txt with its response: of the page's host, then of the audio's if that is another one."""
+        results = filter(None, (self.observations.robots, self.observations.audio_robots))
+        return tuple((result, read_robots(result)) for result in results)
 
     @property
-    def robots_files(self) -> Iterator[tuple[ProbeResult, RobotsFile]]:
-        """Each robots.txt that could be fetched, with its response."""
-        observations = self.observations
-        for result, file in ((observations.robots, self.robots), (observations.audio_robots, self.audio_robots)):
-            if result is not None and result.ok and not is_html_page(result):
-                yield result, file
+    def robots(self) -> RobotsFile:
+        """The robots.txt of the page's host."""
+        return self.robots_files[0][1]
+
+    def robots_of(self, resource: Resource) -> tuple[ProbeResult, RobotsFile]:
+        """Return the robots.txt that is about the page or the audio, with its response."""
+        return self.robots_files[-1 if resource is self.observations.audio else 0]
 
     @cached_property
-    def tdm_entries(self) -> Sequence[tdmrep_reader.Entry]:
+    def tdm_entries(self) -> tuple[tdmrep_reader.Entry, ...]:
         """The entries of tdmrep.json; none if there is no usable file."""
         result = self.observations.documents.get(tdmrep.PATH)
-        entries = tdmrep_reader.read_entries(result.body) if result and result.ok else ()
-        return () if isinstance(entries, str) else entries
+        return tdmrep_reader.read_entries(result.body) if result and result.ok else ()
 
     @cached_property
-    def licences(self) -> Sequence[rsl.RslFile]:
+    def licences(self) -> tuple[RslFile, ...]:
         """The usable RSL documents."""
-        documents = []
+        documents: list[RslFile] = []
         for licence in self.observations.licences:
-            if licence.result.ok:
-                try:
-                    document = rsl.read_rsl(licence.result.body)
-                except Unreadable:
-                    continue
-                if document.is_rsl:
-                    documents.append(document)
-        return documents
+            with suppress(Unreadable):
+                documents += [RslFile(licence.result.body)] if licence.result.ok else ()
+        return tuple(document for document in documents if document.is_rsl)
 
     @cached_property
     def training_crawlers(self) -> tuple[Agent, ...]:
@@ -83,39 +74,26 @@ class Interpretation:
             and agent.rfc9309_compliance == "claimed"
         )
 
-    def statements_about(self, resource: Resource | None) -> tuple[Statement, ...]:
+    def statements_about(self, resource: Resource) -> tuple[Statement, ...]:
         """Return what every declaration says about the page or the audio."""
-        if resource is None:
-            return ()
-        return self._about_audio if resource is self.observations.audio else self._about_page
+        return self._statements[-1 if resource is self.observations.audio else 0]
 
     @cached_property
-    def _about_page(self) -> tuple[Statement, ...]:
-        page = self.observations.page
-        return (
-            *_from_responses(page),
-            *statements.from_metas(self.page),
-            *self._from_site(page.get.url, self.robots),
-        )
+    def _statements(self) -> list[tuple[Statement, ...]]:
+        return [tuple(self._about(resource)) for resource in self.observations.resources]
 
-    @cached_property
-    def _about_audio(self) -> tuple[Statement, ...]:
-        audio = self.observations.audio
-        if audio is None:
-            return ()
-        url = audio.get.url
-        if origin_of(url) == origin_of(self.observations.robots.url):
-            from_files = self._from_site(url, self.audio_robots)
-        else:
-            from_files = statements.from_robots(self.audio_robots, url, self.training_crawlers)
-        return (*_from_responses(audio), *from_files)
-
-    def _from_site(self, url: str, robots: RobotsFile) -> Iterator[Statement]:
+    def _about(self, resource: Resource) -> Iterator[Statement]:
+        url = resource.get.url
+        yield from _from_responses(resource)
+        if resource is self.observations.page:
+            yield from statements.from_metas(self.page)
+        _, robots = self.robots_of(resource)
         yield from statements.from_robots(robots, url, self.training_crawlers)
-        yield from statements.from_tdmrep(self.tdm_entries, url)
-        for licence in self.licences:
-            yield from statements.from_rsl(licence, url)
-        yield from statements.from_site_files(self.observations.documents)
+        if resource is self.observations.page or origin_of(url) == origin_of(self.observations.robots.url):
+            yield from statements.from_tdmrep(self.tdm_entries, url)
+            for licence in self.licences:
+                yield from statements.from_rsl(licence, url)
+            yield from statements.from_site_files(self.observations)
 
     def reserves_training(self, resource: Resource) -> bool:
         """Return True if the page or the audio is declared closed to training.
@@ -135,8 +113,7 @@ class Interpretation:
     @property
     def reserves_training_anywhere(self) -> bool:
         """True if any declaration closes the page or the audio to training."""
-        page, audio = self.observations.page, self.observations.audio
-        return self.reserves_training(page) or (audio is not None and self.reserves_training(audio))
+        return any(map(self.reserves_training, self.observations.resources))
 
     def robots_verdict(self, responses: ClientResponses) -> str | None:
         """Return `open` or `closed`, as robots.txt says to a crawler about the page; None for people's software."""
@@ -157,12 +134,11 @@ def _from_responses(resource: Resource) -> Iterator[Statement]:
                 yield replace(statement, form=f"{statement.form} ({variant})")
 
 
+def read_html(result: ProbeResult) -> WebPage:
+    """Parse a page; it is empty if the response is none."""
+    return read_page(result.text, result.url) if result.ok and result.is_html else WebPage()
+
+
 def read_robots(result: ProbeResult) -> RobotsFile:
     """Parse a robots.txt; the file is empty if the response is none."""
-    return RobotsFile(result.body if result.ok and not is_html_page(result) else b"")
-
-
-def is_html_page(result: ProbeResult) -> bool:
-    """Return True if the body is an HTML page, whatever its media type."""
-    beginning = result.text[:1000].lstrip().lower()
-    return beginning.startswith(("<!doctype html", "<html", "<head", "<body"))
+    return RobotsFile(result.body if result.ok and not result.has_html_body else b"")

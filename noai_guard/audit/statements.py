@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from noai_guard.audit.addresses import path_of
-from noai_guard.audit.probe.result import ProbeResult
+from noai_guard.audit.probe.result import Observations, ProbeResult
 from noai_guard.audit.readers import header_values, tdmrep
 from noai_guard.audit.readers.header_values import TRAINING, Preferences
 from noai_guard.audit.readers.html import WebPage
@@ -115,17 +115,15 @@ def from_rsl(licence: RslFile, url: str) -> Iterator[Statement]:
     yield from _statements("RSL licence", licence.preferences(url))
 
 
-def from_site_files(documents: Mapping[str, ProbeResult]) -> Iterator[Statement]:
+def from_site_files(observations: Observations) -> Iterator[Statement]:
     """Yield the statements of ai.txt and trust.txt, which are about the whole site."""
-    text = documents.get(ai_txt.PATH)
-    if text and text.ok and not text.is_html:
+    if text := observations.text_file(ai_txt.PATH):
         rules = [line.partition("#")[0].lower().replace(" ", "").strip() for line in text.text.splitlines()]
         if "disallow:/" in rules:
             yield Statement("ai.txt", TRAINING, False, whole_site=True)
         elif "allow:/" in rules:
             yield Statement("ai.txt", TRAINING, True, whole_site=True)
-    trust = documents.get(trust_txt.PATH)
-    if trust and trust.ok and not trust.is_html:
+    if trust := observations.text_file(trust_txt.PATH):
         for value in trust_values(trust):
             if value in ("yes", "no"):
                 yield Statement("trust.txt", TRAINING, value == "yes", whole_site=True)

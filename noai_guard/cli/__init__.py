@@ -9,32 +9,29 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from io import TextIOWrapper
-from types import MappingProxyType
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.errors import Invalid, MissingExtra
+from noai_guard.errors import Invalid, NoAIGuardError
 from noai_guard.version import __version__
 
-COMMANDS: Mapping[str, str] = MappingProxyType(
-    {
-        "init": "Write a commented noai.yaml and say what it will refuse.",
-        "check": "Find every problem in a noai.yaml.",
-        "explain": "Say what one request gets, with every reason.",
-        "classify": "Classify user agents, one a line, as JSON lines.",
-        "agents": "List the known agents and what the policy does with them.",
-        "build": "Write robots.txt and the other declarations as files.",
-        "config": "Write the policy as configuration of a server.",
-        "serve": "Run the guard in front of a site, or beside its proxy.",
-        "audit": "Check what a live site declares, and whether it is enforced.",
-        "schema": "Print the JSON Schema of a policy or catalogue file.",
-        "completion": "Print the completion script of a shell.",
-        "rules": "Check or compile the catalogue (for contributors).",
-    }
-)
+COMMANDS: Mapping[str, str] = {
+    "init": "Write a commented noai.yaml and say what it will refuse.",
+    "check": "Find every problem in a noai.yaml.",
+    "explain": "Say what one request gets, with every reason.",
+    "classify": "Classify user agents, one a line, as JSON lines.",
+    "agents": "List the known agents and what the policy does with them.",
+    "build": "Write robots.txt and the other declarations as files.",
+    "config": "Write the policy as configuration of a server.",
+    "serve": "Run the guard in front of a site, or beside its proxy.",
+    "audit": "Check what a live site declares, and whether it is enforced.",
+    "schema": "Print the JSON Schema of a policy or catalogue file.",
+    "completion": "Print the completion script of a shell.",
+    "rules": "Check or compile the catalogue (for contributors).",
+}
 """Command -> its line of help. `noai_guard.cli.<name>.command` is imported when it is used."""
 
 
@@ -65,7 +62,7 @@ class _Commands(click.Group):
             for problem in error.problems:
                 click.echo(str(problem), err=True)
             ctx.exit(2)
-        except MissingExtra as error:
+        except NoAIGuardError as error:
             raise CannotRun(str(error)) from error
         except getattr(click.exceptions, "NoArgsIsHelpError", ()):
             raise
@@ -73,13 +70,9 @@ class _Commands(click.Group):
             path = error.ctx.command_path if error.ctx else "noai-guard"
             raise CannotRun(f"{error.format_message().rstrip('.')}; {path} --help shows how") from error
         except BrokenPipeError:
-            _discard_output()
+            # The reader has closed the pipe, as `head` does: what is still buffered goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
-
-
-def _discard_output() -> None:
-    """Discard what is still buffered after the reader has closed the pipe, as `head` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

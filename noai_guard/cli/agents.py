@@ -1,17 +1,16 @@
 """noai-guard agents: the catalogue, and what the policy does with each agent."""
 
 import csv
-import io
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
-from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.config import load_catalog
-from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
 from noai_guard.core.text import did_you_mean, table
@@ -21,18 +20,12 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 
 @click.command("agents")
-@click.option(
-    "--usage", "usages", multiple=True, type=click.Choice(_USAGES), help="Only agents of this usage; repeatable."
-)
+@click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES),
+              help="Only agents of this usage; repeatable.")  # fmt: skip
 @click.option("--operator", help="Only agents of this operator.")
 @click.option("--ai/--no-ai", "ai", default=None, help="Only AI agents, or only others.")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    help="table is fitted to a terminal; in a pipe it is tab-separated, without a header.",
-)
+@click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
+              help="table is fitted to a terminal; in a pipe it is tab-separated, without a header.")  # fmt: skip
 @policy_option
 def command(usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None) -> None:
     """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
@@ -47,35 +40,29 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
       noai-guard agents --operator google --policy noai.yaml
     """
     catalog = load_catalog()
-    if operator is not None:
-        operator = _operator(operator, catalog)
+    if operator is not None and operator.lower() not in map(str.lower, catalog.operators):
+        hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists them"
+        raise CannotRun(f"no operator is called {operator!r}; {hint}")
     table = DecisionTable(chosen_policy(policy_file), catalog)
     path_class = table.path_classes["/"]
     facts = [
         _facts(agent, table.verdict(agent, path_class).action)
         for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
         if (not usages or not set(usages).isdisjoint(agent.usages))
-        and (operator is None or agent.operator == operator)
+        and (operator is None or agent.operator.lower() == operator.lower())
         and (ai is None or agent.ai is ai)
     ]
     if style == "json":
         click.echo(json.dumps(facts, indent=2))
     elif style == "csv":
-        click.echo(_csv(facts), nl=False)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow((*_HEADER, "enforceable"))
+        writer.writerows((*_row(fact, mark=""), "yes" if fact["enforceable"] else "no") for fact in facts)
     elif on_terminal():
         _show(facts)
     else:
         for row in map(_row, facts):
             click.echo("\t".join(row))
-
-
-def _operator(name: str, catalog: Catalog) -> str:
-    """Return an operator's name as the catalogue spells it. Raises CannotRun if it is unknown."""
-    for operator in catalog.operators:
-        if operator.lower() == name.lower():
-            return operator
-    hint = did_you_mean(name, catalog.operators) or "noai-guard agents lists them"
-    raise CannotRun(f"no operator is called {name!r}; {hint}")
 
 
 def _facts(agent: Agent, action: str) -> dict[str, Any]:
@@ -93,25 +80,10 @@ def _facts(agent: Agent, action: str) -> dict[str, Any]:
     }
 
 
-def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        facts["name"],
-        facts["operator"],
-        ", ".join(facts["usages"]),
-        ", ".join(facts["robots_txt"]),
-        facts["action"] + ("" if facts["enforceable"] else "*"),
-        facts["status"],
-    )
-
-
-def _csv(facts: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_HEADER, "enforceable"))
-    for fact in facts:
-        enforceable = "yes" if fact["enforceable"] else "no"
-        writer.writerow((*_row({**fact, "enforceable": True}), enforceable))
-    return text.getvalue()
+def _row(facts: dict[str, Any], mark: str = "*") -> tuple[str, ...]:
+    usages, tokens = ", ".join(facts["usages"]), ", ".join(facts["robots_txt"])
+    action = facts["action"] + ("" if facts["enforceable"] else mark)
+    return facts["name"], facts["operator"], usages, tokens, action, facts["status"]
 
 
 def _show(facts: Sequence[dict[str, Any]]) -> None:

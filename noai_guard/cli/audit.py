@@ -19,9 +19,8 @@ _MAX_WIDTH = 100
 
 @click.command("audit")
 @click.argument("url")
-@click.option(
-    "--audio", default="", metavar="URL", help="A recording; by default the first one that the page leads to."
-)
+@click.option("--audio", default="", metavar="URL",
+              help="A recording; by default the first one that the page leads to.")  # fmt: skip
 @click.option("--format", "style", type=click.Choice(["text", "json", "sarif"]), default="text",
               help="text for people, json for programs, sarif for code hosts.")  # fmt: skip
 @click.option("--fail-on", type=click.Choice([*map(str, Severity), "never"]), default="error",
@@ -34,14 +33,7 @@ _MAX_WIDTH = 100
               help="Maximum time for one response, redirects included.")  # fmt: skip
 @click.pass_context
 def command(
-    ctx: click.Context,
-    url: str,
-    audio: str,
-    style: str,
-    fail_on: str,
-    impersonate: bool,
-    delay: float,
-    timeout: float,
+    ctx: click.Context, url: str, audio: str, style: str, fail_on: str, impersonate: bool, delay: float, timeout: float
 ) -> None:
     """Check the declarations of the live site at URL, and whether the site enforces them.
 
@@ -62,16 +54,12 @@ def command(
     page, recording = _address(url), _address(audio) if audio else ""
     if any(find_spec(module) is None for module in _EXTRA_MODULES):
         raise MissingExtra("audit", "noai-guard audit")
-    from noai_guard.audit.probe.survey import Unreachable
     from noai_guard.audit.report import json_object, sarif, terminal
     from noai_guard.audit.run import audit as run_audit
 
     if on_terminal():
         click.echo(f"Auditing {printable(page)}, one request at a time ...", err=True)
-    try:
-        interpretation, findings = run_audit(page, recording, impersonate=impersonate, delay=delay, timeout=timeout)
-    except Unreachable as error:
-        raise CannotRun(str(error)) from error
+    interpretation, findings = run_audit(page, recording, impersonate=impersonate, delay=delay, timeout=timeout)
     if style == "sarif":
         click.echo(json.dumps(sarif.log(findings), indent=2))
     elif style == "json":

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from noai_guard.build_date import today
+from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.cli.output_files import documents_below, print_limitations, write_files
-from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.targets.static_hosts.host import document_files, page_tags

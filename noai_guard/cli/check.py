@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import click
 
@@ -19,13 +20,8 @@ _MAX_BYTES = 1024 * 1024 + 1
 @click.command("check")
 @click.argument("file", default="noai.yaml", type=click.Path(allow_dash=True))
 @click.option("--strict", is_flag=True, help="Treat warnings as problems.")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    help="text for people, json for programs, github for annotations in a workflow.",
-)
+@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
+              help="text for people, json for programs, github for annotations in a workflow.")  # fmt: skip
 @click.pass_context
 def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     """Find every problem in FILE (default: noai.yaml; - for standard input).
@@ -40,14 +36,21 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
       noai-guard check --format github
     """
     name = printable(file)
-    content, problems = _content(file, name)
-    policy = None
-    if content is not None:
-        policy, problems = check_policy_text(content, name)
+    policy, is_readable = None, True
+    try:
+        with click.open_file(file, "rb") as stream:
+            policy, problems = check_policy_text(stream.read(_MAX_BYTES), name)
+    except OSError as error:
+        is_readable = False
+        hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
+        problems = (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
     wrong = policy is None or (strict and bool(problems))
     notes = tuple(_notes(policy)) if policy else ()
     if style == "json":
-        click.echo(json.dumps(_facts(name, wrong, problems, notes), indent=2))
+        facts = [{"severity": _severity(problem), **asdict(problem)} for problem in problems]
+        for fact in facts:
+            del fact["warning"]
+        click.echo(json.dumps({"file": name, "ok": not wrong, "problems": facts, "notes": notes}, indent=2))
     elif style == "github":
         for line in _annotations(name, problems, notes):
             click.echo(line)
@@ -61,16 +64,7 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
         else:
             count = sum(not problem.warning for problem in problems)
             click.echo(f"{name}: {count} problem{'s' * (count != 1)}; the policy cannot be used", err=True)
-    ctx.exit(2 if content is None else int(wrong))
-
-
-def _content(file: str, name: str) -> tuple[bytes | None, tuple[Problem, ...]]:
-    try:
-        with click.open_file(file, "rb") as stream:
-            return stream.read(_MAX_BYTES), ()
-    except OSError as error:
-        hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
-        return None, (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
+    ctx.exit(int(wrong) if is_readable else 2)
 
 
 def _notes(policy: Policy) -> Iterator[str]:
@@ -83,36 +77,22 @@ def _notes(policy: Policy) -> Iterator[str]:
 
 
 def _summary(name: str, policy: Policy, warnings: int) -> str:
-    refused = [usage for usage, action in policy.usages.items() if policy.whole_site.reserves(usage)]
-    said = f"{name}: fine" + (f", {warnings} warning{'s' * (warnings != 1)}" if warnings else "")
-    what = f"reserves {', '.join(refused)}" if refused else "reserves nothing"
-    return f"{said}. Extends {policy.stance}, mode {policy.mode}, {what}."
+    reserved = ", ".join(usage for usage in policy.usages if policy.whole_site.reserves(usage)) or "nothing"
+    count = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
+    return f"{name}: fine{count}. Extends {policy.stance}, mode {policy.mode}, reserves {reserved}."
 
 
-def _facts(name: str, wrong: bool, problems: Sequence[Problem], notes: Sequence[str]) -> dict[str, object]:
-    found = [
-        {
-            "severity": "warning" if problem.warning else "error",
-            "code": problem.code,
-            "message": problem.message,
-            "hint": problem.hint,
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-        }
-        for problem in problems
-    ]
-    return {"file": name, "ok": not wrong, "problems": found, "notes": notes}
+def _severity(problem: Problem) -> str:
+    return "warning" if problem.warning else "error"
 
 
 def _annotations(name: str, problems: Sequence[Problem], notes: Sequence[str]) -> Iterator[str]:
-    """Workflow commands; characters that would end a value are escaped as GitHub's own toolkit does."""
+    """Yield workflow commands; characters that would end a value are escaped as GitHub's own toolkit does."""
     for problem in problems:
-        severity = "warning" if problem.warning else "error"
         at = f",line={problem.line},col={problem.column}" if problem.line else ""
         hint = f"; {problem.hint}" if problem.hint else ""
-        place = f"file={_property(problem.file)}{at},title={_property(problem.code)}"
-        yield f"::{severity} {place}::{_data(problem.message + hint)}"
+        properties = f"file={_property(problem.file)}{at},title={_property(problem.code)}"
+        yield f"::{_severity(problem)} {properties}::{_data(problem.message + hint)}"
     for note in notes:
         yield f"::notice file={_property(name)}::{_data(note)}"
 

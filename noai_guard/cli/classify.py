@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import click
 
-from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.config import load_catalog
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.guard import Guard
@@ -48,28 +48,22 @@ def classifier(guard: Guard) -> Callable[[bytes], bytes]:
 
     def classified(line: bytes) -> bytes:
         user_agent = line.removesuffix(b"\r")
-        encoded = encode_basestring_ascii(_text(user_agent)).encode("ascii")
+        try:
+            text = user_agent.decode()
+        except UnicodeDecodeError:
+            text = user_agent.decode("latin-1")
+        encoded = encode_basestring_ascii(text).encode("ascii")
         return b'{"ua": %b, %b' % (encoded, tails[guard.judged("/", user_agent)])
 
     return BoundedCache(classified, max_entries=65_536, max_weight=8 * 1024 * 1024).__getitem__
 
 
-def _text(user_agent: bytes) -> str:
-    try:
-        return user_agent.decode()
-    except UnicodeDecodeError:
-        return user_agent.decode("latin-1")
-
-
 def _tail(verdict: Verdict) -> bytes:
     agent = None if verdict.agent is UNKNOWN_BOT else verdict.agent
-    facts = {
-        "agent": agent.name if agent else None,
-        "operator": agent.operator if agent else None,
-        "usages": list(agent.usages) if agent else [],
-        "ai": agent.ai if agent else False,
-        "action": verdict.action,
-    }
+    about: dict[str, object] = {"agent": None, "operator": None, "usages": [], "ai": False}
+    if agent:
+        about = {"agent": agent.name, "operator": agent.operator, "usages": list(agent.usages), "ai": agent.ai}
+    facts = {**about, "action": verdict.action}
     return json.dumps(facts).encode("ascii")[1:] + b"\n"
 
 

@@ -1,7 +1,7 @@
 """noai-guard config: the policy as configuration of a web server, a proxy or a static host."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, policy_option
 from noai_guard.cli.output_files import (
     content_of,
     documents_below,
@@ -18,13 +19,10 @@ from noai_guard.cli.output_files import (
     print_limitations,
     write_files,
 )
-from noai_guard.cli.parameter_types import SOCKET_ADDRESS
-from noai_guard.cli.policy_option import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.text import closest
 from noai_guard.declarations import robots_txt
-from noai_guard.errors import CannotExpress
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
@@ -32,18 +30,16 @@ from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.host import StaticHost, StaticSite
-from noai_guard.targets.target import Feature, File, ServerTarget, Setup, Target
+from noai_guard.targets.target import Feature, ServerTarget
 
 _SERVERS: Mapping[str, ServerTarget | StaticHost] = {**TARGETS, **HOSTS}
-_SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Servers that carry out the policy themselves, or with --ask-gateway ask the gateway": {
-        key: target.title for key, target in TARGETS.items() if key in PROXIES
-    },
-    "Servers that carry out the policy themselves": {
-        key: target.title for key, target in TARGETS.items() if key not in PROXIES
-    },
-    "Static hosts, which get documents and header fields": {key: host.title for key, host in HOSTS.items()},
+_SECTIONS = {
+    "Servers that carry out the policy themselves, or with --ask-gateway ask the gateway": TARGETS.keys() & PROXIES,
+    "Servers that carry out the policy themselves": TARGETS.keys() - PROXIES,
+    "Static hosts, which get documents and header fields": HOSTS.keys(),
 }
+"""Heading in the help -> the servers below it."""
+
 _CONDITIONAL = ("root", "merge", "gateway", "origin", "cache", "vercel")
 """Options that only some forms have."""
 
@@ -66,9 +62,9 @@ class _ConfigCommand(click.Command):
 
 def _list_servers(formatter: click.HelpFormatter) -> None:
     width = max(map(len, _SERVERS))
-    for title, rows in _SECTIONS.items():
+    for title, keys in _SECTIONS.items():
         with formatter.section(title):
-            formatter.write_dl([(f"{key:<{width}}", name) for key, name in rows.items()])
+            formatter.write_dl([(f"{key:<{width}}", server.title) for key, server in _SERVERS.items() if key in keys])
 
 
 def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -103,9 +99,8 @@ _ADDRESS: Mapping[str, Any] = {
 @click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
 @click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
-@click.option(
-    "--vercel", type=click.Path(), metavar="FILE", help="With vercel: the vercel.json.  [default: DIR/vercel.json]"
-)
+@click.option("--vercel", type=click.Path(), metavar="FILE",
+              help="With vercel: the vercel.json.  [default: DIR/vercel.json]")  # fmt: skip
 @policy_option
 @click.pass_context
 def command(
@@ -146,7 +141,10 @@ def command(
         _list_servers(formatter)
         click.echo(formatter.getvalue().strip("\n"))
         return
-    target = _target(server, ask_gateway)
+    if ask_gateway and server not in PROXIES:
+        can = f"noai-guard config {server}, without --ask-gateway, writes what it can do by itself"
+        raise _NotPossible(f"{_SERVERS[server].title} cannot ask the gateway; {can}")
+    target = PROXIES[server] if ask_gateway else _SERVERS[server]
     _reject_inapplicable(ctx, target)
     if only_check and out is None:
         raise CannotRun("--check compares with the files below a folder; name it with --out")
@@ -156,11 +154,11 @@ def command(
         compiled = CompiledPolicy(policy, load_catalog(), today())
         config_file = destinations[target.config_file] = Path(vercel) if vercel else folder / target.config_file
         site = StaticSite(compiled, tuple(documents_below(folder, compiled, merge)), content_of(config_file) or b"")
-        files, limitations = _rendered(target, site, "/")
+        files, limitations = target.render(site, "/"), target.limitations(site)
     elif isinstance(target, Proxy):
         setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
         root = _absolute(root or (str(folder.resolve()) if out else target.root)).rstrip("/")
-        files, limitations = _rendered(target, setup, root)
+        files, limitations = target.render(setup, root), target.limitations(setup)
     else:
         compiled = CompiledPolicy(policy, load_catalog())
         if merge is not None:
@@ -168,7 +166,8 @@ def command(
         root = root or str(folder.resolve())
         if not root.startswith("/"):
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
-        files, limitations = _rendered(target, TargetPlan(compiled), root)
+        plan = TargetPlan(compiled)
+        files, limitations = target.render(plan, root), target.limitations(plan)
     current = True
     if out is not None:
         current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
@@ -183,26 +182,15 @@ def command(
     ctx.exit(int(not current))
 
 
-def _target(server: str, ask_gateway: bool) -> ServerTarget | StaticHost | Proxy:
-    if not ask_gateway:
-        return _SERVERS[server]
-    if server not in PROXIES:
-        can = f"noai-guard config {server}, without --ask-gateway, writes what it can do by itself"
-        raise _NotPossible(f"{_SERVERS[server].title} cannot ask the gateway; {can}")
-    return PROXIES[server]
-
-
 def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost | Proxy) -> None:
     """Raise CannotRun for an option that the chosen form would ignore."""
     if isinstance(target, Proxy):
         applicable = {"root", "gateway"} | target.options
-        form = f"{target.key} --ask-gateway"
+    elif isinstance(target, StaticHost):
+        applicable = {"merge"} | ({"vercel"} & {target.key})
     else:
-        has_documents = isinstance(target, StaticHost) or Feature.DOCUMENTS in target.supports
-        applicable = {"merge"} if has_documents else set()
-        applicable |= {"root"} if isinstance(target, ServerTarget) else set()
-        applicable |= {"vercel"} & {target.key}
-        form = target.key
+        applicable = {"root", "merge"} if Feature.DOCUMENTS in target.supports else {"root"}
+    form = f"{target.key} --ask-gateway" if isinstance(target, Proxy) else target.key
     for option in _CONDITIONAL:
         if option not in applicable and _is_given(ctx, option):
             raise CannotRun(f"--{option} does not apply to `noai-guard config {form}`; leave it out")
@@ -228,10 +216,3 @@ def _absolute(folder: str) -> str:
     if not _PLAIN_PATH.fullmatch(folder):
         raise CannotRun(f"{folder} is not an absolute path of letters, digits and / . _ -; choose another")
     return folder
-
-
-def _rendered(target: Target[Setup], setup: Setup, root: str) -> tuple[Sequence[File], Iterable[str]]:
-    try:
-        return target.render(setup, root), target.limitations(setup)
-    except CannotExpress as error:
-        raise CannotRun(str(error)) from error

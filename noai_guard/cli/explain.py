@@ -11,7 +11,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.policy_option import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
@@ -36,12 +36,15 @@ class Explanation:
 
     request: PlainRequest
     client: ClientAddress
-    document: Document | None
-    verdict: Verdict | None
-    refusal: Response | None
-    looks_like: str | None
-    also_named: tuple[str, ...]
+    reasons: tuple[str, ...]
+    fields: Sequence[HeaderField]
     notes: tuple[str, ...]
+    document: Document | None = None
+    verdict: Verdict | None = None
+    refusal: Response | None = None
+    tags: str = ""
+    looks_like: str | None = None
+    also_named: tuple[str, ...] = ()
 
 
 @click.command("explain")
@@ -74,7 +77,7 @@ def command(
     runtime = GuardRuntime(chosen_policy(policy_file), registry=CollectorRegistry(), peer_is_real=True)
     explanation = explain(runtime, request)
     if style == "json":
-        click.echo(json.dumps(as_facts(runtime.compiled, explanation), indent=2))
+        click.echo(json.dumps(as_facts(explanation), indent=2))
     else:
         for line in _text(runtime.compiled, explanation):
             click.echo(line)
@@ -85,10 +88,12 @@ def described_request(
 ) -> PlainRequest:
     """Return the request that the options describe. Raises CannotRun if no request could be so."""
     lines = [(b"user-agent", _value(os.fsencode(line), "--ua")) for line in user_agents]
-    address = _peer(peer)
+    if peer not in (None, "unix:") and client_address(peer, ()).problem:
+        raise CannotRun(f"--ip {peer!r} is not an address; write 203.0.113.7, 2001:db8::7 or unix:")
+    address = None if peer in (None, "unix:") else (peer, None)
     # Decoded as an ASGI server decodes it.
     path = unquote(target.partition("?")[0])
-    return PlainRequest(path, [*lines, *map(_field, headers)], method.upper(), (address, None) if address else None)
+    return PlainRequest(path, [*lines, *map(_field, headers)], method.upper(), address)
 
 
 def _value(value: bytes, option: str) -> bytes:
@@ -104,14 +109,6 @@ def _field(line: str) -> HeaderField:
     return name.lower(), _value(value, "--header")
 
 
-def _peer(peer: str | None) -> str | None:
-    if peer is None or peer == "unix:":
-        return None
-    if client_address(peer, ()).problem:
-        raise CannotRun(f"--ip {peer!r} is not an address; write 203.0.113.7, 2001:db8::7 or unix:")
-    return peer
-
-
 def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     """Decide a first request of its client, and add what helps to understand the decision."""
     compiled = runtime.compiled
@@ -120,19 +117,22 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     if isinstance(outcome, ServeDocument):
         merged = outcome.document.path == robots_txt.PATH and compiled.merges_robots
         notes: tuple[str, ...] = ("the app's own robots.txt, when it has one, is merged into it",) if merged else ()
-        return Explanation(request, client, outcome.document, None, None, None, (), notes)
-    if isinstance(outcome, Decided):
-        decided = outcome
-    else:
-        decided = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
-    verdict = decided.cached.verdict
+        reasons = ("declarations are sent to everyone, before any judgement",)
+        return Explanation(request, client, reasons, document_headers(outcome.document), notes, outcome.document)
+    if not isinstance(outcome, Decided):
+        outcome = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
+    verdict = outcome.cached.verdict
+    declared = compiled.declared[verdict.path_policy]
     looks_like = None
-    if verdict.agent is None or verdict.agent is UNKNOWN_BOT:
-        description = user_agent_description.describe(request.user_agent) if request.user_agent else None
+    if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
+        description = user_agent_description.describe(request.user_agent)
         looks_like = str(description) if description else None
-    named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))
-    notes = tuple(_notes(compiled, request, verdict))
-    return Explanation(request, client, None, verdict, decided.refusal, looks_like, named[1:], notes)
+    notes, tags = tuple(_notes(compiled, request, verdict)), declared.tags.decode("ascii")
+    also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
+    return Explanation(
+        request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
+        also_named,
+    )  # fmt: skip
 
 
 def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
@@ -150,11 +150,11 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
 
 
-def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, Any]:
+def as_facts(explanation: Explanation) -> dict[str, Any]:
     """Return the explanation as plain data, for `--format json`."""
-    request, verdict, document = explanation.request, explanation.verdict, explanation.document
+    request, verdict, refusal = explanation.request, explanation.verdict, explanation.refusal
+    document, client = explanation.document, explanation.client
     agent = verdict.agent if verdict else None
-    path_policy = verdict.path_policy if verdict else None
     return {
         "request": {
             "method": request.method,
@@ -162,15 +162,11 @@ def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, An
             "user_agent": request.user_agent.decode("latin-1"),
             "peer": request.peer[0] if request.peer else None,
         },
-        "client": {
-            "address": explanation.client.address,
-            "source": explanation.client.source,
-            "problem": explanation.client.problem,
-        },
+        "client": {"address": client.address, "source": client.source, "problem": client.problem},
         "document": {"path": document.path, "media_type": document.media_type} if document else None,
         "action": verdict.action if verdict else Action.ALLOW,
         "enforced": verdict.enforced if verdict else True,
-        "refused": explanation.refusal is not None,
+        "refused": refusal is not None,
         "rule": verdict.rule if verdict else None,
         "agent": agent.name if agent else None,
         "operator": agent.operator if agent else None,
@@ -178,96 +174,69 @@ def as_facts(compiled: CompiledPolicy, explanation: Explanation) -> dict[str, An
         "usages": agent.usages if agent else (),
         "ai": agent.ai if agent else False,
         "identity": verdict.identity if verdict else None,
-        "section": path_policy.pattern if path_policy else None,
-        "reasons": _reasons(explanation),
+        "section": verdict.path_policy.pattern if verdict else None,
+        "reasons": explanation.reasons,
         "also_named": explanation.also_named,
         "looks_like": explanation.looks_like,
-        "declares": _fields(_declared(compiled, explanation)),
-        "html_tags": compiled.declared[verdict.path_policy].tags.decode("ascii") if verdict else "",
-        "refusal": _refusal(explanation.refusal),
+        "declares": _fields(explanation.fields),
+        "html_tags": explanation.tags,
+        "refusal": refusal
+        and {"status": refusal.status, "headers": _fields(refusal.headers), "body": refusal.body.decode()},
         "notes": explanation.notes,
     }
-
-
-def _reasons(explanation: Explanation) -> tuple[str, ...]:
-    if explanation.verdict is None:
-        return ("declarations are sent to everyone, before any judgement",)
-    return explanation.verdict.reasons
-
-
-def _declared(compiled: CompiledPolicy, explanation: Explanation) -> Sequence[HeaderField]:
-    if explanation.document:
-        return document_headers(explanation.document)
-    return compiled.declared[explanation.verdict.path_policy].fields if explanation.verdict else ()
 
 
 def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields]
 
 
-def _refusal(refusal: Response | None) -> dict[str, Any] | None:
-    if refusal is None:
-        return None
-    return {"status": refusal.status, "headers": _fields(refusal.headers), "body": refusal.body.decode()}
-
-
 def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
-    request, verdict, client = explanation.request, explanation.verdict, explanation.client
+    request, verdict, refusal = explanation.request, explanation.verdict, explanation.refusal
+    client = explanation.client
     yield click.style(f"{printable(request.method)} {printable(normal_path(request.path))}", bold=True)
     if verdict is None:
         yield _row("action", click.style("allow", fg="green") + "  a declaration of the site")
     else:
-        yield _row("action", _action(verdict, explanation.refusal))
+        action = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
+        outcome = "let in, because mode is monitor" if verdict.action.restricts else "let in"
+        yield _row("action", f"{action}  {f'HTTP {refusal.status}' if refusal else outcome}")
         yield _row("rule", verdict.rule)
-        yield _row("agent", _who(verdict))
+        yield _row("agent", _agent(verdict))
         pattern = verdict.path_policy.pattern
         whole_site = verdict.path_policy == compiled.policy.whole_site
         yield _row("section", f"{pattern} (the whole site)" if whole_site else pattern)
     source = "the socket" if client.source == "socket" else f"the header {client.source}"
     problem = f" ({client.problem})" if client.problem and request.peer else ""
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")
-    for place, reason in enumerate(_reasons(explanation)):
-        yield _row("" if place else "because", reason)
+    for index, reason in enumerate(explanation.reasons):
+        yield _row("" if index else "because", reason)
     if explanation.also_named:
         yield _row("also", f"names {', '.join(explanation.also_named)}, which weigh less")
     if explanation.looks_like:
         yield _row("looks like", printable(explanation.looks_like))
     for note in explanation.notes:
         yield _row("note", note)
-    if explanation.refusal:
-        yield from _shown_refusal(explanation.refusal)
-    else:
-        fields = _fields(_declared(compiled, explanation))
-        yield _row("headers", "none are added" if not fields else "added to the response:")
-        yield from (f"    {name}: {value}" for name, value in fields)
-        if verdict and (tags := compiled.declared[verdict.path_policy].tags.decode("ascii")):
-            yield _row("metas", "added to an HTML page:")
-            yield f"    {tags}"
+    if refusal:
+        yield _row("refusal", f"HTTP {refusal.status}")
+        yield from (f"    {name}: {value}" for name, value in _fields(refusal.headers))
+        yield ""
+        yield from (f"    {line}" for line in refusal.body.decode().splitlines())
+        return
+    yield _row("headers", "added to the response:" if explanation.fields else "none are added")
+    yield from (f"    {name}: {value}" for name, value in _fields(explanation.fields))
+    if explanation.tags:
+        yield _row("metas", "added to an HTML page:")
+        yield f"    {explanation.tags}"
 
 
 def _row(name: str, value: str) -> str:
     return f"  {name:<11}{value}"
 
 
-def _action(verdict: Verdict, refusal: Response | None) -> str:
-    said = click.style(verdict.action, fg=_COLOURS.get(verdict.action, "red"), bold=True)
-    if refusal:
-        return f"{said}  HTTP {refusal.status}"
-    refuses = verdict.action.restricts
-    return f"{said}  let in, because mode is monitor" if refuses else f"{said}  let in"
-
-
-def _who(verdict: Verdict) -> str:
+def _agent(verdict: Verdict) -> str:
     agent = verdict.agent
     if agent is None:
         return f"none ({verdict.identity})"
     if agent is UNKNOWN_BOT:
         return f"an unknown bot ({verdict.identity})"
     return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"
-
-
-def _shown_refusal(refusal: Response) -> Iterator[str]:
-    yield _row("refusal", f"HTTP {refusal.status}")
-    yield from (f"    {name}: {value}" for name, value in _fields(refusal.headers))
-    yield ""
-    yield from (f"    {line}" for line in refusal.body.decode().splitlines())

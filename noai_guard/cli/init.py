@@ -1,6 +1,6 @@
 """noai-guard init: a noai.yaml with every key, explained, and most of them commented out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -99,10 +99,12 @@ def template(policy: Policy) -> str:
         "## The policy of this site, for noai-guard. After a change: noai-guard check",
         "## To use a key, remove the '# ' before it and before the keys that contain it.",
         "## The value of a usage is yes, no, or an action:",
-        *(f"##   {word:<18}{doc}" for word, doc in _actions().items()),
     ]
+    usages = POLICY_FILE.fields["usages"].value_type
+    kinds = [field.value_type for field in usages.fields.values()] if isinstance(usages, Record) else []
+    actions = {word: doc for kind in kinds if isinstance(kind, Choice) for word, doc in kind.words.items()}
+    lines = [*head, *(f"##   {word:<18}{doc}" for word, doc in actions.items()), ""]
     values = {**_EXAMPLES, **_values_of(policy)}
-    lines = [*head, ""]
     for key, field in POLICY_FILE.fields.items():
         mark = "" if key == "extends" else "# "
         depth = len("# ") - len(mark)
@@ -110,31 +112,21 @@ def template(policy: Policy) -> str:
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _actions() -> dict[str, str]:
-    """Return every value of a usage, and what it does."""
-    usages = POLICY_FILE.fields["usages"].value_type
-    kinds = [field.value_type for field in usages.fields.values()] if isinstance(usages, Record) else []
-    return {word: doc for kind in kinds if isinstance(kind, Choice) for word, doc in kind.words.items()}
-
-
 def _values_of(policy: Policy) -> dict[str, str]:
     """Return the values of the stance by dotted key."""
-    wishes = {usage: _YES_NO.get(action, action) for usage, action in policy.usages.items()}
-    return {
+    values: Mapping[str, object] = {
         "extends": policy.stance,
         "mode": policy.mode,
         "on_unknown": policy.on_unknown,
-        "limits.throttle.requests": str(policy.throttle.requests),
-        "limits.throttle.seconds": str(policy.throttle.seconds),
-        "features.second_look": "yes" if policy.second_look else "no",
+        "limits.throttle.requests": policy.throttle.requests,
+        "limits.throttle.seconds": policy.throttle.seconds,
+        "features.second_look": policy.second_look,
         "features.reload": policy.reload,
-        **{f"usages.{usage}": wish for usage, wish in wishes.items()},
-        **{f"declarations.{key}": _switch(value) for key, value in policy.declarations.items()},
+        **{f"usages.{usage}": _YES_NO.get(action, action) for usage, action in policy.usages.items()},
+        **{f"declarations.{key}": value for key, value in policy.declarations.items()},
     }
-
-
-def _switch(value: object) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    words: Mapping[object, str] = {True: "yes", False: "no"}
+    return {key: words[value] if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
 def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: int = 0) -> Iterator[str]:
@@ -144,13 +136,10 @@ def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: 
     if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
         doc += f" ({', '.join(kind.words)})"
     below = list(_below(kind, path, values, depth + 2))
-    text = f"{key}:" if below else f"{key}: {values.get(path) or _first_word(kind)}"
+    first_word = next(iter(kind.words)) if isinstance(kind, Choice) else ""
+    text = f"{key}:" if below else f"{key}: {values.get(path) or first_word}"
     yield f"{text:<{_KEY_WIDTH - depth}}  # {doc}"
     yield from (f"  {line}" for line in below)
-
-
-def _first_word(kind: ValueType) -> str:
-    return next(iter(kind.words)) if isinstance(kind, Choice) else ""
 
 
 def _below(kind: ValueType, path: str, values: Mapping[str, str], depth: int) -> Iterator[str]:
@@ -170,25 +159,21 @@ def _summary(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     table = DecisionTable(policy, catalog)
     path_class = table.path_classes["/"]
+    verdicts = [(agent, table.verdict(agent, path_class)) for agent in catalog.agents]
     refused: dict[Usage, list[Agent]] = {}
-    logged = 0
-    for agent in catalog.agents:
-        verdict = table.verdict(agent, path_class)
-        logged += verdict.action is Action.LOG
+    for agent, verdict in verdicts:
         if verdict.refuses and verdict.usage and agent.expected_user_agent:
             refused.setdefault(verdict.usage, []).append(agent)
     count = sum(map(len, refused.values()))
     yield f"The stance {policy.stance} refuses {count} of {len(catalog.agents)} known agents:"
     for usage in Usage:
         if usage in refused:
-            agents = refused[usage]
-            yield f"  {len(agents):>4} {usage:<12} {_named(agents, len(agents))}"
+            yield f"  {len(refused[usage]):>4} {usage:<12} {_named(refused[usage])}"
+    logged = sum(verdict.action is Action.LOG for _, verdict in verdicts)
     yield f"{logged} more are allowed and logged (HTTP libraries, headless browsers); nothing changes for the others."
     only_declared = {
         "Declared only, because they have no user agent of their own": [
-            agent
-            for agent in catalog.agents
-            if not agent.expected_user_agent and table.verdict(agent, path_class).refuses
+            agent for agent, verdict in verdicts if not agent.expected_user_agent and verdict.refuses
         ],
         "Allowed for search; the opt-out from their AI is declared only": [
             agent
@@ -198,10 +183,10 @@ def _summary(policy: Policy) -> Iterator[str]:
     }
     for reason, agents in only_declared.items():
         if agents:
-            yield f"{reason}: {_named(agents, 0, max_names=20)}."
+            yield f"{reason}: {_named(agents, 20, '')}."
 
 
-def _named(agents: Iterable[Agent], count: int, max_names: int = 5) -> str:
+def _named(agents: Sequence[Agent], max_names: int = 5, ellipsis: str = ", ...") -> str:
     order = {name: index for index, name in enumerate(_NAMED_FIRST)}
     names = sorted((agent.name for agent in agents), key=lambda name: (order.get(name, 99), name.lower()))
-    return ", ".join(names[:max_names]) + (", ..." if count > max_names else "")
+    return ", ".join(names[:max_names]) + (ellipsis if len(names) > max_names else "")

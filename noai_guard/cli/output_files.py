@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,13 +82,7 @@ def _write(files: Mapping[Path, bytes]) -> None:
         for file in files:
             partial[file].replace(file)
     except OSError as error:
-        _remove(partial.values())
+        for file in partial.values():
+            with suppress(OSError):
+                file.unlink()
         raise unwritable(error) from error
-
-
-def _remove(files: Iterable[Path]) -> None:
-    for file in files:
-        try:
-            file.unlink()
-        except OSError:
-            continue

@@ -83,8 +83,8 @@ def _problems(folder: Path) -> Iterator[Problem]:
     yield from _browser_problems(folder / "browsers.yaml", catalog)
     for name in STANCES:
         file = folder / "policies" / f"{name}.yaml"
-        said, log = read_policy(file.read_bytes(), file.name)
-        check_semantics(said, catalog, log)
+        declared, log = read_policy(file.read_bytes(), file.name)
+        check_semantics(declared, catalog, log)
         yield from log.problems
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.parameter_types import SOCKET_ADDRESS
-from noai_guard.cli.policy_option import policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, policy_option
 from noai_guard.errors import MissingExtra
 from noai_guard.socket_address import SocketAddress
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
-_PROXY_DEFAULT, _GATEWAY_DEFAULT = SocketAddress("127.0.0.1", 8080), SocketAddress("127.0.0.1", 9797)
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
 
 
@@ -108,20 +106,19 @@ def command(
         from noai_guard.server.apps import gateway_app, reverse_proxy_app
 
         if upstream is None:
-            addresses = addresses or [_GATEWAY_DEFAULT]
+            addresses = addresses or [SocketAddress("127.0.0.1", 9797)]
             title, served = "the gateway", gateway_app(policy_file, hold, own_robots)
         else:
-            addresses = addresses or [_PROXY_DEFAULT]
+            addresses = addresses or [SocketAddress("127.0.0.1", 8080)]
             origin = _origin(upstream, upstream_host, upstream_ca)
             if any(_is_same_server(address, origin) for address in addresses):
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             title, served = str(origin), reverse_proxy_app(origin, policy_file, timeouts)
         title += f", policy {policy_file or 'no-ai (packaged)'}, mode {served.runtime.compiled.policy.mode}"
-        metrics_addresses = [metrics_address] if metrics_address else []
         with ExitStack() as stack:
             bound = [_bound(address, socket_mode, stack) for address in addresses]
-            metrics = [_bound(address, socket_mode, stack) for address in metrics_addresses]
+            metrics = [_bound(metrics_address, socket_mode, stack)] if metrics_address else []
             _supervise(served, title, bound, metrics, workers, drain_seconds)
 
 
@@ -199,9 +196,9 @@ def _supervise(
 
     def on_start() -> None:
         addresses = ", ".join(str(each.address) for each in bound)
-        metrics_text = "".join(f", metrics at {each.address}" for each in metrics)
-        worker_text = f"{workers} worker{'s' * (workers != 1)}"
-        click.echo(f"noai-guard: serving {addresses} ({title}, {worker_text}{metrics_text})", err=True)
+        details = f"{title}, {workers} worker{'s' * (workers != 1)}"
+        details += "".join(f", metrics at {each.address}" for each in metrics)
+        click.echo(f"noai-guard: serving {addresses} ({details})", err=True)
         notify("READY=1")
 
     def on_stop() -> None:

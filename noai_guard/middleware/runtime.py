@@ -75,7 +75,7 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
     ) -> None:
-        self.telemetry = Telemetry(registry)
+        self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
         self._peer_is_real = peer_is_real
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
@@ -128,7 +128,7 @@ class GuardRuntime:
         self._next_housekeeping = 0.0
         self.flush()
 
-    def decide(self, request: Request, *, documents: bool = True) -> Outcome:
+    def decide(self, request: Request, documents: bool = True) -> Outcome:
         """Decide what becomes of a request, count it and note it. Never raises, whatever the request holds.
 
         `documents`: a declaration may be the response.
@@ -143,7 +143,7 @@ class GuardRuntime:
             if documents and resolved.document is not None and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
             cached = resolved.decisions[active.agents[request.user_agent]]
-            if cached.needs:
+            if not cached.settled:
                 return self._examine(active, resolved, request, started)
             decided = cached.passed
             if cached.refuses:

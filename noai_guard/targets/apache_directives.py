@@ -15,9 +15,9 @@ def quote_argument(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def header_value(value: bytes) -> str:
+def header_value(text: str) -> str:
     """Return the value of a header field as an argument of mod_headers, in which a percent sign starts a variable."""
-    text = value.decode("ascii").replace("%", "%%")
+    text = text.replace("%", "%%")
     if "\\" in text or text.startswith("expr="):
         raise CannotExpress(f"Apache: {text!r} cannot be the value of a header field")
     return quote_argument(text)
@@ -31,7 +31,7 @@ def expression(pattern: str) -> str:
 def header_directive(field: HeaderField, condition: str = "") -> str:
     """Return a `Header always` line: repeatable fields are added to those of the site, others replace them."""
     action = "add" if field[0] in REPEATABLE else "set"
-    return f"Header always {action} {header_title(field[0])} {header_value(field[1])}{condition}"
+    return f"Header always {action} {header_title(field[0])} {header_value(field[1].decode('ascii'))}{condition}"
 
 
 def declared_fields(tables: LookupTables, path_policy: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from noai_guard.core import browser_words
 from noai_guard.core.user_agent_matcher import Token
 from noai_guard.targets import user_agent_regex
+from noai_guard.targets.plan import grouped
 
 V = TypeVar("V")
 
@@ -34,10 +35,7 @@ def browser_expression(anchors: Collection[str]) -> str:
 
 def _branches(node: user_agent_regex.Node) -> str:
     """Return the expression of a trie node; letters with the same continuation form one character class."""
-    by_rest: dict[str, list[str]] = {}
-    for character, below in sorted(node.items()):
-        if character:
-            by_rest.setdefault(_branches(below), []).append(character)
+    by_rest = grouped(sorted(filter(None, node)), lambda character: _branches(node[character]))
     branches = [f"[{''.join(letters)}]{rest}" for rest, letters in by_rest.items()]
     return f"(?:{'|'.join(branches)}){'?' if '' in node else ''}" if branches else ""
 

@@ -4,20 +4,9 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from noai_guard.core.model import Agent, Document, HeaderField
-from noai_guard.core.text import ascii_text
+from noai_guard.core.text import ascii_text, listed
 from noai_guard.responses.documents import document_headers
-from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
-
-KNOWN = "known"
-"""Id of every agent of the catalogue that is restricted nowhere."""
-
-UNKNOWN_BOT = "unknown"
-"""Id of clients that call themselves bots and are in no catalogue."""
-
-NONE = "none"
-"""Class of clients that are restricted nowhere."""
-
-UNNAMED_CLIENT = "This client"
+from noai_guard.targets.plan import Decision, PathSet, T, TargetPlan, grouped
 
 VERDICT_HEADER = "X-NoAI-Verdict"
 VERDICT_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")
@@ -30,6 +19,15 @@ class LookupTables:
     `agents` get ids, by default those that are restricted somewhere.
     """
 
+    KNOWN = "known"
+    """Id of every agent of the catalogue that is restricted nowhere."""
+
+    UNKNOWN_BOT = "unknown"
+    """Id of clients that call themselves bots and are in no catalogue."""
+
+    NONE = "none"
+    """Class of clients that are restricted nowhere."""
+
     def __init__(self, plan: TargetPlan, agents: Iterable[Agent] | None = None) -> None:
         self.plan = plan
         self.restricted_classes = tuple(agents for agents in plan.classes if agents.restricted)
@@ -37,27 +35,38 @@ class LookupTables:
         numbered = enumerate(self.restricted_agents if agents is None else agents, 1)
         self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in numbered}
         self.path_sets = tuple(paths for paths in plan.path_sets if paths.globs)
+        unlisted = (agents for agents in (plan.unknown_bot, plan.unclaimed) if agents.restricted)
+        self._judged_classes = (*self.restricted_classes, *unlisted)
         decisions = dict.fromkeys(decision for agents in self._judged_classes for decision in agents.decisions)
         self.decisions: dict[Decision, str] = {decision: f"d{number}" for number, decision in enumerate(decisions, 1)}
+        self.refusals = {name: decision for decision, name in self.decisions.items() if decision.status}
+        self.refusal_statuses = sorted({decision.status for decision in self.refusals.values()})
 
     @property
-    def _judged_classes(self) -> Iterator[AgentClass]:
-        yield from self.restricted_classes
-        yield from (agents for agents in (self.plan.unknown_bot, self.plan.unclaimed) if agents.restricted)
+    def refused_names(self) -> str:
+        """Some names of restricted agents for a comment: `a, b, c and 5 more`."""
+        return listed(sorted({agent.name for agent in self.restricted_agents}, key=str.lower), 8)
+
+    @property
+    def agent_texts(self) -> dict[str, tuple[str, str]]:
+        """Name in a refusal and name in X-NoAI-Verdict of every id of a restricted agent."""
+        return {
+            self.ids[agent]: (self.plan.client_name(agent), ascii_text(agent.name)) for agent in self.restricted_agents
+        }
 
     def id_of(self, agent: Agent) -> str:
-        return self.ids.get(agent, KNOWN)
+        return self.ids.get(agent, self.KNOWN)
 
     @cached_property
     def class_names(self) -> dict[str, str]:
         """Class of every id of a restricted agent, of KNOWN, of UNKNOWN_BOT, and of "" (not recognised)."""
         unknown_bot, unclaimed = (
-            agents.name if agents.restricted else NONE for agents in (self.plan.unknown_bot, self.plan.unclaimed)
+            agents.name if agents.restricted else self.NONE for agents in (self.plan.unknown_bot, self.plan.unclaimed)
         )
         return {
             **{self.ids[agent]: agents.name for agents in self.restricted_classes for agent in agents.agents},
-            KNOWN: NONE,
-            UNKNOWN_BOT: unknown_bot,
+            self.KNOWN: self.NONE,
+            self.UNKNOWN_BOT: unknown_bot,
             "": unclaimed,
         }
 
@@ -70,42 +79,22 @@ class LookupTables:
             for decision in agents.decisions
         )
 
-    @property
-    def refusals(self) -> dict[str, Decision]:
-        return {name: decision for decision, name in self.decisions.items() if decision.status}
-
-    @property
-    def refusal_statuses(self) -> list[int]:
-        return sorted({decision.status for decision in self.refusals.values()})
-
     @cached_property
     def refusal_fields(self) -> dict[HeaderField, tuple[str, ...]]:
         """Header fields of refusals that are not declared on every response -> ids of the decisions that have them."""
-        fields: dict[HeaderField, tuple[str, ...]] = {}
-        for name, decision in self.refusals.items():
-            for field in decision.headers:
-                if field not in self.declared_fields:
-                    fields[field] = (*fields.get(field, ()), name)
-        return fields
+        pairs = ((field, name) for name, decision in self.refusals.items() for field in decision.headers)
+        return _by_field(pair for pair in pairs if pair[0] not in self.declared_fields)
 
     @cached_property
     def declared_fields(self) -> dict[HeaderField, tuple[int, ...]]:
         """Header fields that responses declare -> the path policies whose responses have them."""
-        fields: dict[HeaderField, tuple[int, ...]] = {}
-        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
-            for field in declared.fields:
-                fields[field] = (*fields.get(field, ()), path_policy)
-        return fields
+        declared = enumerate(self.plan.compiled.declared.values())
+        return _by_field((field, path_policy) for path_policy, section in declared for field in section.fields)
 
 
-def verdict_prefix(decision: Decision) -> str:
-    """Return the value of X-NoAI-Verdict up to the agent's name."""
-    return f"{decision.label}; rule={ascii_text(decision.verdict.rule)}; agent="
-
-
-def spellings(text: str) -> tuple[str, ...]:
-    """Return a name as in the catalogue and in lower case, which is what nearly every client sends."""
-    return tuple(dict.fromkeys((text, text.lower())))
+def _by_field(pairs: Iterable[tuple[HeaderField, T]]) -> dict[HeaderField, tuple[T, ...]]:
+    groups = grouped(pairs, lambda pair: pair[0])
+    return {field: tuple(value for _, value in group) for field, group in groups.items()}
 
 
 def names_of(agent: Agent) -> Iterator[str]:
@@ -120,7 +109,8 @@ def header_title(name: bytes) -> str:
     return name.decode("ascii").title()
 
 
-def file_server_headers(document: Document) -> tuple[HeaderField, ...]:
-    """Return the headers of a document that a file server does not set by itself."""
-    by_server = (b"content-type", b"content-length", b"etag")
-    return tuple(field for field in document_headers(document) if field[0] not in by_server)
+def file_server_headers(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the headers of a document, in their usual spelling, that a file server does not set by itself."""
+    for name, value in document_headers(document):
+        if name not in (b"content-type", b"content-length", b"etag"):
+            yield header_title(name), value.decode("ascii")

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from noai_guard.core.model import Agent
-from noai_guard.core.user_agent_matcher import Token
-from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan
+from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +13,7 @@ class OrderedRule:
     A rule without tokens is for every client.
     """
 
-    tokens: tuple[Token[Agent], ...]
+    tokens: tuple[AgentToken, ...]
     paths: PathSet | None
     excluded_paths: tuple[PathSet, ...]
     decision: Decision
@@ -30,24 +28,19 @@ def rules(plan: TargetPlan) -> Iterator[OrderedRule]:
 
     Agents with the same outcome in one tier share a rule, with the text of the first of them.
     """
+    by_class: list[tuple[AgentClass, tuple[AgentToken, ...]]] = []
     for tier in (*plan.tiers, plan.host_tokens):
-        by_outcome: dict[object, list[Token[Agent]]] = {}
-        for token in tier:
-            by_outcome.setdefault(plan.class_of(token.value).outcome, []).append(token)
-        for tokens in by_outcome.values():
-            yield from _class_rules(plan.class_of(tokens[0].value), tuple(tokens))
+        by_class += plan.by_outcome(tier)
     if plan.unclaimed.restricted:
-        yield from _class_rules(plan.unclaimed, ())
-
-
-def _class_rules(agents: AgentClass, tokens: tuple[Token[Agent], ...]) -> Iterator[OrderedRule]:
-    earlier: list[PathSet] = []
-    for decision in agents.decisions:
-        rule = OrderedRule(tokens, decision.paths, tuple(earlier), decision)
-        if not (agents.restricted and rule.allows):
-            yield rule
-        if decision.paths is not None:
-            earlier.append(decision.paths)
+        by_class.append((plan.unclaimed, ()))
+    for agents, tokens in by_class:
+        earlier: list[PathSet] = []
+        for decision in agents.decisions:
+            rule = OrderedRule(tokens, decision.paths, tuple(earlier), decision)
+            if not (agents.restricted and rule.allows):
+                yield rule
+            if decision.paths is not None:
+                earlier.append(decision.paths)
 
 
 def restricting_rules(plan: TargetPlan) -> Iterator[tuple[OrderedRule, tuple[OrderedRule, ...]]]:

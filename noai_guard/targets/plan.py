@@ -6,20 +6,39 @@ User-Agent" and the list.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias, TypeVar
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Document, HeaderField, Verdict
-from noai_guard.core.networks import NetworkSet
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import PathClass, identity_of_claim
-from noai_guard.core.text import listed
+from noai_guard.core.policy import PathClass, Rule, identity_of_claim
+from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
-from noai_guard.responses.header_fields import Declared
+from noai_guard.responses.header_fields import Declared, one_line_per_name
 from noai_guard.responses.refusal import client_name
+
+K = TypeVar("K")
+T = TypeVar("T")
+AgentToken: TypeAlias = Token[Agent]
+
+UNNAMED_CLIENT = "This client"
+
+
+def host_form(token: AgentToken) -> str:
+    """Return a token that is a host as the catalogue writes it: `//name.tld/path`."""
+    return f"//{(token.text + token.path).decode('ascii')}"
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return key -> items with this key, in the order in which they occur."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +49,12 @@ class PathSet:
     globs: tuple[str, ...]
 
     @property
+    def regexes(self) -> tuple[str, ...]:
+        return tuple(map(pattern_to_regex, self.globs))
+
+    @property
     def regex(self) -> str:
-        return "|".join(map(pattern_to_regex, self.globs))
+        return "|".join(self.regexes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +74,18 @@ class Decision:
     @property
     def label(self) -> str:
         """The action as X-NoAI-Verdict names it: `deny`, `allow` ...; `monitor-deny` if nothing is enforced."""
-        verdict = self.verdict
-        monitored = not verdict.enforced and verdict.action.restricts
-        return f"monitor-{verdict.action}" if monitored else str(verdict.action)
+        monitored = not self.verdict.enforced and self.verdict.action.restricts
+        return f"monitor-{self.verdict.action}" if monitored else str(self.verdict.action)
+
+    @property
+    def verdict_prefix(self) -> str:
+        """The value of X-NoAI-Verdict up to the agent's name."""
+        return f"{self.label}; rule={ascii_text(self.verdict.rule)}; agent="
+
+    @property
+    def unnamed_text(self) -> str:
+        """The text of the refusal where a target does not know the agent's name."""
+        return UNNAMED_CLIENT + self.tail
 
     @property
     def effect(self) -> tuple[object, ...]:
@@ -87,7 +119,8 @@ class TargetPlan:
     """A `CompiledPolicy` in the form that all targets share.
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
-    `other_tokens` are the rest of the catalogue.
+    `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
+    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`.
     """
 
     def __init__(self, compiled: CompiledPolicy) -> None:
@@ -104,17 +137,18 @@ class TargetPlan:
             for number, rule in enumerate(self.policy.rules)
             if rule.paths
         }
-        by_effects: dict[object, list[Agent]] = {}
-        for agent in self.compiled.catalog.agents:
-            if agent.expected_user_agent:
-                effects = tuple((decision.paths, decision.effect) for decision in self._decisions(agent))
-                by_effects.setdefault(effects, []).append(agent)
+        decisions = {agent: self._decisions(agent) for agent in compiled.catalog.agents if agent.expected_user_agent}
+        alike = grouped(decisions, lambda agent: tuple((each.paths, each.effect) for each in decisions[agent]))
         self.classes = tuple(
-            AgentClass(f"c{number}", tuple(agents), self._decisions(agents[0]))
-            for number, agents in enumerate(by_effects.values(), 1)
+            AgentClass(f"c{number}", tuple(agents), decisions[agents[0]])
+            for number, agents in enumerate(alike.values(), 1)
         )
         self.unclaimed = AgentClass("unclaimed", (), self._decisions(None))
         self.unknown_bot = AgentClass("unknown_bot", (UNKNOWN_BOT,), self._decisions(UNKNOWN_BOT))
+        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot)
+        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
+        self.documents = tuple(compiled.documents.values())
+        self.exempt_networks = self.policy.exemptions.addresses
 
     def _decisions(self, agent: Agent | None) -> tuple[Decision, ...]:
         """Return the decisions in order: the first that matches applies, the last has no paths.
@@ -123,28 +157,32 @@ class TargetPlan:
         """
         decisions: list[Decision] = []
         if self.exempt.globs:
-            decisions.append(self._decision(agent, self.exempt, 0, True, None))
-        for number, rule in enumerate(self.policy.rules):
+            decisions.append(self._decision(agent, self.exempt, exempt=True))
+        for rule in self.policy.rules:
             paths = self._rule_paths.get(rule.id)
-            decisions.append(self._decision(agent, paths, 0, False, number))
+            decisions.append(self._decision(agent, paths, rules=(rule,)))
             if decisions[-1].verdict.rule != rule.id:
                 decisions.pop()
             elif paths is None:
                 break
         else:
-            decisions += [
-                self._decision(agent, paths, path_policy, False, None) for paths, path_policy in self.path_policies
-            ]
-            decisions.append(self._decision(agent, None, 0, False, None))
+            by_path = (*self.path_policies, (None, 0))
+            decisions += [self._decision(agent, paths, path_policy) for paths, path_policy in by_path]
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
         return tuple(decisions)
 
     def _decision(
-        self, agent: Agent | None, paths: PathSet | None, path_policy: int, exempt: bool, rule: int | None
+        self,
+        agent: Agent | None,
+        paths: PathSet | None,
+        path_policy: int = 0,
+        *,
+        rules: tuple[Rule, ...] = (),
+        exempt: bool = False,
     ) -> Decision:
-        rules = () if rule is None else (self.policy.rules[rule],)
-        verdict = self._decided(agent, PathClass(self._table.path_policies[path_policy], rules, exempt))
+        path_class = PathClass(self._table.path_policies[path_policy], rules, exempt)
+        verdict = self._table.decide(agent, identity_of_claim(agent), path_class)
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
@@ -153,19 +191,10 @@ class TargetPlan:
         return Decision(paths, verdict, refusal.status, headers, text.removeprefix(client_name(verdict)))
 
     @property
-    def all_classes(self) -> tuple[AgentClass, ...]:
-        return (*self.classes, self.unclaimed, self.unknown_bot)
-
-    @property
     def path_sets(self) -> tuple[PathSet, ...]:
         """Every PathSet that a decision or a declaration refers to, once."""
         sets = [self.exempt] if self.exempt.globs else []
         return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self.path_policies))
-
-    @property
-    def documents(self) -> tuple[Document, ...]:
-        """Published documents. Everybody may fetch them."""
-        return tuple(self.compiled.documents.values())
 
     @property
     def documents_regex(self) -> str:
@@ -179,34 +208,33 @@ class TargetPlan:
         return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
 
     @property
-    def exempt_networks(self) -> NetworkSet:
-        return self.policy.exemptions.addresses
-
-    @property
-    def detects_unknown_bots(self) -> bool:
-        """True if clients that call themselves bots and are in no catalogue, or all unclaimed ones, are restricted."""
-        return self.unknown_bot.restricted or self.unclaimed.restricted
-
-    def _decided(self, agent: Agent | None, path_class: PathClass) -> Verdict:
-        return self._table.decide(agent, identity_of_claim(agent), path_class)
+    def site_fields(self) -> dict[str, str]:
+        """Header fields that the whole site declares, with the lines of one name joined."""
+        fields = one_line_per_name(self.compiled.site_declared.fields)
+        return {name.decode(): value.decode("ascii") for name, value in fields.items()}
 
     def class_of(self, agent: Agent) -> AgentClass:
         return self._class_of[agent]
 
+    def by_outcome(self, tier: Iterable[AgentToken]) -> Iterator[tuple[AgentClass, tuple[AgentToken, ...]]]:
+        """Yield the tokens of a tier by the outcome of their agents, each time with the first agent's class."""
+        for tokens in grouped(tier, lambda token: self._class_of[token.value].outcome).values():
+            yield self._class_of[tokens[0].value], tuple(tokens)
+
     def client_name(self, agent: Agent) -> str:
         """Return the beginning of a refusal's text, `GPTBot (OpenAI)`; the rest is a decision's `tail`."""
-        return client_name(self._decided(agent, PathClass(self._table.path_policies[0], (), False)))
+        everywhere = PathClass(self._table.path_policies[0], (), False)
+        return client_name(self._table.decide(agent, identity_of_claim(agent), everywhere))
 
     @cached_property
     def _class_of(self) -> dict[Agent, AgentClass]:
         return {agent: agents for agents in self.classes for agent in agents.agents}
 
     @cached_property
-    def tokens(self) -> tuple[Token[Agent], ...]:
+    def tokens(self) -> tuple[AgentToken, ...]:
         """Every token of the catalogue."""
-        return tuple(
-            compile_token(form, agent) for agent in self.compiled.catalog.agents for form in agent.expected_user_agent
-        )
+        agents = self.compiled.catalog.agents
+        return tuple(compile_token(form, agent) for agent in agents for form in agent.expected_user_agent)
 
     @cached_property
     def _relevant_agents(self) -> frozenset[Agent]:
@@ -217,18 +245,17 @@ class TargetPlan:
         return frozenset(agent for agent in self._class_of if agent in restricted or rank(agent) <= max_rank)
 
     @cached_property
-    def relevant_tokens(self) -> tuple[Token[Agent], ...]:
-        return tuple(
-            token for token in self.tokens if token.value in self._relevant_agents or token in self.masking_tokens
-        )
+    def relevant_tokens(self) -> tuple[AgentToken, ...]:
+        agents, masking = self._relevant_agents, self.masking_tokens
+        return tuple(token for token in self.tokens if token.value in agents or token in masking)
 
     @cached_property
-    def other_tokens(self) -> tuple[Token[Agent], ...]:
+    def other_tokens(self) -> tuple[AgentToken, ...]:
         relevant = frozenset(map(id, self.relevant_tokens))
         return tuple(token for token in self.tokens if id(token) not in relevant)
 
     @cached_property
-    def masking_tokens(self) -> tuple[Token[Agent], ...]:
+    def masking_tokens(self) -> tuple[AgentToken, ...]:
         """Longer tokens that contain a shorter token of a differently treated agent, and mask it."""
 
         def outcomes(agents: Iterable[Agent]) -> set[object]:
@@ -237,14 +264,12 @@ class TargetPlan:
         return tuple(token for token, inner in self._containing_tokens if outcomes(inner) - outcomes([token.value]))
 
     @cached_property
-    def _containing_tokens(self) -> tuple[tuple[Token[Agent], tuple[Agent, ...]], ...]:
+    def _containing_tokens(self) -> tuple[tuple[AgentToken, tuple[Agent, ...]], ...]:
         """(token, agents) for each token that contains shorter, relevant tokens of these other agents."""
-        by_anchor: dict[bytes, list[Token[Agent]]] = {}
-        for token in self.tokens:
-            if token.value in self._relevant_agents:
-                by_anchor.setdefault(token.anchor, []).append(token)
+        relevant = (token for token in self.tokens if token.value in self._relevant_agents)
+        by_anchor = grouped(relevant, lambda token: token.anchor)
 
-        def inner_agents(token: Token[Agent]) -> tuple[Agent, ...]:
+        def inner_agents(token: AgentToken) -> tuple[Agent, ...]:
             words = set(re.findall(rb"[a-z]+", token.text))
             near = [other for word in words for other in by_anchor.get(word, ()) if other.value is not token.value]
             return tuple(hit.value for hit in TokenIndex(near).hits(token.text)) if near else ()
@@ -253,14 +278,14 @@ class TargetPlan:
         return tuple((token, agents) for token, agents in pairs if agents)
 
     @cached_property
-    def tiers(self) -> tuple[tuple[Token[Agent], ...], ...]:
+    def tiers(self) -> tuple[tuple[AgentToken, ...], ...]:
         """`relevant_tokens` without hosts, by precedence.
 
         The first tier with a token in the User-Agent decides, within it the token that comes first. Neighbouring ranks
         with the same outcome are one tier.
         """
         masking = frozenset(map(id, self.masking_tokens))
-        tiers: list[tuple[Token[Agent], ...]] = []
+        tiers: list[tuple[AgentToken, ...]] = []
         for tokens in _by_rank((token for token in self.relevant_tokens if not token.host), masking):
             outcomes = {self._class_of[token.value].outcome for token in tokens}
             if tiers and len(outcomes | {self._class_of[token.value].outcome for token in tiers[-1]}) == 1:
@@ -269,7 +294,7 @@ class TargetPlan:
                 tiers.append(tokens)
         return tuple(tiers)
 
-    def ranked(self, tier: Iterable[Token[Agent]]) -> tuple[tuple[Token[Agent], ...], ...]:
+    def ranked(self, tier: Iterable[AgentToken]) -> tuple[tuple[AgentToken, ...], ...]:
         """Return the tokens of a tier by precedence.
 
         All have the same outcome, but where several are in one User-Agent this order says which name is reported.
@@ -278,7 +303,7 @@ class TargetPlan:
         return tuple(_by_rank(tier, frozenset(map(id, (*self.masking_tokens, *longer)))))
 
     @property
-    def host_tokens(self) -> tuple[Token[Agent], ...]:
+    def host_tokens(self) -> tuple[AgentToken, ...]:
         """Relevant host forms; they count only if the User-Agent has no name of the whole catalogue."""
         return tuple(token for token in self.relevant_tokens if token.host)
 
@@ -288,27 +313,18 @@ class TargetPlan:
         return frozenset(token.anchor.decode("ascii") for token in self.relevant_tokens)
 
 
-def _by_rank(tokens: Iterable[Token[Agent]], first: Collection[int]) -> Iterator[tuple[Token[Agent], ...]]:
+def _by_rank(tokens: Iterable[AgentToken], first: Collection[int]) -> Iterator[tuple[AgentToken, ...]]:
     """Yield the tokens of each rank, those that outweigh others earlier, and before all those with an id in `first`."""
-    by_rank: dict[int, list[Token[Agent]]] = {}
-    for token in tokens:
-        by_rank.setdefault(-1 if id(token) in first else rank(token.value), []).append(token)
-    yield from (tuple(tokens) for _, tokens in sorted(by_rank.items()))
+    by_rank = grouped(tokens, lambda token: -1 if id(token) in first else rank(token.value))
+    yield from (tuple(by_rank[key]) for key in sorted(by_rank))
 
 
 def limitations(plan: TargetPlan) -> Iterator[str]:
     """Yield sentences on what no server configuration can do of a policy."""
-    throttled = any(
-        decision.verdict.action is Action.THROTTLE for agents in plan.all_classes for decision in agents.decisions
-    )
-    if throttled:
+    decisions = (decision for agents in plan.all_classes for decision in agents.decisions)
+    if any(decision.verdict.action is Action.THROTTLE for decision in decisions):
         yield "throttle: requests are not counted here; throttled agents are allowed, and the backend gets the verdict."
     if plan.policy.second_look:
         yield "second_look: user agents are recognised by name only."
     if any(path_policy.reserves_anything for path_policy in plan.compiled.guard.table.path_policies):
         yield "HTML metas: pages are not changed; the header fields declare the same."
-
-
-def agent_names(agents: Iterable[Agent], max_names: int = 8) -> str:
-    """Return some names for a comment: `a, b, c and 5 more`."""
-    return listed(sorted({agent.name for agent in agents}, key=str.lower), max_names)

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from noai_guard.core import browser_words
 from noai_guard.core.user_agent_matcher import Token
+from noai_guard.targets.plan import grouped
 
 V = TypeVar("V")
 Node: TypeAlias = "dict[str, Node]"
@@ -69,11 +70,8 @@ class Expression:
 
 def escaped(text: str) -> str:
     """Return a literal for PCRE, RE2 and Go: everything but letters, digits and `_-/` in hex."""
-    return "".join(BLANK if character == " " else _literal(character) for character in text)
-
-
-def _literal(character: str) -> str:
-    return character if character.isalnum() or character in "_-/" else f"\\x{ord(character):02x}"
+    escapes = {char: f"\\x{ord(char):02x}" for char in text if not (char.isalnum() or char in "_-/")} | {" ": BLANK}
+    return "".join(escapes.get(char, char) for char in text)
 
 
 def trie(words: Iterable[str]) -> str:
@@ -104,54 +102,42 @@ def _branches(node: Node) -> str:
     return f"{text}(?:{'|'.join(alternatives)}){'?' if ends else ''}"
 
 
-class TokenShape(NamedTuple):
-    """Properties of a token on which the context around a name depends."""
-
-    begins_with_word: bool
-    ends_with_word: bool
-    at_start: bool
-    family: bool
-
-
-def _shape(token: Token[V]) -> TokenShape:
+def _shape(token: Token[V]) -> tuple[bool, bool, bool, bool]:
+    """Return what the context around a name depends on, as the arguments of a `Context`."""
     text = token.text.decode("ascii")
-    return TokenShape(bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start, token.family)
+    return token.family, bool(_IS_WORD.match(text)), bool(_IS_WORD.match(text[-1])), token.at_start
 
 
-Context = Callable[[TokenShape], tuple[str, str]]
+Context = Callable[[bool, bool, bool, bool], tuple[str, str]]
 
 
-def exact_context(shape: TokenShape) -> tuple[str, str]:
+def exact_context(family: bool, begins_with_word: bool, ends_with_word: bool, at_start: bool) -> tuple[str, str]:
     """Return the context before and after a name of this shape, as the guard reads it."""
-    before = _AT_START if shape.at_start else _BEFORE if shape.begins_with_word else ""
-    after = _AFTER_WORD if shape.ends_with_word else _AFTER_OTHER
-    return before, f"[{WORD}]*{_AFTER_WORD}" if shape.family else after
+    before = _AT_START if at_start else _BEFORE if begins_with_word else ""
+    after = _AFTER_WORD if ends_with_word else _AFTER_OTHER
+    return before, f"[{WORD}]*{_AFTER_WORD}" if family else after
 
 
-def short_context(shape: TokenShape) -> tuple[str, str]:
+def short_context(family: bool, begins_with_word: bool, ends_with_word: bool, at_start: bool) -> tuple[str, str]:
     """Return a shorter context than `exact_context`: a name after a slash or a dot, or before a dot, does not match."""
-    before = "^" if shape.at_start else f"(?:^|[^./@{WORD}])" if shape.begins_with_word else ""
-    after = f"(?:[^.@{WORD}]|$)" if shape.ends_with_word else ""
-    return before, f"[{WORD}]*(?:[^.@{WORD}]|$)" if shape.family else after
+    before = "^" if at_start else f"(?:^|[^./@{WORD}])" if begins_with_word else ""
+    after = f"(?:[^.@{WORD}]|$)" if ends_with_word else ""
+    return before, f"[{WORD}]*(?:[^.@{WORD}]|$)" if family else after
 
 
 def expressions(
-    tokens: Iterable[Token[V]],
-    max_length: int = 1 << 20,
-    context: Context = exact_context,
+    tokens: Iterable[Token[V]], max_length: int = 1 << 20, context: Context = exact_context
 ) -> Iterator[Expression]:
     """Yield expressions that match these tokens (not hosts), each pattern at most `max_length` characters long.
 
     If several match, the first one yielded takes precedence.
     """
-    by_shape: dict[TokenShape, list[str]] = {}
-    for token in tokens:
-        if not token.host:
-            by_shape.setdefault(_shape(token), []).append(token.text.decode("ascii"))
+    by_shape = grouped((token for token in tokens if not token.host), _shape)
     # Families last: `Bot-News` as a token of its own is not one of the family `Bot-*`.
-    for shape, texts in sorted(by_shape.items(), key=lambda entry: (entry[0].family, entry[0])):
-        before, after = context(shape)
-        for words in split_words(sorted(set(texts)), max_length - len(before) - len(after) - len("()")):
+    for shape in sorted(by_shape):
+        before, after = context(*shape)
+        texts = sorted({token.text.decode("ascii") for token in by_shape[shape]})
+        for words in split_words(texts, max_length - len(before) - len(after) - len("()")):
             yield Expression(before, trie(words), after)
 
 
@@ -161,10 +147,11 @@ def alternatives(tokens: Iterable[Token[V]]) -> tuple[str, int]:
     One of the groups captures the name. Each context before names occurs only once in it.
     """
     all_expressions = list(expressions(tokens))
-    by_before: dict[str, list[str]] = {}
-    for expression in all_expressions:
-        by_before.setdefault(expression.before, []).append(f"({expression.names}){expression.after}")
-    branches = [f"{before}(?:{'|'.join(names)})" for before, names in by_before.items()]
+    by_before = grouped(all_expressions, lambda expression: expression.before)
+    branches = [
+        f"{before}(?:{'|'.join(f'({each.names}){each.after}' for each in alike)})"
+        for before, alike in by_before.items()
+    ]
     return f"(?:{'|'.join(branches)})", len(all_expressions)
 
 
@@ -260,12 +247,10 @@ def prefilters(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
 def _short_words_without(named: Collection[str]) -> Iterator[str]:
     """Yield expressions for all words of one letter and of two, except these."""
     yield _one_of(letter for letter in ascii_lowercase if letter not in named)
-    by_seconds: dict[str, list[str]] = {}
-    for first in ascii_lowercase:
-        seconds = _one_of(second for second in ascii_lowercase if first + second not in named)
-        by_seconds.setdefault(seconds, []).append(first)
-    for seconds, firsts in by_seconds.items():
-        yield _one_of(firsts) + seconds
+    by_seconds = grouped(
+        ascii_lowercase, lambda first: _one_of(second for second in ascii_lowercase if first + second not in named)
+    )
+    yield from (_one_of(firsts) + seconds for seconds, firsts in by_seconds.items())
 
 
 def _one_of(letters: Iterable[str]) -> str:

@@ -97,7 +97,7 @@ def test_explain_says_what_the_middleware_does(write, own, path):
     runtime = GuardRuntime(policy, registry=CollectorRegistry(), peer_is_real=True)
     for user_agents, (method, peer, headers) in product(USER_AGENTS, REST):
         request = described_request(user_agents, peer, path, method, [f"{name}: {value}" for name, value in headers])
-        facts = json.loads(json.dumps(as_facts(runtime.compiled, explain(runtime, request))))
+        facts = json.loads(json.dumps(as_facts(explain(runtime, request))))
         real = answered(guarded, user_agents, path, method, peer, headers)
         verdict = real["verdict"]
         if verdict is None:

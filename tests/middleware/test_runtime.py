@@ -58,7 +58,7 @@ def test_documents_are_published_and_never_judged() -> None:
 
 
 def test_a_handshake_for_the_path_of_a_document_is_judged() -> None:
-    assert isinstance(runtime().decide(request("/robots.txt", SCRAPER), documents=False), Decided)
+    assert isinstance(runtime().decide(request("/robots.txt", SCRAPER), False), Decided)
 
 
 def test_questions_are_answered_at_once_or_after_waiting() -> None:

@@ -12,7 +12,7 @@ from noai_guard.targets import TARGETS
 from noai_guard.targets.target import Feature
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "servers"
-PROOFS = {"server": "the server", "schema": "schema only", "unchecked": "unchecked"}
+PROOFS = {"server": "the server", "schema": "schema only"}
 TABLE = re.compile(r"(<!-- features -->\n).*?(<!-- /features -->)", re.DOTALL)
 
 

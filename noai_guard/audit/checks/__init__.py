@@ -1,11 +1,11 @@
 """The checks, one module per group of rules; pure, and independent of each other.
 
-To add a check, add a `Rule` and a few lines to the module of its group. To add a group, add a module with a
-`RULE_GROUP`, and name it in `RULE_GROUPS`.
+To add a check, add three lines to the text file of its group and a few to the module. To add a group, add a text file
+and a module with `RULES` and `check`, which does no I/O, and name the module in `_GROUPS`.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
 
 from noai_guard.audit.checks import (
     contradictions,
@@ -19,26 +19,16 @@ from noai_guard.audit.checks import (
     site_files,
     tdmrep,
 )
-from noai_guard.audit.finding import Finding, Rule
+from noai_guard.audit.finding import Finding, Rule, RuleGroup
 from noai_guard.audit.interpretation import Interpretation
-from noai_guard.audit.rule_group import RuleGroup
 
-RULE_GROUPS: tuple[RuleGroup, ...] = (
-    responses.RULE_GROUP,
-    robots_response.RULE_GROUP,
-    robots_rules.RULE_GROUP,
-    headers.RULE_GROUP,
-    page.RULE_GROUP,
-    tdmrep.RULE_GROUP,
-    rsl.RULE_GROUP,
-    site_files.RULE_GROUP,
-    contradictions.RULE_GROUP,
-    enforcement.RULE_GROUP,
-)
+_GROUPS = (
+    responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, contradictions, enforcement,
+)  # fmt: skip
 
-RULES: tuple[Rule, ...] = tuple(
-    sorted((rule for group in RULE_GROUPS for rule in group.rules), key=lambda rule: rule.code)
-)
+RULE_GROUPS: tuple[RuleGroup, ...] = tuple(module.RULES for module in _GROUPS)
+
+RULES: tuple[Rule, ...] = tuple(sorted((rule for group in RULE_GROUPS for rule in group.rules), key=attrgetter("code")))
 
 _MAX_PER_RULE = 5
 
@@ -48,19 +38,13 @@ def findings(interpretation: Interpretation) -> tuple[Finding, ...]:
 
     At most five of one rule are kept; the last of them has the number of the others.
     """
-    by_rule: dict[str, list[Finding]] = {}
-    for finding in _all(interpretation):
-        by_rule.setdefault(finding.rule.code, []).append(finding)
+    by_rule: dict[Rule, dict[Finding, None]] = {}
+    for module in _GROUPS:
+        for finding in module.check(interpretation):
+            by_rule.setdefault(finding.rule, {})[finding] = None
     kept: list[Finding] = []
-    for of_rule in by_rule.values():
-        unique = list(dict.fromkeys(of_rule))
-        kept += unique[: _MAX_PER_RULE - 1]
-        omitted = len(unique) - _MAX_PER_RULE
-        if omitted >= 0:
-            kept.append(replace(unique[_MAX_PER_RULE - 1], omitted=omitted))
-    return tuple(sorted(kept, key=lambda finding: (finding.rule.severity.rank, finding.rule.code)))
-
-
-def _all(interpretation: Interpretation) -> Iterable[Finding]:
-    for group in RULE_GROUPS:
-        yield from group.check(interpretation)
+    for rule in sorted(by_rule, key=lambda rule: (rule.severity.rank, rule.code)):
+        unique = list(by_rule[rule])
+        kept += unique[:_MAX_PER_RULE]
+        kept[-1] = replace(kept[-1], omitted=max(0, len(unique) - _MAX_PER_RULE))
+    return tuple(kept)

@@ -2,45 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.audit.finding import Finding, Rule, Severity
+from noai_guard.audit.finding import Finding, read_rules
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.readers.header_values import LABELS
-from noai_guard.audit.rule_group import RuleGroup
 from noai_guard.audit.statements import Statement
 
-_TRAINING = Rule(
-    "A501", Severity.ERROR,
-    "The declarations contradict each other about training",
-    "One form reserves training, another allows it. Whoever wants to train relies on the one that allows it.",
-    "Make every form say the same. A CDN or plugin may add its own: check what is really sent.",
-)  # fmt: skip
-_AI_USE = Rule(
-    "A502", Severity.WARNING,
-    "The declarations contradict each other about AI answers",
-    "One form reserves the use in answers of AI (ai-use, ai-input), another allows it.",
-    "Make every form say the same.",
-)  # fmt: skip
-_SEARCH = Rule(
-    "A503", Severity.WARNING,
-    "The declarations contradict each other about search",
-    "One form reserves search, another allows it.",
-    "Make every form say the same.",
-)  # fmt: skip
-
-_RULES = dict(zip(LABELS, (_TRAINING, _AI_USE, _SEARCH), strict=True))
+RULES = read_rules("contradictions")
 
 
-def _check(interpretation: Interpretation) -> Iterator[Finding]:
-    known: set[tuple[Rule, str]] = set()
-    for resource in (interpretation.observations.page, interpretation.observations.audio):
-        if resource is None or not resource.get.ok:
-            continue
-        statements = interpretation.statements_about(resource)
-        for usage, rule in _RULES.items():
+def check(interpretation: Interpretation) -> Iterator[Finding]:
+    known: set[tuple[str, str]] = set()
+    for resource in interpretation.observations.resources:
+        statements = interpretation.statements_about(resource) if resource.get.ok else ()
+        for usage in LABELS:
             detail = contradiction([statement for statement in statements if statement.usage == usage])
-            if detail and (rule, detail) not in known:
-                known.add((rule, detail))
-                yield rule.at(resource.get.url, detail)
+            if detail and (usage, detail) not in known:
+                known.add((usage, detail))
+                yield RULES[usage].at(resource.get.url, detail)
 
 
 def contradiction(statements: Sequence[Statement]) -> str:
@@ -53,13 +31,8 @@ def contradiction(statements: Sequence[Statement]) -> str:
     no = [statement for statement in statements if not statement.allowed]
     if all(statement.whole_site for statement in no):
         yes = [statement for statement in yes if statement.whole_site]
-    if not yes or not no:
-        return ""
-    return f"no: {_forms(no)}; yes: {_forms(yes)}"
+    return f"no: {_forms(no)}; yes: {_forms(yes)}" if yes and no else ""
 
 
 def _forms(statements: Sequence[Statement]) -> str:
     return ", ".join(dict.fromkeys(statement.form for statement in statements))
-
-
-RULE_GROUP = RuleGroup("Contradictions", (_TRAINING, _AI_USE, _SEARCH), _check)

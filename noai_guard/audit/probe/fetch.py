@@ -10,14 +10,13 @@ import asyncio
 import zlib
 from dataclasses import replace
 from time import monotonic
-from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
 
 import httpx2
 
 from noai_guard.audit.addresses import is_web_address, leads_inside
-from noai_guard.audit.probe.result import Headers, Probe, ProbeResult, Redirect
+from noai_guard.audit.probe.result import Probe, ProbeResult, Redirect
 
 _MAX_REDIRECTS = 5
 """Redirects that crawlers follow at least (RFC 9309, 2.3.1.2)."""
@@ -43,9 +42,7 @@ class Fetcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._runner.run(self._client.aclose())
         self._runner.close()
 
@@ -81,15 +78,18 @@ class Fetcher:
         self.requests += 1
         self._client.cookies.clear()
         try:
-            headers = {"accept": "*/*", "accept-encoding": "identity", **dict(probe.headers)}
-            request = self._client.build_request(probe.method, pending.url, headers=headers)
+            sent = {"accept": "*/*", "accept-encoding": "identity", **dict(probe.headers)}
+            request = self._client.build_request(probe.method, pending.url, headers=sent)
             del request.headers["user-agent"]
             if probe.user_agent is not None:
                 request.headers["user-agent"] = probe.user_agent
             response = await self._client.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             return replace(pending, problem=_description(error))
-        result = replace(pending, status=response.status_code, headers=_headers(response))
+        headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in response.headers.raw
+        )
+        result = replace(pending, status=response.status_code, headers=headers)
         try:
             async with asyncio.timeout(self._timeout / 2):
                 return await _with_body(response, result, probe.max_bytes)
@@ -122,10 +122,6 @@ def _decoded(body: bytes, encoding: str, max_bytes: int) -> tuple[bytes, bool]:
         except zlib.error:
             return b"", False
     return body[:max_bytes], len(body) <= max_bytes
-
-
-def _headers(response: httpx2.Response) -> Headers:
-    return tuple((name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in response.headers.raw)
 
 
 def _description(error: Exception) -> str:

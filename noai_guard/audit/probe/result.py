@@ -1,6 +1,6 @@
 """Every request that an audit makes, and its response. Facts only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -88,9 +88,19 @@ class ProbeResult:
         return self.first("content-type").partition(";")[0].strip().lower()
 
     @property
+    def content_type_line(self) -> str:
+        """The line Content-Type for a report."""
+        return f"Content-Type: {self.first('content-type') or 'not sent'}"
+
+    @property
     def is_html(self) -> bool:
         """True if the media type is one of HTML."""
         return self.media_type in ("text/html", "application/xhtml+xml")
+
+    @property
+    def has_html_body(self) -> bool:
+        """True if the body is an HTML page, whatever its media type."""
+        return self.text[:1000].lstrip().lower().startswith(("<!doctype html", "<html", "<head", "<body"))
 
     @property
     def text(self) -> str:
@@ -190,12 +200,20 @@ class Observations:
     without_user_agent: tuple[ProbeResult, ...] = ()
     requests: int = 0
 
-    def results(self) -> tuple[ProbeResult, ...]:
-        """Return every result of a request that impersonates nobody."""
-        audio = (self.audio.get, *self.audio.variants, self.audio_robots) if self.audio else ()
-        results = (
-            self.page.get, *self.page.variants, self.robots, *audio, self.not_found, self.markdown,
-            *self.documents.values(), *(licence.result for licence in self.licences), *self.policy_pages,
-            *self.without_user_agent,
-        )  # fmt: skip
-        return tuple(result for result in results if result)
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """The page, and the audio if there is some."""
+        return (self.page, self.audio) if self.audio else (self.page,)
+
+    def results(self) -> Iterator[ProbeResult]:
+        """Yield every result of a request that impersonates nobody, but those of robots.txt."""
+        for resource in self.resources:
+            yield from (resource.get, *resource.variants)
+        yield from filter(None, (self.not_found, self.markdown, *self.documents.values()))
+        yield from (licence.result for licence in self.licences)
+        yield from (*self.policy_pages, *self.without_user_agent)
+
+    def text_file(self, path: str) -> ProbeResult | None:
+        """Return the file at a well-known path; None if it is missing or an HTML page."""
+        result = self.documents.get(path)
+        return result if result and result.ok and not result.is_html else None

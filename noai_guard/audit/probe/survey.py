@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from noai_guard.audit.addresses import absolute_url, leads_inside, origin_of
-from noai_guard.audit.interpretation import is_html_page, read_robots
+from noai_guard.audit.interpretation import read_html, read_robots
 from noai_guard.audit.probe.result import (
     AUDITOR_NAME,
     AUDITOR_USER_AGENT,
@@ -21,7 +21,7 @@ from noai_guard.audit.probe.result import (
     Resource,
 )
 from noai_guard.audit.readers import header_values
-from noai_guard.audit.readers.html import WebPage, read_page
+from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.tdmrep import read_entries
 from noai_guard.audit.readers.xml import enclosures
@@ -72,20 +72,23 @@ class _Survey:
     def run(self, url: str, audio: str) -> Observations:
         page = self._page(url)
         origin = origin_of(page.url)
-        html = read_page(page.text, page.url) if page.ok and page.is_html else WebPage()
+        html = read_html(page)
         robots = self._fetch(f"{origin}{robots_txt.PATH}")
         documents = {path: self._fetch(f"{origin}{path}") for path in (tdmrep.PATH, ai_txt.PATH, trust_txt.PATH)}
         licences = tuple(self._licences(page, html, read_robots(robots)))
         policy_pages = tuple(
             self._fetch(address, max_bytes=_MAX_BYTES) for address in _policy_pages(page, html, documents[tdmrep.PATH])
         )
-        recording = self._recording(audio or self._audio_address(page, html))
-        audio_robots = None
+        recording = audio_robots = None
+        if address := audio or self._audio_address(page, html):
+            get = self._fetch(address, max_bytes=_MAX_BYTES)
+            partial = self._fetch(get.url, headers=(_RANGE,), max_bytes=_MAX_BYTES)
+            recording = replace(self._resource(get), partial=partial)
         if recording and origin_of(recording.get.url) != origin:
             audio_robots = self._fetch(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
         files = (documents[tdmrep.PATH], *(licence.result for licence in licences))
         declarations = [
-            result for result in (*(file for file in files if not is_html_page(file)), *policy_pages) if result.ok
+            result for result in (*(file for file in files if not file.has_html_body), *policy_pages) if result.ok
         ]
         observations = Observations(
             page=self._resource(page),
@@ -125,34 +128,19 @@ class _Survey:
         return page
 
     def _resource(self, get: ProbeResult) -> Resource:
-        conditional = None
-        for name, condition in (("etag", "if-none-match"), ("last-modified", "if-modified-since")):
-            if get.ok and get.first(name):
-                headers = ((condition, get.first(name)),)
-                conditional = self._fetch(get.url, headers=headers, max_bytes=_MAX_BYTES)
-                break
+        validators = (("if-none-match", get.first("etag")), ("if-modified-since", get.first("last-modified")))
+        condition = next((line for line in validators if get.ok and line[1]), None)
+        conditional = self._fetch(get.url, headers=(condition,), max_bytes=_MAX_BYTES) if condition else None
         return Resource(get, self._fetch(get.url, method="HEAD", max_bytes=_MAX_BYTES), conditional=conditional)
-
-    def _recording(self, address: str) -> Resource | None:
-        if not address:
-            return None
-        get = self._fetch(address, max_bytes=_MAX_BYTES)
-        partial = self._fetch(get.url, headers=(_RANGE,), max_bytes=_MAX_BYTES)
-        return replace(self._resource(get), partial=partial)
 
     def _audio_address(self, page: ProbeResult, html: WebPage) -> str:
         """Return the first recording of the page, else of its first feed; empty if there is none."""
-        for address in html.audio:
-            if not leads_inside(page.url, address):
-                return address
-        for feed in html.feeds[:1]:
-            if not leads_inside(page.url, feed):
-                result = self._fetch(feed)
-                for address in enclosures(result.body) if result.ok else ():
-                    absolute = absolute_url(result.url, address)
-                    if absolute and not leads_inside(page.url, absolute):
-                        return absolute
-        return ""
+        recordings = [address for address in html.audio if not leads_inside(page.url, address)]
+        if not recordings and html.feeds and not leads_inside(page.url, html.feeds[0]):
+            feed = self._fetch(html.feeds[0])
+            addresses = [absolute_url(feed.url, address) for address in enclosures(feed.body) if feed.ok]
+            recordings = [address for address in addresses if address and not leads_inside(page.url, address)]
+        return recordings[0] if recordings else ""
 
     def _licences(self, page: ProbeResult, html: WebPage, robots: RobotsFile) -> Iterator[Licence]:
         """Request each RSL document that is announced; if none is, the one at the usual path."""
@@ -170,7 +158,7 @@ class _Survey:
             yield Licence(announced_by, self._fetch(address))
         if not announced:
             result = self._fetch(f"{origin_of(page.url)}{rsl.PATH}")
-            if result.ok and not is_html_page(result):
+            if result.ok and not result.has_html_body:
                 yield Licence("", result)
 
     def _responses_to(
@@ -200,11 +188,10 @@ def _licence_links(page: ProbeResult) -> Iterator[tuple[str, str]]:
 
 def _policy_pages(page: ProbeResult, html: WebPage, tdm_file: ProbeResult) -> list[str]:
     """Return the addresses of the site's own pages that its declarations link to."""
-    entries = read_entries(tdm_file.body) if tdm_file.ok else ()
     linked = [
         *page.values("tdm-policy"),
         *html.contents("tdm-policy"),
-        *(entry.policy for entry in (() if isinstance(entries, str) else entries)),
+        *(entry.policy for entry in (read_entries(tdm_file.body) if tdm_file.ok else ())),
         *(target for target, media_type in _licence_links(page) if media_type != rsl.MEDIA_TYPE),
         *(value for item in html.json_ld_objects for key in ("usageInfo", "license", "acquireLicensePage")
           if isinstance(value := item.get(key), str)),

@@ -45,7 +45,7 @@ class Value:
     """A parsed value: its preferences, and its faults with a description each."""
 
     preferences: Preferences = field(default_factory=dict)
-    faults: tuple[tuple[Fault, str], ...] = ()
+    faults: list[tuple[Fault, str]] = field(default_factory=list)
 
 
 def content_usage_value(text: str) -> Value:
@@ -53,21 +53,21 @@ def content_usage_value(text: str) -> Value:
     try:
         members: Any = http_sf.parse(text.encode("latin-1", "replace"), tltype="dictionary")
     except ValueError as error:
-        return Value(faults=((Fault.SYNTAX, str(error)),))
-    preferences: Preferences = {}
-    faults: list[tuple[Fault, str]] = []
+        return Value(faults=[(Fault.SYNTAX, str(error))])
+    result = Value()
     for key, (value, parameters) in islice(members.items(), _MAX_PAIRS):
         if key not in LABELS:
             if near := closest(key, (*LABELS, *SIGNALS), _SIMILARITY):
-                faults.append((Fault.KEY, f"{key} is not a label; {SIGNALS.get(near, near)} is"))
+                result.faults.append((Fault.KEY, f"{key} is not a label; {SIGNALS.get(near, near)} is"))
             continue
         if isinstance(value, http_sf.Token) and str(value) in ("y", "n"):
-            preferences[key] = str(value) == "y"
+            result.preferences[key] = str(value) == "y"
         else:
-            faults.append((Fault.VALUE, f"{key} is neither y nor n"))
+            result.faults.append((Fault.VALUE, f"{key} is neither y nor n"))
         misplaced = sorted(set(parameters).intersection(LABELS))
-        faults += ((Fault.VALUE, f"{label} stands behind a semicolon, so it belongs to {key}") for label in misplaced)
-    return Value(preferences, tuple(faults))
+        text = f"stands behind a semicolon, so it belongs to {key}"
+        result.faults.extend((Fault.VALUE, f"{label} {text}") for label in misplaced)
+    return result
 
 
 def content_signal_value(text: str) -> Value:
@@ -85,7 +85,7 @@ def content_signal_value(text: str) -> Value:
         elif key != "use" and (near := closest(key, (*SIGNALS, *LABELS), _SIMILARITY)):
             right = next((signal for signal, label in SIGNALS.items() if near in (signal, label)), near)
             faults.append((Fault.KEY, f"{key} is not a signal; {right} is"))
-    return Value({} if ";" in text else preferences, tuple(faults))
+    return Value({} if ";" in text else preferences, faults)
 
 
 NOAI = ("noai", "noimageai")
@@ -99,10 +99,10 @@ class RobotsDirectives:
     `misspelled` are words that are nearly noai or noimageai.
     """
 
-    plain: tuple[str, ...] = ()
-    hidden: tuple[str, ...] = ()
-    capitals: tuple[str, ...] = ()
-    misspelled: tuple[str, ...] = ()
+    plain: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    capitals: list[str] = field(default_factory=list)
+    misspelled: list[str] = field(default_factory=list)
 
     @property
     def reserve_training(self) -> bool:
@@ -116,22 +116,16 @@ def robots_directives(lines: Sequence[str]) -> RobotsDirectives:
     img2dataset takes the text before a line's first colon for a user agent; Spawning's datadiligence compares case
     (both read 2026-11-23).
     """
-    plain: list[str] = []
-    hidden: list[str] = []
-    capitals: list[str] = []
-    misspelled: list[str] = []
+    directives = RobotsDirectives()
     for line in lines:
         words = [word.strip() for word in re.split("[,:]", line)]
-        misspelled += [word for word in words if word.lower() not in NOAI and _letters(word) in NOAI]
+        others = [word for word in words if word.lower() not in NOAI]
+        directives.misspelled.extend(word for word in others if re.sub("[^a-z]", "", word[:40].lower()) in NOAI)
         if any(word != word.lower() for word in words if word.lower() in NOAI):
-            capitals.append(line)
+            directives.capitals.append(line)
         if "noai" in map(str.lower, words):
-            (hidden if ":" in line else plain).append(line)
-    return RobotsDirectives(tuple(plain), tuple(hidden), tuple(capitals), tuple(misspelled))
-
-
-def _letters(word: str) -> str:
-    return re.sub("[^a-z]", "", word[:40].lower())
+            (directives.hidden if ":" in line else directives.plain).append(line)
+    return directives
 
 
 def tdm_reservation(text: str) -> bool | None:

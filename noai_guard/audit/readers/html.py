@@ -1,6 +1,7 @@
 """Declarations and links of an HTML page."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -95,15 +96,11 @@ class _Reader(HTMLParser):
 
     def keep(self, addresses: list[str], address: str) -> None:
         """Append the absolute form of an address of the web, once."""
-        if not address.strip():
-            return
-        try:
+        with suppress(ValueError):
             absolute = urljoin(self._base, address.strip())
-            is_web = urlsplit(absolute).scheme in ("http", "https")
+            is_web = address.strip() and urlsplit(absolute).scheme in ("http", "https")
             if is_web and absolute not in addresses and len(addresses) < _MAX_ITEMS:
                 addresses.append(absolute)
-        except ValueError:
-            return
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in reversed(attrs)}
@@ -112,7 +109,8 @@ class _Reader(HTMLParser):
         elif tag == "link":
             self._link(attributes)
         elif tag == "base" and "href" in attributes:
-            self._rebase(attributes["href"])
+            with suppress(ValueError):
+                self._base = urljoin(self._base, attributes["href"].strip())
         elif tag == "audio":
             self._in_audio = True
             if "src" in attributes:
@@ -127,12 +125,6 @@ class _Reader(HTMLParser):
         elif tag == "script":
             is_data = attributes.get("type", "").strip().lower() == "application/ld+json"
             self._script = [] if is_data and len(self.page.json_ld) < _MAX_ITEMS else None
-
-    def _rebase(self, address: str) -> None:
-        try:
-            self._base = urljoin(self._base, address.strip())
-        except ValueError:
-            return
 
     def _meta(self, attributes: dict[str, str]) -> None:
         name, content = attributes.get("name") or attributes.get("property") or "", attributes.get("content", "")

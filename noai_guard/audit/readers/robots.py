@@ -34,7 +34,9 @@ class RobotsFile:
         self.text = "\n".join(texts)
         self.lines = parse_lines(texts)
         self.groups = groups_of(self.lines, as_google=False)
-        self._rules = RulesByName(groups_of(self.lines, as_google=True), _google_names)
+        self._rules = RulesByName(
+            groups_of(self.lines, as_google=True), lambda name: [*filter(None, [google_name(name)])]
+        )
 
     @property
     def orphans(self) -> list[Line]:
@@ -81,10 +83,6 @@ class RobotsFile:
     def values(self, key: str) -> list[str]:
         """Return the values of this key in the whole file."""
         return [line.value for line in self.lines if line.key == key]
-
-
-def _google_names(value: str) -> tuple[str, ...]:
-    return tuple(filter(None, (google_name(value),)))
 
 
 def names_of(group: Group) -> frozenset[str]:

@@ -1,18 +1,16 @@
 """RSL 1.0 documents, read conservatively: of the content elements that match, those with the longest url count."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from noai_guard.audit.addresses import path_of
 from noai_guard.audit.readers.xml import Element, read_elements
 from noai_guard.declarations import rsl
 from noai_guard.declarations.shared.robots_file import matches
 
-ELEMENTS = frozenset(
-    {
-        "rsl", "content", "license", "permits", "prohibits", "payment", "standard", "custom", "amount", "accepts",
-        "reporting", "legal", "alternate", "schema", "copyright", "terms",
-    }
-)  # fmt: skip
+ELEMENTS = frozenset({
+    "rsl", "content", "license", "permits", "prohibits", "payment", "standard", "custom", "amount", "accepts",
+    "reporting", "legal", "alternate", "schema", "copyright", "terms",
+})  # fmt: skip
 """The element names of RSL's namespace (RSL 1.0, 2025-12-10)."""
 
 _AI = ("ai-train", "ai-input", "ai-index")
@@ -25,8 +23,9 @@ _LABELS = {"train-ai": ("ai-train",), "ai-use": ("ai-input", "ai-index"), "searc
 class RslFile:
     """A document: its elements, and what the licences of each content element permit and prohibit."""
 
-    def __init__(self, elements: Sequence[Element]) -> None:
-        self.elements = elements
+    def __init__(self, body: bytes) -> None:
+        """Parse a document. Raises xml.Unreadable."""
+        self.elements = elements = read_elements(body)
         self.contents = [index for index, element in enumerate(elements) if _is(element, "content")]
         self._content_of: list[int] = []
         for index, element in enumerate(elements):
@@ -45,7 +44,7 @@ class RslFile:
     def rules(self) -> Iterator[Element]:
         """The permits and prohibits elements about usages."""
         for element in self.elements:
-            if (_is(element, "permits") or _is(element, "prohibits")) and element.attributes.get("type") == "usage":
+            if element.attributes.get("type") == "usage" and (_is(element, "permits") or _is(element, "prohibits")):
                 yield element
 
     @property
@@ -57,7 +56,12 @@ class RslFile:
     def preferences(self, url: str) -> dict[str, bool]:
         """Return the usages of an address, by AIPREF's labels, and whether they are licensed."""
         path = path_of(url)
-        patterns = {index: _path_pattern(self.elements[index]) for index in self.contents}
+        patterns = {}
+        for index in self.contents:
+            try:
+                patterns[index] = path_of(self.elements[index].attributes.get("url", "/"))
+            except ValueError:
+                patterns[index] = "/"
         matching = {index: len(pattern) for index, pattern in patterns.items() if matches(pattern, path)}
         longest = max(matching.values(), default=0)
         preferences: dict[str, bool] = {}
@@ -81,19 +85,7 @@ def _is(element: Element, name: str) -> bool:
     return element.name == name and element.namespace == rsl.NAMESPACE
 
 
-def _path_pattern(content: Element) -> str:
-    try:
-        return path_of(content.attributes.get("url", "/"))
-    except ValueError:
-        return "/"
-
-
 def usages_of(rule: Element) -> set[str]:
     """Return the usages that a permits or prohibits element names, with those that `all` and `ai-all` include."""
     words = set(rule.text.replace(",", " ").split())
     return words.union(*(_WIDER.get(word, ()) for word in words))
-
-
-def read_rsl(body: bytes) -> RslFile:
-    """Parse a document. Raises xml.Unreadable."""
-    return RslFile(read_elements(body))

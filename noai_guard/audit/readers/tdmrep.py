@@ -21,17 +21,10 @@ class Entry:
     problem: str = ""
 
 
-NOT_JSON, NOT_AN_ARRAY = "not JSON", "not an array"
-
-
-def read_entries(body: bytes) -> tuple[Entry, ...] | str:
-    """Return the entries in order, or NOT_JSON or NOT_AN_ARRAY."""
+def read_entries(body: bytes) -> tuple[Entry, ...]:
+    """Return the entries in order; none if the file is no JSON array."""
     data = parsed_json(body)
-    if data is None:
-        return NOT_JSON
-    if not isinstance(data, list):
-        return NOT_AN_ARRAY
-    return tuple(_entry(item) for item in data[:_MAX_ENTRIES])
+    return tuple(_entry(item) for item in data[:_MAX_ENTRIES]) if isinstance(data, list) else ()
 
 
 def _entry(item: Any) -> Entry:

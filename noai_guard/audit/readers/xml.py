@@ -29,49 +29,38 @@ class Element:
         return "".join(self.pieces)
 
 
-@dataclass(slots=True)
-class _Reader:
-    elements: list[Element] = field(default_factory=list)
-    open: list[int] = field(default_factory=list)
-
-
 def read_elements(body: bytes, partial: bool = False) -> list[Element]:
     """Return all elements in document order; the first is the root.
 
     Raises Unreadable; with `partial`, returns instead what could be read.
     """
-    reader = _Reader()
+    elements: list[Element] = []
+    open_elements: list[int] = []
     parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
     parser.buffer_text = True
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        if len(reader.open) >= _MAX_DEPTH or len(reader.elements) >= _MAX_ELEMENTS:
+        if len(open_elements) >= _MAX_DEPTH or len(elements) >= _MAX_ELEMENTS:
             raise Unreadable("more or deeper elements than are read")
         namespace, _, local = name.rpartition(_SEPARATOR)
         plain = {key: value for key, value in attributes.items() if _SEPARATOR not in key}
-        parent = reader.open[-1] if reader.open else -1
-        reader.open.append(len(reader.elements))
-        reader.elements.append(Element(namespace, local, plain, parent, parser.CurrentLineNumber))
-
-    def end(name: str) -> None:
-        reader.open.pop()
-
-    def text(data: str) -> None:
-        reader.elements[reader.open[-1]].pieces.append(data)
+        parent = open_elements[-1] if open_elements else -1
+        open_elements.append(len(elements))
+        elements.append(Element(namespace, local, plain, parent, parser.CurrentLineNumber))
 
     def entity_declaration(*_: object) -> None:
         raise Unreadable("declares entities, which are not read")
 
     parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text
+    parser.EndElementHandler = lambda name: open_elements.pop()
+    parser.CharacterDataHandler = lambda data: elements[open_elements[-1]].pieces.append(data)
     parser.EntityDeclHandler = entity_declaration
     try:
         parser.Parse(body, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
         if not partial:
             raise Unreadable(str(error)) from None
-    return reader.elements
+    return elements
 
 
 def enclosures(body: bytes) -> list[str]:

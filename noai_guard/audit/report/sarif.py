@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from noai_guard.audit.checks import RULES
-from noai_guard.audit.finding import Finding, Rule
+from noai_guard.audit.finding import Finding
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.version import __version__
 
@@ -14,19 +14,19 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def log(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return a SARIF log of one run: every rule, and every finding as a result at its address."""
     indexes = {rule.code: index for index, rule in enumerate(RULES)}
-    driver = {"name": "noai-guard", "semanticVersion": __version__, "rules": [_rule(rule) for rule in RULES]}
+    rules = [
+        {
+            "id": rule.code,
+            "shortDescription": {"text": rule.title},
+            "fullDescription": {"text": rule.explanation},
+            "help": {"text": rule.fix},
+            "defaultConfiguration": {"level": rule.severity.value},
+        }
+        for rule in RULES
+    ]
+    driver = {"name": "noai-guard", "semanticVersion": __version__, "rules": rules}
     results = [_result(finding, indexes[finding.rule.code]) for finding in findings]
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
-
-
-def _rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "id": rule.code,
-        "shortDescription": {"text": rule.title},
-        "fullDescription": {"text": rule.explanation},
-        "help": {"text": rule.fix},
-        "defaultConfiguration": {"level": rule.severity.value},
-    }
 
 
 def _result(finding: Finding, rule_index: int) -> dict[str, Any]:

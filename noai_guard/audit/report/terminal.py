@@ -26,8 +26,12 @@ def report(interpretation: Interpretation, findings: Sequence[Finding], width: i
         yield from _of_rule(rule, of_rule, width)
         yield ""
     if interpretation.observations.client_responses:
+        rows = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
+        for each in interpretation.observations.client_responses:
+            page, audio, robots = map(_status, (each.page, each.audio, each.robots))
+            rows.append((each.client.name, interpretation.robots_verdict(each) or "-", page, audio, robots))
         yield click.style("WHO GETS WHAT", bold=True)
-        yield from _clients(interpretation, width)
+        yield from (f"  {line}" for line in table(rows, width - 2))
         yield ""
     yield _summary(interpretation, findings)
 
@@ -50,15 +54,6 @@ def _of_rule(rule: Rule, findings: Iterable[Finding], width: int) -> Iterator[st
             yield from wrapped(f"and {finding.omitted} more like it")
     yield from wrapped(rule.explanation)
     yield from wrapped(f"Fix: {rule.fix}")
-
-
-def _clients(interpretation: Interpretation, width: int) -> Iterator[str]:
-    rows = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
-    for responses in interpretation.observations.client_responses:
-        verdict = interpretation.robots_verdict(responses) or "-"
-        page, audio, robots = map(_status, (responses.page, responses.audio, responses.robots))
-        rows.append((responses.client.name, verdict, page, audio, robots))
-    yield from (f"  {line}" for line in table(rows, width - 2))
 
 
 def _status(result: ProbeResult | None) -> str:

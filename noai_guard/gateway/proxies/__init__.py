@@ -6,15 +6,6 @@ from noai_guard.gateway.proxies import apache, caddy, envoy, haproxy, nginx, tra
 from noai_guard.gateway.proxies.proxy import Proxy
 
 PROXIES: Mapping[str, Proxy] = {
-    proxy.key: proxy
-    for proxy in (
-        nginx.PROXY,
-        apache.PROXY,
-        caddy.PROXY,
-        haproxy.PROXY,
-        varnish.PROXY,
-        traefik.PROXY,
-        envoy.PROXY,
-    )
+    module.PROXY.key: module.PROXY for module in (nginx, apache, caddy, haproxy, varnish, traefik, envoy)
 }
 """In the order in which they are listed. To add one: a module with a `PROXY`, and a word here."""

@@ -4,19 +4,14 @@ from collections.abc import Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import (
-    GatewaySetup,
-    Proxy,
-    generated,
-    lua_exchange,
-    reject_forwarded,
-    repeatable,
-    spoofable_names,
-    title,
-    variable,
-)
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names, variable
+from noai_guard.resources import text
 from noai_guard.targets.target import File
 
+_FILES = {
+    "noai-guard-gateway/virtual-host.conf": ("apache_virtual_host.conf", "in each VirtualHost, by Include"),
+    "noai-guard-gateway/ask.lua": ("apache_ask.lua", "loaded by virtual-host.conf"),
+}
 _REFUSAL = """\
 r.status = 403
 r.content_type = "text/plain"
@@ -26,36 +21,26 @@ return apache2.DONE""".splitlines()
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    reject_forwarded(setup, "Apache")
-    header_comment, gateway = setup.header_comment("apache"), setup.gateway
-    return [
-        generated(
-            "noai-guard-gateway/virtual-host.conf",
-            "in each VirtualHost, by Include",
-            "apache_virtual_host.conf",
-            header_comment=header_comment,
-            root=root,
-            declared=map(_declared, setup.declared_names),
-            documents=(_document(path, setup) for path in setup.document_paths),
-        ),
-        generated(
-            "noai-guard-gateway/ask.lua",
-            "loaded by virtual-host.conf",
-            "apache_ask.lua",
-            header_comment=header_comment,
-            module="socket.unix" if gateway.path else "socket",
-            connection="socket()" if gateway.path else "socket.tcp()",
-            address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
-            verify=VERIFY,
-            read=", ".join(f'"{name}"' for name in READ),
-            passed_on=", ".join(f'["{name}"] = "{title(name)}"' for name in VERDICT),
-            declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
-            spoofed=", ".join(f'"{name}"' for name in spoofable_names()),
-            client_address=[_client_address(setup.client_address_header)],
-            unanswered=["return apache2.DECLINED"] if setup.fail_open else _REFUSAL,
-            exchange=lua_exchange(),
-        ),
-    ]
+    setup.reject_forwarded("Apache")
+    gateway = setup.gateway
+    return setup.generated(
+        "apache",
+        _FILES,
+        root=root,
+        declarations=map(_declared, setup.declared_names),
+        documents=(_document(path, setup) for path in setup.document_paths),
+        module="socket.unix" if gateway.path else "socket",
+        connection="socket()" if gateway.path else "socket.tcp()",
+        address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
+        verify=VERIFY,
+        read=", ".join(f'"{name}"' for name in READ),
+        passed_on=", ".join(f'["{name}"] = "{name.title()}"' for name in VERDICT),
+        declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
+        spoofed=", ".join(f'"{name}"' for name in spoofable_names()),
+        client_address=[_client_address(setup.client_address_header)],
+        unanswered=["return apache2.DECLINED"] if setup.fail_open else _REFUSAL,
+        exchange=text("gateway/proxies/exchange.lua").splitlines(),
+    )
 
 
 def _client_address(header: str) -> str:
@@ -71,7 +56,7 @@ def _client_address(header: str) -> str:
 def _declared(name: str) -> str:
     value = _environment(name)
     action = "always add" if repeatable(name) else "setifempty"
-    return f'Header {action} {title(name)} "%{{{value}}}e" env={value}'
+    return f'Header {action} {name.title()} "%{{{value}}}e" env={value}'
 
 
 def _document(path: str, setup: GatewaySetup) -> str:

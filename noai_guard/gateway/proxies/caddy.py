@@ -5,17 +5,8 @@ Header names are written as Go writes them: a placeholder finds no other spellin
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import (
-    GatewaySetup,
-    Proxy,
-    generated,
-    reject_forwarded,
-    repeatable,
-    title,
-    variable,
-)
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable, without_characters
 from noai_guard.targets.target import File
 
 _SET = {"x-forwarded-uri": "{http.request.orig_uri}", "x-forwarded-method": "{http.request.orig_method}"}
@@ -27,13 +18,11 @@ _REFUSAL = ("header Cache-Control no-store", 'respond "Forbidden" 403')
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    reject_forwarded(setup, "Caddy")
+    setup.reject_forwarded("Caddy")
     names = setup.declared_names
-    file = generated(
-        "noai-guard-gateway.caddy",
-        "on top of the Caddyfile, by import",
-        "caddy_gateway.caddy",
-        header_comment=setup.header_comment("caddy"),
+    return setup.generated(
+        "caddy",
+        {"noai-guard-gateway.caddy": ("caddy_gateway.caddy", "on top of the Caddyfile, by import")},
         origin=str(setup.origin),
         gateway=f"unix/{setup.gateway.path}" if setup.gateway.path else str(setup.gateway),
         verify=VERIFY,
@@ -41,20 +30,19 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         documents=" ".join(map(_quoted, setup.document_paths)),
         request=_request(setup),
         verdict=[
-            *(f"request_header {title(name)} {{rp.header.{title(name)}}}" for name in VERDICT),
-            *(f"vars noai_{variable(name)} {{rp.header.{title(name)}}}" for name in names),
+            *(f"request_header {name.title()} {{rp.header.{name.title()}}}" for name in VERDICT),
+            *(f"vars noai_{variable(name)} {{rp.header.{name.title()}}}" for name in names),
         ],
         no_verdict=("vars noai_gate unanswered",) if setup.fail_open else _REFUSAL,
         declared=(line for name in names for line in _declared(name)),
         unanswered=("import noai_site",) if setup.fail_open else _REFUSAL,
     )
-    return [file]
 
 
 def _request(setup: GatewaySetup) -> Iterator[str]:
     """Yield what differs in the request to the gateway; a client can set none of these fields."""
-    yield from (f"header_up {title(name)} {value}" for name, value in _SET.items())
-    yield from (f"header_up -{title(name)}" for name in SOURCES if name not in (*_SET, _SET_BY_CADDY))
+    yield from (f"header_up {name.title()} {value}" for name, value in _SET.items())
+    yield from (f"header_up -{name.title()}" for name in SOURCES if name not in (*_SET, _SET_BY_CADDY))
     yield from (f"header_up -{name}" for name in ("Cookie", "Authorization"))
     if setup.client_address_header == "x-real-ip":
         yield "header_up X-Real-IP {http.request.remote.host}"
@@ -68,14 +56,12 @@ def _declared(name: str) -> Iterator[str]:
     # `?`: only where the site sends none of its own.
     sign = "+" if repeatable(name) else "?"
     yield f'@noai_{variable(name)} expression `{{vars.noai_{variable(name)}}} != ""`'
-    yield f"header @noai_{variable(name)} {sign}{title(name)} {{vars.noai_{variable(name)}}}"
+    yield f"header @noai_{variable(name)} {sign}{name.title()} {{vars.noai_{variable(name)}}}"
 
 
 def _quoted(path: str) -> str:
     """Return a path as one token that holds no placeholder and no wildcard."""
-    if any(character in path for character in '{}*`"\\\n'):
-        raise CannotExpress(f"Caddy: the path {path!r} of a document has a character with a meaning of its own there")
-    return f'"{path}"'
+    return '"' + without_characters('{}*`"\\\n', path, "Caddy") + '"'
 
 
 PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"origin"}))

@@ -4,9 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import READ, SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, generated, repeatable, spoofable_names, title
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names
 from noai_guard.targets.target import File
 
+_FILES = {
+    "noai-guard-http-filters.yaml": ("envoy_http_filters.yaml", "in http_filters, before the router"),
+    "noai-guard-routes.yaml": ("envoy_routes.yaml", "in routes of each virtual host, before yours"),
+    "noai-guard-clusters.yaml": ("envoy_clusters.yaml", "in clusters"),
+}
 _NO_AUTHORIZATION = (
     'envoy.filters.http.ext_authz: {"@type": type.googleapis.com/envoy.extensions.filters.http.'
     "ext_authz.v3.ExtAuthzPerRoute, disabled: true}"
@@ -16,40 +21,23 @@ _NO_AUTHORIZATION = (
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     if setup.client_address_header == "forwarded":
         raise CannotExpress("Envoy passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
-    header_comment, gateway = setup.header_comment("envoy"), setup.gateway
+    gateway = setup.gateway
+    address = f"socket_address: {{address: {gateway.host}, port_value: {gateway.port}}}"
     declared = f"patterns: [{_exactly(setup.declared_names)}]"
-    return [
-        generated(
-            "noai-guard-http-filters.yaml",
-            "in http_filters, before the router",
-            "envoy_http_filters.yaml",
-            header_comment=header_comment,
-            spoofable=(f"- {{remove: {name.lower()}}}" for name in (*spoofable_names(), *SOURCES)),
-            fail_open=str(setup.fail_open).lower(),
-            passed_on=(f"- {{exact: {name}}}" for name in (*READ, setup.client_address_header)),
-            gateway="127.0.0.1:80" if gateway.path else str(gateway),
-            verify=VERIFY,
-            verdict=_exactly(VERDICT),
-            declared=("allowed_client_headers_on_success:", f"  {declared}") if setup.declared_names else (),
-        ),
-        generated(
-            "noai-guard-routes.yaml",
-            "in routes of each virtual host, before yours",
-            "envoy_routes.yaml",
-            header_comment=header_comment,
-            documents=(line for path in setup.document_paths for line in _route(path)),
-        ),
-        generated(
-            "noai-guard-clusters.yaml",
-            "in clusters",
-            "envoy_clusters.yaml",
-            header_comment=header_comment,
-            type="STATIC" if gateway.path or gateway.host[-1] in "0123456789" else "STRICT_DNS",
-            address=f"pipe: {{path: {gateway.path}}}"
-            if gateway.path
-            else f"socket_address: {{address: {gateway.host}, port_value: {gateway.port}}}",
-        ),
-    ]
+    return setup.generated(
+        "envoy",
+        _FILES,
+        spoofable=(f"- {{remove: {name.lower()}}}" for name in (*spoofable_names(), *SOURCES)),
+        fail_open=str(setup.fail_open).lower(),
+        passed_on=(f"- {{exact: {name}}}" for name in (*READ, setup.client_address_header)),
+        gateway="127.0.0.1:80" if gateway.path else str(gateway),
+        verify=VERIFY,
+        verdict=_exactly(VERDICT),
+        declared=("allowed_client_headers_on_success:", f"  {declared}") if setup.declared_names else (),
+        documents=(line for path in setup.document_paths for line in _route(path)),
+        type="STATIC" if gateway.path or gateway.host[-1] in "0123456789" else "STRICT_DNS",
+        address=f"pipe: {{path: {gateway.path}}}" if gateway.path else address,
+    )
 
 
 def _exactly(names: Iterable[str]) -> str:
@@ -65,7 +53,7 @@ def _route(path: str) -> Iterator[str]:
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
-    doubled = ", ".join(title(name) for name in setup.declared_names if not repeatable(name))
+    doubled = ", ".join(name.title() for name in setup.declared_names if not repeatable(name))
     if doubled:
         yield f"Envoy adds {doubled} also where the site sends its own."
 

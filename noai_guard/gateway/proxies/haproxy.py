@@ -2,83 +2,62 @@
 
 HAProxy's HTTP client for Lua repeats a request that gets no response, and before 2.8 cannot be told not to: half a
 second becomes two. Its sockets for Lua have no timeout for half a response since 2.8. So each is used where it is right
-(both tried 2026-11-26, 2.6.12 and 2.8.25).
+(both tried 2026-11-26, 2.6.12 and 2.8.25). They are modelled on LuaSocket, so Apache shares exchange.lua.
 """
 
 from collections.abc import Sequence
 
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import (
-    GatewaySetup,
-    Proxy,
-    generated,
-    lua_exchange,
-    reject_forwarded,
-    repeatable,
-    unquoted,
-    variable,
-)
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, unquoted, variable
+from noai_guard.resources import text
 from noai_guard.targets.target import File
 
+_FILES = {
+    "noai-guard.lua": ("haproxy.lua", "loaded by noai-guard.cfg"),
+    "noai-guard.cfg": ("haproxy.cfg", "beside haproxy.cfg, by a second -f"),
+    "noai-guard-frontend.cfg": ("haproxy_frontend.cfg", "in each frontend, before other http-request lines"),
+}
 _REFUSAL = 'status 403 content-type text/plain string "Forbidden" hdr cache-control no-store'
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    reject_forwarded(setup, "HAProxy")
-    header_comment, gateway = setup.header_comment("haproxy"), setup.gateway
-    address_header = setup.client_address_header
+    setup.reject_forwarded("HAProxy")
+    gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
     left_out = (*SOURCES, *(["x-real-ip"] if address_header == "x-real-ip" else []))
-    return [
-        generated(
-            "noai-guard.lua",
-            "loaded by noai-guard.cfg",
-            "haproxy.lua",
-            header_comment=header_comment,
-            address=socket or gateway.host,
-            port=str(gateway.port or "nil"),
-            url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
-            timeout=f'500, dst = "{socket}"' if socket else "500",
-            verify=VERIFY,
-            address_header=address_header,
-            left_out=", ".join(f'["{name}"] = true' for name in left_out),
-            passed_on=", ".join(f'["{name}"] = "{_variable(name)}"' for name in (*VERDICT, *setup.declared_names)),
-            appends=str(address_header == "x-forwarded-for").lower(),
-            sets_address=str(address_header in ("x-forwarded-for", "x-real-ip")).lower(),
-            exchange=lua_exchange(),
-        ),
-        generated(
-            "noai-guard.cfg",
-            "beside haproxy.cfg, by a second -f",
-            "haproxy.cfg",
-            header_comment=header_comment,
-            root=root,
-            client_address=["option forwardfor"] if address_header == "x-forwarded-for" else [],
-            gateway=socket or str(gateway),
-        ),
-        generated(
-            "noai-guard-frontend.cfg",
-            "in each frontend, before other http-request lines",
-            "haproxy_frontend.cfg",
-            header_comment=header_comment,
-            documents=" ".join(unquoted(path, "HAProxy") for path in setup.document_paths),
-            unanswered=[]
-            if setup.fail_open
-            else [f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"],
-            verdict=(
-                f"http-request set-header {name} %[var({_variable(name)})] if {{ var({_variable(name)}) -m found }}"
-                for name in VERDICT
-            ),
-            declared=map(_declared, setup.declared_names),
-        ),
-    ]
+    refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
+    return setup.generated(
+        "haproxy",
+        _FILES,
+        address=socket or gateway.host,
+        port=str(gateway.port or "nil"),
+        url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
+        timeout=f'500, dst = "{socket}"' if socket else "500",
+        verify=VERIFY,
+        address_header=address_header,
+        left_out=", ".join(f'["{name}"] = true' for name in left_out),
+        passed_on=", ".join(f'["{name}"] = "{_variable(name)}"' for name in (*VERDICT, *setup.declared_names)),
+        appends=str(address_header == "x-forwarded-for").lower(),
+        sets_address=str(address_header in ("x-forwarded-for", "x-real-ip")).lower(),
+        exchange=text("gateway/proxies/exchange.lua").splitlines(),
+        root=root,
+        client_address=["option forwardfor"] if address_header == "x-forwarded-for" else [],
+        gateway=socket or str(gateway),
+        documents=" ".join(unquoted(path, "HAProxy") for path in setup.document_paths),
+        unanswered=[] if setup.fail_open else [refuse],
+        verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
+        declared=map(_declared, setup.declared_names),
+    )
 
 
 def _declared(name: str) -> str:
     rule = "add-header" if repeatable(name) else "set-header"
     unless = "" if repeatable(name) else f" !{{ res.hdr({name}) -m found }}"
-    value = _variable(name)
-    return f"http-after-response {rule} {name} %[var({value})] if {{ var({value}) -m found }}{unless}"
+    return f"http-after-response {rule} {name} {_value_if_set(name)}{unless}"
+
+
+def _value_if_set(name: str) -> str:
+    return f"%[var({_variable(name)})] if {{ var({_variable(name)}) -m found }}"
 
 
 def _variable(name: str) -> str:

@@ -8,15 +8,7 @@ from collections.abc import Iterator, Sequence
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import ANSWER, REASON, SOURCES, STATUS, VERDICT, VERIFY_NGINX
-from noai_guard.gateway.proxies.proxy import (
-    GatewaySetup,
-    Proxy,
-    generated,
-    reject_forwarded,
-    repeatable,
-    title,
-    variable,
-)
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
 from noai_guard.resources import filled
 from noai_guard.targets.target import File
 
@@ -24,83 +16,52 @@ _MAX_EXPRESSION = 3800
 """Characters of one expression: nginx reads at most 4,096 bytes as one parameter."""
 
 _FOLDER = "noai-guard-gateway"
+_FILES = {
+    f"{_FOLDER}.conf": ("nginx_http.conf", "in http { }; conf.d is included there already"),
+    f"{_FOLDER}/server.conf": ("nginx_server.conf", "in each server { } that is protected"),
+    f"{_FOLDER}/ask.conf": ("nginx_ask.conf", "included by server.conf"),
+    f"{_FOLDER}/headers.conf": ("nginx_headers.conf", "included by server.conf"),
+    f"{_FOLDER}/proxy.conf": ("nginx_proxy.conf", "included by server.conf"),
+    f"{_FOLDER}/fastcgi.conf": ("nginx_fastcgi.conf", "beside fastcgi_pass, for PHP"),
+}
 _SET_BY_TEMPLATE = ("x-original-uri", "x-original-method", "x-original-host")
 _CLIENT_ADDRESS = {"x-forwarded-for": "$proxy_add_x_forwarded_for", "x-real-ip": "$remote_addr"}
 _SOURCE = {"tdm-policy": "$upstream_http_tdm_reservation$upstream_http_tdm_policy"}
 """tdm-policy belongs to tdm-reservation: the policy beside the site's own reservation is the site's own, or none."""
 
-_NEVER_PASSED_ON = (STATUS, REASON)
-
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    reject_forwarded(setup, "nginx")
+    setup.reject_forwarded("nginx")
     folder = f"{root}/{_FOLDER}"
-    header_comment = setup.header_comment("nginx")
-    answered = (*VERDICT, *setup.declared_names)
-
-    def file(name: str, note: str, **values: str | Iterator[str] | list[str]) -> File:
-        path = f"{_FOLDER}.conf" if name == "http" else f"{_FOLDER}/{name}.conf"
-        return generated(path, note, f"nginx_{name}.conf", header_comment=header_comment, **values)
-
-    return [
-        file(
-            "http",
-            "in http { }; conf.d is included there already",
-            folder=folder,
-            gateway=str(setup.gateway),
-            cache=_cache(setup, setup.cache) if setup.cache else [],
-            answer_maps=(line for name in answered for line in _answer_map(name)),
-            declared_maps=(line for name in setup.declared_names for line in _declared_map(name)),
+    names, answered = setup.declared_names, (*VERDICT, *setup.declared_names)
+    address = _CLIENT_ADDRESS.get(setup.client_address_header)
+    passed_on = {name: f"$noai_gate_{_short(name)}" for name in VERDICT} | dict.fromkeys((STATUS, REASON), '""')
+    return setup.generated(
+        "nginx",
+        _FILES,
+        folder=folder,
+        gateway=str(setup.gateway),
+        cache_zone=_cache(setup, setup.cache) if setup.cache else [],
+        answer_maps=(line for name in answered for line in _answer_map(name)),
+        declared_maps=(line for name in names for line in _declared_map(name)),
+        status=variable(STATUS),
+        answer_variables=(
+            f"auth_request_set $noai_gate_{_short(name)} $noai_gate_said_{_short(name)};" for name in answered
         ),
-        file(
-            "server",
-            "in each server { } that is protected",
-            folder=folder,
-            status=variable(STATUS),
-            answer_variables=(
-                f"auth_request_set $noai_gate_{_short(name)} $noai_gate_said_{_short(name)};" for name in answered
-            ),
-            verify=VERIFY_NGINX,
-            answer=ANSWER,
-            cache=["proxy_cache noai_gate;", f"proxy_cache_key {_cache_key(setup)};"] if setup.cache else [],
-            unreachable_status="204" if setup.fail_open else "403",
-            documents=(line for path in setup.document_paths for line in _document(path, folder)),
+        verify=VERIFY_NGINX,
+        answer=ANSWER,
+        cache=["proxy_cache noai_gate;", f"proxy_cache_key {_cache_key(setup)};"] if setup.cache else [],
+        unreachable_status="204" if setup.fail_open else "403",
+        documents=(line for path in setup.document_paths for line in _document(path, folder)),
+        cleared=(f'proxy_set_header {name.title()} "";' for name in SOURCES if name not in _SET_BY_TEMPLATE),
+        client_address=[f"proxy_set_header {setup.client_address_header.title()} {address};"] if address else [],
+        declared=(
+            f"add_header {name.title()} $noai_gate_{'' if repeatable(name) else 'add_'}{variable(name)} always;"
+            for name in names
         ),
-        file(
-            "ask",
-            "included by server.conf",
-            cleared=(f'proxy_set_header {title(name)} "";' for name in SOURCES if name not in _SET_BY_TEMPLATE),
-            client_address=(
-                f"proxy_set_header {title(name)} {value};"
-                for name, value in _CLIENT_ADDRESS.items()
-                if name == setup.client_address_header
-            ),
-        ),
-        file(
-            "headers",
-            "included by server.conf",
-            fields=(
-                f"add_header {title(name)} $noai_gate_{'' if repeatable(name) else 'add_'}{variable(name)} always;"
-                for name in setup.declared_names
-            ),
-        ),
-        file(
-            "proxy",
-            "included by server.conf",
-            fields=[
-                *(f"proxy_set_header {title(name)} $noai_gate_{_short(name)};" for name in VERDICT),
-                *(f'proxy_set_header {title(name)} "";' for name in _NEVER_PASSED_ON),
-            ],
-        ),
-        file(
-            "fastcgi",
-            "beside fastcgi_pass, for PHP",
-            fields=[
-                *(f"fastcgi_param HTTP_{variable(name).upper()} $noai_gate_{_short(name)};" for name in VERDICT),
-                *(f'fastcgi_param HTTP_{variable(name).upper()} "";' for name in _NEVER_PASSED_ON),
-            ],
-        ),
-    ]
+        proxy_fields=(f"proxy_set_header {name.title()} {value};" for name, value in passed_on.items()),
+        fastcgi_fields=(f"fastcgi_param HTTP_{variable(name).upper()} {value};" for name, value in passed_on.items()),
+    )
 
 
 def _answer_map(name: str) -> Iterator[str]:
@@ -138,17 +99,15 @@ def _cache(setup: GatewaySetup, folder: str) -> list[str]:
     maps = []
     for number, rows in enumerate(setup.path_classes):
         maps += [f"map $noai_gate_path $noai_gate_in_{number} {{", '    default "";']
-        maps += [f"    {_map_key(pattern)} {name};" for pattern, name in rows]
+        for pattern, name in rows:
+            # A dollar sign would begin a variable.
+            escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
+            if len(escaped) > _MAX_EXPRESSION:
+                advice = "longer than nginx reads at once; leave --cache out"
+                raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")
+            maps.append(f'    "~{escaped}" {name};')
         maps += ["}"]
     return filled("gateway/proxies/nginx_cache.conf", cache_folder=folder, path_classes=maps).splitlines()
-
-
-def _map_key(pattern: str) -> str:
-    """Return a path pattern as a key of a map, where a dollar sign would begin a variable."""
-    escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
-    if len(escaped) > _MAX_EXPRESSION:
-        raise CannotExpress(f"nginx: the path {pattern[:40]}... is longer than nginx reads at once; leave --cache out")
-    return f'"~{escaped}"'
 
 
 def _cache_key(setup: GatewaySetup) -> str:

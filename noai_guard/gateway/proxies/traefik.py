@@ -8,10 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, generated, spoofable_names, title
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, spoofable_names, without_characters
 from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets.target import File
 
+_FILES = {
+    "noai-guard-static.yml": ("traefik_static.yml", "in traefik.yml, merged with yours"),
+    "dynamic/noai-guard.yml": ("traefik_dynamic.yml", "in the folder of providers.file"),
+}
 _ENTRY_POINT = "127.0.0.1:9796"
 """Address at which Traefik asks itself."""
 
@@ -35,54 +39,35 @@ noai-or-let-in:
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     if setup.gateway.path:
-        raise CannotExpress(
-            "Traefik asks no UNIX socket; let the gateway listen on an address and name it by --gateway"
-        )
+        advice = "let the gateway listen on an address and name it by --gateway"
+        raise CannotExpress(f"Traefik asks no UNIX socket; {advice}")
     if setup.client_address_header != "x-forwarded-for":
         raise CannotExpress("Traefik passes the client's address in x-forwarded-for; set trusted_proxies.header to it")
-    header_comment = setup.header_comment("traefik")
-    cleared = (*spoofable_names(), *(title(name) for name in SOURCES if name not in _SET_BY_TRAEFIK))
-    documents = " || ".join(f"Path(`{_plain(path)}`)" for path in setup.document_paths)
-    return [
-        generated(
-            "noai-guard-static.yml",
-            "in traefik.yml, merged with yours",
-            "traefik_static.yml",
-            header_comment=header_comment,
-            entry_point=_ENTRY_POINT,
-        ),
-        generated(
-            "dynamic/noai-guard.yml",
-            "in the folder of providers.file",
-            "traefik_dynamic.yml",
-            header_comment=header_comment,
-            entry_point=_ENTRY_POINT,
-            verify=VERIFY,
-            gateway=str(setup.gateway),
-            cleared=(f'{name}: ""' for name in cleared),
-            verdict=", ".join(map(title, VERDICT)),
-            declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
-            documents=_quoted(documents),
-            refuse=[] if setup.fail_open else _REFUSE,
-            let_in=_LET_IN if setup.fail_open else [],
-            asked_service=["service: noai-or-let-in"]
-            if setup.fail_open
-            else ["service: noai-gateway", "middlewares: [noai-refuse]"],
-        ),
-    ]
+    cleared = (*spoofable_names(), *(name.title() for name in SOURCES if name not in _SET_BY_TRAEFIK))
+    paths = [without_characters("`\\\"'{}\n", path, "Traefik") for path in setup.document_paths]
+    documents = " || ".join(f"Path(`{path}`)" for path in paths)
+    refusing = ["service: noai-gateway", "middlewares: [noai-refuse]"]
+    return setup.generated(
+        "traefik",
+        _FILES,
+        entry_point=_ENTRY_POINT,
+        verify=VERIFY,
+        gateway=str(setup.gateway),
+        cleared=(f'{name}: ""' for name in cleared),
+        verdict=", ".join(name.title() for name in VERDICT),
+        declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
+        documents=_quoted(documents),
+        refuse=[] if setup.fail_open else _REFUSE,
+        let_in=_LET_IN if setup.fail_open else [],
+        asked_service=["service: noai-or-let-in"] if setup.fail_open else refusing,
+    )
 
 
 def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
     """Yield the fields that the whole site declares. Traefik would replace the site's own Link, so it is left out."""
     fields = setup.compiled.site_declared.fields
     for name, value in one_line_per_name(field for field in fields if field[0] != b"link").items():
-        yield title(name.decode()), value.decode()
-
-
-def _plain(path: str) -> str:
-    if any(character in path for character in "`\\\"'{}\n"):
-        raise CannotExpress(f"Traefik: the path {path!r} of a document has a character with a meaning of its own there")
-    return path
+        yield name.decode().title(), value.decode()
 
 
 def _quoted(text: str) -> str:

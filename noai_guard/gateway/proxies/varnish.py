@@ -6,17 +6,7 @@ The gateway is asked before the look-up, so cached objects are guarded too, and 
 from collections.abc import Iterator, Sequence
 
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import (
-    GatewaySetup,
-    Proxy,
-    generated,
-    reject_forwarded,
-    repeatable,
-    spoofable_names,
-    title,
-    unquoted,
-)
-from noai_guard.socket_address import SocketAddress
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names, unquoted
 from noai_guard.targets.target import File
 
 _MAX_BODY = 1024 * 1024
@@ -37,47 +27,39 @@ _REFUSE = ('set req.http.X-NoAI-Step = "unanswered";', 'return (synth(403, "Forb
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
-    reject_forwarded(setup, "Varnish")
-    names = setup.declared_names
-    file = generated(
-        "noai-guard.vcl",
-        "behind your backends and before your subs, by include",
-        "varnish.vcl",
-        header_comment=setup.header_comment("varnish"),
-        gateway=_backend(setup.gateway),
+    setup.reject_forwarded("Varnish")
+    names, gateway = setup.declared_names, setup.gateway
+    address = [f'.host = "{gateway.host}";', f'.port = "{gateway.port}";']
+    return setup.generated(
+        "varnish",
+        {"noai-guard.vcl": ("varnish.vcl", "behind your backends and before your subs, by include")},
+        gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
         unset_declared=(f"unset req.http.{_kept(name)};" for name in names),
         unset_declared_fetch=(f"unset bereq.http.{_kept(name)};" for name in names),
         documents="|".join(map(_expression, setup.document_paths)),
-        cleared=(f"unset req.http.{title(name)};" for name in SOURCES if name not in _RESTORED),
+        cleared=(f"unset req.http.{name.title()};" for name in SOURCES if name not in _RESTORED),
         client_address=["set req.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
         max_body=str(_MAX_BODY),
         unasked=['set req.http.X-NoAI-Step = "not asked";'] if setup.fail_open else _REFUSE,
         verify=VERIFY,
         verdict=[
-            *(f"set req.http.{title(name)} = resp.http.{title(name)};" for name in VERDICT),
-            *(f"set req.http.{_kept(name)} = resp.http.{title(name)};" for name in names),
+            *(f"set req.http.{name.title()} = resp.http.{name.title()};" for name in VERDICT),
+            *(f"set req.http.{_kept(name)} = resp.http.{name.title()};" for name in names),
         ],
         unanswered=["return (restart);"] if setup.fail_open else _REFUSE,
         declared=(line for name in names for line in _declared(name)),
         synth=[] if setup.fail_open else _SYNTH,
     )
-    return [file]
-
-
-def _backend(gateway: SocketAddress) -> Sequence[str]:
-    if gateway.path:
-        return [f'.path = "{gateway.path}";']
-    return [f'.host = "{gateway.host}";', f'.port = "{gateway.port}";']
 
 
 def _kept(name: str) -> str:
     """Return the request header that keeps a declared field until the response is delivered."""
-    return f"X-NoAI-Kept-{title(name)}"
+    return f"X-NoAI-Kept-{name.title()}"
 
 
 def _declared(name: str) -> Iterator[str]:
-    own, ours = f"resp.http.{title(name)}", f"req.http.{_kept(name)}"
+    own, ours = f"resp.http.{name.title()}", f"req.http.{_kept(name)}"
     yield f'if ({ours} && {ours} != "" && !{own}) {{ set {own} = {ours}; }}'
     if repeatable(name):
         yield f'else if ({ours} && {ours} != "") {{ set {own} = {own} + ", " + {ours}; }}'
@@ -91,7 +73,7 @@ def _expression(path: str) -> str:
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
     outcome = "let in" if setup.fail_open else "refused"
     yield f"Varnish cannot ask about a request with more than 1 MiB of body, or a chunked one: it is {outcome}."
-    joined = ", ".join(title(name) for name in setup.declared_names if repeatable(name))
+    joined = ", ".join(name.title() for name in setup.declared_names if repeatable(name))
     if joined:
         yield f"Varnish has no second line of a name: {joined} is joined to the site's own."
 

@@ -5,19 +5,14 @@ so a name matches only between characters that belong neither to a word nor to a
 then, and nobody is refused for the address of their own site.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
-from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.files import json_file
-from noai_guard.targets.lookup_tables import UNNAMED_CLIENT
-from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, ServerTarget
+from noai_guard.targets.plan import AgentToken, Decision, TargetPlan
+from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 512
 
@@ -25,47 +20,37 @@ _MAX_EXPRESSION = 512
 def _regex(field: dict[str, Any], pattern: str, transformation: str) -> dict[str, Any]:
     if len(pattern) > _MAX_EXPRESSION:
         raise CannotExpress("AWS: a path pattern is longer than the 512 characters of a RegexMatchStatement")
-    return {
-        "RegexMatchStatement": {
-            "RegexString": pattern,
-            "FieldToMatch": field,
-            "TextTransformations": [{"Priority": 0, "Type": transformation}],
-        }
-    }
+    transformations = [{"Priority": 0, "Type": transformation}]
+    statement = {"RegexString": pattern, "FieldToMatch": field, "TextTransformations": transformations}
+    return {"RegexMatchStatement": statement}
 
 
-def _any(statements: list[dict[str, Any]]) -> dict[str, Any]:
-    return statements[0] if len(statements) == 1 else {"OrStatement": {"Statements": statements}}
+def _joined(operator: str, statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return statements[0] if len(statements) == 1 else {operator: {"Statements": statements}}
 
 
-def _all(statements: list[dict[str, Any]]) -> dict[str, Any]:
-    return statements[0] if len(statements) == 1 else {"AndStatement": {"Statements": statements}}
-
-
-def _agents(tokens: tuple[Token[Agent], ...]) -> dict[str, Any]:
+def _agents(tokens: tuple[AgentToken, ...]) -> dict[str, Any]:
     header = {"SingleHeader": {"Name": "user-agent"}}
     expressions = user_agent_regex.expressions(tokens, _MAX_EXPRESSION, user_agent_regex.short_context)
-    return _any([_regex(header, names.pattern(), "LOWERCASE") for names in expressions])
+    return _joined("OrStatement", [_regex(header, names.pattern(), "LOWERCASE") for names in expressions])
 
 
-def _in_paths(paths: PathSet) -> dict[str, Any]:
-    patterns = [_regex({"UriPath": {}}, pattern_to_regex(glob), "NORMALIZE_PATH") for glob in paths.globs]
-    return _any(patterns)
-
-
-def _documents(plan: TargetPlan) -> dict[str, Any]:
-    return _any([_regex({"UriPath": {}}, pattern_to_regex(document.path), "NONE") for document in plan.documents])
+def _in_paths(patterns: Iterable[str], transformation: str = "NORMALIZE_PATH") -> dict[str, Any]:
+    return _joined("OrStatement", [_regex({"UriPath": {}}, pattern, transformation) for pattern in patterns])
 
 
 def _statements(plan: TargetPlan) -> Iterator[tuple[dict[str, Any], Decision]]:
-    documents = [_documents(plan)] if plan.documents else []
+    document_patterns = [pattern_to_regex(document.path) for document in plan.documents]
+    documents = [_in_paths(document_patterns, "NONE")] if document_patterns else []
     for rule, allowing in ordered_rules.restricting_rules(plan):
         if rule.tokens and all(token.host for token in rule.tokens):
             continue
         excluded = [*documents, *(_agents(other.tokens) for other in allowing if other.tokens)]
-        excluded += [_in_paths(paths) for paths in rule.excluded_paths]
-        included = [*([_agents(rule.tokens)] if rule.tokens else []), *([_in_paths(rule.paths)] if rule.paths else [])]
-        yield _all([*included, *({"NotStatement": {"Statement": statement}} for statement in excluded)]), rule.decision
+        excluded += [_in_paths(paths.regexes) for paths in rule.excluded_paths]
+        included = [_agents(rule.tokens)] if rule.tokens else []
+        included += [_in_paths(rule.paths.regexes)] if rule.paths else []
+        included += [{"NotStatement": {"Statement": statement}} for statement in excluded]
+        yield _joined("AndStatement", included), rule.decision
 
 
 def _rule_group(plan: TargetPlan) -> dict[str, Any]:
@@ -73,46 +58,24 @@ def _rule_group(plan: TargetPlan) -> dict[str, Any]:
     rules = []
     for priority, (statement, decision) in enumerate(_statements(plan)):
         name = f"noai-guard-{priority + 1}-{decision.label.replace('_', '-')}"
-        rules.append(
-            {
-                "Name": name,
-                "Priority": priority,
-                "Statement": statement,
-                "Action": _action(decision, bodies),
-                "VisibilityConfig": _visibility(name),
-            }
-        )
-    return {
-        "Name": "noai-guard",
-        "Scope": "REGIONAL",
-        "Capacity": 1500,
-        "Rules": rules,
-        "CustomResponseBodies": bodies,
-        "VisibilityConfig": _visibility("noai-guard"),
-    }
+        rule = {"Name": name, "Priority": priority, "Statement": statement, "Action": _action(decision, bodies)}
+        rules.append({**rule, "VisibilityConfig": _visibility(name)})
+    group = {"Name": "noai-guard", "Scope": "REGIONAL", "Capacity": 1500, "Rules": rules}
+    return {**group, "CustomResponseBodies": bodies, "VisibilityConfig": _visibility("noai-guard")}
 
 
 def _action(decision: Decision, bodies: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Return Count or Block, never Allow: that would skip the other rules of the site's web ACL."""
     if not decision.status:
         return {"Count": {}}
-    text = f"{UNNAMED_CLIENT}{decision.tail}"
-    key = next((key for key, body in bodies.items() if body["Content"] == text), f"refusal-{len(bodies) + 1}")
-    bodies[key] = {"ContentType": "TEXT_PLAIN", "Content": text}
+    content = {"ContentType": "TEXT_PLAIN", "Content": decision.unnamed_text}
+    key = next((key for key, body in bodies.items() if body == content), f"refusal-{len(bodies) + 1}")
+    bodies[key] = content
     return {"Block": {"CustomResponse": {"ResponseCode": decision.status, "CustomResponseBodyKey": key}}}
 
 
 def _visibility(name: str) -> dict[str, Any]:
     return {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": name}
-
-
-def _headers(plan: TargetPlan) -> dict[str, Any]:
-    """Return a response headers policy. CloudFront takes one value a name, so several lines are joined."""
-    declared = one_line_per_name(plan.compiled.site_declared.fields)
-    items = [
-        {"Header": name.decode(), "Value": value.decode("ascii"), "Override": False} for name, value in declared.items()
-    ]
-    return {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(items), "Items": items}}
 
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
@@ -123,8 +86,9 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
-    contents = {"waf-rule-group": _rule_group(plan), "cloudfront-headers": _headers(plan)}
-    return [json_file(f"aws/{name}.json", content) for name, content in contents.items()]
+    fields = [{"Header": name, "Value": value, "Override": False} for name, value in plan.site_fields.items()]
+    headers = {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(fields), "Items": fields}}
+    return [json_file("aws/waf-rule-group.json", _rule_group(plan)), json_file("aws/cloudfront-headers.json", headers)]
 
 
 TARGET = ServerTarget(

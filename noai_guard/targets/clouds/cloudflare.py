@@ -8,15 +8,10 @@ the second X-Robots-Tag line is a separate rule.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.files import json_file
-from noai_guard.targets.lookup_tables import UNNAMED_CLIENT
-from noai_guard.targets.plan import Decision, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, ServerTarget
+from noai_guard.targets.plan import AgentToken, PathSet, TargetPlan
+from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000
 
@@ -34,16 +29,10 @@ def _matches(field: str, pattern: str) -> str:
 
 
 def _in_paths(paths: PathSet) -> str:
-    patterns = (pattern_to_regex(glob) for glob in paths.globs)
-    return "(" + " or ".join(_matches("http.request.uri.path", pattern) for pattern in patterns) + ")"
+    return "(" + " or ".join(_matches("http.request.uri.path", pattern) for pattern in paths.regexes) + ")"
 
 
-def _is_document(plan: TargetPlan) -> str:
-    paths = " ".join(quote(document.path) for document in plan.documents)
-    return f'(http.request.uri.path in {{{paths}}} and http.request.method in {{r#"GET"# r#"HEAD"#}})'
-
-
-def _named(tokens: Iterable[Token[Agent]], max_length: int, context: user_agent_regex.Context) -> list[str]:
+def _named(tokens: Iterable[AgentToken], max_length: int, context: user_agent_regex.Context) -> list[str]:
     """Return conditions on the User-Agent, at least one of which is true if it has one of these tokens."""
     tokens = tuple(tokens)
     max_pattern = max_length - len(_matches("http.user_agent", "(?i)"))
@@ -53,7 +42,11 @@ def _named(tokens: Iterable[Token[Agent]], max_length: int, context: user_agent_
 
 
 def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
-    exceptions = [_is_document(plan)] if plan.documents else []
+    exceptions: list[str] = []
+    if plan.documents:
+        paths = " ".join(quote(document.path) for document in plan.documents)
+        methods = 'http.request.method in {r#"GET"# r#"HEAD"#}'
+        exceptions.append(f"(http.request.uri.path in {{{paths}}} and {methods})")
     if plan.exempt_networks:
         exceptions.append(f"(ip.src in {{{' '.join(map(str, plan.exempt_networks))}}})")
     for rule, allowing in ordered_rules.restricting_rules(plan):
@@ -67,15 +60,11 @@ def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
             if len(expression) > _MAX_EXPRESSION:
                 raise CannotExpress("Cloudflare: path patterns longer than an expression of 4,096 characters")
             description = f"noai-guard: {rule.decision.label}, {rule.decision.verdict.rule}"
-            yield {**_action(rule.decision), "expression": expression, "description": description}
-
-
-def _action(decision: Decision) -> dict[str, Any]:
-    if not decision.status:
-        return {"action": "log"}
-    content = f"{UNNAMED_CLIENT}{decision.tail}"
-    response = {"status_code": decision.status, "content": content, "content_type": "text/plain"}
-    return {"action": "block", "action_parameters": {"response": response}}
+            content = {"content": rule.decision.unnamed_text, "content_type": "text/plain"}
+            response = {"status_code": rule.decision.status, **content}
+            block = {"action": "block", "action_parameters": {"response": response}}
+            action = block if rule.decision.status else {"action": "log"}
+            yield {**action, "expression": expression, "description": description}
 
 
 def _transforms(plan: TargetPlan) -> Iterator[dict[str, Any]]:
@@ -115,9 +104,7 @@ TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
     _render,
-    supports=frozenset(
-        {Feature.HEADERS, Feature.LINES, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
-    ),
+    supports=frozenset(Feature) - {Feature.OWN, Feature.DOCUMENTS, Feature.BODIES, Feature.VERDICT},
     proof="schema",
     specific_limitations=ordered_rules.limitations,
 )

@@ -11,88 +11,59 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.files import json_file
 from noai_guard.targets.ordered_rules import rules
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers.nginx import files as nginx_files
-from noai_guard.targets.target import File, ServerTarget
+from noai_guard.targets.target import File, ServerTarget, json_file
 
 _MOUNT_PATH = "/etc/nginx/noai"
 _MAX_EXPRESSION = 4000
 """A header match of the Gateway API has at most 4,096 characters (v1, HTTPHeaderMatch)."""
 
-_LABELS = {"app.kubernetes.io/name": "noai-guard"}
+
+def _manifest(api_version: str, kind: str, **content: Any) -> dict[str, Any]:
+    metadata = {"name": "noai-guard", "labels": {"app.kubernetes.io/name": "noai-guard"}}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
 
 
-def _ingress(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
-    files = nginx_files(plan, _MOUNT_PATH)
-    keys = {file.path: re.sub(r"[^-._a-zA-Z0-9]", "_", file.path) for file in files}
-    data = {keys[file.path]: file.content.decode("utf-8") for file in files}
-    yield (
-        "configmap",
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "noai-guard", "labels": _LABELS},
-            "data": data,
-        },
-    )
-    items = [{"key": key, "path": path} for path, key in keys.items()]
-    yield (
-        "ingress-nginx-values",
-        {
-            "controller": {
-                "config": {
-                    "http-snippet": f"include {_MOUNT_PATH}/noai-guard.conf;",
-                    "server-snippet": f"include {_MOUNT_PATH}/noai-guard/server.conf;",
-                    "location-snippet": f"include {_MOUNT_PATH}/noai-guard/proxy.conf;",
-                },
-                "extraVolumes": [{"name": "noai-guard", "configMap": {"name": "noai-guard", "items": items}}],
-                "extraVolumeMounts": [{"name": "noai-guard", "mountPath": _MOUNT_PATH, "readOnly": True}],
-            }
-        },
-    )
-
-
-def _route(plan: TargetPlan) -> dict[str, Any]:
-    guard = [{"name": "noai-guard", "port": 8080}]
-    agents = [
-        {"headers": [{"name": "User-Agent", "type": "RegularExpression", "value": f"(?i).*{pattern}.*"}]}
-        for pattern in _refused_agents(plan)
-    ]
-    documents = [{"path": {"type": "Exact", "value": document.path}} for document in plan.documents]
-    declared = one_line_per_name(plan.compiled.site_declared.fields)
-    headers = [{"name": name.decode(), "value": value.decode("ascii")} for name, value in declared.items()]
+def _ingress_values(items: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Return values for the Helm chart of ingress-nginx, which mount the ConfigMap and include its files."""
+    files = {"http": "noai-guard.conf", "server": "noai-guard/server.conf", "location": "noai-guard/proxy.conf"}
     return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": "noai-guard", "labels": _LABELS},
-        "spec": {
-            "parentRefs": [{"name": "your-gateway"}],
-            "rules": [
-                {"matches": [*documents, *agents], "backendRefs": guard},
-                {
-                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-                    "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": headers}}],
-                    "backendRefs": [{"name": "your-site", "port": 80}],
-                },
-            ],
-        },
+        "controller": {
+            "config": {f"{context}-snippet": f"include {_MOUNT_PATH}/{file};" for context, file in files.items()},
+            "extraVolumes": [{"name": "noai-guard", "configMap": {"name": "noai-guard", "items": items}}],
+            "extraVolumeMounts": [{"name": "noai-guard", "mountPath": _MOUNT_PATH, "readOnly": True}],
+        }
     }
 
 
-def _refused_agents(plan: TargetPlan) -> Iterator[str]:
-    """Yield expressions for agents that are refused on some path; the guard behind the Service decides."""
+def _route(plan: TargetPlan) -> dict[str, Any]:
+    # Agents that are refused on some path; the guard behind the Service decides.
     tokens = {token: None for rule in rules(plan) if rule.decision.status for token in rule.tokens}
-    for expression in user_agent_regex.expressions(tokens, _MAX_EXPRESSION):
-        yield expression.pattern()
-    yield from (user_agent_regex.host_expression(token) for token in tokens if token.host)
+    patterns = [expression.pattern() for expression in user_agent_regex.expressions(tokens, _MAX_EXPRESSION)]
+    patterns += [user_agent_regex.host_expression(token) for token in tokens if token.host]
+    header = {"name": "User-Agent", "type": "RegularExpression"}
+    agents = [{"headers": [{**header, "value": f"(?i).*{pattern}.*"}]} for pattern in patterns]
+    documents = [{"path": {"type": "Exact", "value": document.path}} for document in plan.documents]
+    fields = [{"name": name, "value": value} for name, value in plan.site_fields.items()]
+    to_guard = {"matches": [*documents, *agents], "backendRefs": [{"name": "noai-guard", "port": 8080}]}
+    to_site = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": fields}}],
+        "backendRefs": [{"name": "your-site", "port": 80}],
+    }
+    spec = {"parentRefs": [{"name": "your-gateway"}], "rules": [to_guard, to_site]}
+    return _manifest("gateway.networking.k8s.io/v1", "HTTPRoute", spec=spec)
 
 
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
-    contents = {**dict(_ingress(plan)), "gateway-api-httproute": _route(plan)}
+    files = {file.path: file.content.decode("utf-8") for file in nginx_files(plan, _MOUNT_PATH)}
+    keys = {path: re.sub(r"[^-._a-zA-Z0-9]", "_", path) for path in files}
+    config_map = _manifest("v1", "ConfigMap", data={keys[path]: content for path, content in files.items()})
+    values = _ingress_values([{"key": key, "path": path} for path, key in keys.items()])
+    contents = {"configmap": config_map, "ingress-nginx-values": values, "gateway-api-httproute": _route(plan)}
     return [json_file(f"kubernetes/{name}.json", content) for name, content in contents.items()]
 
 

@@ -9,32 +9,28 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard import resources
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_chains
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
-from noai_guard.targets.lookup_tables import LookupTables, verdict_prefix
-from noai_guard.targets.plan import AgentClass, Decision, TargetPlan
+from noai_guard.targets.lookup_tables import LookupTables
+from noai_guard.targets.plan import AgentToken, Decision, TargetPlan, host_form
 
 Refusal = tuple[int, tuple[HeaderField, ...]]
 """Status, and the header fields that are not declared on every response."""
 
 _FILES = ("user_agents", "paths", "addresses", "judge")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\\n"}
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\\n"})
 
 
 def quote(value: str | bytes) -> str:
     """Return a Lua string literal for these bytes, or for a text in UTF-8. A line feed stays one, after a backslash."""
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    return '"' + "".join(map(_escaped, raw.decode("utf-8", "surrogateescape"))) + '"'
+    text = raw.decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
+    def escaped(character: str) -> str:
+        return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
 
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
+    return '"' + "".join(char if char.isprintable() or char == "\n" else escaped(char) for char in text) + '"'
 
 
 def guard_source(plan: TargetPlan) -> str:
@@ -50,15 +46,24 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     agents = sorted({token.value for token in plan.tokens}, key=lambda agent: agent.name)
     yield "local guard = new_guard({"
     yield "-- By name: rank (0 outweighs all), class, name, name in a refusal."
-    yield f"agents = {quote(_lines(_agent(plan, agent) for agent in agents))},"
+    rows = [
+        f"{rank(agent)}\t{plan.class_of(agent).name}\t{printable}\t{plan.client_name(agent)}\n"
+        for agent, printable in ((agent, re.sub(r"[^ -~]", "?", agent.name)) for agent in agents)
+    ]
+    yield f"agents = {quote(''.join(rows))},"
     yield "-- Anchor, index of the agent above, token."
     indexes = {agent: index for index, agent in enumerate(agents, 1)}
-    yield f"tokens = {quote(_lines(_token(token, indexes) for token in plan.tokens))},"
-    yield f"detects_unknown_bots = {'true' if plan.detects_unknown_bots else 'false'},"
+    rows = [f"{token.anchor.decode('ascii')}\t{indexes[token.value]}\t{_form(token)}\n" for token in plan.tokens]
+    yield f"tokens = {quote(''.join(rows))},"
+    yield f"detects_unknown_bots = {str(plan.detects_unknown_bots).lower()},"
     yield "classes = {"
     for agent_class in plan.all_classes:
         if agent_class.restricted:
-            yield f"  {agent_class.name} = {{{_rows(agent_class, decisions, path_sets)}}},"
+            decided = (
+                f"{f'paths = {path_sets[each.paths.name]}, ' if each.paths else ''}decision = {decisions[each]}"
+                for each in agent_class.decisions
+            )
+            yield f"  {agent_class.name} = {{{', '.join(f'{{{row}}}' for row in decided)}}},"
     yield "},"
     yield "decisions = {"
     all_refusals = refusals(plan)
@@ -84,30 +89,15 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     yield "})"
 
 
-def _agent(plan: TargetPlan, agent: Agent) -> str:
-    name = re.sub(r"[^ -~]", "?", agent.name)
-    return f"{rank(agent)}\t{plan.class_of(agent).name}\t{name}\t{plan.client_name(agent)}"
-
-
-def _token(token: Token[Agent], indexes: dict[Agent, int]) -> str:
-    form = token.text.decode("ascii")
+def _form(token: AgentToken) -> str:
+    """Return a token as the catalogue writes it."""
     if token.host:
-        form = f"//{form}{token.path.decode('ascii')}"
-    else:
-        form = f"{'^' * token.at_start}{form}{'*' * token.family}"
-    return f"{token.anchor.decode('ascii')}\t{indexes[token.value]}\t{form}"
-
-
-def _rows(agents: AgentClass, decisions: dict[Decision, int], path_sets: dict[str, int]) -> str:
-    rows = []
-    for decision in agents.decisions:
-        paths = "" if decision.paths is None else f"paths = {path_sets[decision.paths.name]}, "
-        rows.append(f"{{{paths}decision = {decisions[decision]}}}")
-    return ", ".join(rows)
+        return host_form(token)
+    return f"{'^' * token.at_start}{token.text.decode('ascii')}{'*' * token.family}"
 
 
 def _decision(plan: TargetPlan, decision: Decision, all_refusals: list[Refusal]) -> str:
-    verdict = quote(verdict_prefix(decision))
+    verdict = quote(decision.verdict_prefix)
     if not decision.status:
         return f"{{verdict = {verdict}}}"
     refusal = all_refusals.index(_refusal(plan, decision)) + 1
@@ -127,9 +117,8 @@ def _refusal(plan: TargetPlan, decision: Decision) -> Refusal:
 
 def declared(plan: TargetPlan) -> str:
     """Return a Lua table: number of a section (0 is everywhere else) -> header fields of every response."""
-    rows = (
-        f"  [{number}] = {_fields(section.fields)},\n" for number, section in enumerate(plan.compiled.declared.values())
-    )
+    sections = enumerate(plan.compiled.declared.values())
+    rows = (f"  [{number}] = {_fields(section.fields)},\n" for number, section in sections)
     return f"{{\n{''.join(rows)}}}"
 
 
@@ -150,7 +139,3 @@ def _glob(pattern: str) -> str:
 
 _ITEMS = {"one": "1", "below": "2", "end": "3"}
 """ONE, BELOW and END of paths.lua."""
-
-
-def _lines(texts: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in texts)

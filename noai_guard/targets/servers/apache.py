@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote as percent_encoded
 
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.text import ascii_text
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.apache_directives import (
@@ -22,21 +21,9 @@ from noai_guard.targets.apache_directives import (
     header_value,
     quote_argument,
 )
-from noai_guard.targets.files import text_file
-from noai_guard.targets.lookup_tables import (
-    KNOWN,
-    NONE,
-    UNKNOWN_BOT,
-    UNNAMED_CLIENT,
-    VERDICT_ALIASES,
-    LookupTables,
-    file_server_headers,
-    header_title,
-    names_of,
-    verdict_prefix,
-)
-from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
+from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files, text_file
 
 _MAX_EXPRESSION = 8000
 """Characters of one expression. PCRE counts compiled bytes, 65,535 at most; Apache reads lines of any length."""
@@ -55,7 +42,7 @@ def quote(text: str) -> str:
     return percent_encoded(text, safe="/!\"$&'()*+,:;<=>?@[]^_`{|}~.-", errors="replace")
 
 
-def paths_expression(paths: PathSet | None) -> str:
+def _paths_expression(paths: PathSet | None) -> str:
     return '"^"' if paths is None else expression(paths.regex)
 
 
@@ -88,22 +75,18 @@ class VirtualHost:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
-        self.texts = self._texts()
-
-    def _texts(self) -> dict[str, str]:
-        texts = {_NO_AGENT: UNNAMED_CLIENT, f"{_NO_AGENT}-name": ""}
-        for agent, key in self.tables.ids.items():
-            texts |= {key: self.plan.client_name(agent), f"{key}-name": ascii_text(agent.name)}
+        self.texts: dict[str, str] = {}
+        for key, (client, name) in {_NO_AGENT: (UNNAMED_CLIENT, ""), **self.tables.agent_texts}.items():
+            self.texts |= {key: client, f"{key}-name": name}
         for decision, key in self.tables.decisions.items():
-            texts |= {f"{key}-tail": decision.tail, f"{key}-said": verdict_prefix(decision)}
-        return texts
+            self.texts |= {f"{key}-tail": decision.tail, f"{key}-said": decision.verdict_prefix}
 
     def directives(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'apache')}"
         yield "# Include this in each <VirtualHost>, before its own Rewrite, Proxy and Alias lines:"
         yield f"#     Include {self.root}/noai-guard/vhost.conf"
         yield "# Modules: a2enmod rewrite headers (alias and setenvif are there)"
-        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
+        yield f"# Refused: {self.tables.refused_names}."
         yield "RewriteEngine On"
         yield "RewriteMap noai_lower int:tolower"
         yield "RewriteMap noai_unescape int:unescape"
@@ -131,7 +114,7 @@ class VirtualHost:
         yield "    AllowOverride None"
         yield "    Require all granted"
         for name, value in file_server_headers(self.plan.documents[0]) if self.plan.documents else ():
-            yield f"    Header set {header_title(name)} {header_value(value)}"
+            yield f"    Header set {name} {header_value(value)}"
         yield "</Directory>"
 
     def _keep_first_decision(self, rules: RewriteRules) -> None:
@@ -140,7 +123,7 @@ class VirtualHost:
         kept = [f"E=NOAI_{name}:%{{ENV:REDIRECT_NOAI_{name}}}" for name in ("SECTION", "VERDICT")]
         rules.add(kept, "%{ENV:REDIRECT_NOAI_VERDICT} .", to="end")
         for paths, path_policy in reversed(self.plan.path_policies):
-            rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=paths_expression(paths))
+            rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=_paths_expression(paths))
         rules.add(["E=NOAI_VERDICT:allow"])
 
     def _agent(self, rules: RewriteRules) -> None:
@@ -168,11 +151,11 @@ class VirtualHost:
         rules.label("unknown")
         if plan.detects_unknown_bots:
             bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
-            rules.add([f"E=NOAI_AGENT:{UNKNOWN_BOT}"], bot, to="agent")
+            rules.add([f"E=NOAI_AGENT:{self.tables.UNKNOWN_BOT}"], bot, to="agent")
         rules.label("nobody")
         rules.add([], to="agent")
         rules.label("named")
-        key = "${noai_names:${noai_lower:%{ENV:NOAI_NAME}}|" + KNOWN + "}"
+        key = "${noai_names:${noai_lower:%{ENV:NOAI_NAME}}|" + self.tables.KNOWN + "}"
         rules.add([f"E=NOAI_AGENT:{key}"])
         for agent, key in self.tables.ids.items():
             if not_keys := [name.lower() for name in names_of(agent) if not _is_key(name)]:
@@ -183,19 +166,15 @@ class VirtualHost:
     def _decision(self, rules: RewriteRules) -> None:
         tables = self.tables
         unclaimed = tables.class_names[""]
-        if unclaimed == NONE:
+        if unclaimed == tables.NONE:
             rules.add([], '%{ENV:NOAI_AGENT} =""', to="end")
         rules.add([f"E=NOAI_CLASS:${{noai_names:CLASS-%{{ENV:NOAI_AGENT}}|{unclaimed}}}"])
         for agent_class, paths, decision in tables.rows:
-            rules.add(
-                [f"E=NOAI_DECISION:{decision}"],
-                f"%{{ENV:NOAI_CLASS}} ={agent_class}",
-                pattern=paths_expression(paths),
-                to="decided",
-            )
+            condition, pattern = f"%{{ENV:NOAI_CLASS}} ={agent_class}", _paths_expression(paths)
+            rules.add([f"E=NOAI_DECISION:{decision}"], condition, pattern=pattern, to="decided")
         rules.add([], to="end")
         rules.label("decided")
-        rules.add([f"E=NOAI_AGENT:{_NO_AGENT}"], f'%{{ENV:NOAI_AGENT}} "^(?:{UNKNOWN_BOT}|{KNOWN})?$"')
+        rules.add([f"E=NOAI_AGENT:{_NO_AGENT}"], f'%{{ENV:NOAI_AGENT}} "^(?:{tables.UNKNOWN_BOT}|{tables.KNOWN})?$"')
         parts = max(len(_split(quote(text))) for text in self.texts.values())
         verdict = _text("%{ENV:NOAI_DECISION}-said", "%{ENV:NOAI_AGENT}-name", parts=parts)
         text = _text("%{ENV:NOAI_AGENT}", "%{ENV:NOAI_DECISION}-tail", parts=parts)

@@ -10,30 +10,16 @@ read, its plain rows one by one, and only the outputs may contain placeholders. 
 `vars`, early, while the path is still that of the request.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.text import ascii_text
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
-from noai_guard.targets.files import text_file
-from noai_guard.targets.lookup_tables import (
-    KNOWN,
-    NONE,
-    UNKNOWN_BOT,
-    UNNAMED_CLIENT,
-    VERDICT_ALIASES,
-    LookupTables,
-    file_server_headers,
-    header_title,
-    names_of,
-    spellings,
-    verdict_prefix,
-)
-from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import File, ServerTarget, head, safe_document_files
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, header_title, names_of
+from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan, grouped, host_form
+from noai_guard.targets.target import File, ServerTarget, head, safe_document_files, text_file
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
@@ -49,7 +35,7 @@ _SEPARATORS = "()/;,.:+-_[]=&@"
 _MAX_SET = 60_000
 """Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
 
-_UNKNOWN = f"//{UNKNOWN_BOT}"
+_UNKNOWN = f"//{LookupTables.UNKNOWN_BOT}"
 
 _BEFORE_ALL = "_whose_path_pattern_is_longer_than_those_of_the_site_so_that_caddy_tries_it_first"
 _REFUSED = f"noai_refused{_BEFORE_ALL}"
@@ -71,7 +57,6 @@ def _output(text: str) -> str:
 
 
 def _expression(pattern: str) -> str:
-    """Return a regular expression as one word."""
     return f"`{go_regex.with_characters(pattern)}`"
 
 
@@ -85,19 +70,7 @@ def _anywhere(pattern: str) -> str:
 
 
 def _cel(text: str) -> str:
-    """Return a string literal of CEL, for an expression between backquotes."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _in_class(character: str) -> str:
-    return f"\\{character}" if character in "[]-" else character
-
-
-def _sets(words: Sequence[str]) -> Iterator[str]:
-    """Yield the words as lists of CEL, each short enough."""
-    size = max(1, _MAX_SET // max(map(len, words), default=1))
-    for start in range(0, len(words), size):
-        yield ",".join(f'"{word}"' for word in words[start : start + size])
 
 
 def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
@@ -113,7 +86,9 @@ class Caddyfile:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
-        self.word_sets = list(_sets(sorted(go_regex.token_words(plan.relevant_tokens))))
+        words = sorted(go_regex.token_words(plan.relevant_tokens))
+        size = max(1, _MAX_SET // max(map(len, words), default=1))
+        self.word_sets = [words[start : start + size] for start in range(0, len(words), size)]
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -125,7 +100,7 @@ class Caddyfile:
         yield "#         import noai_guard_errors"
         yield "#     }"
         yield "# A site that has handle_errors already imports noai_guard_errors there."
-        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
+        yield f"# Refused: {self.tables.refused_names}."
         yield "(noai_guard) {"
         yield from self._characters()
         yield from self._name_matchers()
@@ -153,18 +128,17 @@ class Caddyfile:
         yield "\t# Whether the User-Agent may contain a name: not if it consists of browsers' words."
         user_agent = _FULL_USER_AGENT
         browser = go_regex.browser_expression(self.plan.anchors)
-        other = f"[^A-Za-z0-9 {''.join(map(_in_class, _SEPARATORS))}]"
+        other = "[^A-Za-z0-9 " + re.sub(r"([\[\]-])", r"\\\1", _SEPARATORS) + "]"
         words = f"{user_agent}.lowerAscii()" + "".join(f'.replace("{separator}"," ")' for separator in _SEPARATORS)
-        bot = "".join(
-            f' || {user_agent}.lowerAscii().contains("{word}")'
-            for word in user_agent_regex.BOT_WORDS * self.plan.detects_unknown_bots
-        )
+        bot_words = user_agent_regex.BOT_WORDS if self.plan.detects_unknown_bots else ()
+        bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
         for number, word_set in enumerate(self.word_sets, 1):
+            words_of_names = ",".join(f'"{word}"' for word in word_set)
             yield (
                 f"\t@noai_named_{number} expression `{user_agent}.size() > {_MAX_USER_AGENT} "
                 f'|| !({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
                 f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f'|| {words}.split(" ").exists(w, w in [{word_set}]))`'
+                f'|| {words}.split(" ").exists(w, w in [{words_of_names}]))`'
             )
 
     def _name(self) -> Iterator[str]:
@@ -176,9 +150,8 @@ class Caddyfile:
         ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
         yield from _map(_USER_AGENT, ["noai_weightiest_name"], ranked)
         yield from _map("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
-        hosts = [
-            _row(_anywhere(user_agent_regex.host_expression(token)), quote(_host(token))) for token in plan.host_tokens
-        ]
+        host = user_agent_regex.host_expression
+        hosts = [_row(_anywhere(host(token)), quote(host_form(token))) for token in plan.host_tokens]
         yield from _map(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
         other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
         others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
@@ -190,24 +163,20 @@ class Caddyfile:
     def _agent(self) -> Iterator[str]:
         tables = self.tables
         yield "\t# The agent with this name, its class, and its name in texts."
-        by_agent: dict[Agent, list[Token[Agent]]] = {}
-        for token in self.plan.relevant_tokens:
-            by_agent.setdefault(token.value, []).append(token)
-        plain = {'""': '""', _UNKNOWN: UNKNOWN_BOT}
+        by_agent = grouped(self.plan.relevant_tokens, lambda token: token.value)
+        plain = {'""': '""', _UNKNOWN: tables.UNKNOWN_BOT}
         expressions = []
         for agent, key in tables.ids.items():
-            plain |= {quote(_host(token)): key for token in by_agent[agent] if token.host}
-            plain |= {quote(spelling): key for name in names_of(agent) for spelling in spellings(name)}
+            plain |= {quote(host_form(token)): key for token in by_agent[agent] if token.host}
+            # As in the catalogue and in lower case, which is what nearly every client sends.
+            plain |= {quote(spelling): key for name in names_of(agent) for spelling in (name, name.lower())}
             words = sorted(token.text.decode("ascii") for token in by_agent[agent] if not token.host)
             if words:
                 expressions.append(_row(f"(?i)^(?:{user_agent_regex.trie(words)})$", key))
         rows = [f"{name} {key}" for name, key in plain.items()]
-        yield from _map("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {KNOWN}"])
-        texts = {key: (self.plan.client_name(agent), ascii_text(agent.name)) for agent, key in tables.ids.items()}
-        rows = [
-            " ".join((key or '""', agent_class, *map(_output, texts.get(key, (UNNAMED_CLIENT, "")))))
-            for key, agent_class in tables.class_names.items()
-        ]
+        yield from _map("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
+        texts = {key: map(_output, tables.agent_texts.get(key, (UNNAMED_CLIENT, ""))) for key in tables.class_names}
+        rows = [" ".join((key or '""', name, *texts[key])) for key, name in tables.class_names.items()]
         yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
 
     def _vars(self) -> Iterator[str]:
@@ -231,14 +200,12 @@ class Caddyfile:
     def _decision(self) -> Iterator[str]:
         tables = self.tables
         yield "\t# The decision for the class: the first row that matches."
-        rows = [_row(f"^:{NONE}:", '""')]
+        rows = [_row(f"^:{tables.NONE}:", '""')]
         rows += [_row(f"^:{name}:{self._path_flags(paths)}", decision) for name, paths, decision in tables.rows]
         source = f"`{{vars.noai_exempt_address}}:{{noai_class}}:{self._flags}`"
         yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
-        rows = [
-            f"{key} {quote(verdict_prefix(decision))[:-1]}{{noai_agent_name}}`"
-            for decision, key in tables.decisions.items()
-        ]
+        prefixes = {key: quote(decision.verdict_prefix)[:-1] for decision, key in tables.decisions.items()}
+        rows = [f"{key} {prefix}{{noai_agent_name}}`" for key, prefix in prefixes.items()]
         yield "\t# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
         yield from _map("{noai_decision}", ["noai_verdict"], [*rows, "default allow"])
         yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
@@ -268,12 +235,11 @@ class Caddyfile:
             added = [field for field in same_sections if field[0] in REPEATABLE]
             if added:
                 yield f"\theader @{matcher}_{number} {{"
-                yield from (f"\t\t+{' '.join(_header(field))}" for field in added)
+                yield from (f"\t\t+{_header(field)}" for field in added)
                 yield "\t\tdefer"
                 yield "\t}"
-            for field in same_sections:
-                if field not in added:
-                    yield f"\theader @{matcher}_{number} ?{' '.join(_header(field))}"
+            others = (field for field in same_sections if field not in added)
+            yield from (f"\theader @{matcher}_{number} ?{_header(field)}" for field in others)
 
     def _documents(self) -> Iterator[str]:
         if not self.plan.documents:
@@ -290,8 +256,8 @@ class Caddyfile:
         yield f"\t\troot * {quote(f'{self.root}/noai-guard/documents')}"
         yield "\t\trewrite * {noai_file}"
         yield "\t\theader Content-Type {noai_media_type}"
-        for field in file_server_headers(self.plan.documents[0]):
-            yield f"\t\theader {' '.join(_header(field))}"
+        for name, value in file_server_headers(self.plan.documents[0]):
+            yield f"\t\theader {name} {quote(value)}"
         yield "\t\tfile_server"
         yield "\t}"
 
@@ -307,23 +273,19 @@ class Caddyfile:
                 matcher = f"@noai_refusal_{number}"
                 yield f"\t\t{matcher} expression `{{noai_decision}} in {list(decisions)}`"
             plus = "+" if field[0] in REPEATABLE else ""
-            yield f"\t\theader {matcher} {plus}{' '.join(_header(field))}"
+            yield f"\t\theader {matcher} {plus}{_header(field)}"
         yield "\t\trespond `{noai_who}{noai_tail}` {noai_status}"
         yield "\t}"
 
 
-def _header(field: HeaderField) -> tuple[str, str]:
-    return header_title(field[0]), quote(field[1].decode("ascii"))
+def _header(field: HeaderField) -> str:
+    return f"{header_title(field[0])} {quote(field[1].decode('ascii'))}"
 
 
-def _names(tokens: Iterable[Token[Agent]]) -> str:
+def _names(tokens: Iterable[AgentToken]) -> str:
     """Return a row of a map: the first of these names in a User-Agent."""
     pattern, groups = user_agent_regex.alternatives(tokens)
     return _row(_anywhere(pattern), "".join(f"${{{group}}}" for group in range(1, groups + 1)))
-
-
-def _host(token: Token[Agent]) -> str:
-    return f"//{(token.text + token.path).decode('ascii')}"
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:

@@ -8,22 +8,13 @@ from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import File, ServerTarget, head
 
-_ESCAPES = {'"': '\\"', "\\": "\\\\"}
-
 
 def quote(text: str) -> str:
-    """Return a text as a literal YAML string."""
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    if "\ud800" <= character <= "\udfff":
+    """Return a text as a literal YAML string. Raise CannotExpress for half of a surrogate pair."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
         raise CannotExpress("Envoy: half of a surrogate pair cannot stand in a configuration")
-    return f"\\U{ord(character):08x}"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in escaped) + '"'
 
 
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:

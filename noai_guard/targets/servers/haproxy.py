@@ -12,11 +12,10 @@ from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.files import text_file
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head
+from noai_guard.targets.target import File, ServerTarget, head, text_file
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""

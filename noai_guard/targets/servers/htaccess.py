@@ -7,23 +7,13 @@ agent's name: that would take a line for each.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.apache_directives import declared_fields, expression, header_directive, header_value
-from noai_guard.targets.files import text_file
-from noai_guard.targets.lookup_tables import (
-    UNNAMED_CLIENT,
-    VERDICT_ALIASES,
-    LookupTables,
-    file_server_headers,
-    header_title,
-    verdict_prefix,
-)
-from noai_guard.targets.plan import AgentClass, Decision, PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers
+from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan, grouped
+from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head, text_file
 
 _MAX_EXPRESSION = 7900
 """Characters of one regular expression: a line has at most 8,190 (HUGE_STRING_LEN, seen in 2.4.71)."""
@@ -53,7 +43,7 @@ def _in(paths: PathSet) -> str:
     return f"%{{REQUEST_URI}} =~ {_regex(paths.regex)}"
 
 
-def _short_enough(tokens: Sequence[Token[Agent]]) -> Iterator[str]:
+def _short_enough(tokens: Sequence[AgentToken]) -> Iterator[str]:
     """Yield expressions that match these tokens, each short enough for a line."""
     pattern, _ = user_agent_regex.alternatives(tokens)
     if len(pattern) <= _MAX_EXPRESSION or len(tokens) == 1:
@@ -94,7 +84,7 @@ class Htaccess:
         yield f"# {head(self.plan, 'htaccess')}"
         yield "# Put these lines into the .htaccess of your site's folder, above everything else in it, and copy"
         yield "# noai-guard/documents into that folder. Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
-        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
+        yield f"# Refused: {self.tables.refused_names}."
         yield from self._sections()
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
         yield "RequestHeader set X-NoAI-Verdict allow env=!REDIRECT_STATUS"
@@ -119,7 +109,7 @@ class Htaccess:
             yield f'<If "{first} && %{{REQUEST_URI}} =~ {_regex(path)}">'
             yield f"    ForceType {quote(document.media_type)}"
             for name, value in file_server_headers(document):
-                yield f"    Header set {header_title(name)} {header_value(value)}"
+                yield f"    Header set {name} {header_value(value)}"
             yield "</If>"
 
     def _decided(self) -> Iterator[str]:
@@ -152,12 +142,9 @@ class Htaccess:
         plan = self.plan
         chain = _IfChain()
         for tier in plan.tiers:
-            by_class: dict[str, list[Token[Agent]]] = {}
-            for token in tier:
-                by_class.setdefault(plan.class_of(token.value).name, []).append(token)
-            for tokens in by_class.values():
+            for agents, tokens in grouped(tier, lambda token: plan.class_of(token.value)).items():
                 for names in _short_enough(tokens):
-                    yield from chain.then(_user_agent_matches(names), self._decisions(plan.class_of(tokens[0].value)))
+                    yield from chain.then(_user_agent_matches(names), self._decisions(agents))
         if plan.host_tokens:
             yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", self._hosts())
         yield from self._unrecognised(chain)
@@ -176,9 +163,8 @@ class Htaccess:
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan
         if plan.detects_unknown_bots:
-            yield from chain.then(
-                _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT), self._decisions(plan.unknown_bot)
-            )
+            bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
+            yield from chain.then(bot, self._decisions(plan.unknown_bot))
         if plan.unclaimed.restricted:
             yield from chain.otherwise(self._decisions(plan.unclaimed))
 
@@ -193,12 +179,11 @@ class Htaccess:
                 yield from chain.then(_in(decision.paths), self._response(decision))
 
     def _response(self, decision: Decision) -> Iterator[str]:
-        yield f"RequestHeader set X-NoAI-Verdict {header_value(verdict_prefix(decision).encode('ascii'))}"
-        if not decision.status:
-            return
-        yield f"ErrorDocument {decision.status} {quote(UNNAMED_CLIENT + decision.tail)}"
-        yield f"Redirect {decision.status} /"
-        yield from (header_directive(field) for field in self.tables.refusal_fields if field in decision.headers)
+        yield f"RequestHeader set X-NoAI-Verdict {header_value(decision.verdict_prefix)}"
+        if decision.status:
+            yield f"ErrorDocument {decision.status} {quote(decision.unnamed_text)}"
+            yield f"Redirect {decision.status} /"
+            yield from (header_directive(field) for field in self.tables.refusal_fields if field in decision.headers)
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:

@@ -10,31 +10,17 @@ split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from itertools import zip_longest
 
 from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
-from noai_guard.core.model import Agent
-from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.text import ascii_text
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.files import text_file
-from noai_guard.targets.lookup_tables import (
-    KNOWN,
-    NONE,
-    UNKNOWN_BOT,
-    UNNAMED_CLIENT,
-    LookupTables,
-    file_server_headers,
-    header_title,
-    verdict_prefix,
-)
-from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import File, ServerTarget, document_files, head
+from noai_guard.targets.lookup_tables import LookupTables, file_server_headers, header_title
+from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
+from noai_guard.targets.target import File, ServerTarget, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -61,8 +47,8 @@ def quote(text: str) -> str:
 
 
 def _in_quotes(text: str) -> str:
-    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": ""}
-    return '"' + "".join(escapes.get(character, character) for character in text) + '"'
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": ""})
+    return f'"{text.translate(escapes)}"'
 
 
 _KEYWORDS = frozenset({"default", "include", "hostnames", "volatile"})
@@ -73,15 +59,9 @@ def _key(text: str) -> str:
     return _in_quotes(f"\\{text}" if text in _KEYWORDS or text.startswith(("~", "\\")) else text)
 
 
-def _without_variables(quoted: str) -> str:
-    """Return a quoted text for a parameter without variables, in which a dollar sign is literal."""
-    return quoted.replace("${noai_dollar}", "$")
-
-
 def _expression(pattern: str, any_case: bool = True) -> str:
     """Return a regular expression as the key of a map. `$` becomes the very end, not before a last line feed."""
-    pattern = pattern.replace("$", r"\z")
-    return _in_quotes(("~*" if any_case else "~") + pattern)
+    return _in_quotes(("~*" if any_case else "~") + pattern.replace("$", r"\z"))
 
 
 def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: str = '""') -> Iterator[str]:
@@ -91,15 +71,8 @@ def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: s
     yield "}"
 
 
-class _HeaderLine(NamedTuple):
-    """An add_header line: field name, value, and the directives that define the variables of the value."""
-
-    name: bytes
-    value: str
-    maps: tuple[str, ...] = ()
-
-    def directive(self) -> str:
-        return f"add_header {header_title(self.name)} {self.value} always;"
+def _add_header(name: bytes, value: str) -> str:
+    return f"add_header {header_title(name)} {value} always;"
 
 
 class NginxConfiguration:
@@ -109,22 +82,18 @@ class NginxConfiguration:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan, plan.compiled.catalog.agents)
-        self.by_name: dict[str, Token[Agent]] = {}
-        self.by_expression: list[Token[Agent]] = []
-        for token in plan.tokens:
-            if _is_name(token):
-                self.by_name[token.text.decode("ascii")] = token
-            elif not token.host:
-                self.by_expression.append(token)
+        self.by_name = {token.text.decode("ascii"): token for token in plan.tokens if _is_name(token)}
+        by_expression = [token for token in plan.tokens if not (token.host or _is_name(token))]
         relevant = frozenset(map(id, plan.relevant_tokens))
-        families = tuple(token.text for token in self.by_expression if token.family)
+        families = tuple(token.text for token in by_expression if token.family)
         members = [token for token in self.by_name.values() if token.text.startswith(families)]
-        self.phrases = [token for token in (*self.by_expression, *members) if id(token) in relevant]
-        self.other_phrases = [token for token in self.by_expression if id(token) not in relevant]
+        self.phrases = [token for token in (*by_expression, *members) if id(token) in relevant]
+        self.other_phrases = [token for token in by_expression if id(token) not in relevant]
 
-    def _hit(self, token: Token[Agent]) -> str:
+    def _hit(self, token: AgentToken) -> str:
+        """Return a letter, in the order of precedence, and the id of the agent."""
         precedence = -1 if token in self.plan.masking_tokens else rank(token.value)
-        return f'"{_letter(precedence)}:{self.tables.ids[token.value]};"'
+        return f'"{chr(ord("b") + precedence)}:{self.tables.ids[token.value]};"'
 
     def names(self) -> Iterator[str]:
         """Yield the rows of names.map: each name, its rank and the id of its agent."""
@@ -135,7 +104,7 @@ class NginxConfiguration:
         yield f"# {head(self.plan, 'nginx')}"
         yield "# Include this in http { }; a file in conf.d is included there already. Then, in each server { }:"
         yield f"#     include {self.root}/noai-guard/server.conf;"
-        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
+        yield f"# Refused: {self.tables.refused_names}."
         yield "# If nginx says that one of these two is a duplicate, delete it here."
         yield "map_hash_max_size 65536;"
         yield "map_hash_bucket_size 128;"
@@ -146,15 +115,16 @@ class NginxConfiguration:
         yield from self._decision()
         yield from self._verdict()
         yield from self._status()
-        yield from (line for field in self._refusal_fields for line in field.maps)
+        yield from self._refusal_fields[0]
         yield "# Declarations of every response, by section. The site's own Content-Usage and tdm-... take precedence."
-        yield from (line for field in self._declared_fields for line in field.maps)
+        yield from self._declared_fields[0]
 
     def _names(self) -> Iterator[str]:
         yield "# The names in a User-Agent that are not words of browsers, each looked up in a hash."
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
             yield f'map $noai_n{number} $noai_h{number} {{ default ""; include {self.root}/noai-guard/names.map; }}'
-        yield from self._search(f"$noai_rest_{_STEPS}", "noai_rest_hit", self._name_tiers())
+        name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
+        yield from self._search(f"$noai_rest_{_STEPS}", "noai_rest_hit", name_tiers)
         yield from self._search("$http_user_agent", "noai_phrase_hit", [self.phrases])
         for step in range(_STEPS, 1, -1):
             rows = [(_expression(self._split(step)), f'"{self._hits_from(step)}"')]
@@ -183,10 +153,7 @@ class NginxConfiguration:
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _name_tiers(self) -> list[list[Token[Agent]]]:
-        return [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-
-    def _search(self, source: str, variable: str, tiers: Sequence[Sequence[Token[Agent]]]) -> Iterator[str]:
+    def _search(self, source: str, variable: str, tiers: Sequence[Sequence[AgentToken]]) -> Iterator[str]:
         """Yield a map from a User-Agent to the hit of the first token that an expression matches."""
         captured = f"{variable}_name"
         expressions = [
@@ -195,10 +162,10 @@ class NginxConfiguration:
             for expression in user_agent_regex.expressions(tier, _MAX_EXPRESSION)
         ]
         rows = {
-            _key(spelling): self._hit(token)
+            _key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
             for tier in tiers
             for token in tier
-            for spelling in _spellings(token.text.decode("ascii"))
+            for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
         }
         if expressions:
             yield from _map(f"${captured}", f"{variable}_of", rows.items())
@@ -209,10 +176,8 @@ class NginxConfiguration:
         letters = sorted({self._hit(token)[1] for token in self.plan.tokens})
         rows = [(f'"~(?:^|;){letter}:(?<noai_found_{letter}>[^;]+)"', f"$noai_found_{letter}") for letter in letters]
         yield from _map("$noai_hits", "noai_agent", [*rows, ('""', "$noai_agent_by_host"), ("-", '""')])
-        hosts = [
-            (_expression(user_agent_regex.host_expression(token)), self.tables.ids[token.value])
-            for token in self.plan.host_tokens
-        ]
+        host = user_agent_regex.host_expression
+        hosts = [(_expression(host(token)), self.tables.ids[token.value]) for token in self.plan.host_tokens]
         unknown = "$noai_unknown" if self.plan.detects_unknown_bots else '""'
         yield from _map("$noai_url", "noai_agent_by_host", [('""', unknown)], "$noai_agent_by_url")
         yield from _map("$noai_host", "noai_agent_by_url", [('""', unknown)], "$noai_host_alone")
@@ -223,18 +188,15 @@ class NginxConfiguration:
         yield from _map("$noai_other_name", "noai_host_alone", [('""', "$noai_host")])
         if self.plan.detects_unknown_bots:
             bot = CALLS_ITSELF_A_BOT.pattern.decode("ascii")
-            yield from _map("$http_user_agent", "noai_unknown", [(_expression(bot), UNKNOWN_BOT)])
+            yield from _map("$http_user_agent", "noai_unknown", [(_expression(bot), self.tables.UNKNOWN_BOT)])
 
     def _paths(self) -> Iterator[str]:
         for paths in self.tables.path_sets:
-            rows = [(_expression(pattern_to_regex(glob), any_case=False), "1") for glob in paths.globs]
+            rows = [(_expression(regex, any_case=False), "1") for regex in paths.regexes]
             yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
-        path_policies = [
-            (_expression(pattern_to_regex(glob), any_case=False), str(number))
-            for paths, number in self.plan.path_policies
-            for glob in paths.globs
-        ]
-        yield from _map("$uri", "noai_section", path_policies, "0")
+        path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
+        rows = [(_expression(regex, any_case=False), number) for regex, number in path_policies]
+        yield from _map("$uri", "noai_section", rows, "0")
         document = f"^(?:GET|HEAD):{self.plan.documents_regex.removeprefix('^')}"
         rows = [(_expression(document, any_case=False), "1")] if self.plan.documents else []
         yield from _map('"$request_method:$uri"', "noai_is_document", rows)
@@ -243,37 +205,32 @@ class NginxConfiguration:
         yield "# The decision for each class of agents: the first row that matches."
         tables = self.tables
         default = tables.class_names[""]
-        classes = {key: name for key, name in tables.class_names.items() if key not in ("", KNOWN) and name != default}
-        if default != NONE:
+        classes = {key: name for key, name in tables.class_names.items() if key not in ("", tables.KNOWN)}
+        classes = {key: name for key, name in classes.items() if name != default}
+        if default != tables.NONE:
             unrestricted = (agents for agents in self.plan.classes if not agents.restricted)
-            classes |= {tables.ids[agent]: NONE for agents in unrestricted for agent in agents.agents}
+            classes |= {tables.ids[agent]: tables.NONE for agents in unrestricted for agent in agents.agents}
         yield from _map("$noai_agent", "noai_class", classes.items(), default)
-        rows = [(self._row_key(agent_class, paths), decision) for agent_class, paths, decision in tables.rows]
-        if tables.path_sets:
-            flags = "".join(f":$noai_in_{paths.name}" for paths in tables.path_sets)
-            yield from _map(f'"$noai_class{flags}"', "noai_decision_by_path", rows)
-            yield from _map("$noai_class", "noai_decision", [(NONE, '""')], "$noai_decision_by_path")
-        else:
+        if not tables.path_sets:
+            rows = [(agent_class, decision) for agent_class, _, decision in tables.rows]
             yield from _map("$noai_class", "noai_decision", rows)
-
-    def _row_key(self, agent_class: str, paths: PathSet | None) -> str:
-        """Return the key of a decision: a class, and the one path set that has to match."""
-        if not self.tables.path_sets:
-            return agent_class
-        if paths is None:
-            return f'"~^{agent_class}:"'
-        return f'"~^{agent_class}(?::.){{{self.tables.path_sets.index(paths)}}}:1"'
+            return
+        # A key is a class, and the one path set that has to match.
+        flags = "".join(f":$noai_in_{paths.name}" for paths in tables.path_sets)
+        in_paths = {paths: f"(?::.){{{number}}}:1" for number, paths in enumerate(tables.path_sets)}
+        rows = [(f'"~^{name}{in_paths[paths] if paths else ":"}"', decision) for name, paths, decision in tables.rows]
+        yield from _map(f'"$noai_class{flags}"', "noai_decision_by_path", rows)
+        yield from _map("$noai_class", "noai_decision", [(tables.NONE, '""')], "$noai_decision_by_path")
 
     def _verdict(self) -> Iterator[str]:
         tables = self.tables
         rows = [(key, quote(decision.tail)) for key, decision in tables.refusals.items()]
         yield from _map("$noai_decision", "noai_tail", rows)
-        ids = {tables.ids[agent]: agent for agent in tables.restricted_agents}
-        rows = [(key, quote(self.plan.client_name(agent))) for key, agent in ids.items()]
+        rows = [(key, quote(client)) for key, (client, _) in tables.agent_texts.items()]
         yield from _map("$noai_agent", "noai_who", rows, f'"{UNNAMED_CLIENT}"')
-        rows = [(key, quote(ascii_text(agent.name))) for key, agent in ids.items()]
+        rows = [(key, quote(name)) for key, (_, name) in tables.agent_texts.items()]
         yield from _map("$noai_agent", "noai_agent_name", rows)
-        rows = [(key, quote(verdict_prefix(decision))) for decision, key in tables.decisions.items()]
+        rows = [(key, quote(decision.verdict_prefix)) for decision, key in tables.decisions.items()]
         yield from _map("$noai_decision", "noai_said", rows)
         yield "# For the backend and for logs: allow, deny; rule=train-ai; agent=GPTBot ..."
         yield from _map("$noai_decision", "noai_verdict", [('""', "allow")], '"$noai_said$noai_agent_name"')
@@ -296,45 +253,44 @@ class NginxConfiguration:
         yield from _map("$noai_hits", "noai_status", rows, "$noai_status_of")
 
     @cached_property
-    def _refusal_fields(self) -> list[_HeaderLine]:
-        """Header fields of refusals that are not declared on every response; by status if only some have them."""
+    def _refusal_fields(self) -> tuple[list[str], list[str]]:
+        """Maps and add_header lines for refusals; by status if only some have a field. Without declarations."""
         refusals = self.tables.refusals
-        numbers = dict.fromkeys(field for decision in refusals.values() for field in decision.headers)
+        fields = dict.fromkeys(field for decision in refusals.values() for field in decision.headers)
+        maps: list[str] = []
         lines = []
-        for number, (name, value) in enumerate(numbers):
+        for number, (name, value) in enumerate(fields):
             keys = self.tables.refusal_fields.get((name, value))
             if keys is None or name == b"content-type":
                 continue
             statuses = sorted({refusals[key].status for key in keys})
             text = quote(value.decode("ascii"))
-            if statuses == self.tables.refusal_statuses:
-                lines.append(_HeaderLine(name, text))
-            else:
+            if statuses != self.tables.refusal_statuses:
                 variable = f"noai_refusal_{number}"
-                rows = [(str(status), text) for status in statuses]
-                lines.append(_HeaderLine(name, f"${variable}", tuple(_map("$noai_status", variable, rows))))
-        return lines
+                maps += _map("$noai_status", variable, [(str(status), text) for status in statuses])
+                text = f"${variable}"
+            lines.append(_add_header(name, text))
+        return maps, lines
 
     @cached_property
-    def _declared_fields(self) -> list[_HeaderLine]:
-        """Each declared header line; its value depends on the section, and on the field of the site if it has one."""
+    def _declared_fields(self) -> tuple[list[str], list[str]]:
+        """Maps and add_header lines for declarations, by section, and by the field of the site if it has one."""
         declared = self.plan.compiled.declared.values()
+        maps: list[str] = []
         lines = []
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
-            for index in range(max(map(len, values))):
-                by_section = [section_lines[index] if index < len(section_lines) else '""' for section_lines in values]
-                variable = f"noai_{_variable(name)}_{index + 1}"
-                value = by_section[0]
-                maps: list[str] = []
+            underscored = name.decode("ascii").replace("-", "_")
+            for number, by_section in enumerate(zip_longest(*values, fillvalue='""'), 1):
+                variable, value = f"noai_{underscored}_{number}", by_section[0]
                 if len(set(by_section)) > 1:
                     maps += _map("$noai_section", variable, [(str(n), v) for n, v in enumerate(by_section)])
                     value = f"${variable}"
                 if name not in REPEATABLE:
-                    maps += _map(f"$upstream_http_{_variable(name)}", f"{variable}_alone", [('""', value)])
+                    maps += _map(f"$upstream_http_{underscored}", f"{variable}_alone", [('""', value)])
                     value = f"${variable}_alone"
-                lines.append(_HeaderLine(name, value, tuple(maps)))
-        return lines
+                lines.append(_add_header(name, value))
+        return maps, lines
 
     def server(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -348,26 +304,26 @@ class NginxConfiguration:
         yield "    internal;"
         yield '    default_type "text/plain; charset=utf-8";'
         yield "    charset off;"
-        yield from (f"    {field.directive()}" for field in self._refusal_fields)
+        yield from (f"    {line}" for line in self._refusal_fields[1])
         yield f"    include {self.root}/noai-guard/headers.conf;"
         for status in self.tables.refusal_statuses:
             yield f'    if ($noai_status = {status}) {{ return {status} "$noai_who$noai_tail"; }}'
         yield "    return 403;"
         yield "}"
         for document in self.plan.documents:
-            yield f"location = {_without_variables(quote(document.path))} {{"
+            # A location has no variables: a dollar sign is literal.
+            yield f"location = {quote(document.path).replace('${noai_dollar}', '$')} {{"
             yield "    types { }"
             yield f"    default_type {quote(document.media_type)};"
             yield "    charset off;"
             yield f"    root {quote(f'{self.root}/noai-guard/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
-            for name, value in file_server_headers(document):
-                yield f"    add_header {header_title(name)} {quote(value.decode('ascii'))};"
+            yield from (f"    add_header {name} {quote(value)};" for name, value in file_server_headers(document))
             yield "}"
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
-        yield from (field.directive() for field in self._declared_fields)
+        yield from self._declared_fields[1]
 
     def proxy(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -380,24 +336,10 @@ def _name_numbers(step: int) -> range:
     return range((step - 1) * _NAMES_PER_STEP + 1, step * _NAMES_PER_STEP + 1)
 
 
-def _is_name(token: Token[Agent]) -> bool:
+def _is_name(token: AgentToken) -> bool:
     text = token.text.decode("ascii")
     plain = all(character.isalnum() or character in "_-" for character in text)
     return plain and not (token.host or token.at_start or token.family) and len(text) <= _MAX_NAME
-
-
-def _letter(precedence: int) -> str:
-    """Return a letter for a rank, in the same order."""
-    return chr(ord("b") + precedence)
-
-
-def _spellings(text: str) -> Iterator[str]:
-    """Yield the encodings of a name with spaces (`user_agent_regex.BLANK`)."""
-    yield from dict.fromkeys(text.replace(" ", space) for space in (" ", "+", "%20"))
-
-
-def _variable(name: bytes) -> str:
-    return name.decode("ascii").replace("-", "_")
 
 
 def files(plan: TargetPlan, root: str) -> list[File]:

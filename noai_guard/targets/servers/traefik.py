@@ -10,13 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from noai_guard.core.model import Agent
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.core.user_agent_matcher import Token
-from noai_guard.responses.header_fields import one_line_per_name
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
-from noai_guard.targets.plan import AgentClass, PathSet, TargetPlan
+from noai_guard.targets.plan import AgentClass, AgentToken, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000
@@ -25,13 +22,8 @@ _PRIORITY = 2_000_000_000
 _DECLARE = "noai-declare"
 
 
-def _quoted(text: str) -> str:
-    """Return a text without backquotes as a literal string of a rule."""
-    return f"`{text}`"
-
-
-def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
-    return f"HeaderRegexp({_quoted('User-Agent')}, {_quoted(('(?i)' if any_case else '') + pattern)})"
+def _user_agent_matches(pattern: str) -> str:
+    return f"HeaderRegexp(`User-Agent`, `(?i){pattern}`)"
 
 
 def _any(conditions: Iterable[str]) -> str:
@@ -39,82 +31,59 @@ def _any(conditions: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"({' || '.join(listed)})"
 
 
-def _named(tokens: Iterable[Token[Agent]]) -> str:
+def _named(tokens: Iterable[AgentToken]) -> str:
     return _any(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
 
 
-def _in_paths(paths: PathSet) -> str:
-    return _any(f"PathRegexp({_quoted(_path(glob))})" for glob in paths.globs)
+def _path_matches(glob: str) -> str:
+    """Return a condition in which a slash may be encoded: Traefik does not decode it, but the site may."""
+    pattern = re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob))
+    return f"PathRegexp(`{go_regex.with_characters(pattern)}`)"
 
 
-def _path(glob: str) -> str:
-    """Return an expression in which a slash may be encoded: Traefik does not decode it, but the site may."""
-    return go_regex.with_characters(re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob)))
+def _clients(plan: TargetPlan) -> Iterator[tuple[AgentClass, list[str]]]:
+    """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
+    browser = _user_agent_matches(go_regex.browser_expression(plan.anchors))
+    not_browser = [] if plan.unclaimed.restricted else [f"!{browser}"]
+    known: list[str] = []
+    for tier in plan.tiers:
+        for agents, tokens in plan.by_outcome(tier):
+            named = _named(tokens)
+            yield agents, [*not_browser, named, *(f"!{other}" for other in known)]
+            known.append(named)
+    others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
+    unnamed = [f"!{other}" for other in (*known, *others)]
+    for token in plan.host_tokens:
+        host = _user_agent_matches(user_agent_regex.host_expression(token))
+        yield plan.class_of(token.value), [host, *unnamed]
+        unnamed.append(f"!{host}")
+    if plan.detects_unknown_bots:
+        bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
+        yield plan.unknown_bot, [bot, *unnamed]
+        yield plan.unclaimed, [f"!{bot}", *unnamed]
 
 
-class RouterRules:
-    """The rules of the routers that refuse, for one plan."""
-
-    def __init__(self, plan: TargetPlan) -> None:
-        self.plan = plan
-
-    def _exceptions(self) -> Iterator[str]:
-        """Yield conditions under which nobody is refused, negated."""
-        documents = [f"PathRegexp({_quoted(_path(document.path))})" for document in self.plan.documents]
-        if documents:
-            yield f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"
-        yield from (f"!ClientIP({_quoted(str(network))})" for network in self.plan.exempt_networks)
-
-    def _clients(self) -> Iterator[tuple[AgentClass, list[str]]]:
-        """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
-        plan = self.plan
-        browser = _user_agent_matches(go_regex.browser_expression(plan.anchors))
-        not_browser = [] if plan.unclaimed.restricted else [f"!{browser}"]
-        known: list[str] = []
-        for tier in plan.tiers:
-            by_class: dict[object, list[Token[Agent]]] = {}
-            for token in tier:
-                by_class.setdefault(plan.class_of(token.value).outcome, []).append(token)
-            for tokens in by_class.values():
-                named = _named(tokens)
-                yield plan.class_of(tokens[0].value), [*not_browser, named, *(f"!{other}" for other in known)]
-                known.append(named)
-        others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
-        unnamed = [f"!{other}" for other in (*known, *others)]
-        for token in plan.host_tokens:
-            host = _user_agent_matches(user_agent_regex.host_expression(token))
-            yield plan.class_of(token.value), [host, *unnamed]
-            unnamed.append(f"!{host}")
-        if plan.detects_unknown_bots:
-            bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
-            yield plan.unknown_bot, [bot, *unnamed]
-            yield plan.unclaimed, [f"!{bot}", *unnamed]
-
-    def refused(self) -> Iterator[tuple[str, int]]:
-        """Yield (rule, status) of each router that refuses."""
-        exceptions = list(self._exceptions())
-        for agents, conditions in self._clients():
-            earlier: list[str] = []
-            for decision in agents.decisions:
-                paths = [_in_paths(decision.paths)] if decision.paths else []
-                if decision.status:
-                    excluded = (f"!{other}" for other in earlier)
-                    yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
-                earlier += paths
+def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
+    """Yield (rule, status) of each router that refuses."""
+    documents = [_path_matches(document.path) for document in plan.documents]
+    exceptions = [f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"] if documents else []
+    exceptions += [f"!ClientIP(`{network}`)" for network in plan.exempt_networks]
+    for agents, conditions in _clients(plan):
+        earlier: list[str] = []
+        for decision in agents.decisions:
+            paths = [_any(map(_path_matches, decision.paths.globs))] if decision.paths else []
+            if decision.status:
+                excluded = (f"!{other}" for other in earlier)
+                yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
+            earlier += paths
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
-    lines = one_line_per_name(plan.compiled.site_declared.fields)
-    declared = {name.decode(): value.decode("ascii") for name, value in lines.items()}
-    refusal = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    cleared = dict.fromkeys((VERDICT_HEADER, *VERDICT_ALIASES), "")
+    refusal = {**plan.site_fields, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     middlewares: dict[str, Any] = {
-        _DECLARE: {
-            "headers": {
-                "customResponseHeaders": declared,
-                "customRequestHeaders": dict.fromkeys((VERDICT_HEADER, *VERDICT_ALIASES), ""),
-            }
-        },
-        "noai-refusal": {"headers": {"customResponseHeaders": {**declared, **refusal}}},
+        _DECLARE: {"headers": {"customResponseHeaders": plan.site_fields, "customRequestHeaders": cleared}},
+        "noai-refusal": {"headers": {"customResponseHeaders": refusal}},
     }
     for status in statuses:
         nobody = {"sourceRange": ["255.255.255.255/32"], "rejectStatusCode": status}
@@ -122,25 +91,22 @@ def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
     return middlewares
 
 
-def _routers(plan: TargetPlan) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, (rule, status) in enumerate(RouterRules(plan).refused(), 1):
-        yield (
-            f"noai-{number}",
-            {
-                "rule": rule,
-                "priority": _PRIORITY - number,
-                "middlewares": ["noai-refusal", f"noai-refuse-{status}"],
-                "service": "noop@internal",
-            },
-        )
-
-
-def files(plan: TargetPlan, root: str) -> list[File]:
+def _render(plan: TargetPlan, root: str) -> list[File]:
     """Return one dynamic file. Each router is in it a second time with TLS, for entry points that terminate TLS."""
-    routers = dict(_routers(plan))
-    statuses = sorted({int(router["middlewares"][1].rpartition("-")[2]) for router in routers.values()})
+    refused = list(_refused(plan))
+    routers = {
+        f"noai-{number}": {
+            "rule": rule,
+            "priority": _PRIORITY - number,
+            "middlewares": ["noai-refusal", f"noai-refuse-{status}"],
+            "service": "noop@internal",
+        }
+        for number, (rule, status) in enumerate(refused, 1)
+    }
     secure = {f"{name}-tls": {**router, "tls": {}} for name, router in routers.items()}
-    http = {"middlewares": _middlewares(plan, statuses), **({"routers": {**routers, **secure}} if routers else {})}
+    http: dict[str, Any] = {"middlewares": _middlewares(plan, sorted({status for _, status in refused}))}
+    if routers:
+        http["routers"] = {**routers, **secure}
     comment = (
         f"# {head(plan, 'traefik')}\n"
         "# Put this into the folder of the file provider, and in the static configuration, at each entry point:\n"
@@ -158,7 +124,7 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
 TARGET = ServerTarget(
     "traefik",
     "Traefik",
-    files,
+    _render,
     supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
     specific_limitations=_limitations,
 )

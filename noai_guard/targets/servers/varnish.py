@@ -10,24 +10,15 @@ import re
 from collections.abc import Iterable, Iterator
 
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.text import ascii_text
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.files import text_file
-from noai_guard.targets.lookup_tables import (
-    NONE,
-    UNKNOWN_BOT,
-    UNNAMED_CLIENT,
-    VERDICT_ALIASES,
-    LookupTables,
-    verdict_prefix,
-)
-from noai_guard.targets.plan import PathSet, TargetPlan, agent_names
-from noai_guard.targets.target import Feature, File, ServerTarget, head
+from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables
+from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped, host_form
+from noai_guard.targets.target import Feature, ServerTarget, head, text_file
 
 _MAX_EXPRESSION = 16_000
 """Characters of one expression; PCRE2 compiles to at most 64 KiB if it is built with links of two bytes."""
@@ -67,10 +58,6 @@ def _field(number: int) -> str:
     return rf"^(?:[^\t]*\t){{{number - 1}}}([^\t]*).*"
 
 
-def _host_name(token: Token[Agent]) -> str:
-    return "//" + (token.text + token.path).decode("ascii")
-
-
 def _to_the_end(pattern: str) -> str:
     """Return an expression in which `$` is the very end; in PCRE it also matches before a last line feed."""
     return pattern.replace("$", r"\z")
@@ -92,12 +79,12 @@ class VclFile:
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'varnish')}"
         yield '# Include this right after "vcl 4.1;" and your backends, before your own subroutines.'
-        yield f"# Refused: {agent_names(self.tables.restricted_agents)}."
+        yield f"# Refused: {self.tables.refused_names}."
         yield "import std;"
         if self.plan.exempt_networks:
             yield "acl noai_exempt {"
-            networks = self.plan.exempt_networks
-            yield from (f'  "{network.network_address}"/{network.prefixlen};' for network in networks)
+            for network in self.plan.exempt_networks:
+                yield f'  "{network.network_address}"/{network.prefixlen};'
             yield "}"
         for name, body in (
             ("noai_agent", self._agent()),
@@ -129,7 +116,7 @@ class VclFile:
                     yield from _block(f"{_USER_AGENT} ~ {quote(pattern)}", [named, "return;"])
         for token in self.plan.host_tokens:
             condition = _matches(_USER_AGENT, user_agent_regex.host_expression(token), any_case=True)
-            yield from _block(f'{_NAME} == "" && {condition}', [f"set {_NAME} = {quote(_host_name(token))};"])
+            yield from _block(f'{_NAME} == "" && {condition}', [f"set {_NAME} = {quote(host_form(token))};"])
         if self.plan.detects_unknown_bots:
             bot = _matches(_USER_AGENT, CALLS_ITSELF_A_BOT.pattern.decode("ascii"), any_case=True)
             yield from _block(f'{_NAME} == "" && {bot}', [f'set {_NAME} = "{_UNKNOWN}";'])
@@ -140,30 +127,22 @@ class VclFile:
             by_host = "" if self.plan.detects_unknown_bots else f'{_NAME} != "" && '
             yield from _block(f"{by_host}({named})", [f'set {_NAME} = "{_KNOWN}";'])
 
-    def _table(self) -> dict[str, list[str]]:
-        """Return first character of a name -> lines of name, class, agent's name and agent's name in a refusal."""
-        classes = self.tables.class_names
-        lines = {_UNKNOWN: (classes[UNKNOWN_BOT], "", UNNAMED_CLIENT), _KNOWN: (NONE, "", UNNAMED_CLIENT)}
-        for token in self.plan.relevant_tokens:
-            name = _host_name(token) if token.host else token.text.decode("ascii").replace(" ", "+")
-            agent = token.value
-            lines[name] = (
-                classes[self.tables.id_of(agent)],
-                ascii_text(agent.name),
-                self.plan.client_name(agent),
-            )
-        table: dict[str, list[str]] = {}
-        for name, fields in sorted(lines.items()):
-            table.setdefault(name[0], []).append("\t".join((name, *fields)) + "\n")
-        return table
-
     def _lookup(self) -> Iterator[str]:
         """Yield the lines that look a name up: VCL has no tables, so a back-reference finds the line of the name.
 
-        Each expression searches only the lines of one first character, which saves workspace.
+        A line has the name, the class, the agent's name and its name in a refusal. Each expression searches only the
+        lines of one first character, which saves workspace.
         """
-        for first, lines in self._table().items():
-            part = quote("\n" + "".join(lines))
+        classes = self.tables.class_names
+        unknown_bot = classes[self.tables.UNKNOWN_BOT]
+        lines = {_UNKNOWN: (unknown_bot, "", UNNAMED_CLIENT), _KNOWN: (self.tables.NONE, "", UNNAMED_CLIENT)}
+        for token in self.plan.relevant_tokens:
+            name = host_form(token) if token.host else token.text.decode("ascii").replace(" ", "+")
+            agent = token.value
+            lines[name] = (classes[self.tables.id_of(agent)], ascii_text(agent.name), self.plan.client_name(agent))
+        rows = ("\t".join((name, *lines[name])) + "\n" for name in sorted(lines))
+        for first, part_of_rows in grouped(rows, lambda row: row[0]).items():
+            part = quote("\n" + "".join(part_of_rows))
             line = f"set {_LINE} = regsub({_NAME} + {part}, {quote(_LINE_OF_NAME)}, {_SECOND});"
             yield from _block(f"{_NAME} ~ {quote(f'^{user_agent_regex.escaped(first)}')}", [line])
         yield f"set {_CLASS} = regsub({_LINE}, {quote(_field(1))}, {_FIRST});"
@@ -171,9 +150,10 @@ class VclFile:
     def _path(self) -> Iterator[str]:
         """Yield the lines that set X-NoAI-Path: without query, decoded once, without empty and dot segments."""
         yield f'set {_PATH} = regsub(regsub(req.url, "^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", ""), {quote("[?].*")}, "");'
+        literals = {char: quote(char) for char in _DECODED} | {"\\": quote(r"\\")}
         decoded = [
-            f"set {_PATH} = regsuball({_PATH}, {quote(f'(?i)%{ord(char):02x}')}, {quote(_replacement(char))});"
-            for char in _DECODED
+            f"set {_PATH} = regsuball({_PATH}, {quote(f'(?i)%{ord(char):02x}')}, {literal});"
+            for char, literal in literals.items()
         ]
         yield from _block(f'{_PATH} ~ "%"', decoded)
         slashes, dots = quote("/{2,}"), quote(r"(?:/[.])+(?=/|\z)")
@@ -185,10 +165,13 @@ class VclFile:
 
     def _recv(self) -> Iterator[str]:
         yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES)
-        for name in VERDICT_ALIASES:
-            yield f"unset req.http.{_quoted_name(name)};"
+        # A field name with a dot needs quotes.
+        aliases = (f'"{alias}"' if "." in alias else alias for alias in VERDICT_ALIASES)
+        yield from (f"unset req.http.{alias};" for alias in aliases)
         yield "call noai_path;"
-        yield from self._section()
+        for section, number in self.plan.path_policies:
+            condition = f"!req.http.X-NoAI-Section && ({_in_paths(section)})"
+            yield from _block(condition, [f'set req.http.X-NoAI-Section = "{number}";'])
         for number, document in enumerate(self.plan.documents):
             path = _matches(_PATH, _decoded_path_regex(document.path))
             condition = f'{path} && (req.method == "GET" || req.method == "HEAD")'
@@ -198,28 +181,19 @@ class VclFile:
         yield "call noai_agent;"
         yield f'set {_CLASS} = "{self.tables.class_names[""]}";'
         yield from _block(f'{_NAME} != ""', self._lookup())
-        yield from self._decision()
+        exempt = "client.ip !~ noai_exempt && " if self.plan.exempt_networks else ""
+        for agent_class, paths, name in self.tables.rows:
+            in_paths = f" && ({_in_paths(paths)})" if paths else ""
+            condition = f'{exempt}!{_DECISION} && {_CLASS} == "{agent_class}"{in_paths}'
+            yield from _block(condition, [f'set {_DECISION} = "{name}";'])
         yield 'set req.http.X-NoAI-Verdict = "allow";'
         for decision, name in self.tables.decisions.items():
-            value = f"{quote(verdict_prefix(decision))} + regsub({_LINE}, {quote(_field(2))}, {_FIRST})"
+            value = f"{quote(decision.verdict_prefix)} + regsub({_LINE}, {quote(_field(2))}, {_FIRST})"
             verdict = [f"set req.http.X-NoAI-Verdict = {value};"] if decision.label != "allow" else []
             refuse = [f"return (synth({decision.status}));"] if decision.status else []
             if verdict or refuse:
                 yield from _block(f'{_DECISION} == "{name}"', [*verdict, *refuse])
         yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Verdict", "Section"))
-
-    def _decision(self) -> Iterator[str]:
-        exempt = "client.ip !~ noai_exempt && " if self.plan.exempt_networks else ""
-        for agent_class, paths, decision in self.tables.rows:
-            in_paths = f" && ({_in_paths(paths)})" if paths else ""
-            condition = f'{exempt}!{_DECISION} && {_CLASS} == "{agent_class}"{in_paths}'
-            yield from _block(condition, [f'set {_DECISION} = "{decision}";'])
-
-    def _section(self) -> Iterator[str]:
-        for paths, number in self.plan.path_policies:
-            yield from _block(
-                f"!req.http.X-NoAI-Section && ({_in_paths(paths)})", [f'set req.http.X-NoAI-Section = "{number}";']
-            )
 
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
@@ -234,24 +208,18 @@ class VclFile:
             body = f"synthetic({quote(document.body.decode('utf-8'))});"
             yield from _block(f'{_DECISION} == "document_{number}"', [*fields, body, "return (deliver);"])
         yield from self._declares()
-        yield from self._refusals()
-
-    def _refusals(self) -> Iterator[str]:
         for name, decision in self.tables.refusals.items():
             fields = [_set(field) for field in decision.headers if field in self.tables.refusal_fields]
             client = f"regsub({_LINE}, {quote(_field(3))}, {_FIRST})"
-            default = f"if (!{_LINE}) {{ set {_LINE} = {quote(f'{NONE}{chr(9)}{chr(9)}{UNNAMED_CLIENT}')}; }}"
+            default = (
+                f"if (!{_LINE}) {{ set {_LINE} = {quote(f'{self.tables.NONE}{chr(9)}{chr(9)}{UNNAMED_CLIENT}')}; }}"
+            )
             body = f"synthetic({client} + {quote(decision.tail)});"
             yield from _block(f'{_DECISION} == "{name}"', [*fields, default, body, "return (deliver);"])
 
 
 def _in_paths(paths: PathSet) -> str:
     return " || ".join(_matches(_PATH, _decoded_path_regex(glob)) for glob in paths.globs)
-
-
-def _quoted_name(name: str) -> str:
-    """Return a field name; one with a dot needs quotes."""
-    return f'"{name}"' if "." in name else name
 
 
 def _set(field: HeaderField) -> str:
@@ -266,17 +234,14 @@ def _declared(name: bytes, value: bytes) -> Iterator[str]:
     yield from _block(f"!{header}", [f"set {header} = {quote(text)};"])
 
 
-def _replacement(character: str) -> str:
-    return "\\\\" if character == "\\" else character
-
-
 def _decoded_path_regex(glob: str) -> str:
     """Return a glob as an expression for a path in which only ASCII is decoded; other bytes may be encoded."""
     return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", pattern_to_regex(glob))
 
 
-def _render(plan: TargetPlan, root: str) -> list[File]:
-    return [text_file("noai-guard.vcl", VclFile(plan).lines())]
-
-
-TARGET = ServerTarget("varnish", "Varnish", _render, supports=frozenset(Feature) - {Feature.LINES})
+TARGET = ServerTarget(
+    "varnish",
+    "Varnish",
+    lambda plan, root: [text_file("noai-guard.vcl", VclFile(plan).lines())],
+    supports=frozenset(Feature) - {Feature.LINES},
+)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from urllib.parse import quote
 
-from noai_guard.targets.static_hosts.host import HeaderFields, HeaderRules, StaticHost, StaticSite, files
+from noai_guard.targets.static_hosts.host import HeaderRules, StaticHost, StaticSite, files
 from noai_guard.targets.target import File
 
 BEGIN = "# Begin noai-guard"
@@ -58,8 +58,7 @@ def _render(site: StaticSite, root: str, *, removes: bool) -> Sequence[File]:
     """Put our blocks before the site's own, which therefore take precedence."""
     own = _site_blocks(site.existing)
     ours = "\n".join([BEGIN, *_blocks(site.rules, removes), END, ""])
-    content = f"{ours}\n{own}".encode("utf-8", "surrogateescape") if own else ours.encode()
-    return files(site, _FILE, content)
+    return files(site, _FILE, (f"{ours}\n{own}" if own else ours).encode("utf-8", "surrogateescape"))
 
 
 def _site_blocks(existing: bytes) -> str:
@@ -67,20 +66,12 @@ def _site_blocks(existing: bytes) -> str:
 
 
 def _blocks(rules: HeaderRules, removes: bool) -> Iterator[str]:
-    if rules.everywhere:
-        yield from _block("/*", rules.everywhere)
     removed = [f"  ! {name}" for name in sorted(rules.declaration_names)] if removes else []
-    for pattern, fields in rules.by_pattern:
-        for path in paths(pattern) or ():
-            yield from _block(path, fields, removed)
-    for path, fields in rules.by_document:
-        yield from _block("/".join(map(_quoted, path.split("/"))), fields)
-
-
-def _block(path: str, fields: HeaderFields, removed: Sequence[str] = ()) -> Iterator[str]:
-    yield path
-    yield from removed
-    yield from (f"  {name}: {value}" for name, value in fields.items())
+    blocks = [(["/*"], rules.everywhere)] if rules.everywhere else []
+    blocks += [([path, *removed], fields) for pattern, fields in rules.by_pattern for path in paths(pattern) or ()]
+    blocks += [(["/".join(map(_quoted, path.split("/")))], fields) for path, fields in rules.by_document]
+    for lines, fields in blocks:
+        yield from (*lines, *(f"  {name}: {value}" for name, value in fields.items()))
 
 
 def _limitations(site: StaticSite, *, title: str, max_blocks: int | None) -> Iterator[str]:
@@ -96,18 +87,11 @@ def _limitations(site: StaticSite, *, title: str, max_blocks: int | None) -> Ite
         yield f"{title} reads {max_blocks} blocks of _headers; there are {blocks}, and the last ones are ignored."
 
 
-NETLIFY = StaticHost(
-    "netlify",
-    "Netlify",
-    partial(_render, removes=False),
-    partial(_limitations, title="Netlify", max_blocks=None),
-    _FILE,
-)
-CLOUDFLARE_PAGES = StaticHost(
-    "cloudflare-pages",
-    "Cloudflare Pages",
-    partial(_render, removes=True),
-    partial(_limitations, title="Cloudflare Pages", max_blocks=_MAX_BLOCKS_CLOUDFLARE),
-    _FILE,
-)
+def _host(key: str, title: str, *, removes: bool, max_blocks: int | None) -> StaticHost:
+    limitations = partial(_limitations, title=title, max_blocks=max_blocks)
+    return StaticHost(key, title, partial(_render, removes=removes), limitations, _FILE)
+
+
+NETLIFY = _host("netlify", "Netlify", removes=False, max_blocks=None)
+CLOUDFLARE_PAGES = _host("cloudflare-pages", "Cloudflare Pages", removes=True, max_blocks=_MAX_BLOCKS_CLOUDFLARE)
 """Netlify reads this form as well, since it ignores lines without a colon."""

@@ -87,18 +87,13 @@ def header_rules(compiled: CompiledPolicy) -> HeaderRules:
     specific, and one that reserves nothing says so.
     """
     policy = compiled.policy
-    declared = [_one_line_per_name(declaration.fields) for declaration in compiled.declared.values()]
-    names = {name for fields in declared for name in fields}
+    names = {name.decode("ascii").title() for declared in compiled.declared.values() for name, _ in declared.fields}
+    nothing = {name: value for name, value in _NOTHING_RESERVED.items() if name in names}
     everywhere, *by_path_policy = [
-        {
-            **{name: value for name, value in _NOTHING_RESERVED.items() if name in names},
-            **_one_line_per_name(
-                field for standard in compiled.standards for field in standard.header_fields(policy, path_policy)
-            ),
-        }
+        nothing | _one_line_per_name(field for each in compiled.standards for field in each.header_fields(policy, part))
         if names
         else {}
-        for path_policy in policy.all_path_policies
+        for part in policy.all_path_policies
     ]
     patterns = [path_policy.pattern for path_policy in policy.path_policies]
     least_specific_first = reversed(by_specificity(patterns))

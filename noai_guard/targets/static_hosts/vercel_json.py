@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
-from noai_guard.targets.static_hosts.host import HeaderFields, HeaderRules, StaticHost, StaticSite, files
+from noai_guard.targets.static_hosts.host import StaticHost, StaticSite, files
 from noai_guard.targets.target import File
 
 _FILE = "vercel.json"
@@ -22,7 +22,6 @@ _MARK = "(?:noai-guard^)?"
 """Marks our expressions, so that a later run finds them; it matches only the empty text."""
 
 _UNCHANGED = "it is not changed: move what it holds, or name another file with --vercel"
-
 
 _SENT_PLAIN = "/!&'()+,-.:;=@_~$"
 """Characters that browsers do not percent-encode in a path."""
@@ -36,27 +35,30 @@ def source(pattern: str) -> str:
 
 
 def _render(site: StaticSite, root: str) -> Sequence[File]:
-    return files(site, _FILE, _merged(site.rules, site.existing))
-
-
-def _merged(rules: HeaderRules, existing: bytes) -> bytes:
     """Put our entries before the site's own, which therefore take precedence."""
-    current = _read(existing)
-    own = [entry for entry in current.get("headers", []) if not _is_ours(entry)]
-    merged = {**current, "headers": [*_entries(rules), *own]}
+    current, own = _read(site.existing)
+    patterns = [("/**", site.rules.everywhere)] if site.rules.everywhere else []
+    ours = [
+        {"source": source(pattern), "headers": [{"key": name, "value": value} for name, value in fields.items()]}
+        for pattern, fields in (*patterns, *site.rules.by_pattern, *site.rules.by_document)
+    ]
+    merged = {**current, "headers": [*ours, *own]}
     if merged == current:
-        return existing
-    if not existing:
+        return files(site, _FILE, site.existing)
+    if not site.existing:
         merged = {"$schema": _SCHEMA, **merged}
-    indent = re.search(rb"\n([ \t]+)\"", existing)
+    indent = re.search(rb"\n([ \t]+)\"", site.existing)
     text = json.dumps(merged, indent=indent[1].decode() if indent else 2, ensure_ascii=False)
-    return f"{text}\n".encode("utf-8", "backslashreplace")
+    return files(site, _FILE, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
-def _read(existing: bytes) -> dict[str, Any]:
-    """Parse the site's own file. Raises CannotExpress where `headers` cannot be added to it."""
+def _read(existing: bytes) -> tuple[dict[str, Any], list[Any]]:
+    """Parse the site's own file: return its content, and its `headers` without ours.
+
+    Raises CannotExpress where `headers` cannot be added to it.
+    """
     if not existing.strip():
-        return {}
+        return {}, []
     try:
         content = json.loads(existing)
     except (ValueError, RecursionError) as error:
@@ -65,29 +67,13 @@ def _read(existing: bytes) -> dict[str, Any]:
         raise CannotExpress(f"vercel.json exists and is not an object with a list of headers; {_UNCHANGED}")
     if "routes" in content:
         raise CannotExpress(f"vercel.json exists and has routes, beside which Vercel allows no headers; {_UNCHANGED}")
-    return content
-
-
-def _is_ours(entry: object) -> bool:
-    return isinstance(entry, dict) and _MARK in str(entry.get("source", ""))
-
-
-def _entries(rules: HeaderRules) -> Iterator[dict[str, Any]]:
-    if rules.everywhere:
-        yield _entry(source("/**"), rules.everywhere)
-    for pattern, fields in rules.by_pattern:
-        yield _entry(source(pattern), fields)
-    for path, fields in rules.by_document:
-        yield _entry(source(path), fields)
-
-
-def _entry(expression: str, fields: HeaderFields) -> dict[str, Any]:
-    return {"source": expression, "headers": [{"key": name, "value": value} for name, value in fields.items()]}
+    entries = content.get("headers", [])
+    ours = (isinstance(entry, dict) and _MARK in str(entry.get("source", "")) for entry in entries)
+    return content, [entry for entry, is_ours in zip(entries, ours, strict=True) if not is_ours]
 
 
 def _limitations(site: StaticSite) -> Iterator[str]:
-    own = [entry for entry in _read(site.existing).get("headers", []) if not _is_ours(entry)]
-    own_text = json.dumps(own).lower()
+    own_text = json.dumps(_read(site.existing)[1]).lower()
     for name in sorted(site.rules.declaration_names):
         if f'"{name.lower()}"' in own_text:
             yield f"Vercel: your own {name} in vercel.json replaces ours where its path matches."
