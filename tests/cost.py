@@ -1,5 +1,6 @@
 """Measures of cost that need no clock."""
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -14,12 +15,17 @@ def function_calls(function: Callable[[], object]) -> int:
         nonlocal calls
         calls += event in ("call", "c_call")
 
+    # Hypothesis registers a callback of the garbage collector, whose calls would be counted too.
+    collects = gc.isenabled()
+    gc.disable()
     before = sys.getprofile()
     sys.setprofile(count)
     try:
         function()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls
 
 
