@@ -39,7 +39,9 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
         sections="\n".join(_sections(table)),
         for_programs=_links_for_programs(table.policy),
     )
-    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", page.encode("utf-8", "replace")),)
+    # HTML has no NUL (WHATWG HTML, 13.2.5), and some servers cannot serve one.
+    body = page.replace("\0", "").encode("utf-8", "replace")
+    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", body),)
 
 
 def _sections(table: DecisionTable) -> Iterator[str]:
