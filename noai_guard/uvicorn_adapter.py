@@ -18,6 +18,7 @@ tests/test_uvicorn_adapter.py fails when one of these names is gone.
 
 import asyncio
 import logging
+import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ _MAX_H11_HEAD_BYTES = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of no seconds: closing the socket sends a reset."""
 
+_NON_ASCII = re.compile(rb"[\x80-\xff]")
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n"
     b"cache-control: no-store\r\n\r\n"
@@ -151,7 +153,9 @@ class EarlyResponseConnection(HttpToolsProtocol):
 class StrictConnection(H11Protocol):
     """An HTTP/1.1 connection read by h11, which a subclass can watch and break off.
 
-    Garbage within a request's body ends the connection; uvicorn's own would raise, as it has begun to respond.
+    A request line in UTF-8 is percent-encoded, as browsers do: curl and ffmpeg send addresses as they were typed; nginx
+    and Go accept them, h11 does not. Garbage within a request's body ends the connection; uvicorn's own would raise, as
+    it has begun to respond.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -162,25 +166,19 @@ class StrictConnection(H11Protocol):
         """Run the app for one request. For subclasses to wrap."""
         await self.config.loaded_app(scope, receive, send)
 
-    @property
-    def between_requests(self) -> bool:
-        """True while nothing but a part of the next request's head has been read."""
-        return self.conn.their_state is h11.IDLE
+    def data_received(self, data: bytes) -> None:
+        if self.conn.their_state is h11.IDLE and not data.isascii():
+            start = self.conn.trailing_data[0].lstrip(b"\r\n")
+            if b"\n" not in start:
+                line, end, rest = data.partition(b"\n")
+                method, space, target = (b"", b"", line) if b" " in start else line.partition(b" ")
+                data = method + space + _NON_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target) + end + rest
+        super().data_received(data)
 
     @property
     def in_request(self) -> bool:
         """True from the end of a request's head to the end of its response."""
         return self.cycle is not None and not self.cycle.response_complete
-
-    @property
-    def is_websocket(self) -> bool:
-        """True once a websocket's own protocol has taken the connection over."""
-        return self.transport.get_protocol() is not self
-
-    @property
-    def unparsed(self) -> bytes:
-        """Bytes that have been read and not parsed yet."""
-        return self.conn.trailing_data[0]
 
     def break_off(self) -> None:
         """End the connection within a response, in a way that the client can tell from a complete one.
@@ -197,9 +195,8 @@ class StrictConnection(H11Protocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        if not self.in_request:
+        in_request = self.in_request
+        if not in_request or not self.cycle.response_started:
             super().send_400_response(msg)
-            return
-        if not self.cycle.response_started:
-            super().send_400_response(msg)
-        self.break_off()
+        if in_request:
+            self.break_off()

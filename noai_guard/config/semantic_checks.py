@@ -1,5 +1,6 @@
 """Semantic checks across the whole policy and the catalogue."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -23,17 +24,13 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
     _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
-    rules = list(enumerate(data.get("rules", ())))
-    for index, rule in rules:
+    rules = dict(enumerate(data.get("rules", ())))
+    for index, rule in rules.items():
         if rule is not None:
             _check_agents(rule.get("agents") or (), ("rules", index, "agents"), catalog, log)
             _check_operators(rule.get("operators") or (), ("rules", index, "operators"), catalog, log)
-    _check_rules(
-        {index: rule_from(rule, index + 1) for index, rule in rules if log.is_valid("rules", index)},
-        data.get("exemptions", {}) if log.is_valid("exemptions") else {},
-        catalog,
-        log,
-    )
+    valid = {index: rule_from(rules[index], index + 1) for index in rules if log.is_valid("rules", index)}
+    _check_rules(valid, data.get("exemptions", {}) if log.is_valid("exemptions") else {}, catalog, log)
 
 
 def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
@@ -72,12 +69,11 @@ def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, 
 def _check_operators(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
     operators = {operator.lower() for operator in catalog.operators}
     for index, name in enumerate(names):
-        if name is None or name.lower() in operators:
-            continue
-        agent = catalog.agent(name)
-        hint = f"write agents: [{agent.name}]" if agent else did_you_mean(name, catalog.operators)
-        hint = hint or "`noai-guard agents` lists them"
-        log.add("P017", f"no operator is called {printable(name)!r}", hint, path=(*path, index))
+        if name is not None and name.lower() not in operators:
+            agent = catalog.agent(name)
+            hint = f"write agents: [{agent.name}]" if agent else did_you_mean(name, catalog.operators)
+            message = f"no operator is called {printable(name)!r}"
+            log.add("P017", message, hint or "`noai-guard agents` lists them", path=(*path, index))
 
 
 @dataclass(frozen=True)
@@ -115,11 +111,8 @@ class _Scope:
 
 def _wider_patterns(pattern: str) -> frozenset[str]:
     """Return the pattern itself and every `directory/**` above it."""
-    wider = {pattern}
-    for index, character in enumerate(pattern):
-        if character == "/" and "**" not in pattern[:index]:
-            wider.add(f"{pattern[:index]}/**")
-    return frozenset(wider)
+    slashes = (match.start() for match in re.finditer("/", pattern))
+    return frozenset({pattern, *(f"{pattern[:index]}/**" for index in slashes if "**" not in pattern[:index])})
 
 
 def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:

@@ -97,9 +97,7 @@ def client_address(
         last = address
         if address not in trusted.peers:
             break
-    if last is None:
-        return ClientAddress(socket.address, "socket", problem)
-    return ClientAddress(last, trusted.header or "", problem)
+    return replace(socket, problem=problem) if last is None else ClientAddress(last, trusted.header or "", problem)
 
 
 def address_block(address: str | None) -> str:

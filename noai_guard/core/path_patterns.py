@@ -192,17 +192,15 @@ def pattern_to_regex(pattern: str) -> str:
     its UTF-8. `$` must mean the very end. Where an engine backtracks, time may grow with the square of the path's
     length.
     """
-    return "^" + "".join(_PORTABLE.get(kind) or _in_hex(text) for kind, text in _tokens(pattern)) + "$"
+    parts = (_PORTABLE.get(kind) or "".join(map(_in_hex, text.encode())) for kind, text in _tokens(pattern))
+    return f"^{''.join(parts)}$"
 
 
 _PORTABLE = {"one": "[^/]", "star": "[^/]*", "segments": "(?:[^/]*/)*", "deep": "(?s:.*)", "below": "(?:/(?s:.*))?"}
 
 
-def _in_hex(text: str) -> str:
-    return "".join(
-        chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-/") else f"\\x{byte:02x}"
-        for byte in text.encode("utf-8")
-    )
+def _in_hex(byte: int) -> str:
+    return chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-/") else f"\\x{byte:02x}"
 
 
 # Characters that browsers send unescaped in a path (WHATWG URL path percent-encode set), but no `*` and `$`.

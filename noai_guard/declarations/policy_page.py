@@ -105,12 +105,8 @@ def _contact(site: Site) -> Iterator[str]:
 def _refused_agents(table: DecisionTable) -> Iterator[str]:
     """Yield the list of the agents that are refused on the whole site and have a name in requests or robots.txt."""
     path_class = table.path_class(robots_patterns.ELSEWHERE)
-    agents = [
-        agent
-        for agent in table.catalog.agents
-        if agent.expected_user_agent or agent.all_robots_tokens
-        if table.verdict(agent, path_class).action.refuses
-    ]
+    named = (agent for agent in table.catalog.agents if agent.expected_user_agent or agent.all_robots_tokens)
+    agents = [agent for agent in named if table.verdict(agent, path_class).action.refuses]
     if agents:
         yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"
         for agent in sorted(agents, key=lambda agent: agent.name.lower()):

@@ -9,6 +9,7 @@ would oblige every client to fetch a token first.
 import html
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from urllib.parse import unquote
 
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Usage
@@ -49,8 +50,7 @@ def _has_https_url(site: Site) -> bool:
     return site.url.lower().startswith("https://")
 
 
-def _prohibited(path_policy: PathPolicy) -> frozenset[str]:
-    return reserved_labels(_LABELS, path_policy)
+_prohibited = partial(reserved_labels, _LABELS)
 
 
 def _documents(table: DecisionTable) -> Sequence[Document]:
@@ -77,7 +77,10 @@ def _content(policy: Policy, url: str, prohibited: frozenset[str], prefix: str =
         yield "   " + element("legal", ascii_uri(site.contact), ' type="contact"')
     yield f"  </{prefix}license>"
     if site.owner or site.name:
-        yield f"  {element('copyright', site.owner or site.name, _contact_attribute(site))}"
+        contact = f' contactUrl="{_text(ascii_uri(site.contact))}"' if site.contact else ""
+        if site.contact.startswith("mailto:"):
+            contact = f' contactEmail="{_text(contact_text(site))}"'
+        yield f"  {element('copyright', site.owner or site.name, contact)}"
     if page := page_address(policy):
         yield f"  {element('terms', page)}"
     yield f" </{prefix}content>"
@@ -108,29 +111,23 @@ def _terms(prohibited: frozenset[str]) -> Iterator[tuple[str, str]]:
         yield "prohibits", " ".join(words) if permitted else "all"
 
 
-def _contact_attribute(site: Site) -> str:
-    if site.contact.startswith("mailto:"):
-        return f' contactEmail="{_text(contact_text(site))}"'
-    return f' contactUrl="{_text(ascii_uri(site.contact))}"' if site.contact else ""
-
-
 def _text(text: str) -> str:
     """Return text escaped for XML, without the characters that XML does not allow."""
     return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    return ((b"link", f'<{_license_url(policy.site)}>; rel="license"; type="{MEDIA_TYPE}"'.encode("ascii")),)
+    return [(b"link", f'<{_license_url(policy.site)}>; rel="license"; type="{MEDIA_TYPE}"'.encode("ascii"))]
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
     url = _text(_license_url(policy.site))
-    return (f'<link rel="license" type="{MEDIA_TYPE}" href="{url}">'.encode("ascii"),)
+    return [f'<link rel="license" type="{MEDIA_TYPE}" href="{url}">'.encode("ascii")]
 
 
-def _robots_lines(policy: Policy) -> Sequence[str]:
-    is_named = policy.reserves_anything and _has_https_url(policy.site)
-    return (f"License: {_license_url(policy.site)}",) if is_named else ()
+def _robots_lines(policy: Policy) -> Iterator[str]:
+    if policy.reserves_anything and _has_https_url(policy.site):
+        yield f"License: {_license_url(policy.site)}"
 
 
 def _limitations(policy: Policy) -> Iterator[str]:

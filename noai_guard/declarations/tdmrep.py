@@ -48,11 +48,8 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     if len(reserved) < len(table.path_policies):
         # The file must not say 0 for reserved paths: a pattern without an exact equivalent is covered by a wider
         # one. The header field of a response takes precedence over the file.
-        wider = [
-            (robots_patterns.covering(path_policy.pattern), path_policy)
-            for path_policy in reserved
-            if pattern_to_robots(path_policy.pattern) is None
-        ]
+        inexact = (path_policy for path_policy in reserved if pattern_to_robots(path_policy.pattern) is None)
+        wider = [(robots_patterns.covering(path_policy.pattern), path_policy) for path_policy in inexact]
         entries = [*wider, *entries]
     contents: dict[str, Any] = {
         PATH: [{"location": pattern, **_properties(policy, path_policy)} for pattern, path_policy in entries]

@@ -20,11 +20,10 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
 
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from training_only_limitations("trust.txt", policy)
-    open_parts = [
-        path_policy.pattern for path_policy in policy.all_path_policies if not path_policy.reserves(Usage.TRAIN_AI)
-    ]
-    if 0 < len(open_parts) < len(policy.all_path_policies):
-        yield f"trust.txt has one word for the whole site: training is denied, also for {', '.join(open_parts)}."
+    parts = policy.all_path_policies
+    open_parts = ", ".join(part.pattern for part in parts if not part.reserves(Usage.TRAIN_AI))
+    if open_parts and policy.reserves(Usage.TRAIN_AI):
+        yield f"trust.txt has one word for the whole site: training is denied, also for {open_parts}."
 
 
 STANDARD = Standard("trust_txt", "trust.txt (JournalList)", documents=_documents, limitations=_limitations)

@@ -4,9 +4,7 @@ Served by `noai-guard serve`, or by `uvicorn --no-proxy-headers` and the like.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,10 +20,10 @@ from noai_guard.declarations import robots_txt
 from noai_guard.gateway import contract
 from noai_guard.gateway.auth_responses import NO_STORE, AuthResponses, EncodedResponse, verdict_headers
 from noai_guard.gateway.original_request import Malformed, Missing, original_request
-from noai_guard.middleware.active_policy import ActivePolicy, CachedDecision, Decided, ServeDocument
+from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi_request import method_of
-from noai_guard.middleware.asgi_response import send_response
+from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
@@ -70,13 +68,6 @@ class Gateway:
         self._own_robots: bytes | None = None
         self._reported: set[tuple[str, object]] = set()
         self._metrics = metrics_app(registry)
-        self._routes: dict[str, Callable[[PlainRequest], Awaitable[Response]]] = {
-            contract.VERIFY: self.verdict,
-            contract.VERIFY_NGINX: partial(self.verdict, for_nginx=True),
-            contract.ANSWER: self._answer,
-            contract.HEALTH: self._health,
-            contract.READY: self._ready,
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -94,30 +85,37 @@ class Gateway:
                 await send_response(send, await self.respond(request, raw))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                self.runtime.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            self.runtime.start()
-            await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.runtime.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.runtime.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def respond(self, request: PlainRequest, raw_path: bytes = b"") -> Response:
         """Return the response to a request for anything but the metrics. `raw_path` is its path as it was sent."""
+        path = request.path
         try:
-            route = self._routes.get(request.path)
-            if route is not None:
-                return await route(request)
-            if request.path.startswith(contract.VERIFY + "/"):
+            if path in (contract.VERIFY, contract.VERIFY_NGINX):
+                return await self.verdict(request, for_nginx=path == contract.VERIFY_NGINX)
+            if path == contract.ANSWER:
+                return self.refusal(request)
+            if path.startswith(contract.VERIFY + "/"):
                 return await self.verdict(request, raw_path.partition(contract.VERIFY.encode("ascii"))[2])
+            if path == contract.HEALTH:
+                return text_response(200, "alive\n", NO_STORE)
+            if path == contract.READY:
+                trusted = self.runtime.compiled.policy.trusted_proxies
+                if trusted.peers or trusted.unix:
+                    return text_response(200, "ready\n", NO_STORE)
+                return text_response(503, "nobody may ask: the policy names no trusted_proxies\n", NO_STORE)
             return self._document(request)
         except Exception as error:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Response:
         self.runtime.telemetry.failed("judging", error)
-        return _text(503, "The gateway failed; its log says why.\n")
+        return text_response(503, "The gateway failed; its log says why.\n", NO_STORE)
 
     async def verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> Response:
         """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and 403 for nginx.
@@ -149,13 +147,10 @@ class Gateway:
 
     def _encoded(self, decided: Decided, request: Request, for_nginx: bool) -> EncodedResponse:
         responses = self._for(self.runtime.active).responses
-        key = responses.cache_key(decided) if _has_one_user_agent(request) else b""
-        if for_nginx:
-            return responses.for_nginx(decided, key)
-        if decided.refusal is not None:
+        has_one_user_agent = sum(name == b"user-agent" for name, _ in request.headers) < 2
+        if decided.refusal is not None and not for_nginx:
             decided.cached.counts.bytes += len(decided.refusal.body)
-            key = b""
-        return responses.native(decided, key)
+        return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", for_nginx)
 
     def _for(self, active: ActivePolicy) -> "_Prepared":
         if self._prepared.active is not active:
@@ -177,25 +172,18 @@ class Gateway:
             return self._unusable("uri_missing", request)
         except Malformed as error:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
-            return self._refuse_malformed(active, request)
+            malformed = self._for(active).malformed
+            malformed.cached.counts.requests += 1
+            uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
+            runtime.note(active, malformed, PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer))
+            return malformed
         outcome = runtime.decide(original)
         if isinstance(outcome, ServeDocument):
-            return self._allow_everyone(outcome, original)
+            if outcome.document.path == robots_txt.PATH:
+                runtime.remember_robots_reader(outcome.active, original)
+            return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         return decided.uncacheable() if ambiguous else decided
-
-    def _refuse_malformed(self, active: ActivePolicy, request: PlainRequest) -> Decided:
-        malformed = self._for(active).malformed
-        malformed.cached.counts.requests += 1
-        uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
-        claimed = PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer)
-        self.runtime.note(active, malformed, claimed)
-        return malformed
-
-    def _allow_everyone(self, served: ServeDocument, original: Request) -> Response:
-        if served.document.path == robots_txt.PATH:
-            self.runtime.remember_robots_reader(served.active, original)
-        return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""
@@ -204,10 +192,7 @@ class Gateway:
         if (problem, caller) not in self._reported and len(self._reported) < _MAX_REPORTED_CALLERS:
             self._reported.add((problem, caller))
             _log.error("the gateway was asked by %s and cannot answer: %s", caller, _HINTS[problem])
-        return _text(503, "The gateway cannot tell what it is asked; its log says why.\n")
-
-    async def _answer(self, request: PlainRequest) -> Response:
-        return self.refusal(request)
+        return text_response(503, "The gateway cannot tell what it is asked; its log says why.\n", NO_STORE)
 
     def refusal(self, request: PlainRequest) -> Response:
         """Return the refusal again, for a proxy that could not pass it on. Judges nothing anew, and never allows."""
@@ -217,9 +202,16 @@ class Gateway:
             return self._unusable("caller_not_trusted", request)
         if status not in _ACTIONS:
             # The proxy itself said no to a request that we allowed, or never asked about.
-            return _text(403, "Forbidden\n")
+            return text_response(403, "Forbidden\n", NO_STORE)
         try:
-            cached, refusal = self._refused(active, request, _ACTIONS[status])
+            original, raw_paths = original_request(request)
+            compiled, action = active.compiled, _ACTIONS[status]
+            resolved = active.paths[strictest_reading(compiled, original.path, raw_paths, original.user_agent)]
+            verdict = resolved.decisions[active.agents[original.user_agent]].verdict
+            if verdict.action is not action:
+                verdict = compiled.guard.with_action(verdict, action, "as was decided")
+            cached = active.after[verdict]
+            refusal = compiled.refusal(verdict, resolved.path, original.method, original.headers)
         except Exception as error:
             if not isinstance(error, (Malformed, Missing)):
                 self.runtime.telemetry.failed("judging", error)
@@ -228,44 +220,22 @@ class Gateway:
         cached.counts.bytes += len(refusal.body)
         return Response(refusal.status, (*refusal.headers, *verdict_headers(cached)), refusal.body)
 
-    def _refused(self, active: ActivePolicy, request: PlainRequest, action: Action) -> tuple[CachedDecision, Response]:
-        original, raw_paths = original_request(request)
-        compiled = active.compiled
-        resolved = active.paths[strictest_reading(compiled, original.path, raw_paths, original.user_agent)]
-        verdict = resolved.decisions[active.agents[original.user_agent]].verdict
-        if verdict.action is not action:
-            verdict = compiled.guard.with_action(verdict, action, "as was decided")
-        return active.after[verdict], compiled.refusal(verdict, resolved.path, original.method, original.headers)
-
-    async def _health(self, request: Request) -> Response:
-        return _text(200, "alive\n")
-
-    async def _ready(self, request: Request) -> Response:
-        trusted = self.runtime.compiled.policy.trusted_proxies
-        if trusted.peers or trusted.unix:
-            return _text(200, "ready\n")
-        return _text(503, "nobody may ask: the policy names no trusted_proxies\n")
-
     def _document(self, request: PlainRequest) -> Response:
         """Return a declaration, for everyone; 404 for everything else."""
         active = self.runtime.active
         resolved = active.paths[request.path]
         if resolved.document is None or not resolved.publishes(request.method, ""):
-            return _text(404, "Nothing is here. Proxies ask at /.noai/verify.\n")
+            return text_response(404, "Nothing is here. Proxies ask at /.noai/verify.\n", NO_STORE)
         served = ServeDocument(active, resolved.document)
         if served.document.path == robots_txt.PATH:
             self.runtime.remember_robots_reader(active, request)
-            self._read_own_robots(active)
+            if self._own_robots_file is not None and active.compiled.merges_robots:
+                try:
+                    with self._own_robots_file.open("rb") as file:
+                        self._own_robots = file.read(robots_txt.MAX_BYTES)
+                except OSError as error:  # what was read last stands
+                    self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)
-
-    def _read_own_robots(self, active: ActivePolicy) -> None:
-        """Read the site's own robots.txt; if it cannot be read now, what was read last stands."""
-        if self._own_robots_file is not None and active.compiled.merges_robots:
-            try:
-                with self._own_robots_file.open("rb") as file:
-                    self._own_robots = file.read(robots_txt.MAX_BYTES)
-            except OSError as error:
-                self.runtime.telemetry.failed("robots_txt", error)
 
 
 class _Prepared:
@@ -276,13 +246,3 @@ class _Prepared:
         self.responses = AuthResponses(hold)
         self.malformed = active.fixed(Action.DENY, "what was asked for cannot be read, or in more than one way")
         self.denial = active.compiled.refusal(self.malformed.cached.verdict, "/", "GET", ())
-
-
-def _has_one_user_agent(request: Request) -> bool:
-    return sum(name == b"user-agent" for name, _ in request.headers) < 2
-
-
-def _text(status: int, text: str) -> Response:
-    body = text.encode("ascii")
-    media_type = (b"content-type", b"text/plain; charset=utf-8")
-    return Response(status, (media_type, (b"content-length", b"%d" % len(body)), NO_STORE), body)

@@ -29,7 +29,7 @@ class EncodedResponse:
         self.wire = b"\r\n".join((*lines, b"", response.body))
 
 
-_Key = tuple[CachedDecision, Response | None, bytes]
+_Key = tuple[CachedDecision, Response | None, bytes, bool]
 
 
 class AuthResponses:
@@ -37,19 +37,19 @@ class AuthResponses:
 
     def __init__(self, hold: int) -> None:
         self._hold = hold
-        self._native: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode_native)
-        self._nginx: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode_for_nginx)
+        self._encoded: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode)
         self._cache_keys: BoundedCache[tuple[CachedDecision, PathClass, str], bytes] = BoundedCache(
             lambda key: _cache_key(*key), max_key_weight=3
         )
 
-    def native(self, decided: Decided, cache_key: bytes) -> EncodedResponse:
-        """Return 200 to allow, or the complete refusal."""
-        return self._native[decided.cached, decided.refusal, cache_key]
+    def encoded(self, decided: Decided, cache_key: bytes, for_nginx: bool) -> EncodedResponse:
+        """Return 200 to allow, or the complete refusal, which is not cached.
 
-    def for_nginx(self, decided: Decided, cache_key: bytes) -> EncodedResponse:
-        """Return one of the two statuses that auth_request passes on: 204, or 403 with the true one in a header."""
-        return self._nginx[decided.cached, decided.refusal, cache_key]
+        For nginx, return a status that auth_request passes on: 204, or 403 with the true one in a header.
+        """
+        if decided.refusal is not None and not for_nginx:
+            cache_key = b""
+        return self._encoded[decided.cached, decided.refusal, cache_key, for_nginx]
 
     def cache_key(self, decided: Decided) -> bytes:
         """Return the key (agent, address block, path class) of a verdict that a proxy may keep, or b""."""
@@ -58,33 +58,23 @@ class AuthResponses:
         block = "*" if decided.client is None else address_block(decided.client.address)
         return self._cache_keys[decided.cached, decided.path_class, block]
 
-    def _encode_native(self, key: _Key) -> EncodedResponse:
-        cached, refusal, cache_key = key
+    def _encode(self, key: _Key) -> EncodedResponse:
+        cached, refusal, cache_key, for_nginx = key
+        caching: tuple[HeaderField, ...] = (NO_STORE,)
+        if cache_key:
+            caching = ((b"cache-control", b"max-age=%d" % self._hold), (contract.KEY.encode("ascii"), cache_key))
+        verdict = verdict_headers(cached)
         if refusal is None:
-            return EncodedResponse(Response(200, (_LENGTH_0, *self._caching(cache_key), *_allowed(cached)), b""))
-        return EncodedResponse(Response(refusal.status, (*refusal.headers, *verdict_headers(cached)), refusal.body))
-
-    def _encode_for_nginx(self, key: _Key) -> EncodedResponse:
-        cached, refusal, cache_key = key
-        caching = self._caching(cache_key)
-        if refusal is None:
-            return EncodedResponse(Response(204, (*caching, *_allowed(cached)), b""))
+            # One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag
+            # lines has a colon, so they may be joined.)
+            fields = (*caching, *verdict, *one_line_per_name(cached.declared.fields).items())
+            return EncodedResponse(
+                Response(204, fields, b"") if for_nginx else Response(200, (_LENGTH_0, *fields), b"")
+            )
+        if not for_nginx:
+            return EncodedResponse(Response(refusal.status, (*refusal.headers, *verdict), refusal.body))
         status = (contract.STATUS.encode("ascii"), b"%d" % refusal.status)
-        return EncodedResponse(Response(403, (_LENGTH_0, status, *caching, *verdict_headers(cached)), b""))
-
-    def _caching(self, cache_key: bytes) -> tuple[HeaderField, ...]:
-        if not cache_key:
-            return (NO_STORE,)
-        return (b"cache-control", b"max-age=%d" % self._hold), (contract.KEY.encode("ascii"), cache_key)
-
-
-def _allowed(cached: CachedDecision) -> tuple[HeaderField, ...]:
-    """Return what a proxy adds to an allowed request, and to its response.
-
-    One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag lines has a
-    colon, so they may be joined.)
-    """
-    return (*verdict_headers(cached), *one_line_per_name(cached.declared.fields).items())
+        return EncodedResponse(Response(403, (_LENGTH_0, status, *caching, *verdict), b""))
 
 
 def verdict_headers(cached: CachedDecision) -> tuple[HeaderField, ...]:

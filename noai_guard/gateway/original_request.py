@@ -12,9 +12,7 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.request import PlainRequest, Request
 from noai_guard.gateway.contract import HOST, METHOD, URI
 
-_URI = frozenset(name.encode("ascii") for name in URI)
-_METHOD = frozenset(name.encode("ascii") for name in METHOD)
-_HOST = frozenset(name.encode("ascii") for name in HOST)
+_URI, _METHOD, _HOST = (frozenset(name.encode("ascii") for name in names) for names in (URI, METHOD, HOST))
 
 _NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 """RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
@@ -62,9 +60,7 @@ def original_request(request: Request, appended: bytes = b"") -> tuple[PlainRequ
             host = value
         else:
             others.append(field)
-    raw_paths = [_path(uri) for uri in uris]
-    if appended:
-        raw_paths.append(_path(appended))
+    raw_paths = [_path(uri) for uri in (*uris, *([appended] if appended else []))]
     if not raw_paths:
         raise Missing
     paths = [_decoded(raw) for raw in raw_paths]

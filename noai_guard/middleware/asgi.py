@@ -16,10 +16,10 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
+from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of
 from noai_guard.middleware.asgi_response import declare, send_response
-from noai_guard.middleware.own_robots_asgi import read_own_robots
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
@@ -89,19 +89,15 @@ class NoAIMiddleware:
         if served.document.path == robots_txt.PATH:
             self.runtime.remember_robots_reader(served.active, request)
             if served.active.compiled.merges_robots:
-                await self._read_own_robots(scope, served, request)
+                # If the app fails now, its last robots.txt stands: without it, what the app disallows would be open.
+                try:
+                    path = normal_path(request.path)
+                    verdict = served.active.compiled.guard.judged(path, request.user_agent)
+                    marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
+                    self._own_robots = await own_robots.from_asgi_app(self.app, scope, marks)
+                except Exception as error:
+                    self.runtime.telemetry.failed("robots_txt", error)
         await send_response(send, self.runtime.document_response(served, request, self._own_robots))
-
-    async def _read_own_robots(self, scope: Scope, served: ServeDocument, request: ScopeRequest) -> None:
-        """Ask the app for its own robots.txt. If it fails now, the last one stands: without it, what the app disallows
-        would be open."""
-        try:
-            path = normal_path(request.path)
-            verdict = served.active.compiled.guard.judged(path, request.user_agent)
-            marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
-            self._own_robots = await read_own_robots(self.app, scope, marks)
-        except Exception as error:
-            self.runtime.telemetry.failed("robots_txt", error)
 
     def _lifespan(self, send: Send) -> Send:
         self.runtime.start()

@@ -34,19 +34,15 @@ class ScopeRequest:
 
     @property
     def method(self) -> str:
-        """Return the method in upper case."""
         return method_of(self._scope)
 
     @property
     def root_path(self) -> str:
-        """Return where the app is mounted, or ""."""
         return str(self._scope.get("root_path", ""))
 
     @property
     def peer(self) -> Peer:
-        """Return the socket's peer, if it has an address."""
-        peer: Peer = self._scope.get("client")
-        return peer
+        return self._scope.get("client")
 
     @property
     def headers(self) -> list[HeaderField]:

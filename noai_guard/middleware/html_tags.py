@@ -1,4 +1,4 @@
-"""HTML responses on their way out, for every driver: whether they get our tags, and the tags put in."""
+"""Tags in HTML responses, for every driver."""
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.request import MAX_HEADERS
@@ -8,35 +8,31 @@ from noai_guard.responses.html_injection import TagInjector, has_charset, inject
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 """How a Content-Type may begin that is HTML. Everything else needs no closer look."""
 
+Headers = list[HeaderField]
+
 
 def tagged(
-    telemetry: Telemetry,
-    tags: bytes,
-    status: int,
-    headers: list[HeaderField],
-    method: str,
-    request_headers: list[HeaderField],
-) -> tuple[list[HeaderField], TagInjector | None]:
-    """The headers of an HTML response and what is to change its body: where tags will be put into it, only what
-    stays true of it, for HEAD too, whose body is nothing."""
+    telemetry: Telemetry, tags: bytes, status: int, headers: Headers, method: str, request_headers: Headers
+) -> tuple[Headers, TagInjector | None]:
+    """Return adjusted headers of an HTML response and, for GET, an injector. Drops headers that the injection
+    falsifies (HEAD too)."""
     reason = injectable(status, headers, request_headers[:MAX_HEADERS])
     if reason is not None or method not in ("GET", "HEAD"):
-        _seen(telemetry, reason or "method")
+        _count(telemetry, reason or "method")
         return headers, None
     injector = TagInjector(tags, has_charset=has_charset(headers)) if method == "GET" else None
     return rewritten_headers(headers), injector
 
 
 def feed(telemetry: Telemetry, injector: TagInjector, chunk: bytes, *, last: bool) -> bytes:
-    """The bytes to send now that these have come; counts what became of the tags once that is decided."""
-    if injector.outcome != "pending":
-        return chunk
-    chunk = injector.feed(chunk, last)
-    if injector.outcome != "pending":
-        _seen(telemetry, injector.outcome)
+    """Return the bytes to send after this chunk; count what became of the tags once that is decided."""
+    if injector.outcome == "pending":
+        chunk = injector.feed(chunk, last)
+        if injector.outcome != "pending":
+            _count(telemetry, injector.outcome)
     return chunk
 
 
-def _seen(telemetry: Telemetry, outcome: str) -> None:
+def _count(telemetry: Telemetry, outcome: str) -> None:
     with telemetry.counting:
         telemetry.injected[outcome] += 1

@@ -75,7 +75,7 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
     ) -> None:
-        self.telemetry = Telemetry(registry)
+        self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
         self._peer_is_real = peer_is_real
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None

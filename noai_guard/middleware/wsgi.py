@@ -6,6 +6,7 @@ one by one: lists keep their length, and files (`wsgi.file_wrapper`) are still s
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,8 +19,8 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count, Store, run
 from noai_guard.declarations import robots_txt
-from noai_guard.middleware.active_policy import ActivePolicy, CachedDecision, Decided, ServeDocument
-from noai_guard.middleware.own_robots_wsgi import read_own_robots
+from noai_guard.middleware import own_robots
+from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
@@ -34,11 +35,8 @@ VERDICT = "noai.verdict"
 class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
-    `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
-    Prometheus registry (the default one if None). `store` answers what the judge asks, at once and within a
-    time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every problem, if
-    the policy cannot be used at start; later a broken file leaves the last good policy running. `runtime` is the
-    guard behind the interface: `runtime.reload()` reads the policy again.
+    `policy`, `registry`, `runtime` and PolicyInvalid as for NoAIMiddleware. `store` answers what the judge asks, at
+    once and within a time of its own, perhaps in several threads; in memory if None.
     """
 
     def __init__(
@@ -76,32 +74,26 @@ class NoAIWSGIMiddleware:
         cached = decided.cached
         environ[VERDICT] = cached.verdict
         if decided.refusal is not None:
-            return _sent(self._refusal(request, cached, decided.refusal), start_response)
+            refusal = decided.refusal
+            if request.method == "HEAD":
+                refusal = replace(refusal, body=b"")
+            with runtime.telemetry.counting:
+                cached.counts.bytes += len(refusal.body)
+            return _sent(refusal, start_response)
         outgoing = Outgoing(runtime.telemetry, environ, cached, start_response)
-        return outgoing.passed_on(self.app(environ, outgoing.start))
-
-    def _refusal(self, request: EnvironRequest, cached: CachedDecision, refusal: Response) -> Response:
-        if request.method == "HEAD":
-            refusal = Response(refusal.status, refusal.headers, b"")
-        with self.runtime.telemetry.counting:
-            cached.counts.bytes += len(refusal.body)
-        return refusal
+        return outgoing.body(self.app(environ, outgoing.start))
 
     def _document(self, request: EnvironRequest, served: ServeDocument) -> Response:
         if served.document.path == robots_txt.PATH:
             self.runtime.remember_robots_reader(served.active, request)
             if served.active.compiled.merges_robots:
-                self._read_own_robots(request, served)
+                # If the app fails now, its last robots.txt stands: without it, what the app disallows would be open.
+                try:
+                    verdict = served.active.compiled.guard.judged(normal_path(request.path), request.user_agent)
+                    self._own_robots = own_robots.from_wsgi_app(self.app, {**request.environ, VERDICT: verdict})
+                except Exception as error:
+                    self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)
-
-    def _read_own_robots(self, request: EnvironRequest, served: ServeDocument) -> None:
-        """Ask the app for its own robots.txt. If it fails now, the last one stands: without it, what the app disallows
-        would be open."""
-        try:
-            verdict = served.active.compiled.guard.judged(normal_path(request.path), request.user_agent)
-            self._own_robots = read_own_robots(self.app, {**request.environ, VERDICT: verdict})
-        except Exception as error:
-            self.runtime.telemetry.failed("robots_txt", error)
 
 
 def _user_agents(active: ActivePolicy) -> tuple[ActivePolicy, Mapping[str, bytes]]:

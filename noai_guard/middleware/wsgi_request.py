@@ -1,7 +1,6 @@
 """A request as WSGI servers hand it over, read so that it is judged as an ASGI server's would be."""
 
 from collections.abc import Mapping
-from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank
@@ -22,35 +21,33 @@ class EnvironRequest:
 
     @property
     def method(self) -> str:
-        """Return the method in upper case."""
         return method_of(self.environ)
 
     @property
     def path(self) -> str:
-        """Return the whole path, from the root of the host, in the form of ASGI's `scope["path"]`."""
         return _characters(f"{self.environ.get('SCRIPT_NAME', '')}{self.environ.get('PATH_INFO', '')}")
 
     @property
     def root_path(self) -> str:
-        """Return where the app is mounted, or ""."""
         return _characters(str(self.environ.get("SCRIPT_NAME", "")))
 
     @property
     def peer(self) -> Peer:
-        """Return the socket's peer, if it has an address."""
         address = self.environ.get("REMOTE_ADDR")
         return (address, self.environ.get("REMOTE_PORT")) if address else None
 
     @property
     def headers(self) -> list[HeaderField]:
-        """Return all header lines, in lower case."""
         if self._headers is None:
-            self._headers = headers_of(self.environ)
+            self._headers = [
+                (latin_1(name[5:].lower().replace("_", "-")), latin_1(value))
+                for name, value in self.environ.items()
+                if name.startswith("HTTP_")
+            ]
         return self._headers
 
     @property
     def user_agent(self) -> bytes:
-        """Return what is judged of the User-Agent."""
         return self._user_agents[self.environ.get("HTTP_USER_AGENT", "")]
 
 
@@ -62,17 +59,6 @@ def method_of(environ: WSGIEnvironment) -> str:
 def key_of(name: bytes) -> str:
     """Return the key of a header in an environ."""
     return f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
-
-
-def headers_of(environ: WSGIEnvironment, named: Mapping[str, bytes] | None = None) -> list[HeaderField]:
-    """Return the headers of a request, or only those in `named` (key -> lower-case name)."""
-    if named is not None:
-        return [(name, _bytes(environ[key])) for key, name in named.items() if key in environ]
-    return [
-        (_bytes(name[5:].lower().replace("_", "-")), _bytes(value))
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    ]
 
 
 def _characters(text: str) -> str:
@@ -89,7 +75,8 @@ def _characters(text: str) -> str:
         return text
 
 
-def _bytes(text: Any) -> bytes:
+def latin_1(text: object) -> bytes:
+    """Return the bytes that WSGI carries as characters of the same numbers (PEP 3333)."""
     return str(text).encode("latin-1", "replace")
 
 
@@ -99,7 +86,7 @@ def user_agent_lines(text: str, agents: Mapping[bytes, Agent | None]) -> bytes:
     Commas also stand in single lines, even outside of comments (`Pocket Casts, iOS v4.2`). So it is one line, unless
     its parts as lines of their own name an agent that outweighs: some names count at the start of a line only.
     """
-    whole = excerpt(_bytes(text))
+    whole = excerpt(latin_1(text))
     if b"," not in whole:
         return whole
     several = b"\n".join(_parts(whole))

@@ -1,20 +1,18 @@
-"""The way out of WSGI: our headers and metas join the app's response, and its bytes are counted, chunk by chunk."""
+"""Adds declaration headers and tags to a WSGI app's response and counts its bytes, chunk by chunk."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
-from noai_guard.middleware.wsgi_request import headers_of, key_of, method_of
+from noai_guard.middleware.wsgi_request import key_of, latin_1, method_of
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import native
 from noai_guard.responses.html_injection import REQUEST_FIELDS, TagInjector
 
 _PERHAPS_HTML = tuple(beginning.decode("latin-1") for beginning in PERHAPS_HTML)
-
-_READ_FOR_TAGS = {key_of(name): name for name in REQUEST_FIELDS}
+_REQUEST_KEYS = {key_of(name): name for name in REQUEST_FIELDS}
 
 NativeHeaders = list[tuple[str, str]]
 
@@ -22,20 +20,20 @@ NativeHeaders = list[tuple[str, str]]
 class Outgoing:
     """One response on its way. `start` is what the app gets as its `start_response`."""
 
-    __slots__ = ("_environ", "_headers", "_injector", "_standing", "_start_response", "_telemetry")
+    __slots__ = ("_cached", "_environ", "_headers", "_injector", "_start_response", "_telemetry")
 
     def __init__(
         self, telemetry: Telemetry, environ: WSGIEnvironment, cached: CachedDecision, start_response: StartResponse
     ) -> None:
         self._telemetry = telemetry
         self._environ = environ
-        self._standing = cached
+        self._cached = cached
         self._start_response = start_response
         self._headers: NativeHeaders | None = None
         self._injector: TagInjector | None = None
 
     def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
-        """Starts the response, or, with `exc_info`, starts it again with what stands for an error."""
+        """Start the response, or, with `exc_info`, start it again with what stands for an error."""
         self._injector = None
         self._headers = headers
         try:
@@ -43,57 +41,55 @@ class Outgoing:
         except Exception as error:
             self._injector = None
             self._telemetry.failed("declaring", error)
-        if exc_info is None:
-            write = self._start_response(status, headers)
-        else:
-            write = self._start_response(status, headers, exc_info)
-        return partial(self._write, write)
+        write = self._start_response(status, headers, *([exc_info] if exc_info is not None else []))
+
+        def feed_and_write(data: bytes) -> None:
+            if data := self.feed(data):
+                write(data)
+
+        return feed_and_write
 
     def _declared(self, status: str, headers: NativeHeaders) -> NativeHeaders:
-        declared = self._standing.declared
+        declared = self._cached.declared
         watched = declared.native_watched
         for name, value in headers:
             if name in watched and (name.lower() != "content-type" or value.startswith(_PERHAPS_HTML)):
                 break
         else:
             return [*headers, *declared.native_fields]
-        together, html = declared.added_to(
+        fields, is_html = declared.added_to(
             [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         )
-        if html:
-            method, asked = method_of(self._environ), headers_of(self._environ, _READ_FOR_TAGS)
-            together, injector = tagged(self._telemetry, declared.tags, int(status[:3]), together, method, asked)
-            self._injector = injector
-        return native(together)
+        if is_html:
+            environ, code = self._environ, int(status[:3])
+            request_fields = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
+            fields, self._injector = tagged(
+                self._telemetry, declared.tags, code, fields, method_of(environ), request_fields
+            )
+        return native(fields)
 
-    def passed_on(self, answer: Iterable[bytes]) -> Iterable[bytes]:
-        """What the server gets for what the app returned: the same object where it can be."""
+    def body(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the body for the server: what the app returned itself unless its chunks must be seen one by one."""
         try:
             if self._headers is not None and self._injector is None:
-                if isinstance(answer, (list, tuple)):
-                    self._count(len(answer[0]) if len(answer) == 1 else sum(map(len, answer)))
-                    return answer
-                if self._is_file(answer):
-                    self._count(_length(self._headers))
-                    return answer
-            return _Body(self, answer)
+                if isinstance(chunks, (list, tuple)):
+                    self._count(len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks)))
+                    return chunks
+                wrapper: Any = self._environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
+                is_class = isinstance(wrapper, type)
+                if isinstance(chunks, wrapper) if is_class else wrapper is not None and hasattr(chunks, "read"):
+                    for name, value in self._headers:
+                        if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
+                            self._count(int(value))
+                            break
+                    return chunks
+            return _Body(self, chunks)
         except Exception as error:
             self._telemetry.failed("declaring", error)
-            return answer
+            return chunks
 
-    def _is_file(self, answer: object) -> bool:
-        """Whether this came from `wsgi.file_wrapper`, which is a class, in uWSGI a function."""
-        wrapper = self._environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type):
-            return isinstance(answer, wrapper)
-        return wrapper is not None and hasattr(answer, "read")
-
-    def _write(self, write: Callable[[bytes], object], data: bytes) -> None:
-        if data := self.passed(data):
-            write(data)
-
-    def passed(self, chunk: bytes, *, last: bool = False) -> bytes:
-        """The bytes to send now that the app has sent these; perhaps none yet, or more."""
+    def feed(self, chunk: bytes, *, last: bool = False) -> bytes:
+        """Return the bytes to send after this chunk of the app's; perhaps none yet, or more."""
         try:
             if self._injector is not None:
                 chunk = feed(self._telemetry, self._injector, chunk, last=last)
@@ -105,37 +101,24 @@ class Outgoing:
     def _count(self, size: int) -> None:
         if size and self._environ.get("REQUEST_METHOD") != "HEAD":
             with self._telemetry.counting:
-                self._standing.counts.bytes += size
-
-
-def _length(headers: NativeHeaders) -> int:
-    """What Content-Length says, 0 without one."""
-    for name, value in headers:
-        if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
-            return int(value)
-    return 0
+                self._cached.counts.bytes += size
 
 
 class _Body(Iterator[bytes]):
     """The app's body, chunk by chunk."""
 
-    __slots__ = ("_answer", "_chunks", "_outgoing")
+    __slots__ = ("_chunks", "_outgoing", "close")
 
-    def __init__(self, outgoing: Outgoing, answer: Iterable[bytes]) -> None:
+    def __init__(self, outgoing: Outgoing, chunks: Iterable[bytes]) -> None:
         self._outgoing = outgoing
-        self._answer = answer
-        self._chunks = iter(answer)
+        self._chunks = iter(chunks)
+        self.close: Callable[[], object] = getattr(chunks, "close", None) or (lambda: None)
 
     def __next__(self) -> bytes:
         # Middleware yields whenever the app does, if only b"", so that the server can do other work in between.
         for chunk in self._chunks:
-            return self._outgoing.passed(chunk)
+            return self._outgoing.feed(chunk)
         self._chunks = iter(())
-        if held := self._outgoing.passed(b"", last=True):
+        if held := self._outgoing.feed(b"", last=True):
             return held
         raise StopIteration
-
-    def close(self) -> None:
-        close = getattr(self._answer, "close", None)
-        if close is not None:
-            close()

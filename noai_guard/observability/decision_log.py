@@ -7,13 +7,7 @@ import time
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Verdict
 from noai_guard.core.text import printable_ascii
-from noai_guard.observability.events import (
-    MAX_HOST_CHARS,
-    MAX_METHOD_CHARS,
-    MAX_PATH_CHARS,
-    MAX_USER_AGENT_CHARS,
-    Event,
-)
+from noai_guard.observability.events import MAX_CHARS, Event
 
 _MAX_DESCRIPTIONS_PER_SECOND = 10
 
@@ -34,8 +28,7 @@ class DecisionLog:
     def write(self, event: Event) -> None:
         """Log one request. Values from the request are cut and escaped."""
         facts = facts_of(event)
-        verdict = event.verdict
-        agent = verdict.agent
+        verdict, agent = event.verdict, event.verdict.agent
         if agent is None or agent is UNKNOWN_BOT:
             facts["looks_like"] = self._description(event.user_agent)
         name = f"{agent.name} ({agent.operator})" if agent else "a client"
@@ -60,22 +53,20 @@ class DecisionLog:
 
 def facts_of(event: Event) -> dict[str, object]:
     """Return the facts of an event as the decision log writes them, cut and escaped."""
-    verdict = event.verdict
+    verdict, agent = event.verdict, event.verdict.agent
     return {
         "action": str(verdict.action),
         "enforced": verdict.enforced,
-        "agent": verdict.agent.name if verdict.agent else None,
-        "operator": verdict.agent.operator if verdict.agent else None,
+        "agent": agent.name if agent else None,
+        "operator": agent.operator if agent else None,
         "usage": str(verdict.usage) if verdict.usage else None,
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        "method": printable_ascii(event.method, MAX_METHOD_CHARS),
-        "host": printable_ascii(event.host, MAX_HOST_CHARS),
-        "path": printable_ascii(event.path, MAX_PATH_CHARS),
+        **{name: printable_ascii(getattr(event, name), MAX_CHARS[name]) for name in ("method", "host", "path")},
         "client": event.client.address,
         "client_from": event.client.source,
-        "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_USER_AGENT_CHARS),
+        "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_CHARS["user_agent"]),
     }
 
 
@@ -84,9 +75,6 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "noai", None)
-        line: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-        }
-        line |= facts if isinstance(facts, dict) else {"message": record.getMessage()}
-        return json.dumps(line)
+        time, level = self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), record.levelname.lower()
+        content = facts if isinstance(facts, dict) else {"message": record.getMessage()}
+        return json.dumps({"time": time, "level": level, **content})

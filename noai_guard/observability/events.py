@@ -6,10 +6,8 @@ from typing import Protocol
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.model import Verdict
 
-MAX_METHOD_CHARS = 16
-MAX_HOST_CHARS = 255
-MAX_PATH_CHARS = 1024
-MAX_USER_AGENT_CHARS = 512
+MAX_CHARS = {"method": 16, "host": 255, "path": 1024, "user_agent": 512}
+"""Characters that sinks keep of the client's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,6 @@ class Sink(Protocol):
 
     def wants(self, verdict: Verdict) -> bool:
         """Return True if an event with this verdict is to be built and written."""
-        ...
 
     def write(self, event: Event) -> None:
         """Receive one event. What it raises is counted as a failure of the guard; the request goes on."""
-        ...

@@ -13,9 +13,9 @@ import os
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
@@ -45,26 +45,15 @@ GATEWAY_PROBLEMS = (
 _log = logging.getLogger("noai_guard")
 
 
-class _FlushFirst(Collector):
-    """Registered before the metrics, so that a scrape flushes first. Yields no metric of its own."""
+class Metrics(Collector):
+    """The metrics of one registry, which holds each name once, and the guards and sinks that share them.
 
-    def __init__(self, metrics: "Metrics") -> None:
-        self._metrics = metrics
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        self._metrics.flush()
-        return ()
-
-
-class Metrics:
-    """The metrics of one registry, which holds each name once, and the guards and sinks that share them."""
+    As a collector it yields no metric of its own. It is registered before the metrics, so that a scrape flushes first.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        registry.register(_FlushFirst(self))
+        registry.register(self)
         counter = partial(Counter, registry=registry)
         # "live": what a worker that has ended said last is not in force any more.
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
@@ -143,16 +132,28 @@ class Metrics:
         with _creating:
             return next((metrics for metrics in _all_metrics if metrics.registry is registry), None) or cls(registry)
 
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        self.flush()
+        return ()
+
     @property
     def all(self) -> tuple[Counter | Gauge | BatchHistogram, ...]:
         """Every metric, in the order they are shown."""
         return tuple(value for value in vars(self).values() if isinstance(value, Counter | Gauge | BatchHistogram))
 
     def flush(self) -> None:
-        """Bring the metrics up to what every guard has counted. Thread-safe."""
+        """Bring the metrics up to what every guard has counted, and forget guards that are gone. Thread-safe."""
         with self._flushing:
+            gone = [guard for guard in self.guards if guard.is_gone]
             for guard in self.guards.copy():
                 guard.flush_counts()
+            for guard in gone:
+                self.guards.remove(guard)
+        if gone:
+            self.update_gauges()
 
     def update_gauges(self) -> None:
         """Set the gauges to what holds for the guards together: each policy in force is 1, and one failed reload is
@@ -175,11 +176,13 @@ class Metrics:
 class Telemetry:
     """The counts of one guard, the policy that it has in force, and its way to the sinks of events.
 
-    `metrics` are those of `registry` (the default one when None). Counts are kept for the life of the process.
+    `metrics` are those of `registry` (the default one when None). Counts are kept for the life of the process; the
+    policy is in force until `owner`, if there is one, has been garbage-collected.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, owner: object = None) -> None:
         self.metrics = Metrics.of(registry)
+        self._owner = None if owner is None else ref(owner)
         self.injected: Tally[str] = Tally()
         self.counting = threading.Lock()
         self.policy: Policy | None = None
@@ -192,6 +195,11 @@ class Telemetry:
         self._timings_flushed = self._timings.copy()
         self._seconds_flushed = 0.0
         self.metrics.guards.append(self)
+
+    @property
+    def is_gone(self) -> bool:
+        """True if the guard was thrown away: it counts nothing more."""
+        return self._owner is not None and self._owner() is None
 
     def counts(self, verdict: Verdict, threads: bool = False) -> LocalCounts:
         """Return the counts of requests with this verdict, the same for all verdicts with equal labels.
@@ -294,16 +302,11 @@ _all_metrics: "WeakSet[Metrics]" = WeakSet()
 _creating = threading.Lock()
 
 
-def _flush_all() -> None:
+def _for_all(method: Callable[[Metrics], None]) -> None:
     for metrics in list(_all_metrics):
-        metrics.flush()
+        method(metrics)
 
 
-def _forget_parents() -> None:
-    for metrics in list(_all_metrics):
-        metrics.forget_parent()
-
-
-atexit.register(_flush_all)
+atexit.register(_for_all, Metrics.flush)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)
+    os.register_at_fork(after_in_child=partial(_for_all, Metrics.forget_parent))

@@ -1,13 +1,14 @@
 """/metrics for Prometheus as an ASGI app: `app.mount("/metrics", metrics_app())`."""
 
+from collections.abc import Callable
+
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from noai_guard.asgi_types import App
-from noai_guard.observability.http_app import http_app
+from noai_guard.asgi_types import App, Receive, Scope, Send
 from noai_guard.observability.metrics import Metrics
 from noai_guard.observability.multiprocess import registry_of_workers
 
@@ -30,3 +31,17 @@ def metrics_app(registry: CollectorRegistry | None = None) -> App:
         return Response(encode(chosen), headers={"content-type": content_type})
 
     return GZipMiddleware(http_app(respond))
+
+
+def http_app(respond: Callable[[Request], Response]) -> App:
+    """Return an ASGI app that answers each HTTP request with `respond(request)`, closes WebSockets with 1008 and
+    ignores the lifespan."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await respond(Request(scope))(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    return app

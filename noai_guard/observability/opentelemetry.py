@@ -38,7 +38,8 @@ def export_metrics(provider: MeterProvider | None = None, registry: CollectorReg
     meter = metrics.get_meter("noai_guard", __version__, meter_provider=provider)
     for metric in noai_metrics.all:
         (family,) = metric.collect()
-        name, unit = _name_and_unit(family.name)
+        ending, unit = next((ending for ending in _UNITS.items() if family.name.endswith(ending[0])), ("", ""))
+        name = family.name.replace("_", ".", 1).removesuffix(ending)
         observe = partial(_observe, noai_metrics, metric)
         description = family.documentation
         if family.type == "gauge":
@@ -49,15 +50,6 @@ def export_metrics(provider: MeterProvider | None = None, registry: CollectorReg
             for part, part_unit in (("sum", unit), ("count", "")):
                 callbacks = [partial(observe, f"{family.name}_{part}")]
                 meter.create_observable_counter(f"{name}.{part}", callbacks, part_unit, description)
-
-
-def _name_and_unit(name: str) -> tuple[str, str]:
-    """Split a Prometheus name into the OpenTelemetry name and the unit, which may be empty."""
-    name = name.replace("_", ".", 1)
-    for ending, unit in _UNITS.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending), unit
-    return name, ""
 
 
 def _observe(
@@ -94,27 +86,19 @@ def traced(app: App) -> App:
     return with_verdict
 
 
-def _verdict(scope: Scope) -> Verdict | None:
-    state = scope.get("state")
-    verdict = state.get("noai") if isinstance(state, MutableMapping) else None
-    return verdict if isinstance(verdict, Verdict) else None
-
-
 def _describe(scope: Scope) -> bool:
     """Put the verdict on the span, if there is one. Return True if there is nothing more to do."""
     span = trace.get_current_span()
     if not span.is_recording():
         return True
-    verdict = _verdict(scope)
-    if verdict is None:
+    state = scope.get("state")
+    verdict = state.get("noai") if isinstance(state, MutableMapping) else None
+    if not isinstance(verdict, Verdict):
         return False
-    span.set_attribute("noai.action", str(verdict.action))
-    span.set_attribute("noai.enforced", verdict.enforced)
-    span.set_attribute("noai.rule", verdict.rule)
-    span.set_attribute("noai.identity", str(verdict.identity))
+    facts = {name: str(getattr(verdict, name)) for name in ("action", "rule", "identity")}
     if verdict.agent is not None:
-        span.set_attribute("noai.agent", verdict.agent.name)
-        span.set_attribute("noai.operator", verdict.agent.operator)
+        facts |= {"agent": verdict.agent.name, "operator": verdict.agent.operator}
     if verdict.usage is not None:
-        span.set_attribute("noai.usage", str(verdict.usage))
+        facts["usage"] = str(verdict.usage)
+    span.set_attributes({"noai.enforced": verdict.enforced, **{f"noai.{name}": fact for name, fact in facts.items()}})
     return True

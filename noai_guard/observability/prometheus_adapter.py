@@ -7,9 +7,7 @@ Tested with the versions that pyproject.toml allows.
 
 import json
 import logging
-import os
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from functools import cache
@@ -26,8 +24,6 @@ from prometheus_client.utils import floatToGoString
 from noai_guard.observability.worker_slots import WorkerSlot
 
 _log = logging.getLogger("noai_guard")
-
-_creating_value_class = threading.Lock()
 
 
 class Counter(prometheus_client.Counter):
@@ -74,17 +70,12 @@ def _value(metric: Counter | Gauge | BatchHistogram, suffix: str, multiprocess_m
     )
 
 
+@cache
 def _value_class() -> Any:
+    """Return the class of values. First called within `Metrics.of`, so by one thread."""
     if sys.platform == "win32" or not values.ValueClass._multiprocess:
         return values.ValueClass
-    with _creating_value_class:
-        return _slot_value_class()
-
-
-@cache
-def _slot_value_class() -> Any:
-    slot = WorkerSlot(lambda: Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), _prepare_files)
-    in_file: Any = values.MultiProcessValue(process_identifier=slot)  # type: ignore[no-untyped-call]
+    in_file: Any = values.MultiProcessValue(process_identifier=WorkerSlot(_prepare_files))  # type: ignore[no-untyped-call]
 
     class SlotValue(in_file):  # type: ignore[misc]
         """A value in the file of the slot, which goes on from earlier processes; `get` returns what this one added."""

@@ -1,23 +1,48 @@
 """What the status page shows, as plain data."""
 
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from noai_guard.core.model import Action, Mode
+from noai_guard.core.model import Action, Mode, Verdict
 from noai_guard.observability.decision_log import facts_of
-from noai_guard.observability.events import Event
-from noai_guard.observability.metrics import Metrics, Telemetry
+from noai_guard.observability.events import MAX_CHARS, Event
+from noai_guard.observability.metrics import Metrics
 from noai_guard.version import __version__
 
 _RESTRICTING = frozenset(action.value for action in Action if action.restricts)
 _NOT_ON_THE_PAGE = frozenset({"host", "client", "client_from"})
+_HEALTH_COUNTERS = {
+    "reloads": "result",
+    "guard_failures": "place",
+    "backend_failures": "question",
+    "client_address_problems": "problem",
+}
+"""Metric, without `noai_`, and its label."""
+
+
+class RecentRefusals:
+    """Keeps the last `max_events` requests that were refused, or would have been in monitor mode, each cut to about
+    1.5 KB."""
+
+    def __init__(self, max_events: int) -> None:
+        self._events: deque[Event] = deque(maxlen=max_events)
+
+    def wants(self, verdict: Verdict) -> bool:
+        return verdict.action.restricts
+
+    def write(self, event: Event) -> None:
+        cut = {name: getattr(event, name)[:max_chars] for name, max_chars in MAX_CHARS.items()}
+        self._events.append(replace(event, **cut))
+
+    def latest_first(self) -> list[Event]:
+        return list(reversed(self._events.copy()))
 
 
 @dataclass(slots=True)
@@ -64,17 +89,15 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         version=__version__,
         counts_of="this process" if workers is None else "all workers",
         refusals_of="this process" if workers is None else f"the worker that answered, process {os.getpid()}",
-        policies=_policies(metrics.guards),
-        last_refusals=[_refusal(event) for event in refusals],
+        policies=_policies(metrics),
     )
     _count(status, samples)
-    status.health = {
-        "reload_failed": any(sample.value for sample in samples["noai_reload_failed"]),
-        "reloads": _by_label(samples["noai_reloads"], "result"),
-        "guard_failures": _by_label(samples["noai_guard_failures"], "place"),
-        "backend_failures": _by_label(samples["noai_backend_failures"], "question"),
-        "client_address_problems": _by_label(samples["noai_client_address_problems"], "problem"),
-    }
+    for event in refusals:
+        facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
+        status.last_refusals.append({"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts})
+    status.health["reload_failed"] = any(sample.value for sample in samples["noai_reload_failed"])
+    for key, label in _HEALTH_COUNTERS.items():
+        status.health[key] = {sample.labels[label]: int(sample.value) for sample in samples[f"noai_{key}"]}
     return status
 
 
@@ -106,18 +129,13 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
     )
 
 
-def _by_label(samples: Iterable[Any], label: str) -> dict[str, int]:
-    return {sample.labels[label]: int(sample.value) for sample in samples}
-
-
-def _policies(guards: Iterable[Telemetry]) -> list[dict[str, Any]]:
+def _policies(metrics: Metrics) -> list[dict[str, Any]]:
     """Return the facts of each policy in force, once where several guards run the same."""
     policies: list[dict[str, Any]] = []
-    for guard in guards:
-        if guard.policy is None:
+    for guard in metrics.guards:
+        if (policy := guard.policy) is None:
             continue
         _, stance, mode, catalogue = guard.policy_labels
-        policy = guard.policy
         facts = {
             "stance": stance,
             "mode": mode,
@@ -132,11 +150,6 @@ def _policies(guards: Iterable[Telemetry]) -> list[dict[str, Any]]:
         if facts not in policies:
             policies.append(facts)
     return policies
-
-
-def _refusal(event: Event) -> dict[str, Any]:
-    facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
-    return {"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts}
 
 
 def _iso(time: datetime) -> str:

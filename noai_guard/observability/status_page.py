@@ -19,11 +19,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from noai_guard.asgi_types import App
 from noai_guard.core.model import Mode
-from noai_guard.observability.http_app import http_app
 from noai_guard.observability.metrics import Metrics
+from noai_guard.observability.metrics_app import http_app
 from noai_guard.observability.multiprocess import registry_of_workers
-from noai_guard.observability.recent_refusals import RecentRefusals
-from noai_guard.observability.status import Count, Status, current_status
+from noai_guard.observability.status import Count, RecentRefusals, Status, current_status
 from noai_guard.resources import filled, text
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
@@ -44,6 +43,17 @@ _HEADERS = {
         f"{base64.b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
     ),
 }
+
+_HEALTH = {
+    "guard_failures": ("Failures of the guard, by place", "The guard itself failed {}. The log has the tracebacks."),
+    "backend_failures": ("Unanswered questions, by kind", "A backend left a question unanswered {}."),
+    "client_address_problems": (
+        "Addresses not taken from the header, by reason",
+        "The client's address could not be taken from the configured header {}.",
+    ),
+    "reloads": ("Reloads of the policy, by result", ""),
+}
+"""Counters of `Status.health`: the title of the list of all, and the sentence if there were any."""
 
 
 def status_app(registry: CollectorRegistry | None = None, *, refusals: int = 50) -> App:
@@ -87,6 +97,12 @@ def _page(status: Status, reloading: bool) -> str:
     }
     if total.would_refuse:
         figures["Would be refused"] = _number(total.would_refuse)
+    problems = {
+        title: ", ".join(
+            f"{escape(name)} {_number(number)}" for name, number in sorted(status.health[key].items()) if number
+        )
+        for key, (title, _) in _HEALTH.items()
+    }
     return filled(
         "observability/status_page.html",
         style=_STYLE,
@@ -103,115 +119,91 @@ def _page(status: Status, reloading: bool) -> str:
         counts_of=status.counts_of,
         time=_time(status.at),
         health=_health(status.health),
-        figures="".join(f"<div><dt>{name}</dt><dd>{figure}</dd></div>" for name, figure in figures.items()),
-        operators=_table("Who came", "Operator", status.operators, "People, and clients that give no name"),
-        usages=_table("What for", "Usage", status.usages, "No known usage"),
-        actions=_table("What was decided", "Action", status.actions),
+        figures=_definitions(figures),
+        operators=_counts("Who came", "Operator", status.operators, "People, and clients that give no name"),
+        usages=_counts("What for", "Usage", status.usages, "No known usage"),
+        actions=_counts("What was decided", "Action", status.actions),
         refusals_of=status.refusals_of,
         refusals=_refusals(status.last_refusals),
         policies_in_force="".join(map(_policy, policies)),
-        problems=_problems(status.health),
+        problems=_definitions(problems),
         version=escape(status.version),
     )
 
 
 def _stance(policy: Mapping[str, Any]) -> str:
     site = f"{escape(policy['site'])}. " if policy["site"] else ""
-    if policy["mode"] == Mode.MONITOR:
-        return f"{site}Stance {escape(policy['stance'])}, mode monitor: everybody is let in, and counted."
-    return f"{site}Stance {escape(policy['stance'])}, enforced."
+    monitoring = policy["mode"] == Mode.MONITOR
+    mode = "mode monitor: everybody is let in, and counted" if monitoring else "enforced"
+    return f"{site}Stance {escape(policy['stance'])}, {mode}."
 
 
 def _health(health: Mapping[str, Any]) -> str:
-    failures, backend = sum(health["guard_failures"].values()), sum(health["backend_failures"].values())
-    address = sum(health["client_address_problems"].values())
     problems = []
     if health["reload_failed"]:
         problems.append("The policy file on disk cannot be used; the last good one runs. The log has the problems.")
-    if failures:
-        problems.append(f"The guard itself failed {_times(failures)}. The log has the tracebacks.")
-    if backend:
-        problems.append(f"A backend left a question unanswered {_times(backend)}.")
-    if address:
-        problems.append(f"The client's address could not be taken from the configured header {_times(address)}.")
+    for key, (_, sentence) in _HEALTH.items():
+        number = sum(health[key].values())
+        if sentence and number:
+            problems.append(sentence.format("once" if number == 1 else f"{_number(number)} times"))
     if not problems:
         return '<p class="healthy">The guard is well.</p>'
     items = "".join(f"<li>{problem}</li>" for problem in problems)
     return f'<div class="unhealthy"><p>The guard needs a look:</p><ul>{items}</ul></div>'
 
 
-def _table(title: str, first_column: str, rows: Mapping[str, Count], none: str = "none") -> str:
-    if not rows:
+def _counts(title: str, first_column: str, counts: Mapping[str, Count], none: str = "none") -> str:
+    """Return a table with bars: the length is the share of the most frequent row, red where refused."""
+    if not counts:
         return f'<h2>{title}</h2><p class="soft">Nobody yet.</p>'
-    max_requests = max(count.requests for count in rows.values()) or 1
-    bytes_known = any(count.bytes_served or count.bytes_refused for count in rows.values())
-    lines = [_row(none if name == "none" else name, count, max_requests, bytes_known) for name, count in rows.items()]
-    sent = '<th scope="col">Sent</th>' if bytes_known else ""
-    head = (
-        f'<thead><tr><th scope="col">{first_column}</th><th scope="col">Requests</th><th scope="col">Refused</th>'
-        f"{sent}</tr></thead>"
-    )
-
-    def table(part: list[str], label: str) -> str:
-        return (
-            f'<div class="wide" tabindex="0" role="region" aria-label="{label}"><table>{head}'
-            f"<tbody>{''.join(part)}</tbody></table></div>"
+    max_requests = max(count.requests for count in counts.values()) or 1
+    bytes_known = any(count.bytes_served or count.bytes_refused for count in counts.values())
+    columns = (first_column, "Requests", "Refused", *(["Sent"] if bytes_known else []))
+    rows = []
+    for name, count in counts.items():
+        refused_width, width = (100 * number / max_requests for number in (count.refused, count.requests))
+        sent = f"<td>{_size(count.bytes_served + count.bytes_refused)}</td>" if bytes_known else ""
+        refused = f'<td class="no">{_number(count.refused)}</td>' if count.refused else "<td>0</td>"
+        rows.append(
+            f'<tr><th scope="row">{escape(none if name == "none" else name)}'
+            '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect class="all" width="{width:.2f}" height="1"/>'
+            f'<rect class="refused" width="{refused_width:.2f}" height="1"/></svg>'
+            f"</th><td>{_number(count.requests)}</td>{refused}{sent}</tr>"
         )
-
-    rest = lines[_FIRST_ROWS:_MAX_ROWS]
-    more = _details(len(lines) - _FIRST_ROWS, table(rest, f"{title}, more")) if rest else ""
-    left = f'<p class="soft">{len(lines) - _MAX_ROWS} more in the JSON.</p>' if len(lines) > _MAX_ROWS else ""
-    return f"<h2>{title}</h2>{table(lines[:_FIRST_ROWS], title)}{more}{left}"
-
-
-def _row(name: str, count: Count, max_requests: int, bytes_known: bool) -> str:
-    """Return a table row with a bar: its length is the share of the most frequent row, red where refused."""
-    refused_width, width = (100 * number / max_requests for number in (count.refused, count.requests))
-    sent = f"<td>{_size(count.bytes_served + count.bytes_refused)}</td>" if bytes_known else ""
-    refused = f'<td class="no">{_number(count.refused)}</td>' if count.refused else "<td>0</td>"
-    return (
-        f'<tr><th scope="row">{escape(name)}<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="all" width="{width:.2f}" height="1"/>'
-        f'<rect class="refused" width="{refused_width:.2f}" height="1"/></svg>'
-        f"</th><td>{_number(count.requests)}</td>{refused}{sent}</tr>"
+    first, rest = (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{_table(columns, part)}</div>'
+        for label, part in ((title, rows[:_FIRST_ROWS]), (f"{title}, more", rows[_FIRST_ROWS:_MAX_ROWS]))
     )
+    left = f'<p class="soft">{len(rows) - _MAX_ROWS} more in the JSON.</p>' if len(rows) > _MAX_ROWS else ""
+    return f"<h2>{title}</h2>{first}{_details(len(rows) - _FIRST_ROWS, rest)}{left}"
 
 
 def _refusals(refusals: Iterable[Mapping[str, Any]]) -> str:
-    lines = []
+    items = []
     for refusal in refusals:
         client = f"{refusal['agent']} ({refusal['operator']})" if refusal["agent"] else "A client without a name"
         action = refusal["action"] if refusal["enforced"] else f"{refusal['action']}, not enforced"
-        lines.append(
+        items.append(
             f'<li><p><span class="action {escape(refusal["action"])}">{escape(action)}</span> {escape(client)} '
             f'<span class="soft">{_time(refusal["at"])}</span></p>'
             f"<p><code>{escape(refusal['method'])} {escape(refusal['path'])}</code></p>"
             f"<p>{escape('; '.join(refusal['reasons']))} (rule {escape(refusal['rule'])}).</p>"
             f'<p class="soft"><code>{escape(refusal["user_agent"]) or "no user agent"}</code></p></li>'
         )
-    if not lines:
-        return "<p>None yet.</p>"
-    rest = "".join(lines[_FIRST_ROWS:])
-    more = _details(len(lines) - _FIRST_ROWS, f"<ol>{rest}</ol>") if rest else ""
-    return f"<ol>{''.join(lines[:_FIRST_ROWS])}</ol>{more}"
-
-
-def _details(number: int, content: str) -> str:
-    return f"<details><summary>{number} more</summary>{content}</details>"
+    first, rest = ("".join(part) for part in (items[:_FIRST_ROWS], items[_FIRST_ROWS:]))
+    return f"<ol>{first}</ol>{_details(len(items) - _FIRST_ROWS, f'<ol>{rest}</ol>')}" if items else "<p>None yet.</p>"
 
 
 def _policy(policy: Mapping[str, Any]) -> str:
     parts = []
     for pattern, usages in policy["sections"].items():
-        rows = "".join(
+        rows = [
             f'<tr><th scope="row">{escape(usage)}</th><td class="{escape(action)}">{escape(action)}</td></tr>'
             for usage, action in usages.items()
-        )
+        ]
         name = "Whole site" if pattern == "/**" else f"Under {pattern}"
-        parts.append(
-            f'<div><table><thead><tr><th scope="col">{escape(name)}</th><th scope="col">Action</th></tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>"
-        )
+        parts.append(f"<div>{_table((escape(name), 'Action'), rows)}</div>")
     rules = "".join(f"<li>{escape(rule)}: {escape(action)}</li>" for rule, action in policy["rules"].items())
     return (
         "<h2>Policy in force</h2>"
@@ -221,28 +213,21 @@ def _policy(policy: Mapping[str, Any]) -> str:
     )
 
 
-def _problems(health: Mapping[str, Any]) -> str:
-    titles = {
-        "guard_failures": "Failures of the guard, by place",
-        "backend_failures": "Unanswered questions, by kind",
-        "client_address_problems": "Addresses not taken from the header, by reason",
-        "reloads": "Reloads of the policy, by result",
-    }
-    parts = []
-    for key, title in titles.items():
-        counts = ", ".join(
-            f"{escape(name)} {_number(number)}" for name, number in sorted(health[key].items()) if number
-        )
-        parts.append(f"<div><dt>{title}</dt><dd>{counts or 'none'}</dd></div>")
-    return "".join(parts)
+def _table(columns: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _definitions(values: Mapping[str, str]) -> str:
+    return "".join(f"<div><dt>{name}</dt><dd>{value or 'none'}</dd></div>" for name, value in values.items())
+
+
+def _details(number: int, content: str) -> str:
+    return f"<details><summary>{number} more</summary>{content}</details>" if number > 0 else ""
 
 
 def _time(iso: str) -> str:
     return f'<time datetime="{iso}">{iso[:19].replace("T", " ")} UTC</time>'
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{_number(number)} times"
 
 
 def _number(number: int) -> str:

@@ -8,6 +8,7 @@ a scrape took 138 ms (prometheus_client 0.26, measured 2026-11-23).
 import os
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -15,14 +16,13 @@ if sys.platform != "win32":
 
 
 class WorkerSlot:
-    """The lowest slot of a folder that no other running process holds.
+    """The lowest slot of PROMETHEUS_MULTIPROC_DIR that no other running process holds.
 
     The operating system releases the lock when the process ends, also by SIGKILL. A forked child claims a slot of its
-    own. `folder` is called for each claim; `on_claim(folder, slot)` runs after it.
+    own. `on_claim(folder, slot)` runs after each claim.
     """
 
-    def __init__(self, folder: Callable[[], Path], on_claim: Callable[[Path, str], None]) -> None:
-        self._folder = folder
+    def __init__(self, on_claim: Callable[[Path, str], None]) -> None:
         self._on_claim = on_claim
         self._process = 0
         self._lock = -1
@@ -34,28 +34,23 @@ class WorkerSlot:
         """Return the name of this process's slot, such as `noai0`. Not thread-safe."""
         if self._process != os.getpid():  # a fork in C, as uWSGI's, does not run the hook above
             self._close()
-            self._claim()
+            folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+            for number in count():
+                self._name = f"noai{number}"
+                self._lock = os.open(folder / f"{self._name}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    os.close(self._lock)
+            self._process = os.getpid()
+            self._on_claim(folder, self._name)
         return self._name
 
     def _close(self) -> None:
         if self._process:
             os.close(self._lock)
             self._process = 0
-
-    def _claim(self) -> None:
-        folder = self._folder()
-        number = 0
-        while True:
-            name = f"noai{number}"
-            lock = os.open(_lock_file(folder, name), os.O_CREAT | os.O_RDWR, 0o666)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                os.close(lock)
-                number += 1
-        self._process, self._lock, self._name = os.getpid(), lock, name
-        self._on_claim(folder, name)
 
 
 def is_held(folder: Path, slot: str) -> bool:
@@ -64,7 +59,7 @@ def is_held(folder: Path, slot: str) -> bool:
     For the moment of the question the slot counts as held for others too: a worker that starts in it takes the next.
     """
     try:
-        lock = os.open(_lock_file(folder, slot), os.O_RDONLY)
+        lock = os.open(folder / f"{slot}.lock", os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -74,7 +69,3 @@ def is_held(folder: Path, slot: str) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def _lock_file(folder: Path, slot: str) -> Path:
-    return folder / f"{slot}.lock"

@@ -119,7 +119,12 @@ class Connection:
         """
         body = self._body
         if self._lost is None:
-            self._watch_for_loss(body)
+            self._lost = self._protocol.closed
+            self._on_loss = partial(_fail_incomplete, body)
+            if self._lost is None:
+                self._on_loss(None)
+            else:
+                self._lost.add_done_callback(self._on_loss)
         try:
             part = await body.readany()
             more = not body.at_eof()
@@ -129,14 +134,6 @@ class Connection:
         except (ClientError, HttpProcessingError) as error:
             raise ConnectionLost(str(error)) from error
         return part, more
-
-    def _watch_for_loss(self, body: StreamReader) -> None:
-        self._lost = self._protocol.closed
-        self._on_loss = partial(_fail_incomplete, body)
-        if self._lost is None:
-            self._on_loss(None)
-        else:
-            self._lost.add_done_callback(self._on_loss)
 
     def _stop_watching(self) -> None:
         if self._lost is not None:

@@ -15,11 +15,11 @@ from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.request import MAX_HEADERS
 from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
 from noai_guard.middleware.asgi_request import method_of
-from noai_guard.middleware.asgi_response import send_response
+from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format
 from noai_guard.reverse_proxy.downstream import ClientDisconnected, ClientTimedOut, Downstream
-from noai_guard.reverse_proxy.exchange import Exchange
+from noai_guard.reverse_proxy.exchange import exchange
 from noai_guard.reverse_proxy.headers import request_fields
 from noai_guard.reverse_proxy.upstream import ConnectionPool, ResponseBroken, Timeouts, Upstream, UpstreamFailed
 from noai_guard.reverse_proxy.websocket import pass_websocket
@@ -103,25 +103,18 @@ class ReverseProxy:
             await send_response(send, _error_response(status, scope))
 
     async def _forward(self, scope: Scope, fields: list[HeaderField], client: Downstream, send: Send) -> None:
-        fields += client.framing
         repeatable = scope["method"] in _SAFE_METHODS and not client.has_body
-        try:
-            await self._exchange(scope, fields, client, send, reuse=repeatable)
-        except UpstreamFailed as failure:
-            if not (repeatable and failure.may_be_stale):
-                raise
-            await self._exchange(scope, fields, client, send, reuse=False)
-
-    async def _exchange(
-        self, scope: Scope, fields: list[HeaderField], client: Downstream, send: Send, *, reuse: bool
-    ) -> None:
-        """Run one exchange; its connection goes back to the pool if nothing of the messages is left on it."""
-        connection = await self.pool.acquire(reuse=reuse, response_has_body=scope["method"] != "HEAD")
-        try:
-            if await Exchange(scope, client, send, connection, self.timeouts).run(fields):
-                connection.release()
-        finally:
-            connection.close()
+        for reuse in (True, False) if repeatable else (False,):
+            connection = await self.pool.acquire(reuse=reuse, response_has_body=scope["method"] != "HEAD")
+            try:
+                if await exchange(scope, fields + client.framing, client, send, connection):
+                    connection.release()  # nothing of the messages is left on it
+                return
+            except UpstreamFailed as failure:
+                if not (reuse and failure.may_be_stale):
+                    raise
+            finally:
+                connection.close()
 
     def _warn(self, problem: str) -> None:
         now = monotonic()
@@ -141,14 +134,10 @@ def _error_response(status: int, scope: Scope) -> Response:
     """Return a short page if a page is asked for, else text. A 408 closes the connection: its request is incomplete."""
     title, sentence = _ERRORS[status]
     requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
-    page = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-    page += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
-    format, text = (Format.HTML, page) if requested is Format.HTML else (Format.TEXT, f"{sentence}\n")
-    body = text.encode()
-    headers = (
-        (b"content-type", format.value.encode("ascii")),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        *([(b"connection", b"close")] if status == 408 else []),
-    )
-    return Response(status, headers, b"" if scope["method"] == "HEAD" else body)
+    text = f"{sentence}\n"
+    if requested is Format.HTML:
+        text = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        text += f"<body><h1>{title}</h1><p>{sentence}</p></body></html>\n"
+    fields = ((b"cache-control", b"no-store"), *([(b"connection", b"close")] if status == 408 else []))
+    media_type = (Format.HTML if requested is Format.HTML else Format.TEXT).value
+    return text_response(status, text, *fields, head=scope["method"] == "HEAD", media_type=media_type)

@@ -1,7 +1,7 @@
 """The client's side of a proxied request: the body it sends, and whether it is still there."""
 
 import asyncio
-from types import TracebackType
+from functools import partial
 from typing import Self
 
 from noai_guard.asgi_types import Receive, Scope
@@ -12,6 +12,9 @@ from noai_guard.reverse_proxy.upstream import Timeouts, UpstreamFailed
 
 _WATCH_AFTER_SECONDS = 0.1
 """From this time on a task that notices a disconnect is worth its cost; most responses are complete by then."""
+
+response_late = partial(UpstreamFailed, 504, "does not respond in time")
+_upload_stalled = partial(UpstreamFailed, 504, "stopped reading a request")
 
 
 class ClientDisconnected(Exception):
@@ -30,7 +33,8 @@ class Downstream:
     UpstreamFailed.
 
     `response_started` is set by the responding task. `deadline` is for what that task waits for. `upload_error` says
-    why the upstream did not take all of the body; it may have responded all the same.
+    why the upstream did not take all of the body; it may have responded all the same. `framing` holds the header fields
+    that tell the upstream how the body is sent.
     """
 
     def __init__(self, scope: Scope, receive: Receive, timeouts: Timeouts) -> None:
@@ -41,33 +45,38 @@ class Downstream:
         self._reason: Exception | None = None
         self._receive = receive
         self._responding: asyncio.Task[object] | None = None
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._reading: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._length, self._chunked, self.expects_continue = _framing(scope)
-        self.has_body = self._chunked or bool(self._length)
+        length = None
+        self._chunked = self.expects_continue = False
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                self._chunked = True
+            elif name == b"expect":
+                self.expects_continue = value.lower() == b"100-continue"
+        # HTTP/2 ends a body without having announced its length.
+        if length is None and scope.get("http_version", "1.1") >= "2" and scope["method"] in ("POST", "PUT", "PATCH"):
+            self._chunked = True
+        self.has_body = self._chunked or bool(length)
         self.body_sent = not self.has_body
-
-    @property
-    def framing(self) -> list[HeaderField]:
-        """The header fields that tell the upstream how the body is sent."""
-        fields: list[HeaderField] = []
+        self.expects_continue = self.expects_continue and self.has_body
+        self.framing: list[HeaderField] = []
         if self._chunked:
-            fields.append((b"transfer-encoding", b"chunked"))
-        elif self._length is not None:
-            fields.append((b"content-length", b"%d" % self._length))
+            self.framing.append((b"transfer-encoding", b"chunked"))
+        elif length is not None:
+            self.framing.append((b"content-length", b"%d" % length))
         if self.expects_continue:
-            fields.append((b"expect", b"100-continue"))
-        return fields
+            self.framing.append((b"expect", b"100-continue"))
 
     def read(self, upstream: Connection | None = None) -> None:
         """Start to read from the client, once. The body goes to `upstream`, or nowhere."""
-        if self._reading is not None:
-            return
-        if self.has_body and upstream is not None:
-            self._reading = asyncio.create_task(self._send_body(upstream))
-        else:
-            self._reading = asyncio.create_task(self._wait_for_disconnect())
+        if self._reading is None:
+            to_upstream = upstream if self.has_body else None
+            reading = self._send_body(to_upstream) if to_upstream else self._wait_for_disconnect()
+            self._reading = asyncio.create_task(reading)
 
     async def __aenter__(self) -> Self:
         self._responding = asyncio.current_task()
@@ -75,9 +84,7 @@ class Downstream:
             self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, self.read)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         task, self._responding = self._responding, None
         self.deadline.close()
         self._upload_deadline.close()
@@ -95,14 +102,14 @@ class Downstream:
         upstream.start_body(chunked=self._chunked)
         more = True
         while more:
-            self._upload_deadline.move(self._timeouts.idle, ClientTimedOut)
+            self._upload_deadline.move(self.timeouts.idle, ClientTimedOut)
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._cancel(ClientDisconnected())
                 return
             more = message.get("more_body", False)
             if self.upload_error is None:
-                self._upload_deadline.move(self._timeouts.idle, _upload_stalled)
+                self._upload_deadline.move(self.timeouts.idle, _upload_stalled)
                 try:
                     await upstream.write_body(message.get("body", b""), last=not more)
                 except ConnectionLost as error:
@@ -110,7 +117,7 @@ class Downstream:
         self._upload_deadline.disarm()
         self.body_sent = self.upload_error is None
         if not self.response_started:
-            self.deadline.move(self._timeouts.first_byte, response_late)
+            self.deadline.move(self.timeouts.first_byte, response_late)
         await self._wait_for_disconnect()
 
     async def _wait_for_disconnect(self) -> None:
@@ -122,27 +129,3 @@ class Downstream:
         if self._responding is not None and self._reason is None:
             self._reason = reason
             self._responding.cancel()
-
-
-def response_late() -> Exception:
-    return UpstreamFailed(504, "does not respond in time")
-
-
-def _upload_stalled() -> Exception:
-    return UpstreamFailed(504, "stopped reading a request")
-
-
-def _framing(scope: Scope) -> tuple[int | None, bool, bool]:
-    """Return the length of the body if it is known, whether it is chunked, and whether the client waits for a 100."""
-    length, chunked, expects_continue = None, False, False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            chunked = True
-        elif name == b"expect":
-            expects_continue = value.lower() == b"100-continue"
-    # HTTP/2 ends a body without having announced its length.
-    if length is None and scope.get("http_version", "1.1") >= "2" and scope["method"] in ("POST", "PUT", "PATCH"):
-        chunked = True
-    return (None if chunked else length), chunked, expects_continue and (chunked or bool(length))

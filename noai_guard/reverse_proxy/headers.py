@@ -17,34 +17,14 @@ from noai_guard.reverse_proxy.upstream import Upstream
 # RFC 9110 section 7.6.1. Proxy-Connection and HTTP2-Settings are older; Trailer goes with the trailers, which neither
 # uvicorn nor aiohttp hand over.
 _HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
+    b"connection http2-settings keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
+    b" transfer-encoding upgrade".split()
 )
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
 
-_CLIENT_IDENTITY = frozenset(
-    {
-        *(name.encode() for name in HEADERS),
-        b"front-end-https",
-        # Frameworks take the path from these (Symfony's CVE-2018-14773): not the one that was judged.
-        b"x-original-url",
-        b"x-original-uri",
-        b"x-rewrite-url",
-        b"x-original-host",
-        b"x-host",
-        b"x-scheme",
-        b"x-url-scheme",
-    }
+# Frameworks take the path from some of these (Symfony's CVE-2018-14773): not the one that was judged.
+_CLIENT_IDENTITY = frozenset(map(str.encode, HEADERS)) | frozenset(
+    b"front-end-https x-original-url x-original-uri x-rewrite-url x-original-host x-host x-scheme x-url-scheme".split()
 )
 """Fields that only a trusted proxy may send; so is everything that begins with X-Forwarded-."""
 
@@ -142,7 +122,11 @@ def _forwarded_fields(scope: Scope, peer: str | None, host: bytes, forwarded: di
     """Return the fields of _FORWARDED: what trusted proxies sent in `forwarded`, with this connection added."""
     scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
     hops = [forwarded[b"x-forwarded-for"]] if forwarded.get(b"x-forwarded-for", b"").strip() else []
-    element = [f"for={_node(peer)}", f"host={_quoted(host.decode('latin-1'))}", f"proto={scheme}"]
+    # A node identifier (RFC 7239 section 6) has IPv6 in brackets and quotes.
+    node = "unknown" if peer is None else f'"[{peer}]"' if ":" in peer else peer
+    host_text = host.decode("latin-1")
+    host_text = host_text if _TOKEN.fullmatch(host_text) else f'"{host_text}"'
+    element = f"for={node};host={host_text};proto={scheme}"
     elements = [forwarded[b"forwarded"]] if forwarded.get(b"forwarded", b"").strip() else []
     if peer is not None:
         hops.append(peer.encode())
@@ -152,16 +136,5 @@ def _forwarded_fields(scope: Scope, peer: str | None, host: bytes, forwarded: di
         *([(b"x-forwarded-for", b", ".join(hops))] if hops else []),
         (b"x-forwarded-proto", proto if proto in (b"http", b"https") else scheme.encode()),
         (b"x-forwarded-host", first_host if HOST.fullmatch(first_host) else host),
-        (b"forwarded", b", ".join([*elements, ";".join(element).encode("latin-1")])),
+        (b"forwarded", b", ".join([*elements, element.encode("latin-1")])),
     ]
-
-
-def _node(peer: str | None) -> str:
-    """Return a node identifier (RFC 7239 section 6): IPv6 in brackets and quotes."""
-    if peer is None:
-        return "unknown"
-    return f'"[{peer}]"' if ":" in peer else peer
-
-
-def _quoted(text: str) -> str:
-    return text if _TOKEN.fullmatch(text) else f'"{text}"'

@@ -15,12 +15,11 @@ from time import time
 from urllib.parse import unquote
 
 from noai_guard.asgi_types import Message, Receive, Scope, Send
-from noai_guard.core.model import HeaderField, Response
 from noai_guard.core.paths import other_readings
 from noai_guard.core.request import read_user_agent
 from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi import NoAIMiddleware
-from noai_guard.middleware.asgi_response import send_response
+from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.reverse_proxy.headers import HOST
 
 _ABSOLUTE_TARGET = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
@@ -72,14 +71,8 @@ def _framing_problem(scope: Scope) -> str | None:
 
     Servers differ in what they accept: h11 passes a message with both a length and chunks, as RFC 7230 allowed.
     """
-    lengths, codings = [], []
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-    if not lengths and not codings:
-        return None
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
     if lengths and codings:
         return "The request has a Content-Length and a Transfer-Encoding."
     if len(lengths) > 1 or not all(map(_CONTENT_LENGTH.fullmatch, lengths)):
@@ -95,13 +88,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, problem: str) -> N
         await receive()
         await send({"type": "websocket.close", "code": 1002})
         return
-    body = f"{problem}\n".encode()
-    headers: tuple[HeaderField, ...] = (
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    )
-    await send_response(_with_date(send), Response(400, headers, b"" if scope["method"] == "HEAD" else body))
+    response = text_response(400, f"{problem}\n", (b"connection", b"close"), head=scope["method"] == "HEAD")
+    await send_response(_with_date(send), response)
 
 
 def _with_date(send: Send) -> Send:

@@ -6,7 +6,6 @@ headers (tried 2026-11-25); granian 2.8 serves bytes from Python at 0.45 of its 
 """
 
 import asyncio
-import re
 
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.reverse_proxy.upstream import ResponseBroken
@@ -15,12 +14,9 @@ from noai_guard.uvicorn_adapter import StrictConnection
 HEAD_SECONDS = 30.0
 """The time a client has to send the head of its first request, or to finish a head that it began."""
 
-_NON_ASCII = re.compile(rb"[\x80-\xff]")
-
 
 class EdgeConnection(StrictConnection):
-    """Closes a connection whose head is late, percent-encodes a request line in UTF-8 as browsers do, and breaks the
-    connection off where the app raises ResponseBroken."""
+    """Closes a connection whose head is late, and breaks it off where the app raises ResponseBroken."""
 
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -33,10 +29,8 @@ class EdgeConnection(StrictConnection):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.between_requests and not data.isascii():
-            data = self._with_ascii_target(data)
         super().data_received(data)
-        if self.in_request or self.is_websocket:
+        if self.in_request or self.transport.get_protocol() is not self:  # then it is a websocket
             self._stop_head_timer()
         elif self._head_timer is None and not self.transport.is_closing():
             self._start_head_timer()
@@ -48,18 +42,6 @@ class EdgeConnection(StrictConnection):
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def _with_ascii_target(self, data: bytes) -> bytes:
-        """Percent-encode what is not ASCII in a request line.
-
-        curl and ffmpeg send addresses as they were typed; nginx and Go accept them, h11 does not.
-        """
-        start = self.unparsed.lstrip(b"\r\n")
-        if b"\n" in start:
-            return data
-        line, end, rest = data.partition(b"\n")
-        method, space, target = (b"", b"", line) if b" " in start else line.partition(b" ")
-        return method + space + _NON_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target) + end + rest
 
     async def run_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

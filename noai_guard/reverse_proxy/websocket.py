@@ -6,8 +6,8 @@ client to do.
 
 import asyncio
 import logging
-import ssl
 from contextlib import suppress
+from functools import partial
 
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from noai_guard.asgi_types import Message, Receive, Scope, Send
+from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.model import HeaderField
 from noai_guard.reverse_proxy.headers import request_target, response_fields
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream, UpstreamFailed, tls_context
@@ -86,15 +86,12 @@ async def pass_websocket(
 
 async def _connected(upstream: Upstream, timeouts: Timeouts, handshake: _Handshake) -> ClientConnection:
     loop = asyncio.get_running_loop()
-
-    def make_connection() -> ClientConnection:
-        return ClientConnection(handshake, ping_interval=None, max_queue=4)
-
+    make_connection = partial(ClientConnection, handshake, ping_interval=None, max_queue=4)
     async with asyncio.timeout(timeouts.connect):
         if upstream.socket:
             _, connection = await loop.create_unix_connection(make_connection, upstream.socket)
         else:
-            tls: ssl.SSLContext | None = tls_context(upstream)
+            tls = tls_context(upstream)
             _, connection = await loop.create_connection(make_connection, upstream.hostname, upstream.port, ssl=tls)
     try:
         async with asyncio.timeout(timeouts.first_byte):
@@ -130,12 +127,8 @@ async def _pass_to_upstream(receive: Receive, connection: ClientConnection) -> N
                 code = message.get("code", _NO_STATUS)
                 await connection.close(_sendable(code, _GOING_AWAY), message.get("reason") or "")
                 return
-            await connection.send(_data(message))
-
-
-def _data(message: Message) -> str | bytes:
-    data: str | bytes | None = message.get("text")
-    return message["bytes"] if data is None else data
+            text = message.get("text")
+            await connection.send(message["bytes"] if text is None else text)
 
 
 async def _pass_to_client(connection: ClientConnection, send: Send) -> None:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.routing import Route
 
 from noai_guard.asgi_types import App
 from noai_guard.core.policy import Policy
 from noai_guard.core.request import PlainRequest
-from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.uvicorn_protocol import protocol_for
@@ -43,11 +41,7 @@ def reverse_proxy_app(
     registry: CollectorRegistry | None = None,
 ) -> ServerApp:
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
-
-    def trusted() -> TrustedProxies:
-        return guard.runtime.compiled.policy.trusted_proxies
-
-    proxy = ReverseProxy(upstream, timeouts, trusted)
+    proxy = ReverseProxy(upstream, timeouts, trusted=lambda: guard.runtime.compiled.policy.trusted_proxies)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
     health = Health(proxy.problem)
     return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
@@ -70,9 +64,4 @@ def gateway_app(policy: str | Path | Policy | None, hold: int, own_robots: str |
 
 def metrics_listener_app(health: Health) -> App:
     """Return the app for a listener of its own: metrics of all workers, and health."""
-    exposition = metrics_app()
-
-    async def metrics(request: Request) -> App:
-        return exposition
-
-    return health.in_front_of(Starlette(routes=[Route(contract.METRICS, metrics)]))
+    return health.in_front_of(Starlette(routes=[Route(contract.METRICS, metrics_app(), methods=["GET"])]))

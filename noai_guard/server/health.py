@@ -30,7 +30,8 @@ class Health:
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http" and scope["path"] in (contract.HEALTH, contract.READY):
                 problem = await self._current_problem() if scope["path"] == contract.READY else None
-                await _response(problem)(scope, receive, send)
+                status, text = (200, "ok\n") if problem is None else (503, f"{problem}\n")
+                await PlainTextResponse(text, status, {"cache-control": "no-store"})(scope, receive, send)
             else:
                 await app(scope, receive, send)
 
@@ -43,8 +44,3 @@ class Health:
             self._checked_at = monotonic()
             self._problem = await self._check()
         return self._problem
-
-
-def _response(problem: str | None) -> PlainTextResponse:
-    status, text = (200, "ok\n") if problem is None else (503, f"{problem}\n")
-    return PlainTextResponse(text, status, {"cache-control": "no-store"})

@@ -6,10 +6,10 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
-from tempfile import mkstemp
+from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any
 
@@ -31,12 +31,10 @@ class Logs:
     """The handlers of the loggers. To be made once, before workers are forked; until then they write at once."""
 
     def __init__(self) -> None:
-        decision_handler = LineHandler("stdout", sys.stdout.fileno(), JsonFormatter())
         text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-        message_handler = LineHandler("stderr", sys.stderr.fileno(), text)
         self._handlers: dict[LineHandler, tuple[logging.Logger, ...]] = {
-            decision_handler: (decisions,),
-            message_handler: (_log, UVICORN_LOGGER),
+            LineHandler("stdout", sys.stdout.fileno(), JsonFormatter()): (decisions,),
+            LineHandler("stderr", sys.stderr.fileno(), text): (_log, UVICORN_LOGGER),
         }
         for handler, loggers in self._handlers.items():
             for logger in loggers:
@@ -71,24 +69,23 @@ class LineHandler(logging.Handler):
         super().__init__()
         self.name = name
         self._fd = fd
-        self._lock_fd = _anonymous_file()
+        # A file without a name; in a container, no folder may be writable.
+        self._lock = os.memfd_create("noai-guard") if hasattr(os, "memfd_create") else TemporaryFile()  # noqa: SIM115
         self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+            try:
+                while line:
+                    line = line[os.write(self._fd, line) :]
+            finally:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
         except OSError:
             pass  # the reader has gone
         except Exception:
             self.handleError(record)
-
-    def _write(self, line: bytes) -> None:
-        fcntl.lockf(self._lock_fd, fcntl.LOCK_EX)
-        try:
-            while line:
-                line = line[os.write(self._fd, line) :]
-        finally:
-            fcntl.lockf(self._lock_fd, fcntl.LOCK_UN)
 
 
 class BackgroundWriter(QueueListener):
@@ -144,13 +141,3 @@ class _DroppingQueueHandler(QueueHandler):
             self.queue.put_nowait(record)
         except Full:
             self.dropped += 1
-
-
-def _anonymous_file() -> int:
-    """Return the descriptor of a file without a name."""
-    if hasattr(os, "memfd_create"):  # in a container, no folder may be writable
-        return os.memfd_create("noai-guard")
-    file, path = mkstemp(prefix="noai-guard-")
-    with suppress(OSError):
-        os.unlink(path)
-    return file

@@ -5,6 +5,7 @@ import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from noai_guard.socket_address import SocketAddress
 
@@ -22,7 +23,7 @@ class BoundSocket:
 
     def __init__(self, address: SocketAddress, mode: int = 0o660) -> None:
         try:
-            self.socket = _bound_to_path(address.path, mode) if address.path else _bound_to_port(address)
+            self.socket = _bound(address, mode)
         except OSError as error:
             raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
         name = self.socket.getsockname()
@@ -44,30 +45,26 @@ def _file_identity(path: str) -> tuple[int, ...]:
     return status.st_ino, status.st_mode, status.st_mtime_ns
 
 
-def _bound_to_port(address: SocketAddress) -> socket.socket:
-    family, kind, _, _, name = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    # asyncio sets TCP_NODELAY only for sockets that name their protocol, and accepted ones inherit it. Without it a
-    # keep-alive request takes 43 ms (uvicorn#3149).
-    bound = socket.socket(family, kind, socket.IPPROTO_TCP)
+def _bound(address: SocketAddress, mode: int) -> socket.socket:
+    name: Any
+    family, protocol, name = socket.AF_UNIX, 0, address.path
+    if address.path:
+        _remove_stale(address.path)
+    else:
+        family, _, _, _, name = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # asyncio sets TCP_NODELAY only for sockets that name their protocol, and accepted ones inherit it. Without it
+        # a keep-alive request takes 43 ms (uvicorn#3149).
+        protocol = socket.IPPROTO_TCP
+    bound = socket.socket(family, socket.SOCK_STREAM, protocol)
+    umask = os.umask(0o777 & ~mode)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not address.path:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(name[0] != "::"))
         bound.bind(name)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-def _bound_to_path(path: str, mode: int) -> socket.socket:
-    _remove_stale(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o777 & ~mode)
-    try:
-        bound.bind(path)
     except OSError:
         bound.close()
         raise

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from types import FrameType
 
 _log = logging.getLogger("noai_guard")
 
@@ -80,7 +79,11 @@ class Supervisor:
         `on_start` is called when all serve, `on_stop` before they are stopped, `on_hangup` on SIGHUP, and `on_tick`
         each second.
         """
-        self._install_signal_handlers()
+        for end in (self._wakeup_read, self._wakeup_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        for number in _HANDLED_SIGNALS:
+            signal.signal(number, lambda number, frame: self._pending_signals.append(number))
         gc.collect()
         gc.freeze()
         for _ in range(self._count):
@@ -92,16 +95,6 @@ class Supervisor:
         on_stop()
         self._stop()
         return started or self._stopping
-
-    def _install_signal_handlers(self) -> None:
-        for end in (self._wakeup_read, self._wakeup_write):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
-        for number in _HANDLED_SIGNALS:
-            signal.signal(number, self._note_signal)
-
-    def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        self._pending_signals.append(number)
 
     def _fork(self) -> None:
         ready_read, ready_write = os.pipe()
@@ -163,7 +156,9 @@ class Supervisor:
                 self._send(signal.SIGHUP)
             for worker, status in self._reap():
                 age = monotonic() - worker.started_at
-                _log.error("worker %d died (%s) and is replaced", worker.pid, _exit_text(status))
+                code = os.waitstatus_to_exitcode(status)
+                cause = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+                _log.error("worker %d died (%s) and is replaced", worker.pid, cause)
                 self._restarts_due.append(monotonic() + (0.0 if age > _STABLE_SECONDS else _TICK_SECONDS))
             for due in [due for due in self._restarts_due if due <= monotonic()]:
                 self._restarts_due.remove(due)
@@ -204,16 +199,8 @@ class Supervisor:
 
     def _reap(self) -> list[tuple[_Worker, int]]:
         """Return the workers that have ended, each with the status that `waitpid` gives."""
-        ended = []
-        for pid in list(self._workers):
-            ended_pid, status = os.waitpid(pid, os.WNOHANG)
-            if ended_pid:
-                worker = self._workers.pop(pid)
-                os.close(worker.ready)
-                ended.append((worker, status))
+        statuses = {pid: os.waitpid(pid, os.WNOHANG) for pid in self._workers}
+        ended = [(self._workers.pop(pid), status) for pid, (ended_pid, status) in statuses.items() if ended_pid]
+        for worker, _ in ended:
+            os.close(worker.ready)
         return ended
-
-
-def _exit_text(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -32,7 +32,10 @@ class Sockets:
 
 def serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipes: WorkerPipes) -> int:
     """Serve until SIGTERM or until the supervisor is gone. Return the exit code."""
-    _raise_open_files_limit()
+    # Allow as many connections as the system does: the usual soft limit of 1,024 is two for each of 512 clients.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(served, sockets, drain_seconds, pipes))
@@ -94,10 +97,3 @@ def _keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         for parameter in (trim_threshold, mmap_threshold):
             libc.mallopt(parameter, _KEPT_BYTES)
-
-
-def _raise_open_files_limit() -> None:
-    """Allow as many connections as the system does: the usual soft limit of 1,024 is two for each of 512 clients."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

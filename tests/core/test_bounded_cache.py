@@ -52,13 +52,13 @@ def test_a_function_that_raises_leaves_nothing_behind() -> None:
 
 
 def test_a_cache_that_is_heavy_enough_forgets_everything_at_once() -> None:
-    cache = BoundedCache(len, max_weight=4)
+    cache: BoundedCache[str, int] = BoundedCache(len, max_weight=4)
     assert [cache["aa"], cache["bb"], cache["c"]] == [2, 2, 1]
     assert list(cache) == ["c"]
 
 
 def test_keys_without_a_length_weigh_one() -> None:
-    cache = BoundedCache(lambda number: -number, max_weight=2)
+    cache: BoundedCache[int, int] = BoundedCache(lambda number: -number, max_weight=2)
     assert [cache[1], cache[2], cache[3]] == [-1, -2, -3]
     assert list(cache) == [3]
 

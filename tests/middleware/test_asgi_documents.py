@@ -209,10 +209,10 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
             ended.append(True)
 
     async def run():
-        from noai_guard.middleware import own_robots_asgi
+        from noai_guard.middleware import own_robots
 
         exchange = await asyncio.wait_for(asked(guarded(app), http("/robots.txt")), 4)
-        for task in list(own_robots_asgi._apps_at_work):
+        for task in list(own_robots._running_apps):
             task.cancel()
         await asyncio.sleep(0.01)
         return exchange
@@ -222,7 +222,7 @@ def test_an_endless_robots_txt_is_answered_and_ended(content_type):
 
 
 def test_an_app_that_never_answers_is_not_waited_for_forever(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.own_robots_asgi._ROBOTS_SECONDS", 0.05)
+    monkeypatch.setattr("noai_guard.middleware.own_robots._ROBOTS_SECONDS", 0.05)
 
     async def app(scope, receive, send):
         await asyncio.Event().wait()

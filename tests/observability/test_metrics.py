@@ -253,6 +253,17 @@ def test_the_policies_of_two_guards_are_both_in_force_until_the_last_of_them_cha
     assert policies_in_force(registry) == {"enforce": 0, "monitor": 1}
 
 
+def test_the_policy_of_a_guard_that_was_thrown_away_is_not_in_force(registry: CollectorRegistry) -> None:
+    kept, dropped = (GuardRuntime(policy(f"mode: {mode}"), registry=registry) for mode in ("enforce", "monitor"))
+    dropped.telemetry.counts(verdict(b"GPTBot/1.2")).requests += 1
+    assert policies_in_force(registry) == {"enforce": 1, "monitor": 1}
+    del dropped
+    gc.collect()
+    assert policies_in_force(registry) == {"enforce": 1, "monitor": 0}
+    assert value(registry, "noai_requests_total", **GPTBOT) == 1
+    assert kept.telemetry.metrics.guards == [kept.telemetry]
+
+
 def test_a_failed_reload_of_one_guard_shows_until_that_guard_has_a_good_policy(registry: CollectorRegistry) -> None:
     one, other = Telemetry(registry), Telemetry(registry)
     one.reload_failed()

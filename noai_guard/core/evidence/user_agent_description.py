@@ -38,11 +38,9 @@ def _describe(user_agent: bytes) -> UserAgentDescription | None:
 
     try:
         parsed = parse(user_agent.decode("latin-1"))
-        return UserAgentDescription(
-            browser=parsed.get_browser().strip(),
-            system=parsed.get_os().strip(),
-            device=parsed.get_device().strip(),
-            is_bot=bool(parsed.is_bot),
+        browser, system, device = (
+            name.strip() for name in (parsed.get_browser(), parsed.get_os(), parsed.get_device())
         )
+        return UserAgentDescription(browser, system, device, bool(parsed.is_bot))
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError):
         return None

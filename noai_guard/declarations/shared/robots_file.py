@@ -125,12 +125,9 @@ def google_name(value: str) -> str:
 
 def possible_names(value: str) -> tuple[str, ...]:
     """Return what different parsers read as the name in a User-agent line: Google's, up to a version, and all of it."""
-    google = google_name(value)
-    if google == "*":
-        return ("*",)
-    lower = value.lower()
-    names = (google, lower.partition("/")[0].strip(_SPACE), lower)
-    return tuple(dict.fromkeys(name for name in names if name))
+    google, lower = google_name(value), value.lower()
+    names = ("*",) if google == "*" else (google, lower.partition("/")[0].strip(_SPACE), lower)
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ that are refused it may be stricter, because the guard refuses them anyway.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -84,14 +83,11 @@ def build_groups(
     comments = [line.removeprefix("#") for line in common if line.startswith("#")]
     builder = _RuleBuilder(table, (PATH, *documents))
     owners = _owners(table)
+    rules = {token: builder.rules_for(owners[token]) for token in sorted(owners, key=str.lower)}
     by_rules: dict[_Rules, list[str]] = {}
-    others: list[str] = []
-    for token, agents in sorted(owners.items(), key=lambda owner: owner[0].lower()):
-        rules = builder.rules_for(agents)
-        if any(rules):
-            by_rules.setdefault(rules, []).append(token)
-        else:
-            others.append(token)
+    for token in rules:
+        by_rules.setdefault(rules[token], []).append(token)
+    others = by_rules.pop(_NO_RULES, [])
     refused = tuple(
         Group(tuple(tokens), closed, rules, builder.documents) for (closed, rules), tokens in by_rules.items()
     )
@@ -99,15 +95,20 @@ def build_groups(
     contained = [token for group in refused if group.closed for token in map(str.lower, group.tokens) if token in text]
     untouched = tuple(other for other in others if any(token in other.lower() for token in contained))
     named = {agent for agents in owners.values() for agent in agents}
+    alone = {agent: builder.rules_for([agent]) for agent in table.catalog.agents}
+    by_name = {token.lower(): rules[token] for token in rules}
     return Groups(
         refused,
         untouched,
         common=tuple(line for line in common if not line.startswith("#")),
         preamble=tuple(map(one_line, (*preamble, *comments))),
-        nameless=tuple(
-            agent for agent in table.catalog.agents if agent not in named and any(builder.rules_for([agent]))
+        nameless=tuple(agent for agent in alone if agent not in named and alone[agent] != _NO_RULES),
+        shared=tuple(
+            (agent.name, name)
+            for agent in alone
+            for name in (*agent.all_robots_tokens, *_guessed_tokens(agent))
+            if by_name.get(name.lower(), _NO_RULES) != alone[agent]
         ),
-        shared=tuple(_shared_names(table, owners, builder)),
     )
 
 
@@ -119,17 +120,18 @@ def _owners(table: DecisionTable) -> dict[str, list[Agent]]:
     """
     owners: dict[str, list[Agent]] = {}
     spellings: dict[str, str] = {}
-    for names_of in (_product_tokens, attrgetter("robots_txt_tokens"), _guessed_tokens):
+    agents = table.catalog.agents
+    for names_of_agents in (
+        [(agent.rfc9309_product_token or "",) for agent in agents],
+        [agent.robots_txt_tokens for agent in agents],
+        map(_guessed_tokens, agents),
+    ):
         by_name: dict[str, list[Agent]] = {}
-        for agent in table.catalog.agents:
-            for name in filter(_SENDABLE.fullmatch, names_of(agent)):
+        for agent, names in zip(agents, names_of_agents, strict=True):
+            for name in filter(_SENDABLE.fullmatch, names):
                 by_name.setdefault(spellings.setdefault(name.lower(), name), []).append(agent)
         owners = {**by_name, **owners}
     return owners
-
-
-def _product_tokens(agent: Agent) -> Sequence[str]:
-    return agent.all_robots_tokens[:1] if agent.rfc9309_product_token else ()
 
 
 def _guessed_tokens(agent: Agent) -> Sequence[str]:
@@ -142,18 +144,10 @@ def _guessed_tokens(agent: Agent) -> Sequence[str]:
     return tuple(filter(READ_BY_GOOGLE.fullmatch, (agent.name, *agent.expected_user_agent)))
 
 
-def _shared_names(
-    table: DecisionTable, owners: Mapping[str, Sequence[Agent]], builder: "_RuleBuilder"
-) -> Iterator[tuple[str, str]]:
-    rules = {token.lower(): builder.rules_for(agents) for token, agents in owners.items()}
-    for agent in table.catalog.agents:
-        for name in (*agent.all_robots_tokens, *_guessed_tokens(agent)):
-            if rules.get(name.lower(), (False, ())) != builder.rules_for([agent]):
-                yield agent.name, name
-
-
 _Rules = tuple[bool, tuple[PathRule, ...]]
 """True if an agent is refused in general, and the rules for paths where that differs."""
+
+_NO_RULES: _Rules = (False, ())
 
 _AgentFacts = tuple[tuple[Usage, ...], tuple[bool, ...], bool]
 """All facts about an agent that a policy depends on: usages, which rules can hold for it, True if it is exempt."""
