@@ -47,15 +47,12 @@ class LookupTables:
         """Some names of restricted agents for a comment: `a, b, c and 5 more`."""
         return listed(sorted({agent.name for agent in self.restricted_agents}, key=str.lower), 8)
 
-    @property
+    @cached_property
     def agent_texts(self) -> dict[str, tuple[str, str]]:
         """Name in a refusal and name in X-NoAI-Verdict of every id of a restricted agent."""
         return {
             self.ids[agent]: (self.plan.client_name(agent), ascii_text(agent.name)) for agent in self.restricted_agents
         }
-
-    def id_of(self, agent: Agent) -> str:
-        return self.ids.get(agent, self.KNOWN)
 
     @cached_property
     def class_names(self) -> dict[str, str]:

@@ -317,14 +317,3 @@ def _by_rank(tokens: Iterable[AgentToken], first: Collection[int]) -> Iterator[t
     """Yield the tokens of each rank, those that outweigh others earlier, and before all those with an id in `first`."""
     by_rank = grouped(tokens, lambda token: -1 if id(token) in first else rank(token.value))
     yield from (tuple(by_rank[key]) for key in sorted(by_rank))
-
-
-def limitations(plan: TargetPlan) -> Iterator[str]:
-    """Yield sentences on what no server configuration can do of a policy."""
-    decisions = (decision for agents in plan.all_classes for decision in agents.decisions)
-    if any(decision.verdict.action is Action.THROTTLE for decision in decisions):
-        yield "throttle: requests are not counted here; throttled agents are allowed, and the backend gets the verdict."
-    if plan.policy.second_look:
-        yield "second_look: user agents are recognised by name only."
-    if any(path_policy.reserves_anything for path_policy in plan.compiled.guard.table.path_policies):
-        yield "HTML metas: pages are not changed; the header fields declare the same."

@@ -19,18 +19,21 @@ Refusal = tuple[int, tuple[HeaderField, ...]]
 """Status, and the header fields that are not declared on every response."""
 
 _FILES = ("user_agents", "paths", "addresses", "judge")
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\\n"})
 
 
 def quote(value: str | bytes) -> str:
     """Return a Lua string literal for these bytes, or for a text in UTF-8. A line feed stays one, after a backslash."""
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    text = raw.decode("utf-8", "surrogateescape").translate(_ESCAPES)
+    return '"' + re.sub(r"[^ !#-\[\]-~]", _escaped, raw.decode("utf-8", "surrogateescape")) + '"'
 
-    def escaped(character: str) -> str:
-        return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
 
-    return '"' + "".join(char if char.isprintable() or char == "\n" else escaped(char) for char in text) + '"'
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in '"\\\n':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def guard_source(plan: TargetPlan) -> str:

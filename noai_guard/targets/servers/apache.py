@@ -147,7 +147,9 @@ class VirtualHost:
         others = [_user_agent_matches(f"!{names.pattern()}") for names in other_names]
         for token in plan.host_tokens:
             host = _user_agent_matches(user_agent_regex.host_expression(token))
-            rules.add([f"E=NOAI_AGENT:{self.tables.id_of(token.value)}"], host, *others, to="agent")
+            rules.add(
+                [f"E=NOAI_AGENT:{self.tables.ids.get(token.value, self.tables.KNOWN)}"], host, *others, to="agent"
+            )
         rules.label("unknown")
         if plan.detects_unknown_bots:
             bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)

@@ -86,6 +86,7 @@ class Caddyfile:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
+        self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         words = sorted(go_regex.token_words(plan.relevant_tokens))
         size = max(1, _MAX_SET // max(map(len, words), default=1))
         self.word_sets = [words[start : start + size] for start in range(0, len(words), size)]
@@ -202,7 +203,7 @@ class Caddyfile:
         yield "\t# The decision for the class: the first row that matches."
         rows = [_row(f"^:{tables.NONE}:", '""')]
         rows += [_row(f"^:{name}:{self._path_flags(paths)}", decision) for name, paths, decision in tables.rows]
-        source = f"`{{vars.noai_exempt_address}}:{{noai_class}}:{self._flags}`"
+        source = f"`{{vars.noai_exempt_address}}:{{noai_class}}:{self.flags}`"
         yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
         prefixes = {key: quote(decision.verdict_prefix)[:-1] for decision, key in tables.decisions.items()}
         rows = [f"{key} {prefix}{{noai_agent_name}}`" for key, prefix in prefixes.items()]
@@ -210,10 +211,6 @@ class Caddyfile:
         yield from _map("{noai_decision}", ["noai_verdict"], [*rows, "default allow"])
         yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
         yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
-
-    @property
-    def _flags(self) -> str:
-        return "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
 
     def _path_flags(self, paths: PathSet | None) -> str:
         """Return an expression for the flags of a path that is in this set."""
@@ -223,7 +220,7 @@ class Caddyfile:
         yield "\t# Declarations. Where a backend sends a field of the same kind, that one stands."
         sections = ((self._path_flags(paths), str(number)) for paths, number in self.plan.path_policies)
         rows = [_row("^/", "document"), *(_row(f"^:{flags}", number) for flags, number in sections)]
-        yield from _map(f"`{{vars.noai_document}}:{self._flags}`", ["noai_section"], [*rows, "default 0"])
+        yield from _map(f"`{{vars.noai_document}}:{self.flags}`", ["noai_section"], [*rows, "default 0"])
         yield from self._fields("noai_declares")
 
     def _fields(self, matcher: str) -> Iterator[str]:

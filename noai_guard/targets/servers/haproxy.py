@@ -101,7 +101,7 @@ class Frontend:
         for index, (status, fields) in enumerate(refusals(plan), 1):
             media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
             others = [(name.decode("ascii"), value) for name, value in fields if name != b"content-type"]
-            headers = "".join(f" hdr {name} {_format(value)}" for name, value in others)
+            headers = "".join(f" hdr {name} {quote_format(value.decode())}" for name, value in others)
             text = r'lf-string "%[var(txn.noai_decision),lua.noai_text]\n"'
             condition = f"{{ var(txn.noai_decision) -m beg {index}| }}"
             yield f"return status {status} content-type {media_type} {text}{headers} if {condition}"
@@ -121,11 +121,7 @@ class Frontend:
                 listed = [section for section in sections if (section in having) is (0 not in having)]
                 negation = "!" if 0 in having else ""
                 conditions.append(f"{negation}{{ var(txn.noai_section) -m str {' '.join(map(str, listed))} }}")
-            yield f"add-header {title} {_format(value)} if {' '.join(conditions)}"
-
-
-def _format(value: bytes) -> str:
-    return quote_format(value.decode("ascii"))
+            yield f"add-header {title} {quote_format(value.decode())} if {' '.join(conditions)}"
 
 
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:

@@ -79,6 +79,8 @@ class Htaccess:
     def __init__(self, plan: TargetPlan) -> None:
         self.plan = plan
         self.tables = LookupTables(plan)
+        is_document = f"%{{REQUEST_URI}} =~ {_regex(plan.documents_regex)}"
+        self.is_document = f"%{{REQUEST_METHOD}} in {{'GET', 'HEAD'}} && {is_document}"
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'htaccess')}"
@@ -91,10 +93,6 @@ class Htaccess:
         yield from self._decided()
         yield from declared_fields(self.tables, "%{reqenv:NOAI_SECTION}")
 
-    @property
-    def _is_document(self) -> str:
-        return f"%{{REQUEST_METHOD}} in {{'GET', 'HEAD'}} && %{{REQUEST_URI}} =~ {_regex(self.plan.documents_regex)}"
-
     def _sections(self) -> Iterator[str]:
         yield "# If Apache restarts with another path, the first one counts."
         yield "SetEnvIfExpr \"reqenv('REDIRECT_NOAI_SECTION') =~ m#(.+)#\" NOAI_SECTION=$1"
@@ -102,7 +100,7 @@ class Htaccess:
         for paths, path_policy in reversed(self.plan.path_policies):
             yield f'SetEnvIfExpr "{first} && {_in(paths)}" NOAI_SECTION={path_policy}'
         if self.plan.documents:
-            yield f'SetEnvIfExpr "{first} && {self._is_document}" NOAI_SECTION=document'
+            yield f'SetEnvIfExpr "{first} && {self.is_document}" NOAI_SECTION=document'
         for document in self.plan.documents:
             index = r"(?:index\x2ehtml)?$" if document.path.endswith("/") else "$"
             path = pattern_to_regex(document.path).removesuffix("$") + index
@@ -116,7 +114,7 @@ class Htaccess:
         plan = self.plan
         conditions = ["-z reqenv('REDIRECT_STATUS') && %{IS_SUBREQ} == 'false'"]
         if plan.documents:
-            conditions.append(f"!({self._is_document})")
+            conditions.append(f"!({self.is_document})")
         networks = [f"-R '{network}'" for network in plan.exempt_networks]
         conditions += [f"!({' || '.join(networks[n : n + 100])})" for n in range(0, len(networks), 100)]
         common = user_agent_regex.common_browser_expression(plan.anchors)

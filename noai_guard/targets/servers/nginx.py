@@ -20,7 +20,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, file_server_headers, header_title
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
-from noai_guard.targets.target import File, ServerTarget, document_files, head, text_file
+from noai_guard.targets.target import File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -65,10 +65,7 @@ def _expression(pattern: str, any_case: bool = True) -> str:
 
 
 def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: str = '""') -> Iterator[str]:
-    yield f"map {source} ${variable} {{"
-    yield f"    default {default};"
-    yield from (f"    {key} {value};" for key, value in rows)
-    yield "}"
+    return block(f"map {source} ${variable}", [f"default {default};", *(f"{key} {value};" for key, value in rows)])
 
 
 def _add_header(name: bytes, value: str) -> str:
@@ -241,10 +238,8 @@ class NginxConfiguration:
         yield from _map("$noai_is_document", "noai_status_unless_document", [('""', "$noai_status_here")])
         exempt = ""
         if self.plan.exempt_networks:
-            yield "geo $noai_is_exempt_address {"
-            yield '    default "";'
-            yield from (f"    {network} 1;" for network in self.plan.exempt_networks)
-            yield "}"
+            networks = (f"{network} 1;" for network in self.plan.exempt_networks)
+            yield from block("geo $noai_is_exempt_address", ['default "";', *networks])
             exempt = "$noai_is_exempt_address"
         rows = [(f'"{status}"', "$noai_status_unless_document") for status in self.tables.refusal_statuses]
         yield from _map(f'"{exempt}$noai_status_here"', "noai_status_of", rows)

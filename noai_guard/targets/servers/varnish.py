@@ -18,7 +18,7 @@ from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables
 from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped, host_form
-from noai_guard.targets.target import Feature, ServerTarget, head, text_file
+from noai_guard.targets.target import Feature, ServerTarget, block, head, text_file
 
 _MAX_EXPRESSION = 16_000
 """Characters of one expression; PCRE2 compiles to at most 64 KiB if it is built with links of two bytes."""
@@ -63,10 +63,8 @@ def _to_the_end(pattern: str) -> str:
     return pattern.replace("$", r"\z")
 
 
-def _block(condition: str, lines: Iterable[str]) -> Iterator[str]:
-    yield f"if ({condition}) {{"
-    yield from (f"  {line}" for line in lines)
-    yield "}"
+def _if(condition: str, lines: Iterable[str]) -> Iterator[str]:
+    return block(f"if ({condition})", lines, "  ")
 
 
 class VclFile:
@@ -82,10 +80,9 @@ class VclFile:
         yield f"# Refused: {self.tables.refused_names}."
         yield "import std;"
         if self.plan.exempt_networks:
-            yield "acl noai_exempt {"
-            for network in self.plan.exempt_networks:
-                yield f'  "{network.network_address}"/{network.prefixlen};'
-            yield "}"
+            networks = self.plan.exempt_networks
+            rows = (f'"{network.network_address}"/{network.prefixlen};' for network in networks)
+            yield from block("acl noai_exempt", rows, "  ")
         for name, body in (
             ("noai_agent", self._agent()),
             ("noai_path", self._path()),
@@ -94,38 +91,36 @@ class VclFile:
             ("vcl_deliver", self._declares()),
             ("vcl_synth", self._synth()),
         ):
-            yield f"sub {name} {{"
-            yield from (f"  {line}" for line in body)
-            yield "}"
+            yield from block(f"sub {name}", body, "  ")
 
     def _agent(self) -> Iterator[str]:
         """Yield the lines that set X-NoAI-Name to the recognised name, as in the catalogue, or leave it empty."""
         anchors = self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
         if common and not self.plan.unclaimed.restricted:
-            yield from _block(_matches(_USER_AGENT, common), ["return;"])
+            yield from _if(_matches(_USER_AGENT, common), ["return;"])
         if not self.plan.unclaimed.restricted:
             browser = user_agent_regex.browser_expression(anchors, possessive=True)
-            yield from _block(_matches(_USER_AGENT, browser, any_case=True), ["return;"])
+            yield from _if(_matches(_USER_AGENT, browser, any_case=True), ["return;"])
         for tier in self.plan.tiers:
             for tokens in self.plan.ranked(tier):
                 for expression in user_agent_regex.expressions(tokens, _MAX_EXPRESSION):
                     pattern = f"(?i){_to_the_end(expression.pattern())}"
                     name = f"regsub({_USER_AGENT}, {quote(f'(?s)^.*?{pattern}.*')}, {_FIRST})"
                     named = f'set {_NAME} = regsuball(std.tolower({name}), " |%20", "+");'
-                    yield from _block(f"{_USER_AGENT} ~ {quote(pattern)}", [named, "return;"])
+                    yield from _if(f"{_USER_AGENT} ~ {quote(pattern)}", [named, "return;"])
         for token in self.plan.host_tokens:
             condition = _matches(_USER_AGENT, user_agent_regex.host_expression(token), any_case=True)
-            yield from _block(f'{_NAME} == "" && {condition}', [f"set {_NAME} = {quote(host_form(token))};"])
+            yield from _if(f'{_NAME} == "" && {condition}', [f"set {_NAME} = {quote(host_form(token))};"])
         if self.plan.detects_unknown_bots:
             bot = _matches(_USER_AGENT, CALLS_ITSELF_A_BOT.pattern.decode("ascii"), any_case=True)
-            yield from _block(f'{_NAME} == "" && {bot}', [f'set {_NAME} = "{_UNKNOWN}";'])
+            yield from _if(f'{_NAME} == "" && {bot}', [f'set {_NAME} = "{_UNKNOWN}";'])
         # A URL counts only without a name of the whole catalogue, and only then is a bot unknown.
         others = user_agent_regex.expressions(self.plan.other_tokens, _MAX_EXPRESSION)
         named = " || ".join(_matches(_USER_AGENT, names.pattern(), any_case=True) for names in others)
         if named:
             by_host = "" if self.plan.detects_unknown_bots else f'{_NAME} != "" && '
-            yield from _block(f"{by_host}({named})", [f'set {_NAME} = "{_KNOWN}";'])
+            yield from _if(f"{by_host}({named})", [f'set {_NAME} = "{_KNOWN}";'])
 
     def _lookup(self) -> Iterator[str]:
         """Yield the lines that look a name up: VCL has no tables, so a back-reference finds the line of the name.
@@ -138,13 +133,13 @@ class VclFile:
         lines = {_UNKNOWN: (unknown_bot, "", UNNAMED_CLIENT), _KNOWN: (self.tables.NONE, "", UNNAMED_CLIENT)}
         for token in self.plan.relevant_tokens:
             name = host_form(token) if token.host else token.text.decode("ascii").replace(" ", "+")
-            agent = token.value
-            lines[name] = (classes[self.tables.id_of(agent)], ascii_text(agent.name), self.plan.client_name(agent))
+            agent_class = classes[self.tables.ids.get(token.value, self.tables.KNOWN)]
+            lines[name] = (agent_class, ascii_text(token.value.name), self.plan.client_name(token.value))
         rows = ("\t".join((name, *lines[name])) + "\n" for name in sorted(lines))
         for first, part_of_rows in grouped(rows, lambda row: row[0]).items():
             part = quote("\n" + "".join(part_of_rows))
             line = f"set {_LINE} = regsub({_NAME} + {part}, {quote(_LINE_OF_NAME)}, {_SECOND});"
-            yield from _block(f"{_NAME} ~ {quote(f'^{user_agent_regex.escaped(first)}')}", [line])
+            yield from _if(f"{_NAME} ~ {quote(f'^{user_agent_regex.escaped(first)}')}", [line])
         yield f"set {_CLASS} = regsub({_LINE}, {quote(_field(1))}, {_FIRST});"
 
     def _path(self) -> Iterator[str]:
@@ -155,13 +150,13 @@ class VclFile:
             f"set {_PATH} = regsuball({_PATH}, {quote(f'(?i)%{ord(char):02x}')}, {literal});"
             for char, literal in literals.items()
         ]
-        yield from _block(f'{_PATH} ~ "%"', decoded)
+        yield from _if(f'{_PATH} ~ "%"', decoded)
         slashes, dots = quote("/{2,}"), quote(r"(?:/[.])+(?=/|\z)")
         up = quote(r"(?:/[^/]+)?/[.][.](?:/|\z)")
         steps = [f'set {_PATH} = regsub({_PATH}, {up}, "/");'] * _MAX_PARENTS
         clean = [f'set {_PATH} = regsuball({_PATH}, {slashes}, "/");', f'set {_PATH} = regsuball({_PATH}, {dots}, "");']
-        yield from _block(f"{_PATH} ~ {quote('//|/[.]')}", [*clean, *steps])
-        yield from _block(f'{_PATH} == ""', [f'set {_PATH} = "/";'])
+        yield from _if(f"{_PATH} ~ {quote('//|/[.]')}", [*clean, *steps])
+        yield from _if(f'{_PATH} == ""', [f'set {_PATH} = "/";'])
 
     def _recv(self) -> Iterator[str]:
         yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES)
@@ -171,28 +166,28 @@ class VclFile:
         yield "call noai_path;"
         for section, number in self.plan.path_policies:
             condition = f"!req.http.X-NoAI-Section && ({_in_paths(section)})"
-            yield from _block(condition, [f'set req.http.X-NoAI-Section = "{number}";'])
+            yield from _if(condition, [f'set req.http.X-NoAI-Section = "{number}";'])
         for number, document in enumerate(self.plan.documents):
             path = _matches(_PATH, _decoded_path_regex(document.path))
             condition = f'{path} && (req.method == "GET" || req.method == "HEAD")'
-            yield from _block(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
+            yield from _if(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
         yield f'set {_NAME} = "";'
         yield f"set {_USER_AGENT} = regsub(req.http.User-Agent, {quote(f'(?s)^(.{{{_MAX_USER_AGENT}}}).*')}, {_FIRST});"
         yield "call noai_agent;"
         yield f'set {_CLASS} = "{self.tables.class_names[""]}";'
-        yield from _block(f'{_NAME} != ""', self._lookup())
+        yield from _if(f'{_NAME} != ""', self._lookup())
         exempt = "client.ip !~ noai_exempt && " if self.plan.exempt_networks else ""
         for agent_class, paths, name in self.tables.rows:
             in_paths = f" && ({_in_paths(paths)})" if paths else ""
             condition = f'{exempt}!{_DECISION} && {_CLASS} == "{agent_class}"{in_paths}'
-            yield from _block(condition, [f'set {_DECISION} = "{name}";'])
+            yield from _if(condition, [f'set {_DECISION} = "{name}";'])
         yield 'set req.http.X-NoAI-Verdict = "allow";'
         for decision, name in self.tables.decisions.items():
             value = f"{quote(decision.verdict_prefix)} + regsub({_LINE}, {quote(_field(2))}, {_FIRST})"
             verdict = [f"set req.http.X-NoAI-Verdict = {value};"] if decision.label != "allow" else []
             refuse = [f"return (synth({decision.status}));"] if decision.status else []
             if verdict or refuse:
-                yield from _block(f'{_DECISION} == "{name}"', [*verdict, *refuse])
+                yield from _if(f'{_DECISION} == "{name}"', [*verdict, *refuse])
         yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Verdict", "Section"))
 
     def _declares(self) -> Iterator[str]:
@@ -200,13 +195,13 @@ class VclFile:
         for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
             fields = one_line_per_name(declared.fields).items()
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
-            yield from _block(condition, (line for name, value in fields for line in _declared(name, value)))
+            yield from _if(condition, (line for name, value in fields for line in _declared(name, value)))
 
     def _synth(self) -> Iterator[str]:
         for number, document in enumerate(self.plan.documents):
             fields = [_set(field) for field in document_headers(document) if field[0] != b"content-length"]
             body = f"synthetic({quote(document.body.decode('utf-8'))});"
-            yield from _block(f'{_DECISION} == "document_{number}"', [*fields, body, "return (deliver);"])
+            yield from _if(f'{_DECISION} == "document_{number}"', [*fields, body, "return (deliver);"])
         yield from self._declares()
         for name, decision in self.tables.refusals.items():
             fields = [_set(field) for field in decision.headers if field in self.tables.refusal_fields]
@@ -215,7 +210,7 @@ class VclFile:
                 f"if (!{_LINE}) {{ set {_LINE} = {quote(f'{self.tables.NONE}{chr(9)}{chr(9)}{UNNAMED_CLIENT}')}; }}"
             )
             body = f"synthetic({client} + {quote(decision.tail)});"
-            yield from _block(f'{_DECISION} == "{name}"', [*fields, default, body, "return (deliver);"])
+            yield from _if(f'{_DECISION} == "{name}"', [*fields, default, body, "return (deliver);"])
 
 
 def _in_paths(paths: PathSet) -> str:
@@ -230,8 +225,8 @@ def _declared(name: bytes, value: bytes) -> Iterator[str]:
     header, text = f"resp.http.{name.decode()}", value.decode("ascii")
     if name in REPEATABLE:
         yield f"std.collect({header});"
-        yield from _block(header, [f"set {header} = {quote(f'{text}, ')} + {header};"])
-    yield from _block(f"!{header}", [f"set {header} = {quote(text)};"])
+        yield from _if(header, [f"set {header} = {quote(f'{text}, ')} + {header};"])
+    yield from _if(f"!{header}", [f"set {header} = {quote(text)};"])
 
 
 def _decoded_path_regex(glob: str) -> str:

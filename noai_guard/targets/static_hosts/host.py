@@ -36,6 +36,11 @@ class HeaderRules:
         return frozenset(self.everywhere).union(*(fields for _, fields in self.by_pattern))
 
 
+def _one_line_per_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the fields in their usual spelling: hosts send one line for a name, whatever their file holds."""
+    return {name.decode("ascii").title(): value.decode("ascii") for name, value in one_line_per_name(fields).items()}
+
+
 @dataclass(frozen=True)
 class StaticSite:
     """A static site to be published: its policy, the documents to be written, and the content of the host's
@@ -47,7 +52,32 @@ class StaticSite:
 
     @cached_property
     def rules(self) -> HeaderRules:
-        return header_rules(self.compiled)
+        """Return the header fields that a policy declares, by path.
+
+        A host applies every rule that matches, and hardly any can remove a field: a pattern comes after those that are
+        less specific, and one that reserves nothing says so.
+        """
+        compiled, policy = self.compiled, self.compiled.policy
+        names = {name.decode("ascii").title() for declared in compiled.declared.values() for name, _ in declared.fields}
+        nothing = {name: value for name, value in _NOTHING_RESERVED.items() if name in names}
+        everywhere, *by_path_policy = [
+            nothing
+            | _one_line_per_name(field for each in compiled.standards for field in each.header_fields(policy, part))
+            if names
+            else {}
+            for part in policy.all_path_policies
+        ]
+        patterns = [path_policy.pattern for path_policy in policy.path_policies]
+        least_specific_first = reversed(by_specificity(patterns))
+        by_pattern = tuple((patterns[index], by_path_policy[index]) for index in least_specific_first)
+        return HeaderRules(
+            everywhere,
+            by_pattern if any(fields != everywhere for fields in by_path_policy) else (),
+            tuple(
+                (path, {"Content-Type": document.media_type, "Access-Control-Allow-Origin": "*"})
+                for path, document in sorted(compiled.documents.items())
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +108,3 @@ def page_tags(compiled: CompiledPolicy) -> Iterator[str]:
 def document_files(documents: Iterable[Document]) -> Iterator[File]:
     """Yield each document as a file below the root of the site."""
     return (File(document_file(document), document.body, document.media_type) for document in documents)
-
-
-def header_rules(compiled: CompiledPolicy) -> HeaderRules:
-    """Return the header fields that a policy declares, by path.
-
-    A host applies every rule that matches, and hardly any can remove a field: a pattern comes after those that are less
-    specific, and one that reserves nothing says so.
-    """
-    policy = compiled.policy
-    names = {name.decode("ascii").title() for declared in compiled.declared.values() for name, _ in declared.fields}
-    nothing = {name: value for name, value in _NOTHING_RESERVED.items() if name in names}
-    everywhere, *by_path_policy = [
-        nothing | _one_line_per_name(field for each in compiled.standards for field in each.header_fields(policy, part))
-        if names
-        else {}
-        for part in policy.all_path_policies
-    ]
-    patterns = [path_policy.pattern for path_policy in policy.path_policies]
-    least_specific_first = reversed(by_specificity(patterns))
-    by_pattern = tuple((patterns[index], by_path_policy[index]) for index in least_specific_first)
-    return HeaderRules(
-        everywhere,
-        by_pattern if any(fields != everywhere for fields in by_path_policy) else (),
-        tuple(
-            (path, {"Content-Type": document.media_type, "Access-Control-Allow-Origin": "*"})
-            for path, document in sorted(compiled.documents.items())
-        ),
-    )
-
-
-def _one_line_per_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the fields in their usual spelling: hosts send one line for a name, whatever their file holds."""
-    return {name.decode("ascii").title(): value.decode("ascii") for name, value in one_line_per_name(fields).items()}
