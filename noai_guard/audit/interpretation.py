@@ -92,7 +92,7 @@ class Interpretation:
         if resource is self.observations.page or origin_of(url) == origin_of(self.observations.robots.url):
             yield from statements.from_tdmrep(self.tdm_entries, url)
             for licence in self.licences:
-                yield from statements.from_rsl(licence, url)
+                yield from statements.from_preferences("RSL licence", licence.preferences(url))
             yield from statements.from_site_files(self.observations)
 
     def reserves_training(self, resource: Resource) -> bool:

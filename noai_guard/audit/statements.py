@@ -9,7 +9,6 @@ from noai_guard.audit.readers import header_values, tdmrep
 from noai_guard.audit.readers.header_values import TRAINING, Preferences
 from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
-from noai_guard.audit.readers.rsl import RslFile
 from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.declarations.shared.robots_file import Line, matches
@@ -36,19 +35,20 @@ def from_headers(result: ProbeResult) -> Iterator[Statement]:
         yield Statement("X-Robots-Tag", TRAINING, False, in_response=True)
     if usage := result.values("content-usage"):
         preferences = header_values.content_usage_value(", ".join(usage)).preferences
-        yield from _statements("Content-Usage", preferences, in_response=True)
+        yield from from_preferences("Content-Usage", preferences, in_response=True)
     for signal in result.values("content-signal"):
         preferences = header_values.content_signal_value(signal).preferences
-        yield from _statements("Content-Signal", preferences, in_response=True)
+        yield from from_preferences("Content-Signal", preferences, in_response=True)
     for reservation in result.values("tdm-reservation"):
         reserved = header_values.tdm_reservation(reservation)
         if reserved is not None:
             yield Statement("tdm-reservation", TRAINING, not reserved, in_response=True)
 
 
-def _statements(
+def from_preferences(
     form: str, preferences: Mapping[str, bool], whole_site: bool = False, in_response: bool = False
 ) -> Iterator[Statement]:
+    """Yield the statements of one form about each of its usages."""
     for usage, allowed in preferences.items():
         yield Statement(form, usage, allowed, whole_site, in_response)
 
@@ -75,10 +75,10 @@ def from_robots(robots: RobotsFile, url: str, crawlers: Sequence[Agent]) -> Iter
     if robots.google_allows("*", url):
         # AIPREF: what may not be crawled has no preference.
         lines = robots.lines_for_all("content-usage")
-        yield from _statements("robots.txt Content-Usage", content_usage(lines, path_of(url)))
+        yield from from_preferences("robots.txt Content-Usage", content_usage(lines, path_of(url)))
     for signal in robots.lines_for_all("content-signal"):
         preferences = header_values.content_signal_value(signal.value).preferences
-        yield from _statements("robots.txt Content-Signal", preferences, whole_site=True)
+        yield from from_preferences("robots.txt Content-Signal", preferences, whole_site=True)
 
 
 def content_usage(lines: Iterable[Line], path: str) -> Preferences:
@@ -108,11 +108,6 @@ def from_tdmrep(entries: Sequence[tdmrep.Entry], url: str) -> Iterator[Statement
     entry = tdmrep.first_match(entries, path_of(url))
     if entry and entry.reserved is not None:
         yield Statement("tdmrep.json", TRAINING, not entry.reserved)
-
-
-def from_rsl(licence: RslFile, url: str) -> Iterator[Statement]:
-    """Yield the statements of an RSL document about an address."""
-    yield from _statements("RSL licence", licence.preferences(url))
 
 
 def from_site_files(observations: Observations) -> Iterator[Statement]:

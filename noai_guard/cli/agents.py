@@ -43,10 +43,10 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     if operator is not None and operator.lower() not in map(str.lower, catalog.operators):
         hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists them"
         raise CannotRun(f"no operator is called {operator!r}; {hint}")
-    table = DecisionTable(chosen_policy(policy_file), catalog)
-    path_class = table.path_classes["/"]
+    decisions = DecisionTable(chosen_policy(policy_file), catalog)
+    path_class = decisions.path_classes["/"]
     facts = [
-        _facts(agent, table.verdict(agent, path_class).action)
+        _facts(agent, decisions.verdict(agent, path_class).action)
         for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
         if (not usages or not set(usages).isdisjoint(agent.usages))
         and (operator is None or agent.operator.lower() == operator.lower())
@@ -59,7 +59,12 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
         writer.writerow((*_HEADER, "enforceable"))
         writer.writerows((*_row(fact, mark=""), "yes" if fact["enforceable"] else "no") for fact in facts)
     elif on_terminal():
-        _show(facts)
+        header, *lines = table([_HEADER, *map(_row, facts)], terminal_width())
+        click.secho(header, bold=True)
+        for line, fact in zip(lines, facts, strict=True):
+            click.secho(line, fg="red" if fact["action"] in ("deny", "license_required", "throttle") else None)
+        only_declared = any(not fact["enforceable"] for fact in facts)
+        click.echo(f"{len(facts)} agents" + ("; * declared, not enforceable" if only_declared else ""))
     else:
         for row in map(_row, facts):
             click.echo("\t".join(row))
@@ -84,12 +89,3 @@ def _row(facts: dict[str, Any], mark: str = "*") -> tuple[str, ...]:
     usages, tokens = ", ".join(facts["usages"]), ", ".join(facts["robots_txt"])
     action = facts["action"] + ("" if facts["enforceable"] else mark)
     return facts["name"], facts["operator"], usages, tokens, action, facts["status"]
-
-
-def _show(facts: Sequence[dict[str, Any]]) -> None:
-    header, *lines = table([_HEADER, *map(_row, facts)], terminal_width())
-    click.secho(header, bold=True)
-    for line, fact in zip(lines, facts, strict=True):
-        click.secho(line, fg="red" if fact["action"] in ("deny", "license_required", "throttle") else None)
-    only_declared = any(not fact["enforceable"] for fact in facts)
-    click.echo(f"{len(facts)} agents" + ("; * declared, not enforceable" if only_declared else ""))

@@ -13,6 +13,10 @@ from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.core.text import printable
 from noai_guard.errors import Problem
 
+_DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
+"""Escapes in GitHub's workflow commands, as its own toolkit makes them."""
+
 _MAX_BYTES = 1024 * 1024 + 1
 """One more than a policy may have, so that a larger one is noticed."""
 
@@ -87,19 +91,11 @@ def _severity(problem: Problem) -> str:
 
 
 def _annotations(name: str, problems: Sequence[Problem], notes: Sequence[str]) -> Iterator[str]:
-    """Yield workflow commands; characters that would end a value are escaped as GitHub's own toolkit does."""
+    """Yield workflow commands."""
     for problem in problems:
         at = f",line={problem.line},col={problem.column}" if problem.line else ""
-        hint = f"; {problem.hint}" if problem.hint else ""
-        properties = f"file={_property(problem.file)}{at},title={_property(problem.code)}"
-        yield f"::{_severity(problem)} {properties}::{_data(problem.message + hint)}"
+        message = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+        properties = f"file={problem.file.translate(_PROPERTY_ESCAPES)}{at},title={problem.code}"
+        yield f"::{_severity(problem)} {properties}::{message.translate(_DATA_ESCAPES)}"
     for note in notes:
-        yield f"::notice file={_property(name)}::{_data(note)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+        yield f"::notice file={name.translate(_PROPERTY_ESCAPES)}::{note.translate(_DATA_ESCAPES)}"

@@ -12,13 +12,7 @@ from click.shell_completion import CompletionItem
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, policy_option
-from noai_guard.cli.output_files import (
-    content_of,
-    documents_below,
-    existing_robots,
-    print_limitations,
-    write_files,
-)
+from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.text import closest
@@ -47,24 +41,15 @@ _FOLDER = click.Path(file_okay=False)
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]*")
 
 
-class _NotPossible(CannotRun):
-    """The answer is no: this server has no such form."""
-
-    exit_code = 1
-
-
 class _ConfigCommand(click.Command):
     """Lists the servers in its help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _list_servers(formatter)
-
-
-def _list_servers(formatter: click.HelpFormatter) -> None:
-    width = max(map(len, _SERVERS))
-    for title, keys in _SECTIONS.items():
-        with formatter.section(title):
-            formatter.write_dl([(f"{key:<{width}}", server.title) for key, server in _SERVERS.items() if key in keys])
+        width = max(map(len, _SERVERS))
+        for title, keys in _SECTIONS.items():
+            servers = [(f"{key:<{width}}", server.title) for key, server in _SERVERS.items() if key in keys]
+            with formatter.section(title):
+                formatter.write_dl(servers)
 
 
 def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -138,12 +123,12 @@ def command(
         if any(_is_given(ctx, param.name or "") for param in ctx.command.params):
             raise CannotRun("name a SERVER; noai-guard config lists them")
         formatter = ctx.make_formatter()
-        _list_servers(formatter)
+        ctx.command.format_epilog(ctx, formatter)
         click.echo(formatter.getvalue().strip("\n"))
         return
     if ask_gateway and server not in PROXIES:
         can = f"noai-guard config {server}, without --ask-gateway, writes what it can do by itself"
-        raise _NotPossible(f"{_SERVERS[server].title} cannot ask the gateway; {can}")
+        raise CannotRun(f"{_SERVERS[server].title} cannot ask the gateway; {can}", exit_code=1)
     target = PROXIES[server] if ask_gateway else _SERVERS[server]
     _reject_inapplicable(ctx, target)
     if only_check and out is None:

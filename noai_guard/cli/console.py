@@ -10,9 +10,11 @@ from noai_guard.core.text import printable
 
 
 class CannotRun(click.ClickException):
-    """Raised if a command cannot do its work: one line on stderr (what is wrong; a hint), exit code 2."""
+    """Raised if a command cannot do its work: one line on stderr (what is wrong; a hint), and an exit code."""
 
-    exit_code = 2
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"noai-guard: {printable(self.format_message())}", err=True)

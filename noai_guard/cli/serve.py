@@ -1,11 +1,10 @@
 """noai-guard serve: the guard as a server of its own, for sites in any language."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -25,20 +24,11 @@ _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
 
 
-class _CannotStart(CannotRun):
-    """The command line is right, and the system refuses something."""
-
-    exit_code = 3
-
-
 def _permissions(ctx: click.Context, param: click.Parameter, text: str) -> int:
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise click.BadParameter(f"{text!r} is not a permission; write three octal digits, as 660")
-    return mode
+    with suppress(ValueError):
+        if 0 <= (mode := int(text, 8)) <= 0o777:
+            return mode
+    raise click.BadParameter(f"{text!r} is not a permission; write three octal digits, as 660")
 
 
 @click.command("serve")
@@ -133,12 +123,9 @@ def _metrics_folder(workers: int) -> Iterator[None]:
     if workers == 1 or named is not None:
         yield
         return
-    folder = tempfile.mkdtemp(prefix="noai-guard-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    try:
+    with TemporaryDirectory(prefix="noai-guard-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_same_server(address: SocketAddress, origin: "Upstream") -> bool:
@@ -168,7 +155,7 @@ def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> "BoundSocket"
     try:
         bound = BoundSocket(address, mode)
     except CannotListen as error:
-        raise _CannotStart(str(error)) from error
+        raise CannotRun(str(error), exit_code=3) from error
     stack.callback(bound.remove)
     return bound
 
@@ -176,8 +163,8 @@ def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> "BoundSocket"
 def _supervise(
     served: "ServerApp",
     title: str,
-    bound: "Sequence[BoundSocket]",
-    metrics: "Sequence[BoundSocket]",
+    bound: "list[BoundSocket]",
+    metrics: "list[BoundSocket]",
     workers: int,
     drain_seconds: float,
 ) -> None:
@@ -208,4 +195,4 @@ def _supervise(
 
     supervisor = Supervisor(work, workers, drain_seconds)
     if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reload_if_changed):
-        raise _CannotStart("could not start; the lines above say why")
+        raise CannotRun("could not start; the lines above say why", exit_code=3)

@@ -52,7 +52,11 @@ def check(interpretation: Interpretation) -> Iterator[Finding]:
         served = [
             responses.client.name
             for responses in observations.client_responses
-            if responses.client.type is ClientType.AI and _is_served(part(responses), expected)
+            if responses.client.type is ClientType.AI
+            and expected
+            and (result := part(responses))
+            and result.ok
+            and not is_disguised(result, expected)
         ]
         if resource and served and interpretation.reserves_training(resource):
             yield RULES["only-declared"].at(resource.get.requested_url, f"served: {', '.join(served)}")
@@ -134,8 +138,3 @@ def _caching(responses: ClientResponses, result: ProbeResult) -> Iterator[Findin
         yield _finding("cacheable", responses, result, detail)
     elif not control:
         yield _finding("no-cache-control", responses, result)
-
-
-def _is_served(result: ProbeResult | None, expected: ProbeResult | None) -> bool:
-    """Return True if a client gets what people's software gets."""
-    return result is not None and expected is not None and result.ok and not is_disguised(result, expected)

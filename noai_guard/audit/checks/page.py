@@ -10,7 +10,6 @@ from noai_guard.audit.readers.html import parsed_json
 
 RULES = read_rules("page")
 
-
 _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "PodcastEpisode", "Audiobook"})
 _RIGHTS = ("license", "usageInfo", "acquireLicensePage", "copyrightNotice", "conditionsOfAccess")
 
@@ -51,9 +50,8 @@ def check(interpretation: Interpretation) -> Iterator[Finding]:
     if recordings:
         recording = recordings[-1]
         title = recording.get("name")
-        yield RULES["json-ld-without-rights"].at(
-            url, " ".join((*sorted(_types(recording)), title if isinstance(title, str) else ""))
-        )
+        words = [*sorted(_types(recording)), title if isinstance(title, str) else ""]
+        yield RULES["json-ld-without-rights"].at(url, " ".join(words))
 
 
 def _types(item: dict[str, Any]) -> set[str]:

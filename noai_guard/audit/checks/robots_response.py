@@ -14,8 +14,15 @@ RULES = read_rules("robots_response")
 def check(interpretation: Interpretation) -> Iterator[Finding]:
     for result, _ in interpretation.robots_files:
         yield from _status(result)
-        if result.ok:
-            yield from _form(result)
+        if result.ok and result.has_html_body:
+            yield RULES["html"].at(result.url, result.text[:80])
+        elif result.ok:
+            if result.media_type != "text/plain":
+                yield RULES["media-type"].at(result.url, result.content_type_line)
+            if len(result.body) > MAX_BYTES:
+                yield RULES["too-large"].at(result.url)
+            if result.body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+                yield RULES["byte-order-mark"].at(result.url, line=1)
 
 
 def _status(result: ProbeResult) -> Iterator[Finding]:
@@ -32,15 +39,3 @@ def _status(result: ProbeResult) -> Iterator[Finding]:
     hosts = {origin_of(url).partition("://")[2] for url in (result.requested_url, result.url)}
     if result.ok and len(hosts) > 1:
         yield RULES["redirect-to-other-host"].at(result.requested_url, f"leads to {result.url}")
-
-
-def _form(result: ProbeResult) -> Iterator[Finding]:
-    if result.has_html_body:
-        yield RULES["html"].at(result.url, result.text[:80])
-        return
-    if result.media_type != "text/plain":
-        yield RULES["media-type"].at(result.url, result.content_type_line)
-    if len(result.body) > MAX_BYTES:
-        yield RULES["too-large"].at(result.url)
-    if result.body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        yield RULES["byte-order-mark"].at(result.url, line=1)

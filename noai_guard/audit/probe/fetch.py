@@ -11,11 +11,10 @@ import zlib
 from dataclasses import replace
 from time import monotonic
 from typing import Self
-from urllib.parse import urljoin
 
 import httpx2
 
-from noai_guard.audit.addresses import is_web_address, leads_inside
+from noai_guard.audit.addresses import absolute_url, is_web_address, leads_inside
 from noai_guard.audit.probe.result import Probe, ProbeResult, Redirect
 
 _MAX_REDIRECTS = 5
@@ -62,7 +61,7 @@ class Fetcher:
                     if result.status == 0 and is_web_address(pending.url):
                         result = await self._send(probe, pending)
                     target = _redirect_target(result)
-                    if target is None or len(result.redirects) >= _MAX_REDIRECTS:
+                    if not target or len(result.redirects) >= _MAX_REDIRECTS:
                         return result
                     redirects = (*result.redirects, Redirect(result.status, target))
                     result = ProbeResult(probe.url, target, probe.method, probe.client, redirects=redirects)
@@ -128,13 +127,10 @@ def _description(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _redirect_target(result: ProbeResult) -> str | None:
-    """Return the target of a redirect; None if there is none, or none that is followed."""
+def _redirect_target(result: ProbeResult) -> str:
+    """Return the target of a redirect; empty if there is none, or none that is followed."""
     location = result.first("location")
     if result.status not in (301, 302, 303, 307, 308) or not location:
-        return None
-    try:
-        target = urljoin(result.url, location)
-    except ValueError:
-        return None
-    return target if is_web_address(target) and not leads_inside(result.url, target) else None
+        return ""
+    target = absolute_url(result.url, location)
+    return "" if leads_inside(result.url, target) else target

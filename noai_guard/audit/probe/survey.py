@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from noai_guard.audit.addresses import absolute_url, leads_inside, origin_of
 from noai_guard.audit.interpretation import read_html, read_robots
 from noai_guard.audit.probe.result import (
-    AUDITOR_NAME,
-    AUDITOR_USER_AGENT,
     CLIENTS,
     Client,
     ClientResponses,
     ClientType,
-    Headers,
     Licence,
     Observations,
     Probe,
@@ -35,7 +33,7 @@ _MAX_PAGE_BYTES = 64 * 1024
 _MAX_LICENCES = 3
 _MAX_POLICY_PAGES = 3
 _RANGE = ("range", "bytes=0-1023")
-_BROWSER_HEADERS: Headers = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
+_BROWSER_HEADERS = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
 
 
 class Unreachable(NoAIGuardError):
@@ -63,11 +61,10 @@ class _Survey:
     def __init__(self, prober: Prober, user_agents: Mapping[str, str]) -> None:
         self._prober = prober
         self._user_agents = user_agents
-        self._default_client: tuple[str, str] = (AUDITOR_NAME, AUDITOR_USER_AGENT)
+        self._default_client: dict[str, str] = {}
 
     def _fetch(self, url: str, **options: Any) -> ProbeResult:
-        name, user_agent = self._default_client
-        return self._prober.fetch(Probe(url, **{"client": name, "user_agent": user_agent, **options}))
+        return self._prober.fetch(Probe(url, **{**self._default_client, **options}))
 
     def run(self, url: str, audio: str) -> Observations:
         page = self._page(url)
@@ -100,8 +97,11 @@ class _Survey:
             documents=documents,
             licences=licences,
             policy_pages=policy_pages,
+        )
+        return replace(
+            observations,
             client_responses=tuple(
-                self._responses_to(client, page, recording, robots, declarations)
+                self._responses_to(client, observations, declarations)
                 for client in CLIENTS
                 if client.name in self._user_agents
             ),
@@ -110,18 +110,18 @@ class _Survey:
                 for result in (robots, *declarations)
                 if result.ok
             ),
+            requests=self._prober.requests,
         )
-        return replace(observations, requests=self._prober.requests)
 
     def _page(self, url: str) -> ProbeResult:
         """Request the page, and again as a browser if the audit is refused under its own name."""
         page = self._fetch(url)
         browser = CLIENTS[0].name
         if page.refuses and browser in self._user_agents:
-            user_agent = self._user_agents[browser]
-            as_browser = self._fetch(url, client=browser, user_agent=user_agent, headers=_BROWSER_HEADERS)
+            client = {"client": browser, "user_agent": self._user_agents[browser]}
+            as_browser = self._fetch(url, headers=_BROWSER_HEADERS, **client)
             if as_browser.ok:
-                self._default_client = (browser, user_agent)
+                self._default_client = client
                 return as_browser
         if page.status == 0:
             raise Unreachable(f"{page.url} cannot be looked at: {page.problem}")
@@ -162,22 +162,15 @@ class _Survey:
                 yield Licence("", result)
 
     def _responses_to(
-        self,
-        client: Client,
-        page: ProbeResult,
-        recording: Resource | None,
-        robots: ProbeResult,
-        declarations: Iterable[ProbeResult],
+        self, client: Client, observations: Observations, declarations: Iterable[ProbeResult]
     ) -> ClientResponses:
-        def fetch(url: str, headers: Headers = (), max_bytes: int = _MAX_BYTES) -> ProbeResult:
-            user_agent = self._user_agents[client.name]
-            return self._fetch(url, headers=headers, max_bytes=max_bytes, client=client.name, user_agent=user_agent)
-
+        user_agent, page, audio = self._user_agents[client.name], observations.page.get, observations.audio
+        fetch = partial(self._fetch, client=client.name, user_agent=user_agent, max_bytes=_MAX_BYTES)
         return ClientResponses(
             client,
-            fetch(page.url, () if client.agent else _BROWSER_HEADERS, _MAX_PAGE_BYTES),
-            fetch(recording.get.url, (_RANGE,)) if recording else None,
-            None if client.type is ClientType.PERSON else fetch(robots.requested_url),
+            fetch(page.url, headers=() if client.agent else _BROWSER_HEADERS, max_bytes=_MAX_PAGE_BYTES),
+            fetch(audio.get.url, headers=(_RANGE,)) if audio else None,
+            None if client.type is ClientType.PERSON else fetch(observations.robots.requested_url),
             tuple(fetch(result.url) for result in declarations) if client.type is ClientType.AI else (),
         )
 

@@ -95,7 +95,7 @@ class _Reader(HTMLParser):
         self._script: list[str] | None = None
 
     def keep(self, addresses: list[str], address: str) -> None:
-        """Append the absolute form of an address of the web, once."""
+        """Append the absolute form of an address of the web, once; an empty address is none."""
         with suppress(ValueError):
             absolute = urljoin(self._base, address.strip())
             is_web = address.strip() and urlsplit(absolute).scheme in ("http", "https")
@@ -113,11 +113,9 @@ class _Reader(HTMLParser):
                 self._base = urljoin(self._base, attributes["href"].strip())
         elif tag == "audio":
             self._in_audio = True
-            if "src" in attributes:
-                self.keep(self.page.audio, attributes["src"])
-        elif tag == "source" and "src" in attributes:
-            if self._in_audio or attributes.get("type", "").lower().startswith("audio/"):
-                self.keep(self.page.audio, attributes["src"])
+            self.keep(self.page.audio, attributes.get("src", ""))
+        elif tag == "source" and (self._in_audio or attributes.get("type", "").lower().startswith("audio/")):
+            self.keep(self.page.audio, attributes.get("src", ""))
         elif tag == "a" and _is_audio(attributes.get("href", "")):
             self.keep(self.linked_audio, attributes["href"])
         elif tag == "title" and not self.page.title:

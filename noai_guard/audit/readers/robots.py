@@ -12,15 +12,8 @@ from functools import cached_property
 from protego import Protego
 
 from noai_guard.audit.addresses import path_of
-from noai_guard.declarations.shared.robots_file import (
-    Group,
-    Line,
-    RulesByName,
-    google_name,
-    groups_of,
-    parse_lines,
-    split_lines,
-)
+from noai_guard.declarations.shared import robots_file
+from noai_guard.declarations.shared.robots_file import Group, Line
 
 _HOST = "https://site.invalid"
 _WHOLE_SITE = ("/", "/*", "*")
@@ -30,13 +23,12 @@ class RobotsFile:
     """A parsed robots.txt. Never raises, whatever the bytes are."""
 
     def __init__(self, body: bytes) -> None:
-        texts = split_lines(body, "replace")
+        texts = robots_file.split_lines(body, "replace")
         self.text = "\n".join(texts)
-        self.lines = parse_lines(texts)
-        self.groups = groups_of(self.lines, as_google=False)
-        self._rules = RulesByName(
-            groups_of(self.lines, as_google=True), lambda name: [*filter(None, [google_name(name)])]
-        )
+        self.lines = robots_file.parse_lines(texts)
+        self.groups = robots_file.groups_of(self.lines, as_google=False)
+        groups = robots_file.groups_of(self.lines, as_google=True)
+        self._rules = robots_file.RulesByName(groups, lambda name: [*filter(None, [robots_file.google_name(name)])])
 
     @property
     def orphans(self) -> list[Line]:

@@ -8,7 +8,6 @@ import click
 
 from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.interpretation import Interpretation
-from noai_guard.audit.probe.result import ProbeResult
 from noai_guard.core.text import printable, table, truncated
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -26,10 +25,11 @@ def report(interpretation: Interpretation, findings: Sequence[Finding], width: i
         yield from _of_rule(rule, of_rule, width)
         yield ""
     if interpretation.observations.client_responses:
-        rows = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
+        rows: list[tuple[str, ...]] = [("visitor", "robots.txt says", "page", "audio", "robots.txt")]
         for each in interpretation.observations.client_responses:
-            page, audio, robots = map(_status, (each.page, each.audio, each.robots))
-            rows.append((each.client.name, interpretation.robots_verdict(each) or "-", page, audio, robots))
+            results = (each.page, each.audio, each.robots)
+            statuses = [str(result.status or "no answer") if result else "-" for result in results]
+            rows.append((each.client.name, interpretation.robots_verdict(each) or "-", *statuses))
         yield click.style("WHO GETS WHAT", bold=True)
         yield from (f"  {line}" for line in table(rows, width - 2))
         yield ""
@@ -54,10 +54,6 @@ def _of_rule(rule: Rule, findings: Iterable[Finding], width: int) -> Iterator[st
             yield from wrapped(f"and {finding.omitted} more like it")
     yield from wrapped(rule.explanation)
     yield from wrapped(f"Fix: {rule.fix}")
-
-
-def _status(result: ProbeResult | None) -> str:
-    return "-" if result is None else str(result.status or "no answer")
 
 
 def _summary(interpretation: Interpretation, findings: Sequence[Finding]) -> str:
