@@ -1,4 +1,4 @@
-"""The meaning of the observations: each declaration parsed once, for all checks."""
+"""The meaning of the observations: declarations parsed for all checks."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,7 +8,6 @@ from functools import cached_property
 from noai_guard.audit import statements
 from noai_guard.audit.addresses import origin_of
 from noai_guard.audit.probe.result import ClientResponses, Observations, ProbeResult, Resource
-from noai_guard.audit.readers import tdmrep as tdmrep_reader
 from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.readers.html import WebPage, read_page
 from noai_guard.audit.readers.robots import RobotsFile
@@ -17,7 +16,6 @@ from noai_guard.audit.readers.xml import Unreadable
 from noai_guard.audit.statements import Statement
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
-from noai_guard.declarations import tdmrep
 
 
 class Interpretation:
@@ -46,12 +44,6 @@ class Interpretation:
     def robots_of(self, resource: Resource) -> tuple[ProbeResult, RobotsFile]:
         """Return the robots.txt that is about the page or the audio, with its response."""
         return self.robots_files[-1 if resource is self.observations.audio else 0]
-
-    @cached_property
-    def tdm_entries(self) -> tuple[tdmrep_reader.Entry, ...]:
-        """The entries of tdmrep.json; none if there is no usable file."""
-        result = self.observations.documents.get(tdmrep.PATH)
-        return tdmrep_reader.read_entries(result.body) if result and result.ok else ()
 
     @cached_property
     def licences(self) -> tuple[RslFile, ...]:
@@ -90,7 +82,7 @@ class Interpretation:
         _, robots = self.robots_of(resource)
         yield from statements.from_robots(robots, url, self.training_crawlers)
         if resource is self.observations.page or origin_of(url) == origin_of(self.observations.robots.url):
-            yield from statements.from_tdmrep(self.tdm_entries, url)
+            yield from statements.from_tdmrep(self.observations, url)
             for licence in self.licences:
                 yield from statements.from_preferences("RSL licence", licence.preferences(url))
             yield from statements.from_site_files(self.observations)

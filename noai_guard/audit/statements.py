@@ -12,6 +12,7 @@ from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.declarations.shared.robots_file import Line, matches
+from noai_guard.declarations.tdmrep import PATH as TDMREP_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,10 @@ def split_usage(value: str) -> tuple[str, str]:
     return path, rest[0] if rest else ""
 
 
-def from_tdmrep(entries: Sequence[tdmrep.Entry], url: str) -> Iterator[Statement]:
+def from_tdmrep(observations: Observations, url: str) -> Iterator[Statement]:
     """Yield the statement of the entry of tdmrep.json that applies to an address."""
-    entry = tdmrep.first_match(entries, path_of(url))
+    result = observations.documents.get(TDMREP_PATH)
+    entry = tdmrep.first_match(tdmrep.read_entries(result.body), path_of(url)) if result and result.ok else None
     if entry and entry.reserved is not None:
         yield Statement("tdmrep.json", TRAINING, not entry.reserved)
 

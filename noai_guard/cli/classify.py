@@ -63,8 +63,7 @@ def _tail(verdict: Verdict) -> bytes:
     about: dict[str, object] = {"agent": None, "operator": None, "usages": [], "ai": False}
     if agent:
         about = {"agent": agent.name, "operator": agent.operator, "usages": list(agent.usages), "ai": agent.ai}
-    facts = {**about, "action": verdict.action}
-    return json.dumps(facts).encode("ascii")[1:] + b"\n"
+    return json.dumps({**about, "action": verdict.action}).encode("ascii")[1:] + b"\n"
 
 
 def convert(source: BinaryIO, sink: BinaryIO, classified: Callable[[bytes], bytes]) -> None:

@@ -14,7 +14,7 @@ class CannotRun(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # a class variable in click, which reads it of the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"noai-guard: {printable(self.format_message())}", err=True)

@@ -12,12 +12,12 @@ import click
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.options import SOCKET_ADDRESS, policy_option
 from noai_guard.errors import MissingExtra
+from noai_guard.server.sockets import BoundSocket, CannotListen
 from noai_guard.socket_address import SocketAddress
 
 if TYPE_CHECKING:
     from noai_guard.reverse_proxy.upstream import Upstream
     from noai_guard.server.apps import ServerApp
-    from noai_guard.server.sockets import BoundSocket
 
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
@@ -140,18 +140,15 @@ def _origin(text: str, host: str | None, ca_file: str | None) -> "Upstream":
 
     try:
         origin = Upstream.parse(text, host, ca_file)
-    except ValueError as error:
-        raise CannotRun(f"--upstream: {error}") from error
-    try:
         tls_context(origin)
     except OSError as error:
         raise CannotRun(f"--upstream-ca: {ca_file} cannot be used: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CannotRun(f"--upstream: {error}") from error
     return origin
 
 
-def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> "BoundSocket":
-    from noai_guard.server.sockets import BoundSocket, CannotListen
-
+def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> BoundSocket:
     try:
         bound = BoundSocket(address, mode)
     except CannotListen as error:
@@ -163,8 +160,8 @@ def _bound(address: SocketAddress, mode: int, stack: ExitStack) -> "BoundSocket"
 def _supervise(
     served: "ServerApp",
     title: str,
-    bound: "list[BoundSocket]",
-    metrics: "list[BoundSocket]",
+    bound: Sequence[BoundSocket],
+    metrics: Sequence[BoundSocket],
     workers: int,
     drain_seconds: float,
 ) -> None:

@@ -84,9 +84,8 @@ class _Survey:
         if recording and origin_of(recording.get.url) != origin:
             audio_robots = self._fetch(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
         files = (documents[tdmrep.PATH], *(licence.result for licence in licences))
-        declarations = [
-            result for result in (*(file for file in files if not file.has_html_body), *policy_pages) if result.ok
-        ]
+        declaring = (*(file for file in files if not file.has_html_body), *policy_pages)
+        declarations = [result for result in declaring if result.ok]
         observations = Observations(
             page=self._resource(page),
             robots=robots,
@@ -146,7 +145,7 @@ class _Survey:
         """Request each RSL document that is announced; if none is, the one at the usual path."""
         announced: dict[str, str] = {}
         for announced_by, addresses in (
-            ("License in robots.txt", robots.values("license")),
+            ("License in robots.txt", [line.value for line in robots.lines if line.key == "license"]),
             ("Link", [target for target, media_type in _licence_links(page) if media_type == rsl.MEDIA_TYPE]),
             ("An HTML link", html.licences(rsl.MEDIA_TYPE)),
         ):

@@ -72,20 +72,19 @@ def content_usage_value(text: str) -> Value:
 
 def content_signal_value(text: str) -> Value:
     """Parse content signals: pairs of a signal and `yes` or `no`, separated by commas, and `use`."""
-    preferences: Preferences = {}
-    faults: list[tuple[Fault, str]] = []
+    result = Value()
     if ";" in text:
-        faults.append((Fault.SYNTAX, "a semicolon where a comma belongs"))
+        result.faults.append((Fault.SYNTAX, "a semicolon where a comma belongs"))
     for pair in filter(None, map(str.strip, re.split("[,;]", text)[:_MAX_PAIRS])):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if key in SIGNALS and value in ("yes", "no"):
-            preferences[SIGNALS[key]] = value == "yes"
+            result.preferences[SIGNALS[key]] = value == "yes"
         elif key in SIGNALS or (key == "use" and value not in USE_VALUES):
-            faults.append((Fault.VALUE, f"{key}{equals}{value}"))
+            result.faults.append((Fault.VALUE, f"{key}{equals}{value}"))
         elif key != "use" and (near := closest(key, (*SIGNALS, *LABELS), _SIMILARITY)):
             right = next((signal for signal, label in SIGNALS.items() if near in (signal, label)), near)
-            faults.append((Fault.KEY, f"{key} is not a signal; {right} is"))
-    return Value({} if ";" in text else preferences, faults)
+            result.faults.append((Fault.KEY, f"{key} is not a signal; {right} is"))
+    return Value(faults=result.faults) if ";" in text else result
 
 
 NOAI = ("noai", "noimageai")

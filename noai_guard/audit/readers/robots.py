@@ -72,10 +72,6 @@ class RobotsFile:
         """Return the lines of this key in the groups for `*`."""
         return [line for group in self.groups if "*" in names_of(group) for line in group.lines if line.key == key]
 
-    def values(self, key: str) -> list[str]:
-        """Return the values of this key in the whole file."""
-        return [line.value for line in self.lines if line.key == key]
-
 
 def names_of(group: Group) -> frozenset[str]:
     """Return the names of a group, in lower case."""
@@ -84,5 +80,4 @@ def names_of(group: Group) -> frozenset[str]:
 
 def closes_site(group: Group) -> bool:
     """Return True if a group closes the whole site, except for single paths."""
-    kinds = {line.kind for line in group.lines if line.is_rule and line.value in _WHOLE_SITE}
-    return kinds == {"disallow"}
+    return {line.kind for line in group.lines if line.is_rule and line.value in _WHOLE_SITE} == {"disallow"}

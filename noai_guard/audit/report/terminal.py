@@ -37,7 +37,6 @@ def report(interpretation: Interpretation, findings: Sequence[Finding], width: i
 
 
 def _of_rule(rule: Rule, findings: Iterable[Finding], width: int) -> Iterator[str]:
-    """Yield the title of a rule, each address with its detail, the explanation and the fix."""
     indent = " " * _INDENT
 
     def wrapped(text: str, more_indent: str = "") -> list[str]:
