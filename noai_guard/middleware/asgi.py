@@ -77,8 +77,8 @@ class NoAIMiddleware:
         except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
         if decided.refusal is not None:
-            counts = cached.counts
-            counts.bytes += await _refuse(scope, receive, send, decided.refusal)
+            size = await _refuse(scope, receive, send, decided.refusal)
+            cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
         if is_http:
             # A partial of a module's function that returns the awaitable of the real send: as a method, a closure or
