@@ -180,7 +180,7 @@ class Gateway:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
-        return decided.uncacheable() if ambiguous else decided
+        return replace(decided, cacheable=False) if ambiguous else decided
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""

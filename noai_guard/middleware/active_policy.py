@@ -37,10 +37,6 @@ class Decided:
     cacheable: bool = False
     client: ClientAddress | None = None
 
-    def uncacheable(self) -> "Decided":
-        """Return the same for this request only."""
-        return Decided(self.cached, self.refusal, self.path_class, client=self.client)
-
 
 Outcome = ServeDocument | Decided | Examination[Decided]
 """The outcome of `decide`. An Examination has questions first; drive it to its Decided."""

@@ -36,6 +36,7 @@ _PROTECTED = _HOP_BY_HOP | _NOT_PASSED | _CLIENT_IDENTITY | {b"user-agent", b"co
 _JUDGED = frozenset({b"host", b"content-length", b"user-agent"})
 """Fields that a client cannot have removed by naming them in Connection."""
 
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
 _INVALID_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _INVALID_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -112,9 +113,6 @@ def _passes(name: bytes, peer_trusted: bool) -> bool:
     if name == b"x-real-ip" or name.startswith(b"x-noai-"):
         return False
     return peer_trusted or not client_identity
-
-
-_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
 
 
 def _forwarded_fields(scope: Scope, peer: str | None, host: bytes, forwarded: dict[bytes, bytes]) -> list[HeaderField]:
