@@ -167,28 +167,28 @@ def _supervise(
 ) -> None:
     """Run the workers until a signal comes: they serve the app on `bound`, and metrics alone on `metrics`."""
     from noai_guard.server.logs import Logs
-    from noai_guard.server.supervisor import Supervisor, WorkerPipes
-    from noai_guard.server.systemd import notify
-    from noai_guard.server.worker import Sockets, serve
+    from noai_guard.server.supervisor import Supervisor, WorkerPipes, notify_systemd
+    from noai_guard.server.worker import serve
 
     logs = Logs()
 
     def work(pipes: WorkerPipes) -> int:
-        sockets = Sockets([each.socket for each in bound], [each.socket for each in metrics])
         with logs.in_background():
-            return serve(served, sockets, drain_seconds, pipes)
+            return serve(
+                served, [each.socket for each in bound], [each.socket for each in metrics], drain_seconds, pipes
+            )
 
     def on_start() -> None:
         addresses = ", ".join(str(each.address) for each in bound)
         details = f"{title}, {workers} worker{'s' * (workers != 1)}"
         details += "".join(f", metrics at {each.address}" for each in metrics)
         click.echo(f"noai-guard: serving {addresses} ({details})", err=True)
-        notify("READY=1")
+        notify_systemd("READY=1")
 
     def on_stop() -> None:
-        notify("STOPPING=1")
+        notify_systemd("STOPPING=1")
         for each in (*bound, *metrics):
-            each.close()
+            each.socket.close()
 
     supervisor = Supervisor(work, workers, drain_seconds)
     if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reload_if_changed):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry
 
 from noai_guard.asgi_types import Receive, Scope, Send
+from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Action, Response
 from noai_guard.core.paths import other_readings
 from noai_guard.core.policy import Policy
@@ -28,7 +29,7 @@ from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
+from noai_guard.stores.router import AsyncRouter, AwaitedStore
 
 _log = logging.getLogger("noai_guard")
 
@@ -61,9 +62,10 @@ class Gateway:
         own_robots: str | Path | None = None,
     ) -> None:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
-        self._hold = hold
-        self._prepared = _Prepared(self.runtime.active, hold)
+        self._stores = AsyncRouter({Count: store or AwaitedStore(MemoryStore())}, deadline)
+        self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
+            lambda active: _Prepared(active, hold), max_entries=1
+        )
         self._own_robots_file = Path(own_robots) if own_robots is not None else None
         self._own_robots: bytes | None = None
         self._reported: set[tuple[str, object]] = set()
@@ -146,16 +148,11 @@ class Gateway:
         return None
 
     def _encoded(self, decided: Decided, request: Request, for_nginx: bool) -> EncodedResponse:
-        responses = self._for(self.runtime.active).responses
+        responses = self._prepared[self.runtime.active].responses
         has_one_user_agent = sum(name == b"user-agent" for name, _ in request.headers) < 2
         if decided.refusal is not None and not for_nginx:
             decided.cached.counts.bytes += len(decided.refusal.body)
         return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", for_nginx)
-
-    def _for(self, active: ActivePolicy) -> "_Prepared":
-        if self._prepared.active is not active:
-            self._prepared = _Prepared(active, self._hold)
-        return self._prepared
 
     def _examine(self, request: PlainRequest, appended: bytes) -> Examination[Decided | Response]:
         """Return the decision on the request that was asked about, or the response if there can be none."""
@@ -172,7 +169,7 @@ class Gateway:
             return self._unusable("uri_missing", request)
         except Malformed as error:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
-            malformed = self._for(active).malformed
+            malformed = self._prepared[active].malformed
             malformed.cached.counts.requests += 1
             uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
             runtime.note(active, malformed, PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer))
@@ -183,7 +180,7 @@ class Gateway:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
-        return decided.uncacheable() if ambiguous else decided
+        return replace(decided, cacheable=False) if ambiguous else decided
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""
@@ -215,7 +212,7 @@ class Gateway:
         except Exception as error:
             if not isinstance(error, (Malformed, Missing)):
                 self.runtime.telemetry.failed("judging", error)
-            prepared = self._for(active)
+            prepared = self._prepared[active]
             cached, refusal = prepared.malformed.cached, prepared.denial
         cached.counts.bytes += len(refusal.body)
         return Response(refusal.status, (*refusal.headers, *verdict_headers(cached)), refusal.body)
@@ -242,7 +239,6 @@ class _Prepared:
     """What the gateway keeps ready for one policy."""
 
     def __init__(self, active: ActivePolicy, hold: int) -> None:
-        self.active = active
         self.responses = AuthResponses(hold)
         self.malformed = active.fixed(Action.DENY, "what was asked for cannot be read, or in more than one way")
         self.denial = active.compiled.refusal(self.malformed.cached.verdict, "/", "GET", ())

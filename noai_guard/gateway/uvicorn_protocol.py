@@ -9,9 +9,7 @@ from noai_guard.gateway.auth_responses import EncodedResponse
 from noai_guard.gateway.contract import ANSWER, VERIFY, VERIFY_NGINX
 from noai_guard.uvicorn_adapter import EarlyResponseConnection
 
-_VERIFY = VERIFY.encode("ascii")
-_VERIFY_NGINX = VERIFY_NGINX.encode("ascii")
-_ANSWER = ANSWER.encode("ascii")
+_VERIFY, _VERIFY_NGINX, _ANSWER = (path.encode("ascii") for path in (VERIFY, VERIFY_NGINX, ANSWER))
 
 
 def protocol_for(gateway: Gateway) -> type[EarlyResponseConnection]:

@@ -1,6 +1,7 @@
 """The policy in force, with everything that is computed once and looked up by every request."""
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.bounded_cache import BoundedCache
@@ -13,16 +14,15 @@ from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
 
 
+@dataclass(slots=True, eq=False)
 class ServeDocument:
     """Outcome: send a document, to everyone."""
 
-    __slots__ = ("active", "document")
-
-    def __init__(self, active: "ActivePolicy", document: Document) -> None:
-        self.active = active
-        self.document = document
+    active: "ActivePolicy"
+    document: Document
 
 
+@dataclass(slots=True, eq=False)
 class Decided:
     """Outcome: send `refusal`, or pass the request on if it is None.
 
@@ -30,26 +30,12 @@ class Decided:
     changes. `client` is the client's address if it was looked at.
     """
 
-    __slots__ = ("cacheable", "cached", "client", "path_class", "refusal")
-
-    def __init__(
-        self,
-        cached: "CachedDecision",
-        refusal: Response | None = None,
-        path_class: PathClass | None = None,
-        *,
-        cacheable: bool = False,
-        client: ClientAddress | None = None,
-    ) -> None:
-        self.cached = cached
-        self.refusal = refusal
-        self.path_class = path_class
-        self.cacheable = cacheable
-        self.client = client
-
-    def uncacheable(self) -> "Decided":
-        """Return the same for this request only."""
-        return Decided(self.cached, self.refusal, self.path_class, client=self.client)
+    cached: "CachedDecision"
+    refusal: Response | None = None
+    path_class: PathClass | None = None
+    _: KW_ONLY
+    cacheable: bool = False
+    client: ClientAddress | None = None
 
 
 Outcome = ServeDocument | Decided | Examination[Decided]
@@ -82,27 +68,18 @@ class CachedDecision:
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
 
+@dataclass(slots=True, eq=False)
 class ResolvedPath:
     """Everything known of one path, as the server hands it over: the document published there, decisions by agent.
 
     The document is only published if the app is mounted at `root`.
     """
 
-    __slots__ = ("decisions", "document", "path", "path_class", "root")
-
-    def __init__(
-        self,
-        path: str,
-        document: Document | None,
-        root: str,
-        path_class: PathClass,
-        decisions: BoundedCache[Agent | None, CachedDecision],
-    ) -> None:
-        self.path = path
-        self.document = document
-        self.root = root
-        self.path_class = path_class
-        self.decisions = decisions
+    path: str
+    document: Document | None
+    root: str
+    path_class: PathClass
+    decisions: BoundedCache[Agent | None, CachedDecision]
 
     def publishes(self, method: str, root_path: str) -> bool:
         """Return True if a request is for the document: at the root of the host, or of an app mounted below it."""

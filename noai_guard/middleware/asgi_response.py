@@ -45,7 +45,10 @@ def declare(
             watched = declared.watched
             for name, value in headers:
                 if name in watched and (name != b"content-type" or value.startswith(PERHAPS_HTML)):
-                    headers, injectors[:] = _with_care(telemetry, headers, message["status"], scope, cached)
+                    method, request_headers = method_of(scope), scope["headers"]
+                    headers, injectors[:] = tagged(
+                        telemetry, declared, message["status"], headers, method, request_headers
+                    )
                     break
             else:
                 headers = [*headers, *declared.fields]
@@ -61,18 +64,6 @@ def declare(
     except Exception as error:
         telemetry.failed("declaring", error)
     return send(message)
-
-
-def _with_care(
-    telemetry: Telemetry, headers: list[HeaderField], status: int, scope: Scope, cached: CachedDecision
-) -> tuple[list[HeaderField], list[TagInjector]]:
-    """Return the headers of a response that is HTML or has declarations of its own, with ours, and its injector."""
-    headers, is_html = cached.declared.added_to(headers)
-    injector = None
-    if is_html:
-        tags, method = cached.declared.tags, method_of(scope)
-        headers, injector = tagged(telemetry, tags, status, headers, method, scope["headers"])
-    return headers, [injector] if injector else []
 
 
 async def _inject(

@@ -3,6 +3,7 @@
 from noai_guard.core.model import HeaderField
 from noai_guard.core.request import MAX_HEADERS
 from noai_guard.observability.metrics import Telemetry
+from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
 
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
@@ -12,16 +13,19 @@ Headers = list[HeaderField]
 
 
 def tagged(
-    telemetry: Telemetry, tags: bytes, status: int, headers: Headers, method: str, request_headers: Headers
-) -> tuple[Headers, TagInjector | None]:
-    """Return adjusted headers of an HTML response and, for GET, an injector. Drops headers that the injection
-    falsifies (HEAD too)."""
+    telemetry: Telemetry, declared: Declared, status: int, headers: Headers, method: str, request_headers: Headers
+) -> tuple[Headers, list[TagInjector]]:
+    """Return the headers of a response with ours added and, if it is HTML that gets tags, for GET its injector. Drops
+    headers that the injection falsifies (HEAD too)."""
+    headers, is_html = declared.added_to(headers)
+    if not is_html:
+        return headers, []
     reason = injectable(status, headers, request_headers[:MAX_HEADERS])
     if reason is not None or method not in ("GET", "HEAD"):
         _count(telemetry, reason or "method")
-        return headers, None
-    injector = TagInjector(tags, has_charset=has_charset(headers)) if method == "GET" else None
-    return rewritten_headers(headers), injector
+        return headers, []
+    injectors = [TagInjector(declared.tags, has_charset=has_charset(headers))] if method == "GET" else []
+    return rewritten_headers(headers), injectors
 
 
 def feed(telemetry: Telemetry, injector: TagInjector, chunk: bytes, *, last: bool) -> bytes:

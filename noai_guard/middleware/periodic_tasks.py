@@ -18,7 +18,7 @@ class PeriodicTasks:
 
     def __init__(self) -> None:
         self._tasks: dict[Callable[[], object], None] = {}
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._process = 0
 
     def add(self, task: Callable[[], object]) -> None:
@@ -34,22 +34,16 @@ class PeriodicTasks:
         if not self._tasks or self._process == os.getpid():
             return
         thread = threading.Thread(target=_run, args=(ref(self),), name="noai-guard-tasks", daemon=True)
-        self._process, self._thread = os.getpid(), thread
+        self._process, self.thread = os.getpid(), thread
         try:
             thread.start()
-        except (
-            RuntimeError
-        ):  # no more threads to be had: until the next call succeeds, the caller's thread does the work
+        except RuntimeError:  # no thread to be had: until a later call gets one, the caller's thread does the work
             self._process = 0
             self.run()
 
     def close(self) -> None:
         """Let the thread end; it may still be calling the tasks."""
-        self._process, self._thread = 0, None
-
-    def belongs_to(self, thread: threading.Thread) -> bool:
-        """Return True if this is the thread that calls the tasks."""
-        return self._thread is thread
+        self._process, self.thread = 0, None
 
     def run(self) -> None:
         """Call every task once."""
@@ -61,7 +55,7 @@ def _run(tasks: "ref[PeriodicTasks]") -> None:
     while True:
         time.sleep(INTERVAL_SECONDS)  # not imported by name: gevent may replace it after this module was read
         running = tasks()
-        if running is None or not running.belongs_to(threading.current_thread()):
+        if running is None or running.thread is not threading.current_thread():
             return
         running.run()
         del running

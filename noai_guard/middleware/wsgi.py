@@ -51,7 +51,10 @@ class NoAIWSGIMiddleware:
         self.runtime = GuardRuntime(policy, registry=registry, threads=True)
         self._stores = Router({Count: store or MemoryStore()})
         self._own_robots: bytes | None = None
-        self._user_agents = _user_agents(self.runtime.active)
+        # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
+        self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(
+            lambda active: BoundedCache(lambda text: user_agent_lines(text, active.agents)), max_entries=1
+        )
         if threading.current_thread() is threading.main_thread():
             # Requests may come in other threads only, in which signals cannot be handled.
             self.runtime.handle_hangup()
@@ -60,23 +63,15 @@ class NoAIWSGIMiddleware:
         if VERDICT in environ:
             return self.app(environ, start_response)
         runtime = self.runtime
-        active, user_agents = self._user_agents
-        if active is not runtime.active:
-            self._user_agents = _, user_agents = _user_agents(runtime.active)
-        request = EnvironRequest(environ, user_agents)
+        request = EnvironRequest(environ, self._user_agents[runtime.active])
         outcome = runtime.decide(request)
         if isinstance(outcome, ServeDocument):
             return _sent(self._document(request, outcome), start_response)
-        if isinstance(outcome, Decided):
-            decided = outcome
-        else:
-            decided = run(outcome, self._stores, runtime.unanswered)
+        decided = outcome if isinstance(outcome, Decided) else run(outcome, self._stores, runtime.unanswered)
         cached = decided.cached
         environ[VERDICT] = cached.verdict
         if decided.refusal is not None:
-            refusal = decided.refusal
-            if request.method == "HEAD":
-                refusal = replace(refusal, body=b"")
+            refusal = replace(decided.refusal, body=b"") if request.method == "HEAD" else decided.refusal
             with runtime.telemetry.counting:
                 cached.counts.bytes += len(refusal.body)
             return _sent(refusal, start_response)
@@ -94,11 +89,6 @@ class NoAIWSGIMiddleware:
                 except Exception as error:
                     self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)
-
-
-def _user_agents(active: ActivePolicy) -> tuple[ActivePolicy, Mapping[str, bytes]]:
-    """Return a cache of what is judged of each HTTP_USER_AGENT, with the policy whose agents it knows."""
-    return active, BoundedCache(lambda text: user_agent_lines(text, active.agents))
 
 
 def _sent(response: Response, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,6 +1,7 @@
 """A request as WSGI servers hand it over, read so that it is judged as an ASGI server's would be."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank
@@ -9,15 +10,13 @@ from noai_guard.core.request import Peer
 from noai_guard.core.user_agent_matcher import excerpt
 
 
+@dataclass(slots=True, eq=False)
 class EnvironRequest:
     """The Request of one environ. `user_agents` gives what is judged of a HTTP_USER_AGENT."""
 
-    __slots__ = ("_headers", "_user_agents", "environ")
-
-    def __init__(self, environ: WSGIEnvironment, user_agents: Mapping[str, bytes]) -> None:
-        self.environ = environ
-        self._user_agents = user_agents
-        self._headers: list[HeaderField] | None = None
+    environ: WSGIEnvironment
+    user_agents: Mapping[str, bytes]
+    _headers: list[HeaderField] | None = None
 
     @property
     def method(self) -> str:
@@ -48,7 +47,7 @@ class EnvironRequest:
 
     @property
     def user_agent(self) -> bytes:
-        return self._user_agents[self.environ.get("HTTP_USER_AGENT", "")]
+        return self.user_agents[self.environ.get("HTTP_USER_AGENT", "")]
 
 
 def method_of(environ: WSGIEnvironment) -> str:

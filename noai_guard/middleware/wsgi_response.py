@@ -1,6 +1,7 @@
 """Adds declaration headers and tags to a WSGI app's response and counts its bytes, chunk by chunk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -17,31 +18,27 @@ _REQUEST_KEYS = {key_of(name): name for name in REQUEST_FIELDS}
 NativeHeaders = list[tuple[str, str]]
 
 
+@dataclass(slots=True, eq=False)
 class Outgoing:
     """One response on its way. `start` is what the app gets as its `start_response`."""
 
-    __slots__ = ("_cached", "_environ", "_headers", "_injector", "_start_response", "_telemetry")
-
-    def __init__(
-        self, telemetry: Telemetry, environ: WSGIEnvironment, cached: CachedDecision, start_response: StartResponse
-    ) -> None:
-        self._telemetry = telemetry
-        self._environ = environ
-        self._cached = cached
-        self._start_response = start_response
-        self._headers: NativeHeaders | None = None
-        self._injector: TagInjector | None = None
+    telemetry: Telemetry
+    environ: WSGIEnvironment
+    cached: CachedDecision
+    start_response: StartResponse
+    _headers: NativeHeaders | None = None
+    _injectors: list[TagInjector] = field(default_factory=list)
 
     def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
         """Start the response, or, with `exc_info`, start it again with what stands for an error."""
-        self._injector = None
+        self._injectors = []
         self._headers = headers
         try:
             headers = self._declared(status, headers)
         except Exception as error:
-            self._injector = None
-            self._telemetry.failed("declaring", error)
-        write = self._start_response(status, headers, *([exc_info] if exc_info is not None else []))
+            self._injectors = []
+            self.telemetry.failed("declaring", error)
+        write = self.start_response(status, headers, *([exc_info] if exc_info is not None else []))
 
         def feed_and_write(data: bytes) -> None:
             if data := self.feed(data):
@@ -50,32 +47,29 @@ class Outgoing:
         return feed_and_write
 
     def _declared(self, status: str, headers: NativeHeaders) -> NativeHeaders:
-        declared = self._cached.declared
+        declared = self.cached.declared
         watched = declared.native_watched
         for name, value in headers:
             if name in watched and (name.lower() != "content-type" or value.startswith(_PERHAPS_HTML)):
                 break
         else:
             return [*headers, *declared.native_fields]
-        fields, is_html = declared.added_to(
-            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        environ = self.environ
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        request_fields = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
+        fields, self._injectors = tagged(
+            self.telemetry, declared, int(status[:3]), fields, method_of(environ), request_fields
         )
-        if is_html:
-            environ, code = self._environ, int(status[:3])
-            request_fields = [(name, latin_1(environ[key])) for key, name in _REQUEST_KEYS.items() if key in environ]
-            fields, self._injector = tagged(
-                self._telemetry, declared.tags, code, fields, method_of(environ), request_fields
-            )
         return native(fields)
 
     def body(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return the body for the server: what the app returned itself unless its chunks must be seen one by one."""
         try:
-            if self._headers is not None and self._injector is None:
+            if self._headers is not None and not self._injectors:
                 if isinstance(chunks, (list, tuple)):
                     self._count(len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks)))
                     return chunks
-                wrapper: Any = self._environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
+                wrapper: Any = self.environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
                 is_class = isinstance(wrapper, type)
                 if isinstance(chunks, wrapper) if is_class else wrapper is not None and hasattr(chunks, "read"):
                     for name, value in self._headers:
@@ -85,23 +79,23 @@ class Outgoing:
                     return chunks
             return _Body(self, chunks)
         except Exception as error:
-            self._telemetry.failed("declaring", error)
+            self.telemetry.failed("declaring", error)
             return chunks
 
     def feed(self, chunk: bytes, *, last: bool = False) -> bytes:
         """Return the bytes to send after this chunk of the app's; perhaps none yet, or more."""
         try:
-            if self._injector is not None:
-                chunk = feed(self._telemetry, self._injector, chunk, last=last)
+            for injector in self._injectors:
+                chunk = feed(self.telemetry, injector, chunk, last=last)
             self._count(len(chunk))
         except Exception as error:
-            self._telemetry.failed("declaring", error)
+            self.telemetry.failed("declaring", error)
         return chunk
 
     def _count(self, size: int) -> None:
-        if size and self._environ.get("REQUEST_METHOD") != "HEAD":
-            with self._telemetry.counting:
-                self._cached.counts.bytes += size
+        if size and self.environ.get("REQUEST_METHOD") != "HEAD":
+            with self.telemetry.counting:
+                self.cached.counts.bytes += size
 
 
 class _Body(Iterator[bytes]):

@@ -21,9 +21,6 @@ class WorkersCollector(Collector):
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
 
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
     def collect(self) -> Iterable[Metric]:
         return merged([path for path in sorted(self._folder.glob("*.db")) if self._counts(path)])
 

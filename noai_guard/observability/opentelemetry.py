@@ -21,7 +21,6 @@ try:
 except ImportError as error:
     raise MissingExtra("otel", "noai_guard.observability.opentelemetry") from error
 
-
 _UNITS = {"_seconds": "s", "_bytes": "By"}
 
 

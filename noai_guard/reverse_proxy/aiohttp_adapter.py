@@ -21,19 +21,7 @@ import asyncio
 import ssl
 from functools import partial
 
-from aiohttp import (
-    EMPTY_PAYLOAD,
-    BaseConnector,
-    ClientConnectionError,
-    ClientError,
-    ClientOSError,
-    ClientRequest,
-    ClientTimeout,
-    StreamReader,
-    TCPConnector,
-    UnixConnector,
-    connector,
-)
+import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
@@ -58,10 +46,10 @@ class MalformedResponse(Exception):
 class Connection:
     """A connection for one request and its response. `release` or `close` it afterwards."""
 
-    def __init__(self, connection: connector.Connection, protocol: ResponseHandler) -> None:
+    def __init__(self, connection: aiohttp.connector.Connection, protocol: ResponseHandler) -> None:
         self._connection = connection
         self._protocol = protocol
-        self._body: StreamReader = EMPTY_PAYLOAD
+        self._body: aiohttp.StreamReader = aiohttp.EMPTY_PAYLOAD
         self._lost: asyncio.Future[None] | None = None
 
     @property
@@ -99,7 +87,7 @@ class Connection:
             await self._writer.write(data)
             if last:
                 await self._writer.write_eof()
-        except (ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(str(error)) from error
 
     async def read_head(self) -> tuple[int, tuple[HeaderField, ...]]:
@@ -108,7 +96,7 @@ class Connection:
             message, self._body = await self._protocol.read()
         except HttpProcessingError as error:
             raise MalformedResponse(error.message) from error
-        except (ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(str(error)) from error
         return message.code, message.raw_headers
 
@@ -128,10 +116,10 @@ class Connection:
         try:
             part = await body.readany()
             more = not body.at_eof()
-            if not more and isinstance(self._protocol.exception(), ClientOSError):
+            if not more and isinstance(self._protocol.exception(), aiohttp.ClientOSError):
                 # A body that ends with the connection, which was reset: aiohttp 3.14 takes it for complete.
                 raise ConnectionLost("reset")
-        except (ClientError, HttpProcessingError) as error:
+        except (aiohttp.ClientError, HttpProcessingError) as error:
             raise ConnectionLost(str(error)) from error
         return part, more
 
@@ -166,13 +154,13 @@ class Connector:
         idle_seconds: float | None,
     ) -> None:
         keep_alive = {"force_close": True} if idle_seconds is None else {"keepalive_timeout": idle_seconds}
-        self._connector: BaseConnector
+        self._connector: aiohttp.BaseConnector
         if unix_path:
-            self._connector = UnixConnector(unix_path, limit=0, **keep_alive)
+            self._connector = aiohttp.UnixConnector(unix_path, limit=0, **keep_alive)
         else:
-            self._connector = TCPConnector(limit=0, ssl=tls or True, **keep_alive)
-        self._server = ClientRequest("GET", url, loop=asyncio.get_running_loop())
-        self._timeout = ClientTimeout(total=None, connect=connect_seconds)
+            self._connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, **keep_alive)
+        self._server = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
 
     async def connect(self) -> Connection:
         """Return a connection. Raise TimeoutError or ConnectionLost."""
@@ -180,7 +168,7 @@ class Connector:
             connection = await self._connector.connect(self._server, [], self._timeout)
         except TimeoutError:
             raise
-        except (ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(str(error)) from error
         if connection.protocol is None:
             raise ConnectionLost("closed")
@@ -190,7 +178,7 @@ class Connector:
         await self._connector.close()
 
 
-def _fail_incomplete(body: StreamReader, lost: "asyncio.Future[None] | None") -> None:
+def _fail_incomplete(body: aiohttp.StreamReader, lost: "asyncio.Future[None] | None") -> None:
     """Make readers of an incomplete body fail. After a malformed chunk, aiohttp 3.14 leaves them waiting for ever."""
     if not body.is_eof() and body.exception() is None:
-        body.set_exception(ClientConnectionError("malformed, or cut"))
+        body.set_exception(aiohttp.ClientConnectionError("malformed, or cut"))

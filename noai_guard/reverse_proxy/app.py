@@ -32,6 +32,12 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _WARNING_SECONDS = 1.0
 """A dead upstream fails every request; one warning in this time is enough."""
 
+_ERRORS = {
+    408: ("Request timeout", "The request did not arrive in time."),
+    502: ("Bad gateway", "The site's own server cannot be reached. Please try again in a moment."),
+    504: ("Gateway timeout", "The site's own server takes too long to respond. Please try again in a moment."),
+}
+
 
 class ReverseProxy:
     """Passes HTTP and websockets to an upstream. `trusted` returns the proxies in front of this one to be believed."""
@@ -121,13 +127,6 @@ class ReverseProxy:
         if now - self._warned_at >= _WARNING_SECONDS:
             self._warned_at = now
             _log.warning("the upstream %s %s", self.upstream, problem)
-
-
-_ERRORS = {
-    408: ("Request timeout", "The request did not arrive in time."),
-    502: ("Bad gateway", "The site's own server cannot be reached. Please try again in a moment."),
-    504: ("Gateway timeout", "The site's own server takes too long to respond. Please try again in a moment."),
-}
 
 
 def _error_response(status: int, scope: Scope) -> Response:

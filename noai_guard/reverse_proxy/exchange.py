@@ -17,7 +17,6 @@ _CONTINUE_SECONDS = 1.0
 _STALLED_SECONDS = 600.0
 """The time a client may read nothing of a response. A paused player reads nothing; later it asks for the rest again."""
 
-
 _response_stalled = partial(UpstreamFailed, 504, "stopped sending within a response")
 
 

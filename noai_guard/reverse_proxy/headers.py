@@ -20,7 +20,9 @@ _HOP_BY_HOP = frozenset(
     b"connection http2-settings keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
     b" transfer-encoding upgrade".split()
 )
-_REWRITTEN = frozenset({b"host", b"content-length", b"expect"})
+# The first three are written anew. HTTP_PROXY is an environment variable where CGI makes variables of fields (httpoxy,
+# 2016).
+_NOT_PASSED = frozenset({b"host", b"content-length", b"expect", b"proxy"})
 
 # Frameworks take the path from some of these (Symfony's CVE-2018-14773): not the one that was judged.
 _CLIENT_IDENTITY = frozenset(map(str.encode, HEADERS)) | frozenset(
@@ -28,15 +30,13 @@ _CLIENT_IDENTITY = frozenset(map(str.encode, HEADERS)) | frozenset(
 )
 """Fields that only a trusted proxy may send; so is everything that begins with X-Forwarded-."""
 
-# HTTP_PROXY is an environment variable where CGI makes variables of fields (httpoxy, 2016).
-_NEVER_PASSED = frozenset({b"proxy"})
-
-_PROTECTED = _HOP_BY_HOP | _REWRITTEN | _CLIENT_IDENTITY | {b"user-agent", b"cookie", b"authorization"}
+_PROTECTED = _HOP_BY_HOP | _NOT_PASSED | _CLIENT_IDENTITY | {b"user-agent", b"cookie", b"authorization"}
 """Fields that must not be passed in another spelling, which a server may take for the same."""
 
 _JUDGED = frozenset({b"host", b"content-length", b"user-agent"})
 """Fields that a client cannot have removed by naming them in Connection."""
 
+_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
 _INVALID_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _INVALID_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -103,7 +103,7 @@ def named_in_connection(headers: Iterable[HeaderField]) -> set[bytes]:
 
 
 def _passes(name: bytes, peer_trusted: bool) -> bool:
-    if name in _HOP_BY_HOP or name in _REWRITTEN or name in _NEVER_PASSED:
+    if name in _HOP_BY_HOP or name in _NOT_PASSED:
         return False
     # CGI and its heirs make one name of `x-real-ip`, `x_real_ip` and, some, `x.real.ip`.
     canonical = name.replace(b"_", b"-").replace(b".", b"-")
@@ -113,9 +113,6 @@ def _passes(name: bytes, peer_trusted: bool) -> bool:
     if name == b"x-real-ip" or name.startswith(b"x-noai-"):
         return False
     return peer_trusted or not client_identity
-
-
-_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
 
 
 def _forwarded_fields(scope: Scope, peer: str | None, host: bytes, forwarded: dict[bytes, bytes]) -> list[HeaderField]:

@@ -34,13 +34,10 @@ class RequestValidation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "lifespan":
-            await self._guard(scope, receive, send)
-            return
-        if (problem := _framing_problem(scope)) or (problem := self._normalize_target(scope)):
+        if kind != "lifespan" and (problem := _framing_problem(scope) or self._normalize_target(scope)):
             await _refuse(scope, receive, send, problem)
-            return
-        await self._guard(scope, receive, _with_date(send) if kind == "http" else send)
+        else:
+            await self._guard(scope, receive, _with_date(send) if kind == "http" else send)
 
     def _normalize_target(self, scope: Scope) -> str | None:
         """Change the scope so that its target has one reading. Return the problem if it has none."""

@@ -30,9 +30,6 @@ class BoundSocket:
         self.address = address if address.path else SocketAddress(name[0], name[1])
         self._file = _file_identity(address.path) if address.path else None
 
-    def close(self) -> None:
-        self.socket.close()
-
     def remove(self) -> None:
         """Remove the file of a UNIX domain socket, unless another server has replaced it."""
         with suppress(OSError):

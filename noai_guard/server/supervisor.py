@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -204,3 +205,13 @@ class Supervisor:
         for worker, _ in ended:
             os.close(worker.ready)
         return ended
+
+
+def notify_systemd(state: str) -> None:
+    """Send systemd a state such as `READY=1` (sd_notify(3)). Do nothing where it has not started the process."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        address = f"\0{path[1:]}" if path.startswith("@") else path
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.sendall(state.encode())

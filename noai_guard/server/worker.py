@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType
 
 import uvloop
@@ -21,34 +20,32 @@ from noai_guard.uvicorn_adapter import embedded_server
 _STARTED_POLL_SECONDS = 0.01
 _KEPT_BYTES = 16 * 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """Bound sockets, for the app and for metrics alone."""
-
-    app: Sequence[socket.socket]
-    metrics: Sequence[socket.socket] = ()
+Sockets = Sequence[socket.socket]
 
 
-def serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipes: WorkerPipes) -> int:
-    """Serve until SIGTERM or until the supervisor is gone. Return the exit code."""
+def serve(
+    served: ServerApp, sockets: Sockets, metrics_sockets: Sockets, drain_seconds: float, pipes: WorkerPipes
+) -> int:
+    """Serve on bound sockets until SIGTERM or until the supervisor is gone. Return the exit code."""
     # Allow as many connections as the system does: the usual soft limit of 1,024 is two for each of 512 clients.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(served, sockets, drain_seconds, pipes))
+        runner.run(_serve(served, sockets, metrics_sockets, drain_seconds, pipes))
     return 0
 
 
-async def _serve(served: ServerApp, sockets: Sockets, drain_seconds: float, pipes: WorkerPipes) -> None:
+async def _serve(
+    served: ServerApp, sockets: Sockets, metrics_sockets: Sockets, drain_seconds: float, pipes: WorkerPipes
+) -> None:
     loop = asyncio.get_running_loop()
     main = embedded_server(served.app, drain_seconds, http=served.protocol, lifespan="on", ws="auto")
-    servers = {main: sockets.app}
-    if sockets.metrics:
+    servers = {main: sockets}
+    if metrics_sockets:
         metrics_app = metrics_listener_app(served.health)
-        servers[embedded_server(metrics_app, 0, http="h11", lifespan="off", ws="none")] = sockets.metrics
+        servers[embedded_server(metrics_app, 0, http="h11", lifespan="off", ws="none")] = metrics_sockets
 
     def stop() -> None:
         served.health.draining = True

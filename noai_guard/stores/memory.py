@@ -24,19 +24,13 @@ class MemoryStore:
         """Return the count; raise Unanswered for other questions."""
         if not isinstance(question, Count):
             raise Unanswered(f"memory does not answer {type(question).__name__}")
-        with self._counting:
-            return self._count(question)
-
-    def _count(self, question: Count) -> int:
         window = int(question.at // question.seconds)
-        if self._window.get(question.seconds) != window or len(self._counts) >= self._max_entries:
-            self._window[question.seconds] = window
-            self._counts = {
-                key: count
-                for key, count in self._counts.items()
-                if key[1] != question.seconds and len(self._counts) < self._max_entries
-            }
         key = (question.key, question.seconds, window)
-        count = self._counts.get(key, 0) + 1
-        self._counts[key] = count
-        return count
+        with self._counting:
+            full = len(self._counts) >= self._max_entries
+            if full or self._window.get(question.seconds) != window:
+                self._window[question.seconds] = window
+                kept = [] if full else [item for item in self._counts.items() if item[0][1] != question.seconds]
+                self._counts = dict(kept)
+            self._counts[key] = count = self._counts.get(key, 0) + 1
+            return count

@@ -2,21 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from noai_guard.core.questions import AsyncStore, Question, Store
 from noai_guard.errors import Unanswered
 
 _PASSES = (KeyboardInterrupt, SystemExit, GeneratorExit)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A store, and how many seconds it has for each answer."""
-
-    store: AsyncStore
-    deadline: float
 
 
 class Router:
@@ -36,17 +27,17 @@ class Router:
 
 
 class AsyncRouter:
-    """Asks stores that are awaited, each until its deadline."""
+    """Asks stores that are awaited, which have `deadline` seconds for each answer."""
 
-    def __init__(self, routes: Mapping[type[Question[Any]], Route]) -> None:
-        self._routes = routes
+    def __init__(self, stores: Mapping[type[Question[Any]], AsyncStore], deadline: float) -> None:
+        self._stores = stores
+        self._deadline = deadline
 
     async def answer(self, question: Question[Any]) -> Any:
         """Return the answer; raise Unanswered if there is none in time, for whatever reason."""
         try:
-            route = self._routes[type(question)]
-            async with asyncio.timeout(route.deadline):
-                return await route.store.answer(question)
+            async with asyncio.timeout(self._deadline):
+                return await self._stores[type(question)].answer(question)
         except _PASSES:
             raise
         except BaseException as error:

@@ -88,7 +88,7 @@ def test_a_decision_that_cannot_be_logged_still_holds(monkeypatch):
 
 @pytest.mark.parametrize("content_type", [b"text/html", b"audio/mpeg"])
 def test_an_answer_whose_headers_we_cannot_read_goes_out_as_it_was(content_type, monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.asgi_response._with_care", broken)
+    monkeypatch.setattr("noai_guard.middleware.asgi_response.tagged", broken)
     guard = guarded(answering(b"<head></head>", content_type, 200, (b"content-usage", b"own")))
     exchange = ask(guard, http())
     assert (exchange.status, exchange.body) == (200, b"<head></head>")

@@ -1,6 +1,8 @@
 """Refusals: the right status and format for who asks, short, never cached, never a page for a player."""
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -170,3 +172,19 @@ def test_the_header_lists_of_refusals_are_not_shared_between_answers():
     first = ask(guard, http(user_agent=SCRAPER))
     first.start["headers"].append((b"x-outer", b"1"))
     assert ask(guard, http(user_agent=SCRAPER)).values(b"x-outer") == []
+
+
+def test_refusals_that_are_sent_at_the_same_time_are_all_counted() -> None:
+    guard = guarded(answering())
+    sizes: list[int] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        sizes.append(len(message.get("body", b"")))
+
+    async def refuse_both() -> None:
+        await asyncio.gather(*(guard(http(user_agent=SCRAPER), None, send) for _ in range(2)))  # type: ignore[arg-type]
+
+    asyncio.run(refuse_both())
+    assert len(sizes) == 4
+    assert metric(guard, "bytes", outcome="refused") == sum(sizes)

@@ -24,7 +24,7 @@ def test_a_stale_socket_is_replaced_and_a_used_one_is_not(tmp_path: Path) -> Non
     listener.socket.listen()
     with pytest.raises(CannotListen, match="another server listens there"):
         BoundSocket(SocketAddress.parse(f"unix:{path}"))
-    listener.close()
+    listener.socket.close()
     os.unlink(path)
     Path(path).write_text("a file")
     listener.remove()
@@ -38,4 +38,4 @@ def test_accepted_connections_do_not_wait_for_more_data_to_send() -> None:
     listener = BoundSocket(SocketAddress("127.0.0.1", 0))
     assert listener.socket.proto == socket.IPPROTO_TCP
     assert listener.address.port > 0
-    listener.close()
+    listener.socket.close()

@@ -2,14 +2,18 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.servers import require
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
+from noai_guard.server.supervisor import notify_systemd  # noqa: E402
 from tests.middleware.asgi_kit import SCRAPER  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Origin, ServeCommand, endless, is_refused, read_until, start_serve, wait_until  # noqa: E402
 
@@ -62,3 +66,23 @@ def test_a_second_signal_ends_everything_at_once(origin: Origin, tmp_path: Path)
         assert running.process.poll() is None
         assert running.stop() == 0
         assert "are killed" in running.stderr
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_state_reaches_the_socket_on_which_systemd_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool
+) -> None:
+    path = f"{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{path}" if abstract else path)
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{path}" if abstract else path)
+        notify_systemd("READY=1")
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_nothing_happens_without_systemd_or_without_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify_systemd("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
+    notify_systemd("READY=1")
