@@ -259,7 +259,6 @@ def _continues_after(text: bytes) -> bool:
 
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
-    """Return the host tokens that the URLs in a user agent match."""
     return [
         Hit(token.value, token.text, match.start(1), match.end(1))
         for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES)
