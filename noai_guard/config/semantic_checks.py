@@ -38,10 +38,9 @@ def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
     _, problems = TrustedProxies.parse(peers, trusted.get("header"), trusted.get("max_hops", 32))
     is_new = {setting: log.is_valid("trusted_proxies", setting) for setting in trusted}
     for problem in problems:
-        if not is_new.get(problem.setting):
-            continue
-        index = () if problem.index is None else (problem.index,)
-        log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
+        if is_new.get(problem.setting):
+            index = () if problem.index is None else (problem.index,)
+            log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
 
 
 def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:

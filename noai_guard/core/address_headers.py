@@ -1,7 +1,6 @@
 """Request headers in which proxies pass on the client's address, and their values as a chain of addresses.
 
-A chain is read from its right end, because every proxy appends there, and only as far as somebody asks for the next
-hop: the cost does not grow with what a client writes to the left.
+A chain is read from its right end, hop by hop: the cost does not grow with what a client writes to the left.
 """
 
 import re
@@ -157,7 +156,6 @@ _OBFUSCATED_PORT = re.compile(r":_[0-9A-Za-z._-]+\Z")
 
 
 def _parse_forwarded_element(element: str) -> Hop:
-    """Parse the `for` parameter of one forwarded-element."""
     pairs: dict[str, str] = {}
     position = 0
     while position < len(element):

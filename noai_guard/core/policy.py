@@ -177,18 +177,10 @@ class DecisionTable:
         claim = _claim(agent)
 
         def verdict(action: Action, rule: str, reason: str, message: str = "") -> Verdict:
-            return Verdict(
-                action=action,
-                rule=rule,
-                agent=agent,
-                usage=usage,
-                identity=identity,
-                reasons=(claim, reason),
-                path_policy=path_policy,
-                enforced=self.policy.mode is Mode.ENFORCE,
-                retry_after=self.policy.throttle.seconds if action is Action.THROTTLE else 0,
-                message=message,
-            )
+            reasons = (claim, reason)
+            enforced = self.policy.mode is Mode.ENFORCE
+            retry_after = self.policy.throttle.seconds if action is Action.THROTTLE else 0
+            return Verdict(action, rule, agent, usage, identity, reasons, path_policy, enforced, retry_after, message)
 
         if path_class.exempt:
             return verdict(Action.ALLOW, "exempt-path", "the path is exempt")
