@@ -1,20 +1,23 @@
 """One policy prepared for serving: the guard, and all header fields, documents and refusals as bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
-from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Verdict
+from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.declarations import STANDARDS, robots_txt
-from noai_guard.declarations.limitations import policy_limitations
 from noai_guard.declarations.shared.robots_groups import build_groups
+from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format, refusal_body, sentence
+
+_STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, Usage.AI_AGENT, Usage.SEARCH})
+"""Usages that the standards beside robots.txt have words for."""
 
 
 class CompiledPolicy:
@@ -54,7 +57,29 @@ class CompiledPolicy:
     @property
     def limitations(self) -> tuple[str, ...]:
         """One sentence for each part of the policy that some declaration cannot express. The guard enforces it all."""
-        return tuple(policy_limitations(self.policy, self.standards, self.robots_groups))
+        return tuple(self._limitations())
+
+    def _limitations(self) -> Iterator[str]:
+        policy = self.policy
+        for pattern, location in unsupported_patterns(policy):
+            yield (
+                f"{pattern} ({location}) cannot be expressed in robots.txt and tdmrep.json: "
+                "it is enforced, not declared there."
+            )
+        if robots_txt.STANDARD in self.standards:
+            yield from robots_txt.limitations(policy, self.robots_groups)
+            # The other standards know no agents, and fewer usages.
+            if policy.rules:
+                ids = ", ".join(rule.id for rule in policy.rules)
+                yield f"only robots.txt addresses single agents: the other declarations do not express the rules {ids}."
+            reserved = [usage for usage in Usage if usage not in _STANDARD_USAGES and policy.reserves(usage)]
+            others = ", ".join(usage for usage in reserved if usage is not Usage.UNKNOWN_BOT)
+            if others:
+                yield f"only robots.txt denies {others}, agent by agent: the other standards have no word for it."
+            if Usage.UNKNOWN_BOT in reserved:
+                yield "unknown-bot: nothing is declared to clients that are not in the catalogue."
+        for standard in self.standards:
+            yield from standard.limitations(policy)
 
     def _declared(self, path_policy: PathPolicy) -> Declared:
         if not path_policy.reserves_anything:

@@ -11,22 +11,15 @@ from noai_guard.core.trusted_proxies import TrustedProxies
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
     """Build an agent from one entry of the catalogue."""
-    out = entry.get("opt_out")
-    return Agent(
-        name=entry["name"],
-        operator=entry["operator"],
-        usages=tuple(map(Usage, entry["usages"])),
-        expected_user_agent=tuple(entry["expected_user_agent"]),
-        rfc9309_product_token=entry.get("rfc9309_product_token"),
-        robots_txt_tokens=tuple(entry.get("robots_txt_tokens", ())),
-        trigger=entry["trigger"],
-        status=entry["status"],
-        rfc9309_compliance=entry.get("rfc9309_compliance", "unknown"),
-        robots_only=entry.get("robots_only", False),
-        opt_out=OptOut(tuple(map(Usage, out["usages"])), out["by"]) if out else None,
-        verify=entry.get("verify", {}),
-        note=entry.get("note", ""),
-    )
+    facts: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in entry.items()
+        if key not in ("samples", "sources")
+    }
+    facts["usages"] = tuple(map(Usage, entry["usages"]))
+    if out := entry.get("opt_out"):
+        facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out["by"])
+    return Agent(**facts)
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _pattern = Text(scalars.path_pattern, max_length=1024, pattern="^/", examples=("
 _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
+_paths = MapOf(_pattern, _PATH_POLICY)
 # A condition is never empty: a rule without conditions holds for everybody.
 _RULE = Record(
     {
@@ -62,15 +63,13 @@ _RULE = Record(
         "message": Field(Text(max_length=300), "a sentence added to a refusal"),
     }
 )
+_robots_txt = Choice(
+    {"merge": "with the app's own", "replace": "the app's own is not asked", "off": "left alone"},
+    {"no": "off", "false": "off", "yes": "merge", "true": "merge", "on": "merge"},
+)
 _DECLARATIONS = {
     **{standard.key: Field(FLAG, standard.title) for standard in STANDARDS},
-    "robots_txt": Field(
-        Choice(
-            {"merge": "with the app's own", "replace": "the app's own is not asked", "off": "left alone"},
-            {"no": "off", "false": "off", "yes": "merge", "true": "merge", "on": "merge"},
-        ),
-        "/robots.txt",
-    ),
+    "robots_txt": Field(_robots_txt, "/robots.txt"),
     "noarchive": Field(FLAG, "noarchive in header and metas, which Bing and Amazon read as no training"),
     "noml": Field(FLAG, "noml in header and metas (Mojeek's proposal)"),
 }
@@ -128,9 +127,7 @@ POLICY_FILE = Record(
         "mode": Field(_mode, "whether refusals are real"),
         "site": Field(_SITE, "facts about the site, shown in refusals and declarations"),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
-        "paths": Field(
-            MapOf(_pattern, _PATH_POLICY), "different wishes for parts of the site; the most specific pattern counts"
-        ),
+        "paths": Field(_paths, "different wishes for parts of the site; the most specific pattern counts"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),

@@ -82,7 +82,6 @@ def compile_rules(folder: Path) -> Path:
 
 
 def _yaml_files(folder: Path, name: str) -> list[str]:
-    """Return the paths of the YAML files in one folder of rules/, sorted."""
     # No Path objects: with 900 files they cost more than reading (20 ms, measured 2026-11-23).
     path = str(folder / name)
     try:

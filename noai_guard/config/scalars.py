@@ -49,10 +49,8 @@ def _ascii_address(text: str) -> str | None:
     host = ascii_host(parts.hostname or "")
     if parts.scheme not in ("https", "http") or host is None or "@" in parts.netloc or "\\" in text:
         return None
-    path, query, fragment = (
-        quote(part, safe=_URL_SAFE, errors="replace") for part in (parts.path, parts.query, parts.fragment)
-    )
-    return urlunsplit((parts.scheme, f"{host}{port}", path, query, fragment))
+    path_and_more = (quote(part, safe=_URL_SAFE, errors="replace") for part in parts[2:])
+    return urlunsplit((parts.scheme, f"{host}{port}", *path_and_more))
 
 
 def web_address(text: str) -> str | Rejection:

@@ -91,15 +91,13 @@ class Choice:
     def schema(self) -> dict[str, Any]:
         written = {*self.words, *self.aliases}
         words = [*self.words, *(value for text, value in (("true", True), ("false", False)) if text in written)]
-        in_any_case = "|".join(sorted("".join(map(_in_any_case, word)) for word in written))
+        in_any_case = "|".join(
+            sorted("".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in word) for word in written)
+        )
         schema: dict[str, Any] = {"anyOf": [{"enum": words}, {"type": "string", "pattern": f"^(?:{in_any_case})$"}]}
         if docs := "; ".join(f"{word}: {doc}" for word, doc in self.words.items() if doc):
             schema["description"] = docs
         return schema
-
-
-def _in_any_case(letter: str) -> str:
-    return f"[{letter.upper()}{letter}]" if letter.isalpha() else re.escape(letter)
 
 
 FLAG = Choice(

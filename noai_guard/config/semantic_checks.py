@@ -11,7 +11,7 @@ from noai_guard.config.build import rule_from
 from noai_guard.config.yaml_nodes import KeyPath, ProblemLog, printable
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage
-from noai_guard.core.path_patterns import PathMatcher, compile_patterns
+from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -38,10 +38,9 @@ def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
     _, problems = TrustedProxies.parse(peers, trusted.get("header"), trusted.get("max_hops", 32))
     is_new = {setting: log.is_valid("trusted_proxies", setting) for setting in trusted}
     for problem in problems:
-        if not is_new.get(problem.setting):
-            continue
-        index = () if problem.index is None else (problem.index,)
-        log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
+        if is_new.get(problem.setting):
+            index = () if problem.index is None else (problem.index,)
+            log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
 
 
 def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
@@ -87,15 +86,20 @@ class _Scope:
 
     @cached_property
     def _matcher(self) -> PathMatcher:
-        return compile_patterns(self.paths)
+        return PathMatcher(self.paths)
 
     @cached_property
     def _patterns(self) -> frozenset[str]:
         return frozenset(self.paths)
 
     @cached_property
-    def _wider(self) -> Mapping[str, frozenset[str]]:
-        return {path: _wider_patterns(path) for path in self.paths}
+    def _wider(self) -> Mapping[str, set[str]]:
+        """Each pattern, with itself and every `directory/**` above it."""
+        wider = {path: {path} for path in self.paths}
+        for path in self.paths:
+            above = (path[: match.start()] for match in re.finditer("/", path))
+            wider[path].update(f"{directory}/**" for directory in above if "**" not in directory)
+        return wider
 
     def covers_paths_of(self, other: "_Scope") -> bool:
         """Return True if the paths of `other` certainly all lie within the paths of this."""
@@ -107,12 +111,6 @@ class _Scope:
             else self._matcher.first(path) >= 0
             for path in other._patterns - self._patterns
         )
-
-
-def _wider_patterns(pattern: str) -> frozenset[str]:
-    """Return the pattern itself and every `directory/**` above it."""
-    slashes = (match.start() for match in re.finditer("/", pattern))
-    return frozenset({pattern, *(f"{pattern[:index]}/**" for index in slashes if "**" not in pattern[:index])})
 
 
 def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:

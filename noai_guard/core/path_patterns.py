@@ -112,11 +112,19 @@ def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
 
 
 class PathMatcher:
-    """Compiled path patterns, made by `compile_patterns`."""
+    """Compiled path patterns of a policy. Raises InvalidPatterns with every bad one.
+
+    `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
+    `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
+    and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
+    itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
+    """
 
     __slots__ = ("_below", "_exact", "_lengths", "_wild", "patterns")
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        if problems := [(index, problem) for index, text in enumerate(patterns) if (problem := pattern_problem(text))]:
+            raise InvalidPatterns(problems)
         self.patterns = tuple(patterns)
         self._exact: dict[str, int] = {}
         # Directory of each `directory/**` -> (rank, index).
@@ -169,20 +177,6 @@ def by_specificity(patterns: Sequence[str]) -> list[int]:
         return wild > 0, -len(literal), wild - len(pattern), deep, pattern.count("*") - 2 * deep
 
     return sorted(range(len(patterns)), key=specificity)
-
-
-def compile_patterns(patterns: Sequence[str]) -> PathMatcher:
-    """Compile the path patterns of a policy. Raises InvalidPatterns with every bad one.
-
-    `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
-    `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
-    and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
-    itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
-    """
-    problems = [(index, problem) for index, pattern in enumerate(patterns) if (problem := pattern_problem(pattern))]
-    if problems:
-        raise InvalidPatterns(problems)
-    return PathMatcher(patterns)
 
 
 def pattern_to_regex(pattern: str) -> str:

@@ -15,7 +15,6 @@ MAX_RAW_PATH = 65536
 Beyond it dot segments could still change the meaning of the path, so callers refuse longer ones (414).
 """
 
-
 _ABSOLUTE_FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -34,13 +33,7 @@ def normal_path(raw: str) -> str:
     was made a slash by the server and counts as one. Nothing is decoded again: after `%252e` the application
     sees `%2e`, three characters that name no directory, and so does the policy.
     """
-    if len(raw) <= MAX_PATH and raw[:1] == "/" and "//" not in raw and "/." not in raw:
-        return raw
-    return _normalised(raw)
-
-
-def _normalised(raw: str) -> str:
-    if raw == "*":
+    if raw == "*" or (len(raw) <= MAX_PATH and raw[:1] == "/" and "//" not in raw and "/." not in raw):
         return raw
     raw = raw[:MAX_RAW_PATH]
     if raw[:1] != "/" and (absolute := _ABSOLUTE_FORM.match(raw)):

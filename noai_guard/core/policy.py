@@ -8,10 +8,8 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Mode, PathPolicy, Usage, Verdict
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import compile_patterns
+from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.trusted_proxies import TrustedProxies
-
-WELL_KNOWN_PAGE = "/.well-known/noai"
 
 OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
 """Ids of verdicts that neither a rule nor a usage of the policy decided."""
@@ -28,7 +26,7 @@ class Site:
     name: str = ""
     owner: str = ""
     contact: str = ""
-    policy_page: str = WELL_KNOWN_PAGE
+    policy_page: str = "/.well-known/noai"
     licence: str = ""
     tdm_policy: str = ""
 
@@ -144,10 +142,10 @@ class DecisionTable:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self._path_policy_matcher = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
-        self._exempt_matcher = compile_patterns(policy.exemptions.paths)
-        self._rule_matchers = [compile_patterns(rule.paths) if rule.paths else None for rule in policy.rules]
-        self._path_classes: dict[tuple[PathPolicy, tuple[int, ...], bool], PathClass] = {}
+        self._path_policy_matcher = PathMatcher([path_policy.pattern for path_policy in policy.path_policies])
+        self._exempt_matcher = PathMatcher(policy.exemptions.paths)
+        self._rule_matchers = [PathMatcher(rule.paths) if rule.paths else None for rule in policy.rules]
+        self._path_classes = BoundedCache(self._new_path_class, max_entries=_MAX_PATH_CLASSES)
         self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)
 
     def path_class(self, path: str) -> PathClass:
@@ -156,14 +154,12 @@ class DecisionTable:
         holding = tuple(
             number for number, matcher in enumerate(self._rule_matchers) if matcher is None or matcher.first(path) >= 0
         )
-        key = (path_policy, holding, self._exempt_matcher.first(path) >= 0)
-        path_class = self._path_classes.get(key)
-        if path_class is None:
-            if len(self._path_classes) >= _MAX_PATH_CLASSES:
-                self._path_classes.clear()
-            path_class = PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), key[2])
-            path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
-            self._path_classes[key] = path_class
+        return self._path_classes[path_policy, holding, self._exempt_matcher.first(path) >= 0]
+
+    def _new_path_class(self, key: tuple[PathPolicy, tuple[int, ...], bool]) -> PathClass:
+        path_policy, holding, exempt = key
+        path_class = PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), exempt)
+        path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
         return path_class
 
     def verdict(self, agent: Agent | None, path_class: PathClass) -> Verdict:
@@ -181,18 +177,10 @@ class DecisionTable:
         claim = _claim(agent)
 
         def verdict(action: Action, rule: str, reason: str, message: str = "") -> Verdict:
-            return Verdict(
-                action=action,
-                rule=rule,
-                agent=agent,
-                usage=usage,
-                identity=identity,
-                reasons=(claim, reason),
-                path_policy=path_policy,
-                enforced=self.policy.mode is Mode.ENFORCE,
-                retry_after=self.policy.throttle.seconds if action is Action.THROTTLE else 0,
-                message=message,
-            )
+            reasons = (claim, reason)
+            enforced = self.policy.mode is Mode.ENFORCE
+            retry_after = self.policy.throttle.seconds if action is Action.THROTTLE else 0
+            return Verdict(action, rule, agent, usage, identity, reasons, path_policy, enforced, retry_after, message)
 
         if path_class.exempt:
             return verdict(Action.ALLOW, "exempt-path", "the path is exempt")

@@ -49,7 +49,7 @@ _DELIMITERS = frozenset(b" \t\n\r\v\f;,()<>[]{}\"'|")
 _ADDRESS_CONTINUES = frozenset(b"@.+%")
 _ENDS = frozenset(range(256)) - _WORD_CHARACTERS - _ADDRESS_CONTINUES
 _START = re.compile(rb"""(?:\A|\n)[\s"'(]*\Z""")
-_CHUNK = re.compile(rb"""[^\s;,()<>\[\]{}"'|]*""")
+_DELIMITER = re.compile(rb"""[\s;,()<>\[\]{}"'|]""")
 _DOMAIN_TAIL = re.compile(rb"\.[a-z]{2,}(?![a-z0-9-]*\.?\d)")
 _DOMAIN_PATH = re.compile(rb"[a-z0-9-]\.[a-z]{2,}(?::\d+)?/")
 _SUBDOMAIN = re.compile(rb"[a-z0-9]\.\Z")
@@ -245,21 +245,18 @@ def _is_name(text: bytes, start: int, end: int, token: Token[V]) -> bool:
 
 def _continues_before(text: bytes) -> bool:
     """Return True if the text ends in the first part of a URL, a domain name or an e-mail address."""
-    backwards = _CHUNK.match(text[::-1])
-    before = backwards[0][::-1] if backwards else b""
+    before = _DELIMITER.split(text)[-1]
     is_address = any(sign in before for sign in (b"://", b"@", b"?"))
     return is_address or _SUBDOMAIN.search(before) is not None or _DOMAIN_PATH.search(before) is not None
 
 
 def _continues_after(text: bytes) -> bool:
     """Return True if the text behind a name makes it a domain name or an e-mail address."""
-    forwards = _CHUNK.match(text)
-    after = forwards[0] if forwards else b""
+    after = _DELIMITER.split(text, maxsplit=1)[0]
     return b"@" in after or _DOMAIN_TAIL.match(after) is not None
 
 
 def _hosts(text: bytes, tokens: Iterable[Token[V]]) -> Sequence[Hit[V]]:
-    """Return the host tokens that the URLs in a user agent match."""
     return [
         Hit(token.value, token.text, match.start(1), match.end(1))
         for match in _HOST.finditer(text, 0, HEAD_BYTES + TAIL_BYTES)

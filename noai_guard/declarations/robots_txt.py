@@ -10,8 +10,6 @@ Facts about parsers and choices that determine the file:
   replaced by one that no crawler has.
 - Some parsers take a group name for the beginning or any part of a crawler's name. A crawler that is not refused
   but whose name contains a refused one (`Spider`, `Baiduspider`) is named beside `*`, whose rules apply to it anyway.
-- The file may be milder than the policy for crawlers that are allowed, never stricter; for crawlers that are refused
-  it may be stricter, because the guard refuses them anyway.
 """
 
 import re

@@ -13,7 +13,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Usage
-from noai_guard.core.path_patterns import compile_patterns, pattern_to_robots
+from noai_guard.core.path_patterns import PathMatcher, pattern_to_robots
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, page_address
@@ -149,7 +149,7 @@ class FeedTerms:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._globs = compile_patterns([path_policy.pattern for path_policy in policy.path_policies])
+        self._globs = PathMatcher([path_policy.pattern for path_policy in policy.path_policies])
 
     def element(self, url: str) -> str:
         """Return `<rsl:content>` for an item: the terms for the page or recording at `url`.

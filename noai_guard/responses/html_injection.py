@@ -116,7 +116,6 @@ REQUEST_FIELDS = frozenset(
 """Request fields that are read. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
 Alpine AJAX, Livewire, Datastar. Of the first two the value counts, of the others the presence."""
 
-
 _RESPONSE_FIELDS = spellings(b"content-type content-encoding content-range cache-control".split())
 _REWRITTEN_FIELDS = spellings(
     b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges".split()

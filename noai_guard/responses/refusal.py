@@ -2,9 +2,11 @@
 
 import html
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from noai_guard.core.model import Usage, Verdict
+from noai_guard.core.model import HeaderField, Usage, Verdict
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
 from noai_guard.core.text import one_line
@@ -18,6 +20,19 @@ class Format(StrEnum):
     TEXT = "text/plain; charset=utf-8"
     JSON = "application/json"
     HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalTemplate:
+    """Refusal of one action: a status (4xx), a title, one sentence, and header fields that only this action has.
+
+    `sentence` is a format string for the function `sentence`.
+    """
+
+    status: int
+    title: str
+    sentence: str
+    header_fields: Callable[[Verdict, Site], Sequence[HeaderField]] = lambda verdict, site: ()
 
 
 def client_name(verdict: Verdict) -> str:

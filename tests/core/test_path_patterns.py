@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from noai_guard.core.path_patterns import (
     InvalidPatterns,
+    PathMatcher,
     by_specificity,
-    compile_patterns,
     pattern_chains,
     pattern_problem,
     pattern_to_regex,
@@ -55,7 +55,7 @@ GLOBS = {
 
 @pytest.mark.parametrize("pattern", GLOBS)
 def test_a_pattern_matches_what_its_author_expects(pattern: str) -> None:
-    globs = compile_patterns([pattern])
+    globs = PathMatcher([pattern])
     matching, others = GLOBS[pattern]
     assert [path for path in matching if globs.first(path) != 0] == []
     assert [path for path in others if globs.first(path) != -1] == []
@@ -104,7 +104,7 @@ def test_patterns_match_as_documented(seed: int) -> None:
     chance = random.Random(seed)
     globs, paths = some_globs(chance), [some_path(chance) for _ in range(8)]
     for glob in globs:
-        compiled = compile_patterns([glob])
+        compiled = PathMatcher([glob])
         for path in paths:
             assert (compiled.first(path) == 0) is matches(glob, path), (glob, path)
 
@@ -122,16 +122,14 @@ def test_the_most_specific_of_several_patterns_wins(seed: int) -> None:
         literals = len(glob) - glob.count("*") - glob.count("?")
         return prefix != glob, -len(prefix), -literals, deep, glob.count("*") - 2 * deep, index
 
-    compiled = compile_patterns(globs)
+    compiled = PathMatcher(globs)
     for path in (some_path(chance) for _ in range(8)):
         holding = [index for index, glob in enumerate(globs) if matches(glob, path)]
         assert compiled.first(path) == min(holding, key=rank, default=-1)
 
 
 def test_specificity_is_not_the_order_of_the_file() -> None:
-    globs = compile_patterns(
-        ["/**", "/tracks/**", "/tracks/*", "/tracks/one.mp3", "/**/*.mp3", "/tracks", "/tracks/**"]
-    )
+    globs = PathMatcher(["/**", "/tracks/**", "/tracks/*", "/tracks/one.mp3", "/**/*.mp3", "/tracks", "/tracks/**"])
     assert globs.first("/tracks/one.mp3") == 3
     assert globs.first("/tracks/two.mp3") == 2
     assert globs.first("/tracks/a/two.mp3") == 1
@@ -141,7 +139,7 @@ def test_specificity_is_not_the_order_of_the_file() -> None:
 
 
 def test_no_patterns_match_nothing() -> None:
-    assert compile_patterns([]).first("/") == -1
+    assert PathMatcher([]).first("/") == -1
 
 
 @pytest.mark.parametrize("tail", ["", "a", "/", "/b", "/aab"])
@@ -156,7 +154,7 @@ def test_no_patterns_match_nothing() -> None:
 def test_hostile_paths_are_matched_in_linear_time(pattern: str, unit: str, tail: str) -> None:
     path = normal_path("/" + (unit * MAX_PATH)[: MAX_PATH - 10] + tail)
     # Sixteen times the longest path that is ever matched: quadratic time would be minutes, backtracking far more.
-    compile_patterns([pattern]).first(path[:1] + path[1:-10] * 16 + path[-10:])
+    PathMatcher([pattern]).first(path[:1] + path[1:-10] * 16 + path[-10:])
 
 
 BAD_GLOBS = {
@@ -190,7 +188,7 @@ def test_a_bad_pattern_is_explained(pattern: str) -> None:
 
 def test_every_bad_pattern_is_reported_at_once() -> None:
     with pytest.raises(InvalidPatterns, match=r"pattern 1 is empty.*; pattern 3") as caught:
-        compile_patterns(["/a", "", "/b", "/["])
+        PathMatcher(["/a", "", "/b", "/["])
     assert [index for index, _ in caught.value.problems] == [1, 3]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.guard import calls_itself_a_bot
-from noai_guard.core.path_patterns import compile_patterns, pattern_problem, pattern_to_regex
+from noai_guard.core.path_patterns import PathMatcher, pattern_problem, pattern_to_regex
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.plan import TargetPlan
 from tests.targets.conformance import corpus
@@ -101,4 +101,4 @@ def test_the_expression_of_a_path_pattern_matches_the_same_paths_as_bytes(patter
     if pattern_problem(pattern) or ("?" in pattern and "é" in path):
         return  # in an expression over bytes one byte is a character
     expression = pattern_to_regex(pattern).replace("$", r"\Z").encode()
-    assert (re.search(expression, path.encode()) is not None) is (compile_patterns([pattern]).first(path) == 0)
+    assert (re.search(expression, path.encode()) is not None) is (PathMatcher([pattern]).first(path) == 0)

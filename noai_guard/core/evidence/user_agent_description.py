@@ -38,9 +38,8 @@ def _describe(user_agent: bytes) -> UserAgentDescription | None:
 
     try:
         parsed = parse(user_agent.decode("latin-1"))
-        browser, system, device = (
-            name.strip() for name in (parsed.get_browser(), parsed.get_os(), parsed.get_device())
-        )
+        names = (parsed.get_browser(), parsed.get_os(), parsed.get_device())
+        browser, system, device = map(str.strip, names)
         return UserAgentDescription(browser, system, device, bool(parsed.is_bot))
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError):
         return None

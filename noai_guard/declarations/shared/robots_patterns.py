@@ -11,7 +11,7 @@ from dataclasses import replace
 from urllib.parse import quote, unquote
 
 from noai_guard.core.model import PathPolicy
-from noai_guard.core.path_patterns import compile_patterns, pattern_to_robots
+from noai_guard.core.path_patterns import PathMatcher, pattern_to_robots
 from noai_guard.core.policy import Exemptions, Policy
 
 _BELOW = "\0"
@@ -77,7 +77,7 @@ def sample_paths(policy: Policy) -> dict[str, str]:
 def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
     """Return each prefix that the path policies need, longest first, with the path policy that holds for it."""
     supported = tuple(path_policy for path_policy in policy.path_policies if _is_supported(path_policy.pattern))
-    globs = compile_patterns([path_policy.pattern for path_policy in supported])
+    globs = PathMatcher([path_policy.pattern for path_policy in supported])
     samples = sample_paths(replace(policy, path_policies=supported, rules=(), exemptions=Exemptions()))
     entries = [(prefix, supported[globs.first(path)]) for prefix, path in samples.items()]
     return sorted(entries, key=lambda entry: -len(entry[0]))

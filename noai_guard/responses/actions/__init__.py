@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from noai_guard.core.model import Action
 from noai_guard.responses.actions import deny, license_required, throttle
-from noai_guard.responses.actions.template import RefusalTemplate
+from noai_guard.responses.refusal import RefusalTemplate
 
 TEMPLATES: Mapping[Action, RefusalTemplate] = {
     Action.THROTTLE: throttle.TEMPLATE,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from noai_guard.core.model import HeaderField, Verdict
 from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri
-from noai_guard.responses.actions.template import RefusalTemplate
+from noai_guard.responses.refusal import RefusalTemplate
 
 
 def _header_fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:

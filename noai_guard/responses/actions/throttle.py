@@ -1,6 +1,6 @@
 """429 Too Many Requests: Retry-After is the number of seconds to wait."""
 
-from noai_guard.responses.actions.template import RefusalTemplate
+from noai_guard.responses.refusal import RefusalTemplate
 
 TEMPLATE = RefusalTemplate(
     429,

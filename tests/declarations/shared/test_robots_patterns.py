@@ -8,7 +8,7 @@ from hypothesis import given
 
 from noai_guard.config import load_stance
 from noai_guard.core.model import Action, PathPolicy
-from noai_guard.core.path_patterns import compile_patterns
+from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.declarations.shared.robots_patterns import (
     covering,
@@ -53,7 +53,7 @@ def test_prefixes_come_longest_first(policy: Policy) -> None:
 
 @given(ANY_PATTERNS, PATHS)
 def test_a_covering_prefix_matches_all_that_the_glob_matches(pattern: str, path: str) -> None:
-    if compile_patterns([pattern]).first(path) == 0:
+    if PathMatcher([pattern]).first(path) == 0:
         assert robots_match(covering(pattern), quote(path, safe="/&"))
 
 
