@@ -29,7 +29,7 @@ from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore
+from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _log = logging.getLogger("noai_guard")
 
@@ -62,7 +62,7 @@ class Gateway:
         own_robots: str | Path | None = None,
     ) -> None:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._stores = AsyncRouter({Count: store or AwaitedStore(MemoryStore())}, deadline)
+        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
             lambda active: _Prepared(active, hold), max_entries=1
         )

@@ -22,7 +22,7 @@ from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_sco
 from noai_guard.middleware.asgi_response import declare, send_response
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore
+from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _VERDICT = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
@@ -51,7 +51,7 @@ class NoAIMiddleware:
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry)
-        self._stores = AsyncRouter({Count: store or AwaitedStore(MemoryStore())}, deadline)
+        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from noai_guard.core.questions import AsyncStore, Question, Store
 from noai_guard.errors import Unanswered
@@ -26,18 +26,25 @@ class Router:
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
 
-class AsyncRouter:
-    """Asks stores that are awaited, which have `deadline` seconds for each answer."""
+class Route(NamedTuple):
+    """The store for one type of question, and the seconds that it has for each answer."""
 
-    def __init__(self, stores: Mapping[type[Question[Any]], AsyncStore], deadline: float) -> None:
-        self._stores = stores
-        self._deadline = deadline
+    store: AsyncStore
+    deadline: float
+
+
+class AsyncRouter:
+    """Asks stores that are awaited, each until its deadline."""
+
+    def __init__(self, routes: Mapping[type[Question[Any]], Route]) -> None:
+        self._routes = routes
 
     async def answer(self, question: Question[Any]) -> Any:
         """Return the answer; raise Unanswered if there is none in time, for whatever reason."""
         try:
-            async with asyncio.timeout(self._deadline):
-                return await self._stores[type(question)].answer(question)
+            store, deadline = self._routes[type(question)]
+            async with asyncio.timeout(deadline):
+                return await store.answer(question)
         except _PASSES:
             raise
         except BaseException as error:

@@ -12,7 +12,7 @@ from noai_guard.core.request import PlainRequest
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Router
+from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route, Router
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric, policy
 
 RATIONS = "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 3, seconds: 3600}}\n"
@@ -66,7 +66,7 @@ def test_questions_are_answered_at_once_or_after_waiting() -> None:
     assert [status(decided(guard, request("/", SCRAPER), store)) for _ in range(4)] == [200, 200, 200, 429]
 
     async def awaiting() -> list[int]:
-        guard, router = runtime(RATIONS), AsyncRouter({Count: AwaitedStore(MemoryStore())}, 5)
+        guard, router = runtime(RATIONS), AsyncRouter({Count: Route(AwaitedStore(MemoryStore()), 5)})
         statuses = []
         for _ in range(4):
             outcome = guard.decide(request("/", SCRAPER))

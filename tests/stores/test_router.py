@@ -8,7 +8,7 @@ import pytest
 from noai_guard.core.questions import Count, Question
 from noai_guard.errors import Unanswered
 from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Router
+from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route, Router
 
 QUESTION = Count("GPTBot|192.0.2.1/32", 60, 0.0)
 
@@ -30,7 +30,7 @@ class Failing:
 
 
 def asked(store: Any, question: Any = QUESTION, deadline: float = 5) -> Any:
-    return asyncio.run(AsyncRouter({Count: store}, deadline).answer(question))
+    return asyncio.run(AsyncRouter({Count: Route(store, deadline)}).answer(question))
 
 
 def test_a_question_is_answered_by_the_store_of_its_type() -> None:
@@ -86,7 +86,7 @@ def test_a_request_that_is_cancelled_while_a_store_is_asked_stays_cancelled() ->
 
     async def story() -> None:
         store = Asked()
-        task = asyncio.create_task(AsyncRouter({Count: store}, 5).answer(QUESTION))
+        task = asyncio.create_task(AsyncRouter({Count: Route(store, 5)}).answer(QUESTION))
         await store.waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
