@@ -21,7 +21,7 @@ help: ## list the targets
 demo: $(DEMO) ## a music site with real audio, its visitors, and what each of them gets
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
 
-test: $(TEST) check ## all checks and tests
+test: $(TEST) check core ## all checks and tests
 	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadfile --cov --cov-report=
 	$(PYTEST) -m serial --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
