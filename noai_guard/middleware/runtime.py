@@ -77,6 +77,8 @@ class GuardRuntime:
     ) -> None:
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
+        # In several threads no count is certain without the lock that `_finish` takes.
+        self._untimed_mask = 0 if threads else TIMED_MASK
         self._peer_is_real = peer_is_real
         self._file = Path(policy) if isinstance(policy, (str, Path)) else None
         self._next_housekeeping = 0.0
@@ -140,7 +142,7 @@ class GuardRuntime:
                 self._keep_house(started)
                 active = self.active
             resolved = active.paths[request.path]
-            if documents and resolved.document is not None and resolved.publishes(request.method, request.root_path):
+            if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
             cached = resolved.decisions[active.agents[request.user_agent]]
             if not cached.settled:
@@ -152,7 +154,7 @@ class GuardRuntime:
             decided = self._decide_without(active, error)
             cached = decided.cached
         counts = cached.counts
-        if cached.plain and counts.requests & TIMED_MASK and not self._threads:
+        if cached.plain and counts.requests & self._untimed_mask:
             counts.requests += 1
             return decided
         return self._finish(active, decided, request, started)
