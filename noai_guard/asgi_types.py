@@ -8,4 +8,4 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
-"""Of scope, receive and send; frameworks have types of their own for these."""
+"""Types of scope, receive and send; frameworks have types of their own for these."""

@@ -32,7 +32,7 @@ class Needs(IntFlag):
     ADDRESS = 1
     """The client's address."""
     COUNT = 2
-    """How many requests the client has made."""
+    """The number of requests that the client has made."""
 
 
 class Guard:

@@ -69,7 +69,7 @@ class Identity(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether refusals are sent (`enforce`) or only counted and logged (`monitor`)."""
+    """Refusals are sent (`enforce`), or only counted and logged (`monitor`)."""
 
     ENFORCE = "enforce"
     MONITOR = "monitor"

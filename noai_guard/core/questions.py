@@ -1,4 +1,4 @@
-"""What the judge may ask of the outside, and the two drivers that carry its questions to whoever can answer.
+"""Questions that the judge asks of the outside, and the two functions that carry them to a store.
 
 The judge is a generator: it yields a Question and is sent the answer, or None if nobody could answer. It does no I/O
 and reads no clock, so the same lines serve ASGI, WSGI, the command line and a replay of old logs.
@@ -22,7 +22,7 @@ class Question(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Count(Question[int]):
-    """How many requests, this one included, `key` has made in the window of `seconds` that contains the time `at`."""
+    """The number of requests, this one included, that `key` made in the window of `seconds` that contains `at`."""
 
     key: str
     seconds: int

@@ -236,7 +236,7 @@ class Gateway:
 
 
 class _Prepared:
-    """What the gateway keeps ready for one policy."""
+    """Responses that the gateway keeps ready for one policy."""
 
     def __init__(self, active: ActivePolicy, hold: int) -> None:
         self.responses = AuthResponses(hold)

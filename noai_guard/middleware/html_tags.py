@@ -7,7 +7,7 @@ from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
 
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
-"""How a Content-Type may begin that is HTML. Everything else needs no closer look."""
+"""Beginnings of a Content-Type that may be HTML. Everything else needs no closer look."""
 
 Headers = list[HeaderField]
 

@@ -1,4 +1,4 @@
-"""What the status page shows, as plain data."""
+"""The content of the status page, as plain data."""
 
 import os
 from collections import defaultdict, deque

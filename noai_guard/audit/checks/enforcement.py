@@ -25,7 +25,7 @@ _MAX_SHORT_PAGE = 4096
 """Bytes of a page that is searched for words of a refusal as a whole."""
 
 _PARTS = (attrgetter("page"), attrgetter("audio"))
-"""What is requested for each client."""
+"""The requests that the audit makes for each client."""
 
 
 def check(interpretation: Interpretation) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ from noai_guard.errors import NoAIGuardError
 
 _MISSING_PATH = "/noai-guard-audit-asks-for-a-page-that-does-not-exist"
 _MAX_BYTES = 4096
-"""How much of a body is read where the headers or the beginning are enough."""
+"""Bytes of a body that are read if the headers or the beginning are enough."""
 _MAX_PAGE_BYTES = 64 * 1024
 _MAX_LICENCES = 3
 _MAX_POLICY_PAGES = 3

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import quote
 
 MAX_BYTES = 500 * 1024
-"""How much of a robots.txt every parser must read (RFC 9309, 2.5)."""
+"""Bytes of a robots.txt that every parser must read (RFC 9309, 2.5)."""
 
 READ_BY_GOOGLE = re.compile(r"[A-Za-z_-]*")
 """The part of a name that Google's parser reads: what RFC 9309 allows, without digits, dots and blanks."""
