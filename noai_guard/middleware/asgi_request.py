@@ -9,8 +9,9 @@ from noai_guard.core.user_agent_matcher import HEAD_BYTES
 class ScopeRequest:
     """The Request of one scope, http or websocket; `read_scope` makes it."""
 
-    __slots__ = ("path", "scope", "user_agent")
+    __slots__ = ("headers", "path", "scope", "user_agent")
 
+    headers: list[HeaderField]
     path: str
     scope: Scope
     user_agent: bytes
@@ -27,14 +28,6 @@ class ScopeRequest:
     def peer(self) -> Peer:
         return self.scope.get("client")
 
-    @property
-    def headers(self) -> list[HeaderField]:
-        """Return all header lines; in lower case also where the server leaves names as they were sent."""
-        headers = _header_list(self.scope)
-        if any(name != name.lower() for name, _ in headers[:MAX_HEADERS]):
-            return lower_case_names(headers) + headers[MAX_HEADERS:]
-        return headers
-
 
 def read_scope(scope: Scope) -> ScopeRequest:
     """Return the Request of a scope. Never raises: of a scope that cannot be read, `decide` finds an attribute missing.
@@ -47,15 +40,21 @@ def read_scope(scope: Scope) -> ScopeRequest:
     try:
         request.path = scope["path"]
         headers = scope.get("headers")
+        if type(headers) is not list:  # some servers and test clients give iterables that last only once
+            headers = scope["headers"] = list(headers or ())
+        request.headers = headers
         user_agent = None
-        for name, value in headers if type(headers) is list else _header_list(scope):
+        for name, value in headers:
             if name == b"user-agent":
                 if user_agent is not None or len(value) > HEAD_BYTES:
                     user_agent = None
                     break
                 user_agent = value
-        # Nearly every request has one line of it, in lower case.
-        request.user_agent = read_user_agent(request.headers) if user_agent is None else user_agent
+        # Nearly every request has one line of it. Some servers leave names as they were sent.
+        if user_agent is None:
+            request.headers = lower_case_names(headers) + headers[MAX_HEADERS:]
+            user_agent = read_user_agent(request.headers)
+        request.user_agent = user_agent
     except Exception:
         pass
     return request
@@ -64,11 +63,3 @@ def read_scope(scope: Scope) -> ScopeRequest:
 def method_of(scope: Scope) -> str:
     """Return the method in upper case: four of five servers pass lower-case methods on as they came."""
     return str(scope.get("method", "GET")).upper()
-
-
-def _header_list(scope: Scope) -> list[HeaderField]:
-    """Return the scope's headers as a list. Some servers and test clients give iterables that last only once."""
-    headers = scope.get("headers")
-    if type(headers) is not list:
-        headers = scope["headers"] = list(headers or ())
-    return headers
