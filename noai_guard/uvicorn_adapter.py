@@ -99,7 +99,7 @@ class EarlyResponseConnection(HttpToolsProtocol):
         self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], client: Sequence[object] | None
     ) -> bytes | None:
         """Return a complete HTTP/1.1 response without a Connection field, or None to call the app. For subclasses."""
-        raise NotImplementedError
+        return None
 
     def data_received(self, data: bytes) -> None:
         if self._reading_head:
