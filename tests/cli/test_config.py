@@ -173,7 +173,7 @@ def test_limitations_of_a_server_are_notes(run: Run, write: Write, tmp_path: Pat
     notes = run("config", "htaccess", "--out", str(tmp_path / "out"), "--policy", file).stderr.splitlines()
     assert notes[0].startswith("note: throttle: requests are not counted here")
     assert "note: Apache (.htaccess) cannot do this: the refusal's own text and headers." in notes
-    assert notes[-1].startswith("note: Apache (.htaccess): the agent's name is neither")
+    assert notes[-1] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
 
 
 # Proxies that ask the gateway

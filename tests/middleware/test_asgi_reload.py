@@ -16,6 +16,8 @@ from noai_guard.config import check_policy, rules_folder
 from noai_guard.core.model import Usage
 from tests.middleware.asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 
+pytestmark = pytest.mark.usefixtures("hangup_as_before", "impatient")
+
 WATCHED = "features: {reload: watch}\n"
 SIGNALLED = "features: {reload: signal}\n"
 LETS_IN = "usages: {train-ai: yes}\n"
@@ -24,19 +26,6 @@ LETS_IN = "usages: {train-ai: yes}\n"
 @pytest.fixture
 def file(tmp_path: Path):
     return tmp_path / "noai.yaml"
-
-
-@pytest.fixture(autouse=True)
-def hangup_as_before():
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("noai_guard.middleware.periodic_tasks.INTERVAL_SECONDS", 0.01)
 
 
 def guard_of(file: Path, text: str) -> NoAIMiddleware:

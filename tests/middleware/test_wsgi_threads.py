@@ -16,6 +16,8 @@ from noai_guard import NoAIWSGIMiddleware
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, metric
 from tests.middleware.wsgi_kit import answering, ask, guarded, http, streaming
 
+pytestmark = pytest.mark.usefixtures("hangup_as_before", "impatient")
+
 THREADS, EACH = 8, 300
 PAGE = b"<!doctype html><html><head></head><body></body></html>"
 
@@ -26,19 +28,6 @@ def restless():
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
-
-
-@pytest.fixture(autouse=True)
-def hangup_as_before():
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr("noai_guard.middleware.runtime.HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr("noai_guard.middleware.periodic_tasks.INTERVAL_SECONDS", 0.01)
 
 
 def in_threads(work):
