@@ -8,6 +8,7 @@ import click
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.core.text import printable
@@ -42,8 +43,8 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     name = printable(file)
     policy, is_readable = None, True
     try:
-        with click.open_file(file, "rb") as stream:
-            policy, problems = check_policy_text(stream.read(_MAX_BYTES), name)
+        text = click.get_binary_stream("stdin").read(_MAX_BYTES) if file == "-" else read_regular_file(file, _MAX_BYTES)
+        policy, problems = check_policy_text(text, name)
     except OSError as error:
         is_readable = False
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"

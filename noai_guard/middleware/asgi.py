@@ -5,6 +5,7 @@ Pure ASGI: nothing is buffered, every message that is not ours to change goes th
 for HTML pages that get metas, body messages.
 """
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
 from noai_guard.middleware.asgi_response import declare, send_response
-from noai_guard.middleware.runtime import GuardRuntime
+from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
+
+_log = logging.getLogger("noai_guard")
 
 _VERDICT = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
@@ -33,8 +36,12 @@ class NoAIMiddleware:
 
     `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
     Prometheus registry (the default one if None). `store` answers what the judge asks, within `deadline` seconds for
-    each answer; in memory if None. Raises PolicyInvalid, with every problem, if the policy cannot be used at start;
-    later a broken file leaves the last good policy running.
+    each answer; in memory if None.
+
+    A policy that cannot be used stops the server when it starts (`lifespan.startup.failed`, with every problem): the
+    constructor does not raise, because `add_middleware` calls it so late that visitors would get the exception. Where
+    nobody asks by lifespan, the packaged no-ai stance is in force in its place, and the log says so each minute;
+    `NoAIMiddleware.check(policy)` raises at import. A file that breaks later leaves the last good policy running.
 
     The app finds the Verdict in `request.state.noai`. `runtime` is the guard behind the interface: `runtime.reload()`
     reads the policy again.
@@ -50,13 +57,21 @@ class NoAIMiddleware:
         deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry)
+        self.runtime = GuardRuntime(policy, registry=registry, always_starts=True)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots: bytes | None = None
+
+    @staticmethod
+    def check(policy: str | Path | Policy | None = None) -> None:
+        """Raise PolicyInvalid, with every problem, if a policy cannot be used."""
+        compiled_policy(policy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
+        if kind == "lifespan" and self.runtime.start_problem:
+            await _fail_startup(receive, send, self.runtime.start_problem)
+            return
         if (not is_http and kind != "websocket") or _VERDICT in scope:
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
@@ -109,6 +124,13 @@ class NoAIMiddleware:
             await send(message)
 
         return closing_at_shutdown
+
+
+async def _fail_startup(receive: Receive, send: Send, problems: str) -> None:
+    message = f"noai-guard: the policy cannot be used, so the server does not start:\n{problems}"
+    _log.error(message)  # not every server prints it
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": message})
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response) -> int:

@@ -102,7 +102,7 @@ class Metrics(Collector):
         )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
-            "noai_reload_failed", "1 while the policy file on disk cannot be used and the last good one runs."
+            "noai_reload_failed", "1 while a policy file cannot be used; the last good one is in force, or at start the packaged no-ai stance."
         )
         self.policy_info = gauge(
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")
@@ -267,8 +267,12 @@ class Telemetry:
 
     def reload_failed(self) -> None:
         """Count a reload that failed and left the last good policy in force."""
-        self.policy_file_broken = True
         self.metrics.reloads.labels("failed").inc()
+        self.policy_unusable()
+
+    def policy_unusable(self) -> None:
+        """Publish that the policy file cannot be used and another policy is in force."""
+        self.policy_file_broken = True
         self.metrics.update_gauges()
 
     def flush_counts(self) -> None:

@@ -42,6 +42,7 @@ def reverse_proxy_app(
 ) -> ServerApp:
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
     proxy = ReverseProxy(upstream, timeouts, trusted=lambda: guard.runtime.compiled.policy.trusted_proxies)
+    NoAIMiddleware.check(policy)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
     health = Health(proxy.problem)
     return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
