@@ -5,9 +5,9 @@ Pure ASGI: nothing is buffered, every message that is not ours to change goes th
 for HTML pages that get metas, body messages.
 """
 
-import logging
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from prometheus_client import CollectorRegistry
 
@@ -21,11 +21,9 @@ from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
 from noai_guard.middleware.asgi_response import declare, send_response
-from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
+from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
-
-_log = logging.getLogger("noai_guard")
 
 _VERDICT = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
@@ -69,9 +67,8 @@ class NoAIMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
-        if kind == "lifespan" and self.runtime.start_problem:
-            await _fail_startup(receive, send, self.runtime.start_problem)
-            return
+        if kind == "lifespan" and self.runtime.start_error is not None:
+            await _fail_startup(receive, send, self.runtime.start_error)
         if (not is_http and kind != "websocket") or _VERDICT in scope:
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
@@ -126,11 +123,12 @@ class NoAIMiddleware:
         return closing_at_shutdown
 
 
-async def _fail_startup(receive: Receive, send: Send, problems: str) -> None:
-    message = f"noai-guard: the policy cannot be used, so the server does not start:\n{problems}"
-    _log.error(message)  # not every server prints it
+async def _fail_startup(receive: Receive, send: Send, error: Exception) -> NoReturn:
+    """Let the server stop and print why; raise the error for test clients, as Starlette does."""
     await receive()
+    message = f"noai-guard: the policy cannot be used, so the server does not start:\n{problems_of(error)}"
     await send({"type": "lifespan.startup.failed", "message": message})
+    raise error
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response) -> int:

@@ -60,10 +60,6 @@ ROBOTS_KNOWN_SECONDS = 24 * 3600
 _MAX_ROBOTS_READERS = 4096
 
 
-UNUSABLE_AT_START = "the policy cannot be used; the packaged no-ai stance is in force in its place until the server is started with a good one"
-"""The sentence before the list of problems, where the server did not stop."""
-
-
 class GuardRuntime:
     """The policy in force, and what happens around each decision: caches, counts, decision log, reload.
 
@@ -73,7 +69,7 @@ class GuardRuntime:
     the policy cannot be used at start; later a broken file leaves the last good policy running.
 
     `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
-    used is then replaced by the packaged no-ai stance until a reload succeeds, `start_problem` says why, the metric
+    used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
     noai_reload_failed is 1, and an ERROR is logged each minute in which requests come.
 
     A driver makes a Request and calls `decide`; it drives an Examination to its end with `run` or `arun`, and sends
@@ -89,7 +85,7 @@ class GuardRuntime:
         peer_is_real: bool = False,
         always_starts: bool = False,
     ) -> None:
-        self.start_problem = ""
+        self.start_error: Exception | None = None
         self._next_complaint = 0.0
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
@@ -117,10 +113,10 @@ class GuardRuntime:
         except Exception as error:
             if not always_starts:
                 raise
-            self.start_problem = _problems(error)
+            self.start_error = error.with_traceback(None)  # which would keep this object alive
             compiled = _packaged_policy()
         self._activate(compiled)
-        if self.start_problem:
+        if self.start_error is not None:
             self.telemetry.policy_unusable()
 
     def _activate(self, compiled: CompiledPolicy) -> None:
@@ -154,9 +150,13 @@ class GuardRuntime:
     def complain(self) -> None:
         """Log that the policy could not be used at start, at most once a minute; do nothing if it could."""
         now = perf_counter()
-        if self.start_problem and now >= self._next_complaint:
+        if self.start_error is not None and now >= self._next_complaint:
             self._next_complaint = now + _COMPLAINT_SECONDS
-            _log.error("%s:\n%s", UNUSABLE_AT_START, self.start_problem)
+            _log.error(
+                "the policy cannot be used; until the server is started with a good one, the packaged no-ai stance is "
+                "in force in its place:\n%s",
+                problems_of(self.start_error),
+            )
 
     def decide(self, request: Request, documents: bool = True) -> Outcome:
         """Decide what becomes of a request, count it and note it. Never raises, whatever the request holds.
@@ -365,11 +365,11 @@ class GuardRuntime:
                 rules_source().reload()
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
-                _log.error("the policy was not reloaded, the last good one stays in force:\n%s", _problems(error))
+                _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed()
                 return False
             self._activate(compiled)
-            self.start_problem = ""
+            self.start_error = None
             self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
@@ -393,7 +393,8 @@ def _packaged_policy() -> CompiledPolicy:
         return CompiledPolicy(Policy("no-ai", usages), Catalog(()), today())
 
 
-def _problems(error: Exception) -> str:
+def problems_of(error: Exception) -> str:
+    """Return why a policy could not be used, a line for each problem."""
     return str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
 
 

@@ -49,14 +49,14 @@ class Metrics(Collector):
     """The metrics of one registry, which holds each name once, and the guards and sinks that share them.
 
     As a collector it yields no metric of its own. It is registered before the metrics, so that a scrape flushes first.
+    Where the registry does not take them, they are counted all the same, and the log says so.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        registry.register(self)
-        counter = partial(Counter, registry=registry)
+        counter = partial(Counter, registry=None)
         # "live": what a worker that has ended said last is not in force any more.
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
+        gauge = partial(Gauge, registry=None, multiprocess_mode="livemostrecent")
         self.requests = counter(
             "noai_requests_total",
             "Requests judged.",
@@ -75,7 +75,7 @@ class Metrics(Collector):
         self.judging = BatchHistogram(
             "noai_judging_seconds",
             "Time from the request's arrival at the guard to its verdict.",
-            registry=registry,
+            registry=None,
             buckets=JUDGING_BUCKETS,
         )
         self.documents = counter("noai_documents_served_total", "Declaration documents served.", ("document",))
@@ -124,6 +124,18 @@ class Metrics(Collector):
         self._changing_policy = threading.Lock()
         self._flushing = threading.Lock()
         _all_metrics.add(self)
+        self._register()
+
+    def _register(self) -> None:
+        registered: list[Collector] = []
+        try:
+            for collector in (self, *self.all):
+                self.registry.register(collector)
+                registered.append(collector)
+        except Exception as error:  # most often a name that somebody else has registered
+            for collector in registered:
+                self.registry.unregister(collector)
+            _log.error("noai-guard's metrics are counted and not shown, their registry does not take them: %s", error)
 
     @classmethod
     def of(cls, registry: CollectorRegistry | None = None) -> "Metrics":
