@@ -5,6 +5,8 @@ Pure ASGI: nothing is buffered, every message that is not ours to change goes th
 for HTML pages that get metas, body messages.
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +21,7 @@ from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
-from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
+from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import declare, send_response
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
 from noai_guard.stores.memory import MemoryStore
@@ -27,6 +29,12 @@ from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _VERDICT = "noai_guard.verdict"
 """The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
+
+MAX_UNREAD_BYTES = 64 * 1024
+"""Bytes of a body that are read before a refusal: what an HTTP/2 client may send without having been asked for more
+(RFC 9113 section 6.9.2: 65,535)."""
+
+UNREAD_SECONDS = 1.0
 
 
 class NoAIMiddleware:
@@ -123,6 +131,19 @@ class NoAIMiddleware:
         return closing_at_shutdown
 
 
+async def _read_body(scope: Scope, receive: Receive) -> None:
+    """Read the body of a request, if it is to have one, and drop it. Never raises."""
+    left, more = MAX_UNREAD_BYTES, True
+    with suppress(Exception):  # the time is over, the client is gone, or the event loop is not asyncio's
+        if not sends_body(scope):
+            return
+        async with asyncio.timeout(UNREAD_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body") or b"")
+                more = message.get("more_body", False)
+
+
 async def _fail_startup(receive: Receive, send: Send, error: Exception) -> NoReturn:
     """Let the server stop and print why; raise the error for test clients, as Starlette does."""
     await receive()
@@ -137,11 +158,16 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response)
 
     Not with the `websocket.http.response` extension: granian 2.8.7 ends when a header name stands twice in it,
     and uvicorn 0.54 logs an error each time (both tried 2026-11-23).
+
+    A body that the client has begun to send is read first, up to MAX_UNREAD_BYTES and for UNREAD_SECONDS at most:
+    hypercorn 0.18 ends the whole HTTP/2 connection, with the responses to others on it, when more of a body comes after
+    the response to it has ended. A larger body still does that there: the server can only be told in its own code.
     """
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
         return 0
+    await _read_body(scope, receive)
     body = b"" if method_of(scope) == "HEAD" else refusal.body
     await send_response(send, Response(refusal.status, refusal.headers, body))
     return len(body)

@@ -60,6 +60,20 @@ def read_scope(scope: Scope) -> ScopeRequest:
     return request
 
 
+def sends_body(scope: Scope) -> bool:
+    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`."""
+    announced = str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
+    for name, value in scope["headers"]:
+        field = name.lower()
+        if field == b"expect":
+            return False  # to read the body is to ask for it
+        if field == b"content-length":
+            announced = value.strip() != b"0"
+        elif field == b"transfer-encoding":
+            announced = True
+    return announced
+
+
 def method_of(scope: Scope) -> str:
     """Return the method in upper case: four of five servers pass lower-case methods on as they came."""
     return str(scope.get("method", "GET")).upper()

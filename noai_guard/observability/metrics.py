@@ -103,7 +103,7 @@ class Metrics(Collector):
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed",
-            "1 while a policy file cannot be used; the last good one is in force, or at start the packaged no-ai stance.",
+            "1 while a policy file cannot be used and the last good one is in force, or the packaged no-ai stance.",
         )
         self.policy_info = gauge(
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")

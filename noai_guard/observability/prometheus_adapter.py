@@ -1,8 +1,9 @@
 """The private API of prometheus_client, used in this module only.
 
 Counters, gauges and histograms that write to files named by worker slot where PROMETHEUS_MULTIPROC_DIR is set, and
-reading such files. Where the files cannot be used, at start or later, they count in memory: metrics stop no site. The metrics of the app keep the value class of prometheus_client and files named by process id.
-Tested with the versions that pyproject.toml allows.
+reading such files. Where the files cannot be used, at start or later, they count in memory: metrics stop no site.
+The metrics of the app keep the value class of prometheus_client and files named by process id. Tested with the
+versions that pyproject.toml allows.
 """
 
 import errno
@@ -105,7 +106,7 @@ class SlotFiles:
         if self.usable:
             self.usable = False
             _log.error(
-                "metrics cannot be kept in PROMETHEUS_MULTIPROC_DIR=%s: %s; this process counts in its memory and shows "
+                "metrics cannot be kept in PROMETHEUS_MULTIPROC_DIR=%s: %s; this process counts in memory and shows "
                 "only what it counted itself, until it is started with a folder that it can write to",
                 os.environ.get("PROMETHEUS_MULTIPROC_DIR"),
                 error,
