@@ -10,7 +10,7 @@ import pytest
 
 from noai_guard.config import check_policy, compile_rules, load_catalog, rules_folder
 from noai_guard.config.regular_file import file_identity, read_regular_file
-from noai_guard.errors import CatalogInvalid
+from noai_guard.errors import CatalogInvalid, Invalid
 
 
 def _fifo(path: Path) -> None:
@@ -72,7 +72,7 @@ def test_it_is_a_problem_with_a_code_in_the_catalogue(tmp_path: Path, name: str,
     IRREGULAR[kind](tmp_path / name)
     with pytest.raises(CatalogInvalid, match="P001 cannot be read"):
         load_catalog(tmp_path)
-    with pytest.raises(CatalogInvalid, match="P001 cannot be read"):
+    with pytest.raises(Invalid, match="P001 cannot be read"):
         compile_rules(tmp_path)
 
 

@@ -142,7 +142,7 @@ def test_visitors_get_no_error_where_nobody_asks_by_lifespan(folder: Path, name:
     assert statuses == [200, 403]
 
 
-@pytest.mark.parametrize("policy", [{"mode": "monitor"}, 7, b"noai.yaml"])
+@pytest.mark.parametrize("policy", [{"mode": "monitor"}, 7, ["noai.yaml"]])
 def test_a_policy_of_a_wrong_type_is_no_error_for_visitors(policy: Any) -> None:
     client = TestClient(site(policy=policy))
     assert client.get("/").status_code == 200
