@@ -1,6 +1,7 @@
 """noai-guard check: list every problem of a noai.yaml at once."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -43,7 +44,7 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     name = printable(file)
     policy, is_readable = None, True
     try:
-        text = click.get_binary_stream("stdin").read(_MAX_BYTES) if file == "-" else read_regular_file(file, _MAX_BYTES)
+        text = sys.stdin.buffer.read(_MAX_BYTES) if file == "-" else read_regular_file(file, _MAX_BYTES)
         policy, problems = check_policy_text(text, name)
     except OSError as error:
         is_readable = False

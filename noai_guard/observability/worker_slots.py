@@ -41,8 +41,12 @@ class WorkerSlot:
             name = os.environ["PROMETHEUS_MULTIPROC_DIR"]
             os.makedirs(name, exist_ok=True)  # not by Path, to which no name is the working directory
             folder = Path(name)
+            inherited = self._name
             for number in count():
                 self._name = f"noai{number}"
+                # prometheus_client opens new files when the name changes, also where the folder is a new one.
+                if self._name == inherited:
+                    continue
                 self._lock_file = folder / f"{self._name}.lock"
                 self._lock = os.open(self._lock_file, os.O_CREAT | os.O_RDWR, 0o666)
                 try:

@@ -42,8 +42,9 @@ def reverse_proxy_app(
 ) -> ServerApp:
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
     proxy = ReverseProxy(upstream, timeouts, trusted=lambda: guard.runtime.compiled.policy.trusted_proxies)
-    NoAIMiddleware.check(policy)
     guard = NoAIMiddleware(proxy, policy, registry=registry)
+    if guard.runtime.start_error is not None:
+        raise guard.runtime.start_error
     health = Health(proxy.problem)
     return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 
