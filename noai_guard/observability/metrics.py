@@ -128,9 +128,10 @@ class Metrics(Collector):
         self._register()
 
     def _register(self) -> None:
+        collectors: tuple[Collector, ...] = (self, *self.all)
         registered: list[Collector] = []
         try:
-            for collector in (self, *self.all):
+            for collector in collectors:
                 self.registry.register(collector)
                 registered.append(collector)
         except Exception as error:  # most often a name that somebody else has registered

@@ -140,7 +140,10 @@ def _stance(policy: Mapping[str, Any]) -> str:
 def _health(health: Mapping[str, Any]) -> str:
     problems = []
     if health["reload_failed"]:
-        problems.append("The policy file on disk cannot be used; the last good one runs. The log has the problems.")
+        problems.append(
+            "The policy file on disk cannot be used; the last good policy runs, or the packaged no-ai stance if there was "
+            "none since the start. The log has the problems."
+        )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
         if sentence and number:

@@ -126,7 +126,7 @@ def test_who_stops_waiting_is_obeyed() -> None:
         async def send(message: Any) -> None:
             raise AssertionError(message)
 
-        task = asyncio.create_task(guarded(answering())(post(LENGTH), receive, send))  # type: ignore[arg-type]
+        task = asyncio.create_task(guarded(answering())(post(LENGTH), receive, send))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 def site(**options: Any) -> Starlette:
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("hello"))])
-    app.add_middleware(NoAIMiddleware, registry=CollectorRegistry(), **options)  # type: ignore[arg-type]
+    app.add_middleware(NoAIMiddleware, registry=CollectorRegistry(), **options)
     return app
 
 
@@ -151,7 +151,7 @@ def test_a_policy_of_a_wrong_type_is_no_error_for_visitors(policy: Any) -> None:
 
 
 def test_a_mounted_app_is_guarded_by_the_packaged_stance(folder: Path) -> None:
-    guarded = Middleware(NoAIMiddleware, policy=folder / "noai.yaml", registry=CollectorRegistry())  # type: ignore[arg-type]
+    guarded = Middleware(NoAIMiddleware, policy=folder / "noai.yaml", registry=CollectorRegistry())
     inner = Starlette(routes=[Route("/", lambda request: PlainTextResponse("hello"))], middleware=[guarded])
     with TestClient(Starlette(routes=[Mount("/shop", inner)])) as client:
         assert client.get("/shop/").status_code == 200
