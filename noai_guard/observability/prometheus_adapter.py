@@ -191,7 +191,7 @@ def _prepare_files(folder: Path, slot: str) -> None:
         if path.stat().st_size and not is_readable(path):
             path.rename(path.with_suffix(".broken"))
     for kind in ("counter", "histogram", "gauge_livemostrecent"):
-        with (folder / f"{kind}_{slot}.db").open("ab") as file:
+        with (folder / f"{kind}_{slot}.db").open("a+b") as file:  # not "ab", which waits where somebody made a FIFO
             _allocate(file.fileno(), max(_INITIAL_BYTES, file.tell()))
 
 

@@ -141,8 +141,8 @@ def _health(health: Mapping[str, Any]) -> str:
     problems = []
     if health["reload_failed"]:
         problems.append(
-            "The policy file on disk cannot be used; the last good policy runs, or the packaged no-ai stance if there was "
-            "none since the start. The log has the problems."
+            "The policy file on disk cannot be used; the last good policy runs, or the packaged no-ai stance if there "
+            "was none since the start. The log has the problems."
         )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())

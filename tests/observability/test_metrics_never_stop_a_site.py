@@ -160,6 +160,16 @@ if os.fork():
     assert output.count("scraped") == 2
 
 
+@pytest.mark.parametrize("name", ["counter_noai0.db", "noai0.lock", "counter_7.db"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["fifo", "folder"])
+def test_what_is_no_file_in_the_folder_holds_nothing_up(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (tmp_path / "metrics").mkdir()
+    make(tmp_path / "metrics" / name)
+    assert "scraped 18.0" in run(tmp_path, tmp_path / "metrics")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is the disk's room taken beforehand")
 def test_files_take_their_room_on_the_disk_before_they_are_written(tmp_path: Path) -> None:
     """Writing to memory that stands for a file kills the process if the disk is full by then."""
