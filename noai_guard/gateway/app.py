@@ -174,7 +174,8 @@ class Gateway:
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         path_class = decided.path_class
-        return replace(decided, cacheable=False) if path_class is not None and path_class.readings else decided
+        has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
+        return decided if has_one_reading else replace(decided, cacheable=False)
 
     def _not_understood(self, active: ActivePolicy, request: PlainRequest) -> Decided:
         """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""
