@@ -192,7 +192,9 @@ def test_any_bytes_have_readings(raw: bytes) -> None:
     assert normal_path(readings(raw).plain) == readings(raw).plain
 
 
-@pytest.mark.parametrize("raw", ["/a" * 4097, "/..;" * 257, "//" * 30_000, "/a" * 700 + "//", "/press/%00", "/press/%2500", "/a\0b"])
+@pytest.mark.parametrize(
+    "raw", ["/a" * 4097, "/..;" * 257, "//" * 30_000, "/a" * 700 + "//", "/press/%00", "/press/%2500", "/a\0b"]
+)
 def test_what_is_too_long_or_ends_at_nul_has_more_readings_than_are_made(raw: str) -> None:
     assert not readings(raw.encode()).complete
     assert readings("/" + "a" * MAX_PATH) == Readings(normal_path("/" + "a" * MAX_PATH), complete=False)
