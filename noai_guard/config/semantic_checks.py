@@ -35,9 +35,9 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
 
 
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
-    lists = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
+    patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
+    lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
     lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
-    patterns = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
     patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
     for path, pattern in patterns:
         if pattern is not None and perhaps_query(pattern):
