@@ -38,8 +38,8 @@ def tagged(
 def report_compressed_page() -> None:
     """Log, once for each process, that metas are missing from pages, and how to change that."""
     _log.warning(
-        "an HTML page reached noai-guard compressed (Content-Encoding), so it carries no metas, only header fields: the "
-        "guard belongs inside what compresses. In Starlette and FastAPI the middleware that is added last is outermost: "
+        "an HTML page reached noai-guard compressed (Content-Encoding), so it carries no metas, only header fields: "
+        "the guard belongs inside what compresses. In Starlette and FastAPI what is added last is outermost: "
         "app.add_middleware(NoAIMiddleware) first, app.add_middleware(GZipMiddleware) after it; for WSGI, "
         "compress(NoAIWSGIMiddleware(app))."
     )
