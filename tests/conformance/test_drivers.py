@@ -91,6 +91,24 @@ def user_agents(*lines: bytes) -> list[HeaderField]:
     return [*((b"user-agent", line) for line in lines), (b"x-forwarded-for", b"203.0.113.9")]
 
 
+@pytest.mark.parametrize(
+    ("user_agent", "status"),
+    [
+        (b"Krant Audio/2.0.0 (org.example.krant; Android 12; Sdk:31) OkHttp/4.9.3", 200),
+        (b"MyBandApp/2.1 ktor-client/2.3.12", 200),
+        (b"okhttp/4.12.0", 403),
+        (b"ktor-client/2.3.12", 403),
+        (b"MyBandApp/2.1 okhttp/4.12.0 GPTBot/1.2", 403),
+    ],
+)
+def test_an_apps_name_before_its_library_is_the_app_for_every_driver(
+    user_agent: bytes, status: int, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, "usages: {automation: no}\n")
+    found = {name: driver("/song", user_agents(user_agent)) for name, driver in drivers.all.items()}
+    assert {decision.action for decision in found.values()} == {"allow" if status == 200 else "deny"}, found
+
+
 PRESS_OPEN = "paths: {/press/**: {usages: {train-ai: yes}}}\n"
 
 
