@@ -2,17 +2,23 @@
 
 from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import MAX_HEADERS, Peer, lower_case_names, read_user_agent
-from noai_guard.core.user_agent_matcher import HEAD_BYTES
+from noai_guard.core.request import Peer, lower_case_names, read_user_agent
+
+_BODY_FIELDS = frozenset(
+    spelling
+    for name in (b"content-length", b"transfer-encoding", b"expect")
+    for spelling in (name, name.title(), name.upper())  # some servers leave names as they were sent
+)
 
 
 class ScopeRequest:
     """The Request of one scope, http or websocket; `read_scope` makes it."""
 
-    __slots__ = ("headers", "path", "scope", "user_agent")
+    __slots__ = ("headers", "path", "raw_paths", "scope", "user_agent")
 
     headers: list[HeaderField]
     path: str
+    raw_paths: tuple[bytes, ...]
     scope: Scope
     user_agent: bytes
 
@@ -37,6 +43,7 @@ def read_scope(scope: Scope) -> ScopeRequest:
     """
     request = ScopeRequest()
     request.scope = scope
+    request.raw_paths = ()
     try:
         request.path = scope["path"]
         headers = scope.get("headers")
@@ -46,13 +53,13 @@ def read_scope(scope: Scope) -> ScopeRequest:
         user_agent = None
         for name, value in headers:
             if name == b"user-agent":
-                if user_agent is not None or len(value) > HEAD_BYTES:
+                if user_agent is not None:
                     user_agent = None
                     break
                 user_agent = value
         # Nearly every request has one line of it. Some servers leave names as they were sent.
         if user_agent is None:
-            request.headers = lower_case_names(headers) + headers[MAX_HEADERS:]
+            request.headers = lower_case_names(headers)
             user_agent = read_user_agent(request.headers)
         request.user_agent = user_agent
     except Exception:
@@ -62,16 +69,15 @@ def read_scope(scope: Scope) -> ScopeRequest:
 
 def sends_body(scope: Scope) -> bool:
     """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`."""
-    announced = str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
-    for name, value in scope["headers"]:
-        field = name.lower()
-        if field == b"expect":
-            return False  # to read the body is to ask for it
-        if field == b"content-length":
-            announced = value.strip() != b"0"
-        elif field == b"transfer-encoding":
-            announced = True
-    return announced
+    fields = {name.lower(): value for name, value in scope["headers"] if name in _BODY_FIELDS}
+    if b"expect" in fields:
+        return False  # to read the body is to ask for it
+    if b"transfer-encoding" in fields:
+        return True
+    length = fields.get(b"content-length")
+    if length is None:  # HTTP/2 ends a body without having announced it
+        return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
+    return bool(length.strip() != b"0")
 
 
 def method_of(scope: Scope) -> str:

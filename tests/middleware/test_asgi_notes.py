@@ -54,7 +54,7 @@ def test_a_refused_websocket_writes_a_line(decisions):
 
 def test_a_request_that_could_not_be_judged_and_is_refused_writes_a_line(decisions, monkeypatch):
     guard = guarded(answering(), "on_unknown: deny")
-    monkeypatch.setattr(guard.runtime.compiled.guard.agents, "_function", lambda user_agent: 1 / 0)
+    monkeypatch.setattr(guard.runtime.compiled.guard.claims, "_function", lambda user_agent: 1 / 0)
     ask(guard, http())
     (record,) = decisions()
     assert record.noai["rule"] == "unjudged"
@@ -160,3 +160,14 @@ def test_a_peer_that_was_itself_read_from_a_header_vouches_for_nobody():
     forged = (b"x-forwarded-for", b"10.0.0.1, 10.9.9.9")
     assert ask(guard, http("/", SCRAPER, forged, client=("10.0.0.1", 0))).status == 403
     assert ask(guard, http("/", SCRAPER, (b"x-forwarded-for", b"10.9.9.9"), client=("10.0.0.1", 44123))).status == 200
+
+
+@pytest.mark.parametrize(
+    "peer", [("203.0.113.7", 0), ("203.0.113.7", 51000), ("203.0.113.7",)], ids=["uvicorn", "daphne", "another server"]
+)
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded", b"x-real-ip"])
+def test_an_address_that_may_be_from_a_header_is_not_exempt(peer, name):
+    guard = guarded(answering(), "exemptions: {addresses: [203.0.113.7]}")
+    headers = [(name, b"203.0.113.7"), (b"x-forwarded-port", b"51000")]
+    assert ask(guard, http("/", SCRAPER, *headers, client=peer)).status == 403
+    assert ask(guard, http("/", SCRAPER, client=("203.0.113.7", 51000))).status == 200
