@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,11 +57,11 @@ guard.runtime.close()
 """
 
 
-def run(tmp_path: Path, folder: str | Path, before: str = "", after: str = "") -> str:
+def run(tmp_path: Path, folder: str | Path, before: str = "", after: str = "", within: tuple[str, ...] = ()) -> str:
     """Run a site that keeps its metrics in a folder; return what it printed. `after` runs after some requests."""
     (tmp_path / "noai.yaml").write_text("mode: enforce\n")
     done = subprocess.run(
-        [sys.executable, "-c", SITE.format(before=before, after=after)],
+        [*within, sys.executable, "-c", SITE.format(before=before, after=after)],
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": str(HERE.parent.parent)},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -144,6 +145,32 @@ def test_a_disk_that_is_full_at_start_is_left_for_memory(tmp_path: Path, before:
     output = run(tmp_path, tmp_path / "metrics", before)
     assert len(said(output)) == 1, output
     assert "scraped 18.0" in output
+
+
+FILL = """
+try:
+    with open(os.environ["PROMETHEUS_MULTIPROC_DIR"] + "/other", "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+for agent in guard.runtime.compiled.catalog.agents:
+    for name in agent.expected_user_agent[:1]:
+        ask(guard, http(user_agent=name.encode() + b"/1"))
+        guard.runtime.flush()
+"""
+
+
+@pytest.mark.parametrize("size", ["128k", "600k"])
+def test_a_real_disk_that_is_full_does_not_kill_the_process(tmp_path: Path, size: str) -> None:
+    own_mounts = ("unshare", "--map-root-user", "--mount")
+    if shutil.which("unshare") is None or subprocess.run([*own_mounts, "true"], check=False).returncode:
+        pytest.skip("this user may not mount a small disk of its own")
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$PROMETHEUS_MULTIPROC_DIR" && exec "$0" "$@"'
+    output = run(tmp_path, folder, after=FILL, within=(*own_mounts, "sh", "-c", mount))
+    assert len(said(output)) == 1, output
 
 
 def test_a_child_forked_after_the_folder_has_gone_serves_too(tmp_path: Path) -> None:
