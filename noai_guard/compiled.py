@@ -51,7 +51,9 @@ class CompiledPolicy:
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
-            lambda existing: robots_txt.document(self.robots_groups, existing), max_entries=8, max_key_weight=512 * 1024
+            lambda existing: robots_txt.document(self.robots_groups, existing),
+            max_entries=32,
+            max_key_weight=512 * 1024,
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
@@ -60,7 +62,9 @@ class CompiledPolicy:
         try:
             self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups, existing)
         except robots_txt.TooLong:
-            message = "what it refuses takes more than 500 KiB in robots.txt, which is all that crawlers read of the file"
+            message = (
+                "what it refuses takes more than 500 KiB in robots.txt, which is all that crawlers read of the file"
+            )
             hint = "use fewer, shorter or wider path patterns"
             raise PolicyInvalid([Problem("P024", message, hint)]) from None
 

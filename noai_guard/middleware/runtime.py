@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -39,7 +39,7 @@ from noai_guard.middleware.active_policy import (
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.responses.documents import document_response
+from noai_guard.responses.documents import document_response, unknown_robots_response
 
 _log = logging.getLogger("noai_guard")
 
@@ -53,6 +53,7 @@ ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
+_MAX_REPORTED_NOTES = 64
 
 
 class GuardRuntime:
@@ -86,6 +87,7 @@ class GuardRuntime:
         self._robots_readers: ExpiringCache[tuple[str, str], bool] = ExpiringCache(
             ROBOTS_KNOWN_SECONDS, _MAX_ROBOTS_READERS
         )
+        self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._flush_failed = False
         self._reloading = threading.Lock()
@@ -253,12 +255,28 @@ class GuardRuntime:
             )
 
     def document_response(self, served: ServeDocument, request: Request, own_robots: bytes | None) -> Response:
-        """Return the response with a document: robots.txt is merged with the site's own, if there is one."""
+        """Return the response with a document.
+
+        robots.txt is merged with the site's own, which is empty if there is none, and None if that is not known.
+        """
         document, compiled = served.document, served.active.compiled
-        if document.path == robots_txt.PATH and own_robots is not None and compiled.merges_robots:
+        if document.path == robots_txt.PATH and compiled.merges_robots:
+            if own_robots is None:
+                return unknown_robots_response(document, request.method)
+            self.remember_robots_reader(served.active, request)
             document = compiled.merged_robots[own_robots]
+            self._report(document.notes)
+        elif document.path == robots_txt.PATH:
+            self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
         return document_response(document, request.method, request.headers[:MAX_HEADERS])
+
+    def _report(self, notes: Iterable[str]) -> None:
+        """Log each sentence about the merged robots.txt once."""
+        for note in notes:
+            if note not in self._reported_notes and len(self._reported_notes) < _MAX_REPORTED_NOTES:
+                self._reported_notes.add(note)
+                _log.warning("%s", note)
 
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""

@@ -7,6 +7,9 @@ from noai_guard.core.model import Document, HeaderField, Response
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt
 
+RETRY_SECONDS = 60
+"""When to ask again for a robots.txt that is not known: an app that is starting will have started."""
+
 
 def document_file(document: Document) -> str:
     """Return the path of a document as a file, relative to the site's root; dot segments cannot lead out of it."""
@@ -30,6 +33,21 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
         (b"etag", f'{weak}"{tag}"'.encode("ascii")),
         (b"access-control-allow-origin", b"*"),
     )
+
+
+def unknown_robots_response(document: Document, method: str) -> Response:
+    """Return the response while nobody knows what the site's own robots.txt says: our part of it, as a 503.
+
+    To crawlers that means that nothing may be fetched for now (RFC 9309 section 2.3.1.4); a 200 would open what the
+    site's own file closes.
+    """
+    headers = (
+        (b"content-type", document.media_type.encode("ascii")),
+        (b"content-length", b"%d" % len(document.body)),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", b"%d" % RETRY_SECONDS),
+    )
+    return Response(503, headers, b"" if method == "HEAD" else document.body)
 
 
 def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
