@@ -10,6 +10,12 @@ from noai_guard.declarations import robots_txt
 RETRY_SECONDS = 60
 """When to ask again for a robots.txt that is not known: an app that is starting will have started."""
 
+_UNKNOWN_ROBOTS = b"""\
+# The site's own robots.txt cannot be read at the moment.
+User-agent: *
+Disallow: /
+"""
+
 
 def document_file(document: Document) -> str:
     """Return the path of a document as a file, relative to the site's root; dot segments cannot lead out of it."""
@@ -36,18 +42,18 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
 
 
 def unknown_robots_response(document: Document, method: str) -> Response:
-    """Return the response while nobody knows what the site's own robots.txt says: our part of it, as a 503.
+    """Return the response while nobody knows what the site's own robots.txt says.
 
-    To crawlers that means that nothing may be fetched for now (RFC 9309 section 2.3.1.4); a 200 would open what the
-    site's own file closes.
+    To crawlers a 503 means that nothing may be fetched for now (RFC 9309 section 2.3.1.4), and the body says so to
+    those that read no status. A 200 would open what the site's own file closes.
     """
     headers = (
         (b"content-type", document.media_type.encode("ascii")),
-        (b"content-length", b"%d" % len(document.body)),
+        (b"content-length", b"%d" % len(_UNKNOWN_ROBOTS)),
         (b"cache-control", b"no-store"),
         (b"retry-after", b"%d" % RETRY_SECONDS),
     )
-    return Response(503, headers, b"" if method == "HEAD" else document.body)
+    return Response(503, headers, b"" if method == "HEAD" else _UNKNOWN_ROBOTS)
 
 
 def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:

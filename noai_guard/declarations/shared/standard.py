@@ -71,8 +71,8 @@ class Standard:
     `key` is its switch under `declarations:` in the policy. `documents` returns files of the site, `header_fields`
     fields for the responses of a path policy (each on a line of its own), `tags` elements for the head of HTML pages
     (bytes, ASCII), `robots_lines` lines that are repeated in every group of robots.txt; comments among them are
-    written once, at the top. `brief_robots_lines`, if there are any, stand in for them in a robots.txt that would be too
-    long, and reserve no less. `limitations` returns a sentence for each part of the policy that the standard cannot
+    written once, at the top. `brief_robots_lines`, if there are any, stand in for them in a robots.txt that would be
+    too long, and reserve no less. `limitations` returns a sentence for each part of the policy that the standard cannot
     express.
 
     `own_robots_key` is the key of such lines, in lower case. `permitted` returns, for a policy, a function from the
