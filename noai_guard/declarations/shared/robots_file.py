@@ -212,6 +212,30 @@ def possible_names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+class _Patterns:
+    """Patterns with True if they allow. Those without wildcards, nearly all, are looked up instead of tried."""
+
+    def __init__(self, patterns: Iterable[tuple[str, bool]]) -> None:
+        self._plain: dict[str, bool] = {}
+        self._wild: list[tuple[str, bool]] = []
+        for pattern, allowed in patterns:
+            if "*" in pattern or pattern.endswith("$"):
+                self._wild.append((pattern, allowed))
+            else:
+                self._plain[pattern] = allowed or self._plain.get(pattern, False)
+        self._lengths = sorted({len(pattern) for pattern in self._plain}, reverse=True)
+
+    def allow(self, path: str) -> bool:
+        """Return what the longest pattern says that matches; if several do, allowing wins. True if none matches."""
+        plain = (path[:length] for length in self._lengths if length <= len(path))
+        longest = next((prefix for prefix in plain if prefix in self._plain), None)
+        best = (0, True) if longest is None else (len(longest), self._plain[longest])
+        for pattern, allowed in self._wild:
+            if len(pattern) >= best[0] and matches(pattern, path):
+                best = max(best, (len(pattern), allowed))
+        return best[1]
+
+
 @dataclass(frozen=True)
 class Rules:
     """The lines of a file that apply to one name."""
@@ -223,9 +247,14 @@ class Rules:
         return [(escaped(line.value), line.kind == "allow") for line in self.lines if line.is_rule and line.value]
 
     @cached_property
-    def _google_patterns(self) -> list[tuple[str, bool]]:
+    def _as_all(self) -> "_Patterns":
+        return _Patterns(self._patterns)
+
+    @cached_property
+    def _as_google(self) -> "_Patterns":
         folders = [pattern.rpartition("/") for pattern, allowed in self._patterns if allowed]
-        return self._patterns + [(f"{path}/$", True) for path, _, page in folders if page.startswith("index.htm")]
+        pages = [(f"{path}/$", True) for path, _, page in folders if page.startswith("index.htm")]
+        return _Patterns(self._patterns + pages)
 
     def allows(self, path: str, *, as_google: bool = False) -> bool:
         """Return True if a path (with its query) may be fetched: the longest match counts, Allow wins ties.
@@ -233,11 +262,7 @@ class Rules:
         For Google's parser, Allow for `index.html` also opens its folder. What we merge must hold for every parser, so
         it does not count there.
         """
-        best = (0, True)
-        for pattern, allowed in self._google_patterns if as_google else self._patterns:
-            if len(pattern) >= best[0] and matches(pattern, path):
-                best = max(best, (len(pattern), allowed))
-        return best[1]
+        return (self._as_google if as_google else self._as_all).allow(path)
 
     def disallow_lines(self, max_length: int) -> Iterator[str]:
         """Yield Disallow lines that also hold below what an Allow line of at most `max_length` characters opens."""
