@@ -62,10 +62,8 @@ class CompiledPolicy:
         try:
             self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups, existing)
         except robots_txt.TooLong:
-            message = (
-                "what it refuses takes more than 500 KiB in robots.txt, which is all that crawlers read of the file"
-            )
-            hint = "use fewer, shorter or wider path patterns"
+            message = "what it refuses takes more than the 500 KiB of robots.txt that crawlers read"
+            hint = "use fewer, shorter or wider path patterns, or declarations: {robots_txt: off}"
             raise PolicyInvalid([Problem("P024", message, hint)]) from None
 
     @property

@@ -171,17 +171,21 @@ def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
 
 def _own_lines(line: Line, groups: Groups) -> Iterator[str]:
     """Yield a line of the app; one that grants what the policy reserves as a comment, and what is left of it."""
-    if permitted := groups.permitted.get(line.key):
-        # All of it, because not every parser stops where Google's does.
-        _, colon, value = line.text.partition("#")[0].replace("\0", " ").partition(":")
-        value = value.strip() if colon else line.value
-        kept = permitted(value)
-        if kept != value:
-            yield f"{OVERRULED}{line.text}"
-            if kept:
-                yield from (BEGIN, f"{line.key.title()}: {kept}", END)
-            return
-    yield line.text
+    permitted = _permitted(line, groups)
+    yield line.text if permitted == line.text else f"{OVERRULED}{line.text}"
+    if permitted not in ("", line.text):
+        yield from (BEGIN, permitted, END)
+
+
+def _permitted(line: Line, groups: Groups) -> str:
+    """Return a line of the app without what the policy reserves; the same text if it grants nothing of that."""
+    if not (permitted := groups.permitted.get(line.key)):
+        return line.text
+    # All of it, because not every parser stops where Google's does.
+    _, colon, value = line.text.partition("#")[0].replace("\0", " ").partition(":")
+    value = value.strip() if colon else line.value
+    kept = permitted(value)
+    return line.text if kept == value else f"{line.key.title()}: {kept}" if kept else ""
 
 
 def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Iterator[str]:
@@ -197,14 +201,14 @@ def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Ite
             by_app_rules.setdefault(Rules() if is_closed else app.rules[token.lower()], []).append(token)
         by_lines: dict[tuple[str, ...], list[str]] = {}
         for app_rules, tokens in by_app_rules.items():
-            by_lines.setdefault(tuple(_rules_with_app(group, app_rules)), []).extend(tokens)
+            by_lines.setdefault(tuple(_rules_with_app(group, app_rules, groups)), []).extend(tokens)
         for lines, tokens in by_lines.items():
             yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common_if_named, "")
     if not app.names("*"):
         yield from ("User-agent: *", "Allow: /", *groups.common, "")
 
 
-def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
+def _rules_with_app(group: Group, app_rules: Rules, groups: Groups) -> Iterator[str]:
     """Yield the lines of a group of ours combined with the app's rules for the same crawlers.
 
     A path stays open only if both allow it: our allow rules are left out where the app disallows, and the app's
@@ -230,7 +234,7 @@ def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
     for line in app_rules.lines:
         pattern = robots_file.escaped(line.value)
         if line.kind != "allow" or not (pattern.startswith(below) or pattern in closed):
-            yield line.text.strip()
+            yield from filter(None, [_permitted(line, groups).strip()])
 
 
 def limitations(policy: Policy, groups: Groups) -> Iterator[str]:
