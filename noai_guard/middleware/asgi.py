@@ -18,14 +18,15 @@ from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
-from noai_guard.middleware.asgi_response import declare, send_response
+from noai_guard.middleware.asgi_response import declare, release, send_response
 from noai_guard.middleware.own_robots import USER_AGENT, OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime
+from noai_guard.responses.html_injection import TagInjector
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _VERDICT = "noai_guard.verdict"
-"""The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
+"""The scope key of the last guard's verdict. A guard within a guard judges too, so that the stricter of both counts."""
 
 
 class NoAIMiddleware:
@@ -40,6 +41,9 @@ class NoAIMiddleware:
     reads the policy again.
     """
 
+    _read = staticmethod(read_scope)
+    _peer_is_real = False
+
     def __init__(
         self,
         app: App,
@@ -50,18 +54,20 @@ class NoAIMiddleware:
         deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry)
+        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
-        if (not is_http and kind != "websocket") or _VERDICT in scope:
+        if not is_http and kind != "websocket":
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
         runtime = self.runtime
-        request = read_scope(scope)
+        if _VERDICT in scope:
+            runtime.report_nesting()
+        request = self._read(scope)
         outcome = runtime.decide(request, is_http)
         if isinstance(outcome, Decided):
             decided = outcome
@@ -80,11 +86,20 @@ class NoAIMiddleware:
             size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
-        if is_http:
+        if not is_http:
+            await self.app(scope, receive, send)
+            return
+        injectors: list[TagInjector] = []
+        try:
             # A partial of a module's function that returns the awaitable of the real send: as a method, a closure or
             # a coroutine it costs 6 to 8 % of a bare Starlette request more (instructions counted, 2026-11-23).
-            send = partial(declare, runtime.telemetry, send, scope, cached, [])
-        await self.app(scope, receive, send)
+            declaring = partial(declare, runtime.telemetry, send, scope, cached, injectors)
+            await self.app(scope, receive, declaring)
+        except Exception:
+            await release(runtime.telemetry, send, cached, injectors)
+            raise
+        if injectors:
+            await release(runtime.telemetry, send, cached, injectors)
 
     async def _serve(self, scope: Scope, send: Send, served: ServeDocument, request: ScopeRequest) -> None:
         own: bytes | None = None
