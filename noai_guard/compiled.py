@@ -11,7 +11,7 @@ from noai_guard.core.policy import Policy
 from noai_guard.declarations import STANDARDS, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
-from noai_guard.errors import PolicyInvalid, Problem
+from noai_guard.errors import PolicyTooLong, Problem
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
@@ -58,13 +58,13 @@ class CompiledPolicy:
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
     def merge_own_robots(self, existing: bytes) -> None:
-        """Merge the site's own robots.txt into the document. Raise PolicyInvalid if the policy's part is too long."""
+        """Merge the site's own robots.txt into the document. Raise PolicyTooLong if the policy's part is."""
         try:
             self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups, existing)
         except robots_txt.TooLong:
             message = "what it refuses takes more than the 500 KiB of robots.txt that crawlers read"
             hint = "use fewer, shorter or wider path patterns, or declarations: {robots_txt: off}"
-            raise PolicyInvalid([Problem("P024", message, hint)]) from None
+            raise PolicyTooLong([Problem("P024", message, hint)]) from None
 
     @property
     def limitations(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.core.text import printable
-from noai_guard.errors import PolicyInvalid, Problem
+from noai_guard.errors import PolicyTooLong, Problem
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -52,7 +52,7 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     if policy:
         try:
             notes = tuple(_notes(policy))
-        except PolicyInvalid as error:
+        except PolicyTooLong as error:
             policy, problems = None, (*problems, *(replace(problem, file=name) for problem in error.problems))
     wrong = policy is None or (strict and bool(problems))
     if style == "json":

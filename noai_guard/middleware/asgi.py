@@ -19,7 +19,7 @@ from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
 from noai_guard.middleware.asgi_response import declare, release, send_response
-from noai_guard.middleware.own_robots import USER_AGENT, OwnRobots
+from noai_guard.middleware.own_robots import OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.html_injection import TagInjector
 from noai_guard.stores.memory import MemoryStore
@@ -106,7 +106,7 @@ class NoAIMiddleware:
         compiled = served.active.compiled
         if served.document.path == robots_txt.PATH and compiled.merges_robots:
             path = normal_path(request.path)
-            verdict = compiled.guard.judged(path, USER_AGENT)
+            verdict = self.runtime.verdict_on_ourselves(served.active, path)
             marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
             own = await self._own_robots.of_asgi_app(self.app, scope, marks)
         await send_response(send, self.runtime.document_response(served, request, own))

@@ -27,7 +27,7 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
-from noai_guard.core.model import PartlyRead, Response
+from noai_guard.core.model import PartlyRead, Response, Verdict
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -42,6 +42,7 @@ from noai_guard.middleware.active_policy import (
     ResolvedPath,
     ServeDocument,
 )
+from noai_guard.middleware.own_robots import USER_AGENT
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
@@ -288,6 +289,14 @@ class GuardRuntime:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
         return document_response(document, request.method, request.headers)
+
+    def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
+        """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
+        try:
+            return active.compiled.guard.judged(path, USER_AGENT)
+        except Exception as error:
+            self.telemetry.failed("robots_txt", error)
+            return active.undecidable.cached.verdict
 
     def _report(self, notes: Iterable[str]) -> None:
         """Log each sentence about the merged robots.txt once."""

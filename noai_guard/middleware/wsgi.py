@@ -21,7 +21,7 @@ from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count, Store, run
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
-from noai_guard.middleware.own_robots import USER_AGENT, OwnRobots
+from noai_guard.middleware.own_robots import OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
@@ -88,7 +88,7 @@ class NoAIWSGIMiddleware:
         own: bytes | None = None
         compiled = served.active.compiled
         if served.document.path == robots_txt.PATH and compiled.merges_robots:
-            verdict = compiled.guard.judged(normal_path(request.path), USER_AGENT)
+            verdict = self.runtime.verdict_on_ourselves(served.active, normal_path(request.path))
             own = self._own_robots.of_wsgi_app(self.app, {**request.environ, VERDICT: verdict})
         return self.runtime.document_response(served, request, own)
 

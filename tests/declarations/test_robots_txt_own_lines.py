@@ -16,7 +16,7 @@ from noai_guard.core.model import Action, Agent, PathPolicy, Usage
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.robots_txt import BEGIN, END, MAX_BYTES, OVERRULED, merge
 from noai_guard.declarations.shared.robots_file import is_robots, lines_of
-from noai_guard.errors import PolicyInvalid
+from noai_guard.errors import PolicyTooLong
 from tests.declarations.declaration_readers import ProtegoReader, content_signals, google_allows
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, policies
 
@@ -216,7 +216,7 @@ def test_a_site_whose_own_file_does_not_fit_is_told_how_much_of_it_is_left_out()
 
 def test_refusals_that_do_not_fit_are_a_problem_of_the_policy() -> None:
     sections = [(f"/{name * 8}/**", {Usage.SEARCH: Action.DENY}) for name in NAMES]
-    with pytest.raises(PolicyInvalid) as raised:
+    with pytest.raises(PolicyTooLong) as raised:
         CompiledPolicy(policy(*sections), CATALOG)
     assert [problem.code for problem in raised.value.problems] == ["P024"]
     CompiledPolicy(policy(*sections, declarations={**STANCE.declarations, "robots_txt": "off"}), CATALOG)
