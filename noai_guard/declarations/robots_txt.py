@@ -15,6 +15,7 @@ Facts about parsers and choices that determine the file:
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 from noai_guard.core.model import Action, Document
 from noai_guard.core.policy import Policy, Site
@@ -35,8 +36,8 @@ TAKEN_OUT = "User-agent: taken-out-by-noai-guard # "
 OVERRULED = "# Overruled by noai-guard, because the policy says no: "
 """Prefix of the app's lines that grant what the policy reserves."""
 
-_SHOWN = 200
-"""Characters shown of a line of the app."""
+_SHOWN_LINES, _SHOWN = 5, 200
+"""Number of lines of the app that are shown, and characters of each."""
 
 _GENERATED_LINE = re.compile(rb"^# Generated (?:[0-9-]+ )?by noai-guard [^\n]*\n", re.MULTILINE)
 
@@ -87,31 +88,36 @@ def _merge(existing: bytes, groups: Groups) -> tuple[bytes, tuple[str, ...]]:
     # Shorter and shorter: common lines only in the app's groups for `*`, and `untouched` crawlers not named; of our
     # rules only what refuses, and no paths in the common lines of named crawlers; none in those for `*`.
     forms = (groups, False), (groups, True), (brief, True), (replace(brief, common=groups.brief_common), True)
-    whole: list[str] | None = None
     while True:
         app = AppRobots(lines)
+        fullest = 0
         for form, short in forms:
-            merged = list(_merged(app, form, short))
-            whole = whole or merged
-            text = "\n".join([*merged, ""]).encode("utf-8", "replace")
+            of_app = _app_lines(app, form, short)
+            merged = [*_merged(app, of_app, form, short), ""]
+            fullest = fullest or len(merged)
+            text = "\n".join(merged).encode("utf-8", "replace")
             if len(text) <= MAX_BYTES:
-                return text, tuple(_notes(whole, merged, len(original) - len(lines)))
+                return text, tuple(_notes(merged, fullest - len(merged), len(original) - len(lines)))
         if not lines:
             raise TooLong
         # Cut at a line end, because half a rule is another rule: `Disallow: /private` could become `Disallow: /`.
         excess = len(text) - MAX_BYTES
-        lines = lines.copy()
-        while lines and excess > 0:
-            excess -= len(lines.pop()) + 1
+        kept = len(lines)
+        while kept and excess > 0:
+            kept -= 1
+            excess -= sum(len(line.encode("utf-8", "replace")) + 1 for line in of_app[kept])
+        lines = lines[:kept]
         _strip(lines)
 
 
-def _notes(whole: Sequence[str], merged: Sequence[str], cut: int) -> Iterator[str]:
-    for line in dict.fromkeys(line for line in whole if line.startswith(OVERRULED)):
-        own = truncated(one_line(line.removeprefix(OVERRULED)), _SHOWN)
+def _notes(merged: Sequence[str], omitted: int, cut: int) -> Iterator[str]:
+    overruled = dict.fromkeys(line.removeprefix(OVERRULED) for line in merged if line.startswith(OVERRULED))
+    for line in islice(overruled, _SHOWN_LINES):
+        own = truncated(one_line(line), _SHOWN)
         yield f"robots.txt: the site's own line `{own}` grants what the policy reserves, so it was overruled."
-    # The lines of the app that are left out at its end are among them.
-    if (omitted := len(whole) - len(merged) - cut) > 0:
+    if (more := len(overruled) - _SHOWN_LINES) > 0:
+        yield f"robots.txt: {more} more lines of the site's own grant what the policy reserves, and were overruled."
+    if omitted:
         yield (
             f"robots.txt: parsers read 500 KiB, so {omitted} lines that refuse nothing or repeat are left out; "
             "the file says no where a section says yes. The guard and the header fields go by the section."
@@ -133,8 +139,8 @@ def _original_lines(existing: bytes) -> list[str]:
             continue
         original.append(line)
     original = [line.removeprefix(TAKEN_OUT).removeprefix(OVERRULED) for line in original]
-    lines = robots_file.parse_lines(original)
-    if robots_file.is_page(lines):
+    if robots_file.is_page(original):
+        lines = robots_file.parse_lines(original)
         is_read = any(line.kind == "agent" for line in lines)
         original = [line.text for line in lines if is_read and line.kind and not line.text.lstrip().startswith("<")]
     _strip(original)
@@ -146,13 +152,21 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
-    for line in app.lines[: app.preamble_length]:
-        yield from _own_lines(line, groups)
+def _merged(app: AppRobots, of_app: Sequence[Sequence[str]], groups: Groups, short: bool) -> Iterator[str]:
+    """Yield the lines of the merged file. `of_app` has what becomes of each line of the app."""
+    yield from chain.from_iterable(of_app[: app.preamble_length])
     yield BEGIN
-    untouched = [f"User-agent: {token}" for token in groups.untouched if not (short or app.names(token))]
-    yield from _our_groups(app, groups, untouched)
+    yield from _our_groups(app, groups, _untouched(app, groups, short))
     yield END
+    yield from chain.from_iterable(of_app[app.preamble_length :])
+
+
+def _untouched(app: AppRobots, groups: Groups, short: bool) -> list[str]:
+    return [f"User-agent: {token}" for token in groups.untouched if not (short or app.names(token))]
+
+
+def _app_lines(app: AppRobots, groups: Groups, short: bool) -> list[tuple[str, ...]]:
+    """Return what becomes of each line of the app: the line or its replacement, and lines of ours behind it."""
     tokens = groups.tokens
     taken_out, before_common = set[int](), set[int]()
     for group in app.groups:
@@ -161,20 +175,21 @@ def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
         gets_common = not short or any(google_name(agent.value) == "*" for agent in group.agents)
         if gets_common and len(out) < len(group.agents):
             before_common.add((group.first_rule or (group.lines or group.agents)[-1]).number)
-    for line in app.lines[app.preamble_length :]:
-        yield from (f"{TAKEN_OUT}{line.text}",) if line.number in taken_out else _own_lines(line, groups)
+    untouched = _untouched(app, groups, short)
+    result: list[tuple[str, ...]] = []
+    for line in app.lines:
+        texts: tuple[str, ...] = (line.text,)
+        if line.number in taken_out:
+            texts = (f"{TAKEN_OUT}{line.text}",)
+        elif line.key in groups.permitted and (permitted := _permitted(line, groups)) != line.text:
+            rest = (BEGIN, permitted, END) if permitted else ()
+            texts = (f"{OVERRULED}{line.text}", *rest)
         if untouched and line.kind == "agent" and google_name(line.value) == "*":
-            yield from (BEGIN, *untouched, END)
+            texts = (*texts, BEGIN, *untouched, END)
         if groups.common and line.number in before_common:
-            yield from (BEGIN, *groups.common, END)
-
-
-def _own_lines(line: Line, groups: Groups) -> Iterator[str]:
-    """Yield a line of the app; one that grants what the policy reserves as a comment, and what is left of it."""
-    permitted = _permitted(line, groups)
-    yield line.text if permitted == line.text else f"{OVERRULED}{line.text}"
-    if permitted not in ("", line.text):
-        yield from (BEGIN, permitted, END)
+            texts = (*texts, BEGIN, *groups.common, END)
+        result.append(texts)
+    return result
 
 
 def _permitted(line: Line, groups: Groups) -> str:

@@ -122,8 +122,7 @@ def _texts(raw: bytes) -> Iterator[str]:
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
         as_bytes = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % ord(byte[0]), raw).decode("ascii")
-        line = parse_line(text)
-        if line.is_rule and parse_line(as_bytes).value != line.value:
+        if b"/" in raw and (line := parse_line(text)).is_rule and parse_line(as_bytes).value != line.value:
             yield as_bytes
         yield text
 
@@ -133,16 +132,17 @@ def is_robots(body: bytes) -> bool:
 
     A page (its first character is `<`) has to hold a rule for a crawler.
     """
-    lines = parse_lines(lines_of(body))
+    texts = lines_of(body)
+    lines = parse_lines(texts)
     names_crawler = any(line.kind == "agent" and google_name(line.value) for line in lines)
-    if is_page(lines):
+    if is_page(texts):
         return names_crawler and any(line.is_rule for line in lines)
     return names_crawler or any(line.key.startswith(("sitemap", "site-map")) and "://" in line.value for line in lines)
 
 
-def is_page(lines: Iterable[Line]) -> bool:
+def is_page(lines: Iterable[str]) -> bool:
     """Return True if the text is HTML or XML, by its first character."""
-    return next((text for line in lines if (text := line.text.strip())), "").startswith("<")
+    return next((text for line in lines if (text := line.strip())), "").startswith("<")
 
 
 def parse_line(text: str, number: int = 0) -> Line:
