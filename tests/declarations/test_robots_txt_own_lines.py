@@ -220,3 +220,16 @@ def test_refusals_that_do_not_fit_are_a_problem_of_the_policy() -> None:
         CompiledPolicy(policy(*sections), CATALOG)
     assert [problem.code for problem in raised.value.problems] == ["P024"]
     CompiledPolicy(policy(*sections, declarations={**STANCE.declarations, "robots_txt": "off"}), CATALOG)
+
+
+def test_of_a_file_that_grows_when_it_is_merged_as_much_is_kept_as_fits() -> None:
+    compiled = CompiledPolicy(STANCE, SMALL)
+    grants = b"".join(b"Content-Usage: /%d/ train-ai=y\n" % n for n in range(20_000))
+    compiled.merge_own_robots(b"User-agent: *\nDisallow: /backstage/\n" + grants)
+    body = compiled.documents["/robots.txt"].body
+    assert MAX_BYTES - 1000 < len(body) <= MAX_BYTES
+    assert not google_allows(body, "Googlebot", "/backstage/a")
+    assert merge(body, compiled.robots_groups) == body
+    overruled = [sentence for sentence in compiled.limitations if "overruled" in sentence]
+    assert len(overruled) == 6
+    assert re.search(r"\d+ more lines of the site's own grant what the policy reserves", overruled[-1])
