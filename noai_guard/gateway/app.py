@@ -168,8 +168,8 @@ class Gateway:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._not_understood(active, request)
         # Only the very path of a document is one: what is merely read as it here may be a song to the site.
-        is_exact = set(original.raw_paths) == {original.path.encode("utf-8", "replace")}
-        outcome = runtime.decide(original, is_exact)
+        is_document = all(raw.decode("latin-1") in active.compiled.documents for raw in original.raw_paths)
+        outcome = runtime.decide(original, is_document)
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)

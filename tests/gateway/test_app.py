@@ -188,6 +188,15 @@ def test_what_is_no_method_is_no_for_a_scraper_and_yes_for_a_listener(method):
     assert metric(guard, "gateway_problems", problem="method_malformed") == 2
 
 
+@pytest.mark.parametrize("uri", [
+    "/songs/1/..%2f..%2frobots.txt", "/songs/1/../../robots.txt", "//robots.txt", "/%72obots.txt", "/robots.txt;x",
+    "/./robots.txt", "/robots.txt/../songs/1", "/songs/..;/robots.txt", "/robots.txt%00", "/.well-known/./tdmrep.json",
+])  # fmt: skip
+def test_a_document_is_only_its_very_path(uri):
+    assert verify(gateway(), uri, SCRAPER).status == 403
+    assert verify(gateway(), uri, BROWSER).status == 200
+
+
 CLOSED = "paths: {/open/**: {usages: {train-ai: yes, data-broker: yes, scraper: yes}}}\n"
 
 
