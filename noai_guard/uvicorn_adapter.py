@@ -7,7 +7,7 @@ uvicorn documents its settings, not its protocol classes. What is used of those,
 - `H11Protocol`, `HttpToolsProtocol`: `app`, `client`, `config`, `conn`, `cycle`, `headers`, `loop`, `parser`,
   `server_state`, `timeout_keep_alive`, `timeout_keep_alive_handler`, `timeout_keep_alive_task`, `transport`, `url`:
   requests would fail with AttributeError.
-- the methods of both that are overridden here, `on_body`, `on_headers_complete`, `on_message_begin`,
+- the methods of both that are overridden here, `handle_events`, `on_body`, `on_headers_complete`, `on_message_begin`,
   `on_message_complete`, `send_400_response`: if they were not called any more, early responses would be sent twice.
 - `RequestResponseCycle`: `disconnected`, `message_event`, `response_complete`, `response_started`, `scope`: a response
   that broke off could look complete.
@@ -23,6 +23,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import h11
 from uvicorn import Config, Server
@@ -37,11 +38,15 @@ LOGGER = logging.getLogger("uvicorn.error")
 KEEP_ALIVE_SECONDS = 65
 """Longer than the 60 s for which load balancers usually keep a connection: they, not we, close idle ones."""
 
+HEAD_SECONDS = 30.0
+"""The time a client has to send the head of its first request, or to finish a head that it began."""
+
 _MAX_H11_HEAD_BYTES = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of no seconds: closing the socket sends a reset."""
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n"
     b"cache-control: no-store\r\n\r\n"
@@ -56,10 +61,13 @@ class EmbeddedServer(Server):
         yield
 
 
-def embedded_server(app: App, drain_seconds: float, **options: object) -> EmbeddedServer:
+def embedded_server(
+    app: App, drain_seconds: float, *, http: "type[ClientConnection]", **options: object
+) -> EmbeddedServer:
     """Return a server for `app` that neither logs requests nor adds headers. `options` are uvicorn's settings."""
     config = Config(
         app,
+        http=http,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -83,7 +91,50 @@ def is_expected(record: logging.LogRecord) -> bool:
     return "without completing handshake" in message or "timeout graceful shutdown exceeded" in message
 
 
-class EarlyResponseConnection(HttpToolsProtocol):
+class ClientConnection(asyncio.Protocol):
+    """A connection with a client that is closed when the head of a request is late. To stand before uvicorn's classes.
+
+    The time runs from the first byte of a head to its last one, however little comes at a time.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    cycle: Any
+    _head_timer: asyncio.TimerHandle | None = None
+    _request_over = False
+    """True if the last data ended a request that has its response."""
+
+    @property
+    def in_request(self) -> bool:
+        """True from the end of a request's head to the end of its response."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._request_over = False
+        super().data_received(data)
+        if self._request_over or self.in_request or self.transport.get_protocol() is not self:  # then it is a websocket
+            self._stop_head_timer()
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._start_head_timer()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+
+class EarlyResponseConnection(ClientConnection, HttpToolsProtocol):
     """An HTTP/1.1 connection that can respond as soon as the head of a request has been read.
 
     Such a response costs a scope, a task and a turn of the event loop less: 40 of 95 µs (2026-11-26). Every other
@@ -112,7 +163,7 @@ class EarlyResponseConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._responded = False
+        self._responded = self._request_over = False
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
@@ -132,6 +183,7 @@ class EarlyResponseConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._reading_head = True
+        self._request_over = self._responded
         if not self._responded:
             super().on_message_complete()
 
@@ -150,12 +202,13 @@ class EarlyResponseConnection(HttpToolsProtocol):
             self.transport.close()
 
 
-class StrictConnection(H11Protocol):
+class StrictConnection(ClientConnection, H11Protocol):
     """An HTTP/1.1 connection read by h11, which a subclass can watch and break off.
 
     A request line in UTF-8 is percent-encoded, as browsers do: curl and ffmpeg send addresses as they were typed; nginx
-    and Go accept them, h11 does not. Garbage within a request's body ends the connection; uvicorn's own would raise, as
-    it has begun to respond.
+    and Go accept them, h11 does not. Empty lines before a request line are ignored (RFC 9112 section 2.2), which h11
+    does not do either. Garbage within a request's body ends the connection; uvicorn's own would raise, as it has begun
+    to respond.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -170,15 +223,26 @@ class StrictConnection(H11Protocol):
         if self.conn.their_state is h11.IDLE and not data.isascii():
             start = self.conn.trailing_data[0].lstrip(b"\r\n")
             if b"\n" not in start:
-                line, end, rest = data.partition(b"\n")
+                after = data if start else data.lstrip(b"\r\n")
+                empty_lines = data[: len(data) - len(after)]
+                line, end, rest = after.partition(b"\n")
                 method, space, target = (b"", b"", line) if b" " in start else line.partition(b" ")
-                data = method + space + _NON_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target) + end + rest
+                target = _NON_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target)
+                data = empty_lines + method + space + target + end + rest
         super().data_received(data)
 
-    @property
-    def in_request(self) -> bool:
-        """True from the end of a request's head to the end of its response."""
-        return self.cycle is not None and not self.cycle.response_complete
+    def handle_events(self) -> None:
+        if self.conn.their_state is h11.IDLE:
+            data, _ = self.conn.trailing_data
+            if data.startswith(b"\r\n"):
+                data = _EMPTY_LINES.sub(b"", data, count=1)
+                # Between two requests, a new connection of h11 is equal to the old one.
+                self.conn = h11.Connection(h11.SERVER, _MAX_H11_HEAD_BYTES)
+                if data:
+                    self.conn.receive_data(data)
+            if data == b"\r":
+                return
+        super().handle_events()
 
     def break_off(self) -> None:
         """End the connection within a response, in a way that the client can tell from a complete one.

@@ -40,8 +40,12 @@ _FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"f
 _INVALID_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _INVALID_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
-"""A Host field (RFC 3986 section 3.2) without user information."""
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\x80-\xff-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""A Host field (RFC 3986 section 3.2) without user information.
+
+RFC 3986 has a name in other letters percent-encoded or in Punycode. Some clients send it as it was typed, in UTF-8,
+which a field may hold (obs-text, RFC 9110 section 5.5), and nginx takes it.
+"""
 
 
 def request_target(scope: Scope) -> bytes:

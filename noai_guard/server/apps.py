@@ -1,6 +1,5 @@
 """The apps that `noai-guard serve` can serve: a site behind the reverse proxy, the gateway, and metrics."""
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from noai_guard.reverse_proxy.request_validation import RequestValidation
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
 from noai_guard.reverse_proxy.uvicorn_protocol import EdgeConnection
 from noai_guard.server.health import Health
+from noai_guard.uvicorn_adapter import ClientConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ServerApp:
     app: App
     runtime: GuardRuntime
     health: Health
-    protocol: type[asyncio.Protocol]
+    protocol: type[ClientConnection]
 
 
 def reverse_proxy_app(

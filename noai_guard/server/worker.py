@@ -15,7 +15,7 @@ import uvloop
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.server.apps import ServerApp, metrics_listener_app
 from noai_guard.server.supervisor import WorkerPipes
-from noai_guard.uvicorn_adapter import embedded_server
+from noai_guard.uvicorn_adapter import StrictConnection, embedded_server
 
 _STARTED_POLL_SECONDS = 0.01
 _KEPT_BYTES = 16 * 1024 * 1024
@@ -45,7 +45,7 @@ async def _serve(
     servers = {main: sockets}
     if metrics_sockets:
         metrics_app = metrics_listener_app(served.health)
-        servers[embedded_server(metrics_app, 0, http="h11", lifespan="off", ws="none")] = metrics_sockets
+        servers[embedded_server(metrics_app, 0, http=StrictConnection, lifespan="off", ws="none")] = metrics_sockets
 
     def stop() -> None:
         served.health.draining = True

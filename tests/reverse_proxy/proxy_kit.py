@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
 from noai_guard.server.apps import reverse_proxy_app
-from noai_guard.uvicorn_adapter import embedded_server
+from noai_guard.uvicorn_adapter import EmbeddedServer, embedded_server
 from tests.middleware.asgi_kit import BROWSER
 from tests.raw_http import Answer, exchanged, parsed
 
@@ -217,8 +217,15 @@ def running_proxy(
     """Run the reverse proxy as a worker does, in a thread of this process."""
     origin = Upstream.parse(upstream) if isinstance(upstream, str) else upstream
     served = reverse_proxy_app(origin, policy, timeouts or Timeouts(), registry=CollectorRegistry())
-    listener = socket.create_server(("127.0.0.1", 0))
     server = embedded_server(served.app, 1, http=served.protocol, lifespan="on", ws="auto")
+    with running_server(server) as port:
+        yield Proxy(port)
+
+
+@contextmanager
+def running_server(server: EmbeddedServer) -> Iterator[int]:
+    """Run a server as a worker does, in a thread of this process. Yield its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
 
     def run() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -229,7 +236,7 @@ def running_proxy(
     try:
         while not server.started and thread.is_alive():
             time.sleep(0.01)
-        yield Proxy(listener.getsockname()[1])
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()

@@ -71,6 +71,16 @@ def test_an_invalid_host_is_refused(policy_proxy: Proxy, host: bytes) -> None:
     assert policy_proxy.raw(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host).status == 400
 
 
+@pytest.mark.parametrize("host", ["björk.example", "音楽.example:8080", "x.例え"])
+def test_a_host_in_utf_8_reaches_the_upstream_as_it_came(origin: Origin, policy_proxy: Proxy, host: str) -> None:
+    request = f"GET /songs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    assert policy_proxy.raw(request).status == 200
+    seen = origin.requests[-1]
+    assert (seen.values(b"host"), seen.values(b"x-forwarded-host")) == ([host.encode()], [host.encode()])
+    assert seen.values(b"forwarded")[0].endswith(b';host="%b";proto=http' % host.encode())
+    assert policy_proxy.raw(request.replace(b"/songs", b"/robots.txt")).status == 200
+
+
 def test_an_absolute_target_names_the_host(origin: Origin, policy_proxy: Proxy) -> None:
     policy_proxy.raw(b"GET http://real.example/tracks?q=1 HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n")
     request = origin.requests[-1]

@@ -1,5 +1,6 @@
 """The connection with clients: late, long and malformed heads, old clients, targets in UTF-8."""
 
+import re
 import socket
 import time
 from contextlib import suppress
@@ -10,9 +11,8 @@ from tests.servers import require
 
 require("aiohttp", "h11", "uvicorn", "uvloop", "websockets")
 
-from noai_guard.reverse_proxy import uvicorn_protocol  # noqa: E402
 from tests.raw_http import exchanged  # noqa: E402
-from tests.reverse_proxy.proxy_kit import Origin, OriginRequest, Proxy, read_all, read_until  # noqa: E402
+from tests.reverse_proxy.proxy_kit import Origin, OriginRequest, Proxy, read_all  # noqa: E402
 
 
 def test_a_target_in_utf_8_is_percent_encoded_as_browsers_do(origin: Origin, proxy: Proxy) -> None:
@@ -83,13 +83,34 @@ def test_trailers_without_an_end_are_cut(separate_pair: tuple[Origin, Proxy]) ->
     assert received[:12] in (b"HTTP/1.1 400", b"")
 
 
-def test_a_connection_whose_head_is_late_is_closed(policy_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "HEAD_SECONDS", 0.2)
-    whole = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    for sent in (b"", b"GET / HTTP/1.1\r\nX: ", whole):
-        with policy_proxy.connect() as client:
-            client.sendall(sent)
-            if sent == whole:
-                read_until(client, b"hello")
-                client.sendall(b"GET")
-            assert b"200" not in read_all(client)
+@pytest.mark.parametrize("pieces", [
+    (b"\r\nGET /song HTTP/1.1\r\n",),
+    (b"\r", b"\nGET /song HTTP/1.1\r\n"),
+    (b"\r\n", b"\r", b"\n", b"GET /song HTTP/1.1\r\n"),
+    (b"\r\n" * 5000 + b"GET /song HTTP/1.1\r\n",),
+    (b"POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab\r\n", b"GET /song HTTP/1.1\r\n"),
+    (b"POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab", b"\r\nGET /song HTTP/1.1\r\n"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /song HTTP/1.1\r\n",),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r", b"\nGET /song HTTP/1.1\r\n"),
+], ids=["one packet", "cut", "in pieces", "many", "after a form", "before the next", "pipelined", "pipelined and cut"])  # fmt: skip
+def test_empty_lines_before_a_request_are_ignored(origin: Origin, proxy: Proxy, pieces: tuple[bytes, ...]) -> None:
+    with proxy.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            client.sendall(piece)
+            time.sleep(0.02)
+        client.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+        received = read_all(client)
+    assert set(re.findall(rb"HTTP/1\.1 (\d{3})", received)) == {b"200"}
+    assert origin.requests[-1].target == b"/song"
+
+
+def test_a_target_in_utf_8_after_an_empty_line_is_encoded_too(origin: Origin, proxy: Proxy) -> None:
+    proxy.raw("\r\nGET /björk HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert origin.requests[-1].target == b"/bj%C3%B6rk"
+
+
+@pytest.mark.parametrize("start", [b"\n\r\n", b"\r\r\n", b" \r\n", b"\r\n \r\n", b"\x00\r\n"])
+def test_a_line_that_is_not_quite_empty_is_refused(policy_proxy: Proxy, start: bytes) -> None:
+    answer = policy_proxy.raw(start + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.status == 400

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.http11 import Request, Response  # noqa: E402
 from websockets.typing import Subprotocol  # noqa: E402
 
-from noai_guard.reverse_proxy import uvicorn_protocol  # noqa: E402
+from noai_guard import uvicorn_adapter  # noqa: E402
 from tests.middleware.asgi_kit import BROWSER, SCRAPER  # noqa: E402
 from tests.reverse_proxy.proxy_kit import Origin, Proxy, running_proxy, wait_until  # noqa: E402
 
@@ -256,7 +256,7 @@ def test_a_dead_upstream_refuses_the_handshake() -> None:
 
 
 def test_a_websocket_outlives_the_time_limit_of_heads(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(uvicorn_adapter, "HEAD_SECONDS", 0.1)
 
     async def echo_later(connection: ClientConnection) -> Any:
         await asyncio.sleep(0.5)
