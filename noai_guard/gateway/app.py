@@ -80,7 +80,7 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1008})
         else:
             path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-            if path == contract.METRICS:
+            if path in contract.METRICS:
                 await self._metrics(scope, receive, send)
             else:
                 raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")

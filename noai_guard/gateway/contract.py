@@ -11,7 +11,7 @@ ANSWER = "/.noai/answer"
 
 HEALTH = "/.noai/health"
 READY = "/.noai/ready"
-METRICS = "/metrics"
+METRICS = ("/metrics", "/metrics/")
 
 URI = ("x-original-uri", "x-original-url", "x-forwarded-uri")
 """Headers for the request target: nginx, ingress-nginx, Traefik and Caddy. Envoy appends it to VERIFY."""

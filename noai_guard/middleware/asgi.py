@@ -6,6 +6,7 @@ for HTML pages that get metas, body messages.
 """
 
 import asyncio
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,10 @@ class NoAIMiddleware:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
+        if "starlette.routing" in sys.modules:  # else nothing is mounted by it, and it need not be imported
+            from noai_guard.observability.metrics_app import answer_without_slash
+
+            answer_without_slash(app)
 
     @staticmethod
     def check(policy: str | Path | Policy | None = None) -> None:

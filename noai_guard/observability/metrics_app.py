@@ -1,16 +1,22 @@
 """/metrics for Prometheus as an ASGI app: `app.mount("/metrics", metrics_app())`."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from noai_guard.asgi_types import App, Receive, Scope, Send
 from noai_guard.observability.metrics import Metrics
 from noai_guard.observability.multiprocess import registry_of_workers
+
+_MAX_WRAPPERS = 64
+"""More apps than wrap each other anywhere; an app may name itself as the one that it wraps."""
 
 
 def metrics_app(registry: CollectorRegistry | None = None) -> App:
@@ -30,7 +36,43 @@ def metrics_app(registry: CollectorRegistry | None = None) -> App:
         chosen: CollectorRegistry = exposed.restricted_registry(names) if names else exposed  # type: ignore[assignment]
         return Response(encode(chosen), headers={"content-type": content_type})
 
-    return GZipMiddleware(http_app(respond))
+    return _MetricsApp(http_app(respond))
+
+
+class _MetricsApp(GZipMiddleware):
+    """What metrics_app returns, to be found among the routes of an app."""
+
+
+def answer_without_slash(app: object) -> None:
+    """Let every metrics_app() mounted in a Starlette or FastAPI app, or below its middleware `app`, also answer at its
+    path without the slash. Never raises.
+
+    Starlette redirects from there to the path with the slash, and to http also where TLS ends before it. A scraper that
+    follows no redirect then records nothing while `up` is 1.
+    """
+    with suppress(Exception):  # an app of another framework: visitors must not notice
+        routes = _first(app, lambda each: isinstance(getattr(each, "routes", None), list))
+        if routes is not None:
+            _add_routes(routes.routes)
+
+
+def _add_routes(routes: list[Any]) -> None:
+    for mount in [route for route in routes if isinstance(route, Mount)]:
+        if _first(mount.app, lambda each: isinstance(each, _MetricsApp)) is None:
+            if isinstance(mount.routes, list):
+                _add_routes(mount.routes)
+        elif not any(getattr(route, "path", "") == mount.path for route in routes if route is not mount):
+            # As an ASGI app, not as a function: what the mount has around it stays around it.
+            routes.insert(routes.index(mount) + 1, Route(mount.path, mount.app, include_in_schema=False))
+
+
+def _first(app: Any, condition: Callable[[Any], bool]) -> Any:
+    """Return the first of `app` and what it wraps that meets the condition, or None."""
+    for _ in range(_MAX_WRAPPERS):
+        if app is None or condition(app):
+            return app
+        app = getattr(app, "app", None)
+    return None
 
 
 def http_app(respond: Callable[[Request], Response]) -> App:

@@ -66,4 +66,5 @@ def gateway_app(policy: str | Path | Policy | None, hold: int, own_robots: str |
 
 def metrics_listener_app(health: Health) -> App:
     """Return the app for a listener of its own: metrics of all workers, and health."""
-    return health.in_front_of(Starlette(routes=[Route(contract.METRICS, metrics_app(), methods=["GET"])]))
+    metrics = metrics_app()
+    return health.in_front_of(Starlette(routes=[Route(path, metrics, methods=["GET"]) for path in contract.METRICS]))

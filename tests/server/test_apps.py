@@ -21,6 +21,7 @@ async def ready() -> None:
     ("path", "status"),
     [
         ("/metrics", 200),
+        ("/metrics/", 200),
         ("/.noai/health", 200),
         ("/.noai/ready", 200),
         ("/", 404),
@@ -31,4 +32,4 @@ async def ready() -> None:
 def test_the_metrics_listener_serves_metrics_and_health_alone(path: str, status: int) -> None:
     exchange = asyncio.run(asked(metrics_listener_app(Health(ready)), http(path)))
     assert exchange.status == status
-    assert (b"# HELP noai_requests_total" in exchange.body) == (path == "/metrics")
+    assert (b"# HELP noai_requests_total" in exchange.body) == path.rstrip("/").endswith("/metrics")
