@@ -1,8 +1,10 @@
 """Recording and alert rules, and the pages that say what to do."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,9 @@ ALERTS: list[dict[str, Any]] = [
 ]
 TESTS = sorted(RULES.glob("*_test.yml"))
 NAMES = [alert["alert"] for alert in ALERTS]
+RUNBOOKS = "https://noai-guard.example/runbooks/"
+"""Where `make docs` puts docs/runbooks, at an address that the operator replaces."""
+
 every_alert = pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
 
 
@@ -52,12 +57,12 @@ def test_an_alert_has_a_severity_a_summary_and_a_page(alert: dict[str, Any]) -> 
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
     assert alert["annotations"]["summary"]
     assert alert["annotations"]["description"].endswith(".")
-    assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
+    assert alert["annotations"]["runbook_url"] == f"{RUNBOOKS}{alert['alert']}/"
 
 
 @every_alert
 def test_the_page_of_an_alert_says_what_it_means_and_what_to_do(alert: dict[str, Any]) -> None:
-    page = (ROOT / alert["annotations"]["runbook_url"]).read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "runbooks" / f"{alert['alert']}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     assert headings == [alert["alert"], "What it means", "Look at", "Do"]
 
@@ -65,6 +70,24 @@ def test_the_page_of_an_alert_says_what_it_means_and_what_to_do(alert: dict[str,
 def test_every_page_is_of_an_alert() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")}
     assert pages - {"README"} == set(NAMES)
+
+
+def test_the_list_of_pages_has_each_alert_with_its_severity() -> None:
+    rows = re.findall(r"\| \[(\w+)\]\((\w+)\.md\) \| (\w+) \|", (ROOT / "docs" / "runbooks" / "README.md").read_text())
+    assert sorted(rows) == sorted(
+        (name, name, alert["labels"]["severity"]) for name, alert in zip(NAMES, ALERTS, strict=True)
+    )
+
+
+def test_the_address_of_the_pages_is_replaced_as_the_documentation_says(tmp_path: Path) -> None:
+    how_to = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ *(sed -i .*noai-guard\.example.*)$", how_to, re.MULTILINE)
+    shutil.copytree(RULES, tmp_path / "prometheus")
+    subprocess.run(command, shell=True, cwd=tmp_path / "prometheus", check=True, timeout=20)
+    replaced = (tmp_path / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    assert ".example/" not in replaced.replace("music.example", "")
+    assert replaced.count("runbook_url: https://") == len(ALERTS)
+    promtool("check", "rules", str(tmp_path / "prometheus" / "alerts.yml"))
 
 
 def test_rules_and_dashboards_call_the_same_things_refused_and_welcome() -> None:

@@ -118,6 +118,8 @@ class Raising:
         raise RuntimeError("not now")
 
 
-@pytest.mark.parametrize("app", [None, Endless(), Raising(), object(), lambda: None], ids=lambda app: type(app).__name__)
+@pytest.mark.parametrize(
+    "app", [None, Endless(), Raising(), object(), lambda: None], ids=lambda app: type(app).__name__
+)
 def test_an_app_of_any_kind_is_looked_at_without_harm(app: object) -> None:
     answer_without_slash(app)
