@@ -38,6 +38,7 @@ _MORE = (
     _bot("OAI-SearchBot", "ai", "OAI-SearchBot/1.0; +https://openai.com/searchbot", "/robots.txt", "/tracks/"),
     _bot("Claude-User", "ai", "Mozilla/5.0 (compatible; Claude-User/1.0; +Claude-User@anthropic.com)", "/press/"),
     _bot("python-requests", "tool", "python-requests/2.32.5", *["/audio/slow-signal.wav", "/tracks/"] * 3),
+    _bot("GPTBot in the middle of 4 KB", "odd", f"{'x' * 2000} GPTBot/1.2 {'x' * 2000}", *["/tracks/"] * 3),
     _bot("A crawler nobody knows", "odd", "HarbourCrawler/0.1 (+https://harbour.example/bot)", "/", "/tracks/"),
     _bot(
         "A reader of declarations",

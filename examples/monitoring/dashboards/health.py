@@ -1,7 +1,7 @@
 """Is the guard well?"""
 
 from ..panels import Board, Kind, Panel, Query, Row, Unit, counted, rate, series
-from .shared import GOOD_IS_ZERO, RELOADS, REQUESTS, SITES, per_minute, total
+from .shared import GOOD_IS_ZERO, RELOADS, REQUESTS, SITES, UNREAD, per_minute, total
 
 
 def _judging(quantile: str) -> str:
@@ -197,6 +197,17 @@ HEALTH = Board(
                     Unit.PER_MINUTE,
                     (Query(per_minute("problem", series("noai_gateway_problems_total")), "{{problem}}"),),
                     8,
+                    at_least=10,
+                ),
+                Panel(
+                    27,
+                    "Not read closely",
+                    "Requests that name an agent which is refused, in a user agent or a path that could not be read closely, "
+                    "and requests that could not be judged. By what was decided.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("rule, action", series(REQUESTS, UNREAD)), "{{rule}}: {{action}}"),),
+                    16,
                     at_least=10,
                 ),
             ),
