@@ -132,7 +132,7 @@ class GuardRuntime:
             compiled = _packaged_policy()
         self._activate(compiled)
         if self.start_error is not None:
-            self.telemetry.policy_unusable()
+            self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
         # One assignment: a request that has read it sees one policy from beginning to end.
@@ -417,7 +417,7 @@ class GuardRuntime:
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
-                self.telemetry.reload_failed()
+                self.telemetry.reload_failed(problems_of(error))
                 return False
             self._activate(compiled)
             self.start_error = None

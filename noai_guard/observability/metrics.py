@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +43,23 @@ GATEWAY_PROBLEMS = (
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
 
+_REQUEST_LABELS = ("action", "agent", "operator", "usage", "rule", "identity", "mode")
+
 _log = logging.getLogger("noai_guard")
+
+
+def labels_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return the values of the labels of noai_requests_total."""
+    agent = verdict.agent
+    return (
+        str(verdict.action),
+        agent.name if agent else "none",
+        agent.operator if agent else "none",
+        str(verdict.usage or "none"),
+        verdict.rule,
+        str(verdict.identity),
+        str(Mode.ENFORCE if verdict.enforced else Mode.MONITOR),
+    )
 
 
 class Metrics(Collector):
@@ -60,12 +77,22 @@ class Metrics(Collector):
         self.requests = counter(
             "noai_requests_total",
             "Requests judged.",
-            ("action", "agent", "operator", "usage", "rule", "identity", "mode"),
+            _REQUEST_LABELS,
         )
         self.bytes = counter(
             "noai_response_body_bytes_total",
             "Bytes of response bodies sent to judged requests, by what was decided (refused: the refusal).",
             ("outcome", "agent", "usage"),
+        )
+        self.scrapes = counter(
+            "noai_scrapes_total",
+            "Requests judged that metrics_app or status_app answered; noai_requests_total has them too.",
+            _REQUEST_LABELS,
+        )
+        self.scrape_bytes = counter(
+            "noai_scrape_body_bytes_total",
+            "Bytes of response bodies of metrics_app and status_app; noai_response_body_bytes_total has them too.",
+            ("agent", "usage"),
         )
         self.robots_ignored = counter(
             "noai_robots_ignored_total",
@@ -119,6 +146,7 @@ class Metrics(Collector):
         ):
             for value in values:
                 metric.labels(value)
+        self.started_at = time.time()
         self.sinks: list[Sink] = [DecisionLog()]
         self.guards: list[Telemetry] = []
         self._policy_labels: set[tuple[str, ...]] = set()
@@ -183,6 +211,7 @@ class Metrics(Collector):
         """After a fork, in the child: what the parent counted is the parent's to flush."""
         self._flushing = threading.Lock()
         self._changing_policy = threading.Lock()
+        self.started_at = time.time()
         for guard in self.guards:
             guard.forget_parent()
 
@@ -201,7 +230,9 @@ class Telemetry:
         self.counting = threading.Lock()
         self.policy: Policy | None = None
         self.policy_labels: tuple[str, ...] = ()
-        self.policy_file_broken = False
+        self.policy_problem = ""
+        """Why the policy file cannot be used; empty while it can."""
+
         self._counts: dict[tuple[object, ...], LocalCounts] = {}
         self._injected_deltas: dict[str, Delta] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
@@ -209,6 +240,11 @@ class Telemetry:
         self._timings_flushed = self._timings.copy()
         self._seconds_flushed = 0.0
         self.metrics.guards.append(self)
+
+    @property
+    def policy_file_broken(self) -> bool:
+        """True while the policy file cannot be used and another policy is in force."""
+        return bool(self.policy_problem)
 
     @property
     def is_gone(self) -> bool:
@@ -222,16 +258,7 @@ class Telemetry:
         `injected` and by `judged_in` only while they hold `counting` (0.1 µs for each request). Counts for each
         thread would need no lock, but threads come and go and counts stay.
         """
-        agent = verdict.agent
-        labels = (
-            str(verdict.action),
-            agent.name if agent else "none",
-            agent.operator if agent else "none",
-            str(verdict.usage or "none"),
-            verdict.rule,
-            str(verdict.identity),
-            str(Mode.ENFORCE if verdict.enforced else Mode.MONITOR),
-        )
+        labels = labels_of(verdict)
         key = (threads, *labels)
         counts = self._counts.get(key)
         if counts is None:
@@ -271,7 +298,7 @@ class Telemetry:
         """Publish the policy that the guard runs from now on, with the version and the size of the catalogue."""
         self.policy = policy
         self.policy_labels = (__version__, str(policy.stance), str(policy.mode), catalogue)
-        self.policy_file_broken = False
+        self.policy_problem = ""
         self.metrics.update_gauges()
         self.metrics.catalogue_agents.set(agents)
 
@@ -279,14 +306,14 @@ class Telemetry:
         """Count a successful reload."""
         self.metrics.reloads.labels("ok").inc()
 
-    def reload_failed(self) -> None:
+    def reload_failed(self, problem: str = "unknown") -> None:
         """Count a reload that failed and left the last good policy in force."""
         self.metrics.reloads.labels("failed").inc()
-        self.policy_unusable()
+        self.policy_unusable(problem)
 
-    def policy_unusable(self) -> None:
-        """Publish that the policy file cannot be used and another policy is in force."""
-        self.policy_file_broken = True
+    def policy_unusable(self, problem: str = "unknown") -> None:
+        """Publish that the policy file cannot be used, and why, and that another policy is in force."""
+        self.policy_problem = problem
         self.metrics.update_gauges()
 
     def flush_counts(self) -> None:

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from noai_guard.asgi_types import App, Receive, Scope, Send
-from noai_guard.observability.metrics import Metrics
+from noai_guard.asgi_types import App, Message, Receive, Scope, Send
+from noai_guard.core.model import Verdict
+from noai_guard.observability.metrics import Metrics, labels_of
 from noai_guard.observability.multiprocess import registry_of_workers
 
 _MAX_WRAPPERS = 64
@@ -36,11 +37,18 @@ def metrics_app(registry: CollectorRegistry | None = None) -> App:
         chosen: CollectorRegistry = exposed.restricted_registry(names) if names else exposed  # type: ignore[assignment]
         return Response(encode(chosen), headers={"content-type": content_type})
 
-    return _MetricsApp(http_app(respond))
+    return _MetricsApp(http_app(respond), metrics)
 
 
 class _MetricsApp(GZipMiddleware):
     """What metrics_app returns, to be found among the routes of an app."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        super().__init__(app)
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await counted_as_scrape(super().__call__, self._metrics)(scope, receive, send)
 
 
 def answer_without_slash(app: object) -> None:
@@ -73,6 +81,28 @@ def _first(app: Any, condition: Callable[[Any], bool]) -> Any:
             return app
         app = getattr(app, "app", None)
     return None
+
+
+def counted_as_scrape(app: App, metrics: Metrics) -> App:
+    """Return `app`, whose judged requests are counted as scrapes too: the status page leaves them out."""
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        verdict = (scope.get("state") or {}).get("noai")
+        if scope["type"] != "http" or not isinstance(verdict, Verdict):
+            await app(scope, receive, send)
+            return
+        _, agent, _, usage, *_ = labels = labels_of(verdict)
+        metrics.scrapes.labels(*labels).inc()
+        sent = metrics.scrape_bytes.labels(agent, usage)
+
+        async def count(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                sent.inc(len(message.get("body", b"")))
+            await send(message)
+
+        await app(scope, receive, count)
+
+    return counting
 
 
 def http_app(respond: Callable[[Request], Response]) -> App:

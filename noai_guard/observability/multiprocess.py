@@ -35,6 +35,18 @@ class WorkersCollector(Collector):
             return False
 
 
+def counted_since() -> float | None:
+    """Return when the workers' counts in PROMETHEUS_MULTIPROC_DIR began, in seconds since 1970, None if unknown.
+
+    The files that workers lock are made by the first worker of each slot, and never written to.
+    """
+    try:
+        locks = list(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("noai*.lock"))
+        return min((lock.stat().st_mtime for lock in locks), default=None)
+    except (KeyError, OSError):
+        return None
+
+
 def registry_of_workers() -> CollectorRegistry | None:
     """Return a registry that answers for all workers.
 

@@ -10,14 +10,16 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from noai_guard.core.model import Action, Mode, Verdict
+from noai_guard.core.model import AI_USAGES, Action, Mode, Verdict
 from noai_guard.observability.decision_log import facts_of
 from noai_guard.observability.events import MAX_CHARS, Event
 from noai_guard.observability.metrics import Metrics
+from noai_guard.observability.multiprocess import counted_since
 from noai_guard.version import __version__
 
 _RESTRICTING = frozenset(action.value for action in Action if action.restricts)
 _NOT_ON_THE_PAGE = frozenset({"host", "client", "client_from"})
+_MAX_PROBLEM_CHARS = 4000
 _HEALTH_COUNTERS = {
     "reloads": "result",
     "guard_failures": "place",
@@ -58,11 +60,16 @@ class Count:
 
 @dataclass(slots=True)
 class Status:
-    """Everything on the status page; `asdict` of it is the JSON."""
+    """Everything on the status page; `asdict` of it is the JSON.
+
+    Counts begin at `since`, and leave out requests that metrics_app and status_app answered. `ai` are the names among
+    `operators`, `agents` and `usages` that came for AI.
+    """
 
     at: str
     version: str
     counts_of: str
+    since: str | None
     refusals_of: str
     policies: list[dict[str, Any]]
     total: Count = field(default_factory=Count)
@@ -70,6 +77,7 @@ class Status:
     agents: dict[str, Count] = field(default_factory=dict)
     usages: dict[str, Count] = field(default_factory=dict)
     actions: dict[str, Count] = field(default_factory=dict)
+    ai: dict[str, list[str]] = field(default_factory=dict)
     last_refusals: list[dict[str, Any]] = field(default_factory=list)
     health: dict[str, Any] = field(default_factory=dict)
 
@@ -84,10 +92,12 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
     samples: defaultdict[str, list[Any]] = defaultdict(list)
     for family in families:
         samples[family.name] += (sample for sample in family.samples if not sample.name.endswith("_created"))
+    since = metrics.started_at if workers is None else counted_since()
     status = Status(
         at=_iso(datetime.now(UTC)),
         version=__version__,
         counts_of="this process" if workers is None else "all workers",
+        since=None if since is None else _iso(datetime.fromtimestamp(since, UTC)),
         refusals_of="this process" if workers is None else f"the worker that answered, process {os.getpid()}",
         policies=_policies(metrics),
     )
@@ -106,9 +116,16 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
     by: dict[str, defaultdict[str, Count]] = {
         label: defaultdict(Count) for label in ("operator", "agent", "usage", "action")
     }
+    ai: dict[str, set[str]] = {label: set() for label in ("operator", "agent", "usage")}
     operator_of: dict[str, str] = {}
+    scrapes = {_key(sample.labels): sample.value for sample in samples["noai_scrapes"]}
     for sample in samples["noai_requests"]:
-        labels, number = sample.labels, int(sample.value)
+        labels, number = sample.labels, int(sample.value - scrapes.get(_key(sample.labels), 0))
+        if number <= 0:
+            continue
+        if labels["usage"] in AI_USAGES:
+            for label, names in ai.items():
+                names.add(labels[label])
         operator_of[labels["agent"]] = labels["operator"]
         restricted = labels["action"] in _RESTRICTING
         refused = number if restricted and labels["mode"] == Mode.ENFORCE else 0
@@ -116,17 +133,28 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
             count.requests += number
             count.refused += refused
             count.would_refuse += number - refused if restricted else 0
+    scrape_bytes = {_key(sample.labels): sample.value for sample in samples["noai_scrape_body_bytes"]}
     for sample in samples["noai_response_body_bytes"]:
         agent, usage = sample.labels["agent"], sample.labels["usage"]
+        number = int(sample.value)
+        if sample.labels["outcome"] == "served":
+            number -= int(scrape_bytes.get(_key({"agent": agent, "usage": usage}), 0))
+        if number <= 0 or agent not in by["agent"]:
+            continue
         counts = (status.total, by["agent"][agent], by["usage"][usage], by["operator"][operator_of.get(agent, agent)])
         for count in counts:
             if sample.labels["outcome"] == "refused":
-                count.bytes_refused += int(sample.value)
+                count.bytes_refused += number
             else:
-                count.bytes_served += int(sample.value)
+                count.bytes_served += number
+    status.ai = {f"{label}s": sorted(names) for label, names in ai.items()}
     status.operators, status.agents, status.usages, status.actions = (
         dict(sorted(counts.items(), key=lambda row: (-row[1].requests, row[0]))) for counts in by.values()
     )
+
+
+def _key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())
 
 
 def _policies(metrics: Metrics) -> list[dict[str, Any]]:
@@ -146,6 +174,7 @@ def _policies(metrics: Metrics) -> list[dict[str, Any]]:
                 for path_policy in policy.all_path_policies
             },
             "rules": {rule.id: str(rule.action) for rule in policy.rules},
+            "problem": guard.policy_problem[:_MAX_PROBLEM_CHARS],
         }
         if facts not in policies:
             policies.append(facts)

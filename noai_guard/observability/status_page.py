@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from noai_guard.asgi_types import App
 from noai_guard.core.model import Mode
 from noai_guard.observability.metrics import Metrics
-from noai_guard.observability.metrics_app import http_app
+from noai_guard.observability.metrics_app import counted_as_scrape, http_app
 from noai_guard.observability.multiprocess import registry_of_workers
 from noai_guard.observability.status import Count, RecentRefusals, Status, current_status
 from noai_guard.resources import filled, text
@@ -80,7 +80,7 @@ def status_app(registry: CollectorRegistry | None = None, *, refusals: int = 50)
             response.body = b""  # after the length of the whole body was declared
         return response
 
-    return http_app(respond)
+    return counted_as_scrape(http_app(respond), metrics)
 
 
 def _page(status: Status, reloading: bool) -> str:
@@ -115,12 +115,14 @@ def _page(status: Status, reloading: bool) -> str:
             f"{_number(counted)} {'request' if counted == 1 else 'requests'} {'would be ' if monitoring else ''}refused"
         ),
         policies=" ".join(map(_stance, policies)) or "No guard has been started in this process yet.",
-        counts_of=status.counts_of,
+        counts_of=status.counts_of + (f" since {_time(status.since)}" if status.since else ""),
         time=_time(status.at),
-        health=_health(status.health),
+        health=_health(status),
         figures=_definitions(figures),
-        operators=_counts("Who came", "Operator", status.operators, "People, and clients that give no name"),
-        usages=_counts("What for", "Usage", status.usages, "No known usage"),
+        operators=_counts(
+            "Who came", "Operator", status.operators, "People, and clients that give no name", status.ai["operators"]
+        ),
+        usages=_counts("What for", "Usage", status.usages, "No known usage", status.ai["usages"]),
         actions=_counts("What was decided", "Action", status.actions),
         refusals_of=status.refusals_of,
         refusals=_refusals(status.last_refusals),
@@ -137,12 +139,17 @@ def _stance(policy: Mapping[str, Any]) -> str:
     return f"{site}Stance {escape(policy['stance'])}, {mode}."
 
 
-def _health(health: Mapping[str, Any]) -> str:
-    problems = []
+def _health(status: Status) -> str:
+    health, problems = status.health, []
     if health["reload_failed"]:
+        reasons = dict.fromkeys(policy["problem"] for policy in status.policies if policy["problem"])
         problems.append(
             "The policy file on disk cannot be used; the last good policy runs, or the packaged no-ai stance if there "
-            "was none since the start. The log has the problems."
+            "was none since the start."
+            + (
+                "".join(f"<pre>{escape(reason)}</pre>" for reason in reasons)
+                or " The log of a worker has the problems."
+            )
         )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
@@ -154,20 +161,35 @@ def _health(health: Mapping[str, Any]) -> str:
     return f'<div class="unhealthy"><p>The guard needs a look:</p><ul>{items}</ul></div>'
 
 
-def _counts(title: str, first_column: str, counts: Mapping[str, Count], none: str = "none") -> str:
-    """Return a table with bars: the length is the share of the most frequent row, red where refused."""
+def _counts(
+    title: str, first_column: str, counts: Mapping[str, Count], none: str = "none", ai: Iterable[str] = ()
+) -> str:
+    """Return a table with bars: the length is the share of the most frequent row, red where refused or, in monitor
+    mode, where it would be. Names in `ai` are marked."""
     if not counts:
         return f'<h2>{title}</h2><p class="soft">Nobody yet.</p>'
     max_requests = max(count.requests for count in counts.values()) or 1
     bytes_known = any(count.bytes_served or count.bytes_refused for count in counts.values())
-    columns = (first_column, "Requests", "Refused", *(["Sent"] if bytes_known else []))
+    monitored = any(count.would_refuse for count in counts.values())
+    columns = (
+        first_column,
+        "Requests",
+        "Refused",
+        *(["Would be refused"] if monitored else []),
+        *(["Sent"] if bytes_known else []),
+    )
+    marked = frozenset(ai)
     rows = []
     for name, count in counts.items():
-        refused_width, width = (100 * number / max_requests for number in (count.refused, count.requests))
+        refused_width, width = (
+            100 * number / max_requests for number in (count.refused + count.would_refuse, count.requests)
+        )
         sent = f"<td>{_size(count.bytes_served + count.bytes_refused)}</td>" if bytes_known else ""
-        refused = f'<td class="no">{_number(count.refused)}</td>' if count.refused else "<td>0</td>"
+        numbers = (count.refused, count.would_refuse) if monitored else (count.refused,)
+        refused = "".join(f'<td class="no">{_number(number)}</td>' if number else "<td>0</td>" for number in numbers)
+        mark = ' <strong class="ai">AI</strong>' if name in marked else ""
         rows.append(
-            f'<tr><th scope="row">{escape(none if name == "none" else name)}'
+            f'<tr><th scope="row">{escape(none if name == "none" else name)}{mark}'
             '<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
             f'<rect class="all" width="{width:.2f}" height="1"/>'
             f'<rect class="refused" width="{refused_width:.2f}" height="1"/></svg>'
