@@ -313,7 +313,7 @@ class Telemetry:
 
     def policy_unusable(self, problem: str = "unknown") -> None:
         """Publish that the policy file cannot be used, and why, and that another policy is in force."""
-        self.policy_problem = problem
+        self.policy_problem = problem or "unknown"
         self.metrics.update_gauges()
 
     def flush_counts(self) -> None:

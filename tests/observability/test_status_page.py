@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
-from noai_guard import NoAIMiddleware
+from noai_guard import NoAIMiddleware, metrics_app
 from noai_guard.config import load_catalog
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.observability.events import Event
@@ -320,3 +324,117 @@ def test_a_refused_request_is_on_the_page_and_one_let_in_is_not() -> None:
     (refused,) = found["last_refusals"]
     assert (refused["agent"], refused["path"], refused["method"]) == ("GPTBot", "/<i>song</i>.mp3", "GET")
     assert found["policies"][0]["sections"]["/press/**"]["train-ai"] == "allow"
+
+
+def site_with_metrics(text: str = "") -> Any:
+    registry = CollectorRegistry()
+    app = Starlette(routes=[Route("/song", lambda request: PlainTextResponse("la"))])
+    app.mount("/metrics", metrics_app(registry))
+    app.mount("/noai-status", status_app(registry))
+    app.add_middleware(NoAIMiddleware, policy=policy(text), registry=registry)
+    return app
+
+
+def test_its_own_requests_and_scrapes_are_left_out() -> None:
+    app = site_with_metrics()
+    for _ in range(3):
+        assert ask(app, http("/metrics", b"Prometheus/3.0")).status == 200
+        assert ask(app, http("/noai-status/", BROWSER, HTML)).status == 200
+    ask(app, http("/song", BROWSER))
+    ask(app, http("/noai-status/nowhere", SCRAPER))  # refused before it came here: a visitor
+    found = told(Prefixed(app, "/noai-status"))
+    assert (found["total"]["requests"], found["total"]["refused"]) == (2, 1)
+    assert list(found["operators"]) == ["OpenAI", "none"]
+    assert found["total"]["bytes_served"] < 2000
+    scrape = ask(app, http("/metrics", BROWSER)).text
+    assert re.search(r'^noai_requests_total\{.*agent="Prometheus".*\} 3.0$', scrape, re.MULTILINE)
+    assert re.search(r'^noai_scrapes_total\{.*agent="Prometheus".*\} 3.0$', scrape, re.MULTILINE)
+
+
+class Prefixed:
+    """An app asked at a path."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        self.app, self.prefix = app, prefix
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = self.prefix + scope["path"]
+        await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+
+
+def test_nobody_can_have_a_request_left_out_that_did_not_come_through_a_guard() -> None:
+    registry = CollectorRegistry()
+    page = status_app(registry)
+    guard = guarded(answering(), registry=registry)
+    ask(guard, http(user_agent=BROWSER))
+    for state in ({}, None, {"noai": "allow"}):
+        ask(page, {**http("/", BROWSER), "state": state})
+    assert told(page)["total"]["requests"] == 1
+
+
+def test_in_monitor_mode_each_operator_has_what_would_be_refused() -> None:
+    guard, page = visited("mode: monitor\n")
+    for user_agent in (BROWSER, SCRAPER, SCRAPER, b"ClaudeBot/1.0"):
+        ask(guard, http(user_agent=user_agent))
+    found = told(page)
+    assert {name: count["would_refuse"] for name, count in found["operators"].items()} == {
+        "OpenAI": 2, "Anthropic": 1, "none": 0
+    }  # fmt: skip
+    text = seen(page).text
+    assert "Would be refused</th>" in text
+    assert re.search(r'OpenAI.*?</th><td>2</td><td>0</td><td class="no">2</td>', text)
+
+
+def test_where_everything_is_enforced_there_is_no_column_of_what_would_be() -> None:
+    guard, page = visited()
+    ask(guard, http(user_agent=SCRAPER))
+    assert "Would be refused" not in seen(page).text
+
+
+def test_who_came_for_ai_is_marked() -> None:
+    guard, page = visited("usages: {train-ai: yes}\n")
+    for user_agent in (BROWSER, SCRAPER, b"Googlebot/2.1"):
+        ask(guard, http(user_agent=user_agent))
+    assert told(page)["ai"] == {"operators": ["OpenAI"], "agents": ["GPTBot"], "usages": ["train-ai"]}
+    marked = re.findall(r'scope="row">([^<]*) <strong class="ai">AI</strong>', seen(page).text)
+    assert marked == ["OpenAI", "train-ai"]
+
+
+def test_the_page_says_since_when_it_counts() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    _, page = visited()
+    since = told(page)["since"]
+    assert before <= datetime.fromisoformat(since) <= datetime.now(UTC)
+    assert f'Counts of this process since <time datetime="{since}">' in seen(page).text
+
+
+def test_several_workers_count_since_their_folder_was_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "counts.requests += 5")
+    os.utime(tmp_path / "noai0.lock", (86400, 86400))
+    run(tmp_path, "counts.requests += 5")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    page = status_app(CollectorRegistry())
+    assert told(page)["since"] == "1970-01-02T00:00:00+00:00"
+    (tmp_path / "noai0.lock").unlink()
+    assert told(page)["since"] is None
+    assert "Counts of all workers. " in seen(page).text
+
+
+@pytest.mark.parametrize("when", ["at the start", "at a reload"])
+def test_the_mistakes_of_the_policy_are_on_the_page_until_they_are_mended(tmp_path: Path, when: str) -> None:
+    file = tmp_path / "noai.yaml"
+    file.write_text("mode: <b>\n" if when == "at the start" else "mode: enforce\n")
+    registry = CollectorRegistry()
+    guard, page = NoAIMiddleware(answering(), file, registry=registry), status_app(registry)
+    file.write_text("mode: <b>\n")
+    if when == "at a reload":
+        assert guard.runtime.reload() is False
+    (found,) = told(page)["policies"]
+    assert "noai.yaml:1:7: P" in found["problem"]
+    shown = Words(seen(page).text)
+    assert found["problem"] in shown.text
+    assert "b" not in shown.elements
+    file.write_text("mode: enforce\n")
+    assert guard.runtime.reload() is True
+    assert told(page)["policies"][0]["problem"] == ""
+    assert "The guard is well." in seen(page).text
