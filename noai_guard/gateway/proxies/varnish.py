@@ -12,7 +12,6 @@ from noai_guard.targets.target import File
 _MAX_BODY = 1024 * 1024
 """Bytes of a request body that are kept in memory while the gateway is asked."""
 
-_SET_BY_TEMPLATE = ("x-original-uri", "x-original-method")
 _REFUSE = 'return (synth(403, "Forbidden"));'
 _MAX_EXPRESSION = 3800
 """Characters of one expression, so that a line can still be read."""
@@ -28,11 +27,11 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
         documents="|".join(map(_expression, setup.document_paths)),
-        cleared=(f"unset req.http.{name.title()};" for name in SOURCES if name not in _SET_BY_TEMPLATE),
+        cleared=(f"unset bereq.http.{name.title()};" for name in SOURCES if name != "x-original-uri"),
         client_address=["set bereq.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
         max_body=str(_MAX_BODY),
         verify=VERIFY,
-        verdict=[f"set bereq.http.{name.title()} = {_kept('bereq', place)};" for place, name in enumerate(VERDICT)],
+        verdict=_verdict(),
         kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
         unanswered=list(_unanswered(setup)),
         declared=(line for place, name in enumerate(names, len(VERDICT)) for line in _declared(name, place)),
@@ -47,6 +46,13 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
         yield "std.collect(req.http.User-Agent);"
         for expression in setup.refused_expressions(_MAX_EXPRESSION):
             yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'
+
+
+def _verdict() -> list[str]:
+    sets = [f"set bereq.http.{name.title()} = {_kept('bereq', place)};" for place, name in enumerate(VERDICT)]
+    conditions = [f"if (bereq.http.{name.title()}) {{" for name in VERDICT[:-1]]
+    opened = [f"{one} {condition}" for one, condition in zip(sets, conditions, strict=False)]
+    return [*opened, f"{sets[-1]} {'}' * len(opened)}"]
 
 
 def _kept(request: str, place: int) -> str:

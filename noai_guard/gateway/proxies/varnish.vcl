@@ -22,7 +22,6 @@ sub vcl_recv {
             set req.backend_hint = noai_gateway;
             return (pass);
         }
-        __CLEARED__
         if (req.http.Transfer-Encoding || std.integer(req.http.Content-Length, 0) > __MAX_BODY__) {
             if (req.method == "GET" || req.method == "HEAD") { return (synth(413, "Content Too Large")); }
             set req.backend_hint = noai_question;
@@ -39,11 +38,13 @@ sub vcl_recv {
 }
 sub vcl_backend_fetch {
     if (bereq.backend == noai_question) {
+        __CLEARED__
         unset bereq.http.Cookie;
         unset bereq.http.Authorization;
         unset bereq.http.Accept-Encoding;
+        unset bereq.http.X-Varnish;
         set bereq.http.X-Original-URI = bereq.url;
-        set bereq.http.X-Original-Method = bereq.method;
+        if (bereq.method != "GET") { set bereq.http.X-Original-Method = bereq.method; }
         __CLIENT_ADDRESS__
         set bereq.url = "__VERIFY__";
         set bereq.method = "GET";
@@ -54,12 +55,12 @@ sub vcl_backend_fetch {
 sub vcl_pipe {
     call noai_pass_on;
 }
-# The site gets the verdict.
+# The site gets the verdict, as far as there is room: regsub fails once a header did not fit.
 sub noai_pass_on {
-    if (bereq.http.X-NoAI-Kept) {
+    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish) {
         __VERDICT__
-        unset bereq.http.X-NoAI-Kept;
     }
+    unset bereq.http.X-NoAI-Kept;
 }
 sub vcl_backend_response {
     if (beresp.backend == noai_gateway || beresp.backend == noai_question) {
