@@ -45,7 +45,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
         spoofed=", ".join(f'"{name}"' for name in spoofable_names()),
         client_address=[_client_address(setup.client_address_header)],
-        refused_names=lua_names(setup) if setup.refused_names else [],
+        refused_names=lua_names(setup) if setup.refuses_by_name else [],
         unanswered=_unanswered(setup),
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
     )
@@ -56,7 +56,7 @@ def _unanswered(setup: GatewaySetup) -> list[str]:
     if not setup.fail_open:
         return _REFUSAL
     refuse_named = ['if names_refused(r.headers_in["User-Agent"] or "") then', *(f"  {line}" for line in _REFUSAL), "end"]
-    return [*(refuse_named if setup.refused_names else []), "return apache2.DECLINED"]
+    return [*(refuse_named if setup.refuses_by_name else []), "return apache2.DECLINED"]
 
 
 def _client_address(header: str) -> str:

@@ -46,7 +46,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 
 def _refuse_named(setup: GatewaySetup) -> Iterator[str]:
     """Yield what refuses an agent by its name while the gateway does not answer."""
-    if setup.refused_tokens:
+    if setup.refuses_by_name:
         expression = "|".join(map(go_regex.with_characters, setup.refused_expressions(1 << 20)))
         yield f"@noai_named header_regexp User-Agent `(?i){expression}`"
         yield "handle @noai_named {"

@@ -49,7 +49,7 @@ def _exactly(names: Iterable[str]) -> str:
 
 def _unanswered(setup: GatewaySetup) -> list[str]:
     """Return a filter that refuses an agent by its name where ext_authz had no answer."""
-    if not setup.refused_tokens:
+    if not setup.refuses_by_name:
         return []
     return filled("gateway/proxies/envoy_unanswered.yaml", refused_names=lua_names(setup)).splitlines()
 
@@ -60,7 +60,7 @@ def _route(path: str, setup: GatewaySetup) -> Iterator[str]:
     yield "  route: {cluster: noai_gateway, timeout: 2s}"
     yield "  typed_per_filter_config:"
     yield f"    {_NO_AUTHORIZATION}"
-    if setup.refused_tokens:
+    if setup.refuses_by_name:
         yield f"    {_NO_LUA}"
 
 

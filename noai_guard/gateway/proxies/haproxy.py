@@ -29,7 +29,7 @@ end""".splitlines()
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("HAProxy")
-    gateway, address_header, refused = setup.gateway, setup.client_address_header, setup.refused_names
+    gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
     read = READ if address_header == "x-real-ip" else (*READ, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
@@ -42,7 +42,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         timeout=f'500, dst = "{socket}"' if socket else "500",
         verify=VERIFY,
         read=", ".join(f'"{name}"' for name in read),
-        refused_names=lua_names(setup) if refused else [],
+        refused_names=lua_names(setup) if setup.refuses_by_name else [],
         passed_on=", ".join(f'["{name}"] = "{_variable(name)}"' for name in (*VERDICT, *setup.declared_names)),
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
         root=root,
@@ -50,7 +50,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         forwarded_for=["option forwardfor"] if address_header == "x-forwarded-for" else [],
         gateway=socket or str(gateway),
         documents=" ".join(unquoted(path, "HAProxy") for path in setup.document_paths),
-        unanswered=_REFUSE_NAMED if refused else [],
+        unanswered=_REFUSE_NAMED if setup.refuses_by_name else [],
         unasked=[] if setup.fail_open else [refuse],
         verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
         declared=map(_declared, setup.declared_names),

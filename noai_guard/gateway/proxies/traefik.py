@@ -5,11 +5,13 @@ timeout and, since 3.7, a fallback by status; an entry point of its own makes th
 """
 
 from collections.abc import Iterator, Sequence
+from string import ascii_lowercase
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, spoofable_names, without_characters
 from noai_guard.responses.header_fields import one_line_per_name
+from noai_guard.targets import go_regex
 from noai_guard.targets.target import File
 
 _FILES = {
@@ -28,6 +30,21 @@ noai-refuse:
     service: ping@internal
     query: "/"
 """.splitlines()
+_NAMED = """\
+noai-refused-names:
+  entryPoints: [noai]
+  rule: {rule}
+  priority: 1000000
+  service: noai-gateway
+  middlewares: [noai-refuse]
+"""
+_NOT_ASKED = """\
+{name}:
+  rule: {rule}
+  priority: 2000000
+  service: noop@internal
+  middlewares: [noai-bad-request]
+"""
 _LET_IN = """\
 noai-or-let-in:
   failover:
@@ -57,10 +74,35 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verdict=", ".join(name.title() for name in VERDICT),
         declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
         documents=_quoted(documents),
-        refuse=[] if setup.fail_open else _REFUSE,
+        refuse=_REFUSE if setup.refuses_by_name or not setup.fail_open else [],
+        named=_NAMED.format(rule=_quoted(_named(setup))).splitlines() if setup.refuses_by_name else [],
+        not_asked=(line for name, rule in _not_asked(setup) for line in _router(name, rule)),
         let_in=_LET_IN if setup.fail_open else [],
         asked_service=["service: noai-or-let-in"] if setup.fail_open else refusing,
     )
+
+
+def _named(setup: GatewaySetup) -> str:
+    """Return a rule for requests of which a User-Agent line has the name of a refused agent."""
+    expressions = map(go_regex.with_characters, setup.refused_expressions(1 << 20))
+    return " || ".join(_user_agent(f"(?i){expression}") for expression in expressions)
+
+
+def _user_agent(pattern: str) -> str:
+    return f"HeaderRegexp(`User-Agent`, `{pattern}`)"
+
+
+def _not_asked(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
+    """Yield name and rule of the routers for requests about which Traefik would ask without what names an agent."""
+    yield "noai-user-agent-removed", "HeaderRegexp(`Connection`, `(?i)user-agent`)"
+    if setup.refused_tokens:
+        # Go sends the first of several lines only. A line that has a letter and one that has it not are two.
+        several = (f"{_user_agent(f'[{a}{a.upper()}]')} && {_user_agent(f'^[^{a}{a.upper()}]*$')}" for a in ascii_lowercase)
+        yield "noai-several-user-agents", f"({' || '.join(f'({two})' for two in several)}) && ({_named(setup)})"
+
+
+def _router(name: str, rule: str) -> list[str]:
+    return _NOT_ASKED.format(name=name, rule=_quoted(rule)).splitlines()
 
 
 def _declared(setup: GatewaySetup) -> Iterator[tuple[str, str]]:

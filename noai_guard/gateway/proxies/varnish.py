@@ -42,7 +42,7 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
     """Yield what refuses a request about which the gateway gave no verdict, everyone's or that of a refused agent."""
     if not setup.fail_open:
         yield _REFUSE
-    elif setup.refused_tokens:
+    elif setup.refuses_by_name:
         yield "std.collect(req.http.User-Agent);"
         for expression in setup.refused_expressions(_MAX_EXPRESSION):
             yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'

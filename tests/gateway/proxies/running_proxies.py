@@ -207,7 +207,10 @@ def traefik(environment: Environment) -> RunningServer:
     write_configuration("traefik", environment)
     port, asking = free_port(), free_port()
     static = yaml.safe_load((environment.folder / "noai-guard-static.yml").read_text())
-    static["entryPoints"]["web"] = {"address": f"127.0.0.1:{port}"}
+    static["entryPoints"]["web"] = {
+        "address": f"127.0.0.1:{port}",
+        "forwardedHeaders": {"connection": ["User-Agent"]},
+    }
     static["entryPoints"]["noai"]["address"] = f"127.0.0.1:{asking}"
     static["providers"] = {"file": {"directory": str(environment.folder / "dynamic")}}
     static["global"] = {"checkNewVersion": False, "sendAnonymousUsage": False}
