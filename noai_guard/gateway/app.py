@@ -72,17 +72,14 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] != "http":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and _path(scope) == contract.METRICS:
+            await self._metrics(scope, receive, send)
         else:
-            path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-            if path == contract.METRICS:
-                await self._metrics(scope, receive, send)
-            else:
-                raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
-                request = PlainRequest(path, list(scope["headers"]), method_of(scope), scope.get("client"))
-                await send_response(send, await self.respond(request, raw))
+            raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
+            method = method_of(scope) if scope["type"] == "http" else "GET"
+            request = PlainRequest(_path(scope), list(scope["headers"]), method, scope.get("client"))
+            response = await self.respond(request, raw)
+            await (send_response(send, response) if scope["type"] == "http" else _refuse_websocket(scope, send, response))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -166,8 +163,8 @@ class Gateway:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._not_understood(active, request)
         # Only the very path of a document is one: what is merely read as it here may be a song to the site.
-        is_exact = set(original.raw_paths) == {original.path.encode("utf-8", "replace")}
-        outcome = runtime.decide(original, is_exact)
+        documents = active.compiled.documents
+        outcome = runtime.decide(original, all(raw.decode("latin-1") in documents for raw in original.raw_paths))
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
@@ -241,6 +238,21 @@ class Gateway:
                 except OSError as error:  # what was read last stands
                     self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "").rstrip("/"))
+
+
+async def _refuse_websocket(scope: Scope, send: Send, response: Response) -> None:
+    """Answer a websocket's handshake as any request: a proxy passed a client's Upgrade on when it asked."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    start = {"type": "websocket.http.response.start", "status": response.status, "headers": list(response.headers)}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": response.body})
 
 
 class _Prepared:

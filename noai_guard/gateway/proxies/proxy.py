@@ -64,7 +64,10 @@ class GatewaySetup:
 
     @cached_property
     def refused_tokens(self) -> tuple[AgentToken, ...]:
-        """Names of the agents that the policy refuses somewhere, for requests about which a proxy cannot ask."""
+        """Names of the agents that the policy refuses somewhere, for requests about which a proxy cannot ask; none if
+        `unreadable` of the policy lets them in."""
+        if not self.compiled.policy.unreadable.refuses:
+            return ()
         plan = TargetPlan(self.compiled)
         refusing = (agents for agents in plan.classes if any(decision.status for decision in agents.decisions))
         refused = {agent for agents in refusing for agent in agents.agents}
