@@ -27,8 +27,26 @@ noai-refuse:
   errors:
     status: ["404-405", "500-504"]
     statusRewrites: {"404-405": 403, "500-504": 403}
-    service: ping@internal
-    query: "/"
+    service: noai-itself
+    query: "/.noai-guard/refused"
+noai-forbidden:
+  ipAllowList: {sourceRange: ["255.255.255.255/32"]}
+noai-no-store:
+  headers:
+    customResponseHeaders: {Cache-Control: no-store}
+""".splitlines()
+_REFUSED = """\
+noai-refused:
+  entryPoints: [noai]
+  rule: "Path(`/.noai-guard/refused`)"
+  priority: 3000000
+  service: noop@internal
+  middlewares: [noai-forbidden]
+""".splitlines()
+_ITSELF = f"""\
+noai-itself:
+  loadBalancer:
+    servers: [{{url: "http://{_ENTRY_POINT}"}}]
 """.splitlines()
 _NAMED = """\
 noai-refused-names:
@@ -36,7 +54,7 @@ noai-refused-names:
   rule: {rule}
   priority: 1000000
   service: noai-gateway
-  middlewares: [noai-refuse]
+  middlewares: [noai-no-store, noai-refuse]
 """
 _NOT_ASKED = """\
 {name}:
@@ -63,7 +81,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     cleared = (*spoofable_names(), *(name.title() for name in SOURCES if name not in _SET_BY_TRAEFIK))
     paths = [without_characters("`\\\"'{}\n", path, "Traefik") for path in setup.document_paths]
     documents = " || ".join(f"Path(`{path}`)" for path in paths)
-    refusing = ["service: noai-gateway", "middlewares: [noai-refuse]"]
+    refusing = ["service: noai-gateway", "middlewares: [noai-no-store, noai-refuse]"]
+    refuses = setup.refuses_by_name or not setup.fail_open
     return setup.generated(
         "traefik",
         _FILES,
@@ -74,7 +93,9 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verdict=", ".join(name.title() for name in VERDICT),
         declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
         documents=_quoted(documents),
-        refuse=_REFUSE if setup.refuses_by_name or not setup.fail_open else [],
+        refuse=_REFUSE if refuses else [],
+        refused=_REFUSED if refuses else [],
+        itself=_ITSELF if refuses else [],
         named=_NAMED.format(rule=_quoted(_named(setup))).splitlines() if setup.refuses_by_name else [],
         not_asked=(line for name, rule in _not_asked(setup) for line in _router(name, rule)),
         let_in=_LET_IN if setup.fail_open else [],
