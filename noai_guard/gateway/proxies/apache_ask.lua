@@ -44,10 +44,10 @@ function ask(r)
   -- ProxyPass sends them to the gateway.
   if DOCUMENTS[r.unparsed_uri:match("^[^?]*")] then return apache2.DECLINED end
   local asked, status, headers, body = pcall(answer, r)
-  if not asked or not status or status >= 500 or status == 404 or status == 405 then
+  if not asked or not is_verdict(status) then
     __UNANSWERED__
   end
-  if status >= 200 and status < 300 then
+  if status < 300 then
     for _, header in ipairs(headers) do
       if PASSED_ON[header[1]] then r.headers_in[PASSED_ON[header[1]]] = header[2] end
       if DECLARED[header[1]] then r.subprocess_env[DECLARED[header[1]]] = header[2] end

@@ -14,7 +14,7 @@ __REFUSED_NAMES__
 -- Lines of a request header, in their order.
 local function lines_of(received, name)
   local values, lines = received[name] or {}, {}
-  for number = 0, #values do lines[#lines + 1] = values[number] end
+  for number = 0, #values do lines[#lines + 1] = (values[number]:gsub("%c", " ")) end
   return #lines > MAX_LINES and { table.concat(lines, ", ") } or lines
 end
 
@@ -65,12 +65,12 @@ end
 local function ask(txn)
   local received = txn.http:req_get_headers()
   local asked, status, headers, body = pcall(answer, txn, received)
-  if not asked or not status or status >= 500 or status == 404 or status == 405 then
+  if not asked or not is_verdict(status) then
     __UNANSWERED__
     return
   end
   txn:set_var("txn.noai_status", status)
-  if status >= 200 and status < 300 then
+  if status < 300 then
     for _, header in ipairs(headers) do
       if PASSED_ON[header[1]] then txn:set_var(PASSED_ON[header[1]], header[2]) end
     end

@@ -25,8 +25,8 @@ _SET_BY_TRAEFIK = ("x-forwarded-uri", "x-forwarded-method", "x-forwarded-host")
 _REFUSE = """\
 noai-refuse:
   errors:
-    status: ["404-405", "500-504"]
-    statusRewrites: {"404-405": 403, "500-504": 403}
+    status: ["400-401", "404-428", "430-599"]
+    statusRewrites: {"400-401": 403, "404-428": 403, "430-599": 403}
     service: noai-itself
     query: "/.noai-guard/refused"
 noai-forbidden:
@@ -68,7 +68,7 @@ noai-or-let-in:
   failover:
     service: noai-gateway
     fallback: ping@internal
-    errors: {status: ["404-405", "500-504"]}
+    errors: {status: ["400-401", "404-428", "430-599"]}
 """.splitlines()
 
 

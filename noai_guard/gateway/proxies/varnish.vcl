@@ -18,6 +18,9 @@ sub vcl_recv {
     if (req.restarts == 0 && req.esi_level == 0) {
         __SPOOFABLE__
         unset req.http.X-NoAI-Kept;
+        # Varnish leaves out what Connection names when it asks; from 7.1.1 on it says 400 by itself.
+        std.collect(req.http.Connection);
+        if (req.http.Connection ~ "(?i)user-agent") { return (synth(400, "Bad Request")); }
         if (req.url ~ "^(?:__DOCUMENTS__)(?:\?|$)" && (req.method == "GET" || req.method == "HEAD")) {
             set req.backend_hint = noai_gateway;
             return (pass);
@@ -80,11 +83,9 @@ sub vcl_deliver {
             set req.http.X-NoAI-Kept = __KEPT__;
             return (restart);
         }
-        if (resp.status >= 500 || resp.status == 404 || resp.status == 405) {
-            __UNANSWERED__
-            return (restart);
-        }
-        return (deliver);
+        if (resp.status == 402 || resp.status == 403 || resp.status == 429) { return (deliver); }
+        __UNANSWERED__
+        return (restart);
     }
     __DECLARED__
 }
