@@ -44,6 +44,7 @@ function ask(r)
   -- ProxyPass sends them to the gateway.
   if DOCUMENTS[r.unparsed_uri:match("^[^?]*")] then return apache2.DECLINED end
   local asked, status, headers, body = pcall(answer, r)
+  if not asked then r:err("noai-guard: cannot ask: " .. tostring(status)) end
   if not asked or not is_verdict(status) then
     __UNANSWERED__
   end

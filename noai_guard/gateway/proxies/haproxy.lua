@@ -14,7 +14,7 @@ __REFUSED_NAMES__
 -- Lines of a request header, in their order.
 local function lines_of(received, name)
   local values, lines = received[name] or {}, {}
-  for number = 0, #values do lines[#lines + 1] = (values[number]:gsub("%c", " ")) end
+  while values[#lines] do lines[#lines + 1] = (values[#lines]:gsub("%c", " ")) end
   return #lines > MAX_LINES and { table.concat(lines, ", ") } or lines
 end
 
@@ -65,6 +65,7 @@ end
 local function ask(txn)
   local received = txn.http:req_get_headers()
   local asked, status, headers, body = pcall(answer, txn, received)
+  if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
   if not asked or not is_verdict(status) then
     __UNANSWERED__
     return
