@@ -8,8 +8,8 @@ uvicorn documents its settings, not its protocol classes. What is used of those,
   `server_state`, `timeout_keep_alive`, `timeout_keep_alive_handler`, `timeout_keep_alive_task`, `transport`, `url`:
   requests would fail with AttributeError.
 - the methods of both that are overridden here, `_should_upgrade`, `_unsupported_upgrade_warning`, `on_body`,
-  `on_headers_complete`, `on_message_begin`, `on_message_complete`, `send_400_response`: if they were not called any more,
-  early responses would be sent twice, or a question with a client's Upgrade would become a websocket.
+  `on_headers_complete`, `on_message_begin`, `on_message_complete`, `send_400_response`: if they were not called any
+  more, early responses would be sent twice, and a question with a client's Upgrade would become a websocket.
 - `RequestResponseCycle`: `disconnected`, `keep_alive`, `message_event`, `response_complete`, `response_started`,
   `scope`: a response that broke off could look complete.
 - the texts of two log messages (`is_expected`): they would appear in the log.

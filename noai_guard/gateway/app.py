@@ -79,7 +79,10 @@ class Gateway:
             method = method_of(scope) if scope["type"] == "http" else "GET"
             request = PlainRequest(_path(scope), list(scope["headers"]), method, scope.get("client"))
             response = await self.respond(request, raw)
-            await (send_response(send, response) if scope["type"] == "http" else _refuse_websocket(scope, send, response))
+            if scope["type"] == "http":
+                await send_response(send, response)
+            else:
+                await _refuse_websocket(scope, send, response)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

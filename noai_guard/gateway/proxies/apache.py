@@ -23,6 +23,7 @@ r.content_type = "text/plain"
 r.err_headers_out["Cache-Control"] = "no-store"
 if not r.header_only then r:write("Forbidden\\n") end
 return apache2.DONE""".splitlines()
+_LET_IN = ["return apache2.DECLINED"]
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
@@ -55,8 +56,10 @@ def _unanswered(setup: GatewaySetup) -> list[str]:
     """Return the Lua statements for a request about which the gateway gave no verdict."""
     if not setup.fail_open:
         return _REFUSAL
-    refuse_named = ['if names_refused(r.headers_in["User-Agent"] or "") then', *(f"  {line}" for line in _REFUSAL), "end"]
-    return [*(refuse_named if setup.refuses_by_name else []), "return apache2.DECLINED"]
+    if not setup.refuses_by_name:
+        return _LET_IN
+    condition = 'if names_refused(r.headers_in["User-Agent"] or "") then'
+    return [condition, *(f"  {line}" for line in _REFUSAL), "end", *_LET_IN]
 
 
 def _client_address(header: str) -> str:

@@ -57,12 +57,21 @@ noai-refused-names:
   middlewares: [noai-no-store, noai-refuse]
 """
 _NOT_ASKED = """\
-{name}:
+{name}: &{name}
   rule: {rule}
   priority: 2000000
   service: noop@internal
   middlewares: [noai-bad-request]
+{name}-tls:
+  <<: *{name}
+  tls: {{}}
 """
+"""With TLS too, for entry points that terminate it."""
+
+_BAD_REQUEST = """\
+noai-bad-request:
+  ipAllowList: {sourceRange: ["255.255.255.255/32"], rejectStatusCode: 400}
+""".splitlines()
 _LET_IN = """\
 noai-or-let-in:
   failover:
@@ -97,6 +106,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         refused=_REFUSED if refuses else [],
         itself=_ITSELF if refuses else [],
         named=_NAMED.format(rule=_quoted(_named(setup))).splitlines() if setup.refuses_by_name else [],
+        bad_request=_BAD_REQUEST if setup.refused_tokens else [],
         not_asked=(line for name, rule in _not_asked(setup) for line in _router(name, rule)),
         let_in=_LET_IN if setup.fail_open else [],
         asked_service=["service: noai-or-let-in"] if setup.fail_open else refusing,
@@ -115,11 +125,12 @@ def _user_agent(pattern: str) -> str:
 
 def _not_asked(setup: GatewaySetup) -> Iterator[tuple[str, str]]:
     """Yield name and rule of the routers for requests about which Traefik would ask without what names an agent."""
-    yield "noai-user-agent-removed", "HeaderRegexp(`Connection`, `(?i)user-agent`)"
     if setup.refused_tokens:
-        # Go sends the first of several lines only. A line that has a letter and one that has it not are two.
-        several = (f"{_user_agent(f'[{a}{a.upper()}]')} && {_user_agent(f'^[^{a}{a.upper()}]*$')}" for a in ascii_lowercase)
-        yield "noai-several-user-agents", f"({' || '.join(f'({two})' for two in several)}) && ({_named(setup)})"
+        yield "noai-user-agent-removed", "HeaderRegexp(`Connection`, `(?i)user-agent`)"
+        # Go sends the first of several lines only. A line with a letter and one without it are two.
+        letters = [f"{letter}{letter.upper()}" for letter in ascii_lowercase]
+        several = " || ".join(f"({_user_agent(f'[{two}]')} && {_user_agent(f'^[^{two}]*$')})" for two in letters)
+        yield "noai-several-user-agents", f"({several}) && ({_named(setup)})"
 
 
 def _router(name: str, rule: str) -> list[str]:

@@ -13,6 +13,11 @@ _MAX_BODY = 1024 * 1024
 """Bytes of a request body that are kept in memory while the gateway is asked."""
 
 _REFUSE = 'return (synth(403, "Forbidden"));'
+_STRIPPED = """\
+# Varnish leaves out what Connection names when it asks; from 7.1.1 on it says 400 by itself.
+std.collect(req.http.Connection);
+if (req.http.Connection ~ "(?i)user-agent") { return (synth(400, "Bad Request")); }
+""".splitlines()
 _MAX_EXPRESSION = 3800
 """Characters of one expression, so that a line can still be read."""
 
@@ -26,6 +31,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         {"noai-guard.vcl": ("varnish.vcl", "behind your backends and before your subs, by include")},
         gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
+        stripped=_STRIPPED if setup.refused_tokens else [],
         documents="|".join(map(_expression, setup.document_paths)),
         cleared=(f"unset bereq.http.{name.title()};" for name in SOURCES if name != "x-original-uri"),
         client_address=["set bereq.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
@@ -49,6 +55,7 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
 
 
 def _verdict() -> list[str]:
+    """Return the lines that give the site the verdict, each header only if there was room for the one before."""
     sets = [f"set bereq.http.{name.title()} = {_kept('bereq', place)};" for place, name in enumerate(VERDICT)]
     conditions = [f"if (bereq.http.{name.title()}) {{" for name in VERDICT[:-1]]
     opened = [f"{one} {condition}" for one, condition in zip(sets, conditions, strict=False)]
@@ -57,7 +64,7 @@ def _verdict() -> list[str]:
 
 def _kept(request: str, place: int) -> str:
     """Return one of the values that are kept until the response is delivered."""
-    return f'regsub({request}.http.X-NoAI-Kept, "^(?:[^\t]*\t){{{place}}}([^\t]*).*$", "\\1")'
+    return rf'regsub({request}.http.X-NoAI-Kept, "^(?:[^\t]*\t){{{place}}}([^\t]*).*$", "\1")'
 
 
 def _declared(name: str, place: int) -> Iterator[str]:
@@ -72,7 +79,7 @@ def _expression(path: str) -> str:
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
-    outcome = "let in" if setup.fail_open else "refused"
+    outcome = "let in" + ", unless it names a refused agent" * setup.refuses_by_name if setup.fail_open else "refused"
     yield f"Varnish cannot ask about a request with more than 1 MiB of body, or a chunked one: it is {outcome}."
     joined = ", ".join(name.title() for name in setup.declared_names if repeatable(name))
     if joined:

@@ -18,9 +18,7 @@ sub vcl_recv {
     if (req.restarts == 0 && req.esi_level == 0) {
         __SPOOFABLE__
         unset req.http.X-NoAI-Kept;
-        # Varnish leaves out what Connection names when it asks; from 7.1.1 on it says 400 by itself.
-        std.collect(req.http.Connection);
-        if (req.http.Connection ~ "(?i)user-agent") { return (synth(400, "Bad Request")); }
+        __STRIPPED__
         if (req.url ~ "^(?:__DOCUMENTS__)(?:\?|$)" && (req.method == "GET" || req.method == "HEAD")) {
             set req.backend_hint = noai_gateway;
             return (pass);

@@ -170,7 +170,9 @@ def nginx(environment: Environment, location: str = "", name: str = "nginx", htt
     write_configuration("nginx", environment)
     port = free_port()
     if not location:
-        websockets = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+        websockets = (
+            'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+        )
         location = (
             f"location / {{ proxy_pass http://127.0.0.1:{environment.origin}; }}\n"
             f" location /live {{ include noai-guard-gateway/proxy.conf; {websockets}"

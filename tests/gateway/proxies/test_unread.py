@@ -15,11 +15,15 @@ LISTENER, CRAWLER = BROWSER.encode(), b"GPTBot/1.3"
 CLOSE = b"Connection: close"
 
 
-def request(target: bytes = b"/song", *lines: bytes, user_agent: bytes | None = CRAWLER, method: bytes = b"GET") -> bytes:
+def request(
+    target: bytes = b"/song", *lines: bytes, user_agent: bytes | None = CRAWLER, method: bytes = b"GET"
+) -> bytes:
     """The head of a request with these header lines, and with the User-Agent behind them."""
     named = () if user_agent is None else (b"User-Agent: " + user_agent,)
     closing = () if any(line.lower().startswith(b"connection:") for line in lines) else (CLOSE,)
-    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", b"Host: music.example", *lines, *named, *closing, b"", b""])
+    return b"\r\n".join(
+        [method + b" " + target + b" HTTP/1.1", b"Host: music.example", *lines, *named, *closing, b"", b""]
+    )
 
 
 def got(port: int, sent: bytes) -> Answer:
@@ -67,7 +71,11 @@ HIDES = {
     "no slash": request(b"song"),
 }  # fmt: skip
 
-NOT_SEEN_BY_ENVOY = {"a field that Connection names", "the same in lower case, on a line of its own", "among other names"}
+NOT_SEEN_BY_ENVOY = {
+    "a field that Connection names",
+    "the same in lower case, on a line of its own",
+    "among other names",
+}
 """`Proxy.limitations` says so."""
 
 
@@ -115,9 +123,7 @@ FOREIGN = {
 
 @proxies
 @pytest.mark.parametrize("charset", FOREIGN)
-def test_a_path_in_another_charset_is_for_listeners(
-    key: str, charset: str, proxy_port: Callable[[str], int]
-) -> None:
+def test_a_path_in_another_charset_is_for_listeners(key: str, charset: str, proxy_port: Callable[[str], int]) -> None:
     path = FOREIGN[charset]
     assert is_content(got(proxy_port(key), request(path, user_agent=LISTENER)))
     assert got(proxy_port(key), request(path)).status == 403
@@ -125,6 +131,7 @@ def test_a_path_in_another_charset_is_for_listeners(
     # Some proxies and the site here take no such bytes.
     assert got(proxy_port(key), request(unescaped, user_agent=LISTENER)).status in (200, 400)
     assert not is_content(got(proxy_port(key), request(unescaped)))
+
 
 LISTENS = {
     "40 fields": request(b"/song", *many(b"X-A", 40), user_agent=LISTENER),
