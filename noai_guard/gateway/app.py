@@ -166,15 +166,16 @@ class Gateway:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._not_understood(active, request)
         # Only the very path of a document is one: what is merely read as it here may be a song to the site.
-        documents = active.compiled.documents
-        outcome = runtime.decide(original, all(raw.decode("latin-1") in documents for raw in original.raw_paths))
+        is_document = all(raw.decode("latin-1") in active.compiled.documents for raw in original.raw_paths)
+        outcome = runtime.decide(original, is_document)
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         path_class = decided.path_class
-        return replace(decided, cacheable=False) if path_class is not None and path_class.readings else decided
+        has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
+        return decided if has_one_reading else replace(decided, cacheable=False)
 
     def _not_understood(self, active: ActivePolicy, request: PlainRequest) -> Decided:
         """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""

@@ -76,7 +76,12 @@ class NoAIWSGIMiddleware:
                 cached.counts.bytes += len(refusal.body)
             return _sent(refusal, start_response)
         outgoing = Outgoing(runtime.telemetry, environ, cached, start_response)
-        return outgoing.body(self.app(environ, outgoing.start))
+        try:
+            chunks = self.app(environ, outgoing.start)
+        except Exception:
+            outgoing.release()
+            raise
+        return outgoing.body(chunks)
 
     def _document(self, request: EnvironRequest, served: ServeDocument) -> Response:
         if served.document.path == robots_txt.PATH:
