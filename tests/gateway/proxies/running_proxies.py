@@ -333,6 +333,12 @@ def varnish(environment: Environment) -> RunningServer:
 
 
 def apache(environment: Environment) -> RunningServer:
+    command, port = apache_command(environment)
+    return start_process(command, port, environment.folder)
+
+
+def apache_command(environment: Environment) -> tuple[list[str], int]:
+    """Write the configuration of Apache; return the command that runs it, and its port."""
     write_configuration("apache", environment)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
@@ -346,8 +352,7 @@ def apache(environment: Environment) -> RunningServer:
         f"AllowEncodedSlashes NoDecode\n"
         f"ProxyPass /live http://127.0.0.1:{environment.origin}/live upgrade=websocket\nProxyPass / http://127.0.0.1:{environment.origin}/ nocanon\n</VirtualHost>\n"
     )
-    command = [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")]
-    return start_process(command, port, environment.folder)
+    return [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")], port
 
 
 def _program_path(name: str) -> str:
