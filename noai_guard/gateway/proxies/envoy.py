@@ -65,6 +65,7 @@ def _route(path: str, setup: GatewaySetup) -> Iterator[str]:
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
+    yield "Envoy removes a User-Agent that the client's Connection names: gateway and site see a client without one."
     doubled = ", ".join(name.title() for name in setup.declared_names if not repeatable(name))
     if doubled:
         yield f"Envoy adds {doubled} also where the site sends its own."

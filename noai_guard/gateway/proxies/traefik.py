@@ -149,6 +149,8 @@ def _quoted(text: str) -> str:
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
+    if setup.refused_tokens:
+        yield "Traefik removes what the client's Connection names: set `forwardedHeaders: {connection: [User-Agent]}`."
     names = ", ".join(name for name, _ in _declared(setup))
     if names:
         yield f"Traefik replaces the site's own {names}: where the site sends one, take ours out of noai-declare."
