@@ -1,6 +1,5 @@
 -- __HEADER_COMMENT__
-local GATEWAY, PORT, URL = "__ADDRESS__", __PORT__, "__URL__"
-local VERIFY = "__VERIFY__"
+local VERIFY, URL = "__VERIFY__", "__URL__"
 local BY_CLIENT = ... == "httpclient"
 local READ = { __READ__ }
 local PASSED_ON = { __PASSED_ON__ }
@@ -53,7 +52,7 @@ local function by_socket(headers)
   local socket = core.tcp()
   socket:settimeout(0.5)
   local status, got, body
-  if socket:connect(GATEWAY, PORT) then status, got, body = exchanged(socket, lines) end
+  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines) end
   socket:close()
   return status, got, body
 end

@@ -36,8 +36,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     return setup.generated(
         "haproxy",
         _FILES,
-        address=socket or gateway.host,
-        port=str(gateway.port or "nil"),
+        address=f'"{socket}"' if socket else f'"{gateway.host}", {gateway.port}',
         url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
         timeout=f'500, dst = "{socket}"' if socket else "500",
         verify=VERIFY,

@@ -3,12 +3,26 @@
 import hashlib
 import json
 import os
+import sys
 from urllib.parse import unquote
 
 import pytest
 
 from noai_guard.core.paths import normal_path
-from tests.gateway.proxies.running_proxies import BROWSER, LICENSED, ROBOTS, SCRAPER, STARTERS, THROTTLED, fetch
+from noai_guard.socket_address import SocketAddress
+from tests.gateway.proxies.running_proxies import (
+    BROWSER,
+    LICENSED,
+    POLICY,
+    ROBOTS,
+    SCRAPER,
+    STARTERS,
+    THROTTLED,
+    fetch,
+    start_process,
+)
+from tests.servers import free_port
+from tests.targets.web_servers import readable_folder
 
 proxies = pytest.mark.parametrize("key", STARTERS)
 
@@ -209,3 +223,23 @@ def test_unusual_but_honest_requests_are_served(key, proxy_port):
 def test_players_previews_feed_readers_and_search_are_served(key, user_agent, proxy_port, audio):
     response = fetch(proxy_port(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
     assert (response.status, response.body) == (206, audio.read_bytes()[:100])
+
+
+@proxies
+def test_the_gateway_is_asked_through_a_unix_socket(key, start_proxy):
+    if key == "traefik":
+        pytest.skip("Traefik asks no UNIX socket: `config` says so")
+    with readable_folder() as folder:
+        (folder / "noai.yaml").write_text(POLICY)
+        socket, port = folder / "gateway.sock", free_port()
+        command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml"]
+        serving = start_process([*command, "--listen", f"127.0.0.1:{port}", "--listen", f"unix:{socket}"], port, folder)
+        socket.chmod(0o666)
+        try:
+            proxy = start_proxy(key, SocketAddress(path=str(socket)))
+            assert fetch(proxy.port, "/").received("x-noai-verdict") == ["allow"]
+            assert b"GPTBot" in fetch(proxy.port, "/", SCRAPER).body
+            assert b"User-agent: GPTBot" in fetch(proxy.port, "/robots.txt").body
+            proxy.stop()
+        finally:
+            serving.stop()
