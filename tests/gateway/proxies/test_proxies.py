@@ -225,21 +225,23 @@ def test_players_previews_feed_readers_and_search_are_served(key, user_agent, pr
     assert (response.status, response.body) == (206, audio.read_bytes()[:100])
 
 
-@proxies
-def test_the_gateway_is_asked_through_a_unix_socket(key, start_proxy):
-    if key == "traefik":
-        pytest.skip("Traefik asks no UNIX socket: `config` says so")
+@pytest.fixture(scope="module")
+def gateway_socket():
+    """`noai-guard serve` on a UNIX socket that every user may connect to."""
     with readable_folder() as folder:
         (folder / "noai.yaml").write_text(POLICY)
         socket, port = folder / "gateway.sock", free_port()
         command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml"]
         serving = start_process([*command, "--listen", f"127.0.0.1:{port}", "--listen", f"unix:{socket}"], port, folder)
         socket.chmod(0o666)
-        try:
-            proxy = start_proxy(key, SocketAddress(path=str(socket)))
-            assert fetch(proxy.port, "/").received("x-noai-verdict") == ["allow"]
-            assert b"GPTBot" in fetch(proxy.port, "/", SCRAPER).body
-            assert b"User-agent: GPTBot" in fetch(proxy.port, "/robots.txt").body
-            proxy.stop()
-        finally:
-            serving.stop()
+        yield SocketAddress(path=str(socket))
+        serving.stop()
+
+
+@pytest.mark.parametrize("key", [key for key in STARTERS if key != "traefik"])  # `config` says that it cannot
+def test_the_gateway_is_asked_through_a_unix_socket(key, gateway_socket, start_proxy):
+    proxy = start_proxy(key, gateway_socket)
+    assert fetch(proxy.port, "/").received("x-noai-verdict") == ["allow"]
+    assert b"GPTBot" in fetch(proxy.port, "/", SCRAPER).body
+    assert b"User-agent: GPTBot" in fetch(proxy.port, "/robots.txt").body
+    proxy.stop()
