@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,14 @@ HANDSHAKE = (
     *(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
     *(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Origin: https://music.example"),
 )
+
+
+def test_a_gateway_under_plain_uvicorn_answers_a_question_with_an_upgrade(start_gateway: Callable[..., Any]) -> None:
+    port = start_gateway().port
+    question = (b"X-Original-URI: /live", b"X-Forwarded-For: 203.0.113.9", *HANDSHAKE)
+    for user_agent, status in ((LISTENER, b"200"), (CRAWLER, b"403")):
+        received = exchanged(port, request(b"/.noai/verify", *question, user_agent=user_agent), b"\r\n\r\n")
+        assert received.split()[1] == status
 
 
 @proxies
