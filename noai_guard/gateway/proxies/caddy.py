@@ -3,10 +3,12 @@
 Header names are written as Go writes them: a placeholder finds no other spelling.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable, without_characters
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
 from noai_guard.targets import go_regex
 from noai_guard.targets.target import File
 
@@ -31,7 +33,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         gateway=f"unix/{setup.gateway.path}" if setup.gateway.path else str(setup.gateway),
         verify=VERIFY,
         spoofable=(f"request_header -{spelling}" for spelling in _SPOOFABLE),
-        documents=" ".join(map(_quoted, setup.document_paths)),
+        documents=rf"^(?:https?://[^/?]*)?(?:{'|'.join(map(_expression, setup.document_paths))})(?:\?|$)",
         request=_request(setup),
         verdict=[
             *(f"request_header {name.title()} {{rp.header.{name.title()}}}" for name in VERDICT),
@@ -80,9 +82,9 @@ def _declared(name: str) -> Iterator[str]:
     yield f"header @noai_{variable(name)} {sign}{name.title()} {{vars.noai_{variable(name)}}}"
 
 
-def _quoted(path: str) -> str:
-    """Return a path as one token that holds no placeholder and no wildcard."""
-    return '"' + without_characters('{}*`"\\\n', path, "Caddy") + '"'
+def _expression(path: str) -> str:
+    """Return an expression for a path as clients send it: Caddy's `path` also matches other spellings of it."""
+    return re.sub("[^A-Za-z0-9/_-]", lambda match: rf"\x{ord(match[0]):02x}", quote(path))
 
 
 PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"origin"}))

@@ -112,6 +112,7 @@ def test_only_the_exact_path_of_a_document_is_one(key: str, proxy_port: Callable
         answer = got(proxy_port(key), request(target))
         assert not is_content(answer), target
         assert answer.status in (200, 301, 307, 308, 400, 403, 404), target
+    assert is_content(got(proxy_port(key), request(b"/ROBOTS.TXT", user_agent=LISTENER)))
     for target in (b"/robots.txt", b"/robots.txt?a", b"http://music.example/robots.txt"):
         assert b"User-agent: GPTBot" in got(proxy_port(key), request(target)).body, target
 
