@@ -75,17 +75,17 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] != "http":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and _path(scope) in contract.METRICS:
+            await self._metrics(scope, receive, send)
         else:
-            path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-            if path in contract.METRICS:
-                await self._metrics(scope, receive, send)
+            raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
+            method = method_of(scope) if scope["type"] == "http" else "GET"
+            request = PlainRequest(_path(scope), list(scope["headers"]), method, scope.get("client"))
+            response = await self.respond(request, raw)
+            if scope["type"] == "http":
+                await send_response(send, response)
             else:
-                raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
-                request = PlainRequest(path, list(scope["headers"]), method_of(scope), scope.get("client"))
-                await send_response(send, await self.respond(request, raw))
+                await _refuse_websocket(scope, send, response)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -243,6 +243,21 @@ class Gateway:
             except OSError as error:
                 own = self._own_robots.last((), error)
         return self.runtime.document_response(served, request, own)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "").rstrip("/"))
+
+
+async def _refuse_websocket(scope: Scope, send: Send, response: Response) -> None:
+    """Answer a websocket's handshake as any request: a proxy passed a client's Upgrade on when it asked."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    start = {"type": "websocket.http.response.start", "status": response.status, "headers": list(response.headers)}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": response.body})
 
 
 class _Prepared:

@@ -51,6 +51,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verify=VERIFY_NGINX,
         answer=ANSWER,
         cache=["proxy_cache noai_gate;", f"proxy_cache_key {_cache_key(setup)};"] if setup.cache else [],
+        refused_names=_refused_names(setup) if setup.refuses_by_name else [],
+        refuse_named=["if ($noai_gate_named) { return 403; }"] if setup.refuses_by_name else [],
         unreachable_status="204" if setup.fail_open else "403",
         documents=(line for path in setup.document_paths for line in _document(path, folder)),
         cleared=(f'proxy_set_header {name.title()} "";' for name in SOURCES if name not in _SET_BY_TEMPLATE),
@@ -62,6 +64,19 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         proxy_fields=(f"proxy_set_header {name.title()} {value};" for name, value in passed_on.items()),
         fastcgi_fields=(f"fastcgi_param HTTP_{variable(name).upper()} {value};" for name, value in passed_on.items()),
     )
+
+
+def _refused_names(setup: GatewaySetup) -> Iterator[str]:
+    """Yield a map that tells whether a request has the name of a refused agent, for want of an answer."""
+    yield "map $http_user_agent $noai_gate_named {"
+    yield "    default 0;"
+    yield from (f'    "~*{_quoted(expression)}" 1;' for expression in setup.refused_expressions(_MAX_EXPRESSION // 2))
+    yield "}"
+
+
+def _quoted(expression: str) -> str:
+    # A dollar sign would begin a variable.
+    return expression.replace("$", r"\z").replace("\\", "\\\\")
 
 
 def _answer_map(name: str) -> Iterator[str]:
@@ -100,8 +115,7 @@ def _cache(setup: GatewaySetup, folder: str) -> list[str]:
     for number, rows in enumerate(setup.path_classes):
         maps += [f"map $noai_gate_path $noai_gate_in_{number} {{", '    default "";']
         for pattern, name in rows:
-            # A dollar sign would begin a variable.
-            escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
+            escaped = _quoted(pattern_to_regex(pattern))
             if len(escaped) > _MAX_EXPRESSION:
                 advice = "longer than nginx reads at once; leave --cache out"
                 raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")
