@@ -42,10 +42,10 @@ class Prometheus:
         found: list[str] = self._ask(f"label/{label}/values", {"match[]": chosen})
         return found
 
-    def firing(self) -> list[str]:
-        """Names of the alerts that fire."""
+    def firing(self, state: str = "firing") -> list[str]:
+        """Names of the alerts that fire, or that are `pending`: their `for` is not over."""
         alerts = self._ask("alerts", {})["alerts"]
-        return sorted({alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"})
+        return sorted({alert["labels"]["alertname"] for alert in alerts if alert["state"] == state})
 
     def _series(self, what: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ask(what, parameters)["result"]
