@@ -354,7 +354,8 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
 def test_metrics_websockets_and_the_lifespan():
     guard = gateway()
     verify(guard)
-    assert b"noai_requests_total" in ask(guard, http("/metrics")).body
+    for path in ("/metrics", "/metrics/"):
+        assert b"noai_requests_total" in ask(guard, http(path)).body
     closed = ask(guard, {**http("/"), "type": "websocket"}, {"type": "websocket.connect"})
     assert closed.messages[0]["code"] == 1008
     for user_agent, status in ((BROWSER, 200), (SCRAPER, 403)):
