@@ -83,10 +83,10 @@ class _Commands(click.Group):
             raise
         except click.UsageError as error:
             raise CannotRun(_usage(error)) from error
-        except BrokenPipeError as error:
+        except BrokenPipeError:
             # The reader has closed the pipe, as `head` does: no error, and what is still buffered goes nowhere.
             _discard_output()
-            ctx.exit(error.__context__.exit_code if isinstance(error.__context__, click.exceptions.Exit) else 0)
+            ctx.exit(0)
         except OSError as error:
             # Commands say themselves what is wrong with a file: this is a full disk behind standard output, or a fault.
             _discard_output()

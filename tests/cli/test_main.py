@@ -122,7 +122,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize("stream", [0, 1, 2], ids=["stdin", "stdout", "stderr"])
 def test_a_standard_stream_that_is_closed_is_no_error(arguments: list[str], stream: int) -> None:
     code = (
-        f"import os; os.close({stream}); os.execv({sys.executable!r}, {['python', '-m', 'noai_guard', *arguments]!r})"
+        f"import os; os.close({stream}); os.execv({sys.executable!r}, {[sys.executable, '-m', 'noai_guard', *arguments]!r})"
     )
     answer = python("-c", code, input="")
     assert (answer.returncode, "Traceback" in answer.stderr) == (0, False)
@@ -135,22 +135,6 @@ def test_a_full_disk_is_one_line_and_exit_code_2() -> None:
         )
     assert writer.returncode == 2
     assert writer.stderr == "noai-guard: the output: No space left on device; write it elsewhere\n"
-
-
-def test_the_answer_no_stays_no_where_the_reader_goes_away() -> None:
-    for arguments in (["check", "-"], ["check", "--format", "json", "-"]):
-        with subprocess.Popen(
-            [sys.executable, "-m", "noai_guard", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as checker:  # fmt: skip
-            assert checker.stdin
-            assert checker.stdout
-            assert checker.stderr
-            checker.stdout.close()
-            checker.stdin.write(b"mode: nonsense\n")
-            checker.stdin.close()
-            assert checker.wait(timeout=60) == 1
-            assert b"Traceback" not in checker.stderr.read()
 
 
 def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
