@@ -121,9 +121,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 )
 @pytest.mark.parametrize("stream", [0, 1, 2], ids=["stdin", "stdout", "stderr"])
 def test_a_standard_stream_that_is_closed_is_no_error(arguments: list[str], stream: int) -> None:
-    code = (
-        f"import os; os.close({stream}); os.execv({sys.executable!r}, {[sys.executable, '-m', 'noai_guard', *arguments]!r})"
-    )
+    code = f"import os; os.close({stream}); os.execv({sys.executable!r}, {[sys.executable, '-m', 'noai_guard', *arguments]!r})"
     answer = python("-c", code, input="")
     assert (answer.returncode, "Traceback" in answer.stderr) == (0, False)
 
