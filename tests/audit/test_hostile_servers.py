@@ -226,6 +226,10 @@ def test_requests_without_a_user_agent_have_no_such_line() -> None:
         "<meta name=robots content=noai>" * 15_000,
         "</" * 200_000,
         "<![CDATA[" * 50_000,
+        "<![x " * 100_000,
+        "<![if IE]>" * 50_000,
+        "<![endif]><![temp[" * 20_000 + "]]>" * 20_000,
+        "<title>" + "<" * 400_000,
     ],
     ids=lambda text: text[:12],
 )
@@ -262,9 +266,13 @@ BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join
     f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9)
 ) + "]><r>&a8;</r>"  # fmt: skip
 
+ATTLIST = f"<!DOCTYPE r [<!ATTLIST e a CDATA '{'x' * 300_000}'>]><r>{'<e/>' * 19_000}</r>"
+EXTERNAL = "<!DOCTYPE rsl SYSTEM 'http://127.0.0.1:1/rsl.dtd'><rsl xmlns='https://rslstandard.org/rsl'/>"
+
 
 @pytest.mark.parametrize(
-    "text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"]
+    "text",
+    [BILLION, ATTLIST, EXTERNAL, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"],
 )
 def test_hostile_documents_are_findings(text: str) -> None:
     as_xml = line("Content-Type", "application/xml")
