@@ -117,8 +117,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         return resolve(addresses.pop(0) if len(addresses) > 1 else addresses[0], *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    real = fetch.is_inside_address
-    monkeypatch.setattr(fetch, "is_inside_address", lambda address: str(address) != "127.0.0.2" and real(address))
+    inside = lambda address: str(address) != "127.0.0.2" and is_inside_address(address)  # noqa: E731
+    monkeypatch.setattr(fetch, "is_inside_address", inside)
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
     return table

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from noai_guard.cli import COMMANDS
-from noai_guard.cli.options import policy_option
 from tests.cli.conftest import Run
 
 OPEN = "usages: {train-ai: yes}\ntrusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
@@ -87,4 +86,3 @@ def test_every_command_that_takes_a_policy_is_tried_here() -> None:
     }
     # serve is tried in tests/server/test_serve_command.py.
     assert taking == {case.split()[0] for case in ARGUMENTS} | {"serve"}
-    assert policy_option
