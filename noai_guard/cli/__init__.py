@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "config": "Write the policy as configuration of a server.",
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "audit": "Check what a live site declares, and whether it is enforced.",
+    "files": "List, print or write the systemd unit, alerts and dashboards.",
     "schema": "Print the JSON Schema of a policy or catalogue file.",
     "completion": "Print the completion script of a shell.",
     "rules": "Check or compile the catalogue (for contributors).",
