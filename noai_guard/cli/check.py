@@ -1,20 +1,22 @@
 """noai-guard check: list every problem of a noai.yaml at once."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from noai_guard.cli.options import DEFAULT_POLICY
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.model import Mode
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
-from noai_guard.errors import Problem
+from noai_guard.errors import PolicyTooLong, Problem
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -48,14 +50,20 @@ def command(ctx: click.Context, file: str, strict: bool, verbose: bool, style: s
     name = printable(file)
     policy, is_readable = None, True
     try:
-        with click.open_file(file, "rb") as stream:
-            policy, problems = check_policy_text(stream.read(_MAX_BYTES), name)
+        text = sys.stdin.buffer.read(_MAX_BYTES) if file == "-" else read_regular_file(file, _MAX_BYTES)
+        policy, problems = check_policy_text(text, name)
     except OSError as error:
         is_readable = False
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
         problems = (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
+    limits: tuple[str, ...] = ()
+    if policy:
+        try:
+            limits = tuple(_limits(policy))
+        except PolicyTooLong as error:
+            policy, problems = None, (*problems, *(replace(problem, file=name) for problem in error.problems))
     wrong = policy is None or (strict and bool(problems))
-    cautions, limits = (tuple(_cautions(policy)), tuple(_limits(policy))) if policy else ((), ())
+    cautions = tuple(_cautions(policy)) if policy else ()
     notes = (*limits, *cautions) if verbose or style == "json" else cautions
     if style == "json":
         facts = [{"severity": _severity(problem), **asdict(problem)} for problem in problems]
