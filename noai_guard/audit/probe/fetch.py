@@ -110,7 +110,7 @@ class Fetcher:
             response = await self._client.send(request, stream=True)
         except _LeadsInside:
             return replace(pending, problem=_INSIDE)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        except Exception as error:  # whatever a server makes the client raise is a result
             return replace(pending, problem=_description(error))
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in response.headers.raw
@@ -154,7 +154,7 @@ async def _with_body(response: httpx2.Response, result: ProbeResult, max_bytes: 
             received += chunk
             if len(received) > max_bytes:
                 break
-    except (httpx2.HTTPError, OSError, ValueError) as error:
+    except Exception as error:
         problem = _description(error)
     body, complete = _decoded(bytes(received), result.first("content-encoding").lower(), max_bytes)
     return replace(result, body=body, complete=complete and not problem, problem=problem)
