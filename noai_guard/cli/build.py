@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from noai_guard.build_date import today
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import documents_below, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
@@ -42,4 +42,5 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     if compiled.site_declared.fields:
         print_limitations(["the header fields are in no file: `noai-guard config` writes them, `explain` shows them."])
     print_limitations(page_tags(compiled))
+    name_policy(policy_file)
     ctx.exit(int(not current))

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
@@ -55,7 +55,7 @@ def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     if value is None or value in _SERVERS:
         return value
     match = closest(value, _SERVERS)
-    raise CannotRun(f"there is no server {value!r}; {f'did you mean {match}' if match else 'see noai-guard config'}")
+    raise CannotRun(f"there is no server {value!r}; {f'did you mean {match}?' if match else 'see noai-guard config'}")
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -163,6 +163,7 @@ def command(
     else:
         raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
     print_limitations(limitations)
+    name_policy(policy_file)
     ctx.exit(int(not current))
 
 

@@ -11,7 +11,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_name, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
@@ -78,8 +78,9 @@ def command(
     explanation = explain(runtime, request)
     if style == "json":
         click.echo(json.dumps(as_facts(explanation), indent=2))
+        name_policy(policy_file)
     else:
-        for line in _text(runtime.compiled, explanation):
+        for line in _text(runtime.compiled, explanation, policy_name(policy_file)):
             click.echo(line)
 
 
@@ -190,10 +191,11 @@ def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields]
 
 
-def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
+def _text(compiled: CompiledPolicy, explanation: Explanation, policy: str) -> Iterator[str]:
     request, verdict, refusal = explanation.request, explanation.verdict, explanation.refusal
     client = explanation.client
     yield click.style(f"{printable(request.method)} {printable(normal_path(request.path))}", bold=True)
+    yield _row("policy", policy)
     if verdict is None:
         yield _row("action", click.style("allow", fg="green") + "  a declaration of the site")
     else:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
 from noai_guard.core.model import AI_USAGES, Action, Document, PathPolicy, Usage
+from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.core.usage_words import USAGE_WORDS
-from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.resources import filled, text
 
@@ -106,7 +106,7 @@ def _contact(site: Site) -> Iterator[str]:
 
 def _refused_agents(table: DecisionTable) -> Iterator[str]:
     """Yield the list of the agents that are refused on the whole site and have a name in requests or robots.txt."""
-    path_class = table.path_class(robots_patterns.ELSEWHERE)
+    path_class = table.path_class(ELSEWHERE)
     named = (agent for agent in table.catalog.agents if agent.expected_user_agent or agent.all_robots_tokens)
     agents = [agent for agent in named if table.verdict(agent, path_class).action.refuses]
     if agents:

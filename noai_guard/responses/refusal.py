@@ -15,10 +15,10 @@ from noai_guard.resources import filled, text
 
 
 class Format(StrEnum):
-    """Media types of a refusal."""
+    """Media types of a refusal. The JSON is a problem (RFC 9457)."""
 
     TEXT = "text/plain; charset=utf-8"
-    JSON = "application/json"
+    JSON = "application/problem+json"
     HTML = "text/html; charset=utf-8"
 
 

@@ -67,7 +67,7 @@ def test_the_day_alone_makes_nothing_stale(run, tmp_path, monkeypatch):
 def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_path):
     file = write("site: {url: https://band.example}\npaths: {/a-?/**: {usages: {train-ai: yes}}}\n")
     built = run("build", "--out", str(tmp_path / "out"), "--policy", file).stderr
-    checked = run("check", file).stdout
+    checked = run("check", "--verbose", file).stdout
     for said in (
         "/a-?/** (paths) cannot be expressed in robots.txt",
         "AI2Bot",

@@ -191,7 +191,8 @@ def test_limitations_of_a_server_are_notes(run: Run, write: Write, tmp_path: Pat
     notes = run("config", "htaccess", "--out", str(tmp_path / "out"), "--policy", file).stderr.splitlines()
     assert notes[0].startswith("note: throttle: requests are not counted here")
     assert "note: Apache (.htaccess) cannot do this: the refusal's own text and headers." in notes
-    assert notes[-1] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
+    assert notes[-1] == f"policy: {file}"
+    assert notes[-2] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
 
 
 # Proxies that ask the gateway
@@ -251,7 +252,8 @@ def test_a_server_that_cannot_ask_the_gateway_says_so(run: Run, write: Write, se
 
 
 def test_limitations_of_a_proxy_are_notes(run: Run, write: Write) -> None:
-    notes = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
+    *notes, last = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
+    assert last.startswith("policy: ")
     assert "more than 1 MiB of body" in notes[0]
     assert all(line.startswith("note: ") for line in notes)
 
