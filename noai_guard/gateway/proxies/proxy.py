@@ -89,12 +89,10 @@ class GatewaySetup:
 class Proxy(Target[GatewaySetup]):
     """A proxy that can ask the gateway.
 
-    Its configuration usually stands in the folder `root`; `options` are those fields of GatewaySetup that not every
-    proxy uses, but this one does.
+    Its configuration usually stands in the folder `root`.
     """
 
     root: str = ""
-    options: frozenset[str] = frozenset()
 
 
 def unquoted(path: str, proxy: str) -> str:
