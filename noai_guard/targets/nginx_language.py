@@ -11,9 +11,9 @@ from hashlib import sha256
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.target import block
 
-_BUCKETS = 2048
-"""Default of `map_hash_max_size`, the number of buckets that nginx tries last. A power of two, so that a hash of 32 bits
-falls into the same bucket as one of 64."""
+_BUCKETS = 1024
+"""Number of buckets that find room for the keys of one map, half of the default of `map_hash_max_size`: nginx tries all
+numbers up to that. A power of two, so that a hash of 32 bits falls into the same bucket as one of 64."""
 
 _BUCKET_SIZE = 64 - 8
 """Bytes of a bucket, one cache line, without the pointer at its end (ngx_hash_init)."""
@@ -137,6 +137,11 @@ def prefix(name: str, letter: str, unnamed: str) -> str:
     return f"{letter}{digits[number % 36]}{digits[number // 36 % 36]}_"
 
 
+PUBLIC = ("auth_basic off;", "satisfy any;", "allow all;")
+"""Lines of a location that everyone may read, whatever the server around it forbids. `auth_request off` would need its
+module; with `satisfy any`, `allow all` is enough."""
+
+
 def public_document(media_type: str) -> list[str]:
     """Return the lines of a location for a document that is for everyone, whatever the server around it forbids.
 
@@ -145,5 +150,4 @@ def public_document(media_type: str) -> list[str]:
     plain, _, parameters = media_type.partition(";")
     charset = parameters.strip().removeprefix("charset=")
     kept = [f"charset {charset};", f"source_charset {charset};", 'charset_types "*";'] if charset else ["charset off;"]
-    everyone = ["auth_basic off;", "satisfy any;", "allow all;"]
-    return [*everyone, "types { }", f'default_type "{plain}";', *kept, "expires 1h;"]
+    return [*PUBLIC, "types { }", f'default_type "{plain}";', *kept, "expires 1h;"]

@@ -198,7 +198,7 @@ def test_the_files_of_a_proxy_are_stale_when_the_policy_asks_for_others(run: Run
     lines = run(*asking, policy).stdout.splitlines()
     server_conf = tmp_path / "conf.d/noai-guard-gateway/server.conf"
     assert f"wrote   {server_conf}  in each server {{ }} that is protected" in lines
-    assert f"include {tmp_path}/conf.d/noai-guard-gateway/headers.conf;" in server_conf.read_text()
+    assert f"include {tmp_path}/conf.d/noai-guard-gateway/ask.conf;" in server_conf.read_text()
     assert "stale" not in run(*asking, policy, "--check").stdout
     changed = write(ASKING + "on_unknown: deny\n")
     assert f"stale   {server_conf}" in run(*asking, changed, "--check", code=1).stdout
