@@ -21,6 +21,9 @@ _BUCKET_SIZE = 64 - 8
 _KEYS_OF_ONE_MAP = 1000
 """Number of keys that also find room where the site asks for more buckets: nginx then tries only the last 1,000 sizes."""
 
+_FEW_KEYS = 300
+"""Number of keys that are tried with every number of buckets, as nginx does."""
+
 MAX_KEY = _BUCKET_SIZE - 8 - 2
 """Bytes of the longest key of a map; a longer one is an error of nginx's."""
 
@@ -92,26 +95,30 @@ def hash_parts(rows: Sequence[Row]) -> list[list[Row]]:
     """Split the rows of a map into as many as find room in hashes of nginx's own sizes; at least one."""
     parts: list[list[Row]] = []
     left = sorted(rows, key=lambda row: (-len(row[0]), row[0]))
-    while left or not parts:
-        room, part, rest = [_BUCKET_SIZE] * _BUCKETS, [], []
-        for row in left:
-            name = _literal(row[0])
-            bucket, size = _hash(name), 8 + -(-(len(name) + 2) // 8) * 8
-            if len(part) < _KEYS_OF_ONE_MAP and room[bucket] >= size:
-                room[bucket] -= size
-                part.append(row)
-            else:
-                rest.append(row)
+    while len(left) > _FEW_KEYS or not any(len(_fitting(left, size)) == len(left) for size in range(_BUCKETS, 0, -1)):
+        part = _fitting(left, _BUCKETS)
         parts.append(sorted(part))
-        left = rest
-    return parts
+        left = [row for row in left if row not in part]
+    return [*parts, sorted(left)] if left or not parts else parts
+
+
+def _fitting(rows: Sequence[Row], buckets: int) -> dict[Row, None]:
+    """Return the rows that find room in a hash of so many buckets."""
+    room, fitting = [_BUCKET_SIZE] * buckets, {}
+    for row in rows:
+        name = _literal(row[0])
+        bucket, size = _hash(name) % buckets, 8 + -(-(len(name) + 2) // 8) * 8
+        if len(fitting) < _KEYS_OF_ONE_MAP and room[bucket] >= size:
+            room[bucket] -= size
+            fitting[row] = None
+    return fitting
 
 
 def _hash(name: bytes) -> int:
-    """Return the bucket of a key (ngx_hash_key_lc)."""
+    """Return ngx_hash_key_lc, as it is with 64 bits."""
     number = 0
     for byte in name.lower():
-        number = (number * 31 + byte) % _BUCKETS
+        number = (number * 31 + byte) & 0xFFFFFFFFFFFFFFFF
     return number
 
 

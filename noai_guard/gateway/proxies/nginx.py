@@ -1,6 +1,6 @@
 """nginx 1.18 or newer: auth_request, which understands 2xx, 401 and 403 only.
 
-So the gateway answers 204 or 403, with the true status in X-NoAI-Status, and error_page fetches the refusal.
+So the gateway answers 204 or 401, with the true status in X-NoAI-Status, and error_page fetches the refusal.
 """
 
 from collections.abc import Iterator, Sequence

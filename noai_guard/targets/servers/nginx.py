@@ -22,7 +22,7 @@ from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
-from noai_guard.targets.nginx_language import MAX_KEY, key, map_blocks, public_document, quote
+from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
 from noai_guard.targets.target import File, ServerTarget, block, document_files, head, text_file
 
@@ -102,10 +102,18 @@ class NginxConfiguration:
         names = [(key(name), self._hit(token)) for name, token in self.by_name.items()]
         yield from map_blocks("$noai_name", f"{p}of", names, volatile=True)
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
-            yield from map_blocks(f"$noai_n{number}", f"{p}h{number}", [('"~(?<noai_name>.+)"', f"${p}of")])
+            yield from map_blocks(f"$noai_n{number}", f"{p}h{number:x}", [('"~(?<noai_name>.+)"', f"${p}of")])
         name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-        yield from self._search(f"$noai_rest_{_STEPS}", "rest", name_tiers)
-        yield from self._search("$http_user_agent", "phrase", [self.phrases])
+        yield from map_blocks(f"$noai_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noai_name", f"${p}of"))
+        phrases = {
+            key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
+            for token in self.phrases
+            for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
+        }
+        yield from map_blocks("$noai_phrase", f"{p}ph_of", phrases.items())
+        yield from map_blocks(
+            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noai_phrase", f"${p}ph_of")
+        )
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noai_rest_{step - 1}", f"{p}hits_{step}", rows)
@@ -122,7 +130,7 @@ class NginxConfiguration:
 
     def _hits_from(self, step: int) -> str:
         """Return the variables with the hits of a step and of all later ones."""
-        hits = "".join(f"${self.prefix}h{number}" for number in _name_numbers(step))
+        hits = "".join(f"${self.prefix}h{number:x}" for number in _name_numbers(step))
         return f"{hits}${self.prefix}{'rest' if step == _STEPS else f'hits_{step + 1}'}"
 
     def _split(self, step: int) -> str:
@@ -133,29 +141,22 @@ class NginxConfiguration:
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _search(self, source: str, variable: str, tiers: Sequence[Sequence[AgentToken]]) -> Iterator[str]:
-        """Yield a map from a User-Agent to the hit of the first token that an expression matches."""
-        captured, hit = f"noai_{variable}_name", f"{self.prefix}{variable}"
-        expressions = [
-            nginx_language.expression(expression.pattern(captured))
+    def _search(self, tiers: Sequence[Sequence[AgentToken]], captured: str, hit: str) -> list[Row]:
+        """Return the rows of a map from a User-Agent to the hit of the first token that an expression matches.
+
+        The expression captures the token's name, from which `hit` is looked up.
+        """
+        return [
+            (nginx_language.expression(expression.pattern(captured)), hit)
             for tier in tiers
             for expression in user_agent_regex.expressions(tier, _MAX_EXPRESSION)
         ]
-        rows = {
-            key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
-            for tier in tiers
-            for token in tier
-            for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
-        }
-        if expressions:
-            yield from map_blocks(f"${captured}", f"{hit}_of", rows.items())
-        yield from map_blocks(source, hit, [(each, f"${hit}_of") for each in expressions])
 
     def _agent(self) -> Iterator[str]:
         p = self.prefix
         yield "# Of all matched names the one of the highest precedence; a URL counts only if there is no name."
         letters = sorted({self._hit(token)[1] for token in self.plan.tokens})
-        rows = [(f'"~(?:^|;){letter}:(?<noai_found_{letter}>[^;]+)"', f"$noai_found_{letter}") for letter in letters]
+        rows = [(f'"~(?:^|;){letter}:(?<noai_found>[^;]+)"', "$noai_found") for letter in letters]
         yield from map_blocks(f"${p}hits", f"{p}agent", [*rows, ('""', f"${p}by_host"), ("-", '""')])
         host = user_agent_regex.host_expression
         hosts = [
@@ -176,9 +177,9 @@ class NginxConfiguration:
 
     def _paths(self) -> Iterator[str]:
         p = self.prefix
-        for paths in self.tables.path_sets:
+        for number, paths in enumerate(self.tables.path_sets):
             rows = [(nginx_language.expression(regex, any_case=False), "1") for regex in paths.regexes]
-            yield from map_blocks("$uri", f"{p}in_{paths.name}", rows, "0")
+            yield from map_blocks("$uri", f"{p}in{number}", rows, "0")
         if self.plan.path_policies:
             path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
             rows = [(nginx_language.expression(regex, any_case=False), number) for regex, number in path_policies]
@@ -202,7 +203,7 @@ class NginxConfiguration:
             yield from map_blocks(f"${p}class", f"{p}dec", rows)
             return
         # A key is a class, and the one path set that has to match.
-        flags = "".join(f":${p}in_{paths.name}" for paths in tables.path_sets)
+        flags = "".join(f":${p}in{number}" for number in range(len(tables.path_sets)))
         in_paths = {paths: f"(?::.){{{number}}}:1" for number, paths in enumerate(tables.path_sets)}
         rows = [(f'"~^{name}{in_paths[paths] if paths else ":"}"', decision) for name, paths, decision in tables.rows]
         yield from map_blocks(f'"${p}class{flags}"', f"{p}by_path", rows)
