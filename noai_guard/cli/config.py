@@ -13,16 +13,20 @@ from click.shell_completion import CompletionItem
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.nginx_files import NginxFiles, read_nginx
 from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
-from noai_guard.core.text import closest
+from noai_guard.core.site_addresses import site_host
+from noai_guard.core.text import closest, printable
 from noai_guard.declarations import robots_txt
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
 from noai_guard.targets import TARGETS
+from noai_guard.targets.nginx_inspection import Form, Installation
+from noai_guard.targets.nginx_inspection import inspect as inspect_nginx
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.host import StaticHost, StaticSite
@@ -36,7 +40,7 @@ _SECTIONS = {
 }
 """Heading in the help -> the servers below it."""
 
-_CONDITIONAL = ("root", "merge", "no_merge", "name", "gateway", "origin", "cache", "vercel")
+_CONDITIONAL = ("root", "merge", "no_merge", "name", "inspect", "gateway", "origin", "cache", "vercel")
 """Options that only some forms have."""
 
 _FOLDER = click.Path(file_okay=False)
@@ -91,6 +95,9 @@ _ADDRESS: Mapping[str, Any] = {
 @click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
 @click.option("--no-merge", is_flag=True, help="Forget the robots.txt of an earlier --merge.")
 @click.option("--name", metavar="NAME", help="With nginx: a name for the policy, beside others on the same server.")
+@click.option("--inspect", is_flag=False, flag_value="/etc/nginx/nginx.conf", metavar="[FILE|FOLDER|-]",
+              help="With nginx: what its configuration loses or leaves unguarded; - reads the output of nginx -T.  "
+              "[default: /etc/nginx/nginx.conf]")  # fmt: skip
 @click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
 @click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
@@ -108,6 +115,7 @@ def command(
     merge: str | None,
     no_merge: bool,
     name: str | None,
+    inspect: str | None,
     gateway: SocketAddress,
     origin: SocketAddress,
     cache: str | None,
@@ -128,6 +136,7 @@ def command(
     Examples:
       noai-guard config nginx --out /etc/nginx/conf.d --policy noai.yaml
       noai-guard config nginx --ask-gateway --policy noai.yaml
+      nginx -T | noai-guard config nginx --policy noai.yaml --inspect -
       noai-guard config netlify --out public --policy noai.yaml
       noai-guard config nginx --out conf.d --root /etc/nginx/conf.d --check        in CI
     """
@@ -148,6 +157,9 @@ def command(
     if name is not None and not _NAME.fullmatch(name):
         raise CannotRun(f"--name {name} is not made of a-z, 0-9, - and .; choose a plainer one, as a-music-site")
     policy, folder = chosen_policy(policy_file), Path(out or ".")
+    nginx = None if inspect is None else read_nginx(inspect)
+    if nginx is not None and out is None:
+        folder = Path(root or nginx.folder / "conf.d")
     destinations: dict[str, Path] = {}
     if isinstance(target, StaticHost):
         compiled = CompiledPolicy(policy, load_catalog(), today())
@@ -157,7 +169,7 @@ def command(
     elif isinstance(target, Proxy):
         setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
         setup = replace(setup, arguments=_arguments(ctx), name=name or "")
-        root = _absolute(root or (str(folder.resolve()) if out else target.root)).rstrip("/")
+        root = _absolute(root or (str(folder.resolve()) if out or nginx else target.root)).rstrip("/")
         files, limitations = target.render(setup, root), target.limitations(setup)
     else:
         compiled = CompiledPolicy(policy, load_catalog())
@@ -177,6 +189,8 @@ def command(
     current = True
     if out is not None:
         current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
+    elif inspect is not None:
+        pass
     elif isinstance(target, Proxy):
         for file in files:
             click.echo(f"# ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
@@ -185,6 +199,12 @@ def command(
     else:
         raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
     print_limitations(limitations)
+    if nginx is not None:
+        name = f"{root}/{files[0].path.removesuffix('.conf')}"
+        form: Form = "gateway" if ask_gateway else "compiled"
+        documents = tuple(CompiledPolicy(policy, load_catalog()).documents)
+        installation = Installation(form, name, documents, site_host(policy.site), merge is not None)
+        current = _print_inspection(nginx, installation) and current
     ctx.exit(int(not current))
 
 
@@ -205,6 +225,16 @@ def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost |
 
 def _is_given(ctx: click.Context, option: str) -> bool:
     return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _print_inspection(nginx: NginxFiles, installation: Installation) -> bool:
+    """Print what an nginx configuration loses or leaves unguarded. Return True if there is nothing."""
+    problems = inspect_nginx(nginx.main, installation, lambda path: (nginx.folder / path).is_file())
+    for problem in problems:
+        click.secho(printable(str(problem)), fg="yellow" if problem.warning else "red")
+    count = sum(not problem.warning for problem in problems)
+    click.echo(f"{count} problem{'s' * (count != 1)}" if count else "fine: nothing is lost, and nothing is unguarded")
+    return count == 0
 
 
 def _arguments(ctx: click.Context, merge: str | None = None) -> str:

@@ -22,6 +22,7 @@ _FILES = {
     "/server.conf": ("nginx_server.conf", "in each server { } that is protected"),
     "/ask.conf": ("nginx_ask.conf", "included by server.conf"),
     "/headers.conf": ("nginx_headers.conf", "beside add_header lines of your own"),
+    "/error_page.conf": ("nginx_error_page.conf", "beside error_page lines of your own"),
     "/proxy.conf": ("nginx_proxy.conf", "beside proxy_set_header lines of your own"),
     "/fastcgi.conf": ("nginx_fastcgi.conf", "beside fastcgi_pass, for PHP"),
 }
@@ -131,4 +132,4 @@ def _cache_key(setup: GatewaySetup, p: str) -> str:
     return f'"$request_method|{address}|${p}unusual|{classes}|$http_user_agent"'
 
 
-PROXY = Proxy("nginx", "nginx", _render, root="/etc/nginx/conf.d", options=frozenset({"cache", "name"}))
+PROXY = Proxy("nginx", "nginx", _render, root="/etc/nginx/conf.d", options=frozenset({"cache", "inspect", "name"}))

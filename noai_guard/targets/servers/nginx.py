@@ -349,4 +349,4 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = ServerTarget("nginx", "nginx", files, options=frozenset({"name"}))
+TARGET = ServerTarget("nginx", "nginx", files, options=frozenset({"name", "inspect"}))
