@@ -62,7 +62,9 @@ def _from_dump(text: str) -> NginxFiles:
     _, *parts = _DUMPED_FILE.split(text)
     files = dict(zip(parts[::2], parts[1::2], strict=True))
     if not files:
-        raise CannotRun("there is no configuration in it; `nginx -T` prints one: nginx -T | noai-guard config nginx --inspect -")
+        raise CannotRun(
+            "there is no configuration in it; `nginx -T` prints one: nginx -T | noai-guard config nginx --inspect -"
+        )
     main = next(iter(files))
     folder = PurePosixPath(main).parent
     with tempfile.TemporaryDirectory() as name:
@@ -101,7 +103,5 @@ class _Reader:
             name, args = each["directive"], tuple(each["args"])
             block = tuple(self._directives(each.get("block", ()), file, depth))
             if name == "include" and args and depth < _MAX_DEPTH:
-                block = tuple(
-                    directive for path in self._included(args[0]) for directive in self.read(path, depth + 1)
-                )
+                block = tuple(directive for path in self._included(args[0]) for directive in self.read(path, depth + 1))
             yield Directive(name, args, file, each["line"], block)

@@ -45,8 +45,8 @@ class AuthResponses:
     def encoded(self, decided: Decided, cache_key: bytes, refusing: int) -> EncodedResponse:
         """Return 200 to allow, or the complete refusal, which is not cached.
 
-        For nginx, `refusing` is the status that auth_request passes on (else 0): return 204, or that status with the true
-        one in a header.
+        For nginx, `refusing` is the status that auth_request passes on (else 0): return 204, or that status with the
+        true one in a header.
         """
         if decided.refusal is not None and not refusing:
             cache_key = b""
@@ -69,9 +69,7 @@ class AuthResponses:
             # One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag
             # lines has a colon, so they may be joined.)
             fields = (*caching, *verdict, *one_line_per_name(cached.declared.fields).items())
-            return EncodedResponse(
-                Response(204, fields, b"") if refusing else Response(200, (_LENGTH_0, *fields), b"")
-            )
+            return EncodedResponse(Response(204, fields, b"") if refusing else Response(200, (_LENGTH_0, *fields), b""))
         if not refusing:
             return EncodedResponse(Response(refusal.status, (*refusal.headers, *verdict), refusal.body))
         status = (contract.STATUS.encode("ascii"), b"%d" % refusal.status)

@@ -8,7 +8,7 @@ VERIFY_NGINX = "/.noai/verify-nginx-401"
 error_page that fetches the refusal leaves the site's own page for 403 alone."""
 
 AUTH_REQUEST = {"/.noai/verify-nginx": 403, VERIFY_NGINX: 401}
-"""Path -> the status that stands for a refusal there. The first was in the configuration that we wrote until 2026-11."""
+"""Path -> the status that stands for a refusal there. The first was in the configuration that we wrote to 2026-11."""
 
 ANSWER = "/.noai/answer"
 """The refusal that X-NoAI-Status stands for, for `error_page`. Never lets anything in."""

@@ -60,8 +60,9 @@ Form = Literal["compiled", "gateway"]
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What was generated: the form, the folder of the files to include, the paths of the documents, the host of the site
-    (empty: unknown), and whether the site's own robots.txt was merged."""
+    """What was generated: the form, the folder of the files to include, the paths of the documents, the host of the
+    site (empty: unknown), and whether the site's own robots.txt was merged.
+    """
 
     form: Form
     folder: str
@@ -273,9 +274,9 @@ def _asking(level: Level, installation: Installation) -> Iterator[Problem]:
     for each in level.own("return", "rewrite"):
         if each.name == "return" or each.args[-1] in ("redirect", "permanent"):
             yield _problem("N105", each, level.title, is_note=not _has_content(each))
-    if (pages := level.own("error_page")) and not level.has_ours("error_page"):
-        if not any("401" in each.args and each.args[-1].endswith("answer") for each in pages):
-            yield _problem("N207", pages[0], level.title, f"include {installation.folder}/error_page.conf;")
+    pages = level.own("error_page")
+    if pages and not level.has_ours("error_page"):
+        yield _problem("N207", pages[0], level.title, f"include {installation.folder}/error_page.conf;")
 
 
 def _texts(directives: Sequence[Directive]) -> str:
@@ -283,23 +284,26 @@ def _texts(directives: Sequence[Directive]) -> str:
 
 
 TEXTS = {
-    "N101": ("server {0} does not include noai-guard", "type in it, before its rewrite, return and location: "
-             "include {1.folder}/server.conf;"),
-    "N102": ("{0} comes before noai-guard, so what it matches is not guarded", "move the include line of {1} before it"),
+    "N101": ("server {0} does not include noai-guard",
+             "type in it, before its rewrite, return and location: include {1.folder}/server.conf;"),
+    "N102": ("{0} comes before noai-guard, so what it matches is not guarded",
+             "move the include line of {1} before it"),
     "N103": ("{0} has an auth_request of its own, so the gateway is not asked there",
-             "noai-guard config nginx, without --ask-gateway, guards it"),
+             "the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N104": ("{0} has `satisfy any`: what the gateway lets in needs no password or address any more",
-             "type beside it: auth_request off; then noai-guard config nginx, without --ask-gateway, guards it"),
+             "type beside it: auth_request off; the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N105": ("{0} has a return or redirect, which nginx carries out before it asks the gateway",
-             "noai-guard config nginx, without --ask-gateway, guards it"),
+             "the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N109": ("{0} comes after a map of noai-guard, and nginx takes it only before the first map",
              "move it to the beginning of http {{ }}"),
     "N201": ("{0} has add_header lines of its own, so it inherits none of noai-guard's", "type beside them: {1}"),
     "N202": ("{0} has add_header lines of its own, so it inherits none of noai-guard's", "type beside them: {1}"),
     "N203": ("this include removes the {0} lines that are inherited here", "delete it, or type beside it: {1}"),
-    "N204": ("{0} does not pass the verdict on, and a client can invent one", "if the site reads it, type beside it: {1}"),
+    "N204": ("{0} does not pass the verdict on, and a client can invent one",
+             "if the site reads it, type beside it: {1}"),
     "N205": ("this include has an error_page, so the server inherits none", "type beside it: {0}"),
-    "N206": ("{0} is not used: noai-guard has an error_page for 401", "put it into the locations that ask for a password"),
+    "N206": ("{0} is not used: noai-guard has an error_page for 401",
+             "put it into the locations that ask for a password"),
     "N207": ("{0} has an error_page of its own, so a refusal there has none of our text", "type beside it: {1}"),
     "N301": ("{0} is a document of noai-guard, and nginx takes one such location only", "delete it{1}"),
     "N302": ("{0} is not sent any more, noai-guard's robots.txt is", "{1} keeps its rules"),

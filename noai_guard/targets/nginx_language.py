@@ -19,7 +19,7 @@ _BUCKET_SIZE = 64 - 8
 """Bytes of a bucket, one cache line, without the pointer at its end (ngx_hash_init)."""
 
 _KEYS_OF_ONE_MAP = 1000
-"""Number of keys that also find room where the site asks for more buckets: nginx then tries only the last 1,000 sizes."""
+"""Number of keys that also find room where the site asks for more buckets: nginx then tries the last 1,000 sizes."""
 
 _FEW_KEYS = 300
 """Number of keys that are tried with every number of buckets, as nginx does."""
@@ -104,7 +104,8 @@ def hash_parts(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _fitting(rows: Sequence[Row], buckets: int) -> dict[Row, None]:
     """Return the rows that find room in a hash of so many buckets."""
-    room, fitting = [_BUCKET_SIZE] * buckets, {}
+    room = [_BUCKET_SIZE] * buckets
+    fitting: dict[Row, None] = {}
     for row in rows:
         name = _literal(row[0])
         bucket, size = _hash(name) % buckets, 8 + -(-(len(name) + 2) // 8) * 8

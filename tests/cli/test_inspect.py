@@ -92,7 +92,8 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inspected(conf: Path, folder: Path, form: Form, http: str, server: str, merged: bool = False) -> set[str]:
     """Return the codes for a configuration of one server beside another site's; a note in lower case."""
-    text = "http {\n%s\nserver { server_name music.example;\n%s }\nserver { server_name b.example; }\n}\n" % (http, server)
+    servers = f"server {{ server_name music.example;\n{server} }}\nserver {{ server_name b.example; }}"
+    text = f"http {{\n{http}\n{servers}\n}}\n"
     (folder / "nginx.conf").write_text(text.replace("@DIR@", str(folder)).replace("@CONF@", str(conf)))
     for name in ("robots.txt", "own.txt"):
         (folder / name).write_text("User-agent: *\nDisallow: /drafts/\n")

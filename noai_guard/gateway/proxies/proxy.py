@@ -24,7 +24,8 @@ class GatewaySetup:
     """A policy, where the `gateway` and the site behind the proxy (`origin`) listen, and the folder in which the proxy
     may `cache` verdicts (None: it asks about each request).
 
-    `arguments` are those of the command that made the files, which say so; `name` is the one that it gave the policy."""
+    `arguments` are those of the command that made the files, which say so; `name` is the one that it gave the policy.
+    """
 
     compiled: CompiledPolicy
     gateway: SocketAddress

@@ -50,7 +50,7 @@ class NginxConfiguration:
     """The files of one plan, as lines.
 
     Variables that a map or `set` gives a value begin with a prefix of the policy. Those that expressions capture begin
-    with `noai_`: they are read in the same map, and a request is judged by one policy.
+    with `noaic_`: they are read at once, and one policy judges a request.
     """
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
@@ -74,12 +74,13 @@ class NginxConfiguration:
     def http(self) -> Iterator[str]:
         plan, p = self.plan, self.prefix
         yield f"# {head(plan, 'nginx')}"
-        yield "# Include this in http { }; a file in conf.d is included there already. Then, in each server { }, before its"
-        yield "# rewrite, return and location:"
+        yield "# Include this in http { }; a file in conf.d is included there already. Then, in each server { },"
+        yield "# before its rewrite, return and location:"
         yield f"#     include {self.folder}/server.conf;"
-        yield f"# Policy: {plan.policy_name or 'without a name'}. Its variables begin with ${p}; ${p}verdict is for log_format."
+        name = plan.policy_name or "without a name"
+        yield f"# Policy: {name}. Its variables begin with ${p}; ${p}verdict is for log_format."
         yield f"# Refused: {self.tables.refused_names}."
-        yield "# Two policies of one name are one error (duplicate upstream) instead of one policy: --name gives a name."
+        yield "# Nobody is sent to this upstream: with it, two policies of one name do not load. --name gives a name."
         yield f"upstream {p}policy {{ server 127.0.0.1:9; }}"
         yield 'geo $noai_dollar { default "$"; }'
         yield "# The section of the policy, set in the servers of this site alone; and the mark of a document."
@@ -100,23 +101,24 @@ class NginxConfiguration:
         p = self.prefix
         yield "# The names in a User-Agent that are not words of browsers, each looked up in a hash."
         names = [(key(name), self._hit(token)) for name, token in self.by_name.items()]
-        yield from map_blocks("$noai_name", f"{p}of", names, volatile=True)
+        yield from map_blocks("$noaic_name", f"{p}of", names, volatile=True)
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
-            yield from map_blocks(f"$noai_n{number}", f"{p}h{number:x}", [('"~(?<noai_name>.+)"', f"${p}of")])
+            yield from map_blocks(f"$noaic_n{number}", f"{p}h{number:x}", [('"~(?<noaic_name>.+)"', f"${p}of")])
         name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-        yield from map_blocks(f"$noai_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noai_name", f"${p}of"))
+        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noaic_name", f"${p}of"))
         phrases = {
             key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
             for token in self.phrases
             for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
         }
-        yield from map_blocks("$noai_phrase", f"{p}ph_of", phrases.items())
+        if phrases:
+            yield from map_blocks("$noaic_phrase", f"{p}ph_of", phrases.items())
         yield from map_blocks(
-            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noai_phrase", f"${p}ph_of")
+            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noaic_phrase", f"${p}ph_of")
         )
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
-            yield from map_blocks(f"$noai_rest_{step - 1}", f"{p}hits_{step}", rows)
+            yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
         anchors = self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
         rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
@@ -135,9 +137,9 @@ class NginxConfiguration:
 
     def _split(self, step: int) -> str:
         """Return an expression that matches any User-Agent and captures its first names and the rest."""
-        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agent_regex.WORD}]++)" for number in _name_numbers(step))
-        url = "(?=(?:[^:]++|:(?!//))*+(?<noai_url>://)?)" if step == 1 else ""
-        rest = f"(?<noai_rest_{step}>.+)?"
+        names = "".join(f"(?:(?1)(?<noaic_n{number}>[{user_agent_regex.WORD}]++)" for number in _name_numbers(step))
+        url = "(?=(?:[^:]++|:(?!//))*+(?<noaic_url>://)?)" if step == 1 else ""
+        rest = f"(?<noaic_rest_{step}>.+)?"
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
@@ -156,14 +158,14 @@ class NginxConfiguration:
         p = self.prefix
         yield "# Of all matched names the one of the highest precedence; a URL counts only if there is no name."
         letters = sorted({self._hit(token)[1] for token in self.plan.tokens})
-        rows = [(f'"~(?:^|;){letter}:(?<noai_found>[^;]+)"', "$noai_found") for letter in letters]
+        rows = [(f'"~(?:^|;){letter}:(?<noaic_found>[^;]+)"', "$noaic_found") for letter in letters]
         yield from map_blocks(f"${p}hits", f"{p}agent", [*rows, ('""', f"${p}by_host"), ("-", '""')])
         host = user_agent_regex.host_expression
         hosts = [
             (nginx_language.expression(host(token)), self.tables.ids[token.value]) for token in self.plan.host_tokens
         ]
         unknown = f"${p}bot" if self.plan.detects_unknown_bots else '""'
-        yield from map_blocks("$noai_url", f"{p}by_host", [('""', unknown)], f"${p}by_url")
+        yield from map_blocks("$noaic_url", f"{p}by_host", [('""', unknown)], f"${p}by_url")
         yield from map_blocks(f"${p}host", f"{p}by_url", [('""', unknown)], f"${p}lone")
         yield from map_blocks("$http_user_agent", f"{p}host", hosts)
         others = user_agent_regex.expressions(self.other_phrases, _MAX_EXPRESSION)
@@ -264,7 +266,7 @@ class NginxConfiguration:
         """Maps and add_header lines for declarations, by section, and by the field of the site if it has one."""
         declared, p = self.plan.compiled.declared.values(), self.prefix
         maps: list[str] = []
-        lines = []
+        lines: list[str] = []
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
             for by_section in zip_longest(*values, fillvalue='""'):
@@ -280,10 +282,10 @@ class NginxConfiguration:
     def server(self) -> Iterator[str]:
         p = self.prefix
         yield f"# {head(self.plan, 'nginx')}"
-        yield "# Include this in each server { } that noai-guard protects, once, before your rewrite, return and location."
+        yield "# Include this once in each server { } that is protected, before its rewrite, return and location."
         yield "# A server or location with add_header lines of its own inherits none: include headers.conf there too."
         yield "# `noai-guard config nginx --inspect` lists them."
-        # A map keeps its first value: the section of the path that was asked for, also after an internal redirect.
+        # A map keeps its first value: the section of the path as sent, also after an internal redirect.
         yield f"set ${p}sec {f'${p}at' if self.plan.path_policies else '0'};"
         yield f"if (${p}status) {{ rewrite ^ /.noai-guard/refusal? last; }}"
         yield "location = /.noai-guard/refusal {"
