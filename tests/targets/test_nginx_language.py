@@ -34,7 +34,7 @@ BEFORE = (
 )
 
 
-@pytest.mark.parametrize("names", [0, 10_000])
+@pytest.mark.parametrize("names", [0, 2_500])
 def test_the_files_load_without_a_warning_after_any_sizes(names: int) -> None:
     agents = (Agent(f"Many{n}", "x", (Usage.TRAIN_AI,), (f"Longer-Bot{n}x",)) for n in range(names))
     compiled = CompiledPolicy(load_stance("no-ai"), Catalog((*load_catalog().agents, *agents)))
