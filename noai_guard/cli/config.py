@@ -20,7 +20,6 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import closest, printable
-from noai_guard.declarations import robots_txt
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
@@ -181,7 +180,7 @@ def command(
         if merge is None and not no_merge and (merge := _made_with(folder, files, "--merge")) is not None:
             print_limitations([f"--merge {merge}, as before (--no-merge forgets it)."])
         if merge is not None:
-            compiled.documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+            compiled.merge_own_robots(existing_robots(merge))
             plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
             files = target.render(plan, root)
     if out is not None and not only_check:

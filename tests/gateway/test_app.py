@@ -366,6 +366,12 @@ def test_metrics_websockets_and_the_lifespan():
     assert b"noai_requests_total" in ask(guard, http("/metrics")).body
     closed = ask(guard, {**http("/"), "type": "websocket"}, {"type": "websocket.connect"})
     assert closed.messages[0]["code"] == 1008
+    for user_agent, status in ((BROWSER, 200), (SCRAPER, 403)):
+        asked = http(VERIFY, user_agent, (b"x-original-uri", b"/live"), client=("127.0.0.1", 1))
+        handshake = {**asked, "type": "websocket", "extensions": {"websocket.http.response": {}}}
+        start, body = ask(guard, handshake, {"type": "websocket.connect"}).messages
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+        assert (body["type"], bool(body["body"])) == ("websocket.http.response.body", status == 403)
     sent: list[str] = []
 
     async def lifespan():

@@ -144,6 +144,26 @@ def test_head_upgrades_and_everything_else_go_to_the_app() -> None:
         assert exchange(gateway(), head(path)).split()[1] == status
 
 
+@pytest.mark.parametrize(
+    ("path", "user_agent", "status"),
+    [
+        (b"/.noai/verify", BROWSER, b"200"),
+        (b"/.noai/verify", SCRAPER, b"403"),
+        (b"/.noai/verify-nginx", BROWSER, b"204"),
+        (b"/.noai/verify", THROTTLED, b"200"),  # which the app answers
+        (b"/robots.txt", SCRAPER, b"200"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_a_request_to_upgrade_is_one_like_any_other(
+    path: bytes, user_agent: bytes, status: bytes, protocol: bytes
+) -> None:
+    asked = head(path, user_agent, b"connection: upgrade", b"upgrade: " + protocol, b"sec-websocket-version: 13")
+    data = exchange(gateway(), asked, until_closed=True)
+    assert statuses(data) == [status]
+    assert b"connection: close\r\n" in data
+
+
 @pytest.mark.parametrize("size", [10_000, 200_000, 300_000, 3_000_000])
 def test_a_head_is_read_up_to_a_limit(size: int) -> None:
     data = exchange(gateway(), head(b"/.noai/verify", BROWSER, b"cookie: " + b"x" * size), head())

@@ -57,7 +57,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verify=VERIFY_NGINX,
         answer=ANSWER,
         cache=[f"proxy_cache {_gate(p)};", f"proxy_cache_key {_cache_key(setup, p)};"] if setup.cache else [],
-        unreachable_status="204" if setup.fail_open else "403",
+        refused_names=_refused_names(setup, p) if setup.refuses_by_name else [],
+        unreachable=_unreachable(setup, p),
         documents=(line for document in setup.documents for line in _document(document, folder, p)),
         cleared=(f'proxy_set_header {name.title()} "";' for name in SOURCES if name not in _SET_BY_TEMPLATE),
         client_address=[f"proxy_set_header {setup.client_address_header.title()} {address};"] if address else [],
@@ -68,6 +69,27 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         proxy_fields=(f"proxy_set_header {name.title()} {value};" for name, value in passed_on.items()),
         fastcgi_fields=(f"fastcgi_param HTTP_{variable(name).upper()} {value};" for name, value in passed_on.items()),
     )
+
+
+def _refused_names(setup: GatewaySetup, p: str) -> Iterator[str]:
+    """Yield a map that tells whether a request has the name of a refused agent, for want of an answer."""
+    yield f"map $http_user_agent ${p}named {{"
+    yield "    default 0;"
+    yield from (f'    "~*{_quoted(expression)}" 1;' for expression in setup.refused_expressions(_MAX_EXPRESSION // 2))
+    yield "}"
+
+
+def _quoted(expression: str) -> str:
+    # A dollar sign would begin a variable.
+    return expression.replace("$", r"\z").replace("\\", "\\\\")
+
+
+def _unreachable(setup: GatewaySetup, p: str) -> list[str]:
+    """Return what stands for an answer: to let the request in, or to refuse it."""
+    if not setup.fail_open:
+        return [f"set ${p}down 1;", "return 401;"]
+    named = [f"if (${p}named) {{", f"    set ${p}down 1;", "    return 401;", "}"] if setup.refuses_by_name else []
+    return [*named, "return 204;"]
 
 
 def _gate(p: str) -> str:
@@ -113,8 +135,7 @@ def _cache(setup: GatewaySetup, p: str) -> list[str]:
     for number, rows in enumerate(setup.path_classes):
         maps += [f"map ${p}path ${p}in_{number} {{", '    default "";']
         for pattern, name in rows:
-            # A dollar sign would begin a variable.
-            escaped = pattern_to_regex(pattern).replace("$", r"\z").replace("\\", "\\\\")
+            escaped = _quoted(pattern_to_regex(pattern))
             if len(escaped) > _MAX_EXPRESSION:
                 advice = "longer than nginx reads at once; leave --cache out"
                 raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")

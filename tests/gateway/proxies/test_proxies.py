@@ -3,12 +3,26 @@
 import hashlib
 import json
 import os
+import sys
 from urllib.parse import unquote
 
 import pytest
 
 from noai_guard.core.paths import normal_path
-from tests.gateway.proxies.running_proxies import BROWSER, LICENSED, ROBOTS, SCRAPER, STARTERS, THROTTLED, fetch
+from noai_guard.socket_address import SocketAddress
+from tests.gateway.proxies.running_proxies import (
+    BROWSER,
+    LICENSED,
+    POLICY,
+    ROBOTS,
+    SCRAPER,
+    STARTERS,
+    THROTTLED,
+    fetch,
+    start_process,
+)
+from tests.servers import free_port
+from tests.targets.web_servers import readable_folder
 
 proxies = pytest.mark.parametrize("key", STARTERS)
 
@@ -209,3 +223,25 @@ def test_unusual_but_honest_requests_are_served(key, proxy_port):
 def test_players_previews_feed_readers_and_search_are_served(key, user_agent, proxy_port, audio):
     response = fetch(proxy_port(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
     assert (response.status, response.body) == (206, audio.read_bytes()[:100])
+
+
+@pytest.fixture(scope="module")
+def gateway_socket():
+    """`noai-guard serve` on a UNIX socket that every user may connect to."""
+    with readable_folder() as folder:
+        (folder / "noai.yaml").write_text(POLICY)
+        socket, port = folder / "gateway.sock", free_port()
+        command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml"]
+        serving = start_process([*command, "--listen", f"127.0.0.1:{port}", "--listen", f"unix:{socket}"], port, folder)
+        socket.chmod(0o666)
+        yield SocketAddress(path=str(socket))
+        serving.stop()
+
+
+@pytest.mark.parametrize("key", [key for key in STARTERS if key != "traefik"])  # `config` says that it cannot
+def test_the_gateway_is_asked_through_a_unix_socket(key, gateway_socket, start_proxy):
+    proxy = start_proxy(key, gateway_socket)
+    assert fetch(proxy.port, "/").received("x-noai-verdict") == ["allow"]
+    assert b"GPTBot" in fetch(proxy.port, "/", SCRAPER).body
+    assert b"User-agent: GPTBot" in fetch(proxy.port, "/robots.txt").body
+    proxy.stop()
