@@ -52,6 +52,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
             addresses=NetworkSet(exempt.get("addresses", ())),
         ),
         on_unknown=Action(data.get("on_unknown", "allow")),
+        unreadable=Action(data.get("unreadable", "deny")),
         trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
         throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
         declarations=data.get("declarations", {}),

@@ -119,6 +119,11 @@ _FEATURES = Record(
     }
 )
 _mode = Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode")
+_unreadable = Choice(
+    {"deny": "403", "log": "let in, with a line in the decision log", "allow": "let in"},
+    {"no": "deny", "yes": "allow"},
+    noun="answer",
+)
 _on_unknown = Choice({"allow": "let in", "deny": "403"}, noun="answer")
 
 POLICY_FILE = Record(
@@ -131,6 +136,7 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
+        "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
         "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
         "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),

@@ -11,9 +11,9 @@ V = TypeVar("V")
 class BoundedCache(dict[K, V], Generic[K, V]):
     """Results of `function(key)`: `cache[key]` costs one dictionary look-up if the key was seen before.
 
-    Bounded in entries and in weight (bytes of the keys, by `len`), because keys come from strangers. A full cache
-    forgets everything at once: recomputing costs microseconds, while keeping an order of use would cost every
-    look-up. A key heavier than `max_key_weight` is computed each time and never kept.
+    Bounded in entries and in weight (bytes of the keys, by `len`, also of those in a tuple), because keys come from
+    strangers. A full cache forgets everything at once: recomputing costs microseconds, while keeping an order of use
+    would cost every look-up. A key heavier than `max_key_weight` is computed each time and never kept.
     """
 
     __slots__ = ("_function", "_max_entries", "_max_key_weight", "_max_weight", "_weight_left")
@@ -35,7 +35,7 @@ class BoundedCache(dict[K, V], Generic[K, V]):
 
     def __missing__(self, key: K) -> V:
         value = self._function(key)
-        weight = len(key) if isinstance(key, (str, bytes, tuple)) else 1
+        weight = sum(map(_weight, key)) if isinstance(key, tuple) else _weight(key)
         if weight > self._max_key_weight:
             return value
         self._weight_left -= weight
@@ -44,6 +44,10 @@ class BoundedCache(dict[K, V], Generic[K, V]):
             self._weight_left = self._max_weight - weight
         self[key] = value
         return value
+
+
+def _weight(key: Hashable) -> int:
+    return len(key) if isinstance(key, (str, bytes, tuple)) else 1
 
 
 class ExpiringCache(Generic[K, V]):

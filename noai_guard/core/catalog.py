@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from noai_guard.core.model import Agent, Usage
+from noai_guard.core.model import Agent, Claim, PartlyRead, Usage
 from noai_guard.core.user_agent_matcher import Hit, TokenIndex, compile_token
 
 _RANK = {usage: rank for rank, usage in enumerate(Usage)}
@@ -34,6 +34,13 @@ class Catalog:
         hits = self._index.hits(user_agent)
         return min(hits, key=_precedence).value if hits else None
 
+    def read(self, user_agent: bytes) -> Claim:
+        """Return what `find` returns; a PartlyRead if names of other agents stand in what is not read closely."""
+        hits, hidden = self._index.read(user_agent)
+        agent = min(hits, key=_precedence).value if hits else None
+        others = hidden - {agent}
+        return PartlyRead(agent, others) if others else agent
+
     def candidates(self, user_agent: bytes) -> Sequence[Agent]:
         """Return every agent that a user agent names, in order of precedence: first the one that `find` returns."""
         hits = sorted(self._index.hits(user_agent), key=_precedence)
@@ -51,6 +58,12 @@ class Catalog:
 
 def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
     return rank(hit.value), hit.start, -len(hit.token), hit.value.name
+
+
+def rank_of_claim(claim: Claim) -> int:
+    """Return the precedence of a claim among several readings of a user agent; last if it names nobody."""
+    agents = {claim.agent, *claim.hidden} if isinstance(claim, PartlyRead) else {claim}
+    return min((rank(agent) for agent in agents if agent is not None), default=len(_RANK))
 
 
 def rank(agent: Agent) -> int:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice
 
-from noai_guard.core.address_headers import MAX_NODE, hops, parse_node
+from noai_guard.core.address_headers import HEADERS, MAX_NODE, hops, parse_node
 from noai_guard.core.networks import address_number
 from noai_guard.core.trusted_proxies import MAX_BYTES_LIMIT, NOBODY, TrustedProxies
 
@@ -28,6 +28,9 @@ PROBLEMS = (
 )
 """Every value of `ClientAddress.problem`, fit for a metric label."""
 
+_FORWARDING = frozenset(name.encode("ascii") for name in HEADERS)
+"""Header fields that tell the address of a client."""
+
 # Only the metric `peer_not_trusted` depends on it: an untrusted peer may send 20,000 headers.
 _MAX_UNTRUSTED_HEADERS = 64
 
@@ -38,12 +41,14 @@ class ClientAddress:
 
     `address` is canonical text (IPv4, or IPv6 as RFC 5952 writes it; IPv4-mapped addresses are IPv4; no port,
     brackets or zone), or None when it is not known. `source` is `socket` or the name of the header believed.
-    `problem` is one of `PROBLEMS`, or None.
+    `problem` is one of `PROBLEMS`, or None. An address is not `is_proven` if the client may have written it into a
+    header that the server believed, whomever the policy trusts: it may be logged, and counted, but opens nothing.
     """
 
     address: str | None
     source: str
     problem: str | None = None
+    is_proven: bool = True
 
 
 _WITHOUT_ADDRESS = ClientAddress(None, "socket", "peer_without_address")
@@ -111,20 +116,31 @@ def address_block(address: str | None) -> str:
     return f"{IPv6Address(address_number(known) >> 64 << 64)}/64" if ":" in known else f"{known}/32"
 
 
-def proxy_headers_rewritten(client: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return True if `scope["client"]` is no socket but uvicorn's reading of X-Forwarded-For.
+def may_be_rewritten(client: ClientAddress, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return True if what the server gives as its socket's peer may be text from a header, by any server's rules.
 
-    uvicorn does so by default for peers on loopback, before any middleware runs. Up to 0.34 at least it sets port 0,
-    which no TCP peer has; since 0.46 at the latest it keeps the port of an element that has one (`host:port`).
-    Versions before 0.31 may set host None. A client that writes its own address and port into the header is taken for
-    rewritten: use it to warn and to trust nobody, never to believe.
+    Servers and frameworks (uvicorn, daphne, hypercorn, granian, werkzeug) put the address of a header in the place of
+    the peer, each in its own way; where no such header came, none can have done so.
+    """
+    return client.source == "socket" and any(name.lower() in _FORWARDING for name, _ in headers)
+
+
+def proxy_headers_rewritten(client: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return True if `scope["client"]` is no socket but a server's reading of X-Forwarded-For.
+
+    uvicorn does so by default for peers on loopback, before any middleware runs. Up to 0.34 at least it sets port
+    0, which no TCP peer has; since 0.46 at the latest it keeps the port of an element that has one (`host:port`).
+    Versions before 0.31 may set host None. daphne 4.2 takes the port from X-Forwarded-Port, else 0. A client that
+    writes its own address and port into the header is taken for rewritten: use it to warn and to trust nobody,
+    never to believe.
     """
     if not client or len(client) < 2 or type(client[1]) is not int:
         return False
+    headers = list(headers)
     lines = [value for name, value in headers if name == b"x-forwarded-for"]
-    if not lines or client[1] == 0:
-        return bool(lines)
     host, port = client[0], client[1]
+    if not lines or port == 0 or (b"x-forwarded-port", b"%d" % port) in headers:
+        return bool(lines)
     if not isinstance(host, str) or len(host) > MAX_NODE:
         return False
     joined = b",".join(lines)

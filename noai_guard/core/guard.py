@@ -8,21 +8,24 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Verdict
-from noai_guard.core.paths import normal_path
+from noai_guard.core.model import UNKNOWN_BOT, Action, Claim, PartlyRead, Verdict
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import Request
-from noai_guard.core.user_agent_matcher import excerpt
+from noai_guard.core.user_agent_matcher import decoded, excerpt, is_read_closely, wholly_decoded
 
 # CUBOT is looked for behind the word, so that every alternative begins with a letter and the engine skips to one.
 CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetcher|archiver)(?![a-z])")
 """Words, in lower case, that make a client without a known name an unknown bot. CUBOT makes phones."""
 
+_BOT_ANYWHERE = re.compile(CALLS_ITSELF_A_BOT.pattern, re.IGNORECASE)
+
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
     """Return True if a user agent says that it is a bot. Meant for those that name no known agent."""
-    return CALLS_ITSELF_A_BOT.search(excerpt(user_agent).lower()) is not None
+    text = excerpt(user_agent)
+    forms = {text, decoded(text)} if b"%" in text or b"\\" in text else {text}
+    return any(CALLS_ITSELF_A_BOT.search(form.lower()) for form in forms)
 
 
 class Needs(IntFlag):
@@ -46,38 +49,56 @@ class Guard:
         self.policy = policy
         self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
-        self.agents: BoundedCache[bytes, Agent | None] = BoundedCache(self._recognise)
+        self.claims: BoundedCache[bytes, Claim] = BoundedCache(self._read)
         self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
         self.uses_address = bool(policy.exemptions.addresses)
 
-    def _recognise(self, user_agent: bytes) -> Agent | None:
-        agent = self.catalog.find(user_agent)
-        if agent is not None:
-            return agent
+    def _read(self, user_agent: bytes) -> Claim:
+        claim = self.catalog.read(user_agent)
+        if claim is not None and not (isinstance(claim, PartlyRead) and claim.agent is None):
+            return claim
+        agent = UNKNOWN_BOT if self._is_unknown_bot(user_agent) else None
+        hidden = claim.hidden if isinstance(claim, PartlyRead) else frozenset()
+        if agent is None and not is_read_closely(user_agent):
+            if _BOT_ANYWHERE.search(user_agent) or _BOT_ANYWHERE.search(wholly_decoded(user_agent)):
+                hidden |= {UNKNOWN_BOT}
+        return PartlyRead(agent, hidden) if hidden else agent
+
+    def _is_unknown_bot(self, user_agent: bytes) -> bool:
         if calls_itself_a_bot(user_agent):
-            return UNKNOWN_BOT
+            return True
         description = user_agent_description.describe(user_agent) if self.policy.second_look else None
-        return UNKNOWN_BOT if description is not None and description.is_bot else None
+        return description is not None and description.is_bot
 
     def judged(self, path: str, user_agent: bytes) -> Verdict:
-        """Return the verdict by normalised path and user agent alone: dictionary look-ups if both were seen before."""
-        return self.table.verdict(self.agents[user_agent], self.table.path_classes[path])
+        """Return the verdict by path and user agent alone: dictionary look-ups if both were seen before."""
+        return self.table.verdict(self.claims[user_agent], self.table.path_classes[path])
 
-    def needs(self, agent: Agent | None, path_class: PathClass) -> Needs:
-        """Return the facts that have to be known, beside agent and path class, before the verdict is final."""
+    def needs(self, claim: Claim, path_class: PathClass) -> Needs:
+        """Return the facts that have to be known, beside claim and path class, before the verdict is final."""
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
-        if self.table.verdict(agent, path_class).action is Action.THROTTLE:
+        if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
         return needs
 
-    def examine(self, request: Request, address: str | None = None, received_at: float = 0.0) -> Examination[Verdict]:
+    def examine(
+        self,
+        request: Request,
+        address: str | None = None,
+        received_at: float = 0.0,
+        *,
+        path_class: PathClass | None = None,
+        is_proven: bool = True,
+    ) -> Examination[Verdict]:
         """Judge one request. Yield a `Count` if the policy says throttle; return the Verdict.
 
-        `address` is `ClientAddress.address`, or None if it is not known. `received_at` is in seconds of any clock that
-        does not go backwards.
+        `address` is `ClientAddress.address`, or None if it is not known, and `is_proven` as there. `received_at` is in
+        seconds of any clock that does not go backwards. `path_class` is that of the request's path, if it is known.
         """
-        verdict = self.judged(normal_path(request.path), request.user_agent)
-        if self.uses_address and address is not None and address in self.policy.exemptions.addresses:
+        table = self.table
+        verdict = table.verdict(self.claims[request.user_agent], path_class or table.path_classes[request.path])
+        exempt = self.policy.exemptions.addresses
+        if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
         if verdict.action is not Action.THROTTLE:
             return verdict

@@ -126,6 +126,19 @@ UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOW
 
 
 @dataclass(frozen=True, slots=True)
+class PartlyRead:
+    """The claim of a user agent that could not all be read closely: `agent` is named in what was, `hidden` hold the
+    agents whose names stand somewhere in the rest."""
+
+    agent: Agent | None
+    hidden: frozenset[Agent]
+
+
+Claim = Agent | PartlyRead | None
+"""What a user agent claims; None if it names nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathPolicy:
     """The site's wishes for the paths that match a pattern; the pattern of the whole site is `/**`."""
 

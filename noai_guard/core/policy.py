@@ -1,18 +1,37 @@
 """The policy of a site, and its `DecisionTable`: the policy compiled against a catalogue for look-up."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Mode, PathPolicy, Usage, Verdict
+from noai_guard.core.model import (
+    UNKNOWN_BOT,
+    Action,
+    Agent,
+    Claim,
+    Identity,
+    Mode,
+    PartlyRead,
+    PathPolicy,
+    Usage,
+    Verdict,
+)
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 
-OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged")
+UNREADABLE = "unreadable"
+"""Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE)
 """Ids of verdicts that neither a rule nor a usage of the policy decided."""
+
+CERTIFICATE_CHECKS = ("/.well-known/acme-challenge/**", "/.well-known/pki-validation/**")
+"""Paths that are let in for everyone: an authority that may not look there renews no certificate (RFC 8555 section 8.3,
+CA/Browser Forum Baseline Requirements 3.2.2.4.18)."""
 
 _MAX_PATH_CLASSES = 4096
 """Rules with many overlapping paths could make more combinations than anybody means."""
@@ -92,6 +111,7 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     exemptions: Exemptions = field(default_factory=Exemptions)
     on_unknown: Action = Action.ALLOW
+    unreadable: Action = Action.DENY
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
     declarations: Mapping[str, Any] = field(default_factory=dict)
@@ -109,6 +129,16 @@ class Policy:
         return (self.whole_site, *self.path_policies)
 
     @property
+    def open_paths(self) -> tuple[str, ...]:
+        """Patterns of the paths that are let in for everyone: what the policy exempts, and what has to be open always.
+
+        A crawler that may not read robots.txt takes everything for allowed (RFC 9309 section 2.3.1.3); where the guard
+        publishes one, no path is judged for it.
+        """
+        robots = () if self.declares("robots_txt") else ("/robots.txt",)
+        return (*self.exemptions.paths, *CERTIFICATE_CHECKS, *robots)
+
+    @property
     def reserves_anything(self) -> bool:
         """True if some AI usage is reserved on some path."""
         return any(path_policy.reserves_anything for path_policy in self.all_path_policies)
@@ -124,37 +154,102 @@ class Policy:
 
 @dataclass(slots=True, eq=False)
 class PathClass:
-    """All paths with the same path policy, rules and exemption, and the verdicts on clients there."""
+    """All paths with the same path policy, rules and exemption, and the verdicts on clients there.
+
+    A path that servers read in several ways is in a class of its own, whose `readings` are the classes of all its
+    readings: there the strictest verdict counts. `path_policy`, `rules` and `exempt` are those of the first reading.
+    `unread`: the path has more readings than are looked at, so what is refused anywhere is refused here.
+    """
 
     path_policy: PathPolicy
     rules: tuple[Rule, ...]
     exempt: bool
-    verdicts: BoundedCache[tuple[Agent | None, Identity], Verdict] = field(init=False)
+    readings: tuple["PathClass", ...] = ()
+    unread: bool = False
+    verdicts: BoundedCache[tuple[Claim, Identity], Verdict] = field(init=False)
+
+
+@dataclass(slots=True)
+class _Matchers:
+    """The patterns of a policy, as they are written or in lower case."""
+
+    path_policies: PathMatcher
+    exempt: PathMatcher
+    rules: list[PathMatcher | None]
+
+    @classmethod
+    def of(cls, policy: Policy, spelled: Callable[[str], str] = str) -> "_Matchers":
+        def matcher(patterns: Iterable[str]) -> PathMatcher:
+            return PathMatcher([spelled(pattern) for pattern in patterns])
+
+        return cls(
+            matcher(path_policy.pattern for path_policy in policy.path_policies),
+            matcher(policy.open_paths),
+            [matcher(rule.paths) if rule.paths else None for rule in policy.rules],
+        )
 
 
 class DecisionTable:
-    """A policy compiled against a catalogue. `path_classes[path].verdicts[agent, identity]` is a verdict.
+    """A policy compiled against a catalogue. `path_classes[path].verdicts[claim, identity]` is a verdict.
 
-    Paths are normalised (`normal_path`). Each verdict is computed once.
+    Paths are as servers hand them over, decoded once; `target_classes` takes them as they were sent, several if a
+    request names its path several times. Each verdict is computed once.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self._path_policy_matcher = PathMatcher([path_policy.pattern for path_policy in policy.path_policies])
-        self._exempt_matcher = PathMatcher(policy.exemptions.paths)
-        self._rule_matchers = [PathMatcher(rule.paths) if rule.paths else None for rule in policy.rules]
+        self._matchers = _Matchers.of(policy)
+        self._in_lower_case = _Matchers.of(policy, str.lower)
         self._path_classes = BoundedCache(self._new_path_class, max_entries=_MAX_PATH_CLASSES)
-        self.path_classes: BoundedCache[str, PathClass] = BoundedCache(self.path_class)
+        self._several: BoundedCache[tuple[tuple[PathClass, ...], bool], PathClass] = BoundedCache(
+            self._class_of_several, max_entries=_MAX_PATH_CLASSES
+        )
+        self._refused_anywhere: BoundedCache[Agent | None, bool] = BoundedCache(self._is_refused_anywhere)
+        self.path_classes: BoundedCache[str, PathClass] = BoundedCache(lambda path: self._strictest([path]))
+        self.target_classes: BoundedCache[tuple[bytes, ...], PathClass] = BoundedCache(self._strictest)
+        # Where all paths are treated alike, only what is exempt can be read as something stricter.
+        self._has_sections = bool(
+            policy.path_policies or policy.exemptions.paths or any(rule.paths for rule in policy.rules)
+        )
 
     def path_class(self, path: str) -> PathClass:
-        """Return the class of a normalised path: one object for all paths of a class."""
-        path_policy = self.path_policies[self._path_policy_matcher.first(path) + 1]
+        """Return the class of a normalised path in exactly this spelling: one object for all paths of a class."""
+        return self._path_classes[self._place(path, self._matchers)]
+
+    def _place(self, path: str, matchers: _Matchers) -> tuple[PathPolicy, tuple[int, ...], bool]:
+        path_policy = self.path_policies[matchers.path_policies.first(path) + 1]
         holding = tuple(
-            number for number, matcher in enumerate(self._rule_matchers) if matcher is None or matcher.first(path) >= 0
+            number for number, matcher in enumerate(matchers.rules) if matcher is None or matcher.first(path) >= 0
         )
-        return self._path_classes[path_policy, holding, self._exempt_matcher.first(path) >= 0]
+        return path_policy, holding, matchers.exempt.first(path) >= 0
+
+    def _strictest(self, paths: Sequence[str | bytes]) -> PathClass:
+        """Return the class of one path, given in one or several spellings, under all their readings."""
+        ways = [readings(path) for path in paths]
+        plain = self.path_class(ways[0].plain)
+        if not self._has_sections and not plain.exempt:
+            return plain
+        classes = dict.fromkeys([plain])
+        for way in ways:
+            for path in (way.plain, *way.others):
+                classes[self.path_class(path)] = None
+                # Some servers and file systems do not tell upper from lower case.
+                classes[self._path_classes[self._place(path.lower(), self._in_lower_case)]] = None
+        unread = not all(way.complete for way in ways)
+        return plain if len(classes) == 1 and not unread else self._several[tuple(classes), unread]
+
+    def unread(self, path: str = "/") -> PathClass:
+        """Return the class of requests whose path is not known; `path` is what it may be."""
+        return self._several[(self.path_class(normal_path(path)),), True]
+
+    def _class_of_several(self, key: tuple[tuple[PathClass, ...], bool]) -> PathClass:
+        classes, unread = key
+        first = classes[0]
+        path_class = PathClass(first.path_policy, first.rules, first.exempt, classes, unread)
+        path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
+        return path_class
 
     def _new_path_class(self, key: tuple[PathPolicy, tuple[int, ...], bool]) -> PathClass:
         path_policy, holding, exempt = key
@@ -162,15 +257,53 @@ class DecisionTable:
         path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
         return path_class
 
-    def verdict(self, agent: Agent | None, path_class: PathClass) -> Verdict:
-        """Return the verdict on a client whose user agent names `agent`, without proof."""
-        return path_class.verdicts[agent, identity_of_claim(agent)]
+    def verdict(self, claim: Claim, path_class: PathClass) -> Verdict:
+        """Return the verdict on a client whose user agent makes this claim, without proof."""
+        return path_class.verdicts[claim, identity_of_claim(claim)]
 
-    def decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
-        """Return a new verdict: an exemption, else the first rule that holds, else the strictest action of the usages.
+    def decide(self, claim: Claim, identity: Identity, path_class: PathClass) -> Verdict:
+        """Return a verdict: an exemption, else the first rule that holds, else the strictest action of the usages.
 
-        Of usages that are treated equally, the one that the agent lists first counts.
+        Of usages that are treated equally, the one that the agent lists first counts. A client that names a refused
+        agent where not all could be read gets the action `unreadable` of the policy, unless its verdict is stricter.
         """
+        if isinstance(claim, PartlyRead):
+            verdict = path_class.verdicts[claim.agent, identity]
+            is_refused = any(self.verdict(agent, path_class).action.restricts for agent in claim.hidden)
+            if not is_refused:
+                return verdict
+            # Nobody is blamed by name for what was only found somewhere in the text.
+            reason = "a refused agent is named where the user agent is too long to be read closely"
+            return self._unreadable(replace(verdict, agent=None, usage=None, identity=Identity.UNCLAIMED), reason)
+        if path_class.readings:
+            verdicts = [reading.verdicts[claim, identity] for reading in path_class.readings]
+            verdict = max(verdicts, key=lambda verdict: verdict.action.strictness)
+            if path_class.unread and self._refused_anywhere[claim]:
+                return self._unreadable(verdict, "the path can be read in more ways than are looked at")
+            return verdict
+        return self._decide(claim, identity, path_class)
+
+    def _unreadable(self, verdict: Verdict, reason: str) -> Verdict:
+        action = self.policy.unreadable
+        if action.strictness <= verdict.action.strictness:
+            return verdict
+        return replace(verdict, action=action, rule=UNREADABLE, reasons=(*verdict.reasons, reason), retry_after=0)
+
+    def _is_refused_anywhere(self, agent: Agent | None) -> bool:
+        """Return True if there may be a path on which the agent is refused."""
+        if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
+            return False
+        for rule in self.policy.rules:
+            if rule.holds_for(agent, identity_of_claim(agent)):
+                if rule.action.restricts:
+                    return True
+                if not rule.paths:
+                    return False
+        return agent is not None and any(
+            path_policy.reserves(usage) for path_policy in self.path_policies for usage in agent.usages
+        )
+
+    def _decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
         path_policy = path_class.path_policy
         usages = path_policy.usages
         usage = max(agent.usages, key=lambda usage: usages[usage].strictness) if agent else None
@@ -196,8 +329,9 @@ class DecisionTable:
         return verdict(action, rule_id(path_policy, usage), f"the policy says {action} for {usage}{where}")
 
 
-def identity_of_claim(agent: Agent | None) -> Identity:
-    """Return the identity of a client whose claim to be `agent` has not been checked."""
+def identity_of_claim(claim: Claim) -> Identity:
+    """Return the identity of a client whose claim has not been checked."""
+    agent = claim.agent if isinstance(claim, PartlyRead) else claim
     return Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
 
 

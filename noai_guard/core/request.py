@@ -2,15 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 from noai_guard.core.model import HeaderField
-from noai_guard.core.user_agent_matcher import HEAD_BYTES, excerpt
-
-MAX_HEADERS = 256
-"""Maximum number of request header lines in which fields other than User-Agent are looked for. Servers let up to 20,000
-in; browsers send about 20."""
 
 Peer = Sequence[object] | None
 """The socket's peer as (host, port), or None if it has no address (a UNIX domain socket)."""
@@ -19,15 +13,18 @@ Peer = Sequence[object] | None
 class Request(Protocol):
     """An HTTP request. Implementations compute each property on access, because most requests need few of them.
 
-    `path` is percent-decoded once and otherwise as sent, like ASGI's `scope["path"]`; `root_path` is the path that the
-    app is mounted at. `method` is in upper case, names in `headers` are in lower case. `user_agent` is the return value
-    of `read_user_agent`.
+    `path` is percent-decoded once and otherwise as sent, like ASGI's `scope["path"]`; `root_path` is the path that
+    the app is mounted at. `raw_paths` hold the path as it was sent, if it goes on to another server: in each
+    spelling, where several are given. They mean the same as `path`; empty if only the app reads it. `method` is in
+    upper case, names in `headers` are in lower case. `user_agent` is the return value of `read_user_agent`.
     """
 
     @property
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
+    @property
+    def raw_paths(self) -> tuple[bytes, ...]: ...
     @property
     def root_path(self) -> str: ...
     @property
@@ -47,6 +44,7 @@ class PlainRequest:
     method: str = "GET"
     peer: Peer = None
     root_path: str = ""
+    raw_paths: tuple[bytes, ...] = ()
 
     @property
     def user_agent(self) -> bytes:
@@ -55,22 +53,15 @@ class PlainRequest:
 
 
 def header_value(headers: Iterable[HeaderField], name: bytes) -> bytes:
-    """Return the first value of a header, b"" if none of the first `MAX_HEADERS` lines has the name."""
-    return next((value for field, value in islice(headers, MAX_HEADERS) if field == name), b"")
+    """Return the first value of a header, b"" if no line has the name."""
+    return next((value for field, value in headers if field == name), b"")
 
 
 def read_user_agent(headers: Sequence[HeaderField]) -> bytes:
-    """Return all User-Agent lines, each shortened by `excerpt`, joined by line feeds.
-
-    Every line is judged, however many others stand before it, because different apps read different ones.
-    """
-    user_agent = b""
-    for name, value in headers:
-        if name == b"user-agent":
-            user_agent = excerpt(user_agent) + b"\n" + excerpt(value) if user_agent else value
-    return excerpt(user_agent) if len(user_agent) > HEAD_BYTES else user_agent
+    """Return all User-Agent lines, joined by line feeds: different apps read different ones."""
+    return b"\n".join(value for name, value in headers if name == b"user-agent")
 
 
 def lower_case_names(headers: Iterable[HeaderField]) -> list[HeaderField]:
-    """Return the first `MAX_HEADERS` lines with names in lower case, from servers that keep the client's spelling."""
-    return [(name[:64].lower(), value) for name, value in islice(headers, MAX_HEADERS)]
+    """Return all lines with names in lower case, from servers that keep the client's spelling."""
+    return [(name.lower(), value) for name, value in headers]

@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Action, Response
-from noai_guard.core.paths import other_readings
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Count, Examination, arun
 from noai_guard.core.request import PlainRequest, Request, header_value
@@ -22,7 +21,6 @@ from noai_guard.gateway import contract
 from noai_guard.gateway.auth_responses import NO_STORE, AuthResponses, EncodedResponse, verdict_headers
 from noai_guard.gateway.original_request import Malformed, Missing, original_request
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
-from noai_guard.middleware.ambiguous_paths import strictest_reading
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.middleware.runtime import GuardRuntime
@@ -161,26 +159,36 @@ class Gateway:
         try:
             if not active.compiled.policy.trusted_proxies.trusts(request.peer[0] if request.peer else None):
                 return self._unusable("caller_not_trusted", request)
-            original, raw_paths = original_request(request, appended)
-            ambiguous = any(map(other_readings, raw_paths))
-            if ambiguous:
-                original.path = strictest_reading(active.compiled, original.path, raw_paths, original.user_agent)
+            original = original_request(request, appended)
         except Missing:
             return self._unusable("uri_missing", request)
         except Malformed as error:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
-            malformed = self._prepared[active].malformed
-            malformed.cached.counts.requests += 1
-            uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
-            runtime.note(active, malformed, PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer))
-            return malformed
-        outcome = runtime.decide(original)
+            return self._not_understood(active, request)
+        # Only the very path of a document is one: what is merely read as it here may be a song to the site.
+        is_exact = set(original.raw_paths) == {original.path.encode("utf-8", "replace")}
+        outcome = runtime.decide(original, is_exact)
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
-        return replace(decided, cacheable=False) if ambiguous else decided
+        path_class = decided.path_class
+        return replace(decided, cacheable=False) if path_class is not None and path_class.readings else decided
+
+    def _not_understood(self, active: ActivePolicy, request: PlainRequest) -> Decided:
+        """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""
+        uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
+        unread = PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer)
+        cached = active.unread.decisions[active.claims[request.user_agent]]
+        refusal = None
+        if cached.refuses:
+            refusal = active.compiled.refusal(cached.verdict, "/", "GET", request.headers)
+        decided = Decided(cached, refusal)
+        cached.counts.requests += 1
+        if not cached.plain:
+            self.runtime.note(active, decided, unread)
+        return decided
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""
@@ -201,10 +209,10 @@ class Gateway:
             # The proxy itself said no to a request that we allowed, or never asked about.
             return text_response(403, "Forbidden\n", NO_STORE)
         try:
-            original, raw_paths = original_request(request)
+            original = original_request(request)
             compiled, action = active.compiled, _ACTIONS[status]
-            resolved = active.paths[strictest_reading(compiled, original.path, raw_paths, original.user_agent)]
-            verdict = resolved.decisions[active.agents[original.user_agent]].verdict
+            resolved = active.targets[original.raw_paths]
+            verdict = resolved.decisions[active.claims[original.user_agent]].verdict
             if verdict.action is not action:
                 verdict = compiled.guard.with_action(verdict, action, "as was decided")
             cached = active.after[verdict]
@@ -213,7 +221,7 @@ class Gateway:
             if not isinstance(error, (Malformed, Missing)):
                 self.runtime.telemetry.failed("judging", error)
             prepared = self._prepared[active]
-            cached, refusal = prepared.malformed.cached, prepared.denial
+            cached, refusal = prepared.denied, prepared.denial
         cached.counts.bytes += len(refusal.body)
         return Response(refusal.status, (*refusal.headers, *verdict_headers(cached)), refusal.body)
 
@@ -240,5 +248,5 @@ class _Prepared:
 
     def __init__(self, active: ActivePolicy, hold: int) -> None:
         self.responses = AuthResponses(hold)
-        self.malformed = active.fixed(Action.DENY, "what was asked for cannot be read, or in more than one way")
-        self.denial = active.compiled.refusal(self.malformed.cached.verdict, "/", "GET", ())
+        self.denied = active.fixed(Action.DENY, "what was asked for cannot be read").cached
+        self.denial = active.compiled.refusal(self.denied.verdict, "/", "GET", ())

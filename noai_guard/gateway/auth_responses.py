@@ -39,7 +39,7 @@ class AuthResponses:
         self._hold = hold
         self._encoded: BoundedCache[_Key, EncodedResponse] = BoundedCache(self._encode)
         self._cache_keys: BoundedCache[tuple[CachedDecision, PathClass, str], bytes] = BoundedCache(
-            lambda key: _cache_key(*key), max_key_weight=3
+            lambda key: _cache_key(*key)
         )
 
     def encoded(self, decided: Decided, cache_key: bytes, for_nginx: bool) -> EncodedResponse:

@@ -1,7 +1,7 @@
 """Reconstruct the request that a proxy asks about from the proxy's header fields.
 
-A URI arrives as it was sent, while ASGI servers hand paths over decoded; it is decoded once, as they do. The judged
-path has to be the one that the site sees, so what two readers would read in two ways is refused.
+A URI arrives as it was sent, while ASGI servers hand paths over decoded; it is decoded once, as they do. Which path the
+site will see has to be known, so a question that names two is not understood.
 """
 
 import re
@@ -18,10 +18,6 @@ _NO_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 """RFC 9112 section 3.2: a request target has no blanks, no control characters and no fragment. Behind a `#`, one
 server sees a part of the path and another one nothing."""
 
-_NO_PATH = re.compile(rb"\x00|\xc0[\xae\xaf]|\xc1\x9c|\xe0\x80[\xae\xaf]")
-"""NUL, which ends a path for what is written in C, and `.`, `/` and a backslash in more bytes than UTF-8 allows
-(RFC 3629 section 3), which old decoders take. Nobody sends them by accident."""
-
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 """RFC 9112 section 3.2.2: what a proxy may be asked, and what X-Original-URL holds."""
 
@@ -36,11 +32,12 @@ class Malformed(Exception):
     """The proxy's fields do not describe one request. The argument is a label of noai_gateway_problems_total."""
 
 
-def original_request(request: Request, appended: bytes = b"") -> tuple[PlainRequest, list[bytes]]:
-    """Return the request to judge, from the `request` that a trusted proxy made, and each raw path that names it.
+def original_request(request: Request, appended: bytes = b"") -> PlainRequest:
+    """Return the request to judge, from the `request` that a trusted proxy made.
 
-    `appended` is the path behind the gateway's own, as it was sent, where Envoy puts it. The other headers and the
-    address are those of `request`; its method counts only if the path is appended, its path and query never do.
+    Its `raw_paths` are all that name it. `appended` is the path behind the gateway's own, as it was sent, where Envoy
+    puts it. The other headers and the address are those of `request`; its method counts only if the path is appended,
+    its path and query never do.
     Raises Missing or Malformed.
     """
     uris: list[bytes] = []
@@ -70,7 +67,7 @@ def original_request(request: Request, appended: bytes = b"") -> tuple[PlainRequ
     if not _TOKEN.fullmatch(method):
         raise Malformed("method_malformed")
     headers = [(b"host", hosts[0] if hosts else host), *others]
-    return PlainRequest(paths[0], headers, method.decode("ascii"), request.peer), raw_paths
+    return PlainRequest(paths[0], headers, method.decode("ascii"), request.peer, raw_paths=tuple(raw_paths))
 
 
 def _path(uri: bytes) -> bytes:
@@ -84,7 +81,4 @@ def _path(uri: bytes) -> bytes:
 
 def _decoded(path: bytes) -> str:
     """Decode a path once, as ASGI servers do (bytes that are no UTF-8 become U+FFFD)."""
-    decoded = unquote_to_bytes(path) if b"%" in path else path
-    if _NO_PATH.search(decoded):
-        raise Malformed("uri_malformed")
-    return decoded.decode("utf-8", "replace")
+    return (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from urllib.parse import unquote_to_bytes
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.guard import Needs
-from noai_guard.core.model import Action, Agent, Document, Identity, Mode, Response, Verdict
-from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.core.model import Action, Claim, Document, Identity, Mode, Response, Verdict
+from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
@@ -70,16 +71,17 @@ class CachedDecision:
 
 @dataclass(slots=True, eq=False)
 class ResolvedPath:
-    """Everything known of one path, as the server hands it over: the document published there, decisions by agent.
+    """Everything known of one path, as the server hands it over: the document published there, decisions by claim.
 
-    The document is only published if the app is mounted at `root`.
+    `path` is normalised. The document is only published if the app is mounted at `root`, and only by the guard itself:
+    what may be read as the path of a document, like `/x/../robots.txt`, another server may read as something else.
     """
 
     path: str
     document: Document | None
     root: str
     path_class: PathClass
-    decisions: BoundedCache[Agent | None, CachedDecision]
+    decisions: BoundedCache[Claim, CachedDecision]
 
     def publishes(self, method: str, root_path: str) -> bool:
         """Return True if a request is for the document: at the root of the host, or of an app mounted below it."""
@@ -87,47 +89,57 @@ class ResolvedPath:
         return self.document is not None and method in ("GET", "HEAD") and (not root or root == root_path.rstrip("/"))
 
 
-class PathTooLong(Exception):
-    """Behind the part of a path that is read, dot segments could still lead anywhere."""
-
-
 class ActivePolicy:
     """One policy in force. Replaced as a whole, so a request that holds it sees one policy from beginning to end.
 
-    `counts` gives the counts of a verdict.
+    `counts` gives the counts of a verdict. `paths` are decoded, `targets` hold each spelling of a path as it was sent.
     """
 
-    __slots__ = ("_by_path_class", "_counts", "after", "agents", "compiled", "path_too_long", "paths", "undecidable")
+    __slots__ = (
+        "_by_path_class",
+        "_counts",
+        "after",
+        "claims",
+        "compiled",
+        "paths",
+        "targets",
+        "undecidable",
+        "unread",
+    )
 
     def __init__(self, compiled: CompiledPolicy, counts: Callable[[Verdict], LocalCounts]) -> None:
         self.compiled = compiled
         self._counts = counts
-        self.agents = compiled.guard.agents
-        self.paths: BoundedCache[str, ResolvedPath] = BoundedCache(self._resolve)
+        self.claims = compiled.guard.claims
+        table = compiled.guard.table
+        self.paths: BoundedCache[str, ResolvedPath] = BoundedCache(
+            lambda path: self._resolve(path, table.path_classes[path])
+        )
+        self.targets: BoundedCache[tuple[bytes, ...], ResolvedPath] = BoundedCache(self._resolve_target)
         self.after: BoundedCache[Verdict, CachedDecision] = BoundedCache(
             lambda verdict: CachedDecision(compiled, verdict, counts(verdict))
         )
-        self._by_path_class: BoundedCache[PathClass, BoundedCache[Agent | None, CachedDecision]] = BoundedCache(
-            lambda path_class: BoundedCache(lambda agent: self._decision(agent, path_class))
+        self._by_path_class: BoundedCache[PathClass, BoundedCache[Claim, CachedDecision]] = BoundedCache(
+            lambda path_class: BoundedCache(lambda claim: self._decision(claim, path_class))
         )
         self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
-        self.path_too_long = self.fixed(Action.DENY, "the path is too long to be judged")
+        self.unread = self._resolve("/", table.unread())
 
-    def _resolve(self, raw: str) -> ResolvedPath:
-        if len(raw) > MAX_RAW_PATH:
-            raise PathTooLong
-        path = normal_path(raw)
-        documents = self.compiled.documents
-        published = next((at for at in documents if path.endswith(at)), None)
-        document = documents[published] if published else None
-        path_class = self.compiled.guard.table.path_classes[path]
+    def _resolve_target(self, raw_paths: tuple[bytes, ...]) -> ResolvedPath:
+        path = unquote_to_bytes(raw_paths[0]).decode("utf-8", "replace")
+        return self._resolve(path, self.compiled.guard.table.target_classes[raw_paths])
+
+    def _resolve(self, path: str, path_class: PathClass) -> ResolvedPath:
+        documents, path = self.compiled.documents, normal_path(path)
+        published = next((at for at in documents if path.endswith(at)), "")
         decisions = self._by_path_class[path_class]
-        return ResolvedPath(path, document, path.removesuffix(published or ""), path_class, decisions)
+        root = path.removesuffix(published)
+        return ResolvedPath(path, documents.get(published), root, path_class, decisions)
 
-    def _decision(self, agent: Agent | None, path_class: PathClass) -> CachedDecision:
+    def _decision(self, claim: Claim, path_class: PathClass) -> CachedDecision:
         guard = self.compiled.guard
-        verdict = guard.table.verdict(agent, path_class)
-        needs = guard.needs(agent, path_class)
+        verdict = guard.table.verdict(claim, path_class)
+        needs = guard.needs(claim, path_class)
         return CachedDecision(self.compiled, verdict, self._counts(verdict), path_class, needs)
 
     def fixed(self, action: Action, reason: str) -> Decided:

@@ -25,7 +25,7 @@ from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _VERDICT = "noai_guard.verdict"
-"""The scope key that marks a request as judged, so that a guard inside a guard does nothing."""
+"""The scope key of the last guard's verdict. A guard within a guard judges too, so that the stricter of both counts."""
 
 
 class NoAIMiddleware:
@@ -40,6 +40,9 @@ class NoAIMiddleware:
     reads the policy again.
     """
 
+    _read = staticmethod(read_scope)
+    _peer_is_real = False
+
     def __init__(
         self,
         app: App,
@@ -50,18 +53,20 @@ class NoAIMiddleware:
         deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry)
+        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
-        if (not is_http and kind != "websocket") or _VERDICT in scope:
+        if not is_http and kind != "websocket":
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
         runtime = self.runtime
-        request = read_scope(scope)
+        if _VERDICT in scope:
+            runtime.report_nesting()
+        request = self._read(scope)
         outcome = runtime.decide(request, is_http)
         if isinstance(outcome, Decided):
             decided = outcome

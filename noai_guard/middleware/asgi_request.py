@@ -2,17 +2,17 @@
 
 from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import MAX_HEADERS, Peer, lower_case_names, read_user_agent
-from noai_guard.core.user_agent_matcher import HEAD_BYTES
+from noai_guard.core.request import Peer, lower_case_names, read_user_agent
 
 
 class ScopeRequest:
     """The Request of one scope, http or websocket; `read_scope` makes it."""
 
-    __slots__ = ("headers", "path", "scope", "user_agent")
+    __slots__ = ("headers", "path", "raw_paths", "scope", "user_agent")
 
     headers: list[HeaderField]
     path: str
+    raw_paths: tuple[bytes, ...]
     scope: Scope
     user_agent: bytes
 
@@ -37,6 +37,7 @@ def read_scope(scope: Scope) -> ScopeRequest:
     """
     request = ScopeRequest()
     request.scope = scope
+    request.raw_paths = ()
     try:
         request.path = scope["path"]
         headers = scope.get("headers")
@@ -46,13 +47,13 @@ def read_scope(scope: Scope) -> ScopeRequest:
         user_agent = None
         for name, value in headers:
             if name == b"user-agent":
-                if user_agent is not None or len(value) > HEAD_BYTES:
+                if user_agent is not None:
                     user_agent = None
                     break
                 user_agent = value
         # Nearly every request has one line of it. Some servers leave names as they were sent.
         if user_agent is None:
-            request.headers = lower_case_names(headers) + headers[MAX_HEADERS:]
+            request.headers = lower_case_names(headers)
             user_agent = read_user_agent(request.headers)
         request.user_agent = user_agent
     except Exception:

@@ -1,7 +1,6 @@
 """Tags in HTML responses, for every driver."""
 
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import MAX_HEADERS
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
@@ -20,7 +19,7 @@ def tagged(
     headers, is_html = declared.added_to(headers)
     if not is_html:
         return headers, []
-    reason = injectable(status, headers, request_headers[:MAX_HEADERS])
+    reason = injectable(status, headers, request_headers)
     if reason is not None or method not in ("GET", "HEAD"):
         _count(telemetry, reason or "method")
         return headers, []

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter
 from types import FrameType
@@ -19,12 +20,18 @@ from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
 from noai_guard.core.bounded_cache import ExpiringCache
-from noai_guard.core.client_address import ClientAddress, address_block, client_address, proxy_headers_rewritten
-from noai_guard.core.model import Response
-from noai_guard.core.paths import MAX_RAW_PATH, normal_path
+from noai_guard.core.client_address import (
+    ClientAddress,
+    address_block,
+    client_address,
+    may_be_rewritten,
+    proxy_headers_rewritten,
+)
+from noai_guard.core.model import PartlyRead, Response
+from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
-from noai_guard.core.request import MAX_HEADERS, Request, header_value
+from noai_guard.core.request import Request, header_value
 from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, PolicyInvalid
@@ -32,7 +39,6 @@ from noai_guard.middleware.active_policy import (
     ActivePolicy,
     Decided,
     Outcome,
-    PathTooLong,
     ResolvedPath,
     ServeDocument,
 )
@@ -87,6 +93,7 @@ class GuardRuntime:
             ROBOTS_KNOWN_SECONDS, _MAX_ROBOTS_READERS
         )
         self._rewriting_reported = False
+        self._nesting_reported = False
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
@@ -141,10 +148,11 @@ class GuardRuntime:
             if started >= self._next_housekeeping:
                 self._keep_house(started)
                 active = self.active
-            resolved = active.paths[request.path]
+            raw_paths = request.raw_paths
+            resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
             if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
-            cached = resolved.decisions[active.agents[request.user_agent]]
+            cached = resolved.decisions[active.claims[request.user_agent]]
             if not cached.settled:
                 return self._examine(active, resolved, request, started)
             decided = cached.passed
@@ -166,7 +174,9 @@ class GuardRuntime:
         client = None
         try:
             client = self.client(request, active)
-            examination = active.compiled.guard.examine(request, client.address, monotonic())
+            examination = active.compiled.guard.examine(
+                request, client.address, monotonic(), path_class=resolved.path_class, is_proven=client.is_proven
+            )
             verdict, asked = yield from _noticing_questions(examination)
             cached = active.after[verdict]
             decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
@@ -178,14 +188,11 @@ class GuardRuntime:
         return self._finish(active, decided, request, started)
 
     def _refuse(self, active: ActivePolicy, decided: Decided, request: Request, resolved: ResolvedPath) -> Decided:
-        headers = request.headers[:MAX_HEADERS]
-        refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, headers)
+        refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, request.headers)
         return Decided(decided.cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
 
     def _decide_without(self, active: ActivePolicy, error: Exception) -> Decided:
         """Decide where judging failed: never a 500."""
-        if isinstance(error, PathTooLong):
-            return active.path_too_long
         self.telemetry.failed("judging", error)
         return self._undecidable
 
@@ -216,7 +223,7 @@ class GuardRuntime:
                 with self.telemetry.counting:
                     counts.robots_ignored += 1
             if noted:
-                path = normal_path(request.path[:MAX_RAW_PATH])
+                path = normal_path(request.path)
                 host = header_value(request.headers, b"host").decode("latin-1")
                 event = Event(time.time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
@@ -233,7 +240,7 @@ class GuardRuntime:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
         trusted = active.compiled.policy.trusted_proxies
         peer, headers = request.peer, request.headers
-        if not self._peer_is_real and proxy_headers_rewritten(peer, headers[:MAX_HEADERS]):
+        if not self._peer_is_real and proxy_headers_rewritten(peer, headers):
             # The peer is not the socket's but text from a header: no reason to believe more of them.
             trusted = NOBODY
             self._report_rewriting()
@@ -241,7 +248,18 @@ class GuardRuntime:
         client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
         if client.problem and trusted.header:
             self.telemetry.metrics.address_problems.labels(client.problem).inc()
+        if not self._peer_is_real and may_be_rewritten(client, headers):
+            client = replace(client, is_proven=False)
         return client
+
+    def report_nesting(self) -> None:
+        """Say, once, that another guard has judged the same request before."""
+        if not self._nesting_reported:
+            self._nesting_reported = True
+            _log.warning(
+                "a guard stands within another guard: both judge and declare, and the stricter verdict counts; "
+                "take one away, unless two policies are meant"
+            )
 
     def _report_rewriting(self) -> None:
         if not self._rewriting_reported:
@@ -258,12 +276,13 @@ class GuardRuntime:
         if document.path == robots_txt.PATH and own_robots is not None and compiled.merges_robots:
             document = compiled.merged_robots[own_robots]
         self.telemetry.metrics.documents.labels(document.path).inc()
-        return document_response(document, request.method, request.headers[:MAX_HEADERS])
+        return document_response(document, request.method, request.headers)
 
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""
         try:
-            agent = active.agents[request.user_agent]
+            claim = active.claims[request.user_agent]
+            agent = claim.agent if isinstance(claim, PartlyRead) else claim
             if agent is not None:
                 block = address_block(self.client(request, active).address)
                 self._robots_readers.put((agent.name, block), True, monotonic())

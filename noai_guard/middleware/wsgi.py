@@ -29,7 +29,7 @@ from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import Router
 
 VERDICT = "noai.verdict"
-"""The environ key that holds the verdict; a request that has one is judged, so a guard inside a guard does nothing."""
+"""The environ key of the last guard's verdict. A guard within a guard judges too; the stricter verdict counts."""
 
 
 class NoAIWSGIMiddleware:
@@ -53,16 +53,16 @@ class NoAIWSGIMiddleware:
         self._own_robots: bytes | None = None
         # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
         self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(
-            lambda active: BoundedCache(lambda text: user_agent_lines(text, active.agents)), max_entries=1
+            lambda active: BoundedCache(lambda text: user_agent_lines(text, active.claims)), max_entries=1
         )
         if threading.current_thread() is threading.main_thread():
             # Requests may come in other threads only, in which signals cannot be handled.
             self.runtime.handle_hangup()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if VERDICT in environ:
-            return self.app(environ, start_response)
         runtime = self.runtime
+        if VERDICT in environ:
+            runtime.report_nesting()
         request = EnvironRequest(environ, self._user_agents[runtime.active])
         outcome = runtime.decide(request)
         if isinstance(outcome, ServeDocument):

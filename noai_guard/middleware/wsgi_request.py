@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from wsgiref.types import WSGIEnvironment
 
-from noai_guard.core.catalog import rank
-from noai_guard.core.model import Agent, HeaderField
+from noai_guard.core.catalog import rank_of_claim
+from noai_guard.core.model import Claim, HeaderField
 from noai_guard.core.request import Peer
-from noai_guard.core.user_agent_matcher import excerpt
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +15,7 @@ class EnvironRequest:
 
     environ: WSGIEnvironment
     user_agents: Mapping[str, bytes]
+    raw_paths: tuple[bytes, ...] = ()
     _headers: list[HeaderField] | None = None
 
     @property
@@ -79,19 +79,17 @@ def latin_1(text: object) -> bytes:
     return str(text).encode("latin-1", "replace")
 
 
-def user_agent_lines(text: str, agents: Mapping[bytes, Agent | None]) -> bytes:
+def user_agent_lines(text: str, claims: Mapping[bytes, Claim]) -> bytes:
     """Return what is judged of HTTP_USER_AGENT, in which servers join several User-Agent lines with commas.
 
     Commas also stand in single lines, even outside of comments (`Pocket Casts, iOS v4.2`). So it is one line, unless
     its parts as lines of their own name an agent that outweighs: some names count at the start of a line only.
     """
-    whole = excerpt(latin_1(text))
+    whole = latin_1(text)
     if b"," not in whole:
         return whole
     several = b"\n".join(_parts(whole))
-    named, also_named = agents[whole], agents[several]
-    outweighs = also_named is not None and (named is None or rank(also_named) < rank(named))
-    return several if outweighs else whole
+    return several if rank_of_claim(claims[several]) < rank_of_claim(claims[whole]) else whole
 
 
 def _parts(text: bytes) -> list[bytes]:

@@ -12,7 +12,6 @@ from time import monotonic
 
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.core.request import MAX_HEADERS
 from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response, text_response
@@ -132,7 +131,7 @@ class ReverseProxy:
 def _error_response(status: int, scope: Scope) -> Response:
     """Return a short page if a page is asked for, else text. A 408 closes the connection: its request is incomplete."""
     title, sentence = _ERRORS[status]
-    requested = chosen_format(scope["path"], method_of(scope), scope["headers"][:MAX_HEADERS])
+    requested = chosen_format(scope["path"], method_of(scope), scope["headers"])
     text = f"{sentence}\n"
     if requested is Format.HTML:
         text = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'

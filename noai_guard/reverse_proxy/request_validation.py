@@ -4,8 +4,7 @@ The guard judges a path, the upstream reads the target as it was sent. So that b
 
 - a message that two servers could end at different places is refused (RFC 9112 section 6.1),
 - an absolute target names the host (RFC 9112 section 3.2.2), a fragment is cut off, and any other target that is not a
-  path is refused,
-- a path that servers are known to read in different ways is judged by the strictest reading.
+  path is refused.
 """
 
 import re
@@ -15,11 +14,8 @@ from time import time
 from urllib.parse import unquote
 
 from noai_guard.asgi_types import Message, Receive, Scope, Send
-from noai_guard.core.paths import other_readings
-from noai_guard.core.request import read_user_agent
-from noai_guard.middleware.ambiguous_paths import strictest_reading
-from noai_guard.middleware.asgi import NoAIMiddleware
 from noai_guard.middleware.asgi_response import send_response, text_response
+from noai_guard.reverse_proxy.guard import ProxyGuard
 from noai_guard.reverse_proxy.headers import HOST
 
 _ABSOLUTE_TARGET = re.compile(rb"https?://([^/?#]*)(/[^#]*)?", re.IGNORECASE)
@@ -29,7 +25,7 @@ _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 class RequestValidation:
     """An ASGI middleware in front of the guard."""
 
-    def __init__(self, guard: NoAIMiddleware) -> None:
+    def __init__(self, guard: ProxyGuard) -> None:
         self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,10 +52,6 @@ class RequestValidation:
             scope["headers"] = [(b"host", absolute[1]), *others]
         if any(name == b"host" and value and not HOST.fullmatch(value) for name, value in scope["headers"]):
             return "The Host of the request is not a host."
-        if other_readings(raw):
-            scope["path"] = strictest_reading(
-                self._guard.runtime.compiled, scope["path"], [raw], read_user_agent(scope["headers"])
-            )
         return None
 
 

@@ -14,10 +14,10 @@ from noai_guard.core.request import PlainRequest
 from noai_guard.gateway import contract
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.uvicorn_protocol import protocol_for
-from noai_guard.middleware.asgi import NoAIMiddleware
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.reverse_proxy.app import ReverseProxy
+from noai_guard.reverse_proxy.guard import ProxyGuard
 from noai_guard.reverse_proxy.request_validation import RequestValidation
 from noai_guard.reverse_proxy.upstream import Timeouts, Upstream
 from noai_guard.reverse_proxy.uvicorn_protocol import EdgeConnection
@@ -42,7 +42,7 @@ def reverse_proxy_app(
 ) -> ServerApp:
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
     proxy = ReverseProxy(upstream, timeouts, trusted=lambda: guard.runtime.compiled.policy.trusted_proxies)
-    guard = NoAIMiddleware(proxy, policy, registry=registry)
+    guard = ProxyGuard(proxy, policy, registry=registry)
     health = Health(proxy.problem)
     return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 

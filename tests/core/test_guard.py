@@ -42,12 +42,12 @@ def guard_of(text: str) -> Guard:
 def test_an_agent_is_recognised_by_name_then_by_its_words_then_by_a_second_look(
     text: str, user_agent: bytes, agent: Agent | None
 ) -> None:
-    assert guard_of(text).agents[user_agent] is agent
+    assert guard_of(text).claims[user_agent] is agent
 
 
 def test_a_user_agent_that_the_second_look_cannot_read_is_no_bot() -> None:
     # The version has more digits than int() reads.
-    assert guard_of(SECOND_LOOK).agents[b"Opera/" + b"9" * 5000] is None
+    assert guard_of(SECOND_LOOK).claims[b"Opera/" + b"9" * 5000] is None
 
 
 def test_a_phone_called_cubot_is_no_bot() -> None:

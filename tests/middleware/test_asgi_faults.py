@@ -25,7 +25,7 @@ def with_broken_judge(guard):
 
 
 def with_broken_recognition(guard):
-    guard.runtime.compiled.guard.agents._function = broken
+    guard.runtime.compiled.guard.claims._function = broken
     return guard
 
 

@@ -54,7 +54,7 @@ def test_a_refused_websocket_writes_a_line(decisions):
 
 def test_a_request_that_could_not_be_judged_and_is_refused_writes_a_line(decisions, monkeypatch):
     guard = guarded(answering(), "on_unknown: deny")
-    monkeypatch.setattr(guard.runtime.compiled.guard.agents, "_function", lambda user_agent: 1 / 0)
+    monkeypatch.setattr(guard.runtime.compiled.guard.claims, "_function", lambda user_agent: 1 / 0)
     ask(guard, http())
     (record,) = decisions()
     assert record.noai["rule"] == "unjudged"

@@ -86,7 +86,7 @@ BROWSERS = read_browsers(rules_folder() / "browsers.yaml").values()
 
 
 def test_every_user_agent_of_the_catalogue_is_heard_as_it_was_said():
-    agents = ASGI[b"audio/x"].runtime.compiled.guard.agents
+    agents = ASGI[b"audio/x"].runtime.compiled.guard.claims
     said = {text for entry in ENTRIES for text in (*entry.match, *entry.look_alikes)} | {
         text for group in BROWSERS for text in group
     }
@@ -103,7 +103,7 @@ def test_a_sample_as_a_second_line_is_treated_as_through_asgi(stance, comma):
     differ = [
         sample
         for sample in samples
-        if guard.judged("/", user_agent_lines((BROWSER + comma + sample).decode("latin-1"), guard.agents)).action
+        if guard.judged("/", user_agent_lines((BROWSER + comma + sample).decode("latin-1"), guard.claims)).action
         is not guard.judged("/", BROWSER + b"\n" + sample).action
     ]
     assert len(samples) > 1500
