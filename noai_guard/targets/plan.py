@@ -16,7 +16,7 @@ from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import OPEN_PATHS, UNREADABLE, PathClass, Rule, identity_of_claim
+from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared, one_line_per_name
@@ -70,7 +70,7 @@ def _only_as_written(glob: str) -> str:
     return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
 
 
-OPEN = PathSet("open", OPEN_PATHS, raw="|".join(map(_only_as_written, OPEN_PATHS)))
+OPEN = PathSet("open", CERTIFICATE_CHECKS, raw="|".join(map(_only_as_written, CERTIFICATE_CHECKS)))
 """The paths that are let in for everyone."""
 
 ODD = PathSet("odd", (), raw=rf"(?i)^[^?]*?(?:{paths.ODD}|[^\x00-\x7f])")

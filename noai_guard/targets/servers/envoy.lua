@@ -14,11 +14,11 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path = guard.path_of(headers:get(":path") or "/")
+  local target = headers:get(":path") or "/"
   if guard.has_sections then
-    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_of(path))
+    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_of(guard.path_of(target)))
   end
-  local document, status = guard.document(headers:get(":method"), path, headers:get("if-none-match"))
+  local document, status = guard.document(headers:get(":method"), target, headers:get("if-none-match"))
   if document then
     respond(handle, status, document.headers, status == 200 and document.body or "")
     return
@@ -28,8 +28,7 @@ function envoy_on_request(handle)
     if string.find(name, "^x[^a-z0-9]noai[^a-z0-9]verdict$") then spoofed[#spoofed + 1] = name end
   end
   for _, name in ipairs(spoofed) do headers:remove(name) end
-  local agent = guard.agent_of(headers:get("user-agent") or "")
-  local decision = guard.decide(agent, path)
+  local decision, agent = guard.decide(guard.agent_of(headers:get("user-agent") or ""), target)
   local exempt = decision and guard.has_networks and guard.is_exempt(client_address(handle))
   headers:add("x-noai-verdict", guard.verdict(decision, agent, exempt))
   if not decision or not decision.refusal or exempt then return end
