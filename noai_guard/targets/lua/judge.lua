@@ -217,6 +217,18 @@ local function new_guard(policy)
   -- True if decide() returns a decision for some target.
   function guard.is_restricted(claim) return claim.hidden ~= nil or is_restricted(claim) end
 
+  -- Return the claim of a client of whom it is only known that it says nothing that can be read: anybody may be hidden.
+  function guard.unread_claim()
+    local hidden, classes = {}, {}
+    for _, agent in ipairs(agents) do
+      if agent ~= unclaimed and is_restricted(agent) and not classes[agent.class] then
+        classes[agent.class] = true
+        hidden[#hidden + 1] = agent
+      end
+    end
+    return #hidden > 0 and {agent = unclaimed, hidden = hidden} or unclaimed
+  end
+
   function guard.is_exempt(address)
     local bytes = guard.has_networks and address and address_bytes(address)
     for _, net in ipairs(bytes and networks or {}) do
