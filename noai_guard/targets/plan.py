@@ -73,7 +73,10 @@ def _only_as_written(glob: str) -> str:
 OPEN = PathSet("open", CERTIFICATE_CHECKS, raw="|".join(map(_only_as_written, CERTIFICATE_CHECKS)))
 """The paths that are let in for everyone."""
 
-ODD = PathSet("odd", (), raw=rf"(?i)^[^?]*?(?:{paths.ODD}|[^\x00-\x7f])")
+NOT_ASCII = r"[^\x00-\x7f]"
+"""What stands in no target of a browser."""
+
+ODD = PathSet("odd", (), raw=rf"(?i)^[^?]*?(?:{paths.ODD}|{NOT_ASCII})")
 """The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
 readings, so whoever is refused on some path of the site is refused on these."""
 
