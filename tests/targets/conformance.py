@@ -10,7 +10,7 @@ from random import Random
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, Verdict
 from noai_guard.core.policy import Policy
 
 GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
@@ -97,9 +97,22 @@ def policy(text: bytes) -> Policy:
     return parsed
 
 
-def refusal(compiled: CompiledPolicy, path: str, user_agent: bytes) -> tuple[int, str]:
-    """Return the status and the text of the refusal that the guard decides on; (0, "") if it allows."""
-    verdict = compiled.guard.judged(path, user_agent)
+def judged_target(compiled: CompiledPolicy, target: bytes, user_agent: bytes) -> Verdict:
+    """Return the guard's verdict on a target as it stands in the request line."""
+    guard = compiled.guard
+    return guard.table.verdict(guard.claims[user_agent], guard.table.target_classes[(target.partition(b"?")[0],)])
+
+
+def refusal(compiled: CompiledPolicy, path: str | bytes, user_agent: bytes) -> tuple[int, str]:
+    """Return the status and the text of the refusal that the guard decides on; (0, "") if it allows.
+
+    A path in bytes is a target as it stands in the request line.
+    """
+    if isinstance(path, bytes):
+        verdict = judged_target(compiled, path, user_agent)
+        path = "/"
+    else:
+        verdict = compiled.guard.judged(path, user_agent)
     if not verdict.refuses or verdict.action is Action.THROTTLE:
         return 0, ""
     response = compiled.refusal(verdict, path, "GET", ())

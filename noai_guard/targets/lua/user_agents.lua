@@ -30,17 +30,16 @@ end
 -- Undo the escapes of access logs: \x41, \u0041; \n, \r and \t become spaces.
 local function log_unescaped(text)
   local parts, start = {}, 1
-  local backslash = find(text, "\\", 1, true)
-  while backslash do
-    local code, after = match(text, "^x([0-9a-fA-F][0-9a-fA-F])()", backslash + 1)
-    if not code then code, after = match(text, "^u00([0-9a-fA-F][0-9a-fA-F])()", backslash + 1) end
-    after = after or match(text, "^[nrt]()", backslash + 1)
+  for backslash in gmatch(text, "()\\") do
+    local escape = sub(text, backslash + 1, backslash + 5)
+    local code, after = match(escape, "^x([0-9a-fA-F][0-9a-fA-F])()")
+    if not code then code, after = match(escape, "^u00([0-9a-fA-F][0-9a-fA-F])()") end
+    after = after or match(escape, "^[nrt]()")
     if after then
       parts[#parts + 1] = sub(text, start, backslash - 1)
       parts[#parts + 1] = code and char(tonumber(code, 16)) or " "
-      start = after
+      start = backslash + after
     end
-    backslash = find(text, "\\", after or backslash + 1, true)
   end
   parts[#parts + 1] = sub(text, start)
   return concat(parts)
@@ -175,11 +174,10 @@ end
 -- As CALLS_ITSELF_A_BOT of noai_guard/core/guard.py, in a text in lower case. "cubot" is a brand of phones.
 local function has_bot_word(text)
   for _, word in ipairs({"bot", "crawler", "spider", "scraper", "fetcher", "archiver"}) do
-    local first, last = find(text, word, 1, true)
-    while first do
-      local phone = word == "bot" and first > 2 and sub(text, first - 2, first - 1) == "cu"
-      if not phone and not find(text, "^[a-z]", last + 1) then return true end
-      first, last = find(text, word, last + 1, true)
+    for after in gmatch(text, word .. "()") do
+      local phone = word == "bot" and after > 5 and sub(text, after - 5, after - 4) == "cu"
+      local following = byte(text, after) or SPACE
+      if not phone and (following < 97 or following > 122) then return true end
     end
   end
   return false
