@@ -92,3 +92,13 @@ TARGETS = st.builds(lambda start, parts: start + "".join(parts), st.sampled_from
     lambda target: "\ufffd" not in unquote(target)
 )
 """Request targets of well-formed UTF-8; servers disagree about others."""
+
+ODD_TARGETS = st.lists(
+    st.sampled_from(
+        ["/", "/", "a", "b", "aa", "c.d", "-", "B", "Aa", "é", "%C3%A9", "%C3%89", "É", ".", "..", "/./", "/../", "//", "%2F", "%2f", "%2e",
+         "%252e", "%252F", "%25", ";", ";x", "%3B", "\\", "%5C", "%5c", "%255c", "%00", "\0", "%c0%ae", "%C0%AF", "%e0%80%af", "%F0%80%80%AF",
+         "\udcc0\udcae", "%CA%BF", "?", "#", "*", "b" * 700]
+    ),
+    max_size=9,
+).map(lambda parts: ("/" + "".join(parts)).encode("utf-8", "surrogateescape"))  # fmt: skip
+"""Request targets that servers read in different ways."""

@@ -22,13 +22,13 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Mode, PartlyRead, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.paths import normal_path
+from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.policy import Exemptions, Policy, Rule
 from noai_guard.targets.lua import guard_source, quote
 from noai_guard.targets.plan import TargetPlan
 from tests.servers import require
 from tests.targets.conformance import corpus, judged_target, refusal
-from tests.targets.strategies import FORM, GLOB, NAMES, TARGETS, user_agents
+from tests.targets.strategies import FORM, GLOB, NAMES, ODD_TARGETS, TARGETS, user_agents
 
 LUAS = ("lua51", "luajit21", "lua53", "lua54")
 """Envoy has LuaJIT, HAProxy 5.3 and 5.4, lighttpd 5.1 to 5.4."""
@@ -66,7 +66,7 @@ class Guard:
 
     def __init__(self, name: str, compiled: CompiledPolicy, *, count_operations: bool = False) -> None:
         source = (COUNT_OPERATIONS if count_operations else "") + guard_source(TargetPlan(compiled))
-        self.table, self.operation_count = run(name, f"{source}return guard, operation_count")
+        self.table, self.readings, self.operation_count = run(name, f"{source}return guard, readings, operation_count")
 
     def call(self, name: str, *arguments: object) -> Any:
         return self.table[name.encode()](*arguments)
@@ -207,16 +207,16 @@ def test_lua_and_python_decide_alike_under_any_policy(data: st.DataObject, compi
         )
     ):
         assert guard.agent_name(user_agent) in (recognised(user_agent, compiled), "")
-        target = data.draw(TARGETS)
-        verdict = judged_target(compiled, target.encode(), user_agent)
-        status, text, header = guard.respond(user_agent, target.encode())
-        expected = refusal(compiled, target.encode(), user_agent)
+        target = data.draw(st.one_of(TARGETS.map(str.encode), ODD_TARGETS))
+        verdict = judged_target(compiled, target, user_agent)
+        status, text, header = guard.respond(user_agent, target)
+        expected = refusal(compiled, target, user_agent)
         if verdict.rule.startswith("rule ") and compiled.policy.path_policies:
             # Of several usages a rule's refusal names the most restricted one of the whole site, not of the section.
             text, expected = without_purpose(text), (expected[0], without_purpose(expected[1]))
         assert (status, text) == expected, (user_agent, target)
-        section = guard.call("section_of", guard.call("path_of", target.encode()))
-        path_class = compiled.guard.table.path_class(judged_path(target))
+        section = guard.call("section_of", guard.call("path_of", target))
+        path_class = compiled.guard.table.path_class(judged_path(target.decode("utf-8", "surrogateescape")))
         assert compiled.policy.all_path_policies[section] == path_class.path_policy
         rule = verdict.rule.encode("ascii", "replace").decode()
         if verdict.action.restricts:
@@ -263,6 +263,15 @@ def test_of_hosts_of_the_same_rank_the_longer_takes_precedence(lua: str, forms: 
 def test_lua_and_python_normalise_any_path_alike(target: str) -> None:
     paths = {name: guard.call("path_of", target.encode()) for name, guard in guards().items()}
     assert paths == dict.fromkeys(LUAS, judged_path(target).encode())
+
+
+@settings(deadline=None, max_examples=500)
+@given(ODD_TARGETS, st.sampled_from(LUAS))
+def test_lua_and_python_make_the_same_readings_of_any_target(target: bytes, lua: str) -> None:
+    paths, complete = guards()[lua].readings(target)
+    expected = readings(target.partition(b"?")[0])
+    texts = [path.decode("utf-8", "replace") for path in paths.values()]
+    assert (texts, complete) == ([expected.plain, *expected.others], expected.complete)
 
 
 @pytest.mark.parametrize("lua", LUAS)
