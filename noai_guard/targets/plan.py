@@ -46,8 +46,8 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 class PathSet:
     """Paths that match any of some globs, in `any_case` also if their letters are in another case.
 
-    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match this
-    one instead, against the target as it was sent: before anything is decoded or resolved, with the query.
+    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match it
+    instead, against the target as it was sent: before anything is decoded or resolved, with the query.
     """
 
     name: str
@@ -65,7 +65,7 @@ class PathSet:
 
 
 def _only_as_written(glob: str) -> str:
-    """Return an expression for the targets whose path matches `/a/b` or `/a/b/**` and means the same to every server."""
+    """Return an expression for targets whose path matches `/a/b` or `/a/b/**` and means the same to every server."""
     below = "(?:/[A-Za-z0-9_~:@+,=-][A-Za-z0-9_.~:@+,=-]*)*/?" if glob.endswith("/**") else ""
     return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
 
@@ -199,9 +199,7 @@ class TargetPlan:
         }
         decisions = {agent: self._decisions(agent) for agent in compiled.catalog.agents if agent.expected_user_agent}
         alike = grouped(decisions, lambda agent: tuple((each.paths, each.effect) for each in decisions[agent]))
-        self.classes = tuple(
-            self._agent_class(f"c{number}", agents) for number, agents in enumerate(alike.values(), 1)
-        )
+        self.classes = tuple(self._agent_class(f"c{number}", agents) for number, agents in enumerate(alike.values(), 1))
         self.unclaimed = self._agent_class("unclaimed", ())
         self.unknown_bot = self._agent_class("unknown_bot", (UNKNOWN_BOT,))
         self.unreadable = self._unreadable_class()

@@ -216,7 +216,11 @@ def user_agent_lines(*user_agents: bytes) -> list[bytes]:
 
 NAMED_SOMEWHERE = {
     "User-Agent is named in Connection": [b"Connection: close, User-Agent", *user_agent_lines(b"GPTBot/1.3")],
-    "in several lines and any case": [b"connection: keep-alive", b"CONNECTION: x,uSER-aGENT ", *user_agent_lines(GPTBOT)],
+    "in several lines and any case": [
+        b"connection: keep-alive",
+        b"CONNECTION: x,uSER-aGENT ",
+        *user_agent_lines(GPTBOT),
+    ],
     "the last of two lines": user_agent_lines(BROWSER, b"GPTBot/1.3"),
     "the first of two lines": user_agent_lines(GPTBOT, BROWSER),
     "the third of five lines": user_agent_lines(BROWSER, BROWSER, b"ClaudeBot/1.0", BROWSER, BROWSER),

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.apache_directives import declared_fields, expression, header_directive, header_value, in_request_line
+from noai_guard.targets.apache_directives import (
+    declared_fields,
+    expression,
+    header_directive,
+    header_value,
+    in_request_line,
+)
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers
 from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan, grouped
 from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head, text_file
@@ -147,9 +153,9 @@ class Htaccess:
         plan = self.plan
         chain = _IfChain()
         if plan.unreadable.restricted:
-            for tokens in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
-                hidden = f"{_user_agent_matches(user_agent_regex.LONG)} && {_user_agent_matches(tokens)}"
-                yield from chain.then(hidden, self._decisions(plan.unreadable))
+            long = _user_agent_matches(user_agent_regex.LONG)
+            for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
+                yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", self._decisions(plan.unreadable))
         for tier in plan.tiers:
             for agents, tokens in grouped(tier, lambda token: plan.class_of(token.value)).items():
                 for names in _short_enough(tokens):

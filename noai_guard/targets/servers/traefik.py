@@ -122,7 +122,7 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
         "# Put this into the folder of the file provider, and in the static configuration, at each entry point:\n"
         f"#   http: {{middlewares: [{_DECLARE}@file]}}\n"
         "#   forwardedHeaders: {connection: [User-Agent]}\n"
-        "# Without the second, `Connection: User-Agent` in a request removes the User-Agent before a rule can read it.\n"
+        "# Without the second line, `Connection: User-Agent` in a request removes the field before a rule reads it.\n"
     )
     return [File("noai-guard.yml", (comment + json.dumps({"http": http}, indent=1) + "\n").encode("utf-8"))]
 
