@@ -177,7 +177,17 @@ def hidden_expression(tokens: Iterable[Token[V]]) -> str:
 
     They count there wherever they stand, also inside of words.
     """
-    return rf"(?s)^.{{{_UNREAD_HEAD}}}.*?{names_anywhere(tokens)}.{{{_UNREAD_TAIL}}}"
+    return _hidden(names_anywhere(tokens))
+
+
+def hidden_expressions(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
+    """Yield what `hidden_expression` returns in parts, each at most `max_length` characters long."""
+    texts = sorted({token.text.decode("ascii") for token in tokens})
+    yield from (_hidden(trie(words)) for words in split_words(texts, max_length - len(_hidden(""))))
+
+
+def _hidden(names: str) -> str:
+    return rf"(?s)^.{{{_UNREAD_HEAD}}}.*?{names}.{{{_UNREAD_TAIL}}}"
 
 
 def names_anywhere(tokens: Iterable[Token[V]]) -> str:

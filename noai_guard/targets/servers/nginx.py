@@ -190,7 +190,7 @@ class NginxConfiguration:
     def _paths(self) -> Iterator[str]:
         for paths in self.tables.path_sets:
             rows = [(_expression(regex, any_case=False), "1") for regex in paths.regexes]
-            yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
+            yield from _map("$request_uri" if paths.raw else "$uri", f"noai_in_{paths.name}", rows, "0")
         path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
         rows = [(_expression(regex, any_case=False), number) for regex, number in path_policies]
         yield from _map("$uri", "noai_section", rows, "0")
@@ -207,7 +207,17 @@ class NginxConfiguration:
         if default != tables.NONE:
             unrestricted = (agents for agents in self.plan.classes if not agents.restricted)
             classes |= {tables.ids[agent]: tables.NONE for agents in unrestricted for agent in agents.agents}
-        yield from _map("$noai_agent", "noai_class", classes.items(), default)
+        if self.plan.unreadable.restricted:
+            yield from _map("$noai_agent", "noai_class_read", classes.items(), default)
+            stronger = [(name, name) for name in tables.stronger_classes]
+            yield from _map("$noai_class_read", "noai_class", stronger, "$noai_class_of_long")
+            rows = [(_expression(user_agent_regex.LONG, any_case=False), "$noai_class_of_hidden")]
+            yield from _map("$http_user_agent", "noai_class_of_long", rows, "$noai_class_read")
+            hidden = user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION)
+            rows = [(_expression(each), self.plan.unreadable.name) for each in hidden]
+            yield from _map("$http_user_agent", "noai_class_of_hidden", rows, "$noai_class_read")
+        else:
+            yield from _map("$noai_agent", "noai_class", classes.items(), default)
         if not tables.path_sets:
             rows = [(agent_class, decision) for agent_class, _, decision in tables.rows]
             yield from _map("$noai_class", "noai_decision", rows)
