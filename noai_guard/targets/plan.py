@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
+from zlib import crc32
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core import paths
@@ -46,18 +47,18 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 class PathSet:
     """Paths that match any of some globs, in `any_case` also if their letters are in another case.
 
-    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match it
-    instead, against the target as it was sent: before anything is decoded or resolved, with the query.
+    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match these
+    instead, all of them, against the target as it was sent: before anything is decoded or resolved, with the query.
     """
 
     name: str
     globs: tuple[str, ...]
     any_case: bool = False
-    raw: str = ""
+    raw: tuple[str, ...] = ()
 
     @property
     def regexes(self) -> tuple[str, ...]:
-        return (self.raw,) if self.raw else tuple(pattern_to_regex(glob, any_case=self.any_case) for glob in self.globs)
+        return tuple(pattern_to_regex(glob, any_case=self.any_case) for glob in self.globs)
 
     @property
     def regex(self) -> str:
@@ -70,15 +71,46 @@ def _only_as_written(glob: str) -> str:
     return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
 
 
-OPEN = PathSet("open", CERTIFICATE_CHECKS, raw="|".join(map(_only_as_written, CERTIFICATE_CHECKS)))
+OPEN = PathSet("open", CERTIFICATE_CHECKS, raw=("|".join(map(_only_as_written, CERTIFICATE_CHECKS)),))
 """The paths that are let in for everyone."""
 
 NOT_ASCII = r"[^\x00-\x7f]"
 """What stands in no target of a browser."""
 
-ODD = PathSet("odd", (), raw=rf"(?i)^[^?]*?(?:{paths.ODD}|{NOT_ASCII})")
+_ODD = paths.ODD.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
+
+ODD = PathSet("odd", (), raw=(rf"(?i)^[^?]*?(?:{_ODD}|{NOT_ASCII})",))
 """The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
-readings, so whoever is refused on some path of the site is refused on these."""
+readings."""
+
+_MAX_WORD, _MAX_WORDS = 6, 3000
+"""Characters of one word of a glob, and of an expression for such words."""
+
+_HIDDEN_CHARACTER = rf"%(?:25)+..|%c[01]%..|%e0%8.%..|%f0%80%8.%..|{NOT_ASCII}{{2,4}}"
+"""A character that is encoded twice, or in more bytes than UTF-8 allows, or not at all."""
+
+
+def _odd_like(globs: Iterable[str]) -> PathSet:
+    """Return the odd paths of which some reading may match one of these globs, because a word of the glob is in it.
+
+    Returns ODD where a glob has no word of its own.
+    """
+    words = [max(re.split(r"[*?/]+", glob), key=len)[:_MAX_WORD].lower() for glob in globs]
+    pattern = f"(?i)^[^?]*?(?:{'|'.join(map(_however_encoded, dict.fromkeys(words)))})"
+    if not all(words) or len(pattern) > _MAX_WORDS:
+        return ODD
+    return PathSet(f"odd_{crc32(pattern.encode()):08x}", (), raw=(*ODD.raw, pattern))
+
+
+def _however_encoded(word: str) -> str:
+    characters = []
+    for character in word:
+        spellings = dict.fromkeys((character, character.upper()))
+        encoded = ["".join(f"%{byte:02x}" for byte in spelling.encode()) for spelling in spellings]
+        literal = [pattern_to_regex(f"/{spelling}")[2:-1] for spelling in spellings]
+        repeated = "" if character.isascii() else "+"
+        characters.append(f"(?:{'|'.join((*literal, *encoded))}|(?:{_HIDDEN_CHARACTER}){repeated})")
+    return "".join(characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +166,19 @@ class AgentClass:
     def rows(self) -> tuple[Decision, ...]:
         """`decisions` for servers with expressions, where one reading of a path stands for all.
 
-        `open` comes first. On odd paths the strictest decision applies. Where a decision is stricter than another that
-        would apply in its place, its paths match in any letter case.
+        `open` comes first. On odd paths the strictest decision applies that any reading may lead to. Where a decision is
+        stricter than another that would apply in its place, its paths match in any letter case.
         """
-        if len(self.decisions) == 1:
-            return self.open, *self.decisions
-        strictest = max(self.decisions, key=lambda decision: decision.verdict.action.strictness)
-        return self.open, replace(strictest, paths=ODD), *_in_any_case(self.decisions)
+        *by_path, elsewhere = self.decisions
+        strictness = elsewhere.verdict.action.strictness
+        rows = [self.open]
+        if stricter := [decision for decision in by_path if decision.verdict.action.strictness > strictness]:
+            strictest = max(stricter, key=lambda decision: decision.verdict.action.strictness)
+            odd = _odd_like(glob for decision in stricter if decision.paths for glob in decision.paths.globs)
+            rows.append(replace(strictest, paths=odd))
+        if any(decision.verdict.action.strictness < strictness for decision in by_path):
+            rows.append(replace(elsewhere, paths=ODD))
+        return *rows, *_in_any_case(self.decisions)
 
     @property
     def outcome(self) -> tuple[tuple[PathSet | None, str, int], ...]:

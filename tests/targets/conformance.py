@@ -275,7 +275,7 @@ ODD_PATHS = (
 )  # fmt: skip
 """Targets that servers read in different ways."""
 
-_PIECES = ("/", "/", "press", "songs", "Tracks", "tracks", "TRACKS", "health", "1", "y", ".", "..", "/../", "/./", "//", "%2f", "%2F",
+_PIECES = ("/", "/", "press", "songs", "members", "Members", "Tracks", "tracks", "TRACKS", "health", "1", "y", ".", "..", "/../", "/./", "//", "%2f", "%2F",
            "%2e", "%252e", "%252f", "%25", ";", ";a=1", "%3b", "\\", "%5c", "%00", "%c0%ae", "%C0%AF", "%e0%80%af", "%CA%BF", "%C3%A9",
            "%C3%89t", "robots.txt", ".well-known/acme-challenge/", "%70", "?a=b", "*")  # fmt: skip
 
@@ -285,6 +285,14 @@ def odd_paths(count: int) -> list[bytes]:
     random = Random(7)
     return [("/" + "".join(random.choices(_PIECES, k=random.randrange(2, 9)))).encode() for _ in range(count)]
 
+
+MEMBERS = b"""
+extends: no-ai
+rules:
+  - {id: members, identities: [unclaimed], paths: ["/Members/**", "/\xc3\xa9tage/*.mp3"], action: deny}
+  - {id: stems, agents: [Googlebot], paths: [/tracks/*/stems/**], action: license_required}
+"""
+"""A policy that refuses people on some paths."""
 
 LETTERS = (b"/song/%CA%BF%C0%AE.html", b"/music/%C0%AE%B0%C8.html", b"/%C0%AF.html", b"/song/\xca\xbf\xc0\xae.html",
            b"/caf%C3%A9/a%20b;v=1//x", b"/100%25.mp3")  # fmt: skip

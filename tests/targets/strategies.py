@@ -77,7 +77,9 @@ FORM = st.one_of(
 ).filter(lambda form: token_problem(form) is None)
 """Tokens as hostile as a catalogue allows."""
 
-WORD = st.sampled_from(["a", "b", "aa", "Aa", "É", "c.d", "*", "**", "?", "é", "a?", "*b", "b*", "**a", "a**", "-", "日本"])
+WORD = st.sampled_from(
+    ["a", "b", "aa", "Aa", "É", "c.d", "*", "**", "?", "é", "a?", "*b", "b*", "**a", "a**", "-", "日本"]
+)
 GLOB = (
     st.lists(WORD, max_size=5).map(lambda words: "/" + "/".join(words)).filter(lambda glob: not pattern_problem(glob))
 )

@@ -40,7 +40,7 @@ def _in_paths(patterns: Iterable[str], transformation: str = "NORMALIZE_PATH") -
 
 
 def _statements(plan: TargetPlan) -> Iterator[tuple[dict[str, Any], Decision]]:
-    let_in = [_in_paths([*OPEN.regexes, *(pattern_to_regex(document.path) for document in plan.documents)], "NONE")]
+    let_in = [_in_paths([*OPEN.raw, *(pattern_to_regex(document.path) for document in plan.documents)], "NONE")]
     for rule, allowing in ordered_rules.restricting_rules(plan):
         if rule.tokens and all(token.host for token in rule.tokens):
             continue

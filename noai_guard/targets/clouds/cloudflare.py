@@ -42,7 +42,7 @@ def _named(tokens: Iterable[AgentToken], max_length: int, context: user_agent_re
 
 
 def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
-    exceptions = [f"({_matches('raw.http.request.uri.path', OPEN.raw)})"]
+    exceptions = [f"({_matches('raw.http.request.uri.path', OPEN.raw[0])})"]
     if plan.documents:
         paths = " ".join(quote(document.path) for document in plan.documents)
         methods = 'http.request.method in {r#"GET"# r#"HEAD"#}'

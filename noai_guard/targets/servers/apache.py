@@ -48,7 +48,7 @@ def _path_conditions(paths: PathSet | None) -> tuple[list[str], str]:
     if paths is None:
         return [], '"^"'
     if paths.raw:
-        return [f"%{{THE_REQUEST}} {expression(in_request_line(paths.raw))}"], '"^"'
+        return [f"%{{THE_REQUEST}} {expression(in_request_line(pattern))}" for pattern in paths.raw], '"^"'
     return [], expression(paths.regex)
 
 

@@ -197,8 +197,9 @@ class Caddyfile:
             yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
             yield "\tvars @noai_long noai_hidden {noai_hidden}"
         for paths in self.tables.path_sets:
-            raw = f"expression `{{http.request.orig_uri}}.matches({_cel(paths.raw)})`"
-            yield f"\t@noai_in_{paths.name} {raw if paths.raw else f'path_regexp {_expression(paths.regex)}'}"
+            raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
+            condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
+            yield f"\t@noai_in_{paths.name} {condition}"
             yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."

@@ -47,7 +47,7 @@ def _regex(pattern: str) -> str:
 
 def _in(paths: PathSet) -> str:
     if paths.raw:
-        return f"%{{THE_REQUEST}} =~ {_regex(in_request_line(paths.raw))}"
+        return " && ".join(f"%{{THE_REQUEST}} =~ {_regex(in_request_line(pattern))}" for pattern in paths.raw)
     return f"%{{REQUEST_URI}} =~ {_regex(paths.regex)}"
 
 

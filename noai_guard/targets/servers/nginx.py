@@ -190,7 +190,13 @@ class NginxConfiguration:
     def _paths(self) -> Iterator[str]:
         for paths in self.tables.path_sets:
             rows = [(_expression(regex, any_case=False), "1") for regex in paths.regexes]
-            yield from _map("$request_uri" if paths.raw else "$uri", f"noai_in_{paths.name}", rows, "0")
+            if not paths.raw:
+                yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
+            names = [f"noai_in_{paths.name}", *(f"noai_{number}_{paths.name}" for number in range(1, len(paths.raw)))]
+            for name, pattern, result in zip(
+                names, paths.raw, [*(f"${name}" for name in names[1:]), "1"], strict=False
+            ):
+                yield from _map("$request_uri", name, [(_expression(pattern, any_case=False), result)], "0")
         path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
         rows = [(_expression(regex, any_case=False), number) for regex, number in path_policies]
         yield from _map("$uri", "noai_section", rows, "0")

@@ -45,7 +45,8 @@ def _path_matches(pattern: str) -> str:
 def _in_paths(paths: PathSet) -> str:
     if paths.raw:
         # What is no UTF-8 is read as U+FFFD.
-        return _path_matches(paths.raw.replace(NOT_ASCII, r"\x{fffd}"))
+        conditions = (_path_matches(pattern.replace(NOT_ASCII, r"\x{fffd}")) for pattern in paths.raw)
+        return f"({' && '.join(conditions)})"
     return _any(map(_path_matches, paths.regexes))
 
 

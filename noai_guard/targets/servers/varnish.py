@@ -239,7 +239,7 @@ class VclFile:
 
 def _in_paths(paths: PathSet) -> str:
     if paths.raw:
-        return _matches("req.url", paths.raw)
+        return " && ".join(_matches("req.url", pattern) for pattern in paths.raw)
     return " || ".join(_matches(_PATH, _decoded_path_regex(regex)) for regex in paths.regexes)
 
 

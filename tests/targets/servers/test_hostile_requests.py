@@ -5,6 +5,7 @@ What a server passes on to the origin is judged, because some resolve a path bef
 
 import os
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.targets.conformance import (
     CERTIFICATE_CHECKS,
     GPTBOT,
     LETTERS,
+    MEMBERS,
     NAMED_NOWHERE,
     NAMED_SOMEWHERE,
     ODD_PATHS,
@@ -75,14 +77,14 @@ def test_a_client_that_names_nobody_gets_in(plain: Recorded, client: str) -> Non
 AGENTS = (b"GPTBot/1.3", b"PerplexityBot/1.0", b"Googlebot/2.1", BROWSER)
 
 
-def assert_judged(recorded: Recorded, target: bytes, user_agent: bytes) -> None:
+def assert_judged(recorded: Recorded, target: bytes, user_agent: bytes, *refused_somewhere: bytes) -> None:
     server = recorded[0]
     status, received = reached(recorded, target, user_agent_lines(user_agent))
     if received:
         is_document = received.decode("latin-1").partition("?")[0] in server.compiled.documents
         assert is_document or not judged_target(server.compiled, received, user_agent).refuses, (target, received)
     elif status == 403:
-        assert user_agent.startswith((b"GPTBot", b"PerplexityBot")), (target, user_agent)
+        assert user_agent.startswith((b"GPTBot", b"PerplexityBot", *refused_somewhere)), (target, user_agent)
     else:
         assert status in MALFORMED or status in (200, 301, 304), (target, status)
 
@@ -100,11 +102,35 @@ def test_generated_paths_are_never_judged_more_mildly_than_by_the_guard(sections
             assert_judged(sections, target, user_agent)
 
 
+@pytest.fixture(scope="module", params=SERVERS)
+def members(request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    with recording_origin() as (origin_port, heads):
+        for server in started(request.param, policy(MEMBERS), origin_port):
+            yield server, heads
+
+
 @pytest.mark.parametrize("target", LETTERS, ids=repr)
-def test_a_listener_is_refused_on_no_path(sections: Recorded, target: bytes) -> None:
-    status, _ = reached(sections, target, user_agent_lines(BROWSER))
-    # lighttpd forbids what is no UTF-8, Apache a raw byte.
-    assert status == 200 or status in MALFORMED
+def test_a_listener_is_refused_on_no_path(sections: Recorded, members: Recorded, target: bytes) -> None:
+    for recorded, user_agent in product((sections, members), (BROWSER, b"Googlebot/2.1", b"")):
+        status, _ = reached(recorded, target, user_agent_lines(user_agent))
+        # lighttpd forbids what is no UTF-8, Apache a raw byte.
+        assert status == 200 or status in MALFORMED, (recorded[0].key, user_agent, status)
+
+
+MEMBERS_PATHS = (b"/Members/a", b"/MEMBERS/a", b"/%4dembers/a", b"/x/../members/a", b"/x/..%2fmembers/a", b"//x/Members/a", b"/Members;x/a",
+                 b"/%254dembers/a", b"/%c1%8dembers/a", b"/x\\..\\Members/a", b"/Members%2fa", b"/Members/../a", b"/%2e/Members/a",
+                 b"/%C3%A9tage/a.mp3", b"/%C3%89TAGE/a.MP3", b"/x/..%2f%25C3%25A9tage/a.mp3", b"/%C3%A9tage;/a.mp3")  # fmt: skip
+
+
+@pytest.mark.parametrize("target", MEMBERS_PATHS, ids=repr)
+def test_people_are_refused_where_a_reading_is_for_members(members: Recorded, target: bytes) -> None:
+    assert_judged(members, target, BROWSER, b"Mozilla")
+
+
+def test_generated_paths_are_judged_as_strictly_where_people_are_refused(members: Recorded) -> None:
+    count = 1500 if os.environ.get("NOAI_FULL") == "1" else 15 if members[0].key in SLOW else 60
+    for target in odd_paths(count):
+        assert_judged(members, target, BROWSER, b"Mozilla")
 
 
 @pytest.mark.parametrize("target", CERTIFICATE_CHECKS, ids=repr)
