@@ -96,7 +96,7 @@ def _against_peer(
 
 def seen(effort: Effort) -> Iterator[Row]:
     """User agents that were seen before: in new bytes each time, as servers hand them over, and in the same."""
-    memo = Guard(load_stance(), load_catalog()).agents
+    memo = Guard(load_stance(), load_catalog()).claims
     recognise = memo.__getitem__
     known = unique(MIX, 300, seed=3)
     plain = {user_agent: recognise(user_agent) for user_agent in known}

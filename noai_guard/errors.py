@@ -5,6 +5,7 @@ NoAIGuardError
 │   ├── PolicyInvalid      a noai.yaml
 │   └── CatalogInvalid     a rules/agents/*.yaml
 ├── CannotExpress      a target cannot express part of the policy
+│   └── LimitExceeded      configuration is larger than what reads it allows
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
 └── Unanswered         a backend did not answer a question; never leaves the middleware or a server
 """
@@ -59,6 +60,16 @@ class CatalogInvalid(Invalid):
 
 class CannotExpress(NoAIGuardError):
     """A declaration standard or a server cannot express part of the policy."""
+
+
+class LimitExceeded(CannotExpress):
+    """Configuration exceeds a documented limit of what reads it, and would be rejected or read in part."""
+
+    code = "T001"
+
+    def __init__(self, reader: str, limit: int, unit: str, actual: int, hint: str) -> None:
+        """`unit` is what `limit` counts, such as "blocks of _headers"."""
+        super().__init__(f"{self.code} {reader} takes at most {limit:,} {unit}; there are {actual:,}; {hint}")
 
 
 class MissingExtra(NoAIGuardError, ImportError):

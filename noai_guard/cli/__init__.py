@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.errors import Invalid, NoAIGuardError
+from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError
 from noai_guard.version import __version__
 
 COMMANDS: Mapping[str, str] = {
@@ -63,7 +63,7 @@ class _Commands(click.Group):
                 click.echo(str(problem), err=True)
             ctx.exit(2)
         except NoAIGuardError as error:
-            raise CannotRun(str(error)) from error
+            raise CannotRun(str(error), exit_code=1 if isinstance(error, LimitExceeded) else 2) from error
         except getattr(click.exceptions, "NoArgsIsHelpError", ()):
             raise
         except click.UsageError as error:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
 from noai_guard.core.networks import InvalidNetwork, parse_network
-from noai_guard.core.path_patterns import pattern_problem
+from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
 
@@ -98,7 +98,14 @@ def path_pattern(text: str) -> str | Rejection:
     """Return a path pattern with each run of `/**` written once."""
     problem = pattern_problem(text)
     if problem:
-        hint = f"write /{text}" if text and pattern_problem(f"/{text}") is None else "for example /tracks/**"
+        path, query, _ = text.partition("?")
+        if query and QUERY.search(text):
+            is_plain = "*" not in path and pattern_problem(path) is None
+            hint = (
+                f"write {path}, which holds with any query" if is_plain else "name the paths, whatever their query is"
+            )
+        else:
+            hint = f"write /{text}" if text and pattern_problem(f"/{text}") is None else "for example /tracks/**"
         return Rejection("P011", f"bad path pattern {printable(text)!r}: {problem}", hint)
     return re.sub(r"(?:/\*\*)+(?=/|\Z)", "/**", text)
 

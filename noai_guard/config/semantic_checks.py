@@ -11,7 +11,7 @@ from noai_guard.config.build import rule_from
 from noai_guard.config.yaml_nodes import KeyPath, ProblemLog, printable
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage
-from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -24,6 +24,7 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
     _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
+    _check_patterns(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
@@ -31,6 +32,19 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
             _check_operators(rule.get("operators") or (), ("rules", index, "operators"), catalog, log)
     valid = {index: rule_from(rules[index], index + 1) for index in rules if log.is_valid("rules", index)}
     _check_rules(valid, data.get("exemptions", {}) if log.is_valid("exemptions") else {}, catalog, log)
+
+
+def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
+    patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
+    lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
+    lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
+    patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
+    for path, pattern in patterns:
+        if pattern is not None and perhaps_query(pattern):
+            message = f"? stands for one character in {printable(pattern)!r}: paths are judged without their query"
+            log.add(
+                "P011", message, "leave out ? and what follows, unless a character is meant", path=path, warning=True
+            )
 
 
 def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:

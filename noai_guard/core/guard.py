@@ -60,8 +60,8 @@ class Guard:
         agent = UNKNOWN_BOT if self._is_unknown_bot(user_agent) else None
         hidden = claim.hidden if isinstance(claim, PartlyRead) else frozenset()
         if agent is None and not is_read_closely(user_agent):
-            if _BOT_ANYWHERE.search(user_agent) or _BOT_ANYWHERE.search(wholly_decoded(user_agent)):
-                hidden |= {UNKNOWN_BOT}
+            forms = (user_agent, wholly_decoded(user_agent))
+            hidden |= {UNKNOWN_BOT} if any(map(_BOT_ANYWHERE.search, forms)) else set()
         return PartlyRead(agent, hidden) if hidden else agent
 
     def _is_unknown_bot(self, user_agent: bytes) -> bool:

@@ -8,7 +8,10 @@ MAX_PATTERN = 1024
 """Characters of the longest pattern."""
 
 _NEVER_MATCHES = "never matches, because paths are judged without"
+QUERY = re.compile(r"\?[\w*%~\[][\w*%~\[\]&.-]*=")
+"""A query in a pattern: `?` and a `name=`, where `?` alone stands for one character."""
 _PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (QUERY, f"{_NEVER_MATCHES} their query; ? stands for one character"),
     (re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds a control character"),
     (re.compile(r"[\ud800-\udfff]"), "holds half of a surrogate pair, which is no character"),
     (re.compile(r"\*{3}"), "`***` has no meaning; write ** for any depth or * within one segment"),
@@ -30,6 +33,15 @@ def pattern_problem(pattern: str) -> str | None:
     if not pattern.startswith("/"):
         return "does not begin with /"
     return next((problem for bad, problem in _PROBLEMS if bad.search(pattern)), None)
+
+
+# `/feed?`, `/*?*` and `/feed?format`, but not `/track-?`, `/colo?r`, `/tracks/?*` and `/disc?.mp3`.
+_PERHAPS_QUERY = re.compile(r"[^/?_.-]\?(?:\*{0,2}|[A-Za-z_]{2,})\Z")
+
+
+def perhaps_query(pattern: str) -> bool:
+    """Return True if a valid pattern ends in a wildcard `?` that may have been meant as the beginning of a query."""
+    return _PERHAPS_QUERY.search(pattern) is not None
 
 
 class InvalidPatterns(ValueError):

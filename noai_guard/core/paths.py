@@ -90,7 +90,7 @@ def readings(path: str | bytes) -> Readings:
     Servers and frameworks are known to leave dot segments alone (routing by prefix: Starlette, Flask), to leave `%2F`
     in its segment (Apache, Node), to cut `;parameters` off before dot segments are resolved (Tomcat, Jetty), to read a
     backslash as a slash (IIS), to take `//host` in front for a host (`new URL(target, base)`, PHP's `parse_url`), to
-    decode twice, to end a path at NUL (what is written in C), and to take `.`, `/` and a backslash in more bytes than
+    decode twice, and to take `.`, `/` and a backslash in more bytes than
     UTF-8 allows (RFC 3629 section 3; old decoders), while the same bytes are letters of EUC-JP, GBK and EUC-KR.
 
     All but a few odd paths have one reading, at the cost of one regular expression.
@@ -117,14 +117,14 @@ def readings(path: str | bytes) -> Readings:
     ways = _distinct(ways + [_PARAMETERS.sub("", way) for way in ways])
     ways += [way.replace("\\", "/") for way in ways if "\\" in way]
     ways += [_HOST_IN_FRONT.sub("", way, count=1) for way in ways if way.startswith("//")]
-    ways += [way.partition("\0")[0] for way in ways if "\0" in way]
     # Encoded once more, dot segments are not resolved.
     ways += [
         "/".join(part.replace(".", "%2e") if part in (".", "..") else part for part in way.split("/")) for way in ways
     ]
     others = dict.fromkeys(map(normal_path, _distinct(ways)))
     others.pop(plain, None)
-    return Readings(plain, tuple(others))
+    # A server that is written in C may end the path at NUL, wherever that stands after decoding.
+    return Readings(plain, tuple(others), complete=isinstance(path, str) or not any("\0" in way for way in ways))
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

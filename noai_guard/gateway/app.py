@@ -11,6 +11,7 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry
 
 from noai_guard.asgi_types import Receive, Scope, Send
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Action, Response
 from noai_guard.core.policy import Policy
@@ -166,15 +167,16 @@ class Gateway:
             runtime.telemetry.metrics.gateway_problems.labels(str(error)).inc()
             return self._not_understood(active, request)
         # Only the very path of a document is one: what is merely read as it here may be a song to the site.
-        is_exact = set(original.raw_paths) == {original.path.encode("utf-8", "replace")}
-        outcome = runtime.decide(original, is_exact)
+        is_document = all(raw.decode("latin-1") in active.compiled.documents for raw in original.raw_paths)
+        outcome = runtime.decide(original, is_document)
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         path_class = decided.path_class
-        return replace(decided, cacheable=False) if path_class is not None and path_class.readings else decided
+        has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
+        return decided if has_one_reading else replace(decided, cacheable=False)
 
     def _not_understood(self, active: ActivePolicy, request: PlainRequest) -> Decided:
         """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""
@@ -236,8 +238,7 @@ class Gateway:
             self.runtime.remember_robots_reader(active, request)
             if self._own_robots_file is not None and active.compiled.merges_robots:
                 try:
-                    with self._own_robots_file.open("rb") as file:
-                        self._own_robots = file.read(robots_txt.MAX_BYTES)
+                    self._own_robots = read_regular_file(self._own_robots_file, robots_txt.MAX_BYTES)
                 except OSError as error:  # what was read last stands
                     self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)

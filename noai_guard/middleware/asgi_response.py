@@ -66,6 +66,16 @@ def declare(
     return send(message)
 
 
+async def release(telemetry: Telemetry, send: Send, cached: CachedDecision, injectors: list[TagInjector]) -> None:
+    """Send what is still held back of a page that the app broke off, by an exception or without a last message."""
+    if injectors and injectors[0].outcome == "pending":
+        # The app's exception is what counts now, and the connection may be gone.
+        with suppress(Exception):
+            if held := feed(telemetry, injectors[0], b"", last=True):
+                cached.counts.bytes += len(held)
+                await send({"type": "http.response.body", "body": held, "more_body": True})
+
+
 async def _inject(
     telemetry: Telemetry, send: Send, injector: TagInjector, counts: LocalCounts, message: Message
 ) -> None:

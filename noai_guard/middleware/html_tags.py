@@ -1,9 +1,14 @@
 """Tags in HTML responses, for every driver."""
 
+import logging
+from functools import cache
+
 from noai_guard.core.model import HeaderField
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
+
+_log = logging.getLogger("noai_guard")
 
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 """Beginnings of a Content-Type that may be HTML. Everything else needs no closer look."""
@@ -22,9 +27,22 @@ def tagged(
     reason = injectable(status, headers, request_headers)
     if reason is not None or method not in ("GET", "HEAD"):
         _count(telemetry, reason or "method")
+        if reason == "content-encoding":
+            report_compressed_page()
         return headers, []
     injectors = [TagInjector(declared.tags, has_charset=has_charset(headers))] if method == "GET" else []
     return rewritten_headers(headers), injectors
+
+
+@cache
+def report_compressed_page() -> None:
+    """Log, once for each process, that metas are missing from pages, and how to change that."""
+    _log.warning(
+        "an HTML page reached noai-guard compressed (Content-Encoding), so it carries no metas, only header fields: "
+        "the guard belongs inside what compresses. In Starlette and FastAPI what is added last is outermost: "
+        "app.add_middleware(NoAIMiddleware) first, app.add_middleware(GZipMiddleware) after it; for WSGI, "
+        "compress(NoAIWSGIMiddleware(app))."
+    )
 
 
 def feed(telemetry: Telemetry, injector: TagInjector, chunk: bytes, *, last: bool) -> bytes:

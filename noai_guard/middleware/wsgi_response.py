@@ -1,6 +1,7 @@
 """Adds declaration headers and tags to a WSGI app's response and counts its bytes, chunk by chunk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -28,6 +29,7 @@ class Outgoing:
     start_response: StartResponse
     _headers: NativeHeaders | None = None
     _injectors: list[TagInjector] = field(default_factory=list)
+    _write: Callable[[bytes], object] | None = None
 
     def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
         """Start the response, or, with `exc_info`, start it again with what stands for an error."""
@@ -41,10 +43,17 @@ class Outgoing:
         write = self.start_response(status, headers, *([exc_info] if exc_info is not None else []))
 
         def feed_and_write(data: bytes) -> None:
+            self._write = write
             if data := self.feed(data):
                 write(data)
 
         return feed_and_write
+
+    def release(self) -> None:
+        """Write what is still held back of a page that the app wrote itself and then broke off by an exception."""
+        if self._write is not None and (held := self.feed(b"", last=True)):
+            with suppress(Exception):  # the app's exception is what counts now
+                self._write(held)
 
     def _declared(self, status: str, headers: NativeHeaders) -> NativeHeaders:
         declared = self.cached.declared
@@ -101,18 +110,25 @@ class Outgoing:
 class _Body(Iterator[bytes]):
     """The app's body, chunk by chunk."""
 
-    __slots__ = ("_chunks", "_outgoing", "close")
+    __slots__ = ("_chunks", "_error", "_outgoing", "close")
 
     def __init__(self, outgoing: Outgoing, chunks: Iterable[bytes]) -> None:
         self._outgoing = outgoing
         self._chunks = iter(chunks)
+        self._error: Exception | None = None
         self.close: Callable[[], object] = getattr(chunks, "close", None) or (lambda: None)
 
     def __next__(self) -> bytes:
         # Middleware yields whenever the app does, if only b"", so that the server can do other work in between.
-        for chunk in self._chunks:
-            return self._outgoing.feed(chunk)
+        if self._error is not None:
+            raise self._error
+        try:
+            for chunk in self._chunks:
+                return self._outgoing.feed(chunk)
+        except Exception as error:
+            # What was held back goes out first.
+            self._error = error
         self._chunks = iter(())
         if held := self._outgoing.feed(b"", last=True):
             return held
-        raise StopIteration
+        raise self._error or StopIteration

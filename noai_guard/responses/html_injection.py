@@ -46,11 +46,22 @@ _IGNORED = (
     rb"|<(?:\?|!(?!--)|/(?![a-z]))[^>]*+>"
     rb"|</(?!" + _BREAKS_OUT + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _REST
 )
-_PROLOGUE = re.compile(
-    rb"(?i)(?:\A\xef\xbb\xbf)?"
-    rb"(?:[\t\n\f\r ]++|(<!doctype[^>]*+>|<html" + _NAME_END + _REST + rb")|" + _IGNORED + rb")*"
-    rb"(?P<head><head" + _NAME_END + _REST + rb")?"
-)
+_COMMENT = rb"<!--(?:-?>|(?:[^-]++|-(?!-!?>))*--!?>)"
+# The prologue is read token by token, and an unfinished one from where reading stopped: linear, whatever the chunks.
+_BLANKS = re.compile(rb"(?:\A\xef\xbb\xbf)?" + _SPACE + rb"*+")
+_TOKEN = re.compile(
+    rb"(?i)(?P<comment><!--)|(?P<plain><\?|<!(?!--|-?\Z)|</(?![a-z]|\Z))"
+    rb"|(?P<tag><(?:html|head)" + _NAME_END
+    + rb"|</(?!" + _BREAKS_OUT + _NAME_END + rb")[a-z][^\t\n\f\r />]*+" + _NAME_END + rb")"
+)  # fmt: skip
+_DOCUMENT_TOKEN = re.compile(rb"(?i)<(?:!doctype|html" + _NAME_END + rb")")
+_HEAD_TOKEN = re.compile(rb"(?i)<head" + _NAME_END)
+_COMMENT_AT_ONCE = re.compile(rb"-?>")
+_COMMENT_END = re.compile(rb"--!?>")
+_TAG_END = re.compile(_REST)
+_VALUE = _REST.removesuffix(b">") + rb"[^\t\n\f\r />][^\t\n\f\r />=]*+[\t\n\f\r ]*+=[\t\n\f\r ]*+"
+_OPEN_QUOTE = re.compile(_VALUE + rb"(?:(\")[^\"]*+|(')[^']*+)\Z")
+_LAST_QUOTED = re.compile(_VALUE + rb"(?:\"[^\"]*+\"|'[^']*+')")
 # No HTML element name is longer than 16 bytes, so there is no need to wait for the end of a longer one.
 _UNDECIDED = re.compile(rb"(?i)(?:</?(?:[a-z][^\t\n\f\r />]{0,15})?|\A\xef\xbb?)?\Z")
 _UNFINISHED = re.compile(rb"(?i)<(?:[!?]|(?:html|head)" + _NAME_END + rb"|/(?!" + _BREAKS_OUT + _NAME_END + rb"))")
@@ -76,6 +87,14 @@ _DECLARATION = re.compile(
     + rb"|http-equiv=([\"']?)content-type\3[\t\n\f\r ]++"
     + rb"content=([\"'])text/html; ?charset=([^\t\n\f\r \"'>;]++)\4)"
 )  # fmt: skip
+# What may stand before a leading declaration, and the declaration, where Content-Type names the charset.
+_BEFORE_CONTENT = re.compile(rb"(?:[\t\n\f\r ]++|" + _COMMENT + rb")*")
+_META_TAG = re.compile(rb"(?i)<meta" + _NAME_END + _REST)
+_PERHAPS_DECLARATION = re.compile(rb"(?is)<(?:!(?:-(?:-.*)?)?|m(?:e(?:t(?:a(?:[\t\n\f\r />].*)?)?)?)?)?\Z")
+_ATTRIBUTE = re.compile(
+    rb"([^\t\n\f\r />][^\t\n\f\r />=]*+)"
+    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\t\n\f\r \"'>][^\t\n\f\r >]*+))?)?"
+)
 _HTML = re.compile(rb"text/html[\t ]*+(?:;[^,]*+)?\Z")  # a comma would join two fields
 _CHARSET = re.compile(rb"(?i)charset[\t ]*+(?:=[\t ]*+\"?[\t ]*+([^\t \",;]*+))?")
 
@@ -212,25 +231,36 @@ class TagInjector:
     """Stream filter that inserts `tags` into the head of one HTML document, fed in chunks of any size.
 
     `tags` are the bytes of complete `meta` or `link` elements. They are inserted directly after `<head>`, or where
-    the parser begins the implied head: before the first content of a document without one. Unless Content-Type
-    names a charset (`has_charset`), a charset declaration in the first 1024 bytes stays there: the tags go after
-    it. A body that does not begin like a document, or has no safe position, is not changed. The position depends on
-    the bytes only, not on the chunks. Feeding the output to another injector changes nothing.
+    the parser begins the implied head: before the first content of a document without one. A body that does not begin
+    like a document, or has no safe position, is not changed. The position depends on the bytes only, not on the
+    chunks. Feeding the output to an injector of the same kind changes nothing.
 
-    Bytes before the position are returned at once; after the start of the head at most `HOLD_LIMIT` bytes and
-    the length of the tags are held back. Once `outcome` is not "pending", chunks are returned as they are.
+    If Content-Type names a charset (`has_charset`), the tags go after a charset declaration that is the first element
+    of the head (AMP wants it there), and are known to be there already only at that position. Otherwise a declaration
+    in the first 1024 bytes stays there, so the tags go after it.
+
+    Bytes before the position are returned at once. After the start of the head at most `HOLD_LIMIT` bytes and the
+    length of the tags are held back; with `has_charset` only while they may become a leading declaration or the tags.
+    Once `outcome` is not "pending", chunks are returned as they are.
     """
 
-    __slots__ = ("_data", "_document", "_prescanned", "_resume", "_sent", "_start", "_tags", "_unfinished", "outcome")
+    __slots__ = (
+        "_attributes", "_data", "_document", "_has_charset", "_quote", "_resume", "_scanned", "_sent", "_start",
+        "_tags", "_token", "_unfinished", "outcome",
+    )  # fmt: skip
 
     def __init__(self, tags: bytes, *, has_charset: bool = False) -> None:
         self.outcome: Outcome = "pending" if tags else "present"
         self._tags = tags
-        self._prescanned = 0 if has_charset else PRESCAN_LENGTH
-        self._data = b""  # the document so far
+        self._has_charset = has_charset
+        self._data = bytearray()  # the document so far
         self._sent = 0  # number of bytes of it that were returned
         self._resume = 0  # start of the next token of the prologue
         self._unfinished = False  # that token is known to be before the head
+        self._token = ""  # its kind, once known
+        self._scanned = 0  # number of bytes in which its end was looked for
+        self._attributes = 0  # in a tag: start of the first attribute that is not known to be complete
+        self._quote = b""  # in a tag: the quote that is open at `_scanned`
         self._document = False  # a doctype or <html> was seen
         self._start = -1  # start of the content of the head, once known
 
@@ -238,34 +268,54 @@ class TagInjector:
         """Take the next bytes of the body and return those to send now, everything that is left if `last`."""
         if self.outcome != "pending":
             return chunk
-        data = self._data + chunk
+        data: bytes | bytearray
+        if self._data:
+            data = self._data
+            data += chunk
+        else:
+            data = bytes(chunk)  # no copy of bytes
         sent = self._sent
         offset = self._skip_prologue(data, last) if self._start < 0 else self._start
         if self._start >= 0:
-            offset = self._choose_position(data, last)
+            choose = self._choose_early if self._has_charset else self._choose_position
+            offset = choose(data, last)
         if self.outcome == "pending":
-            self._data = data
+            if data is not self._data:
+                self._data = bytearray(data)
             self._sent = offset
-            return data[sent:offset]
-        self._data = b""
+            return bytes(data[sent:offset])
+        self._data = bytearray()
         if self.outcome == "injected":
             view = memoryview(data)  # the tail is copied once
             return b"".join((view[sent:offset], self._tags, view[offset:]))
-        return data[sent:]
+        return bytes(data[sent:])
 
-    def _skip_prologue(self, data: bytes, last: bool) -> int:
+    def _skip_prologue(self, data: bytes | bytearray, last: bool) -> int:
         """Set the start of the head if it is in `data`; return the number of bytes that are surely before it."""
         ended = last or len(data) > SEARCH_LIMIT
-        # Every token of the prologue ends with `>`: without a new one, matching again is useless.
+        end = min(len(data), SEARCH_LIMIT)
+        # Every token of the prologue ends with `>`: without a new one, looking again is useless.
         if self._unfinished and not ended and data.find(b">", self._sent) < 0:
             return len(data)
-        prologue = _PROLOGUE.match(data, self._resume, SEARCH_LIMIT)
-        assert prologue is not None
-        start = self._resume = prologue.end()
-        self._document = self._document or prologue.lastindex is not None
+        start, in_head = self._resume, False
+        while not in_head:
+            if not self._token:
+                start = self._resume = _BLANKS.match(data, start, end).end()  # type: ignore[union-attr]
+                token = _TOKEN.match(data, start, end)
+                if token is None:
+                    break
+                self._token = token.lastgroup or ""
+                self._scanned = self._attributes = token.end()
+            stop = self._end_of_token(data, end)
+            if stop < 0:
+                break
+            self._document = self._document or _DOCUMENT_TOKEN.match(data, start) is not None
+            in_head = _HEAD_TOKEN.match(data, start) is not None
+            self._token, start = "", stop
+        self._resume = start
         self._unfinished = False
-        if prologue["head"] is None:
-            if _UNDECIDED.match(data, start, SEARCH_LIMIT):
+        if not in_head:
+            if _UNDECIDED.match(data, start, end):
                 if not ended:
                     return start
                 if start < len(data) or not self._document:
@@ -283,7 +333,52 @@ class TagInjector:
         self._start = start
         return start
 
-    def _choose_position(self, data: bytes, last: bool) -> int:
+    def _end_of_token(self, data: bytes | bytearray, end: int) -> int:
+        """Return the end of the token at `_resume`, or -1. It goes on where it stopped the last time."""
+        scanned, self._scanned = self._scanned, end
+        if self._token == "plain":
+            return data.find(b">", scanned, end) + 1 or -1
+        if self._token == "comment":
+            begin = self._resume + 4
+            match = _COMMENT_AT_ONCE.match(data, begin, end) or _COMMENT_END.search(data, max(begin, scanned - 3), end)
+            return match.end() if match else -1
+        if self._quote:
+            closed = data.find(self._quote, scanned, end) + 1
+            if not closed:
+                return -1
+            self._quote, self._attributes = b"", closed
+        if match := _TAG_END.match(data, self._attributes, end):
+            return match.end()
+        # A `>` that does not end the tag is in a quoted value, and that is closed or not.
+        if match := _OPEN_QUOTE.match(data, self._attributes, end):
+            self._quote = match[1] or match[2]
+        elif match := _LAST_QUOTED.match(data, self._attributes, end):
+            self._attributes = match.end()
+        return -1
+
+    def _choose_early(self, data: bytes | bytearray, last: bool) -> int:
+        """Set the outcome; return the position of the tags or, while pending, the number of bytes that may be sent.
+
+        The position is the start of the head, or the end of a charset declaration that is the first element there.
+        """
+        tags, insertion = self._tags, self._start
+        limit = insertion + HOLD_LIMIT
+        position = _BEFORE_CONTENT.match(data, insertion, limit).end()  # type: ignore[union-attr]
+        perhaps_declared = _PERHAPS_DECLARATION.match(data, position) is not None and len(data) < limit
+        meta = _META_TAG.match(data, position, limit)
+        if meta is not None and not data.startswith(tags, position) and _is_declaration(meta[0]):
+            perhaps_declared = False
+            insertion = meta.end()
+            position = _BLANKS.match(data, insertion, limit).end()  # type: ignore[union-attr]
+        elif meta is not None:
+            perhaps_declared = False
+        if data.startswith(tags, position):
+            self.outcome = "present"
+        elif last or not (perhaps_declared or tags.startswith(data[position : position + len(tags)])):
+            self.outcome = "injected"
+        return insertion
+
+    def _choose_position(self, data: bytes | bytearray, last: bool) -> int:
         """Set the outcome; return the position of the tags or, while pending, the number of bytes that may be sent.
 
         The position is the start of the head, or the end of one of its first items.
@@ -292,13 +387,13 @@ class TagInjector:
         limit = start + HOLD_LIMIT
         end = limit + len(tags)
         whole = last or len(data) >= end
-        prescanned = data[: self._prescanned].lower()
+        prescanned = bytes(data[:PRESCAN_LENGTH]).lower()
         charset = prescanned.rfind(b"charset", start)
         declaration = prescanned.rfind(b"<meta", start, max(charset, 0))
         # If all bytes are there, only those up to the last relevant item need to be read.
         reach = max(declaration, data.rfind(tags, start, end)) if whole else end
         insertion = position = start
-        declared = not self._prescanned
+        declared = False
         while position <= reach:
             item = _HEAD_ITEM.match(data, position, end)
             if item is None:
@@ -314,17 +409,26 @@ class TagInjector:
                 declared = declared or _declares_charset(prescanned, item_start)
             position = item_end
         if not whole:
-            settled = declared or len(data) >= self._prescanned
+            settled = declared or len(data) >= PRESCAN_LENGTH
             if not settled or not _HEAD_END.match(data, position):
                 return start
         if not declared and position <= declaration:
             # The declaration is further down, perhaps in the body: it must not be pushed out of the prescanned bytes.
             for meta in _META.finditer(prescanned, position):
-                if meta.end() + len(tags) > self._prescanned and b"charset" in meta[0]:
+                if meta.end() + len(tags) > PRESCAN_LENGTH and b"charset" in meta[0]:
                     self.outcome = "no-place"
                     return start
         self.outcome = "injected"
         return insertion
+
+
+def _is_declaration(meta: bytes) -> bool:
+    """Return True if a meta tag names a charset."""
+    attributes: dict[bytes, bytes] = {}
+    for match in _ATTRIBUTE.finditer(meta, len(b"<meta")):
+        attributes.setdefault(match[1].lower(), (match[2] or match[3] or match[4] or b"").lower())
+    is_content_type = attributes.get(b"http-equiv", b"").strip() == b"content-type"
+    return b"charset" in attributes or (is_content_type and b"charset" in attributes.get(b"content", b""))
 
 
 def _may_declare_charset(prescanned: bytes, start: int, end: int) -> bool:

@@ -1,5 +1,6 @@
 """One broken site for every finding."""
 
+import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -57,6 +58,10 @@ def body(text: str | bytes, media_type: str = "") -> Callable[[SiteResponse], Si
         return replace(response.line("Content-Type", media_type) if media_type else response, body=data)
 
     return change
+
+
+def gzipped(text: str) -> Callable[[SiteResponse], SiteResponse]:
+    return lambda response: body(gzip.compress(text.encode()))(response).line("Content-Encoding", "gzip")
 
 
 def line(name: str, *values: str) -> Callable[[SiteResponse], SiteResponse]:
@@ -137,6 +142,10 @@ def is_auditor(request: SiteRequest) -> bool:
 
 def wants_markdown(request: SiteRequest) -> bool:
     return request.headers.get("accept") == "text/markdown"
+
+
+def accepts_gzip(request: SiteRequest) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
 
 
 def has(name: str) -> Condition:
@@ -233,6 +242,8 @@ BROKEN = (
     Broken("A309", lambda request, response: response),
     Broken("A310", at("/", line("X-Robots-Tag", "noai, noindex"))),
     Broken("A310", page(("noai, noimageai", "noai,NONE"))),
+    Broken("A311", at("/", gzipped(PAGE.replace("robots", "generator")), accepts_gzip)),
+    Broken("A311", at("/", gzipped(PAGE.replace("tdm-reservation", "x")), accepts_gzip)),
     Broken("A401", at(TDM, body("tdm-reservation: 1"))),
     Broken("A402", at(TDM, body('{"location": "/", "tdm-reservation": 1}'))),
     Broken("A403", at(TDM, body('[{"location": "/", "tdm-reservation": "1"}]'))),

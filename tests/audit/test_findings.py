@@ -7,8 +7,8 @@ import pytest
 from noai_guard.audit.checks import RULE_GROUPS, RULES
 from noai_guard.audit.finding import Finding, Rule, Severity
 from noai_guard.audit.probe.result import Observations
-from tests.audit.faults import BROKEN, PLAIN, both, page, robots
-from tests.audit.live_site import Fault, SiteRequest, SiteResponse, audited, good, served
+from tests.audit.faults import BROKEN, PLAIN, accepts_gzip, at, both, gzipped, page, robots
+from tests.audit.live_site import PAGE, Fault, SiteRequest, SiteResponse, audited, good, served
 
 Audited = tuple[Observations, dict[str, list[Finding]]]
 HTTP = "A309"
@@ -46,6 +46,14 @@ def test_a_broken_site_has_the_finding_and_the_repaired_site_has_not(
 
 def test_every_rule_has_a_broken_site() -> None:
     assert {rule.code for rule in RULES} - ONLY_OVER_TLS == {code for code, _ in BROKEN}
+
+
+def test_a_page_that_is_compressed_with_its_metas_has_no_finding(repaired: Audited) -> None:
+    with served(at("/", gzipped(PAGE), accepts_gzip)) as url:
+        observations, findings = audited(url)
+    assert observations.page.compressed
+    assert observations.page.compressed.first("content-encoding") == "gzip"
+    assert set(findings) == set(repaired[1])
 
 
 def test_codes_are_unique() -> None:

@@ -33,6 +33,24 @@ def test_every_server_is_listed_without_an_argument_and_in_the_help(run: Run) ->
             assert f"\n  {server} " in text
 
 
+def test_a_file_that_its_host_would_read_in_part_is_not_written(run: Run, write: Write, tmp_path: Path) -> None:
+    policy = write(
+        "extends: no-ai\npaths:\n" + "".join(f"  /{each}/**: {{usages: {{train-ai: yes}}}}\n" for each in range(60))
+    )
+    own = "/own\n  X-Own: 1\n"
+    out = tmp_path / "public"
+    out.mkdir()
+    (out / "_headers").write_text(own)
+    result = run("config", "cloudflare-pages", "--policy", policy, "--out", str(out), code=1)
+    assert result.stderr.startswith(
+        "noai-guard: T001 Cloudflare Pages takes at most 100 blocks of _headers; there are 12"
+    )
+    assert files_below(out) == {"_headers"}
+    assert (out / "_headers").read_text() == own
+    assert "T001" in run("config", "aws", "--policy", policy, "--out", str(out), code=1).stderr
+    assert run("config", "netlify", "--policy", policy, "--out", str(out)).stdout
+
+
 def test_a_server_that_is_misspelt_gets_a_suggestion(run: Run) -> None:
     assert "did you mean nginx" in run("config", "ngnix", code=2).stderr
     assert "did you mean cloudflare-pages" in run("config", "cloudflarepages", code=2).stderr

@@ -14,6 +14,7 @@ from noai_guard.cli import main
 from noai_guard.core.model import HeaderField, Verdict
 from noai_guard.gateway.app import Gateway
 from noai_guard.middleware.wsgi import VERDICT
+from noai_guard.reverse_proxy.guard import ProxyGuard
 from noai_guard.reverse_proxy.request_validation import RequestValidation
 from tests.middleware import asgi_kit, wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, LIBRARY, SCRAPER, metric
@@ -46,7 +47,7 @@ class Drivers:
         self._file.write_text(text, encoding="utf-8")
         self._asgi = asgi_kit.guarded(asgi_kit.answering(), text)
         self._wsgi = wsgi_kit.guarded(wsgi_kit.answering(), text)
-        self._proxied = asgi_kit.guarded(asgi_kit.answering(), text)
+        self._proxied = ProxyGuard(asgi_kit.answering(), self._file, registry=CollectorRegistry())
         self._gateway = Gateway(self._file, registry=CollectorRegistry())
         self.counted = (self._asgi, self._wsgi, self._proxied, self._gateway)
         self.all: dict[str, Driver] = {
@@ -90,16 +91,105 @@ def user_agents(*lines: bytes) -> list[HeaderField]:
     return [*((b"user-agent", line) for line in lines), (b"x-forwarded-for", b"203.0.113.9")]
 
 
-@pytest.mark.parametrize("path", ["/" + "a" * 70_000, "/a/../" * 15_000, "/" * 66_000])
-@pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
-def test_a_path_that_is_too_long_to_be_judged_is_refused_by_every_driver(
-    path: str, user_agent: bytes, tmp_path: Path
+@pytest.mark.parametrize(
+    ("user_agent", "status"),
+    [
+        (b"Krant Audio/2.0.0 (org.example.krant; Android 12; Sdk:31) OkHttp/4.9.3", 200),
+        (b"MyBandApp/2.1 ktor-client/2.3.12", 200),
+        (b"okhttp/4.12.0", 403),
+        (b"ktor-client/2.3.12", 403),
+        (b"MyBandApp/2.1 okhttp/4.12.0 GPTBot/1.2", 403),
+    ],
+)
+def test_an_apps_name_before_its_library_is_the_app_for_every_driver(
+    user_agent: bytes, status: int, tmp_path: Path
 ) -> None:
+    drivers = Drivers(tmp_path, "usages: {automation: no}\n")
+    found = {name: driver("/song", user_agents(user_agent)) for name, driver in drivers.all.items()}
+    assert {decision.action for decision in found.values()} == {"allow" if status == 200 else "deny"}, found
+
+
+PRESS_OPEN = "paths: {/press/**: {usages: {train-ai: yes}}}\n"
+
+
+@pytest.mark.parametrize("path", ["/press/" + "a" * 70_000, "/press" + "/a/.." * 15_000, "/press" + "/" * 2_000])
+def test_a_path_that_is_too_long_to_be_read_refuses_a_scraper_in_every_driver_and_no_listener(
+    path: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, PRESS_OPEN)
+    for user_agent, status, rule in ((SCRAPER, 403, "unreadable"), (BROWSER, 200, "unclaimed")):
+        decisions = {name: driver(path, user_agents(user_agent)) for name, driver in drivers.all.items()}
+        assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+        assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+LONG = b"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) " + b"NetType/WIFI " * 200
+UNREADABLE = {
+    "in the middle of a long one": LONG[:1400] + b"GPTBot/1.3 " + LONG[1400:],
+    "within a word in the middle of a long one": LONG[:1400] + b"xGPTBotx" + LONG[1400:],
+    "escaped in the middle of a long one": LONG[:1400] + b"G%50T%42ot/1.3 " + LONG[1400:],
+    "across the end of what is read closely": b"a" * 1021 + b"GPTBot" + b"b" * 3000,
+    "behind two dozen look-alikes": b"xgptbot " * 24 + b"GPTBot/1.3",
+    "among too many escapes": b"%20" * 300 + b"G%50TBot",
+}
+NAMED = {
+    "and what an escape stands for": b"GPTBot%41",
+    "and what an escape of a log stands for": b"GPTBot\\x41",
+    "behind 7 KB": b"x " * 3500 + b"GPTBot/1.3",
+}
+
+
+@pytest.mark.parametrize("user_agent", [*UNREADABLE.values(), *NAMED.values()], ids=[*UNREADABLE, *NAMED])
+def test_a_name_is_read_wherever_it_stands_in_a_user_agent(user_agent: bytes, tmp_path: Path) -> None:
     drivers = Drivers(tmp_path, "")
-    expected = Decision(403, "deny", "unjudged", "the path is too long to be judged")
-    assert {name: driver(path, user_agents(user_agent)) for name, driver in drivers.all.items()} == dict.fromkeys(
-        drivers.all, expected
-    )
+    decisions = {name: driver("/song", user_agents(user_agent)) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    expected = "unreadable" if user_agent in UNREADABLE.values() else "train-ai"
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (403, expected)
+
+
+def test_a_long_user_agent_that_names_nobody_is_let_in(tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, "usages: {unknown-bot: no, automation: no}\n")
+    decisions = {name: driver("/song", user_agents(LONG)) for name, driver in drivers.all.items()}
+    assert {decision.rule for decision in decisions.values()} == {"unclaimed"}
+
+
+SECTIONS = (
+    "usages: {train-ai: yes}\npaths: {/songs/**: {usages: {train-ai: no}}, /press/**: {usages: {train-ai: yes}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/songs/1/../../press/y", "/press/../songs/1", "/songs/../press", "/songs/..;/press", "/SONGS/1", "/Songs/1",
+        "//press/songs/1", "/press\\..\\songs\\1", "/songs;x/1", "/./songs/1", "//songs/1", "/press/..;/songs/1",
+    ],
+)  # fmt: skip
+def test_a_path_that_some_server_reads_as_a_refused_one_is_refused_by_every_driver(path: str, tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, SECTIONS)
+    for user_agent, status in ((SCRAPER, 403), (BROWSER, 200)):
+        statuses = {name: driver(path, user_agents(user_agent)).status for name, driver in drivers.all.items()}
+        assert statuses == dict.fromkeys(drivers.all, status)
+
+
+@pytest.mark.parametrize("path", ["/press/1", "/press/a;b", "/press//1", "/press/1/../2", "/PRESS/1", "/press/%2e%2e"])
+def test_a_path_that_no_server_reads_as_a_refused_one_is_let_in_by_every_driver(path: str, tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, SECTIONS)
+    assert {driver(path, user_agents(SCRAPER)).status for driver in drivers.all.values()} == {200}
+
+
+@pytest.mark.parametrize("path", ["/.well-known/acme-challenge/token", "/.well-known/pki-validation/fileauth.txt"])
+def test_the_check_of_a_certificate_is_let_in_by_every_driver(path: str, tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, "usages: {monitoring: no, automation: no, unknown-bot: no}\n")
+    for user_agent in (
+        SCRAPER,
+        b"Mozilla/5.0 (compatible; Let's Encrypt validation server; +https://www.letsencrypt.org)",
+    ):
+        assert {driver(path, user_agents(user_agent)).status for driver in drivers.all.values()} == {200}
+        assert {driver(path + "/../../../song", user_agents(SCRAPER)).status for driver in drivers.all.values()} == {
+            403
+        }
 
 
 @pytest.mark.parametrize("path", ["/" + "a" * 20_000, "/" + "a/" * 10_000, "/%2e%2e/" * 500, "/" + "é" * 6_000])

@@ -98,7 +98,7 @@ def asking(proxy: str) -> Row:
     product = proxy.removesuffix("-current")
     but = frozenset({"POST to a document", *BUT.get(product, ())})
     cannot = CANNOT.get(product, frozenset())
-    manner = Manner(tags=False, lines=False, tells=True, all_readings=True, cannot=cannot, but=but)
+    manner = Manner(tags=False, lines=False, tells=True, passes_on=True, cannot=cannot, but=but)
     return Row(f"{proxy} asking the gateway", start, manner)
 
 
@@ -120,7 +120,7 @@ def proxying() -> Row:
         ]
         return start_process(command, port, folder)
 
-    return Row("noai-guard serve --upstream", start, Manner(shows=False, all_readings=True))
+    return Row("noai-guard serve --upstream", start, Manner(shows=False, passes_on=True))
 
 
 def rows() -> list[Row]:

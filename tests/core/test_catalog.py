@@ -1,7 +1,7 @@
 import pytest
 
-from noai_guard.core.catalog import Catalog, rank
-from noai_guard.core.model import Agent, Usage
+from noai_guard.core.catalog import Catalog, rank, rank_of_claim
+from noai_guard.core.model import Agent, PartlyRead, Usage
 
 
 def an_agent(name: str, *usages: Usage) -> Agent:
@@ -52,6 +52,14 @@ def test_agents_are_found_by_name_in_any_case_and_operators_are_listed_once() ->
     assert CATALOG.agent("TRAINBOT") is CATALOG.agents[3]
     assert CATALOG.agent("nobody") is None
     assert CATALOG.operators == ("Example",)
+
+
+def test_of_a_user_agent_that_is_partly_read_the_names_in_the_rest_are_told() -> None:
+    trainer = CATALOG.agents[3]
+    hidden = b"x" * 2000 + trainer.expected_user_agent[0].encode() + b"x" * 2000
+    assert CATALOG.read(hidden) == PartlyRead(None, frozenset({trainer}))
+    assert CATALOG.read(hidden + b" " + trainer.expected_user_agent[0].encode()) is trainer
+    assert rank_of_claim(CATALOG.read(hidden)) == rank_of_claim(trainer) == rank(trainer) < rank_of_claim(None)
 
 
 def test_the_rank_of_an_agent_is_that_of_its_weightiest_usage() -> None:

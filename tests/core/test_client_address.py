@@ -21,6 +21,7 @@ from noai_guard.core.client_address import (
     ClientAddress,
     address_block,
     client_address,
+    may_be_rewritten,
     proxy_headers_rewritten,
 )
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -537,3 +538,22 @@ def test_the_rewriting_of_a_real_uvicorn_is_noticed(
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers), timeout=10).close()
     assert proxy_headers_rewritten(scopes[0]["client"], scopes[0]["headers"]) is rewritten
+
+
+def test_a_port_from_x_forwarded_port_is_no_sockets() -> None:
+    headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-port", b"51000")]
+    assert proxy_headers_rewritten(("203.0.113.9", 51000), headers)
+    assert not proxy_headers_rewritten(("203.0.113.9", 51001), headers)
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "forwarded", "x-real-ip", "cf-connecting-ip"])
+def test_a_peer_beside_a_header_that_tells_an_address_may_be_what_the_header_says(name: str) -> None:
+    headers = [(name.encode(), b"203.0.113.9")]
+    assert may_be_rewritten(client_address("203.0.113.9", headers), headers)
+    assert not may_be_rewritten(client_address("203.0.113.9", []), [(b"host", b"music.example")])
+
+
+def test_an_address_from_a_trusted_proxys_header_was_not_rewritten() -> None:
+    trusted, _ = TrustedProxies.parse(["127.0.0.1"], "x-forwarded-for")
+    headers = [(b"x-forwarded-for", b"203.0.113.9")]
+    assert not may_be_rewritten(client_address("127.0.0.1", headers, trusted), headers)

@@ -5,7 +5,7 @@ import pytest
 from noai_guard.config import check_policy_text
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard, Needs, calls_itself_a_bot
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Usage
+from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Claim, PartlyRead, Usage
 from noai_guard.core.questions import run
 from noai_guard.core.request import PlainRequest
 from noai_guard.stores.memory import MemoryStore
@@ -102,3 +102,30 @@ def test_another_action_keeps_the_verdict_and_adds_its_reason() -> None:
     assert (allowed.action, allowed.rule, allowed.agent) == (Action.ALLOW, verdict.rule, TRAINER)
     assert allowed.reasons == (*verdict.reasons, "a person said so")
     assert guard.with_action(verdict, Action.ALLOW, "a person said so") is allowed
+
+
+LONG = b"Mozilla/5.0 (Windows NT 10.0) " + b"x " * 1000
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "claim"),
+    [
+        (LONG, None),
+        (LONG[:1500] + b"TestBot " + LONG[1500:], PartlyRead(None, frozenset({TRAINER, UNKNOWN_BOT}))),
+        (LONG[:1500] + b"some%62ot " + LONG[1500:], PartlyRead(None, frozenset({UNKNOWN_BOT}))),
+        (LONG[:1500] + b"TestBot " + LONG[1500:] + b"NobodysBot/1", PartlyRead(UNKNOWN_BOT, frozenset({TRAINER}))),
+        (LONG + b"TestBot/1", TRAINER),
+        (b"Some%42ot/1.0", UNKNOWN_BOT),
+        (b"Some\\x42ot/1.0", UNKNOWN_BOT),
+    ],
+)
+def test_what_is_not_read_closely_is_searched_for_names_and_words(user_agent: bytes, claim: Claim) -> None:
+    assert guard_of("extends: no-ai").claims[user_agent] == claim
+
+
+def test_an_address_that_is_not_proven_is_never_exempt() -> None:
+    guard = guard_of(EXEMPT_NETWORK)
+    request = PlainRequest("/", [(b"user-agent", b"TestBot/1.0")])
+    for is_proven, action in ((True, Action.ALLOW), (False, Action.DENY)):
+        examination = guard.examine(request, "203.0.113.9", is_proven=is_proven)
+        assert run(examination, MemoryStore(), print).action is action

@@ -15,6 +15,7 @@ from noai_guard.core.path_patterns import (
     pattern_problem,
     pattern_to_regex,
     pattern_to_robots,
+    perhaps_query,
 )
 from noai_guard.core.paths import MAX_PATH, normal_path
 from tests.core.property_settings import PROPERTY
@@ -177,6 +178,12 @@ BAD_GLOBS = {
     "/./a": "never matches",
     "/a/..": "never matches",
     "/caf%C3%A9": "never matches",
+    "/feed?type=podcast": "without their query",
+    "/feed?type=*": "without their query",
+    "/*?lang=*": "without their query",
+    "/**?*=*": "without their query",
+    "/shop?tags[]=vinyl": "without their query",
+    "/feed?all&format=rss": "without their query",
     "/" + "a" * 1024: "longer than 1024",
 }
 
@@ -192,9 +199,28 @@ def test_every_bad_pattern_is_reported_at_once() -> None:
     assert [index for index, _ in caught.value.problems] == [1, 3]
 
 
-@pytest.mark.parametrize("pattern", [*GLOBS, "/" + "a" * 1023, "/.well-known/**", "/a/...", "/100%", "/a?b"])
+@pytest.mark.parametrize(
+    "pattern", [*GLOBS, "/" + "a" * 1023, "/.well-known/**", "/a/...", "/100%", "/a?b", "/v?/key=1", "/track-?=x"]
+)
 def test_a_good_pattern_is_no_problem(pattern: str) -> None:
     assert pattern_problem(pattern) is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/feed?", "/feed?*", "/*?", "/*?*", "/**?**", "/feed?format", "/wp-json?rest_route"]
+)
+def test_a_wildcard_at_the_end_that_may_be_meant_as_a_query_is_noticed(pattern: str) -> None:
+    assert pattern_problem(pattern) is None
+    assert perhaps_query(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["/track-?/**", "/track-?", "/track_?", "/v1.?", "/colo?r", "/gr?y", "/tracks/?*", "/disc?.mp3", "/disc?/**"],
+)
+def test_a_wildcard_for_one_character_is_left_in_peace(pattern: str) -> None:
+    assert pattern_problem(pattern) is None
+    assert not perhaps_query(pattern)
 
 
 REGEXES = {

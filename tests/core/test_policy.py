@@ -417,3 +417,86 @@ def test_rules_with_very_many_overlapping_paths_are_judged_in_bounded_memory() -
         path_class = plan.path_class(f"/{chosen}")
         assert [rule.id for rule in path_class.rules] == list(chosen)
     assert len(plan._path_classes) <= 4096
+
+
+TRACKS_CLOSED = "usages: {train-ai: yes, search: no}\npaths: {/tracks/**: {usages: {train-ai: no}}, /Press/**: {}}\n"
+HIDDEN = b"Mozilla/5.0 " + b"x" * 2000 + b"GPTBot" + b"x" * 2000
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("/tracks/1", "train-ai@/tracks/**"),
+        ("/TRACKS/1", "train-ai@/tracks/**"),
+        ("/Tracks", "train-ai@/tracks/**"),
+        ("/tracks/../press/1", "train-ai@/tracks/**"),
+        ("/press/../tracks/1", "train-ai@/tracks/**"),
+        ("/press/1", "train-ai"),
+        ("/press/../shop", "train-ai"),
+        ("/shop/" + "a" * 9_000, "unreadable"),
+        ("/shop//" + "a" * 2_000, "unreadable"),
+        ("/tracks/" + "a" * 9_000, "train-ai@/tracks/**"),
+    ],
+)
+def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
+    verdict = judged(TRACKS_CLOSED, "GPTBot/1", path)
+    assert verdict.rule == rule
+    assert verdict.action.refuses == (rule != "train-ai")
+    assert judged(TRACKS_CLOSED, "Firefox", path).rule == "unclaimed"
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (TRACKS_CLOSED, True),
+        (TRACKS_CLOSED + "unreadable: log\n", False),
+        (TRACKS_CLOSED + "exemptions: {agents: [GPTBot]}\n", False),
+        (TRACKS_CLOSED + "rules: [{id: friend, agents: [GPTBot], action: allow}]\n", False),
+        (TRACKS_CLOSED + "rules: [{id: friend, agents: [GPTBot], paths: [/press/**], action: allow}]\n", True),
+        ("usages: {train-ai: yes}\nrules: [{id: foe, agents: [GPTBot], paths: [/x], action: deny}]\n", True),
+        ("usages: {train-ai: yes}\npaths: {/tracks/**: {}}\n", False),
+    ],
+)
+def test_a_path_that_is_not_read_refuses_who_is_refused_on_some_path(text: str, refused: bool) -> None:
+    assert judged(text, "GPTBot/1", "/shop/" + "a" * 9_000).action.refuses is refused
+    assert not judged(text, "Firefox", "/shop/" + "a" * 9_000).action.refuses
+
+
+def test_requests_that_nobody_understood_refuse_who_is_refused_on_some_path() -> None:
+    table = DecisionTable(policy_of(TRACKS_CLOSED), load_catalog())
+    assert table.verdict(load_catalog().agent("GPTBot"), table.unread()).rule == "unreadable"
+    assert table.verdict(None, table.unread()).rule == "unclaimed"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "rule"),
+    [
+        (TRACKS_CLOSED, "/tracks/1", "unreadable"),
+        (TRACKS_CLOSED, "/shop", "unclaimed"),
+        (TRACKS_CLOSED + "unreadable: allow\n", "/tracks/1", "unclaimed"),
+        (TRACKS_CLOSED + "exemptions: {paths: [/tracks/1]}\n", "/tracks/1", "exempt-path"),
+    ],
+)
+def test_a_name_somewhere_in_a_long_user_agent_counts_where_its_agent_is_refused(
+    text: str, path: str, rule: str
+) -> None:
+    verdict = Guard(policy_of(text), load_catalog()).judged(path, HIDDEN)
+    assert (verdict.rule, verdict.agent, verdict.usage) == (rule, None, None)
+
+
+def test_a_refusal_by_name_is_not_softened_by_what_cannot_be_read() -> None:
+    verdict = Guard(policy_of(TRACKS_CLOSED), load_catalog()).judged("/tracks/1", b"Googlebot/2.1 " + HIDDEN)
+    assert verdict.rule == "search@/tracks/**"
+
+
+def test_a_path_in_several_spellings_is_judged_under_all_of_them() -> None:
+    table = DecisionTable(policy_of(TRACKS_CLOSED), load_catalog())
+    gptbot = load_catalog().agent("GPTBot")
+    assert not table.verdict(gptbot, table.target_classes[(b"/press/1",)]).action.refuses
+    for targets in ((b"/press/1", b"/tracks/1"), (b"/press/..%2ftracks/1",), (b"/press/%c0%ae%c0%ae/tracks",)):
+        assert table.verdict(gptbot, table.target_classes[targets]).action.refuses
+
+
+@pytest.mark.parametrize(("text", "refused"), [("", True), ("declarations: {robots_txt: off}\n", False)])
+def test_robots_txt_is_open_where_the_guard_publishes_none(text: str, refused: bool) -> None:
+    assert judged(text, "GPTBot/1", "/robots.txt").action.refuses is refused

@@ -168,3 +168,37 @@ def test_a_bad_token_form_is_rejected_with_the_reason(form: str) -> None:
     assert token_problem(form)
     with pytest.raises(ValueError, match="token"):
         compile_token(form, None)
+
+
+def hidden(user_agent: bytes) -> frozenset[str]:
+    return INDEX.read(user_agent).hidden
+
+
+@pytest.mark.parametrize(
+    "name", [b"GPTBot", b"gptbot", b"xGPTBotx", b"https://x.example/gptbot", b"G%50TBot", b"G%2550TBot", b"\\x47PTBot"]
+)
+@pytest.mark.parametrize("at", [1020, 1024, 30_000, 65_530, 131_070])
+def test_a_name_between_head_and_tail_is_hidden_however_it_is_written(name: bytes, at: int) -> None:
+    assert hidden(b"x" * at + name + b"x" * 140_000) == {"GPTBot"}
+
+
+def test_all_names_that_begin_at_one_place_are_hidden_there() -> None:
+    index = TokenIndex(compile_token(form, form) for form in ("Foo", "FooBar", "FooBar-*", "Bar", "FooBaz"))
+    assert index.read(b"x" * 2000 + b"foobar-1" + b"x" * 2000).hidden == {"Foo", "FooBar", "FooBar-*", "Bar"}
+    assert index.read(b"x" * 2000 + b"foobaz" + b"x" * 2000).hidden == {"Foo", "FooBaz"}
+
+
+def test_nothing_is_hidden_in_what_is_read_closely() -> None:
+    assert hidden(b"xGPTBotx" * 3) == frozenset()
+    assert hidden(b"x " * 760 + b"xGPTBotx") == frozenset()
+    assert hidden(b"xGPTBotx" + b"y" * 3000) == frozenset()
+
+
+def test_names_are_hidden_behind_24_positions_that_are_no_names_and_among_too_many_escapes() -> None:
+    assert hidden(b"a@exabot " * 24 + b"GPTBot") == {"GPTBot", "ExaBot"}
+    assert hidden(b"%20" * 257 + b"GPTBot") == {"GPTBot"}
+
+
+@pytest.mark.parametrize("user_agent", ["GPTBot%41", "GPTBot\\x41", "a GPTBot%2Fx", "Mozilla/5.0%20GPTBot;%20x"])
+def test_a_name_that_only_the_raw_form_shows_is_read(user_agent: str) -> None:
+    assert names(user_agent) == {"GPTBot"}

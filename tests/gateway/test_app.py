@@ -15,6 +15,7 @@ from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.original_request import Malformed, original_request
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric, policy
 
+PRESS_OPEN = "paths: {/press/**: {usages: {train-ai: yes}}}\n"
 TRUSTED = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
 PROXY = ("127.0.0.1", 40000)
 VERIFY, NGINX, ANSWER = "/.noai/verify", "/.noai/verify-nginx", "/.noai/answer"
@@ -121,15 +122,21 @@ def test_a_proxy_that_does_not_say_about_what_gets_no_verdict():
     [(b"x-original-url", b"https://music.example/robots.txt")],
     [(b"x-original-method", b"GET"), (b"x-forwarded-method", b"POST")],
 ])  # fmt: skip
-@pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
 @pytest.mark.parametrize("text", ["", "on_unknown: allow\n"])
-def test_two_sources_that_disagree_are_refused(more, user_agent, text, caplog):
+def test_two_sources_that_disagree_are_no_for_a_scraper_and_yes_for_a_listener(more, text, caplog):
     guard = gateway(text)
     caplog.set_level("INFO", "noai_guard.decisions")
-    assert verify(guard, "/tracks/7.mp3", user_agent, *more).status == 403
-    assert metric(guard, "gateway_problems", problem="sources_disagree") == 1
-    assert metric(guard, "requests", rule="unjudged", action="deny") == 1
+    assert verify(guard, "/tracks/7.mp3", BROWSER, *more).status == 200
+    assert verify(guard, "/tracks/7.mp3", SCRAPER, *more).status == 403
+    assert metric(guard, "gateway_problems", problem="sources_disagree") == 2
     assert "/tracks/7.mp3" in caplog.text
+
+
+def test_who_is_refused_somewhere_else_only_is_refused_where_it_is_not_clear_what_is_asked():
+    guard = gateway("usages: {train-ai: yes}\npaths: {/tracks/**: {usages: {train-ai: no}}}\n")
+    assert verify(guard, "/press/7", SCRAPER).status == 200
+    got = verify(guard, "/press/7", SCRAPER, (b"x-forwarded-uri", b"/tracks/7"))
+    assert (got.status, got.values(b"x-noai-rule")) == (403, [b"unreadable"])
 
 
 def test_two_sources_that_agree_are_one():
@@ -148,23 +155,46 @@ def test_monitor_mode_refuses_nothing_not_even_what_cannot_be_read():
 
 
 @pytest.mark.parametrize("uri", ["/a#b", "/a b", "/a\x00", "/a\x7f", "/a\tb", "", "#"])
-def test_what_is_no_request_target_is_refused(uri):
+def test_what_is_no_request_target_is_no_for_a_scraper_and_yes_for_a_listener(uri):
     guard = gateway()
-    assert verify(guard, uri, BROWSER).status == 403
-    assert metric(guard, "gateway_problems", problem="uri_malformed") == 1
+    assert verify(guard, uri, BROWSER).status == 200
+    assert verify(guard, uri, SCRAPER).status == 403
+    assert metric(guard, "gateway_problems", problem="uri_malformed") == 2
 
 
-def test_a_path_that_is_too_long_to_be_judged_is_refused_as_in_the_middleware():
-    got, same = verify(gateway(), "/" + "a" * 70_000, BROWSER), ask(guarded(answering()), http("/" + "a" * 70_000))
-    assert (got.status, got.body) == (same.status, same.body)
-    assert got.values(b"x-noai-rule") == [b"unjudged"]
+@pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
+def test_a_path_that_is_too_long_to_be_read_is_decided_as_in_the_middleware(user_agent):
+    path = "/press/" + "a" * 70_000
+    same = ask(guarded(answering(), PRESS_OPEN), http(path, user_agent))
+    assert (
+        verify(gateway(PRESS_OPEN), path, user_agent).status == same.status == (200 if user_agent == BROWSER else 403)
+    )
+
+
+@pytest.mark.parametrize("path", [
+    "/song/%CA%BF%C0%AE.html", "/music/%C0%AE%B0%C8.html", "/%C0%AF.html", "/%00", "/a%2fb", "/..;/x", "/%e0%80%af",
+])  # fmt: skip
+def test_no_odd_reading_of_a_path_refuses_a_listener(path):
+    for uri in (path, path + "x" * 9_000, unquote(path, "latin-1")):
+        assert verify(gateway(CLOSED), uri, BROWSER).status == 200 or "\0" in uri
+        assert verify(gateway(CLOSED), uri, SCRAPER).status == 403
 
 
 @pytest.mark.parametrize("method", [b"", b"GE T", b"G\xff", b"X" * 33])
-def test_what_is_no_method_is_refused(method):
+def test_what_is_no_method_is_no_for_a_scraper_and_yes_for_a_listener(method):
     guard = gateway()
-    assert verify(guard, "/", BROWSER, (b"x-original-method", method)).status == 403
-    assert metric(guard, "gateway_problems", problem="method_malformed") == 1
+    assert verify(guard, "/", BROWSER, (b"x-original-method", method)).status == 200
+    assert verify(guard, "/", SCRAPER, (b"x-original-method", method)).status == 403
+    assert metric(guard, "gateway_problems", problem="method_malformed") == 2
+
+
+@pytest.mark.parametrize("uri", [
+    "/songs/1/..%2f..%2frobots.txt", "/songs/1/../../robots.txt", "//robots.txt", "/%72obots.txt", "/robots.txt;x",
+    "/./robots.txt", "/robots.txt/../songs/1", "/songs/..;/robots.txt", "/robots.txt%00", "/.well-known/./tdmrep.json",
+])  # fmt: skip
+def test_a_document_is_only_its_very_path(uri):
+    assert verify(gateway(), uri, SCRAPER).status == 403
+    assert verify(gateway(), uri, BROWSER).status == 200
 
 
 CLOSED = "paths: {/open/**: {usages: {train-ai: yes, data-broker: yes, scraper: yes}}}\n"
@@ -190,7 +220,7 @@ def test_the_judged_path_is_the_one_the_site_sees(uri, status):
 def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
     request = PlainRequest(VERIFY, [(b"x-original-uri", b"/" + tail.encode())], "GET", PROXY)
     with suppress(Malformed):
-        assert original_request(request)[0].path == unquote(("/" + tail).partition("?")[0])
+        assert original_request(request).path == unquote(("/" + tail).partition("?")[0])
 
 
 @given(st.lists(st.tuples(
@@ -200,7 +230,7 @@ def test_a_uri_is_decoded_once_as_asgi_servers_decode_it(tail):
 def test_no_headers_make_it_judge_two_ways(fields):
     asked = PlainRequest(VERIFY, [(b"x-original-uri", b"/a"), *fields], "GET", PROXY)
     with suppress(Malformed):
-        assert normal_path(original_request(asked)[0].path) == "/a"
+        assert normal_path(original_request(asked).path) == "/a"
 
 
 def test_envoy_appends_the_path_and_keeps_the_method():
@@ -313,7 +343,7 @@ def test_a_guard_that_is_broken_leaves_it_to_on_unknown():
 
     for text, status in (("", 200), ("on_unknown: deny\n", 403)):
         guard = gateway(text)
-        guard.runtime.compiled.guard.agents._function = broken
+        guard.runtime.compiled.guard.claims._function = broken
         assert verify(guard).status == status
     guard = gateway()
     guard._prepared = None  # type: ignore[assignment]

@@ -1,11 +1,16 @@
 """HTML pages: metas in the head of the stream, and headers that stay true."""
 
+import asyncio
+import gzip
 import itertools
+import logging
 from pathlib import Path
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 
-from tests.middleware.asgi_kit import OURS, answering, ask, guarded, http, metric, sending
+from noai_guard.middleware.html_tags import report_compressed_page
+from tests.middleware.asgi_kit import OURS, answering, ask, asked, guarded, http, metric, sending
 
 META = b'<meta name="robots" content="noai, noimageai">'
 PAGE = b"<!doctype html><html><head><title>a</title></head><body>hello</body></html>"
@@ -199,6 +204,103 @@ def test_a_page_from_a_file_descriptor_is_sent_as_it_is_behind_what_was_held_bac
     exchange = ask(guarded(app), http())
     assert exchange.messages[-1] is zero
     assert exchange.body.endswith(b"<ti")
+
+
+@pytest.mark.parametrize("held", [b"<ti", b"<head>\n", b"<head><meta char", b"<html lang='"])
+@pytest.mark.parametrize("ending", ["raises", "forgets", "is served by a broken connection"])
+def test_what_is_held_back_of_a_page_goes_out_when_the_app_breaks_off(held, ending):
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html; charset=utf-8")]}
+    begun = b"<!doctype html>" + held
+
+    async def app(scope, receive, send):
+        await send(start)
+        await send({"type": "http.response.body", "body": begun, "more_body": True})
+        if ending != "forgets":
+            raise ZeroDivisionError
+
+    bodies: list[object] = []
+
+    def on_send(message):
+        bodies.extend([message] if message["type"] == "http.response.body" else [])
+        if ending.startswith("is") and len(bodies) > 1:
+            raise ConnectionResetError
+
+    guard = guarded(app)
+    exchange = asyncio.run(asked(guard, http(), on_send=on_send))
+    assert (exchange.error is None) == (ending == "forgets")
+    assert exchange.error is None or isinstance(exchange.error, ZeroDivisionError)
+    tags = guard.runtime.compiled.site_declared.tags
+    assert exchange.body.replace(tags, b"") == begun
+    assert exchange.messages[-1].get("more_body")
+
+
+def test_an_early_flush_of_the_head_goes_out_at_once():
+    for head in (b"<!doctype html><html><head>", b"<head><meta charset=utf-8><link rel=preload href=/a.css>"):
+        for size in (1, 9, 1000):
+            cut = [head[i : i + size] for i in range(0, len(head), size)]
+            begun = sending(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/html; charset=utf-8")],
+                },
+                *({"type": "http.response.body", "body": part, "more_body": True} for part in cut),
+            )
+            guard = guarded(lasting(begun))
+            seen = ask_begun(guard)
+            assert seen.replace(guard.runtime.compiled.site_declared.tags, b"") == head
+
+
+def lasting(begun):
+    """The app, still at work after what it has begun."""
+
+    async def app(scope, receive, send):
+        await begun(scope, receive, send)
+        await asyncio.Event().wait()
+
+    return app
+
+
+def ask_begun(guard):
+    """The bytes that are out while the app is still at work."""
+
+    async def look():
+        messages = []
+
+        async def send(message):
+            messages.append(message)
+
+        task = asyncio.create_task(guard(http(), asyncio.Event().wait, send))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        task.cancel()
+        return b"".join(message.get("body", b"") for message in messages)
+
+    return asyncio.run(look())
+
+
+def test_a_compressed_page_is_reported_once_with_the_right_order(caplog):
+    report_compressed_page.cache_clear()
+    with caplog.at_level(logging.WARNING, "noai_guard"):
+        for app in (answering(PAGE, b"text/html", 200, (b"content-encoding", b"gzip")) for _ in range(3)):
+            ask(guarded(app), http())
+    (record,) = caplog.records
+    assert "app.add_middleware(NoAIMiddleware) first" in record.message
+    caplog.clear()
+    report_compressed_page.cache_clear()
+    for field in ((b"content-encoding", b"identity"), (b"cache-control", b"no-transform")):
+        ask(guarded(answering(PAGE, b"text/html", 200, field)), http())
+    ask(guarded(answering(PAGE, b"audio/mpeg", 200, (b"content-encoding", b"gzip"))), http())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_order_that_the_log_names_gives_compressed_pages_the_metas(inside):
+    page_app = answering(PAGE + b"x" * 2000, b"text/html; charset=utf-8")
+    app = GZipMiddleware(guarded(page_app)) if inside else guarded(GZipMiddleware(page_app))
+    exchange = ask(app, http("/", b"Mozilla/5.0", (b"accept-encoding", b"gzip, deflate, br")))
+    assert exchange.values(b"content-encoding") == [b"gzip"]
+    assert (META in gzip.decompress(exchange.body)) == inside
 
 
 def test_an_empty_page_stays_empty():

@@ -5,6 +5,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
+from noai_guard.middleware.html_tags import report_compressed_page
 from tests.middleware.asgi_kit import OURS, TAGS, metric
 from tests.middleware.wsgi_kit import answering, ask, guarded, http, streaming
 
@@ -173,7 +174,37 @@ def test_a_body_that_breaks_off_breaks_off():
 
     exchange = ask(guarded(app, checked=False), http(), checked=False)
     assert isinstance(exchange.error, ZeroDivisionError)
-    assert exchange.body in (HEAD, HEAD[:-6])
+    assert exchange.body.startswith(HEAD)
+    assert exchange.body.endswith(b"<title>")
+
+
+@pytest.mark.parametrize("held", [b"<ti", b"<head>\n", b"<head><meta char"])
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_is_held_back_of_a_page_goes_out_when_the_app_breaks_off(held, writes):
+    begun = b"<!doctype html>" + held
+    fields = [("Content-Type", "text/html; charset=utf-8")]
+
+    def yielding(environ, start_response):
+        start_response("200 OK", fields)
+        yield begun
+        raise ZeroDivisionError
+
+    def writing(environ, start_response):
+        start_response("200 OK", fields)(begun)
+        raise ZeroDivisionError
+
+    guard = guarded(writing if writes else yielding, checked=False)
+    exchange = ask(guard, http(), checked=False)
+    assert isinstance(exchange.error, ZeroDivisionError)
+    assert exchange.body.replace(guard.runtime.compiled.site_declared.tags, b"") == begun
+
+
+def test_a_compressed_page_is_reported_once(caplog):
+    report_compressed_page.cache_clear()
+    for _ in range(2):
+        ask(guarded(answering(b"x", "text/html", "200 OK", ("Content-Encoding", "gzip"))), http())
+    (record,) = caplog.records
+    assert "NoAIWSGIMiddleware(app)" in record.message
 
 
 def test_an_app_that_fails_before_it_answers_is_the_servers_to_answer():

@@ -68,10 +68,8 @@ def test_an_http_1_0_client_sees_a_broken_response_as_a_reset(origin: Origin, po
             read_all(client)
 
 
-def test_a_head_without_an_end_is_refused(policy_proxy: Proxy) -> None:
+def test_a_head_that_is_too_long_is_refused(policy_proxy: Proxy) -> None:
     assert exchanged(policy_proxy.port, b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000)[:12] in (b"HTTP/1.1 400", b"")
-    long = b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
-    assert exchanged(policy_proxy.port, long, until=b"\r\n\r\n")[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 403", b"")
 
 
 def test_trailers_without_an_end_are_cut(separate_pair: tuple[Origin, Proxy]) -> None:

@@ -84,6 +84,26 @@ def test_no_person_player_preview_or_feed_reader_is_refused(stance: str, group: 
     assert not refused
 
 
+@pytest.mark.parametrize(
+    "library",
+    ["okhttp/4.12.0", "Apache-HttpClient/UNAVAILABLE (java 1.4)", "ktor-client/2.3.12", "axios/1.7.2", "reqwest/0.12.4",
+     "libcurl/8.5.0 GnuTLS/3.8.3", "Dart/3.4 (dart:io)"],
+)  # fmt: skip
+def test_an_app_that_signs_with_its_library_is_the_app_and_the_library_alone_is_automation(library: str) -> None:
+    def usages(user_agent: str) -> tuple[str, ...]:
+        agent = CATALOG.find(user_agent.encode())
+        return agent.usages if agent else ()
+
+    assert usages(library) == usages(f" '{library}'") == usages(f"Mozilla/5.0\n{library}") == ("automation",)
+    for app in ("MyBandApp/2.1", "Krant Audio/2.0.0 (org.example; Android 12; Sdk:31)", "播客/1.0", "App%20Name/3 - "):
+        assert "automation" not in usages(f"{app} {library}"), app
+    # Whoever has a name keeps it, on both sides of the library.
+    for text in (f"GPTBot/1.2 {library}", f"{library} GPTBot/1.2", f"MyBandApp/2.1 {library} (GPTBot)"):
+        assert named(text.encode()) == "GPTBot", text
+    for tool in ("python-requests/2.32", "Scrapy/2.11"):
+        assert named(f"{tool} {library}".encode()) == tool.partition("/")[0]
+
+
 def test_every_ai_agent_is_refused_by_the_default_stance() -> None:
     plan = CompiledPolicy(load_stance(), CATALOG).guard.table
     let_in = [

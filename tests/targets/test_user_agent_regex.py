@@ -21,6 +21,9 @@ PLANS = {
     stance: TargetPlan(CompiledPolicy(load_stance(stance), CATALOG))
     for stance in ("no-ai", "no-training", "search-only")
 }
+PLANS["no-automation"] = TargetPlan(
+    CompiledPolicy(conformance.policy(b"extends: no-ai\nusages: {automation: no}"), CATALOG)
+)
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

@@ -1,15 +1,16 @@
-"""The page as HTML: metas, JSON-LD and audio. Codes A301 to A310."""
+"""The page as HTML: metas, JSON-LD and audio. Codes A301 to A311."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from noai_guard.audit.finding import Finding, read_rules
-from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.interpretation import Interpretation, read_html
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import parsed_json
 
 RULES = read_rules("page")
 
+_DECLARING = frozenset({"robots", "tdm-reservation", "tdm-policy"})
 _RECORDINGS = frozenset({"MusicRecording", "AudioObject", "MusicAlbum", "PodcastEpisode", "Audiobook"})
 _RIGHTS = ("license", "usageInfo", "acquireLicensePage", "copyrightNotice", "conditionsOfAccess")
 
@@ -28,6 +29,15 @@ def check(interpretation: Interpretation) -> Iterator[Finding]:
         yield RULES["no-audio"].at(url, f"{observations.audio.get.requested_url} leads to a page")
     if url.startswith("http:"):
         yield RULES["plain-http"].at(url)
+    compressed = observations.page.compressed
+    if compressed is not None and compressed.ok and compressed.complete and compressed.is_html:
+        names = [name for name, _ in read_html(compressed).metas]
+        lost = dict.fromkeys(name for name, _ in page.metas if name in _DECLARING and name not in names)
+        if lost:
+            encoding = compressed.first("content-encoding") or "identity"
+            yield RULES["metas-lost-in-compression"].at(
+                url, f"Content-Encoding: {encoding}, without meta {', '.join(lost)}"
+            )
     robots_values = {"X-Robots-Tag": result.values("x-robots-tag"), "meta robots": page.contents("robots")}
     for form, values in robots_values.items():
         for value in values:

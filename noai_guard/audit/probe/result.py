@@ -112,18 +112,19 @@ class ProbeResult:
 class Resource:
     """One address, requested in several ways; None for those that were not tried.
 
-    `partial` is with a Range, `conditional` with If-None-Match or If-Modified-Since.
+    `partial` is with a Range, `conditional` with If-None-Match or If-Modified-Since, `compressed` with Accept-Encoding.
     """
 
     get: ProbeResult
     head: ProbeResult | None = None
     partial: ProbeResult | None = None
     conditional: ProbeResult | None = None
+    compressed: ProbeResult | None = None
 
     @property
     def variants(self) -> tuple[ProbeResult, ...]:
         """All results but the one of the plain GET."""
-        return tuple(result for result in (self.head, self.partial, self.conditional) if result)
+        return tuple(result for result in (self.head, self.partial, self.conditional, self.compressed) if result)
 
 
 class ClientType(StrEnum):

@@ -32,6 +32,8 @@ _MAX_BYTES = 4096
 _MAX_PAGE_BYTES = 64 * 1024
 _MAX_LICENCES = 3
 _MAX_POLICY_PAGES = 3
+_GZIP = ("accept-encoding", "gzip")
+"""What browsers accept, and the audit can read."""
 _RANGE = ("range", "bytes=0-1023")
 _BROWSER_HEADERS = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
 
@@ -86,8 +88,9 @@ class _Survey:
         files = (documents[tdmrep.PATH], *(licence.result for licence in licences))
         declaring = (*(file for file in files if not file.has_html_body), *policy_pages)
         declarations = [result for result in declaring if result.ok]
+        compressed = self._fetch(page.url, headers=(_GZIP,)) if page.ok and page.is_html else None
         observations = Observations(
-            page=self._resource(page),
+            page=replace(self._resource(page), compressed=compressed),
             robots=robots,
             audio=recording,
             audio_robots=audio_robots,

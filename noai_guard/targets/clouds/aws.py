@@ -5,21 +5,35 @@ so a name matches only between characters that belong neither to a word nor to a
 then, and nobody is refused for the address of their own site.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.errors import CannotExpress
+from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.plan import OPEN, AgentToken, Decision, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 512
+_MAX_CAPACITY = 5000
+_MAX_BODIES = 50
+_MAX_BODY = 4096
+"""Quotas of a rule group (AWS WAF, 2026-11): capacity units, bodies of responses, bytes in one of them."""
+
+_BASE_CAPACITY, _TRANSFORMATION_CAPACITY = 3, 10
+"""Capacity units of a RegexMatchStatement and, unless another statement needs the same one, of its transformation."""
+
+_USUAL_CAPACITY = 1500
+_MAX_HEADERS = 10
+_MAX_VALUE = 1783
+"""Quotas of a CloudFront response headers policy (2026-11): custom headers, characters in the value of one."""
 
 
 def _regex(field: dict[str, Any], pattern: str, transformation: str) -> dict[str, Any]:
     if len(pattern) > _MAX_EXPRESSION:
-        raise CannotExpress("AWS: a path pattern is longer than the 512 characters of a RegexMatchStatement")
+        unit = "characters in a RegexMatchStatement"
+        raise LimitExceeded("AWS WAF", _MAX_EXPRESSION, unit, len(pattern), "shorten the path patterns")
     transformations = [{"Priority": 0, "Type": transformation}]
     statement = {"RegexString": pattern, "FieldToMatch": field, "TextTransformations": transformations}
     return {"RegexMatchStatement": statement}
@@ -59,7 +73,21 @@ def _rule_group(plan: TargetPlan) -> dict[str, Any]:
         name = f"noai-guard-{priority + 1}-{decision.label.replace('_', '-')}"
         rule = {"Name": name, "Priority": priority, "Statement": statement, "Action": _action(decision, bodies)}
         rules.append({**rule, "VisibilityConfig": _visibility(name)})
-    group = {"Name": "noai-guard", "Scope": "REGIONAL", "Capacity": 1500, "Rules": rules}
+    expressions = json.dumps(rules).count('"RegexString"')
+    for limit, unit, actual in (
+        (_MAX_CAPACITY, "capacity units in a rule group", expressions * _BASE_CAPACITY),
+        (_MAX_BODIES, "bodies of responses", len(bodies)),
+        (
+            _MAX_BODY,
+            "bytes in the body of a response",
+            max((len(b["Content"].encode()) for b in bodies.values()), default=0),
+        ),
+    ):
+        if actual > limit:
+            raise LimitExceeded("AWS WAF", limit, unit, actual, "name fewer paths and rules, or shorter messages")
+    needed = expressions * (_BASE_CAPACITY + _TRANSFORMATION_CAPACITY)
+    capacity = min(max(needed, _USUAL_CAPACITY), _MAX_CAPACITY)
+    group = {"Name": "noai-guard", "Scope": "REGIONAL", "Capacity": capacity, "Rules": rules}
     return {**group, "CustomResponseBodies": bodies, "VisibilityConfig": _visibility("noai-guard")}
 
 
@@ -86,6 +114,12 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
     fields = [{"Header": name, "Value": value, "Override": False} for name, value in plan.site_fields.items()]
+    for limit, unit, actual in (
+        (_MAX_HEADERS, "custom headers in a policy", len(fields)),
+        (_MAX_VALUE, "characters in the value of a header", max((len(str(f["Value"])) for f in fields), default=0)),
+    ):
+        if actual > limit:
+            raise LimitExceeded("CloudFront", limit, unit, actual, "declare less, or write shorter addresses")
     headers = {"Name": "noai-guard", "CustomHeadersConfig": {"Quantity": len(fields), "Items": fields}}
     return [json_file("aws/waf-rule-group.json", _rule_group(plan)), json_file("aws/cloudfront-headers.json", headers)]
 

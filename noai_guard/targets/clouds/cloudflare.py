@@ -8,12 +8,15 @@ the second X-Robots-Tag line is a separate rule.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from noai_guard.errors import CannotExpress
+from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.plan import OPEN, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000
+_MAX_RULES = 1000
+_MAX_RULES_BUSINESS = 100
+"""Custom rules of a zone on the plans that have regular expressions, Enterprise and Business (2026-11)."""
 
 
 def quote(text: str) -> str:
@@ -41,6 +44,12 @@ def _named(tokens: Iterable[AgentToken], max_length: int, context: user_agent_re
     return [_matches("http.user_agent", f"(?i){pattern}") for pattern in patterns]
 
 
+def _check_length(expression: str) -> None:
+    if len(expression) > _MAX_EXPRESSION:
+        hint = "name fewer paths, or shorter ones"
+        raise LimitExceeded("Cloudflare", _MAX_EXPRESSION, "characters in an expression", len(expression), hint)
+
+
 def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
     exceptions = [f"({_matches('raw.http.request.uri.path', OPEN.raw[0])})"]
     if plan.documents:
@@ -57,8 +66,7 @@ def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
         max_length = _MAX_EXPRESSION - len(" and ".join(["", *conditions]))
         for agents in _named(rule.tokens, max_length, user_agent_regex.exact_context) or ["true"]:
             expression = " and ".join([agents, *conditions])
-            if len(expression) > _MAX_EXPRESSION:
-                raise CannotExpress("Cloudflare: path patterns longer than an expression of 4,096 characters")
+            _check_length(expression)
             description = f"noai-guard: {rule.decision.label}, {rule.decision.verdict.rule}"
             content = {"content": rule.decision.unnamed_text, "content_type": "text/plain"}
             response = {"status_code": rule.decision.status, **content}
@@ -74,6 +82,8 @@ def _transforms(plan: TargetPlan) -> Iterator[dict[str, Any]]:
         if paths is not None:
             earlier.append(_in_paths(paths))
             conditions.append(earlier[-1])
+        expression = " and ".join(conditions) or "true"
+        _check_length(expression)
         transforms: list[dict[str, dict[str, str]]] = []
         for name, value in declared.fields:
             free = next((headers for headers in transforms if name.decode() not in headers), None)
@@ -84,7 +94,7 @@ def _transforms(plan: TargetPlan) -> Iterator[dict[str, Any]]:
             yield {
                 "action": "rewrite",
                 "action_parameters": {"headers": headers},
-                "expression": " and ".join(conditions) or "true",
+                "expression": expression,
                 "description": "noai-guard: declarations",
             }
 
@@ -94,10 +104,19 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
         content = {"name": f"noai-guard {name}", "kind": "zone", "phase": phase, "rules": list(rules)}
         return json_file(f"cloudflare/{name}.json", content)
 
+    rules = list(_waf(plan))
+    if len(rules) > _MAX_RULES:
+        raise LimitExceeded("Cloudflare", _MAX_RULES, "custom rules", len(rules), "name fewer paths and rules")
     return [
-        ruleset("waf", "http_request_firewall_custom", _waf(plan)),
+        ruleset("waf", "http_request_firewall_custom", rules),
         ruleset("transform", "http_response_headers_transform", _transforms(plan)),
     ]
+
+
+def _limitations(plan: TargetPlan) -> Iterator[str]:
+    yield from ordered_rules.limitations(plan)
+    if (rules := sum(1 for _ in _waf(plan))) > _MAX_RULES_BUSINESS:
+        yield f"these are {rules} custom rules; below the Enterprise plan a zone has {_MAX_RULES_BUSINESS}."
 
 
 TARGET = ServerTarget(
@@ -106,5 +125,5 @@ TARGET = ServerTarget(
     _render,
     supports=frozenset(Feature) - {Feature.OWN, Feature.DOCUMENTS, Feature.BODIES, Feature.VERDICT},
     proof="schema",
-    specific_limitations=ordered_rules.limitations,
+    specific_limitations=_limitations,
 )

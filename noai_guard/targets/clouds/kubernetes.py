@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from noai_guard.errors import LimitExceeded
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.ordered_rules import rules
 from noai_guard.targets.plan import TargetPlan
@@ -20,6 +21,13 @@ from noai_guard.targets.target import File, ServerTarget, json_file
 _MOUNT_PATH = "/etc/nginx/noai"
 _MAX_EXPRESSION = 4000
 """A header match of the Gateway API has at most 4,096 characters (v1, HTTPHeaderMatch)."""
+
+
+_MAX_MATCHES = 64
+"""Matches of one rule of an HTTPRoute (Gateway API v1.2)."""
+
+_MAX_CONFIG_MAP = 1024 * 1024
+"""Bytes of a ConfigMap's data (kubernetes.io/docs/concepts/configuration/configmap, 2026-11)."""
 
 
 def _manifest(api_version: str, kind: str, **content: Any) -> dict[str, Any]:
@@ -48,7 +56,11 @@ def _route(plan: TargetPlan) -> dict[str, Any]:
     agents = [{"headers": [{**header, "value": f"(?i).*{pattern}.*"}]} for pattern in patterns]
     documents = [{"path": {"type": "Exact", "value": document.path}} for document in plan.documents]
     fields = [{"name": name, "value": value} for name, value in plan.site_fields.items()]
-    to_guard = {"matches": [*documents, *agents], "backendRefs": [{"name": "noai-guard", "port": 8080}]}
+    matches = [*documents, *agents]
+    if len(matches) > _MAX_MATCHES:
+        hint = "refuse fewer agents there, or let all requests go to the Service"
+        raise LimitExceeded("Gateway API", _MAX_MATCHES, "matches in a rule", len(matches), hint)
+    to_guard = {"matches": matches, "backendRefs": [{"name": "noai-guard", "port": 8080}]}
     to_site = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
         "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": fields}}],
@@ -61,6 +73,9 @@ def _route(plan: TargetPlan) -> dict[str, Any]:
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     files = {file.path: file.content.decode("utf-8") for file in nginx_files(plan, _MOUNT_PATH)}
     keys = {path: re.sub(r"[^-._a-zA-Z0-9]", "_", path) for path in files}
+    size = sum(len(key) + len(files[path].encode()) for path, key in keys.items())
+    if size > _MAX_CONFIG_MAP:
+        raise LimitExceeded("Kubernetes", _MAX_CONFIG_MAP, "bytes in a ConfigMap", size, "name fewer paths and rules")
     config_map = _manifest("v1", "ConfigMap", data={keys[path]: content for path, content in files.items()})
     values = _ingress_values([{"key": key, "path": path} for path, key in keys.items()])
     contents = {"configmap": config_map, "ingress-nginx-values": values, "gateway-api-httproute": _route(plan)}

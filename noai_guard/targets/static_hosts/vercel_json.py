@@ -12,12 +12,17 @@ from typing import Any
 from urllib.parse import quote
 
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.errors import CannotExpress
+from noai_guard.errors import CannotExpress, LimitExceeded
 from noai_guard.targets.static_hosts.host import StaticHost, StaticSite, files
 from noai_guard.targets.target import File
 
 _FILE = "vercel.json"
 _SCHEMA = "https://openapi.vercel.sh/vercel.json"
+_MAX_ENTRIES = 2048
+_MAX_SOURCE = 4096
+_MAX_VALUE = 32_768
+"""Entries of `headers`, and characters of an expression and of a value (vercel.json's schema, 2026-11)."""
+
 _MARK = "(?:noai-guard^)?"
 """Marks our expressions, so that a later run finds them; it matches only the empty text."""
 
@@ -42,6 +47,16 @@ def _render(site: StaticSite, root: str) -> Sequence[File]:
         {"source": source(pattern), "headers": [{"key": name, "value": value} for name, value in fields.items()]}
         for pattern, fields in (*patterns, *site.rules.by_pattern, *site.rules.by_document)
     ]
+    values = [
+        value for fields in (site.rules.everywhere, *dict(site.rules.by_pattern).values()) for value in fields.values()
+    ]
+    for limit, unit, actual in (
+        (_MAX_ENTRIES, "entries of headers", len(ours) + len(own)),
+        (_MAX_SOURCE, "characters in a source", max((len(str(entry["source"])) for entry in ours), default=0)),
+        (_MAX_VALUE, "characters in a value", max(map(len, values), default=0)),
+    ):
+        if actual > limit:
+            raise LimitExceeded("Vercel", limit, unit, actual, "shorten the policy, or name fewer paths")
     merged = {**current, "headers": [*ours, *own]}
     if merged == current:
         return files(site, _FILE, site.existing)

@@ -10,6 +10,7 @@ import pytest
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
+from noai_guard.errors import LimitExceeded
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 from tests.servers import require
@@ -185,3 +186,41 @@ def test_the_configmap_contains_the_files_of_nginx() -> None:
         TargetPlan(CompiledPolicy(POLICIES["no-ai"], CATALOG)), mounted)}  # fmt: skip
     items = values["extraVolumes"][0]["configMap"]["items"]
     assert {item["path"]: data[item["key"]] for item in items} == files
+
+
+def sections(number: int, length: int = 1) -> bytes:
+    entries = (f"  /{'a' * length}-{each}/**: {{usages: {{train-ai: yes}}}}\n" for each in range(number))
+    return b"extends: no-ai\npaths:\n" + "".join(entries).encode()
+
+
+LONG_LICENCE = b"extends: no-ai\nsite: {url: https://a.example, licence: https://a.example/%s}" % (b"l" * 1900)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("aws", sections(20), "5,000 capacity units"),
+        ("aws", sections(1, 600), "512 characters in a RegexMatchStatement"),
+        ("aws", LONG_LICENCE, "1,783 characters in the value of a header"),
+        ("cloudflare", sections(8, 600), "4,000 characters in an expression"),
+        ("cloudflare", sections(42).replace(b"no-ai", b"search-only"), "1,000 custom rules"),
+        ("kubernetes", sections(300, 500), "1,048,576 bytes in a ConfigMap"),
+    ],
+)
+def test_files_that_a_service_would_refuse_are_not_written(key: str, text: bytes, expected: str) -> None:
+    with pytest.raises(LimitExceeded, match=f"T001 .* takes at most {expected}"):
+        TARGETS[key].render(TargetPlan(CompiledPolicy(policy(text), CATALOG)), "/etc/noai")
+
+
+def test_a_rule_group_of_aws_has_room_for_its_rules() -> None:
+    for name in POLICIES:
+        expressions = rendered("aws", name)["aws/waf-rule-group.json"].count("RegexString")
+        assert min(13 * expressions, 5000) <= loaded("aws", name, "aws/waf-rule-group.json")["Capacity"] <= 5000
+
+
+def test_more_rules_than_the_business_plan_has_are_a_note() -> None:
+    def notes(text: bytes) -> str:
+        return "\n".join(TARGETS["cloudflare"].limitations(TargetPlan(CompiledPolicy(policy(text), CATALOG))))
+
+    assert "below the Enterprise plan" in notes(sections(10))
+    assert "below the Enterprise plan" not in notes(sections(1))

@@ -17,7 +17,7 @@ from noai_guard.config import load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.core.policy import Site
-from noai_guard.errors import CannotExpress
+from noai_guard.errors import CannotExpress, LimitExceeded
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.headers_file import BEGIN, END, paths
 from noai_guard.targets.static_hosts.host import StaticSite
@@ -140,12 +140,52 @@ def test_one_level_is_one_level(host):
     assert (sent(host, made, "/press")["tdm-reservation"] == "0") is (host == "netlify")
 
 
-def test_more_blocks_than_cloudflare_reads_are_a_note():
-    many = compiled(*(PathPolicy(f"/{number}/**", OPEN) for number in range(30)))
-    (note,) = limitations("cloudflare-pages", many)
-    assert "reads 100 blocks" in note
-    assert limitations("cloudflare-pages", compiled()) == []
-    assert limitations("netlify", many) == []
+def sections_of(number):
+    return [PathPolicy(f"/artist-{each}/**", OPEN) for each in range(number)]
+
+
+def test_cloudflare_pages_gets_as_few_blocks_as_say_the_same():
+    made = compiled(*sections_of(45))
+    assert len(re.findall("^/", rendered("cloudflare-pages", made), re.MULTILINE)) == 96
+    for path in ("/artist-1", "/artist-1/", "/artist-44/x", "/artist-44/x/y.mp3", "/artist-444", "/artist-45/x", "/"):
+        says_the_same("cloudflare-pages", made, path)
+
+
+@pytest.mark.parametrize("sections", [0, 1, 20, 46])
+def test_no_block_is_lost_behind_the_hundredth_that_cloudflare_pages_reads(sections):
+    made = compiled(*sections_of(sections))
+    ours = len(re.findall("^/", rendered("cloudflare-pages", made), re.MULTILINE))
+    own = "".join(f"/own-{number}\n  X-Own: {number}\n" for number in range(101 - ours)).encode()
+    fits = own[: own.rindex(b"/own-")]
+    assert sent("cloudflare-pages", made, f"/own-{99 - ours}", fits)["x-own"] == str(99 - ours)
+    with pytest.raises(LimitExceeded, match=rf"^T001 .* 100 blocks .* are 101; {101 - ours} are your own"):
+        rendered("cloudflare-pages", made, own)
+    # Absolute addresses begin blocks too; comments do not.
+    assert rendered("cloudflare-pages", made, b"# /a\n # https://a.example\n" + fits)
+    with pytest.raises(LimitExceeded):
+        rendered("cloudflare-pages", made, fits + b"https://*.pages.example/*\n  X-Own: 1\n")
+    assert rendered("netlify", made, own).endswith(own.decode())
+
+
+def test_more_sections_than_fit_into_a_hosts_file_are_refused():
+    with pytest.raises(LimitExceeded, match="name fewer, or one folder for several"):
+        rendered("cloudflare-pages", compiled(*sections_of(60)))
+    with pytest.raises(LimitExceeded, match="at most 2,048 entries of headers"):
+        rendered("vercel", compiled(), json.dumps({"headers": [{}] * 2048}).encode())
+
+
+@pytest.mark.parametrize(("host", "limit"), [("cloudflare-pages", "2,000"), ("vercel", "4,096")])
+def test_a_line_that_a_host_would_pass_over_is_refused(host, limit):
+    long = compiled(PathPolicy("/" + "\N{MUSICAL SCORE}" * 400 + "/**", OPEN))
+    with pytest.raises(LimitExceeded, match=f"at most {limit} characters in a"):
+        rendered(host, long)
+    assert rendered("netlify", long)
+
+
+@pytest.mark.parametrize(("host", "length"), [("cloudflare-pages", 2000), ("vercel", 32_768)])
+def test_a_value_that_a_host_would_pass_over_is_refused(host, length):
+    with pytest.raises(LimitExceeded, match="characters in a"):
+        rendered(host, compiled(site=replace(SITE, licence=f"https://band.example/{'l' * length}")))
 
 
 def test_sections_that_wish_the_same_are_not_repeated():
