@@ -47,8 +47,8 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 class PathSet:
     """Paths that match any of some globs, in `any_case` also if their letters are in another case.
 
-    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match these
-    instead, all of them, against the target as it was sent: before anything is decoded or resolved, with the query.
+    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match
+    these instead, all of them, against the target as it was sent: before anything is decoded or resolved.
     """
 
     name: str
@@ -93,10 +93,13 @@ _HIDDEN_CHARACTER = rf"%(?:25)+..|%c[01]%..|%e0%8.%..|%f0%80%8.%..|{NOT_ASCII}{{
 def _odd_like(globs: Iterable[str]) -> PathSet:
     """Return the odd paths of which some reading may match one of these globs, because a word of the glob is in it.
 
-    Returns ODD where a glob has no word of its own.
+    A server that is written in C may end a path at NUL, so that anything may be in its place. Return ODD where a glob
+    has no word of its own.
     """
     words = [max(re.split(r"[*?/]+", glob), key=len)[:_MAX_WORD].lower() for glob in globs]
-    pattern = f"(?i)^[^?]*?(?:{'|'.join(map(_however_encoded, dict.fromkeys(words)))})"
+    nul = r"\x00|%(?:25)*00|%c0%80|%e0%8[01]%80|%f0%80%8[01]%80"
+    alternatives = (nul, *map(_however_encoded, dict.fromkeys(words)))
+    pattern = f"(?i)^[^?]*?(?:{'|'.join(alternatives)})"
     if not all(words) or len(pattern) > _MAX_WORDS:
         return ODD
     return PathSet(f"odd_{crc32(pattern.encode()):08x}", (), raw=(*ODD.raw, pattern))
@@ -166,8 +169,8 @@ class AgentClass:
     def rows(self) -> tuple[Decision, ...]:
         """`decisions` for servers with expressions, where one reading of a path stands for all.
 
-        `open` comes first. On odd paths the strictest decision applies that any reading may lead to. Where a decision is
-        stricter than another that would apply in its place, its paths match in any letter case.
+        `open` comes first. On odd paths the strictest decision applies that any reading may lead to. Where a decision
+        is stricter than another that would apply in its place, its paths match in any letter case.
         """
         *by_path, elsewhere = self.decisions
         strictness = elsewhere.verdict.action.strictness
@@ -256,7 +259,8 @@ class TargetPlan:
         decisions = [self._decided(unreadable, None)]
         if self.exempt.globs:
             decisions.insert(0, self._decision(None, self.exempt, exempt=True))
-        if not (action.restricts and self.hidden_tokens):
+        others = (*self.classes, self.unclaimed, self.unknown_bot)
+        if not (action.restricts and any(agents.restricted for agents in others)):
             decisions = [self._decision(None, None, exempt=True)]
         return AgentClass("unreadable", (), tuple(decisions), self.unclaimed.open)
 
@@ -356,7 +360,10 @@ class TargetPlan:
 
     @property
     def hidden_tokens(self) -> tuple[AgentToken, ...]:
-        """Tokens of restricted agents, which are searched for where a user agent is not read closely."""
+        """Tokens of restricted agents, which are searched for where a user agent is not read closely, if the policy
+        refuses clients for it."""
+        if not self.policy.unreadable.restricts:
+            return ()
         return tuple(token for token in self.tokens if self._class_of[token.value].restricted)
 
     @cached_property

@@ -114,7 +114,6 @@ local function readings(target)
   add_all(function(way) return (gsub(way, ";[^/]*", "")) end)
   add_all(function(way) return (gsub(way, "\\", "/")) end)
   add_all(function(way) return (gsub(way, "^//[^/]*", "")) end)
-  add_all(function(way) return match(way, "^[^%z]*") end)
   add_all(function(way) return (gsub(way, "[^/]+", encoded_dots)) end)
   local paths, known = {plain}, {[plain] = true}
   for _, way in ipairs(ways) do
@@ -123,6 +122,10 @@ local function readings(target)
       known[path] = true
       paths[#paths + 1] = path
     end
+  end
+  -- A server that is written in C may end the path at NUL, wherever that stands after decoding.
+  for _, way in ipairs(ways) do
+    if find(way, "%z") then return paths, false end
   end
   return paths, true
 end

@@ -175,7 +175,7 @@ class VirtualHost:
         tables = self.tables
         unclaimed = tables.class_names[""]
         rules.add([f"E=NOAI_CLASS:${{noai_names:CLASS-%{{ENV:NOAI_AGENT}}|{unclaimed}}}"])
-        if self.plan.unreadable.restricted:
+        if self.plan.hidden_tokens:
             stronger = "|".join(tables.stronger_classes)
             weaker = [f'%{{ENV:NOAI_CLASS}} "!^(?:{stronger})$"'] if stronger else []
             long = _user_agent_matches(user_agent_regex.LONG, any_case=False)

@@ -191,7 +191,7 @@ class Caddyfile:
         yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
         for number in range(1, len(self.word_sets) + 1):
             yield f"\tvars @noai_named_{number} noai_agent {{noai_agent}}"
-        if self.plan.unreadable.restricted:
+        if self.plan.hidden_tokens:
             hidden = f"(?i){user_agent_regex.hidden_expression(self.plan.hidden_tokens)}.*$"
             yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
             yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"

@@ -144,7 +144,7 @@ class Htaccess:
             return ()
         hosts = user_agent_regex.trie(sorted({token.text.decode("ascii") for token in plan.host_tokens}))
         names = user_agent_regex.prefilters(plan.relevant_tokens, _MAX_EXPRESSION)
-        long = user_agent_regex.LONG if plan.unreadable.restricted else ""
+        long = user_agent_regex.LONG if plan.hidden_tokens else ""
         condition = " || ".join(map(_user_agent_matches, filter(None, [*names, hosts, long])))
         return (condition,) if condition and len(condition) < _MAX_EXPRESSION else ()
 
@@ -152,7 +152,7 @@ class Htaccess:
         """Yield a condition for each class; the first that is true decides."""
         plan = self.plan
         chain = _IfChain()
-        if plan.unreadable.restricted:
+        if plan.hidden_tokens:
             long = _user_agent_matches(user_agent_regex.LONG)
             for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
                 yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", self._decisions(plan.unreadable))

@@ -213,7 +213,7 @@ class NginxConfiguration:
         if default != tables.NONE:
             unrestricted = (agents for agents in self.plan.classes if not agents.restricted)
             classes |= {tables.ids[agent]: tables.NONE for agents in unrestricted for agent in agents.agents}
-        if self.plan.unreadable.restricted:
+        if self.plan.hidden_tokens:
             yield from _map("$noai_agent", "noai_class_read", classes.items(), default)
             stronger = [(name, name) for name in tables.stronger_classes]
             yield from _map("$noai_class_read", "noai_class", stronger, "$noai_class_of_long")

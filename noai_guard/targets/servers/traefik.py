@@ -70,8 +70,9 @@ def _clients(plan: TargetPlan) -> Iterator[tuple[AgentClass, list[str]]]:
         bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
         yield plan.unknown_bot, [bot, *unnamed]
         yield plan.unclaimed, [f"!{bot}", *unnamed]
-    hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
-    yield plan.unreadable, [_user_agent_matches(user_agent_regex.LONG), _user_agent_matches(hidden)]
+    if plan.hidden_tokens:
+        hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
+        yield plan.unreadable, [_user_agent_matches(user_agent_regex.LONG), _user_agent_matches(hidden)]
 
 
 def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:

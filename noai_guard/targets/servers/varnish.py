@@ -150,7 +150,7 @@ class VclFile:
     def _unreadable(self) -> Iterator[str]:
         """Yield the lines for names that are hidden in what is not read closely."""
         plan = self.plan
-        if not plan.unreadable.restricted:
+        if not plan.hidden_tokens:
             return
         stronger = "|".join(self.tables.stronger_classes)
         long, chunk = (_matches(_ALL, pattern) for pattern in (user_agent_regex.LONG, _LONG_CHUNK))
