@@ -18,6 +18,7 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
+from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared, one_line_per_name
@@ -221,11 +222,14 @@ class TargetPlan:
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
     `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
-    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`.
+    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`. `arguments` are
+    those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
     """
 
-    def __init__(self, compiled: CompiledPolicy) -> None:
+    def __init__(self, compiled: CompiledPolicy, arguments: str = "", name: str = "") -> None:
         self.compiled = compiled
+        self.arguments = arguments
+        self.name = name
         self.policy = compiled.policy
         self._table = compiled.guard.table
         self.exempt = PathSet("exempt", self.policy.exemptions.paths)
@@ -248,6 +252,16 @@ class TargetPlan:
         self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
         self.documents = tuple(compiled.documents.values())
         self.exempt_networks = self.policy.exemptions.addresses
+
+    @property
+    def policy_name(self) -> str:
+        """The given name of the policy, or the host of its site; empty if neither is known."""
+        return self.name or site_host(self.policy.site)
+
+    @property
+    def file_name(self) -> str:
+        """Name of the main file or folder, without an ending, beside those of another policy."""
+        return f"noai-guard-{self.name}" if self.name else "noai-guard"
 
     def _agent_class(self, name: str, agents: Sequence[Agent]) -> AgentClass:
         agent = agents[0] if agents else None
