@@ -181,7 +181,13 @@ class NginxConfiguration:
         p = self.prefix
         for number, paths in enumerate(self.tables.path_sets):
             rows = [(nginx_language.expression(regex, any_case=False), "1") for regex in paths.regexes]
-            yield from map_blocks("$uri", f"{p}in{number}", rows, "0")
+            if not paths.raw:
+                yield from map_blocks("$uri", f"{p}in{number}", rows, "0")
+            variables = [f"{p}in{number}", *(f"{p}in{number}_{part}" for part in range(1, len(paths.raw)))]
+            results = [*(f"${variable}" for variable in variables[1:]), "1"]
+            for variable, pattern, result in zip(variables, paths.raw, results, strict=False):
+                key = nginx_language.expression(pattern, any_case=False)
+                yield from map_blocks("$request_uri", variable, [(key, result)], "0")
         if self.plan.path_policies:
             path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
             rows = [(nginx_language.expression(regex, any_case=False), number) for regex, number in path_policies]
@@ -199,7 +205,17 @@ class NginxConfiguration:
         if default != tables.NONE:
             unrestricted = (agents for agents in self.plan.classes if not agents.restricted)
             classes |= {tables.ids[agent]: tables.NONE for agents in unrestricted for agent in agents.agents}
-        yield from map_blocks(f"${p}agent", f"{p}class", classes.items(), default)
+        if self.plan.hidden_tokens:
+            yield from map_blocks(f"${p}agent", f"{p}read", classes.items(), default)
+            stronger = [(name, name) for name in tables.stronger_classes]
+            yield from map_blocks(f"${p}read", f"{p}class", stronger, f"${p}if_long")
+            rows = [(nginx_language.expression(user_agent_regex.LONG, any_case=False), f"${p}if_hid")]
+            yield from map_blocks("$http_user_agent", f"{p}if_long", rows, f"${p}read")
+            hidden = user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION)
+            rows = [(nginx_language.expression(each), self.plan.unreadable.name) for each in hidden]
+            yield from map_blocks("$http_user_agent", f"{p}if_hid", rows, f"${p}read")
+        else:
+            yield from map_blocks(f"${p}agent", f"{p}class", classes.items(), default)
         if not tables.path_sets:
             rows = [(agent_class, decision) for agent_class, _, decision in tables.rows]
             yield from map_blocks(f"${p}class", f"{p}dec", rows)

@@ -33,8 +33,8 @@ from tests.targets.web_servers import (
 )
 
 RICH_PATHS = ("/", "/press/", "/press", "/pressing/", "/tracks/a/stems/b", "/tracks/a/b/stems/c", "/caf%C3%A9/x.mp3",
-              "/caf%C3%A9/x/y.mp3", "/partner/a", "/open/page", "/health", "/healthy", "/press/../tracks/song.mp3",
-              "/%70ress/x", "//press/x", "/press/./x", "/press%2Fx", "/tracks/song.mp3?x=/press/", "/Press/")  # fmt: skip
+              "/caf%C3%A9/x/y.mp3", "/partner/a", "/open/page", "/health", "/healthy",
+              "/%70ress/x", "/tracks/song.mp3?x=/press/", "/Press/", "/CAF%C3%89/x.mp3")  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -84,9 +84,8 @@ def test_paths_rules_and_exemptions_apply(rich: RunningServer) -> None:
         pytest.skip(f"{rich.key} cannot match paths")
     agents = (GPTBOT, b"ClaudeBot/1.0", b"CCBot/2.0", b"PerplexityBot/1.0", b"Googlebot/2.1", b"AhrefsBot/7.0", BROWSER,
               b"facebookexternalhit/1.1", b"bytespider", b"")  # fmt: skip
-    seen = {"/press/../tracks/song.mp3": "/tracks/song.mp3", "/%70ress/x": "/press/x", "//press/x": "/press/x",
-            "/press/./x": "/press/x", "/press%2Fx": "/press/x", "/tracks/song.mp3?x=/press/": "/tracks/song.mp3",
-            "/caf%C3%A9/x.mp3": "/café/x.mp3", "/caf%C3%A9/x/y.mp3": "/café/x/y.mp3"}  # fmt: skip
+    seen = {"/%70ress/x": "/press/x", "/tracks/song.mp3?x=/press/": "/tracks/song.mp3", "/caf%C3%A9/x.mp3": "/café/x.mp3",
+            "/caf%C3%A9/x/y.mp3": "/café/x/y.mp3", "/CAF%C3%89/x.mp3": "/CAFÉ/x.mp3"}  # fmt: skip
     assert not disagreements(rich, list(product(RICH_PATHS, agents)), seen)
 
 
