@@ -43,13 +43,12 @@ def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -
     robots.txt keeps the rules of the site's own, which stands in the folder or in the file `merge`, and the day of the
     one in the folder if nothing else has changed.
     """
-    documents = dict(compiled.documents)
     existing = content_of(folder / "robots.txt") or b""
     if merge is not None:
-        documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
-    elif compiled.merges_robots and existing and robots_txt.PATH in documents:
-        documents[robots_txt.PATH] = compiled.merged_robots[existing]
-    for document in documents.values():
+        compiled.merge_own_robots(existing_robots(merge))
+    elif compiled.merges_robots and existing and robots_txt.PATH in compiled.documents:
+        compiled.merge_own_robots(existing)
+    for document in compiled.documents.values():
         same = document.path == robots_txt.PATH and robots_txt.undated(existing) == robots_txt.undated(document.body)
         yield replace(document, body=existing) if same else document
 
