@@ -68,7 +68,7 @@ class PathSet:
 
 def _only_as_written(glob: str) -> str:
     """Return an expression for targets whose path matches `/a/b` or `/a/b/**` and means the same to every server."""
-    below = "(?:/[A-Za-z0-9_~:@+,=-][A-Za-z0-9_.~:@+,=-]*)*/?" if glob.endswith("/**") else ""
+    below = r"(?:/[0-9A-Za-z_=~-][0-9A-Za-z_=.~-]*)*/?" if glob.endswith("/**") else ""
     return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
 
 

@@ -203,7 +203,7 @@ LONG_LICENCE = b"extends: no-ai\nsite: {url: https://a.example, licence: https:/
         ("aws", sections(1, 600), "512 characters in a RegexMatchStatement"),
         ("aws", LONG_LICENCE, "1,783 characters in the value of a header"),
         ("cloudflare", sections(8, 600), "4,000 characters in an expression"),
-        ("cloudflare", sections(42).replace(b"no-ai", b"search-only"), "1,000 custom rules"),
+        ("cloudflare", sections(39).replace(b"no-ai", b"search-only"), "1,000 custom rules"),
         ("kubernetes", sections(300, 500), "1,048,576 bytes in a ConfigMap"),
     ],
 )
