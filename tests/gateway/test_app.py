@@ -389,7 +389,9 @@ def test_metrics_websockets_and_the_lifespan():
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-@pytest.mark.parametrize("more", [[], [(b"x-forwarded-for", b"unknown")], [(b"x-forwarded-for", b"127.0.0.1, nonsense")]])
+@pytest.mark.parametrize(
+    "more", [[], [(b"x-forwarded-for", b"unknown")], [(b"x-forwarded-for", b"127.0.0.1, nonsense")]]
+)
 def test_the_proxys_own_address_is_not_exempt_for_whom_it_passes_on(more):
     guard = gateway("exemptions: {addresses: [127.0.0.1]}\n")
     assert verify(guard, "/", SCRAPER, *more).status == 403
