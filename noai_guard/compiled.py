@@ -106,6 +106,6 @@ class CompiledPolicy:
             (b"cache-control", b"no-store"),
             (b"vary", b"User-Agent, Accept"),
             (b"x-content-type-options", b"nosniff"),
-            *template.header_fields(verdict, site),
+            *template.header_fields(verdict, self.policy),
         ]
         return Response(template.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)

@@ -17,6 +17,7 @@ from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
 from noai_guard.core.paths import normal_path
+from noai_guard.core.policy import asked
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
@@ -139,8 +140,9 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
-        by = "X-Robots-Tag: noarchive" if agent.opt_out.by == "noarchive" else f"robots.txt token {agent.opt_out.by}"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is declared by {by}"
+        note = asked(compiled.policy, verdict.path_policy, agent)
+        how = f"declared by {note.by}" if note and note.by else "not declared"
+        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {how}"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:

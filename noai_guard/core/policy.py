@@ -348,15 +348,69 @@ def _claim(agent: Agent | None) -> str:
     return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
+def bing_directive(path_policy: PathPolicy) -> str:
+    """Return the robots directive for Bing: `noarchive`, `nocache`, or an empty text where nothing is reserved from it.
+
+    `noarchive` keeps a page out of answers and of training. `nocache` leaves it in answers, and title and snippet in
+    training. A page with both counts as `nocache` (Bing Webmaster Blog of 2023-09-22, read 2026-11).
+    """
+    if path_policy.reserves(Usage.AI_INPUT) or path_policy.reserves(Usage.AI_SEARCH):
+        return "noarchive"
+    return "nocache" if path_policy.reserves(Usage.TRAIN_AI) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An agent whose `usages` are reserved, but can only be declared to it, not enforced.
+
+    `by` is the declaration that asks it, empty if the policy switches that off.
+    """
+
+    agent: Agent
+    usages: tuple[Usage, ...]
+    by: str
+
+
+def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked | None:
+    """Return what an agent that is let in can only be asked on the paths of a path policy; None if nothing is."""
+    out = agent.opt_out
+    usages = tuple(filter(path_policy.reserves, out.usages if out else agent.usages if agent.robots_only else ()))
+    if not usages:
+        return None
+    if out and out.by == "noarchive":
+        forms = [form for key, form in _DIRECTIVE_FORMS.items() if policy.declares(key) and policy.declares(out.by)]
+        return Asked(agent, usages, f"{forms[0]}: {bing_directive(path_policy)}" if forms else "")
+    token = out.by if out else agent.name
+    return Asked(agent, usages, f"robots.txt token {token}" if policy.declares("robots_txt") else "")
+
+
+_DIRECTIVE_FORMS = {"x_robots_tag": "X-Robots-Tag", "html_meta": "meta robots"}
+
+
+def asked_agents(table: DecisionTable) -> Iterator[Asked]:
+    """Yield what agents can only be asked on the whole site."""
+    policy = table.policy
+    whole_site = PathClass(policy.whole_site, tuple(rule for rule in policy.rules if not rule.paths), False)
+    for agent in table.catalog.agents:
+        is_let_in = agent.robots_only or not table.decide(agent, Identity.UNVERIFIED, whole_site).action.restricts
+        if is_let_in and (found := asked(policy, policy.whole_site, agent)):
+            yield found
+
+
 def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
     """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
-    for agent in catalog.agents:
-        out = agent.opt_out
-        if out and any(policy.whole_site.reserves(usage) for usage in out.usages):
-            by = "X-Robots-Tag: noarchive" if out.by == "noarchive" else f"robots.txt token {out.by}"
+    for each in asked_agents(DecisionTable(policy, catalog)):
+        agent = each.agent
+        if agent.opt_out:
+            how = f"declared ({each.by})" if each.by else _SWITCHED_OFF
             yield (
-                f"{agent.name} ({agent.operator}) serves search and {', '.join(out.usages)} under one user agent: "
-                f"it stays let in, the opt-out is declared ({by})."
+                f"{agent.name} ({agent.operator}) serves search and {', '.join(agent.opt_out.usages)} under one user "
+                f"agent: it stays let in, the opt-out is {how}.{_NOCACHE if each.by.endswith('nocache') else ''}"
             )
-        if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):
-            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: declared, never enforced."
+        else:
+            how = "declared" if each.by else _SWITCHED_OFF
+            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {how}, never enforced."
+
+
+_NOCACHE = " Title and snippet may still be trained on; noarchive would forbid answers too."
+_SWITCHED_OFF = "not declared, because the policy switches that off"
