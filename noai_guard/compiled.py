@@ -8,7 +8,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
 from noai_guard.core.policy import Policy
-from noai_guard.declarations import STANDARDS, robots_txt
+from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.responses.actions import TEMPLATES
@@ -23,7 +23,7 @@ _STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, U
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. It never changes after construction.
 
-    `generated` is the date in the comments of robots.txt (ISO 8601). Without it there is no date, and the same policy
+    `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the same policy
     and catalogue always give the same bytes.
     """
 
@@ -34,7 +34,13 @@ class CompiledPolicy:
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents = {
-            document.path: document for standard in self.standards for document in standard.documents(table)
+            document.path: document
+            for standard in self.standards
+            for document in (
+                policy_page.documents(table, generated)
+                if standard is policy_page.STANDARD
+                else standard.documents(table)
+            )
         }
         has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
         self._site = policy.site if has_page else replace(policy.site, policy_page="")

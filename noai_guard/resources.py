@@ -5,7 +5,7 @@ that a template is still valid in its own.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -46,3 +46,10 @@ def filled(name: str, **values: str | Iterable[str]) -> str:
         return "".join(f"{indent}{line}\n" for line in value)
 
     return _PLACEHOLDER.sub(replacement, template)
+
+
+@cache
+def texts(name: str) -> Mapping[str, str]:
+    """Return key -> text of a file of lines `key: text`, which is also YAML; comments and blank lines are left out."""
+    pairs = (line.split(": ", 1) for line in text(name).splitlines() if line and not line.startswith("#"))
+    return {key: value.removeprefix('"').removesuffix('"') for key, value in pairs}

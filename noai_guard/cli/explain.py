@@ -140,9 +140,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
-        note = asked(compiled.policy, verdict.path_policy, agent)
-        how = f"declared by {note.by}" if note and note.by else "not declared"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {how}"
+        how = asked(compiled.policy, verdict.path_policy, agent)
+        is_reserved = how.form and any(map(verdict.path_policy.reserves, agent.opt_out.usages))
+        declared = f"declared by {how}" if is_reserved else "not declared here"
+        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:

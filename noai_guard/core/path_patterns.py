@@ -7,6 +7,9 @@ from urllib.parse import quote
 MAX_PATTERN = 1024
 """Characters of the longest pattern."""
 
+ELSEWHERE = "/\0"
+"""A path that only `/**` matches: a control character is an error in a pattern."""
+
 _NEVER_MATCHES = "never matches, because paths are judged without"
 QUERY = re.compile(r"\?[\w*%~\[][\w*%~\[\]&.-]*=")
 """A query in a pattern: `?` and a `name=`, where `?` alone stands for one character."""

@@ -19,7 +19,7 @@ from noai_guard.core.model import (
     Verdict,
 )
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 
@@ -101,6 +101,7 @@ class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
     `declarations` holds the values under `declarations:` by key, `second_look` and `reload` those under `features:`.
+    `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
     """
 
     stance: str
@@ -117,6 +118,7 @@ class Policy:
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
     reload: str = "off"
+    page_texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -361,55 +363,47 @@ def bing_directive(path_policy: PathPolicy) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An agent whose `usages` are reserved, but can only be declared to it, not enforced.
+    """What asks an agent that is let in, or that no request names, for something: a `form` of declaration, and the
+    `value` there. Both are empty if the policy switches off what would ask it."""
 
-    `by` is the declaration that asks it, empty if the policy switches that off.
-    """
+    form: str = ""
+    value: str = ""
 
-    agent: Agent
-    usages: tuple[Usage, ...]
-    by: str
+    def __str__(self) -> str:
+        token = " token" if self.form == "robots.txt" else ":"
+        return f"{self.form}{token} {self.value}" if self.form else ""
 
 
-def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked | None:
-    """Return what an agent that is let in can only be asked on the paths of a path policy; None if nothing is."""
+def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked:
+    """Return how an agent is asked on the paths of a path policy: by its opt-out, else by its name in robots.txt."""
     out = agent.opt_out
-    usages = tuple(filter(path_policy.reserves, out.usages if out else agent.usages if agent.robots_only else ()))
-    if not usages:
-        return None
     if out and out.by == "noarchive":
         forms = [form for key, form in _DIRECTIVE_FORMS.items() if policy.declares(key) and policy.declares(out.by)]
-        return Asked(agent, usages, f"{forms[0]}: {bing_directive(path_policy)}" if forms else "")
-    token = out.by if out else agent.name
-    return Asked(agent, usages, f"robots.txt token {token}" if policy.declares("robots_txt") else "")
+        directive = bing_directive(path_policy)
+        return Asked(forms[0], directive) if forms and directive else Asked()
+    token = out.by if out else (agent.all_robots_tokens or (agent.name,))[0]
+    return Asked("robots.txt", token) if policy.declares("robots_txt") else Asked()
 
 
 _DIRECTIVE_FORMS = {"x_robots_tag": "X-Robots-Tag", "html_meta": "meta robots"}
 
 
-def asked_agents(table: DecisionTable) -> Iterator[Asked]:
-    """Yield what agents can only be asked on the whole site."""
-    policy = table.policy
-    whole_site = PathClass(policy.whole_site, tuple(rule for rule in policy.rules if not rule.paths), False)
-    for agent in table.catalog.agents:
-        is_let_in = agent.robots_only or not table.decide(agent, Identity.UNVERIFIED, whole_site).action.restricts
-        if is_let_in and (found := asked(policy, policy.whole_site, agent)):
-            yield found
-
-
 def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
     """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
-    for each in asked_agents(DecisionTable(policy, catalog)):
-        agent = each.agent
-        if agent.opt_out:
-            how = f"declared ({each.by})" if each.by else _SWITCHED_OFF
+    table = DecisionTable(policy, catalog)
+    path_class = table.path_class(ELSEWHERE)
+    for agent in catalog.agents:
+        is_let_in = not table.verdict(agent, path_class).action.restricts
+        how = asked(policy, policy.whole_site, agent)
+        if agent.robots_only and not is_let_in:
+            declared = "declared" if how.form else _SWITCHED_OFF
+            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {declared}, never enforced."
+        if agent.opt_out and is_let_in and any(map(policy.whole_site.reserves, agent.opt_out.usages)):
+            declared = f"declared ({how})" if how.form else _SWITCHED_OFF
             yield (
                 f"{agent.name} ({agent.operator}) serves search and {', '.join(agent.opt_out.usages)} under one user "
-                f"agent: it stays let in, the opt-out is {how}.{_NOCACHE if each.by.endswith('nocache') else ''}"
+                f"agent: it stays let in, the opt-out is {declared}.{_NOCACHE if how.value == 'nocache' else ''}"
             )
-        else:
-            how = "declared" if each.by else _SWITCHED_OFF
-            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {how}, never enforced."
 
 
 _NOCACHE = " Title and snippet may still be trained on; noarchive would forbid answers too."

@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from noai_guard.middleware.html_tags import report_compressed_page
 from tests.middleware.asgi_kit import OURS, answering, ask, asked, guarded, http, metric, sending
 
-META = b'<meta name="robots" content="noai, noimageai">'
+META = b'<meta name="robots" content="noai, noimageai, noarchive, noml">'
 PAGE = b"<!doctype html><html><head><title>a</title></head><body>hello</body></html>"
 
 
