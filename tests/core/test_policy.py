@@ -430,9 +430,11 @@ EXTENDED = Catalog([Agent("G-Extended", "G", (Usage.TRAIN_AI,), rfc9309_product_
         (BINGBOT, "declarations: {noarchive: no}", "is not declared, because the policy"),
         (BINGBOT, "usages: {search: no}", ""),
         (BINGBOT, "rules: [{agents: [bingbot], action: deny}]", ""),
+        (BINGBOT, "extends: no-training\nusages: {train-ai: yes}", ""),
         (BINGBOT, "rules: [{agents: [bingbot], paths: [/a/**], action: deny}]", "it stays let in"),
         (EXTENDED, "extends: no-ai", "exists only in robots.txt: declared, never enforced."),
         (EXTENDED, "declarations: {robots_txt: off}", "exists only in robots.txt: not declared, because"),
+        (EXTENDED, "usages: {train-ai: yes}", ""),
     ],
 )
 def test_notes_say_how_an_agent_that_can_only_be_asked_is_asked(catalog: Catalog, text: str, expected: str) -> None:
