@@ -12,6 +12,7 @@ from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.responses.actions import TEMPLATES
+from noai_guard.responses.actions.license_required import licence_links
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format, refusal_body, sentence
@@ -88,9 +89,10 @@ class CompiledPolicy:
             yield from standard.limitations(policy)
 
     def _declared(self, path_policy: PathPolicy) -> Declared:
-        if not path_policy.reserves_anything:
-            return Declared((), b"")
         policy, standards = self.policy, self.standards
+        if not path_policy.reserves_anything:
+            # A 402 links to the licence, and most servers send one set of lines on all responses of a section.
+            return Declared(tuple(licence_links(policy)) if policy.sells(path_policy) else (), b"")
         fields = tuple(field for standard in standards for field in standard.header_fields(policy, path_policy))
         has_tags = policy.declares("html_meta")
         tags = b"".join(tag for standard in standards for tag in standard.tags(policy, path_policy) if has_tags)

@@ -149,6 +149,11 @@ class Policy:
         """Return True if the usage is reserved on some path."""
         return any(path_policy.reserves(usage) for path_policy in self.all_path_policies)
 
+    def sells(self, path_policy: PathPolicy) -> bool:
+        """Return True if somebody may be told to get a licence on the paths of a path policy."""
+        actions = (*path_policy.usages.values(), *(rule.action for rule in self.rules))
+        return Action.LICENSE_REQUIRED in actions
+
     def declares(self, key: str) -> bool:
         """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
         return self.declarations.get(key, True) not in (False, "off")

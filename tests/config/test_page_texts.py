@@ -28,6 +28,11 @@ def test_the_english_texts_are_yaml_that_a_site_can_begin_with(tmp_path: Path) -
     assert policy.page_texts == texts(TEXTS)
 
 
+def test_the_page_of_the_documentation_has_them_to_copy() -> None:
+    documented = (Path(__file__).parents[2] / "docs/standards/policy-page.md").read_text()
+    assert f"```text\n{text(TEXTS)}```" in documented
+
+
 def test_some_texts_are_enough(tmp_path: Path) -> None:
     policy, problems = checked(tmp_path, "lang: pt-BR\nanswer_deny: 'Não'\nfolder: Em {path}\n")
     assert policy is not None
