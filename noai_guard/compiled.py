@@ -24,8 +24,8 @@ _STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, U
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. It never changes after construction.
 
-    `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the same policy
-    and catalogue always give the same bytes.
+    `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
+    same policy and catalogue always give the same bytes.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:

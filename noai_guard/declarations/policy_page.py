@@ -39,7 +39,11 @@ def documents(table: DecisionTable, generated: str = "") -> Sequence[Document]:
         return ()
     body = _Page(table, generated).html
     # HTML has no NUL (WHATWG HTML, 13.2.5), and some servers cannot serve one.
-    return (Document(policy.site.policy_page, "text/html; charset=utf-8", body.replace("\0", "").encode("utf-8", "replace")),)
+    return (
+        Document(
+            policy.site.policy_page, "text/html; charset=utf-8", body.replace("\0", "").encode("utf-8", "replace")
+        ),
+    )
 
 
 class _Words:
@@ -148,7 +152,7 @@ class _Page:
             yield f"<h2>{say('contact')}</h2>\n<dl>{facts}</dl>"
 
     def _agents(self) -> Iterator[str]:
-        """Yield who is refused on the whole site, in the numbers that `noai-guard check` prints, and who is only asked."""
+        """Yield who is refused on the whole site and who is only asked, in the numbers of `noai-guard check`."""
         say, now, outcomes = self.say, self.now, self.outcomes
         path_class = self.table.path_class(ELSEWHERE)
         refused = [agent for agent in outcomes.refused if self.table.verdict(agent, path_class).action.refuses]

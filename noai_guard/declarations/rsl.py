@@ -40,7 +40,7 @@ _AI = frozenset({"ai-train", "ai-input", "ai-index"})
 """Words that `ai-all` stands for."""
 
 _PAYMENTS = {"training": ("ai-train",), "use": ("ai-input", "ai-index"), "crawl": ("search",)}
-"""Kinds of payment: for training on the content, each time it contributes to an output of AI, each time it is fetched."""
+"""Kinds of payment: for training, each time the content contributes to an output of AI, each time it is fetched."""
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -120,7 +120,7 @@ def _entries(table: DecisionTable) -> Iterator[tuple[str, _Terms]]:
     everywhere = {_terms(policy.site, path_policy) for path_policy in table.path_policies}
     somewhere = _Terms(frozenset[str]().union(*(terms.reserved for terms in everywhere)))
     if len(everywhere) > 1:
-        # A pattern without an exact equivalent is covered by a wider one, which must not grant or sell anything reserved.
+        # A pattern without an exact equivalent is covered by a wider one, which must not grant or sell the reserved.
         for path_policy in policy.path_policies:
             if pattern_to_robots(path_policy.pattern) is None and _terms(policy.site, path_policy).reserved:
                 yield robots_patterns.covering(path_policy.pattern), somewhere

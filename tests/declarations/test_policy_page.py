@@ -197,7 +197,7 @@ GERMAN = {
 
 def test_another_language_replaces_each_text_and_what_is_missing_is_marked_as_english() -> None:
     policy = replace(SLOW, site=SITE, page_texts=GERMAN)
-    tree, text = page(policy)
+    tree, _ = page(policy)
     assert (tree.get("lang"), tree.get("dir")) == ("de", "ltr")
     assert tree.find(".//h1").text == "Menschen sind willkommen. KI nicht."
     assert tree.find("head/title").text == "Menschen sind willkommen. KI nicht · The <Ünited> & Artists"

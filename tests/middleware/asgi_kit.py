@@ -24,10 +24,7 @@ OURS: Fields = [
 ]
 """What the packaged no-ai stance adds to every response."""
 
-TAGS = (
-    b'<meta name="tdm-reservation" content="1">'
-    b'<meta name="robots" content="noai, noimageai, noarchive, noml">'
-)
+TAGS = b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai, noarchive, noml">'
 
 
 def policy(text: str) -> Policy:

@@ -219,7 +219,9 @@ def test_noai_stays_on_a_line_without_a_colon():
 
 
 def test_our_line_is_not_said_twice_when_the_app_says_it():
-    exchange = ask(guarded(sending(started([(b"X-Robots-Tag", b"noai, noimageai, noarchive, noml")]), {"type": BODY})), http())
+    exchange = ask(
+        guarded(sending(started([(b"X-Robots-Tag", b"noai, noimageai, noarchive, noml")]), {"type": BODY})), http()
+    )
     assert exchange.values(b"x-robots-tag") == [b"noai, noimageai, noarchive, noml"]
 
 

@@ -74,7 +74,9 @@ own_names = st.sampled_from(
 )
 own_values = st.one_of(
     st.binary(max_size=30),
-    st.sampled_from([b"text/html", b"text/html; charset=utf-8", b"audio/mpeg", b'"a"', b"gzip", b"noai, noimageai, noarchive, noml"]),
+    st.sampled_from(
+        [b"text/html", b"text/html; charset=utf-8", b"audio/mpeg", b'"a"', b"gzip", b"noai, noimageai, noarchive, noml"]
+    ),
 )
 answers = st.builds(
     lambda status, headers, parts: (status, headers, parts),

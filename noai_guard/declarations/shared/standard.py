@@ -16,7 +16,7 @@ def reserved_labels(labels: Labels, path_policy: PathPolicy) -> frozenset[str]:
 
 
 def robots_directives(policy: Policy, path_policy: PathPolicy) -> str:
-    """Return the value of X-Robots-Tag and `meta name=robots`: `noai, noimageai, noarchive, noml`; empty if none holds."""
+    """Return the value of X-Robots-Tag and `meta name=robots`: `noai, noimageai, noarchive, noml`, or an empty text."""
     reserves_training = path_policy.reserves(Usage.TRAIN_AI)
     words = ["noai", "noimageai"] if reserves_training else []
     if policy.declares("noarchive") and (bing := bing_directive(path_policy)):

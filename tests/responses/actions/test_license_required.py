@@ -46,6 +46,8 @@ def test_a_section_that_reserves_nothing_links_to_the_licence_if_a_402_can_come_
     opened = PathPolicy("/press/**", {**dict.fromkeys(Usage, Action.ALLOW), **usages})
     compiled = CompiledPolicy(replace(STANCE, site=SITE, path_policies=(opened,), rules=rules), Catalog((BOT,)))
     declared = compiled.declared[opened]
-    assert (set(declared.fields) == {(b"link", b'<https://band.example/licence>; rel="license"'), (b"link", RSL)}) is expected
+    assert (
+        set(declared.fields) == {(b"link", b'<https://band.example/licence>; rel="license"'), (b"link", RSL)}
+    ) is expected
     assert bool(declared.fields) is expected
     assert declared.tags == b""
