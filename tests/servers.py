@@ -30,6 +30,7 @@ _GUNICORN = (
     *("gunicorn", "{app}", "--bind=127.0.0.1:{port}", "--log-level=warning", "--graceful-timeout=1"),
     "--no-control-socket",
 )
+_OTHER_COMMANDS: Mapping[str, tuple[str, ...]] = {"gunicorn-asgi": (*_GUNICORN, "--worker-class=asgi")}
 _WSGI_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "gunicorn-sync": (*_GUNICORN, "--worker-class=sync"),
     "gunicorn-gthread": (*_GUNICORN, "--worker-class=gthread", "--threads=4"),
@@ -44,6 +45,7 @@ _NEEDS = {
     "uvicorn-h11": ("uvicorn", "h11"),
     "uvicorn-httptools": ("uvicorn", "httptools", "uvloop"),
     "hypercorn": ("hypercorn", "h2"),
+    "gunicorn-asgi": ("gunicorn",),
     "gunicorn-sync": ("gunicorn",),
     "gunicorn-gthread": ("gunicorn",),
     "gunicorn-gevent": ("gunicorn", "gevent"),
@@ -117,23 +119,42 @@ def _skip_or_fail(missing: str) -> NoReturn:
     pytest.skip(missing)
 
 
-def _start(
+def _launched(
     kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str], port: int
 ) -> Server:
+    """Return a server that may not listen yet."""
     require(*_NEEDS.get(kind, (kind,)))
     port = port or free_port()
-    command = [part.format(app=app, port=port) for part in {**_COMMANDS, **_WSGI_COMMANDS}[kind]]
+    command = [part.format(app=app, port=port) for part in {**_COMMANDS, **_OTHER_COMMANDS, **_WSGI_COMMANDS}[kind]]
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *command, *options],
             cwd=folder, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path, **env},
         )  # fmt: skip
-    server = Server(kind, port, process, log)
+    return Server(kind, port, process, log)
+
+
+def start_in_vain(kind: str, app: str, folder: Path) -> str:
+    """Start a server that must stop by itself; return its log. Fail if it goes on."""
+    server = _launched(kind, app, folder, folder / f"{kind}.log", (), {}, 0)
+    try:
+        server.process.wait(40)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"{kind} goes on:\n{server.log.read_text(errors='replace')[-4000:]}")
+    finally:
+        server.stop()
+    return server.log.read_text(errors="replace")
+
+
+def _start(
+    kind: str, app: str, folder: Path, log: Path, options: tuple[str, ...], env: Mapping[str, str], port: int
+) -> Server:
+    server = _launched(kind, app, folder, log, options, env, port)
     deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", server.port), 1).close()
         except OSError:
             time.sleep(0.05)
         else:

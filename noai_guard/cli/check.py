@@ -1,6 +1,7 @@
 """noai-guard check: list every problem of a noai.yaml at once."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -8,6 +9,7 @@ import click
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.core.text import printable
@@ -42,8 +44,8 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
     name = printable(file)
     policy, is_readable = None, True
     try:
-        with click.open_file(file, "rb") as stream:
-            policy, problems = check_policy_text(stream.read(_MAX_BYTES), name)
+        text = sys.stdin.buffer.read(_MAX_BYTES) if file == "-" else read_regular_file(file, _MAX_BYTES)
+        policy, problems = check_policy_text(text, name)
     except OSError as error:
         is_readable = False
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"

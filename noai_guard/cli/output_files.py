@@ -10,6 +10,7 @@ import click
 
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.model import Document
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
@@ -67,7 +68,7 @@ def existing_robots(file: str) -> bytes:
 def content_of(file: Path) -> bytes | None:
     """Return the content of a file; None if it does not exist."""
     try:
-        return file.read_bytes()
+        return read_regular_file(file)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,7 +9,9 @@ from noai_guard.config import compile_rules, rules_folder
 from noai_guard.config.build import agent_from
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
 from noai_guard.config.policy_schema import STANCES, read_policy
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.semantic_checks import check_semantics
+from noai_guard.config.yaml_nodes import MAX_BYTES
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import AI_USAGES
 from noai_guard.errors import Invalid, Problem
@@ -83,7 +85,11 @@ def _problems(folder: Path) -> Iterator[Problem]:
     yield from _browser_problems(folder / "browsers.yaml", catalog)
     for name in STANCES:
         file = folder / "policies" / f"{name}.yaml"
-        declared, log = read_policy(file.read_bytes(), file.name)
+        try:
+            declared, log = read_policy(read_regular_file(file, MAX_BYTES + 1), file.name)
+        except OSError as error:
+            yield Problem("P001", f"cannot be read: {error.strerror}", file=str(file))
+            continue
         check_semantics(declared, catalog, log)
         yield from log.problems
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING
 
 import click
@@ -114,18 +114,29 @@ def command(
 
 @contextmanager
 def _metrics_folder(workers: int) -> Iterator[None]:
-    """Provide the folder in which several workers count together: a new one unless the environment names one."""
+    """Provide the folder in which several workers count together: a new one unless the environment names one that can
+    be used."""
     named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if named is not None and not os.path.isdir(named):
-        raise CannotRun(
-            f"PROMETHEUS_MULTIPROC_DIR names {named!r}, which is not a folder; make it, or unset the variable"
-        )
+    if named is not None and (problem := _unusable(named)):
+        click.echo(f"noai-guard: PROMETHEUS_MULTIPROC_DIR={named} is not used: {problem}", err=True)
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        named = None
     if workers == 1 or named is not None:
         yield
         return
     with TemporaryDirectory(prefix="noai-guard-metrics-", ignore_cleanup_errors=True) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield
+
+
+def _unusable(folder: str) -> str:
+    """Make a folder if it is not there. Return why no file can be made in it, or an empty text."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _is_same_server(address: SocketAddress, origin: "Upstream") -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from noai_guard.config.build import build_policy, merge
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.rules_source import RulesSource
 from noai_guard.config.rules_source import compile_rules as compile_rules
 from noai_guard.core.catalog import Catalog
@@ -55,8 +56,7 @@ def check_policy(file: str | Path) -> tuple[Policy | None, tuple[Problem, ...]]:
     from noai_guard.config.yaml_nodes import MAX_BYTES
 
     try:
-        with Path(file).open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        text = read_regular_file(file, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         is_stance = str(file) in rules_source().stances

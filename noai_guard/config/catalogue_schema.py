@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Rejection, Text
-from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, parse, printable
+from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse, printable
 from noai_guard.core.model import Usage
 from noai_guard.core.user_agent_matcher import token_problem
 from noai_guard.errors import CatalogInvalid, Problem
@@ -121,7 +122,7 @@ def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
     log = ProblemLog(file.name)
     data = None
     try:
-        root = parse(file.read_bytes(), log)
+        root = parse(read_regular_file(file, MAX_BYTES + 1), log)
         data = table.read(NodeContext(root, (), log)) if root is not None else None
         if root is None and log.is_valid():
             log.add("P021", "the file says nothing", "remove it, or write what it is for")

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.config.build import agent_from
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.catalog import Catalog
 from noai_guard.errors import CatalogInvalid, PolicyInvalid, Problem
 
 _FORMAT = 2
 """Raised when the shape of the compiled file changes."""
+
+_MAX_BYTES = 64 * 1024 * 1024
+"""Of one file. The compiled rules are 250 KB (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,16 @@ def _digest(folder: Path) -> str:
     digest = hashlib.sha256(str(_FORMAT).encode())
     for name in ("agents", "policies"):
         for file in _yaml_files(folder, name):
-            with open(file, "rb", buffering=0) as stream:
-                content = stream.read()
+            content = _content(file)
             digest.update(f"{file[file.rindex('/') :]} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _content(file: str) -> bytes:
+    try:
+        return read_regular_file(file, _MAX_BYTES)
+    except OSError as error:
+        raise CatalogInvalid([Problem("P001", f"cannot be read: {error.strerror}", file=file)]) from None
 
 
 def _head(digest: str, body: bytes) -> bytes:
@@ -110,7 +120,7 @@ def _head(digest: str, body: bytes) -> bytes:
 def _compiled(folder: Path, digest: str) -> dict[str, Any] | None:
     """Return the content of the compiled file, or None if it is missing, damaged or made from other files."""
     try:
-        head, _, body = (folder / "compiled" / "rules.json").read_bytes().partition(b"\n")
+        head, _, body = read_regular_file(folder / "compiled" / "rules.json", _MAX_BYTES).partition(b"\n")
     except OSError:
         return None
     if head + b"\n" != _head(digest, body):
@@ -128,7 +138,7 @@ def _read_yaml(folder: Path) -> dict[str, Any]:
     for name in STANCES:
         file = folder / "policies" / f"{name}.yaml"
         try:
-            stances[name], log = read_policy(file.read_bytes(), file.name)
+            stances[name], log = read_policy(read_regular_file(file, _MAX_BYTES), file.name)
         except OSError as error:
             raise PolicyInvalid([Problem("P001", f"cannot be read: {error.strerror}", file=str(file))]) from None
         if log.problems:

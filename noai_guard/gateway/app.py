@@ -11,6 +11,7 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry
 
 from noai_guard.asgi_types import Receive, Scope, Send
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Action, Response
 from noai_guard.core.policy import Policy
@@ -237,8 +238,7 @@ class Gateway:
             self.runtime.remember_robots_reader(active, request)
             if self._own_robots_file is not None and active.compiled.merges_robots:
                 try:
-                    with self._own_robots_file.open("rb") as file:
-                        self._own_robots = file.read(robots_txt.MAX_BYTES)
+                    self._own_robots = read_regular_file(self._own_robots_file, robots_txt.MAX_BYTES)
                 except OSError as error:  # what was read last stands
                     self.runtime.telemetry.failed("robots_txt", error)
         return self.runtime.document_response(served, request, self._own_robots)

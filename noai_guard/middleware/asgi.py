@@ -5,8 +5,11 @@ Pure ASGI: nothing is buffered, every message that is not ours to change goes th
 for HTML pages that get metas, body messages.
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from prometheus_client import CollectorRegistry
 
@@ -18,9 +21,9 @@ from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
-from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope
+from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import declare, release, send_response
-from noai_guard.middleware.runtime import GuardRuntime
+from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
 from noai_guard.responses.html_injection import TagInjector
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
@@ -28,14 +31,24 @@ from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 _VERDICT = "noai_guard.verdict"
 """The scope key of the last guard's verdict. A guard within a guard judges too, so that the stricter of both counts."""
 
+MAX_UNREAD_BYTES = 64 * 1024
+"""Bytes of a body that are read before a refusal: what an HTTP/2 client may send without having been asked for more
+(RFC 9113 section 6.9.2: 65,535)."""
+
+UNREAD_SECONDS = 1.0
+
 
 class NoAIMiddleware:
     """`app.add_middleware(NoAIMiddleware)`, or `app = NoAIMiddleware(app)` to cover error pages too.
 
     `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
     Prometheus registry (the default one if None). `store` answers what the judge asks, within `deadline` seconds for
-    each answer; in memory if None. Raises PolicyInvalid, with every problem, if the policy cannot be used at start;
-    later a broken file leaves the last good policy running.
+    each answer; in memory if None.
+
+    A policy that cannot be used stops the server when it starts (`lifespan.startup.failed`, with every problem): the
+    constructor does not raise, because `add_middleware` calls it so late that visitors would get the exception. Where
+    nobody asks by lifespan, the packaged no-ai stance is in force in its place, and the log says so each minute;
+    `NoAIMiddleware.check(policy)` raises at import. A file that breaks later leaves the last good policy running.
 
     The app finds the Verdict in `request.state.noai`. `runtime` is the guard behind the interface: `runtime.reload()`
     reads the policy again.
@@ -54,13 +67,20 @@ class NoAIMiddleware:
         deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real)
+        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
         self._own_robots: bytes | None = None
+
+    @staticmethod
+    def check(policy: str | Path | Policy | None = None) -> None:
+        """Raise PolicyInvalid, with every problem, if a policy cannot be used."""
+        compiled_policy(policy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
+        if kind == "lifespan" and self.runtime.start_error is not None:
+            await _fail_startup(receive, send, self.runtime.start_error)
         if not is_http and kind != "websocket":
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
@@ -126,17 +146,43 @@ class NoAIMiddleware:
         return closing_at_shutdown
 
 
+async def _read_body(scope: Scope, receive: Receive) -> None:
+    """Read the body of a request, if it is to have one, and drop it. Never raises."""
+    left, more = MAX_UNREAD_BYTES, True
+    with suppress(Exception):  # the time is over, the client is gone, or the event loop is not asyncio's
+        if not sends_body(scope):
+            return
+        async with asyncio.timeout(UNREAD_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body") or b"")
+                more = message.get("more_body", False)
+
+
+async def _fail_startup(receive: Receive, send: Send, error: Exception) -> NoReturn:
+    """Let the server stop and print why; raise the error for test clients, as Starlette does."""
+    await receive()
+    message = f"noai-guard: the policy cannot be used, so the server does not start:\n{problems_of(error)}"
+    await send({"type": "lifespan.startup.failed", "message": message})
+    raise error
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response) -> int:
     """Send the refusal and return the size of its body; close a websocket handshake with 1008, which servers answer
     with 403.
 
     Not with the `websocket.http.response` extension: granian 2.8.7 ends when a header name stands twice in it,
     and uvicorn 0.54 logs an error each time (both tried 2026-11-23).
+
+    A body that the client has begun to send is read first, up to MAX_UNREAD_BYTES and for UNREAD_SECONDS at most:
+    hypercorn 0.18 ends the whole HTTP/2 connection, with the responses to others on it, when more of a body comes after
+    the response to it has ended. A larger body still does that there: the server can only be told in its own code.
     """
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
         return 0
+    await _read_body(scope, receive)
     body = b"" if method_of(scope) == "HEAD" else refusal.body
     await send_response(send, Response(refusal.status, refusal.headers, body))
     return len(body)

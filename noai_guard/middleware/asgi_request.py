@@ -4,6 +4,12 @@ from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
 from noai_guard.core.request import Peer, lower_case_names, read_user_agent
 
+_BODY_FIELDS = frozenset(
+    spelling
+    for name in (b"content-length", b"transfer-encoding", b"expect")
+    for spelling in (name, name.title(), name.upper())  # some servers leave names as they were sent
+)
+
 
 class ScopeRequest:
     """The Request of one scope, http or websocket; `read_scope` makes it."""
@@ -59,6 +65,19 @@ def read_scope(scope: Scope) -> ScopeRequest:
     except Exception:
         pass
     return request
+
+
+def sends_body(scope: Scope) -> bool:
+    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`."""
+    fields = {name.lower(): value for name, value in scope["headers"] if name in _BODY_FIELDS}
+    if b"expect" in fields:
+        return False  # to read the body is to ask for it
+    if b"transfer-encoding" in fields:
+        return True
+    length = fields.get(b"content-length")
+    if length is None:  # HTTP/2 ends a body without having announced it
+        return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
+    return bool(length.strip() != b"0")
 
 
 def method_of(scope: Scope) -> str:

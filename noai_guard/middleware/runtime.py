@@ -19,7 +19,9 @@ from prometheus_client import CollectorRegistry
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
+from noai_guard.config.regular_file import file_identity
 from noai_guard.core.bounded_cache import ExpiringCache
+from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
     ClientAddress,
     address_block,
@@ -27,7 +29,7 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
-from noai_guard.core.model import PartlyRead, Response
+from noai_guard.core.model import AI_USAGES, Action, PartlyRead, Response, Usage
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -55,6 +57,9 @@ the histogram costs as much as judging."""
 
 HOUSEKEEPING_SECONDS = 1.0
 
+_COMPLAINT_SECONDS = 60.0
+"""The time between two log lines that say that the policy could not be used at start."""
+
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
@@ -69,6 +74,10 @@ class GuardRuntime:
     the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
     the policy cannot be used at start; later a broken file leaves the last good policy running.
 
+    `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
+    used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
+    noai_reload_failed is 1, and an ERROR is logged each minute in which requests come.
+
     A driver makes a Request and calls `decide`; it drives an Examination to its end with `run` or `arun`, and sends
     the document or refusal that comes out. Who sends a refusal adds the length of its body to the counts' `bytes`.
     """
@@ -80,7 +89,10 @@ class GuardRuntime:
         registry: CollectorRegistry | None = None,
         threads: bool = False,
         peer_is_real: bool = False,
+        always_starts: bool = False,
     ) -> None:
+        self.start_error: Exception | None = None
+        self._next_complaint = 0.0
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
         # In several threads no count is certain without the lock that `_finish` takes.
@@ -97,17 +109,22 @@ class GuardRuntime:
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
-        self._modified = self._modification_time()
+        self._seen = file_identity(self._file) if self._file else ()
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
-        if policy is None:
-            loaded = load_stance()
-        else:
-            loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-        self._activate(CompiledPolicy(loaded, load_catalog(), today()))
+        try:
+            compiled = compiled_policy(policy)
+        except Exception as error:
+            if not always_starts:
+                raise
+            self.start_error = error.with_traceback(None)  # which would keep this object alive
+            compiled = _packaged_policy()
+        self._activate(compiled)
+        if self.start_error is not None:
+            self.telemetry.policy_unusable()
 
     def _activate(self, compiled: CompiledPolicy) -> None:
         # One assignment: a request that has read it sees one policy from beginning to end.
@@ -136,6 +153,17 @@ class GuardRuntime:
         self._tasks.close()
         self._next_housekeeping = 0.0
         self.flush()
+
+    def complain(self) -> None:
+        """Log that the policy could not be used at start, at most once a minute; do nothing if it could."""
+        now = perf_counter()
+        if self.start_error is not None and now >= self._next_complaint:
+            self._next_complaint = now + _COMPLAINT_SECONDS
+            _log.error(
+                "the policy cannot be used; until the server is started with a good one, the packaged no-ai stance is "
+                "in force in its place:\n%s",
+                problems_of(self.start_error),
+            )
 
     def decide(self, request: Request, documents: bool = True) -> Outcome:
         """Decide what becomes of a request, count it and note it. Never raises, whatever the request holds.
@@ -306,6 +334,7 @@ class GuardRuntime:
             if now < self._next_housekeeping:
                 return
             self._next_housekeeping = now + HOUSEKEEPING_SECONDS
+        self.complain()
         self.start()
 
     def handle_hangup(self) -> None:
@@ -333,18 +362,12 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
-    def _modification_time(self) -> float:
-        try:
-            return self._file.stat().st_mtime_ns if self._file else 0.0
-        except OSError:
-            return 0.0
-
     def reload_if_changed(self) -> None:
-        """Reload if the policy is to be watched and its file has changed since the last look."""
-        if self.compiled.policy.reload == "watch":
-            modified = self._modification_time()
-            if modified and modified != self._modified:
-                self._modified = modified
+        """Reload if the policy is to be watched and its file has changed, or is gone, since the last look."""
+        if self._file is not None and self.compiled.policy.reload == "watch":
+            identity = file_identity(self._file)
+            if identity != self._seen:
+                self._seen = identity
                 self.reload()
 
     def reload(self) -> bool:
@@ -361,14 +384,37 @@ class GuardRuntime:
                 rules_source().reload()
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
             except Exception as error:
-                problems = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
-                _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems)
+                _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed()
                 return False
             self._activate(compiled)
+            self.start_error = None
             self.telemetry.reload_succeeded()
             _log.info("the policy was reloaded from %s", self._file)
             return True
+
+
+def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
+    """Return a policy, ready to be put in force. Raises PolicyInvalid or CatalogInvalid, with every problem."""
+    if policy is None:
+        loaded = load_stance()
+    else:
+        loaded = policy if isinstance(policy, Policy) else load_policy(policy)
+    return CompiledPolicy(loaded, load_catalog(), today())
+
+
+def _packaged_policy() -> CompiledPolicy:
+    """Return the packaged no-ai stance; where not even the packaged files can be used, one that refuses nobody."""
+    try:
+        return compiled_policy(None)
+    except Exception:
+        usages = {usage: Action.DENY if usage in AI_USAGES else Action.ALLOW for usage in Usage}
+        return CompiledPolicy(Policy("no-ai", usages), Catalog(()), today())
+
+
+def problems_of(error: Exception) -> str:
+    """Return why a policy could not be used, a line for each problem."""
+    return str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
 
 
 def _noticing_questions(examination: Examination[Any]) -> Examination[tuple[Any, bool]]:

@@ -21,7 +21,7 @@ from noai_guard.core.questions import Count, Store, run
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
-from noai_guard.middleware.runtime import GuardRuntime
+from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
 from noai_guard.responses.header_fields import native
@@ -35,8 +35,9 @@ VERDICT = "noai.verdict"
 class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
-    `policy`, `registry`, `runtime` and PolicyInvalid as for NoAIMiddleware. `store` answers what the judge asks, at
-    once and within a time of its own, perhaps in several threads; in memory if None.
+    `policy`, `registry`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at once and
+    within a time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every problem,
+    if the policy cannot be used: WSGI servers stop when an app cannot be imported.
     """
 
     def __init__(
@@ -58,6 +59,11 @@ class NoAIWSGIMiddleware:
         if threading.current_thread() is threading.main_thread():
             # Requests may come in other threads only, in which signals cannot be handled.
             self.runtime.handle_hangup()
+
+    @staticmethod
+    def check(policy: str | Path | Policy | None = None) -> None:
+        """Raise PolicyInvalid, with every problem, if a policy cannot be used."""
+        compiled_policy(policy)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         runtime = self.runtime

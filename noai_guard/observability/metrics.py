@@ -49,14 +49,14 @@ class Metrics(Collector):
     """The metrics of one registry, which holds each name once, and the guards and sinks that share them.
 
     As a collector it yields no metric of its own. It is registered before the metrics, so that a scrape flushes first.
+    Where the registry does not take them, they are counted all the same, and the log says so.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        registry.register(self)
-        counter = partial(Counter, registry=registry)
+        counter = partial(Counter, registry=None)
         # "live": what a worker that has ended said last is not in force any more.
-        gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
+        gauge = partial(Gauge, registry=None, multiprocess_mode="livemostrecent")
         self.requests = counter(
             "noai_requests_total",
             "Requests judged.",
@@ -75,7 +75,7 @@ class Metrics(Collector):
         self.judging = BatchHistogram(
             "noai_judging_seconds",
             "Time from the request's arrival at the guard to its verdict.",
-            registry=registry,
+            registry=None,
             buckets=JUDGING_BUCKETS,
         )
         self.documents = counter("noai_documents_served_total", "Declaration documents served.", ("document",))
@@ -102,7 +102,8 @@ class Metrics(Collector):
         )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
-            "noai_reload_failed", "1 while the policy file on disk cannot be used and the last good one runs."
+            "noai_reload_failed",
+            "1 while a policy file cannot be used and the last good one is in force, or the packaged no-ai stance.",
         )
         self.policy_info = gauge(
             "noai_policy_info", "1 for the policy and catalogue in force.", ("version", "stance", "mode", "catalogue")
@@ -124,6 +125,19 @@ class Metrics(Collector):
         self._changing_policy = threading.Lock()
         self._flushing = threading.Lock()
         _all_metrics.add(self)
+        self._register()
+
+    def _register(self) -> None:
+        collectors: tuple[Collector, ...] = (self, *self.all)
+        registered: list[Collector] = []
+        try:
+            for collector in collectors:
+                self.registry.register(collector)
+                registered.append(collector)
+        except Exception as error:  # most often a name that somebody else has registered
+            for collector in registered:
+                self.registry.unregister(collector)
+            _log.error("noai-guard's metrics are counted and not shown, their registry does not take them: %s", error)
 
     @classmethod
     def of(cls, registry: CollectorRegistry | None = None) -> "Metrics":
@@ -267,8 +281,12 @@ class Telemetry:
 
     def reload_failed(self) -> None:
         """Count a reload that failed and left the last good policy in force."""
-        self.policy_file_broken = True
         self.metrics.reloads.labels("failed").inc()
+        self.policy_unusable()
+
+    def policy_unusable(self) -> None:
+        """Publish that the policy file cannot be used and another policy is in force."""
+        self.policy_file_broken = True
         self.metrics.update_gauges()
 
     def flush_counts(self) -> None:

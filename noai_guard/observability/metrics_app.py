@@ -17,13 +17,13 @@ def metrics_app(registry: CollectorRegistry | None = None) -> App:
     """Return an ASGI app that answers with all metrics of `registry` (the default one when None).
 
     With several workers, set PROMETHEUS_MULTIPROC_DIR to an empty folder before they start: then whichever worker is
-    asked answers for all of them. Raises ValueError if that is not a folder.
+    asked answers for all of them.
     """
-    exposed = registry_of_workers() or registry or REGISTRY
     metrics = Metrics.of(registry)
 
     def respond(request: Request) -> Response:
         metrics.flush()
+        exposed = registry_of_workers() or registry or REGISTRY
         encode, content_type = choose_encoder(",".join(request.headers.getlist("accept")))
         names = request.query_params.getlist("name[]")
         # RestrictedRegistry collects as a registry does; prometheus_client annotates it as one from 0.24 on.

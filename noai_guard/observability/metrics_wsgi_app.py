@@ -13,13 +13,13 @@ def metrics_wsgi_app(registry: CollectorRegistry | None = None) -> WSGIApplicati
     """Return a WSGI app that answers with all metrics of `registry` (the default one when None).
 
     With several workers, set PROMETHEUS_MULTIPROC_DIR to an empty folder before they start: then whichever worker is
-    asked answers for all of them. Raises ValueError if that is not a folder.
+    asked answers for all of them.
     """
-    answer: WSGIApplication = make_wsgi_app(registry_of_workers() or registry or REGISTRY)
     metrics = Metrics.of(registry)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         metrics.flush()
+        answer: WSGIApplication = make_wsgi_app(registry_of_workers() or registry or REGISTRY)
         return answer(environ, start_response)
 
     return app

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from noai_guard.observability.prometheus_adapter import merged
+from noai_guard.observability.prometheus_adapter import merged, slot_files
 from noai_guard.observability.worker_slots import is_held
 
 _LIVE_GAUGES = re.compile(r"gauge_live[a-z]+_(noai\d+)\.db\Z")
@@ -36,15 +36,17 @@ class WorkersCollector(Collector):
 
 
 def registry_of_workers() -> CollectorRegistry | None:
-    """Return a registry that answers for all workers, or None where PROMETHEUS_MULTIPROC_DIR is not set.
+    """Return a registry that answers for all workers.
 
-    Raises ValueError if it is set and is not a folder.
+    None where PROMETHEUS_MULTIPROC_DIR is not set, or where this process cannot use it and counts in its memory. To be
+    called for each scrape, because the folder may go away.
     """
+    files = slot_files()
+    if files is not None:
+        files.check()
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
+    if not folder or (files is not None and not files.usable) or not Path(folder).is_dir():
         return None
-    if not Path(folder).is_dir():
-        raise ValueError(f"PROMETHEUS_MULTIPROC_DIR is not a folder: {folder!r}")
     registry = CollectorRegistry()
     registry.register(WorkersCollector(folder))
     return registry

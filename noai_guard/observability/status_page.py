@@ -60,9 +60,8 @@ def status_app(registry: CollectorRegistry | None = None, *, refusals: int = 50)
     """Return an ASGI app that shows what the guards counting in `registry` (the default one when None) do.
 
     With several workers and PROMETHEUS_MULTIPROC_DIR, counts are of all of them; the last `refusals` are those of
-    the worker that answers. Raises ValueError if that variable does not name a folder.
+    the worker that answers.
     """
-    workers = registry_of_workers()
     metrics = Metrics.of(registry)
     recent = RecentRefusals(refusals)
     metrics.sinks.append(recent)
@@ -70,7 +69,7 @@ def status_app(registry: CollectorRegistry | None = None, *, refusals: int = 50)
     def respond(request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse(status_code=405, headers=_HEADERS | {"allow": "GET, HEAD"})
-        status = current_status(metrics, workers, recent.latest_first())
+        status = current_status(metrics, registry_of_workers(), recent.latest_first())
         if chosen_format("/", "GET", request.headers.raw) is Format.JSON:
             media_type, body = "application/json", json.dumps(asdict(status), indent=1)
         else:
@@ -141,7 +140,10 @@ def _stance(policy: Mapping[str, Any]) -> str:
 def _health(health: Mapping[str, Any]) -> str:
     problems = []
     if health["reload_failed"]:
-        problems.append("The policy file on disk cannot be used; the last good one runs. The log has the problems.")
+        problems.append(
+            "The policy file on disk cannot be used; the last good policy runs, or the packaged no-ai stance if there "
+            "was none since the start. The log has the problems."
+        )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
         if sentence and number:

@@ -19,25 +19,36 @@ class WorkerSlot:
     """The lowest slot of PROMETHEUS_MULTIPROC_DIR that no other running process holds.
 
     The operating system releases the lock when the process ends, also by SIGKILL. A forked child claims a slot of its
-    own. `on_claim(folder, slot)` runs after each claim.
+    own. The folder is made if it is not there. `on_claim(folder, slot)` runs after each claim.
     """
 
     def __init__(self, on_claim: Callable[[Path, str], None]) -> None:
         self._on_claim = on_claim
         self._process = 0
         self._lock = -1
+        self._lock_file = Path()
         self._name = ""
         # So that a child that never counts does not hold its parent's slot.
         os.register_at_fork(after_in_child=self._close)
 
     def __call__(self) -> str:
-        """Return the name of this process's slot, such as `noai0`. Not thread-safe."""
+        """Return the name of this process's slot, such as `noai0`. Not thread-safe.
+
+        Raises OSError if the folder cannot be made or used, KeyError if the variable is not set any more.
+        """
         if self._process != os.getpid():  # a fork in C, as uWSGI's, does not run the hook above
             self._close()
-            folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+            name = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+            os.makedirs(name, exist_ok=True)  # not by Path, to which no name is the working directory
+            folder = Path(name)
+            inherited = self._name
             for number in count():
                 self._name = f"noai{number}"
-                self._lock = os.open(folder / f"{self._name}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+                # prometheus_client opens new files when the name changes, also where the folder is a new one.
+                if self._name == inherited:
+                    continue
+                self._lock_file = folder / f"{self._name}.lock"
+                self._lock = os.open(self._lock_file, os.O_CREAT | os.O_RDWR, 0o666)
                 try:
                     fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
@@ -46,6 +57,16 @@ class WorkerSlot:
             self._process = os.getpid()
             self._on_claim(folder, self._name)
         return self._name
+
+    @property
+    def is_gone(self) -> bool:
+        """True if this process holds a slot whose files were removed, so that nobody reads them any more."""
+        if self._process != os.getpid():
+            return False
+        try:
+            return not os.path.samestat(os.stat(self._lock_file), os.fstat(self._lock))
+        except OSError:
+            return True
 
     def _close(self) -> None:
         if self._process:

@@ -113,6 +113,10 @@ class Connection:
                 self._on_loss(None)
             else:
                 self._lost.add_done_callback(self._on_loss)
+                # It outlives this response, and its exception must have been looked at whenever it comes: else asyncio
+                # logs it. Once, because a connection that is used again has the same future.
+                self._lost.remove_done_callback(_look_at)
+                self._lost.add_done_callback(_look_at)
         try:
             part = await body.readany()
             more = not body.at_eof()
@@ -176,6 +180,11 @@ class Connector:
 
     async def close(self) -> None:
         await self._connector.close()
+
+
+def _look_at(lost: "asyncio.Future[None]") -> None:
+    if not lost.cancelled():
+        lost.exception()
 
 
 def _fail_incomplete(body: aiohttp.StreamReader, lost: "asyncio.Future[None] | None") -> None:

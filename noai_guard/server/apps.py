@@ -43,6 +43,8 @@ def reverse_proxy_app(
     """Return the app for the site at `upstream`, guarded by `policy`. Raise PolicyInvalid."""
     proxy = ReverseProxy(upstream, timeouts, trusted=lambda: guard.runtime.compiled.policy.trusted_proxies)
     guard = ProxyGuard(proxy, policy, registry=registry)
+    if guard.runtime.start_error is not None:
+        raise guard.runtime.start_error
     health = Health(proxy.problem)
     return ServerApp(health.in_front_of(RequestValidation(guard)), guard.runtime, health, EdgeConnection)
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,19 @@ def test_a_file_that_cannot_be_opened_is_p001_and_exit_code_2(run: Run, tmp_path
     facts = json.loads(run("check", "--format", "json", file, code=2).stdout)
     assert (facts["ok"], facts["problems"][0]["code"]) == (False, "P001")
     assert run("check", "--format", "github", file, code=2).stdout.startswith("::error file=")
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("check", "--format", "json"), ("explain", "--ua", "GPTBot/1.0", "--policy"),
+                ("build", "--out", "out", "--policy"), ("config", "nginx", "--out", "out", "--policy")]
+)  # fmt: skip
+def test_a_fifo_holds_no_command_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("noai.yaml")
+    result = run(*command, "noai.yaml", code=2)
+    assert "cannot be read: not a regular file" in result.output
 
 
 def test_a_file_that_is_too_large_is_p001_and_exit_code_1(run: Run) -> None:

@@ -58,13 +58,6 @@ def test_an_address_that_the_system_refuses_is_one_line_and_exit_code_3(run: Run
     assert "cannot listen on no-such-host.invalid:1" in line
 
 
-def test_a_folder_for_metrics_that_does_not_exist_is_reported(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
-    assert "which is not a folder" in run("serve", *UP, code=2).stderr
-
-
 def test_a_missing_extra_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_uvloop(name: str) -> ModuleSpec | None:
         return None if name == "uvloop" else find_spec(name)

@@ -104,8 +104,11 @@ def test_an_impossible_file_name_is_a_problem(name: str) -> None:
     assert problem.code == "P001"
 
 
-def test_an_endless_file_is_refused() -> None:
-    policy, (problem,) = check_policy("/dev/zero")
+def test_a_file_that_is_too_large_is_refused_and_not_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "noai.yaml"
+    with file.open("wb") as stream:
+        stream.truncate(2**40)
+    policy, (problem,) = check_policy(file)
     assert policy is None
     assert "larger than" in problem.message
 
@@ -115,11 +118,11 @@ def test_a_file_without_permission_is_a_problem(tmp_path: Path, monkeypatch: pyt
     file.write_text("mode: monitor\n")
     file.chmod(0)
 
-    def refused(self: Path, mode: str) -> None:
+    def refused(path: object, flags: int) -> None:
         raise PermissionError(13, "Permission denied")
 
     # Root may read everything, and tests may run as root.
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr("noai_guard.config.regular_file.os.open", refused)
     policy, (problem,) = check_policy(file)
     assert policy is None
     assert problem.message == "cannot be read: Permission denied"

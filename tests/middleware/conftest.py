@@ -1,7 +1,9 @@
 """Fixtures for tests of reload."""
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,14 @@ def hangup_as_before() -> Iterator[None]:
     before = signal.getsignal(signal.SIGHUP)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def make_fifo() -> Callable[[Path], None]:
+    """Return a function that makes a named pipe, to which nobody ever writes."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    return os.mkfifo
 
 
 @pytest.fixture

@@ -160,3 +160,14 @@ def test_a_peer_that_was_itself_read_from_a_header_vouches_for_nobody():
     forged = (b"x-forwarded-for", b"10.0.0.1, 10.9.9.9")
     assert ask(guard, http("/", SCRAPER, forged, client=("10.0.0.1", 0))).status == 403
     assert ask(guard, http("/", SCRAPER, (b"x-forwarded-for", b"10.9.9.9"), client=("10.0.0.1", 44123))).status == 200
+
+
+@pytest.mark.parametrize(
+    "peer", [("203.0.113.7", 0), ("203.0.113.7", 51000), ("203.0.113.7",)], ids=["uvicorn", "daphne", "another server"]
+)
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded", b"x-real-ip"])
+def test_an_address_that_may_be_from_a_header_is_not_exempt(peer, name):
+    guard = guarded(answering(), "exemptions: {addresses: [203.0.113.7]}")
+    headers = [(name, b"203.0.113.7"), (b"x-forwarded-port", b"51000")]
+    assert ask(guard, http("/", SCRAPER, *headers, client=peer)).status == 403
+    assert ask(guard, http("/", SCRAPER, client=("203.0.113.7", 51000))).status == 200

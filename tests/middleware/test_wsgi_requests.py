@@ -185,3 +185,10 @@ def test_a_policy_that_cannot_be_used_ends_the_start(tmp_path):
     (tmp_path / "noai.yaml").write_text("usages: {trian-ai: no}")
     with pytest.raises(Invalid, match="trian-ai"):
         NoAIWSGIMiddleware(answering(), tmp_path / "noai.yaml")
+
+
+@pytest.mark.parametrize("key", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP"])
+def test_an_address_that_may_be_from_a_header_is_not_exempt(key):
+    guard = guarded(answering(), "exemptions: {addresses: [203.0.113.7]}")
+    assert ask(guard, http("/", SCRAPER)).status == 200
+    assert ask(guard, http("/", SCRAPER, **{key: "203.0.113.7"})).status == 403

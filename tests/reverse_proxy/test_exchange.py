@@ -1,6 +1,7 @@
 """Responses of the upstream: passed on as they come, and never taken for complete if they are not."""
 
 import asyncio
+import gc
 import socket
 import time
 from contextlib import suppress
@@ -16,7 +17,15 @@ from noai_guard.reverse_proxy.app import ReverseProxy  # noqa: E402
 from noai_guard.reverse_proxy.upstream import Upstream  # noqa: E402
 from tests.middleware.asgi_kit import OURS, Exchange, asked, http  # noqa: E402
 from tests.raw_http import parsed  # noqa: E402
-from tests.reverse_proxy.proxy_kit import Handler, Origin, OriginRequest, Proxy, read_all, read_until, wait_until  # noqa: E402
+from tests.reverse_proxy.proxy_kit import (  # noqa: E402
+    Handler,
+    Origin,
+    OriginRequest,
+    Proxy,
+    read_all,
+    read_until,
+    wait_until,
+)
 
 
 @pytest.mark.parametrize("status", [200, 204, 206, 301, 304, 404, 410, 418, 451, 500, 503, 599])
@@ -88,6 +97,60 @@ def test_a_response_before_the_end_of_an_upload_reaches_the_client(origin: Origi
         client.sendall(b"POST /impatient HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 1000)
         received = read_until(client, b"big")
     assert parsed(received).status == 413
+
+
+_REFUSAL = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n%b\r\nbig"
+
+
+def _refuses_and_closes(request: OriginRequest) -> None:
+    request.send(_REFUSAL % b"connection: close\r\n")
+    request.connection.close()  # with bytes of the body unread, so that the client's system gets a reset
+
+
+def _refuses_and_keeps(request: OriginRequest) -> None:
+    request.send(_REFUSAL % b"")
+    request.reset()
+
+
+def _refuses_within_the_body(request: OriginRequest) -> None:
+    request.read(100_000 if request.head.startswith(b"POST ") else 0)
+    request.send(_REFUSAL % b"connection: close\r\n")
+    request.reset()
+
+
+def _breaks_off_within_the_refusal(request: OriginRequest) -> None:
+    request.send((_REFUSAL % b"")[:-2])
+    request.reset()
+
+
+def _resets_after_the_head(request: OriginRequest) -> None:
+    request.reset()
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        _refuses_and_closes,
+        _refuses_and_keeps,
+        _refuses_within_the_body,
+        _breaks_off_within_the_refusal,
+        _resets_after_the_head,
+    ],
+)
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked", b""])
+def test_an_upstream_that_responds_early_leaves_no_exception_in_the_log(
+    origin: Origin, proxy: Proxy, caplog: pytest.LogCaptureFixture, refuse: Handler, framing: bytes
+) -> None:
+    target = origin.route(f"/{refuse.__name__}", refuse).encode()
+    method = b"POST" if framing else b"GET"
+    body = {b"C": b"x" * 1_000_000, b"T": b"f4240\r\n" + b"x" * 1_000_000 + b"\r\n0\r\n\r\n", b"": b""}[framing[:1]]
+    head = b"%b %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%b\r\n\r\n" % (method, target, framing or b"X: y")
+    with proxy.connect() as client, suppress(OSError):
+        client.sendall(head + body)
+        read_all(client)
+    proxy.fetch("/")  # a turn of the loop, in which the lost connection is noticed
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_informational_responses_are_read_over(origin: Origin, proxy: Proxy) -> None:

@@ -5,9 +5,13 @@ import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from tests.servers import require
 
@@ -129,6 +133,35 @@ def test_a_new_server_serves_while_the_old_one_finishes(origin: Origin, tmp_path
     assert path.exists(), "the old one removed the new one's socket"
     assert new.stop() == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["none/yet", "file", "file/below"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_folder_for_metrics_that_is_missing_or_cannot_be_used_stops_nothing(
+    origin: Origin, tmp_path: Path, name: str, workers: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / name)}
+    options = ("--upstream", f"http://127.0.0.1:{origin.port}", "--metrics", "127.0.0.1:0", "--workers", workers)
+    running = start_serve(tmp_path, *ANYWHERE, *options, env=environment)
+    try:
+        assert running.proxy.fetch("/", user_agent=SCRAPER).status == 403
+        wait_until(lambda: denied_requests(running) == 1)
+    finally:
+        assert running.stop() == 0
+    assert ("is not used" in running.stderr) == (name != "none/yet")
+
+
+@pytest.mark.parametrize("upstream", [True, False], ids=["reverse proxy", "gateway"])
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_a_policy_that_is_no_file_stops_it_at_once(tmp_path: Path, upstream: bool, kind: str) -> None:
+    policy = tmp_path / "noai.yaml"
+    os.mkfifo(policy) if kind == "fifo" else policy.mkdir()
+    arguments = ["--upstream", "http://127.0.0.1:1"] if upstream else []
+    command = [sys.executable, "-m", "noai_guard", "serve", *ANYWHERE, *arguments, "--policy", str(policy)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "P001 cannot be read" in ended.stderr
 
 
 def test_the_gateway_runs_without_an_upstream(tmp_path: Path) -> None:
