@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.schema_types import Choice, Field, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse
 from noai_guard.declarations.policy_page import PLACEHOLDER, TEXTS
@@ -46,12 +47,7 @@ def read_page_texts(file: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
     log = ProblemLog(str(file))
     data: dict[str, str] = {}
     try:
-        # A pipe or a device would keep us waiting.
-        if not file.is_file():
-            raise FileNotFoundError(2, "there is no such file")
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        root = parse(content, log)
+        root = parse(read_regular_file(file, MAX_BYTES + 1), log)
         if root is not None:
             data = PAGE_TEXTS.read(NodeContext(root, (), log)) or {}
         elif log.is_valid():
