@@ -75,8 +75,8 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
     rules = rules_source()
     data, log = read_policy(text, file, rules.catalog)
     problems = tuple(sorted(log.problems, key=lambda problem: (problem.line, problem.column, problem.code)))
-    texts_file = data.get("site", {}).pop("page_texts", None)
-    if texts_file:
+    texts_file = data.get("site", {}).pop("page_texts", "en")
+    if texts_file != "en":
         from noai_guard.config.page_texts import read_page_texts
 
         data["page_texts"], problems_of_texts = read_page_texts(Path(file).parent / texts_file)

@@ -81,9 +81,7 @@ _SITE = Record(
         "owner": Field(Text(max_length=200), "who holds the rights"),
         "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
         "policy_page": Field(Text(scalars.policy_page), "path of the page for people, or an address of your own"),
-        "page_texts": Field(
-            Text(max_length=500), "file beside this one with the texts of that page in another language"
-        ),
+        "page_texts": Field(Text(max_length=500), "texts of that page: en, or a file beside this one with your own"),
         "licence": Field(_address, "address of the licence"),
         "tdm_policy": Field(_address, "address of a TDMRep policy document"),
     }

@@ -74,6 +74,12 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_keeps_nobody_waiting(tmp_pa
     assert problem.hint
 
 
+def test_en_is_no_file_but_the_packaged_texts(tmp_path: Path) -> None:
+    policy, problems = checked(tmp_path, "x: y\n", "en")
+    assert policy is not None
+    assert (policy.page_texts, problems) == ({}, ())
+
+
 def test_mistakes_of_both_files_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "page.yaml").write_text("x: y\nlang: de\n")
     _, problems = check_policy_text(b"mode: on\nsite: {page_texts: page.yaml}\n", str(tmp_path / "noai.yaml"))
