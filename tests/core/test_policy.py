@@ -543,3 +543,17 @@ def test_a_path_in_several_spellings_is_judged_under_all_of_them() -> None:
 @pytest.mark.parametrize(("text", "refused"), [("", True), ("declarations: {robots_txt: off}\n", False)])
 def test_robots_txt_is_open_where_the_guard_publishes_none(text: str, refused: bool) -> None:
     assert judged(text, "GPTBot/1", "/robots.txt").action.refuses is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("extends: no-ai", False),
+        ("usages: {seo: license_required}", True),
+        ("rules: [{agents: [GPTBot], action: license_required}]", True),
+        ("rules: [{agents: [GPTBot], action: throttle}]", False),
+    ],
+)
+def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expected: bool) -> None:
+    policy = policy_of(text)
+    assert policy.sells(policy.whole_site) is expected
