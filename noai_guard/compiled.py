@@ -11,6 +11,7 @@ from noai_guard.core.policy import Policy
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
+from noai_guard.errors import PolicyTooLong, Problem
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.responses.actions.license_required import licence_links
 from noai_guard.responses.header_fields import Declared
@@ -22,7 +23,7 @@ _STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, U
 
 
 class CompiledPolicy:
-    """A guard with its declarations and refusals as bytes. It never changes after construction.
+    """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
     `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
     same policy and catalogue always give the same bytes.
@@ -47,19 +48,30 @@ class CompiledPolicy:
         self._site = policy.site if has_page else replace(policy.site, policy_page="")
         self.robots_groups = build_groups(
             table,
-            [line for standard in self.standards for line in standard.robots_lines(policy)],
+            STANDARDS,
             tuple(self.documents),
             robots_txt.preamble(policy, self._site, generated),
         )
         if robots_txt.STANDARD in self.standards:
-            self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups)
+            self.merge_own_robots(b"")
         self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
-            lambda existing: robots_txt.document(self.robots_groups, existing), max_entries=8, max_key_weight=512 * 1024
+            lambda existing: robots_txt.document(self.robots_groups, existing),
+            max_entries=32,
+            max_key_weight=512 * 1024,
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
+
+    def merge_own_robots(self, existing: bytes) -> None:
+        """Merge the site's own robots.txt into the document. Raise PolicyTooLong if the policy's part is."""
+        try:
+            self.documents[robots_txt.PATH] = robots_txt.document(self.robots_groups, existing)
+        except robots_txt.TooLong:
+            message = "what it refuses takes more than the 500 KiB of robots.txt that crawlers read"
+            hint = "use fewer, shorter or wider path patterns, or declarations: {robots_txt: off}"
+            raise PolicyTooLong([Problem("P024", message, hint)]) from None
 
     @property
     def limitations(self) -> tuple[str, ...]:
@@ -75,6 +87,7 @@ class CompiledPolicy:
             )
         if robots_txt.STANDARD in self.standards:
             yield from robots_txt.limitations(policy, self.robots_groups)
+            yield from self.documents[robots_txt.PATH].notes
             # The other standards know no agents, and fewer usages.
             if policy.rules:
                 ids = ", ".join(rule.id for rule in policy.rules)

@@ -3,6 +3,7 @@
 NoAIGuardError
 ├── Invalid            a file has mistakes; holds one Problem for each
 │   ├── PolicyInvalid      a noai.yaml
+│   │   └── PolicyTooLong      what it says does not fit into a document
 │   └── CatalogInvalid     a rules/agents/*.yaml
 ├── CannotExpress      a target cannot express part of the policy
 │   └── LimitExceeded      configuration is larger than what reads it allows
@@ -52,6 +53,10 @@ class Invalid(NoAIGuardError):
 
 class PolicyInvalid(Invalid):
     """A policy file (noai.yaml) has mistakes."""
+
+
+class PolicyTooLong(PolicyInvalid):
+    """What a policy says does not fit into a document."""
 
 
 class CatalogInvalid(Invalid):

@@ -11,6 +11,7 @@ from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.core.model import Agent
 from noai_guard.declarations import ai_txt, trust_txt
+from noai_guard.declarations.content_usage import split_usage
 from noai_guard.declarations.shared.robots_file import Line, matches
 from noai_guard.declarations.tdmrep import PATH as TDMREP_PATH
 
@@ -94,14 +95,6 @@ def content_usage(lines: Iterable[Line], path: str) -> Preferences:
         for usage, allowed in header_values.content_usage_value(value).preferences.items():
             preferences[usage] = preferences.get(usage, True) and allowed
     return preferences
-
-
-def split_usage(value: str) -> tuple[str, str]:
-    """Split the value of a Content-Usage line in robots.txt into its path (empty for the whole site) and the rest."""
-    if not value.startswith("/"):
-        return "", value
-    path, *rest = value.split(maxsplit=1)
-    return path, rest[0] if rest else ""
 
 
 def from_tdmrep(observations: Observations, url: str) -> Iterator[Statement]:

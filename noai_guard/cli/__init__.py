@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError
+from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError, PolicyTooLong
 from noai_guard.version import __version__
 
 COMMANDS: Mapping[str, str] = {
@@ -61,7 +61,7 @@ class _Commands(click.Group):
         except Invalid as error:
             for problem in error.problems:
                 click.echo(str(problem), err=True)
-            ctx.exit(2)
+            ctx.exit(1 if isinstance(error, PolicyTooLong) else 2)
         except NoAIGuardError as error:
             raise CannotRun(str(error), exit_code=1 if isinstance(error, LimitExceeded) else 2) from error
         except getattr(click.exceptions, "NoArgsIsHelpError", ()):

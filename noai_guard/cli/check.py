@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -13,7 +13,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.policy import Policy, opt_out_notes
 from noai_guard.core.text import printable
-from noai_guard.errors import Problem
+from noai_guard.errors import PolicyTooLong, Problem
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -50,8 +50,13 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
         is_readable = False
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
         problems = (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
+    notes: tuple[str, ...] = ()
+    if policy:
+        try:
+            notes = tuple(_notes(policy))
+        except PolicyTooLong as error:
+            policy, problems = None, (*problems, *(replace(problem, file=name) for problem in error.problems))
     wrong = policy is None or (strict and bool(problems))
-    notes = tuple(_notes(policy)) if policy else ()
     if style == "json":
         facts = [{"severity": _severity(problem), **asdict(problem)} for problem in problems]
         for fact in facts:

@@ -16,7 +16,6 @@ from noai_guard.cli.output_files import content_of, documents_below, existing_ro
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.text import closest
-from noai_guard.declarations import robots_txt
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
@@ -147,7 +146,7 @@ def command(
     else:
         compiled = CompiledPolicy(policy, load_catalog())
         if merge is not None:
-            compiled.documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
+            compiled.merge_own_robots(existing_robots(merge))
         root = root or str(folder.resolve())
         if not root.startswith("/"):
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")

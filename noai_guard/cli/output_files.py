@@ -44,13 +44,12 @@ def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -
     robots.txt keeps the rules of the site's own, which stands in the folder or in the file `merge`. It and the page for
     people keep the day of the one in the folder if nothing else has changed.
     """
-    documents = dict(compiled.documents)
     existing = content_of(folder / "robots.txt") or b""
     if merge is not None:
-        documents[robots_txt.PATH] = compiled.merged_robots[existing_robots(merge)]
-    elif compiled.merges_robots and existing and robots_txt.PATH in documents:
-        documents[robots_txt.PATH] = compiled.merged_robots[existing]
-    for document in documents.values():
+        compiled.merge_own_robots(existing_robots(merge))
+    elif compiled.merges_robots and existing and robots_txt.PATH in compiled.documents:
+        compiled.merge_own_robots(existing)
+    for document in compiled.documents.values():
         current = content_of(folder / document_file(document)) or b""
         same = robots_txt.undated(current) == robots_txt.undated(document.body)
         yield replace(document, body=current) if same else document

@@ -183,11 +183,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that a declaration publishes at a fixed path of the site."""
+    """A file that a declaration publishes at a fixed path of the site. `notes` are sentences for the site's author."""
 
     path: str
     media_type: str
     body: bytes
+    notes: tuple[str, ...] = ()
 
 
 HeaderField = tuple[bytes, bytes]

@@ -5,11 +5,17 @@ expressed there. The header applies to the path of its response. Cloudflare's po
 sends it, and its own agent stops at `ai-input=no` (cloudflare/cloudflare-os at 02e50b7, read 2026-11).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.policy import Policy
-from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
+from noai_guard.declarations.shared.standard import (
+    Labels,
+    Standard,
+    coarse_label_limitations,
+    reserved_labels,
+    without_pairs,
+)
 
 KEYS: Labels = (
     ("search", frozenset({Usage.SEARCH})),
@@ -45,16 +51,34 @@ def _signals(path_policy: PathPolicy) -> dict[str, bool]:
 def _line(signals: dict[str, bool]) -> str:
     """Return `search=yes, ai-input=no, ai-train=no, use=reference` without the keys that are not in `signals`."""
     pairs = [f"{key}={'yes' if granted else 'no'}" for key, granted in signals.items()]
+    return ", ".join([*pairs, f"use={_uses(signals)[-1]}"])
+
+
+def _uses(signals: dict[str, bool]) -> Sequence[str]:
+    """Return the values of `use` that are granted, the most last."""
     # More than a reference is never granted, and nothing may be kept if neither search nor input is granted.
     may_refer = signals.get("search", True) or signals.get("ai-input", True)
-    return ", ".join([*pairs, f"use={'reference' if may_refer else 'immediate'}"])
+    return ("immediate", "reference") if may_refer else ("immediate",)
+
+
+def _pathless_signals(policy: Policy) -> dict[str, bool]:
+    site, *parts = map(_signals, policy.all_path_policies)
+    # Without a path, a yes is true only if every path policy grants it.
+    return {key: granted for key, granted in site.items() if not granted or all(part[key] for part in parts)}
 
 
 def _robots_lines(policy: Policy) -> Sequence[str]:
-    site, *parts = map(_signals, policy.all_path_policies)
-    # Without a path, a yes is true only if every path policy grants it.
-    signals = {key: granted for key, granted in site.items() if not granted or all(part[key] for part in parts)}
-    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(signals)}")
+    return (*(f"# {line}" for line in _PREAMBLE), f"Content-Signal: {_line(_pathless_signals(policy))}")
+
+
+def _permitted(policy: Policy) -> Callable[[str], str]:
+    reserved = frozenset[str]().union(*(reserved_labels(KEYS, path_policy) for path_policy in policy.all_path_policies))
+    uses = _uses(_pathless_signals(policy))
+
+    def is_refused(key: str, value: str) -> bool:
+        return value not in uses if key == "use" else key in reserved and value != "no"
+
+    return lambda value: without_pairs(value, is_refused) if reserved else value
 
 
 def _limitations(policy: Policy) -> Iterator[str]:
@@ -70,7 +94,12 @@ def _limitations(policy: Policy) -> Iterator[str]:
 
 
 STANDARD = Standard(
-    "content_signal", "Content Signals in robots.txt", robots_lines=_robots_lines, limitations=_limitations
+    "content_signal",
+    "Content Signals in robots.txt",
+    robots_lines=_robots_lines,
+    limitations=_limitations,
+    own_robots_key="content-signal",
+    permitted=_permitted,
 )
 HEADER = Standard(
     "content_signal_header",

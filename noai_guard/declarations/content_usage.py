@@ -4,13 +4,19 @@ Labels and values of draft-ietf-aipref-vocab-08 (2026-09-13) in an RFC 9651 dict
 draft-ietf-aipref-attach-05 (2026-08-19) defines. Readers of older drafts ignore the label that they do not know.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.path_patterns import pattern_to_robots
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared import robots_patterns
-from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
+from noai_guard.declarations.shared.standard import (
+    Labels,
+    Standard,
+    coarse_label_limitations,
+    reserved_labels,
+    without_pairs,
+)
 
 LABELS: Labels = (
     ("train-ai", frozenset({Usage.TRAIN_AI})),
@@ -45,10 +51,45 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
             yield f"Content-Usage: {robots_patterns.covering(path_policy.pattern)} {_serialised(somewhere)}"
 
 
+def _brief_robots_lines(policy: Policy) -> Iterator[str]:
+    """Yield one line without a path, which reserves what is reserved anywhere."""
+    reserved = (reserved_labels(LABELS, path_policy) for path_policy in policy.all_path_policies)
+    yield f"Content-Usage: {_serialised(frozenset[str]().union(*reserved))}"
+
+
+def split_usage(value: str) -> tuple[str, str]:
+    """Split the value of a Content-Usage line in robots.txt into its path (empty for the whole site) and the rest."""
+    if not value.startswith("/"):
+        return "", value
+    path, *rest = value.split(maxsplit=1)
+    return path, rest[0] if rest else ""
+
+
+def _permitted(policy: Policy) -> Callable[[str], str]:
+    holding_for = robots_patterns.path_policies_by_prefix(policy)
+    reserved_anywhere = frozenset[str]().union(*(reserved_labels(LABELS, part) for part in policy.all_path_policies))
+    # Where the longest path counts, our own lines for paths below win.
+    ours_below = policy.declares(STANDARD.key)
+
+    def permitted(value: str) -> str:
+        path, pairs = split_usage(value)
+        if without_pairs(pairs, lambda key, said: key in reserved_anywhere and said != "n") == pairs:
+            return value
+        parts = holding_for(path or "/", not ours_below)
+        reserved = frozenset[str]().union(*(reserved_labels(LABELS, part) for part in parts))
+        kept = without_pairs(pairs, lambda key, said: key in reserved and said != "n")
+        return value if kept == pairs else f"{path} {kept}".strip() if kept else ""
+
+    return permitted
+
+
 STANDARD = Standard(
     "content_usage",
     "AIPREF Content-Usage",
     header_fields=lambda policy, path_policy: [(b"content-usage", preference(path_policy).encode("ascii"))],
     robots_lines=_robots_lines,
+    brief_robots_lines=_brief_robots_lines,
+    own_robots_key="content-usage",
+    permitted=_permitted,
     limitations=lambda policy: coarse_label_limitations("Content-Usage", LABELS, policy),
 )

@@ -7,20 +7,23 @@ Facts about parsers and choices that determine the file:
 - It adds up all groups of one name while other parsers take the first, so all rules for a name of ours are in one
   group, and the name is taken out of the app's groups.
 - Lines of the app are never removed: its groups keep their structure for every parser. A name that is taken out is
-  replaced by one that no crawler has.
+  replaced by one that no crawler has. A line that grants what the policy reserves becomes a comment.
 - Some parsers take a group name for the beginning or any part of a crawler's name. A crawler that is not refused
   but whose name contains a refused one (`Spider`, `Baiduspider`) is named beside `*`, whose rules apply to it anyway.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 
 from noai_guard.core.model import Action, Document
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import policy_address
+from noai_guard.core.text import one_line, truncated
 from noai_guard.declarations.shared import robots_file
 from noai_guard.declarations.shared.robots_file import MAX_BYTES as MAX_BYTES
-from noai_guard.declarations.shared.robots_file import AppRobots, Rules, google_name
+from noai_guard.declarations.shared.robots_file import AppRobots, Line, Rules, google_name
 from noai_guard.declarations.shared.robots_groups import PATH as PATH
 from noai_guard.declarations.shared.robots_groups import Group, Groups
 from noai_guard.declarations.shared.standard import Standard
@@ -30,6 +33,11 @@ BEGIN = "# Begin noai-guard"
 END = "# End noai-guard"
 TAKEN_OUT = "User-agent: taken-out-by-noai-guard # "
 """Prefix of the app's User-agent lines whose crawlers the site refuses."""
+OVERRULED = "# Overruled by noai-guard, because the policy says no: "
+"""Prefix of the app's lines that grant what the policy reserves."""
+
+_SHOWN_LINES, _SHOWN = 5, 200
+"""Number of lines of the app that are shown, and characters of each."""
 
 _GENERATED_LINE = re.compile(rb'^(?:# Generated (?:[0-9-]+ )?by noai-guard |<p class="made">)[^\n]*\n', re.MULTILINE)
 
@@ -50,40 +58,79 @@ def undated(document: bytes) -> bytes:
 
 def document(groups: Groups, existing: bytes = b"") -> Document:
     """Return the robots.txt of a site, merged with that of its app if it has one."""
-    return Document(PATH, "text/plain; charset=utf-8", merge(existing, groups))
+    text, notes = _merge(existing, groups)
+    return Document(PATH, "text/plain; charset=utf-8", text, notes)
+
+
+class TooLong(ValueError):
+    """What a policy refuses does not fit into a robots.txt."""
 
 
 def merge(existing: bytes, groups: Groups) -> bytes:
-    """Return the app's robots.txt with our groups in it, at most `MAX_BYTES` long, in linear time.
+    """Return the app's robots.txt with our groups in it, in UTF-8, at most `MAX_BYTES` long, in linear time.
 
     Our groups come before the app's first group. For crawlers that we do not refuse, the file means the same as
     before to parsers that read as RFC 9309 or Google do. A crawler that we refuse on some paths only gets the app's
-    rules for it too. Common lines are added to every group; if the file would be too long, only to those for `*`, and
-    the `untouched` crawlers are not named. Merging a merged file again, also for another policy, gives the same as
-    merging the original. Bytes that are not UTF-8 are kept.
+    rules for it too. Common lines are added to every group. Merging a merged file again, also for another policy,
+    gives the same as merging the original.
+
+    If the file would be too long, lines of ours that refuse nothing are left out first, then the app's last ones. Raise
+    TooLong if what is refused does not fit.
     """
-    lines = _original_lines(existing)
+    return _merge(existing, groups)[0]
+
+
+def _merge(existing: bytes, groups: Groups) -> tuple[bytes, tuple[str, ...]]:
+    """Return the merged file, and a sentence for each thing that its author should know."""
+    lines = original = _original_lines(existing)
+    refusals = replace(groups, groups=tuple(group.refusals for group in groups.groups))
+    brief = replace(refusals, common_if_named=groups.brief_common)
+    # Shorter and shorter: common lines only in the app's groups for `*`, and `untouched` crawlers not named; of our
+    # rules only what refuses, and no paths in the common lines of named crawlers; none in those for `*`.
+    forms = (groups, False), (groups, True), (brief, True), (replace(brief, common=groups.brief_common), True)
     while True:
         app = AppRobots(lines)
-        for short in (False, True):
-            merged = "\n".join([*_merged(app, groups, short), ""]).encode("utf-8", "surrogateescape")
-            if len(merged) <= MAX_BYTES or not lines:
-                return merged
+        fullest = 0
+        for form, short in forms:
+            of_app = _app_lines(app, form, short)
+            merged = [*_merged(app, of_app, form, short), ""]
+            fullest = fullest or len(merged)
+            text = "\n".join(merged).encode("utf-8", "replace")
+            if len(text) <= MAX_BYTES:
+                return text, tuple(_notes(merged, fullest - len(merged), len(original) - len(lines)))
+        if not lines:
+            raise TooLong
         # Cut at a line end, because half a rule is another rule: `Disallow: /private` could become `Disallow: /`.
-        excess = len(merged) - MAX_BYTES
-        while lines and excess > 0:
-            excess -= len(lines.pop()) + 1
+        excess = len(text) - MAX_BYTES
+        kept = len(lines)
+        while kept and excess > 0:
+            kept -= 1
+            excess -= sum(len(line.encode("utf-8", "replace")) + 1 for line in of_app[kept])
+        lines = lines[:kept]
         _strip(lines)
 
 
+def _notes(merged: Sequence[str], omitted: int, cut: int) -> Iterator[str]:
+    overruled = dict.fromkeys(line.removeprefix(OVERRULED) for line in merged if line.startswith(OVERRULED))
+    for line in islice(overruled, _SHOWN_LINES):
+        own = truncated(one_line(line), _SHOWN)
+        yield f"robots.txt: the site's own line `{own}` grants what the policy reserves, so it was overruled."
+    if (more := len(overruled) - _SHOWN_LINES) > 0:
+        yield f"robots.txt: {more} more lines of the site's own grant what the policy reserves, and were overruled."
+    if omitted:
+        yield (
+            f"robots.txt: parsers read 500 KiB, so {omitted} lines that refuse nothing or repeat are left out; "
+            "the file says no where a section says yes. The guard and the header fields go by the section."
+        )
+    if cut:
+        yield f"robots.txt: parsers read 500 KiB, so the last {cut} lines of the site's own robots.txt are left out."
+
+
 def _original_lines(existing: bytes) -> list[str]:
-    """Return the lines of the app's file as they were before any merge; none if it is an HTML page."""
-    lines = robots_file.split_lines(existing, "surrogateescape")
-    if len(existing) >= MAX_BYTES:
-        lines.pop()
+    """Return the lines of the app's file as they were before any merge; of a page only what it says to crawlers."""
     original: list[str] = []
     start: int | None = None
-    for line in lines:
+    for line in robots_file.lines_of(existing):
         if line == BEGIN:
             start = len(original)
         elif line == END and start is not None:
@@ -91,11 +138,13 @@ def _original_lines(existing: bytes) -> list[str]:
             start = None
             continue
         original.append(line)
+    original = [line.removeprefix(TAKEN_OUT).removeprefix(OVERRULED) for line in original]
+    if robots_file.is_page(original):
+        lines = robots_file.parse_lines(original)
+        is_read = any(line.kind == "agent" for line in lines)
+        original = [line.text for line in lines if is_read and line.kind and not line.text.lstrip().startswith("<")]
     _strip(original)
-    is_page = next((line for line in original if line.strip()), "").lstrip().startswith("<")
-    if is_page and not any(robots_file.parse_line(line).kind == "agent" for line in original):
-        return []
-    return [line.removeprefix(TAKEN_OUT) for line in original]
+    return original
 
 
 def _strip(lines: list[str]) -> None:
@@ -103,12 +152,21 @@ def _strip(lines: list[str]) -> None:
         lines.pop()
 
 
-def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
-    yield from (line.text for line in app.lines[: app.preamble_length])
+def _merged(app: AppRobots, of_app: Sequence[Sequence[str]], groups: Groups, short: bool) -> Iterator[str]:
+    """Yield the lines of the merged file. `of_app` has what becomes of each line of the app."""
+    yield from chain.from_iterable(of_app[: app.preamble_length])
     yield BEGIN
-    untouched = [f"User-agent: {token}" for token in groups.untouched if not (short or app.names(token))]
-    yield from _our_groups(app, groups, untouched)
+    yield from _our_groups(app, groups, _untouched(app, groups, short))
     yield END
+    yield from chain.from_iterable(of_app[app.preamble_length :])
+
+
+def _untouched(app: AppRobots, groups: Groups, short: bool) -> list[str]:
+    return [f"User-agent: {token}" for token in groups.untouched if not (short or app.names(token))]
+
+
+def _app_lines(app: AppRobots, groups: Groups, short: bool) -> list[tuple[str, ...]]:
+    """Return what becomes of each line of the app: the line or its replacement, and lines of ours behind it."""
     tokens = groups.tokens
     taken_out, before_common = set[int](), set[int]()
     for group in app.groups:
@@ -117,12 +175,32 @@ def _merged(app: AppRobots, groups: Groups, short: bool) -> Iterator[str]:
         gets_common = not short or any(google_name(agent.value) == "*" for agent in group.agents)
         if gets_common and len(out) < len(group.agents):
             before_common.add((group.first_rule or (group.lines or group.agents)[-1]).number)
-    for line in app.lines[app.preamble_length :]:
-        yield f"{TAKEN_OUT}{line.text}" if line.number in taken_out else line.text
+    untouched = _untouched(app, groups, short)
+    result: list[tuple[str, ...]] = []
+    for line in app.lines:
+        texts: tuple[str, ...] = (line.text,)
+        if line.number in taken_out:
+            texts = (f"{TAKEN_OUT}{line.text}",)
+        elif line.key in groups.permitted and (permitted := _permitted(line, groups)) != line.text:
+            rest = (BEGIN, permitted, END) if permitted else ()
+            texts = (f"{OVERRULED}{line.text}", *rest)
         if untouched and line.kind == "agent" and google_name(line.value) == "*":
-            yield from (BEGIN, *untouched, END)
+            texts = (*texts, BEGIN, *untouched, END)
         if groups.common and line.number in before_common:
-            yield from (BEGIN, *groups.common, END)
+            texts = (*texts, BEGIN, *groups.common, END)
+        result.append(texts)
+    return result
+
+
+def _permitted(line: Line, groups: Groups) -> str:
+    """Return a line of the app without what the policy reserves; the same text if it grants nothing of that."""
+    if not (permitted := groups.permitted.get(line.key)):
+        return line.text
+    # All of it, because not every parser stops where Google's does.
+    _, colon, value = line.text.partition("#")[0].replace("\0", " ").partition(":")
+    value = value.strip() if colon else line.value
+    kept = permitted(value)
+    return line.text if kept == value else f"{line.key.title()}: {kept}" if kept else ""
 
 
 def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Iterator[str]:
@@ -138,14 +216,14 @@ def _our_groups(app: AppRobots, groups: Groups, untouched: Sequence[str]) -> Ite
             by_app_rules.setdefault(Rules() if is_closed else app.rules[token.lower()], []).append(token)
         by_lines: dict[tuple[str, ...], list[str]] = {}
         for app_rules, tokens in by_app_rules.items():
-            by_lines.setdefault(tuple(_rules_with_app(group, app_rules)), []).extend(tokens)
+            by_lines.setdefault(tuple(_rules_with_app(group, app_rules, groups)), []).extend(tokens)
         for lines, tokens in by_lines.items():
-            yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common, "")
+            yield from (*(f"User-agent: {token}" for token in tokens), *lines, *groups.common_if_named, "")
     if not app.names("*"):
         yield from ("User-agent: *", "Allow: /", *groups.common, "")
 
 
-def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
+def _rules_with_app(group: Group, app_rules: Rules, groups: Groups) -> Iterator[str]:
     """Yield the lines of a group of ours combined with the app's rules for the same crawlers.
 
     A path stays open only if both allow it: our allow rules are left out where the app disallows, and the app's
@@ -171,7 +249,7 @@ def _rules_with_app(group: Group, app_rules: Rules) -> Iterator[str]:
     for line in app_rules.lines:
         pattern = robots_file.escaped(line.value)
         if line.kind != "allow" or not (pattern.startswith(below) or pattern in closed):
-            yield line.text.strip()
+            yield from filter(None, [_permitted(line, groups).strip()])
 
 
 def limitations(policy: Policy, groups: Groups) -> Iterator[str]:

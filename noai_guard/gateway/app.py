@@ -5,6 +5,7 @@ Served by `noai-guard serve`, or by `uvicorn --no-proxy-headers` and the like.
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from noai_guard.gateway.original_request import Malformed, Missing, original_req
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response, text_response
+from noai_guard.middleware.own_robots import OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
@@ -66,7 +68,7 @@ class Gateway:
             lambda active: _Prepared(active, hold), max_entries=1
         )
         self._own_robots_file = Path(own_robots) if own_robots is not None else None
-        self._own_robots: bytes | None = None
+        self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         self._reported: set[tuple[str, object]] = set()
         self._metrics = metrics_app(registry)
 
@@ -234,14 +236,13 @@ class Gateway:
         if resolved.document is None or not resolved.publishes(request.method, ""):
             return text_response(404, "Nothing is here. Proxies ask at /.noai/verify.\n", NO_STORE)
         served = ServeDocument(active, resolved.document)
-        if served.document.path == robots_txt.PATH:
-            self.runtime.remember_robots_reader(active, request)
-            if self._own_robots_file is not None and active.compiled.merges_robots:
-                try:
-                    self._own_robots = read_regular_file(self._own_robots_file, robots_txt.MAX_BYTES)
-                except OSError as error:  # what was read last stands
-                    self.runtime.telemetry.failed("robots_txt", error)
-        return self.runtime.document_response(served, request, self._own_robots)
+        own: bytes | None = b""
+        if served.document.path == robots_txt.PATH and self._own_robots_file and active.compiled.merges_robots:
+            try:
+                own = self._own_robots.remember((), read_regular_file(self._own_robots_file, robots_txt.MAX_BYTES))
+            except OSError as error:
+                own = self._own_robots.last((), error)
+        return self.runtime.document_response(served, request, own)
 
 
 class _Prepared:

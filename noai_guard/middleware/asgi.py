@@ -19,10 +19,10 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
-from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import declare, release, send_response
+from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
 from noai_guard.responses.html_injection import TagInjector
 from noai_guard.stores.memory import MemoryStore
@@ -69,7 +69,7 @@ class NoAIMiddleware:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True)
         self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
-        self._own_robots: bytes | None = None
+        self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
 
     @staticmethod
     def check(policy: str | Path | Policy | None = None) -> None:
@@ -122,18 +122,14 @@ class NoAIMiddleware:
             await release(runtime.telemetry, send, cached, injectors)
 
     async def _serve(self, scope: Scope, send: Send, served: ServeDocument, request: ScopeRequest) -> None:
-        if served.document.path == robots_txt.PATH:
-            self.runtime.remember_robots_reader(served.active, request)
-            if served.active.compiled.merges_robots:
-                # If the app fails now, its last robots.txt stands: without it, what the app disallows would be open.
-                try:
-                    path = normal_path(request.path)
-                    verdict = served.active.compiled.guard.judged(path, request.user_agent)
-                    marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
-                    self._own_robots = await own_robots.from_asgi_app(self.app, scope, marks)
-                except Exception as error:
-                    self.runtime.telemetry.failed("robots_txt", error)
-        await send_response(send, self.runtime.document_response(served, request, self._own_robots))
+        own: OwnFile = None
+        compiled = served.active.compiled
+        if served.document.path == robots_txt.PATH and compiled.merges_robots:
+            path = normal_path(request.path)
+            verdict = self.runtime.verdict_on_ourselves(served.active, path)
+            marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
+            own = await self._own_robots.of_asgi_app(self.app, scope, marks)
+        await send_response(send, self.runtime.document_response(served, request, own))
 
     def _lifespan(self, send: Send) -> Send:
         self.runtime.start()

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
-from noai_guard.core.model import AI_USAGES, Action, PartlyRead, Response, Usage
+from noai_guard.core.model import AI_USAGES, Action, PartlyRead, Response, Usage, Verdict
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -44,10 +44,11 @@ from noai_guard.middleware.active_policy import (
     ResolvedPath,
     ServeDocument,
 )
+from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.responses.documents import document_response
+from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
 
 _log = logging.getLogger("noai_guard")
 
@@ -64,6 +65,12 @@ ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
+
+_ROBOTS_ELSEWHERE = (
+    "the app redirects /robots.txt to another host: crawlers are sent there, and read none of our refusals in it; "
+    "serve the file from the app, or set declarations: {robots_txt: replace}"
+)
+_MAX_REPORTED_NOTES = 64
 
 
 class GuardRuntime:
@@ -104,6 +111,7 @@ class GuardRuntime:
         self._robots_readers: ExpiringCache[tuple[str, str], bool] = ExpiringCache(
             ROBOTS_KNOWN_SECONDS, _MAX_ROBOTS_READERS
         )
+        self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
         self._flush_failed = False
@@ -298,13 +306,37 @@ class GuardRuntime:
                 "trusted_proxies, else an address in logs, limits and exemptions is only as true as its setting"
             )
 
-    def document_response(self, served: ServeDocument, request: Request, own_robots: bytes | None) -> Response:
-        """Return the response with a document: robots.txt is merged with the site's own, if there is one."""
+    def document_response(self, served: ServeDocument, request: Request, own_robots: OwnFile) -> Response:
+        """Return the response with a document. robots.txt is merged with the site's own."""
         document, compiled = served.document, served.active.compiled
-        if document.path == robots_txt.PATH and own_robots is not None and compiled.merges_robots:
+        if document.path == robots_txt.PATH and compiled.merges_robots:
+            if isinstance(own_robots, Elsewhere):
+                self._report([_ROBOTS_ELSEWHERE])
+                return redirect_response(own_robots.address)
+            if own_robots is None:
+                return unknown_robots_response(document, request.method)
+            self.remember_robots_reader(served.active, request)
             document = compiled.merged_robots[own_robots]
+            self._report(document.notes)
+        elif document.path == robots_txt.PATH:
+            self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
         return document_response(document, request.method, request.headers)
+
+    def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
+        """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
+        try:
+            return active.compiled.guard.judged(path, USER_AGENT)
+        except Exception as error:
+            self.telemetry.failed("robots_txt", error)
+            return active.undecidable.cached.verdict
+
+    def _report(self, notes: Iterable[str]) -> None:
+        """Log each sentence about the merged robots.txt once."""
+        for note in notes:
+            if note not in self._reported_notes and len(self._reported_notes) < _MAX_REPORTED_NOTES:
+                self._reported_notes.add(note)
+                _log.warning("%s", note)
 
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""

@@ -7,6 +7,7 @@ one by one: lists keep their length, and files (`wsgi.file_wrapper`) are still s
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,8 +20,8 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count, Store, run
 from noai_guard.declarations import robots_txt
-from noai_guard.middleware import own_robots
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
+from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
@@ -51,7 +52,7 @@ class NoAIWSGIMiddleware:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry, threads=True)
         self._stores = Router({Count: store or MemoryStore()})
-        self._own_robots: bytes | None = None
+        self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
         self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(
             lambda active: BoundedCache(lambda text: user_agent_lines(text, active.claims)), max_entries=1
@@ -90,16 +91,12 @@ class NoAIWSGIMiddleware:
         return outgoing.body(chunks)
 
     def _document(self, request: EnvironRequest, served: ServeDocument) -> Response:
-        if served.document.path == robots_txt.PATH:
-            self.runtime.remember_robots_reader(served.active, request)
-            if served.active.compiled.merges_robots:
-                # If the app fails now, its last robots.txt stands: without it, what the app disallows would be open.
-                try:
-                    verdict = served.active.compiled.guard.judged(normal_path(request.path), request.user_agent)
-                    self._own_robots = own_robots.from_wsgi_app(self.app, {**request.environ, VERDICT: verdict})
-                except Exception as error:
-                    self.runtime.telemetry.failed("robots_txt", error)
-        return self.runtime.document_response(served, request, self._own_robots)
+        own: OwnFile = None
+        compiled = served.active.compiled
+        if served.document.path == robots_txt.PATH and compiled.merges_robots:
+            verdict = self.runtime.verdict_on_ourselves(served.active, normal_path(request.path))
+            own = self._own_robots.of_wsgi_app(self.app, {**request.environ, VERDICT: verdict})
+        return self.runtime.document_response(served, request, own)
 
 
 def _sent(response: Response, start_response: StartResponse) -> Iterable[bytes]:

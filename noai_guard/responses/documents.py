@@ -7,6 +7,15 @@ from noai_guard.core.model import Document, HeaderField, Response
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt
 
+RETRY_SECONDS = 60
+"""When to ask again for a robots.txt that is not known: an app that is starting will have started."""
+
+_UNKNOWN_ROBOTS = b"""\
+# The site's own robots.txt cannot be read at the moment.
+User-agent: *
+Disallow: /
+"""
+
 
 def document_file(document: Document) -> str:
     """Return the path of a document as a file, relative to the site's root; dot segments cannot lead out of it."""
@@ -30,6 +39,32 @@ def document_headers(document: Document) -> tuple[HeaderField, ...]:
         (b"etag", f'{weak}"{tag}"'.encode("ascii")),
         (b"access-control-allow-origin", b"*"),
     )
+
+
+def redirect_response(address: str) -> Response:
+    """Return a redirect that is not kept: what is at the address belongs to somebody else."""
+    headers = (
+        (b"location", address.encode("latin-1", "replace")),
+        (b"content-type", b"text/plain"),
+        (b"content-length", b"0"),
+        (b"cache-control", b"no-store"),
+    )
+    return Response(302, headers, b"")
+
+
+def unknown_robots_response(document: Document, method: str) -> Response:
+    """Return the response while nobody knows what the site's own robots.txt says.
+
+    To crawlers a 503 means that nothing may be fetched for now (RFC 9309 section 2.3.1.4), and the body says so to
+    those that read no status. A 200 would open what the site's own file closes.
+    """
+    headers = (
+        (b"content-type", document.media_type.encode("ascii")),
+        (b"content-length", b"%d" % len(_UNKNOWN_ROBOTS)),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", b"%d" % RETRY_SECONDS),
+    )
+    return Response(503, headers, b"" if method == "HEAD" else _UNKNOWN_ROBOTS)
 
 
 def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:

@@ -73,6 +73,8 @@ class ServerTarget(Target[TargetPlan]):
 
     def limitations(self, setup: TargetPlan) -> Iterator[str]:
         """Yield what no server can do of the policy, the features that this one lacks, and what it alone cannot do."""
+        if Feature.DOCUMENTS in self.supports:
+            yield from (note for document in setup.documents for note in document.notes)
         decisions = [decision for agents in setup.all_classes for decision in agents.decisions]
         if any(decision.verdict.action is Action.THROTTLE for decision in decisions):
             allowed = "throttled agents are allowed, and the backend gets the verdict"

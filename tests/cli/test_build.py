@@ -170,3 +170,23 @@ def test_every_command_of_the_page_on_static_sites_works(run, tmp_path, monkeypa
     for row in re.findall(r"^\| (`.*?) \|", page.read_text(), re.MULTILINE):
         for name in re.findall("`([^`]*)`", row):
             assert (tmp_path / "public" / name).is_file(), name
+
+
+@pytest.mark.parametrize("command", ["build", "config nginx", "config caddy", "config netlify"])
+def test_a_line_of_the_site_that_was_overruled_is_named(run, tmp_path, command):
+    own = tmp_path / "own.txt"
+    own.write_text("User-agent: *\nContent-Signal: ai-train=yes\n")
+    result = run(*command.split(), "--out", str(tmp_path / "public"), "--merge", str(own))
+    assert (
+        "own line `Content-Signal: ai-train=yes` grants what the policy reserves, so it was overruled" in result.stderr
+    )
+
+
+@pytest.mark.parametrize("command", ["build --out {out} --policy", "config nginx --out {out} --policy", "check"])
+def test_a_policy_whose_refusals_are_too_long_for_robots_txt_is_a_problem(run, tmp_path, command):
+    policy = tmp_path / "noai.yaml"
+    sections = "".join(f"  /{'ж' * 190}{n}/**: {{usages: {{search: no}}}}\n" for n in range(500))
+    policy.write_text(f"extends: no-training\npaths:\n{sections}", encoding="utf-8")
+    result = run(*command.format(out=tmp_path / "public").split(), str(policy), code=1)
+    assert "P024 what it refuses takes more than the 500 KiB of robots.txt that crawlers read" in result.output
+    assert not (tmp_path / "public").exists()

@@ -1,6 +1,7 @@
 """robots.txt and the other documents: served to everyone, merged with the app's own, cacheable."""
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from noai_guard.version import __version__
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, asked, guarded, http, metric, sending
 
 OWN = "User-agent: *\nDisallow: /private\n\nUser-agent: Googlebot\nDisallow: /drafts\n\nSitemap: https://music.example/map.xml\n"
@@ -110,16 +112,120 @@ def test_another_etag_gets_the_document():
     assert exchange.status == 200
 
 
-def test_the_apps_robots_txt_is_asked_without_conditions_and_without_compression():
-    seen: list[bytes] = []
+def test_the_apps_robots_txt_is_asked_for_without_what_belongs_to_the_client():
+    seen = {}
 
     async def app(scope, receive, send):
-        seen.extend(name for name, _ in scope["headers"])
+        seen.update(scope)
         await answering(OWN.encode())(scope, receive, send)
 
-    headers = [b"if-none-match", b"if-modified-since", b"range", b"if-range", b"accept-encoding", b"cookie"]
-    says_both(robots_of(app, *((name, b"x") for name in headers)))
-    assert seen == [b"host", b"user-agent", b"cookie"]
+    names = [
+        b"if-none-match",
+        b"if-modified-since",
+        b"range",
+        b"if-range",
+        b"accept-encoding",
+        b"cookie",
+        b"Authorization",
+    ]
+    session = {"session": {"id": 1}, "user": "listener", "auth": "listener"}
+    says_both(robots_of(app, *((name, b"x") for name in names), (b"x-origin-key", b"k"), **session))
+    assert seen["headers"] == [
+        (b"host", b"music.example"), (b"x-origin-key", b"k"), (b"user-agent", f"noai-guard/{__version__}".encode()),
+    ]  # fmt: skip
+    assert not session.keys() & seen.keys()
+
+
+def counting(count, body_of):
+    """An app whose robots.txt takes a while, and the hosts that it was asked for."""
+
+    async def app(scope, receive, send):
+        host = dict(scope["headers"])[b"host"]
+        count.append(host)
+        await asyncio.sleep(0.05)
+        await answering(body_of(host))(scope, receive, send)
+
+    return app
+
+
+def test_for_many_clients_at_once_the_app_is_asked_once_for_each_host():
+    asked_for: list[bytes] = []
+    guard = guarded(counting(asked_for, lambda host: b"User-agent: *\nDisallow: /of-%s\n" % host))
+
+    async def run():
+        scopes = [http("/robots.txt", cookie, headers=[(b"host", host), (b"cookie", cookie)])
+                  for host in (b"a.example", b"b.example") for cookie in (b"1", b"2", b"3")]  # fmt: skip
+        return await asyncio.gather(*(asked(guard, scope) for scope in scopes))
+
+    texts = [exchange.text for exchange in asyncio.run(run())]
+    assert asked_for == [b"a.example", b"b.example"]
+    assert all("/of-a.example" in text and "/of-b.example" not in text for text in texts[:3])
+    assert all("/of-b.example" in text and "/of-a.example" not in text for text in texts[3:])
+
+
+def test_a_client_that_leaves_takes_the_answer_from_nobody():
+    asked_for: list[bytes] = []
+    guard = guarded(counting(asked_for, lambda host: OWN.encode()))
+
+    async def run():
+        first = asyncio.create_task(asked(guard, http("/robots.txt")))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(asked(guard, http("/robots.txt")))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        return await second
+
+    says_both(Protego.parse(asyncio.run(run()).text))
+    assert len(asked_for) == 1
+
+
+def test_the_last_robots_txt_of_one_host_is_not_anothers():
+    broken: list[bool] = []
+
+    async def app(scope, receive, send):
+        if broken:
+            raise RuntimeError("the database is away")
+        await answering(b"User-agent: *\nDisallow: /of-%s\n" % dict(scope["headers"])[b"host"])(scope, receive, send)
+
+    guard = guarded(app)
+
+    def of(host):
+        return ask(guard, http("/robots.txt", headers=[(b"host", host)]))
+
+    of(b"A.example")
+    broken.append(True)
+    assert "/of-A.example" in of(b"a.example").text
+    assert of(b"b.example").status == 503
+
+
+def test_the_last_robots_txt_stands_for_a_day(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("noai_guard.middleware.own_robots.monotonic", lambda: now[0])
+    status = [200]
+
+    async def app(scope, receive, send):
+        await answering(OWN.encode(), status=status[0])(scope, receive, send)
+
+    guard = guarded(app)
+    ask(guard, http("/robots.txt"))
+    status[0] = 500
+    now[0] += 24 * 3600 - 1
+    says_both(Protego.parse(ask(guard, http("/robots.txt")).text))
+    now[0] += 2
+    assert ask(guard, http("/robots.txt")).status == 503
+    status[0] = 404
+    says_only_ours(Protego.parse(ask(guard, http("/robots.txt")).text))
+
+
+def test_what_is_kept_of_many_hosts_is_bounded(monkeypatch):
+    monkeypatch.setattr("noai_guard.middleware.own_robots._MAX_KNOWN_BYTES", 20_000)
+    guard = guarded(answering(OWN.encode()))
+    for number in range(100):
+        assert ask(guard, http("/robots.txt", headers=[(b"host", b"%d.example" % number)])).status == 200
+    known = guard._own_robots
+    assert 10 < len(known._known) < 40
+    assert known._known_bytes <= 20_000
+    assert not known._tasks
 
 
 def test_an_app_without_robots_txt_gets_ours():
@@ -163,17 +269,25 @@ def test_a_page_for_every_path_is_no_robots_txt():
     says_only_ours(robots_of(routed(page)))
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 500, 503])
-def test_an_error_is_no_robots_txt(status):
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_client_error_is_no_robots_txt(status):
     says_only_ours(robots_of(answering(b"User-agent: *\nDisallow: /", status=status)))
 
 
-def test_an_app_that_raises_gets_ours_and_is_counted(caplog):
+def not_known(exchange):
+    assert exchange.status == 503
+    assert exchange.values(b"cache-control") == [b"no-store"]
+    assert exchange.values(b"retry-after") == [b"60"]
+    assert not Protego.parse(exchange.text).can_fetch("https://music.example/", "Googlebot")
+
+
+@pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER, None])
+def test_an_app_that_raises_is_not_known_and_counted(user_agent, caplog):
     async def app(scope, receive, send):
         raise ValueError("broken")
 
     guard = guarded(app)
-    says_only_ours(Protego.parse(ask(guard, http("/robots.txt")).text))
+    not_known(ask(guard, http("/robots.txt", user_agent, (b"if-none-match", b"*"))))
     assert metric(guard, "guard_failures", place="robots_txt") == 1
     assert "broken" in caplog.text
 
@@ -184,7 +298,30 @@ def test_a_robots_txt_that_breaks_off_is_not_merged(caplog):
         await send({"type": "http.response.body", "body": b"User-agent: *\nDisallow: /", "more_body": True})
         raise ValueError
 
-    says_only_ours(robots_of(app))
+    not_known(ask(guarded(app), http("/robots.txt")))
+
+
+def test_a_robots_txt_shorter_than_announced_is_not_known():
+    async def app(scope, receive, send):
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"100")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"User-agent: *\nDisallow: /"})
+
+    not_known(ask(guarded(app), http("/robots.txt")))
+
+
+def test_nobody_counts_as_a_reader_of_a_robots_txt_that_was_not_known():
+    guard = guarded(answering(status=500))
+    ask(guard, http("/robots.txt", SCRAPER))
+    ask(guard, http("/song", SCRAPER))
+    assert metric(guard, "robots_ignored") == 0
+
+
+def test_a_bomb_is_read_as_far_as_crawlers_read():
+    body = gzip.compress(b"User-agent: *\n" + b"Disallow: /private\n" * 2_000_000)
+    exchange = ask(guarded(answering(body, b"text/plain", 200, (b"content-encoding", b"gzip"))), http("/robots.txt"))
+    assert len(exchange.body) <= 500 * 1024
+    assert b"Disallow: /private\n" in exchange.body
 
 
 def test_of_two_megabytes_whole_lines_are_merged():
@@ -227,7 +364,7 @@ def test_an_app_that_never_answers_is_not_waited_for_forever(monkeypatch):
     async def app(scope, receive, send):
         await asyncio.Event().wait()
 
-    says_only_ours(robots_of(app))
+    not_known(ask(guarded(app), http("/robots.txt")))
 
 
 def test_an_app_that_waits_for_the_client_to_leave_is_told_so():

@@ -1,6 +1,9 @@
 """robots.txt and the other documents through WSGI, merged with the app's own."""
 
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
@@ -54,7 +57,7 @@ def test_the_app_is_asked_plainly_and_without_the_clients_conditions():
                      HTTP_COOKIE="a=1", RAW_URI="//robots.txt?x=1", **{"wsgi.input": BytesIO(b"12345")})  # fmt: skip
     assert text == ""  # the answer to HEAD
     asked = {key: seen.get(key) for key in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "RAW_URI", "HTTP_COOKIE")}
-    assert list(asked.values()) == ["GET", "/robots.txt", "", "/robots.txt", "a=1"]
+    assert list(asked.values()) == ["GET", "/robots.txt", "", "/robots.txt", None]
     assert not {"CONTENT_LENGTH", "HTTP_RANGE"} & seen.keys()
     assert seen["noai.verdict"].action == "allow"
 
@@ -102,16 +105,66 @@ def breaking_off(environ, start_response):
 
 
 @pytest.mark.parametrize("app", [raising, breaking_off, answering(b"", "text/plain", "503 Service Unavailable")])
-def test_an_app_that_fails_gets_ours_and_is_counted(app, caplog):
+def test_the_robots_txt_of_an_app_that_fails_is_not_known_and_counted(app, caplog):
     guard = guarded(app)
-    assert not merged(ask(guard, http("/robots.txt")).text)
+    exchange = ask(guard, http("/robots.txt"))
+    assert (exchange.status, exchange.values(b"cache-control")) == (503, [b"no-store"])
     assert metric(guard, "guard_failures", place="robots_txt") == 1
 
 
-@pytest.mark.parametrize("app", [answering(status="404 Not Found"), answering(OWN.encode(), "text/html"),
-                                 answering(OWN.encode(), "text/plain", "200 OK", ("Content-Encoding", "br"))])  # fmt: skip
-def test_what_is_no_plain_text_is_no_robots_txt(app):
+@pytest.mark.parametrize("app", [answering(status="404 Not Found"), answering(b"<p>Nothing.</p>", "text/html")])
+def test_what_holds_no_rule_is_no_robots_txt(app):
     assert not merged(robots_of(app))
+
+
+def test_for_many_clients_at_once_the_app_is_asked_once_for_each_host():
+    asked_for = []
+    together = threading.Barrier(6)
+
+    def app(environ, start_response):
+        asked_for.append(environ["HTTP_HOST"])
+        time.sleep(0.2)
+        return answering(f"User-agent: *\nDisallow: /of-{environ['HTTP_HOST']}\n".encode())(environ, start_response)
+
+    guard = guarded(app)
+
+    def client(number):
+        together.wait()
+        host = f"{number % 2}.example"
+        return host, ask(guard, http("/robots.txt", HTTP_HOST=host, HTTP_COOKIE=f"a={number}")).text
+
+    with ThreadPoolExecutor(6) as pool:
+        for host, text in pool.map(client, range(6)):
+            assert text.count("Disallow: /of-") == text.count(f"Disallow: /of-{host}") > 0
+    assert sorted(asked_for) == ["0.example", "1.example"]
+
+
+def test_a_mounted_app_is_followed_within_itself_only():
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/robots.txt":
+            where = "/shop/static/robots.txt" if environ["HTTP_HOST"] == "music.example" else "/static/robots.txt"
+            start_response("302 Found", [("Location", where), ("Content-Type", "text/plain")])
+            return [b""]
+        assert environ["PATH_INFO"] == "/static/robots.txt"
+        return answering(OWN.encode())(environ, start_response)
+
+    guard = guarded(app)
+    assert merged(ask(guard, http("/robots.txt", SCRIPT_NAME="/shop")).text)
+    assert ask(guard, http("/robots.txt", SCRIPT_NAME="/shop", HTTP_HOST="other.example")).status == 503
+
+
+def test_an_app_that_sends_to_https_or_to_its_own_name_is_asked_there():
+    def app(environ, start_response):
+        if (environ["wsgi.url_scheme"], environ["HTTP_HOST"]) != ("https", "www.music.example"):
+            start_response(
+                "301 Moved", [("Location", "https://www.music.example/robots.txt"), ("Content-Type", "text/plain")]
+            )
+            return [b""]
+        assert "HTTP_X_FORWARDED_PROTO" not in environ
+        return answering(OWN.encode())(environ, start_response)
+
+    exchange = ask(guarded(app), http("/robots.txt", HTTP_X_FORWARDED_PROTO="http") | {"wsgi.url_scheme": "http"})
+    assert merged(exchange.text)
 
 
 def test_an_app_that_fails_later_keeps_the_rules_that_it_had():

@@ -92,8 +92,8 @@ def uploader(proxy: Proxy, rng: random.Random) -> str:
 def scraper(proxy: Proxy, rng: random.Random) -> str:
     assert proxy.fetch("/song", user_agent=SCRAPER).status == 403
     response = proxy.fetch("/robots.txt", user_agent=SCRAPER)
-    assert response.status == 200
-    assert b"GPTBot" in response.body
+    # Until the origin has answered once, its own rules are not known.
+    assert response.status == 503 or (response.status == 200 and b"GPTBot" in response.body)
     return "served"
 
 

@@ -100,7 +100,7 @@ def test_an_upstream_that_cannot_be_reached_is_502_with_a_page_only_for_pages(or
     assert set(OURS) <= set(page.headers)
     assert (audio.status, audio.values(b"content-type")) == (502, [b"text/plain; charset=utf-8"])
     assert (ready.status, ready.body) == (503, b"the upstream cannot be reached\n")
-    assert robots.status == 200
+    assert (robots.status, robots.values(b"cache-control")) == (503, [b"no-store"])
 
 
 def test_an_upstream_on_a_unix_socket_and_one_with_tls(tmp_path: Path) -> None:

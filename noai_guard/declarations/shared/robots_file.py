@@ -4,6 +4,7 @@ Lines are read as Google's parser reads them (google/robotstxt at 22b355f), whic
 """
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,15 @@ _MAX_LINE = 2083 * 8 - 1
 """Bytes of a line that Google's parser reads."""
 
 _SPACE = " \t\n\v\f\r"
+
+_LINE_END = r"\r\n|\r|\n"
+
+_BYTE_ORDER_MARKS = (
+    (BOM_UTF32_LE, "utf-32"), (BOM_UTF32_BE, "utf-32"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+"""Longest first: the mark of UTF-32 (little-endian) begins with that of UTF-16."""
+
+_SAMPLE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,79 @@ def split_lines(body: bytes, errors: str) -> list[str]:
 
     `errors` says what becomes of bytes that are not UTF-8, as in `bytes.decode`.
     """
-    return re.split(r"\r\n|\r|\n", body[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors))
+    return re.split(_LINE_END, body[:MAX_BYTES].removeprefix(BOM_UTF8).decode("utf-8", errors))
+
+
+def lines_of(body: bytes) -> list[str]:
+    """Return the whole lines in the first `MAX_BYTES` of a file in any usual encoding, as text that is valid UTF-8.
+
+    UTF-16 and UTF-32 are told by their mark, or by their NUL bytes. A line that is not UTF-8 is Windows-1252, which
+    includes Latin-1. A rule in one is there twice: parsers compare paths byte by byte (`/caf%E9`), and whoever wrote
+    the rule meant the characters (`/café`).
+    """
+    data = body[:MAX_BYTES]
+    encoding = _wide_encoding(data)
+    if encoding:
+        lines = re.split(_LINE_END, data.decode(encoding, "replace").removeprefix("\ufeff"))
+    else:
+        raw_lines = re.split(_LINE_END.encode("ascii"), data.removeprefix(BOM_UTF8))
+        lines = [text for raw in raw_lines for text in _texts(raw)]
+    if len(body) >= MAX_BYTES:
+        lines.pop()
+    return lines
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    """Return the encoding of a file whose characters have two or four bytes each, None for all others."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return encoding
+    sample = data[:_SAMPLE]
+    nuls = [sample[offset::4].count(0) * 4 for offset in range(4)]
+    # Most of a robots.txt is ASCII, whose high bytes are NUL here; no text in UTF-8 has any.
+    most, few = len(sample) // 2, len(sample) // 4
+    first, second, third, fourth = (count > most for count in nuls)
+    if len(sample) < 4 or all(count <= few for count in nuls):
+        return None
+    if second and third and fourth and nuls[0] <= few:
+        return "utf-32-le"
+    if first and second and third and nuls[3] <= few:
+        return "utf-32-be"
+    if second and fourth and max(nuls[0], nuls[2]) <= few:
+        return "utf-16-le"
+    if first and third and max(nuls[1], nuls[3]) <= few:
+        return "utf-16-be"
+    return None
+
+
+def _texts(raw: bytes) -> Iterator[str]:
+    """Yield a line of an 8-bit encoding as text; a rule that is not UTF-8 as its bytes and as its characters."""
+    try:
+        yield raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", "replace")
+        as_bytes = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % ord(byte[0]), raw).decode("ascii")
+        if b"/" in raw and (line := parse_line(text)).is_rule and parse_line(as_bytes).value != line.value:
+            yield as_bytes
+        yield text
+
+
+def is_robots(body: bytes) -> bool:
+    """Return True if a file holds a line that hardly any other text does: it names a crawler, or a sitemap's address.
+
+    A page (its first character is `<`) has to hold a rule for a crawler.
+    """
+    texts = lines_of(body)
+    lines = parse_lines(texts)
+    names_crawler = any(line.kind == "agent" and google_name(line.value) for line in lines)
+    if is_page(texts):
+        return names_crawler and any(line.is_rule for line in lines)
+    return names_crawler or any(line.key.startswith(("sitemap", "site-map")) and "://" in line.value for line in lines)
+
+
+def is_page(lines: Iterable[str]) -> bool:
+    """Return True if the text is HTML or XML, by its first character."""
+    return next((text for line in lines if (text := line.strip())), "").startswith("<")
 
 
 def parse_line(text: str, number: int = 0) -> Line:
@@ -130,6 +212,30 @@ def possible_names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+class _Patterns:
+    """Patterns with True if they allow. Those without wildcards, nearly all, are looked up instead of tried."""
+
+    def __init__(self, patterns: Iterable[tuple[str, bool]]) -> None:
+        self._plain: dict[str, bool] = {}
+        self._wild: list[tuple[str, bool]] = []
+        for pattern, allowed in patterns:
+            if "*" in pattern or pattern.endswith("$"):
+                self._wild.append((pattern, allowed))
+            else:
+                self._plain[pattern] = allowed or self._plain.get(pattern, False)
+        self._lengths = sorted({len(pattern) for pattern in self._plain}, reverse=True)
+
+    def allow(self, path: str) -> bool:
+        """Return what the longest pattern says that matches; if several do, allowing wins. True if none matches."""
+        plain = (path[:length] for length in self._lengths if length <= len(path))
+        longest = next((prefix for prefix in plain if prefix in self._plain), None)
+        best = (0, True) if longest is None else (len(longest), self._plain[longest])
+        for pattern, allowed in self._wild:
+            if len(pattern) >= best[0] and matches(pattern, path):
+                best = max(best, (len(pattern), allowed))
+        return best[1]
+
+
 @dataclass(frozen=True)
 class Rules:
     """The lines of a file that apply to one name."""
@@ -141,9 +247,14 @@ class Rules:
         return [(escaped(line.value), line.kind == "allow") for line in self.lines if line.is_rule and line.value]
 
     @cached_property
-    def _google_patterns(self) -> list[tuple[str, bool]]:
+    def _as_all(self) -> "_Patterns":
+        return _Patterns(self._patterns)
+
+    @cached_property
+    def _as_google(self) -> "_Patterns":
         folders = [pattern.rpartition("/") for pattern, allowed in self._patterns if allowed]
-        return self._patterns + [(f"{path}/$", True) for path, _, page in folders if page.startswith("index.htm")]
+        pages = [(f"{path}/$", True) for path, _, page in folders if page.startswith("index.htm")]
+        return _Patterns(self._patterns + pages)
 
     def allows(self, path: str, *, as_google: bool = False) -> bool:
         """Return True if a path (with its query) may be fetched: the longest match counts, Allow wins ties.
@@ -151,11 +262,7 @@ class Rules:
         For Google's parser, Allow for `index.html` also opens its folder. What we merge must hold for every parser, so
         it does not count there.
         """
-        best = (0, True)
-        for pattern, allowed in self._google_patterns if as_google else self._patterns:
-            if len(pattern) >= best[0] and matches(pattern, path):
-                best = max(best, (len(pattern), allowed))
-        return best[1]
+        return (self._as_google if as_google else self._as_all).allow(path)
 
     def disallow_lines(self, max_length: int) -> Iterator[str]:
         """Yield Disallow lines that also hold below what an Allow line of at most `max_length` characters opens."""

@@ -5,8 +5,8 @@ that are refused it may be stricter, because the guard refuses them anyway.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.robots_file import READ_BY_GOOGLE
+from noai_guard.declarations.shared.standard import Standard
 
 PATH = "/robots.txt"
 
@@ -46,10 +47,27 @@ class Group:
     rules: tuple[PathRule, ...]
     always: tuple[str, ...] = ()
 
+    @property
+    def refusals(self) -> "Group":
+        """The group without the lines that only allow, and without those that a shorter one covers."""
+        covering = "$"
+        needed: set[PathRule] = set()
+        for rule in sorted(self.rules):
+            if rule.path in self.always:
+                needed.add(rule)
+            elif not (self.closed or rule.allowed or rule.path.startswith(covering)):
+                needed.add(rule)
+                covering = covering if rule.path.endswith("$") else rule.path
+        return replace(self, rules=tuple(rule for rule in self.rules if rule in needed))
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Contents of a robots.txt. `common` lines are repeated in every group, `preamble` lines are comments.
+    """Contents of a robots.txt. `common` lines are repeated in every group (`common_if_named` in those that name
+    crawlers), `preamble` lines are comments. `brief_common` lines stand in for them if the file would be too long.
+
+    `permitted` has, for the key of a line that declares something, a function from the value of the site's own line to
+    as much of it as the policy permits.
 
     `untouched` are names of unrestricted crawlers that contain the name of a refused one. `nameless` are refused
     agents that have no name for a group. `shared` holds (agent, name) where the guard does something else with the
@@ -60,6 +78,9 @@ class Groups:
     untouched: tuple[str, ...]
     common: tuple[str, ...]
     preamble: tuple[str, ...]
+    common_if_named: tuple[str, ...] = ()
+    brief_common: tuple[str, ...] = ()
+    permitted: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     nameless: tuple[Agent, ...] = ()
     shared: tuple[tuple[str, str], ...] = ()
 
@@ -75,13 +96,19 @@ class Groups:
 
 
 def build_groups(
-    table: DecisionTable, common: Sequence[str], documents: Sequence[str], preamble: Sequence[str]
+    table: DecisionTable, standards: Sequence[Standard], documents: Sequence[str], preamble: Sequence[str]
 ) -> Groups:
     """Return the groups for a decision table. `documents` are paths that are open to everyone.
 
-    `common` lines are repeated in every group, but comments among them are written once, after the preamble.
+    The lines of `standards` that are on are repeated in every group; comments among them are written once, after the
+    preamble.
     """
-    comments = [line.removeprefix("#") for line in common if line.startswith("#")]
+    policy = table.policy
+    active = [standard for standard in standards if policy.declares(standard.key)]
+    lines = [line for standard in active for line in standard.robots_lines(policy)]
+    brief = [line for standard in active for line in (standard.brief_robots_lines or standard.robots_lines)(policy)]
+    common = tuple(line for line in lines if not line.startswith("#"))
+    comments = [line.removeprefix("#") for line in lines if line.startswith("#")]
     builder = _RuleBuilder(table, (PATH, *documents))
     owners = _owners(table)
     rules = {token: builder.rules_for(owners[token]) for token in sorted(owners, key=str.lower)}
@@ -101,8 +128,11 @@ def build_groups(
     return Groups(
         refused,
         untouched,
-        common=tuple(line for line in common if not line.startswith("#")),
+        common=common,
         preamble=tuple(map(one_line, (*preamble, *comments))),
+        common_if_named=common,
+        brief_common=tuple(line for line in brief if not line.startswith("#")),
+        permitted={each.own_robots_key: each.permitted(policy) for each in standards if each.own_robots_key},
         nameless=tuple(agent for agent in alone if agent not in named and alone[agent] != _NO_RULES),
         shared=tuple(
             (agent.name, name)

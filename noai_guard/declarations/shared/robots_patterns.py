@@ -6,8 +6,10 @@ exact equivalent are listed by `unsupported_patterns`.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from urllib.parse import quote, unquote
 
 from noai_guard.core.model import PathPolicy
@@ -78,6 +80,30 @@ def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
     samples = sample_paths(replace(policy, path_policies=supported, rules=(), exemptions=Exemptions()))
     entries = [(prefix, supported[globs.first(path)]) for prefix, path in samples.items()]
     return sorted(entries, key=lambda entry: -len(entry[0]))
+
+
+def path_policies_by_prefix(policy: Policy) -> Callable[[str, bool], Iterable[PathPolicy]]:
+    """Return a function that gives the path policies which may hold for the paths that a pattern of robots.txt matches.
+
+    These are the one of the whole prefix, those whose patterns have no exact equivalent, and, if its second argument is
+    true or the pattern holds `*` or `$`, those of longer prefixes.
+    """
+    by_prefix = dict(path_policies(policy))
+    prefixes = sorted(by_prefix)
+    lengths = sorted({len(prefix) for prefix in prefixes}, reverse=True)
+    inexact = [path_policy for path_policy in policy.path_policies if not _is_supported(path_policy.pattern)]
+
+    def holding(pattern: str, with_longer: bool) -> Iterator[PathPolicy]:
+        literal = re.split(r"[*$]", pattern, maxsplit=1)[0]
+        prefix = quote(unquote(literal), safe="/!&'()*+,-.:;=?@_~")
+        enclosing = (prefix[:length] for length in lengths if length <= len(prefix))
+        yield next((by_prefix[each] for each in enclosing if each in by_prefix), policy.whole_site)
+        if with_longer or literal != pattern:
+            longer = takewhile(lambda each: each.startswith(prefix), prefixes[bisect_left(prefixes, prefix) :])
+            yield from {by_prefix[each] for each in longer}
+        yield from (each for each in inexact if may_overlap(each.pattern, prefix))
+
+    return holding
 
 
 def covering(pattern: str) -> str:

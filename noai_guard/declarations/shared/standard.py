@@ -1,5 +1,6 @@
 """Shape of a declaration standard, and helpers that several standards use."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,23 @@ Labels = tuple[tuple[str, frozenset[Usage]], ...]
 def reserved_labels(labels: Labels, path_policy: PathPolicy) -> frozenset[str]:
     """Return the words that a path policy denies: those for which any usage is reserved."""
     return frozenset(label for label, usages in labels if any(map(path_policy.reserves, usages)))
+
+
+_BETWEEN_PAIRS = re.compile(r"[,;]|\s+(?=[\w-]+\s*=)")
+
+
+def without_pairs(text: str, is_refused: Callable[[str, str], bool]) -> str:
+    """Return `key=value` pairs, as forgiving readers find them, without the refused ones; the same text if none is.
+
+    `is_refused` gets key and value in lower case, without blanks and quotation marks.
+    """
+    pairs = [pair.strip() for pair in _BETWEEN_PAIRS.split(text) if pair.strip()]
+    kept = []
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if not is_refused(key.strip().lower(), value.strip().strip('"').strip().lower()):
+            kept.append(pair)
+    return text if len(kept) == len(pairs) else ", ".join(kept)
 
 
 def robots_directives(policy: Policy, path_policy: PathPolicy) -> str:
@@ -61,8 +79,12 @@ class Standard:
     `key` is its switch under `declarations:` in the policy. `documents` returns files of the site, `header_fields`
     fields for the responses of a path policy (each on a line of its own), `tags` elements for the head of HTML pages
     (bytes, ASCII), `robots_lines` lines that are repeated in every group of robots.txt; comments among them are
-    written once, at the top. `limitations` returns a sentence for each part of the policy that the standard cannot
+    written once, at the top. `brief_robots_lines`, if there are any, stand in for them in a robots.txt that would be
+    too long, and reserve no less. `limitations` returns a sentence for each part of the policy that the standard cannot
     express.
+
+    `own_robots_key` is the key of such lines, in lower case. `permitted` returns, for a policy, a function from the
+    value of a site's own line to as much of it as does not contradict the policy, whether or not the standard is on.
     """
 
     key: str
@@ -72,3 +94,6 @@ class Standard:
     tags: Callable[[Policy, PathPolicy], Sequence[bytes]] = lambda policy, path_policy: ()
     robots_lines: Callable[[Policy], Iterable[str]] = lambda policy: ()
     limitations: Callable[[Policy], Iterable[str]] = lambda policy: ()
+    brief_robots_lines: Callable[[Policy], Iterable[str]] | None = None
+    own_robots_key: str = ""
+    permitted: Callable[[Policy], Callable[[str], str]] = lambda policy: str
