@@ -119,7 +119,7 @@ def test_the_sites_own_robots_txt_is_kept(run, tmp_path):
     assert "User-agent: GPTBot" in written
 
 
-OWN = "User-agent: *\nDisalow: /x\nUser-agent: Foo\nContent-Signal: ai-train=n\nAllow: /\n"
+OWN = "User-agent: *\nDisalow: /x\nAllow: /\nUser-agent: Foo\nCrawl-delay: 3\nUser-agent: Bar\nDisallow: /y\n"
 
 
 def test_what_an_audit_would_say_against_robots_txt_is_said_before_it_is_published(run, tmp_path):
@@ -129,13 +129,13 @@ def test_what_an_audit_would_say_against_robots_txt_is_said_before_it_is_publish
     options = ("--out", str(tmp_path / "public"), "--merge", str(own))
     said = run("build", *options).stderr
     file = tmp_path / "public" / "robots.txt"
-    for code, line in (("A119", "Content-Signal: ai-train=n"), ("A124", "Disalow: /x")):
+    for code, line in (("A110", "User-agent: Foo"), ("A124", "Disalow: /x")):
         (finding,) = [each for each in said.splitlines() if f" {code} " in each]
         number = int(finding.removeprefix(f"{file}:").partition(":")[0])
         assert file.read_text().splitlines()[number - 1] == line
-    assert "error: A119" in said
-    assert "error: A119" in run("build", *options, "--check", code=1).stderr
-    own.write_text(OWN.replace("=n\n", "=no\n"))
+    assert "error: A110" in said
+    assert "error: A110" in run("build", *options, "--check", code=1).stderr
+    own.write_text(OWN.replace("Crawl-delay: 3", "Allow: /"))
     run("build", *options)
     assert "warning: A124" in run("build", *options, "--check").stderr
 
