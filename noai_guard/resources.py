@@ -70,3 +70,10 @@ def file_for_operators(name: str) -> bytes:
     package = Path(__file__).resolve().parent
     installed = package / "for_operators" / name
     return (installed if installed.is_file() else package.parent / FOR_OPERATORS[name]).read_bytes()
+
+
+@cache
+def texts(name: str) -> Mapping[str, str]:
+    """Return key -> text of a file of lines `key: text`, which is also YAML; comments and blank lines are left out."""
+    pairs = (line.split(": ", 1) for line in text(name).splitlines() if line and not line.startswith("#"))
+    return {key: value.removeprefix('"').removesuffix('"') for key, value in pairs}

@@ -17,6 +17,7 @@ from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
 from noai_guard.core.paths import normal_path
+from noai_guard.core.policy import asked
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
@@ -140,8 +141,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
-        by = "X-Robots-Tag: noarchive" if agent.opt_out.by == "noarchive" else f"robots.txt token {agent.opt_out.by}"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is declared by {by}"
+        how = asked(compiled.policy, verdict.path_policy, agent)
+        is_reserved = how.form and any(map(verdict.path_policy.reserves, agent.opt_out.usages))
+        declared = f"declared by {how}" if is_reserved else "not declared here"
+        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:

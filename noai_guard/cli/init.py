@@ -23,6 +23,7 @@ _EXAMPLES: Mapping[str, str] = {
     "site.owner": "Example Records Ltd",
     "site.contact": "rights@example.org",
     "site.policy_page": "/.well-known/noai",
+    "site.page_texts": "en",
     "site.licence": "https://example.org/licence",
     "site.tdm_policy": "https://example.org/tdm-policy.json",
     f"paths.{_EXAMPLE_PATH}.usages.train-ai": "license_required",

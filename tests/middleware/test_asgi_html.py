@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from noai_guard.middleware.html_tags import report_compressed_page
 from tests.middleware.asgi_kit import OURS, answering, ask, asked, guarded, http, metric, sending
 
-META = b'<meta name="robots" content="noai, noimageai">'
+META = b'<meta name="robots" content="noai, noimageai, noarchive, noml">'
 PAGE = b"<!doctype html><html><head><title>a</title></head><body>hello</body></html>"
 
 
@@ -145,16 +145,7 @@ def test_a_page_of_a_stance_that_reserves_nothing_is_left_alone():
 
 
 def test_metas_alone_are_injected_when_no_header_is_declared():
-    off = (
-        "x_robots_tag",
-        "noarchive",
-        "noml",
-        "content_usage",
-        "content_signal_header",
-        "tdmrep",
-        "licence_link",
-        "rsl",
-    )
+    off = ("x_robots_tag", "content_usage", "content_signal_header", "tdmrep", "licence_link", "rsl")
     text = f"declarations: {{{', '.join(f'{key}: no' for key in off)}}}"
     exchange = page(text=text)
     assert META in exchange.body
@@ -166,7 +157,7 @@ def test_headers_alone_are_declared_when_metas_are_off():
     exchange = page(text="declarations: {html_meta: no, tdmrep: no}")
     assert exchange.body == PAGE
     assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
-    assert b"noai, noimageai" in exchange.values(b"x-robots-tag")
+    assert b"noai, noimageai, noarchive, noml" in exchange.values(b"x-robots-tag")
 
 
 def test_a_page_that_has_the_metas_is_not_given_them_again():

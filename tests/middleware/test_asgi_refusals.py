@@ -106,7 +106,7 @@ def test_a_refusal_is_never_cached_and_declares(accept, text):
     assert exchange.values(b"cache-control") == [b"no-store"]
     assert exchange.values(b"vary") == [b"User-Agent, Accept"]
     assert exchange.values(b"content-length") == [b"%d" % len(exchange.body)]
-    assert b"noai, noimageai" in exchange.values(b"x-robots-tag")
+    assert b"noai, noimageai, noarchive, noml" in exchange.values(b"x-robots-tag")
     assert exchange.values(b"tdm-reservation") == [b"1"]
 
 

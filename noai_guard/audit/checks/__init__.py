@@ -45,13 +45,13 @@ def _findings_of(module: ModuleType, interpretation: Interpretation) -> list[Fin
     return guarded(lambda: list(module.check(interpretation)), failure)
 
 
-def findings(interpretation: Interpretation) -> tuple[Finding, ...]:
-    """Return the findings, the worst first, then by code.
+def findings(interpretation: Interpretation, *, robots_only: bool = False) -> tuple[Finding, ...]:
+    """Return the findings, the worst first, then by code; with `robots_only`, those about robots.txt alone.
 
     At most five of one rule are kept; the last of them has the number of the others.
     """
     by_rule: dict[Rule, dict[Finding, None]] = {}
-    for module in _GROUPS:
+    for module in (robots_response, robots_rules) if robots_only else _GROUPS:
         for finding in _findings_of(module, interpretation):
             by_rule.setdefault(finding.rule, {})[finding] = None
     kept: list[Finding] = []

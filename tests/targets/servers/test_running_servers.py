@@ -159,6 +159,32 @@ def test_a_refusal_has_the_status_text_and_headers_of_the_guard(plain: RunningSe
         assert response.values("x-content-type-options") == ["nosniff"]
 
 
+SELLING = b"""
+extends: no-ai
+site: {url: "https://music.example", licence: "https://music.example/licence"}
+paths:
+  /press/**: {usages: {train-ai: yes, ai-search: yes, ai-input: yes, ai-agent: yes, data-broker: yes, scraper: yes}}
+  /open/**:
+    usages: {train-ai: yes, ai-search: yes, ai-input: yes, ai-agent: yes, data-broker: yes, scraper: yes, seo: license_required}
+rules: [{id: sold, agents: [GPTBot], paths: [/press/**, /tracks/**], action: license_required}]
+"""
+SEO = b"Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)"
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_a_402_leads_to_the_licence_once_also_where_nothing_is_reserved(key: str, origin_port: int) -> None:
+    for server in started(key, policy(SELLING), origin_port):
+        if not server.supports(Feature.BODIES):
+            pytest.skip(f"{key} has no say in the refusals")
+        for path, user_agent in (("/press/", GPTBOT), ("/open/", SEO), ("/tracks/song.mp3", GPTBOT)):
+            response = fetch(server.port, path, user_agent)
+            assert response.status == 402, path
+            links = ", ".join(response.values("link"))
+            assert links.count('<https://music.example/licence>; rel="license"') == 1, path
+            assert links.count("<https://music.example/license.xml>") == 1, path
+        assert not fetch(server.port, "/press/", BROWSER).values("x-robots-tag")
+
+
 def test_everybody_gets_the_documents_unchanged(plain: RunningServer) -> None:
     if not plain.supports(Feature.DOCUMENTS):
         pytest.skip(f"{plain.key} cannot serve files")
