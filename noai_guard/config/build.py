@@ -58,6 +58,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
         reload=features.get("reload", "off"),
+        page_texts=data.get("page_texts", {}),
     )
 
 

@@ -99,8 +99,8 @@ class Gateway:
         """Return the response to a request for anything but the metrics. `raw_path` is its path as it was sent."""
         path = request.path
         try:
-            if path in (contract.VERIFY, contract.VERIFY_NGINX):
-                return await self.verdict(request, for_nginx=path == contract.VERIFY_NGINX)
+            if path == contract.VERIFY or path in contract.AUTH_REQUEST:
+                return await self.verdict(request, refusing=contract.AUTH_REQUEST.get(path, 0))
             if path == contract.ANSWER:
                 return self.refusal(request)
             if path.startswith(contract.VERIFY + "/"):
@@ -120,18 +120,18 @@ class Gateway:
         self.runtime.telemetry.failed("judging", error)
         return text_response(503, "The gateway failed; its log says why.\n", NO_STORE)
 
-    async def verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> Response:
-        """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and 403 for nginx.
+    async def verdict(self, request: PlainRequest, appended: bytes = b"", *, refusing: int = 0) -> Response:
+        """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and `refusing` for nginx.
 
         `appended` as for original_request.
         """
         decided = await arun(self._examine(request, appended), self._stores, self.runtime.unanswered)
         if isinstance(decided, Response):
             return decided
-        response = self._encoded(decided, request, for_nginx).response
+        response = self._encoded(decided, request, refusing).response
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    def encoded_verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> bytes | None:
+    def encoded_verdict(self, request: PlainRequest, appended: bytes = b"", *, refusing: int = 0) -> bytes | None:
         """Return what `verdict` returns as HTTP/1.1 bytes; None if a store has to be asked first, or for HEAD."""
         if request.method == "HEAD":
             return None
@@ -143,17 +143,17 @@ class Gateway:
             decided: Decided | Response = done.value
             if isinstance(decided, Response):
                 return EncodedResponse(decided).wire
-            return self._encoded(decided, request, for_nginx).wire
+            return self._encoded(decided, request, refusing).wire
         except Exception as error:
             return EncodedResponse(self._failed(error)).wire
         return None
 
-    def _encoded(self, decided: Decided, request: Request, for_nginx: bool) -> EncodedResponse:
+    def _encoded(self, decided: Decided, request: Request, refusing: int) -> EncodedResponse:
         responses = self._prepared[self.runtime.active].responses
         has_one_user_agent = sum(name == b"user-agent" for name, _ in request.headers) < 2
-        if decided.refusal is not None and not for_nginx:
+        if decided.refusal is not None and not refusing:
             decided.cached.counts.bytes += len(decided.refusal.body)
-        return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", for_nginx)
+        return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", refusing)
 
     def _examine(self, request: PlainRequest, appended: bytes) -> Examination[Decided | Response]:
         """Return the decision on the request that was asked about, or the response if there can be none."""

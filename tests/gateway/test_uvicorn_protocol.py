@@ -78,7 +78,7 @@ def statuses(data: bytes) -> list[bytes]:
     return [line.split()[1] for line in status_lines(data)]
 
 
-@pytest.mark.parametrize("path", ["/.noai/verify", "/.noai/verify-nginx", "/.noai/answer"])
+@pytest.mark.parametrize("path", ["/.noai/verify", "/.noai/verify-nginx", "/.noai/verify-nginx-401", "/.noai/answer"])
 @pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
 @pytest.mark.parametrize("uri", [b"/a", b"/robots.txt", b"/a#b", b"/a%2Fb", b"/..;/x", b""])
 def test_an_early_response_is_the_one_of_the_app(path: str, user_agent: bytes, uri: bytes) -> None:

@@ -82,12 +82,13 @@ def test_the_list_of_pages_has_each_alert_with_its_severity() -> None:
 def test_the_address_of_the_pages_is_replaced_as_the_documentation_says(tmp_path: Path) -> None:
     how_to = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ *(sed -i .*noai-guard\.example.*)$", how_to, re.MULTILINE)
-    shutil.copytree(RULES, tmp_path / "prometheus")
-    subprocess.run(command, shell=True, cwd=tmp_path / "prometheus", check=True, timeout=20)
-    replaced = (tmp_path / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    shutil.copytree(RULES, tmp_path / "monitoring" / "prometheus")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=20)
+    alerts = tmp_path / "monitoring" / "prometheus" / "alerts.yml"
+    replaced = alerts.read_text(encoding="utf-8")
     assert ".example/" not in replaced.replace("music.example", "")
     assert replaced.count("runbook_url: https://") == len(ALERTS)
-    promtool("check", "rules", str(tmp_path / "prometheus" / "alerts.yml"))
+    promtool("check", "rules", str(alerts))
 
 
 def test_rules_and_dashboards_call_the_same_things_refused_and_welcome() -> None:

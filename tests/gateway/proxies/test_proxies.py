@@ -63,6 +63,7 @@ def test_a_page_load_that_is_refused_gets_a_page_and_a_program_json(key, proxy_p
     page = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "text/html,*/*;q=0.8")])
     assert (page.status, page.value("content-type")) == (403, "text/html; charset=utf-8")
     answer = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "application/json")])
+    assert answer.value("content-type") == "application/problem+json"
     assert json.loads(answer.body)["agent"] == "GPTBot"
 
 
