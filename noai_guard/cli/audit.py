@@ -37,9 +37,10 @@ def command(
 ) -> None:
     """Check the declarations of the live site at URL, and whether the site enforces them.
 
-    Sends about 40 requests, one after the other: the page, one recording in several ways, robots.txt and other
+    Sends about 50 requests, one after the other: the page, one recording in several ways, robots.txt and other
     declarations; then the page and the recording as a browser, a podcast app (AntennaPod), a link preview
-    (facebookexternalhit), Googlebot, GPTBot and ClaudeBot. Sends no cookies and no credentials.
+    (facebookexternalhit), Googlebot, GPTBot and ClaudeBot; and both with a query added, as GPTBot and then as a browser
+    and the other way round, to see what a cache in front mixes up. Sends no cookies and no credentials.
 
     Exits with code 0 if there is no finding of the severity of --fail-on or worse, 1 if there is one, 2 if the site
     cannot be reached.

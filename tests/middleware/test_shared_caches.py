@@ -87,7 +87,9 @@ def test_nothing_of_a_request_becomes_a_label_or_a_line_of_the_log(warnings: Any
     for name in (b"via", b"cdn-loop", b"akamai-" + evil, b"x-bunny" + evil, b"cf-ray"):
         assert ask(guard, http("/", SCRAPER, (name, evil * 500))).status == 403
     assert "evil" not in "".join(warnings())
-    samples = [sample for family in guard.runtime.telemetry.metrics.shared_caches.collect() for sample in family.samples]
+    samples = [
+        sample for family in guard.runtime.telemetry.metrics.shared_caches.collect() for sample in family.samples
+    ]
     assert {sample.labels["cache"] for sample in samples} <= set(CACHES)
 
 

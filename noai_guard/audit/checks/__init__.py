@@ -8,6 +8,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from noai_guard.audit.checks import (
+    caching,
     contradictions,
     enforcement,
     headers,
@@ -24,6 +25,7 @@ from noai_guard.audit.interpretation import Interpretation
 
 _GROUPS = (
     responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, contradictions, enforcement,
+    caching,
 )  # fmt: skip
 
 RULE_GROUPS: tuple[RuleGroup, ...] = tuple(module.RULES for module in _GROUPS)
