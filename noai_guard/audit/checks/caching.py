@@ -11,7 +11,7 @@ RULES = read_rules("caching")
 
 _STATUS_FIELDS = ("cache-status", "x-cache", "x-cache-status", "x-proxy-cache", "cf-cache-status", "cdn-cache",
                   "akamai-cache-status")  # fmt: skip
-"""Fields in which caches say what they did: RFC 9211, CloudFront and Fastly, nginx by convention, Cloudflare, bunny.net;
+"""Fields in which caches say what they did: RFC 9211, CloudFront and Fastly, nginx by convention, Cloudflare, bunny;
 Akamai by the example in its documentation."""
 
 _HIT = re.compile(r"hit(?!-for)(?:stale)?\b", re.IGNORECASE)

@@ -47,6 +47,11 @@ sub vcl_backend_fetch {
     if (bereq.http.X-NoAI-Step == "asking") {
         set bereq.method = "GET";
     }
+    if (bereq.backend == noai_gateway) {
+        # Asked before the look-up, so this Varnish is no cache that the gateway has to warn of.
+        unset bereq.http.X-Varnish;
+        unset bereq.http.Via;
+    }
     unset bereq.http.X-NoAI-Step;
     __UNSET_DECLARED_FETCH__
 }

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from noai_guard.core.paths import normal_path
+from noai_guard.core.shared_caches import CACHES
 from tests.gateway.proxies.running_proxies import BROWSER, LICENSED, ROBOTS, SCRAPER, STARTERS, THROTTLED, fetch
 
 proxies = pytest.mark.parametrize("key", STARTERS)
@@ -209,3 +210,19 @@ def test_unusual_but_honest_requests_are_served(key, proxy_port):
 def test_players_previews_feed_readers_and_search_are_served(key, user_agent, proxy_port, audio):
     response = fetch(proxy_port(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
     assert (response.status, response.body) == (206, audio.read_bytes()[:100])
+
+
+@proxies
+def test_a_proxy_that_asks_is_no_cache_to_warn_of_and_a_cdn_before_it_is(key, start_proxy, start_gateway):
+    gateway = start_gateway().port
+    port = start_proxy(key, gateway).port
+
+    def seen() -> dict[str, float]:
+        lines = fetch(gateway, "/metrics").body.decode().splitlines()
+        counts = [line.rpartition(" ") for line in lines if line.startswith("noai_shared_cache_seen_total{")]
+        return {name: float(value) for name, _, value in counts if float(value)}
+
+    assert fetch(port, "/", SCRAPER).status == 403
+    assert seen() == {}
+    assert fetch(port, "/audio.mp3", SCRAPER, [("X-Amz-Cf-Id", "a=="), ("CF-Ray", "8a-FRA")]).status == 403
+    assert [cache for cache in CACHES if f'cache="{cache}"' in str(seen())] == ["cloudflare", "cloudfront"]
