@@ -38,7 +38,12 @@ def test_the_first_request_is_looked_at_although_it_is_a_listeners(warnings: Any
 
 def test_listeners_are_looked_at_once_a_second_and_refusals_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[object] = []
-    monkeypatch.setattr(runtime_module, "shared_caches", lambda headers: looks.append(headers) or {})
+
+    def look(headers: object) -> dict[str, str]:
+        looks.append(headers)
+        return {}
+
+    monkeypatch.setattr(runtime_module, "shared_caches", look)
     monkeypatch.setattr(runtime_module, "HOUSEKEEPING_SECONDS", 3600.0)
     guard = guarded(answering())
     for _ in range(100):
