@@ -40,11 +40,17 @@ TEN_HEADERS = [
     (b"sec-fetch-mode", b"navigate"),
     (b"sec-fetch-site", b"none"),
 ]
+PAGE = "<!doctype html><html lang=en><head><meta charset=utf-8><title>Quay</title></head><body>"
+PAGE += "<p>One evening on the quay, and what became of it.</p>" * 90 + "</body></html>"
 EXEMPT = "extends: no-ai\nexemptions:\n  addresses:\n" + "".join(f"    - 10.0.{n}.0/24\n" for n in range(250))
 
 CONTENDERS = {
     "bare": "bare Starlette route",
+    "lines": "an app that sends the guard's lines itself",
     "settled": "guard, a settled request",
+    "page": "bare Starlette route, a page of 5 KB",
+    "page-lines": "an app that sends the guard's lines and metas itself, a page of 5 KB",
+    "page-tagged": "guard, a page of 5 KB that gets metas",
     "exempt": "guard, a settled request beside 250 exempt networks",
     "refusal": "guard, a refusal",
     "empty": "an empty BaseHTTPMiddleware",
@@ -103,8 +109,8 @@ def answer(name: str, requests: int) -> None:
         "scheme": "http",
         "method": "GET",
         "root_path": "",
-        "path": "/text",
-        "raw_path": b"/text",
+        "path": (path := "/page" if name.startswith("page") else "/text"),
+        "raw_path": path.encode("ascii"),
         "query_string": b"",
         "headers": headers,
     }
@@ -131,7 +137,7 @@ def _app(name: str) -> App:
     from starlette.applications import Starlette
     from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
     from starlette.requests import Request
-    from starlette.responses import PlainTextResponse, Response
+    from starlette.responses import HTMLResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
     async def text(request: Request) -> Response:
@@ -141,19 +147,59 @@ def _app(name: str) -> App:
         async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
             return await call_next(request)
 
-    bare = Starlette(routes=[Route("/text", text)])
-    if name == "bare":
+    async def page(request: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    bare = Starlette(routes=[Route("/text", text), Route("/page", page)])
+    if name in ("bare", "page"):
         return bare
     if name == "empty":
         return Empty(bare)
     from noai_guard import NoAIMiddleware, load_policy
 
+    if name in ("lines", "page-lines"):
+        fields, tags = _added(NoAIMiddleware(bare), "/page" if name == "page-lines" else "/text")
+
+        async def itself(request: Request) -> Response:
+            page = name == "page-lines"
+            response = (
+                HTMLResponse(PAGE.replace("<title>", tags + "<title>", 1)) if page else PlainTextResponse("Hello")
+            )
+            response.raw_headers.extend(fields)
+            return response
+
+        return Starlette(routes=[Route("/text", itself), Route("/page", itself)])
     if name != "exempt":
         return NoAIMiddleware(bare)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "noai.yaml")
         file.write_text(EXEMPT, encoding="utf-8")
         return NoAIMiddleware(bare, policy=load_policy(file))
+
+
+def _added(app: App, path: str) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return the header lines that the guard adds to a response, and the metas."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "root_path": "",
+        "query_string": b"",
+        "headers": TEN_HEADERS,
+    }
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    own = (b"content-length", b"content-type", b"transfer-encoding")
+    fields = [field for field in sent[0]["headers"] if field[0] not in own]
+    body = b"".join(message.get("body", b"") for message in sent[1:]).decode()
+    return fields, body.partition("utf-8>")[2].partition("<title>")[0]
 
 
 if __name__ == "__main__":

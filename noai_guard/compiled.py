@@ -8,11 +8,12 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
 from noai_guard.core.policy import Policy
-from noai_guard.declarations import STANDARDS, robots_txt
+from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.errors import PolicyTooLong, Problem
 from noai_guard.responses.actions import TEMPLATES
+from noai_guard.responses.actions.license_required import licence_links
 from noai_guard.responses.header_fields import Declared
 from noai_guard.responses.negotiation import chosen_format
 from noai_guard.responses.refusal import Format, refusal_body, sentence
@@ -24,8 +25,8 @@ _STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, U
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
-    `generated` is the date in the comments of robots.txt (ISO 8601). Without it there is no date, and the same policy
-    and catalogue always give the same bytes.
+    `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
+    same policy and catalogue always give the same bytes.
     """
 
     def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:
@@ -35,7 +36,13 @@ class CompiledPolicy:
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents = {
-            document.path: document for standard in self.standards for document in standard.documents(table)
+            document.path: document
+            for standard in self.standards
+            for document in (
+                policy_page.documents(table, generated)
+                if standard is policy_page.STANDARD
+                else standard.documents(table)
+            )
         }
         has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
         self._site = policy.site if has_page else replace(policy.site, policy_page="")
@@ -95,9 +102,10 @@ class CompiledPolicy:
             yield from standard.limitations(policy)
 
     def _declared(self, path_policy: PathPolicy) -> Declared:
-        if not path_policy.reserves_anything:
-            return Declared((), b"")
         policy, standards = self.policy, self.standards
+        if not path_policy.reserves_anything:
+            # A 402 links to the licence, and most servers send one set of lines on all responses of a section.
+            return Declared(tuple(licence_links(policy)) if policy.sells(path_policy) else (), b"")
         fields = tuple(field for standard in standards for field in standard.header_fields(policy, path_policy))
         has_tags = policy.declares("html_meta")
         tags = b"".join(tag for standard in standards for tag in standard.tags(policy, path_policy) if has_tags)
@@ -119,6 +127,6 @@ class CompiledPolicy:
             (b"cache-control", b"no-store"),
             (b"vary", b"User-Agent, Accept"),
             (b"x-content-type-options", b"nosniff"),
-            *template.header_fields(verdict, site),
+            *template.header_fields(verdict, self.policy),
         ]
         return Response(template.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)

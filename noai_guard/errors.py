@@ -33,7 +33,7 @@ class Problem:
     def __str__(self) -> str:
         position = f"{self.file}:" if self.file else ""
         if self.line:
-            position += f"{self.line}:{self.column}:"
+            position += f"{self.line}:{self.column}:" if self.column else f"{self.line}:"
         kind = " warning:" if self.warning else ""
         hint = f"; {self.hint}" if self.hint else ""
         return f"{position}{kind} {self.code} {self.message}{hint}".strip()

@@ -1,13 +1,17 @@
-"""Text files inside the package: Lua, configuration templates, pages and styles, where editors and linters read them.
+"""Text files of the package: Lua, configuration templates, pages and styles, where editors and linters read them.
 
 A placeholder is a name in capitals between double underscores, `__POLICY_PAGE__`: an identifier in most languages, so
 that a template is still valid in its own.
+
+Files for operators (a systemd unit, alert rules, dashboards ...) stand where the repository uses them. hatch_build.py
+puts them into the wheel, as `noai_guard/for_operators/`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 _PLACEHOLDER = re.compile(r"(?P<indent>^[ \t]*)?__(?P<name>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)__(?P<end>\n)?", re.MULTILINE)
 
@@ -46,3 +50,30 @@ def filled(name: str, **values: str | Iterable[str]) -> str:
         return "".join(f"{indent}{line}\n" for line in value)
 
     return _PLACEHOLDER.sub(replacement, template)
+
+
+_MONITORING = (
+    "docker-compose.yml", "prometheus/prometheus.yml", "prometheus/alerts.yml", "prometheus/recording.yml",
+    "grafana/noai-overview.json", "grafana/noai-agent.json", "grafana/noai-health.json",
+    "grafana-provisioning/datasources/prometheus.yml", "grafana-provisioning/dashboards/noai-guard.yml",
+)  # fmt: skip
+
+FOR_OPERATORS: Mapping[str, str] = {
+    "noai-guard.service": "deploy/noai-guard.service",
+    **{name: f"examples/monitoring/{name}" for name in _MONITORING},
+}
+"""Name of a file for operators -> where it is in the repository. Side by side they find each other by these names."""
+
+
+def file_for_operators(name: str) -> bytes:
+    """Return the content of a file of `FOR_OPERATORS`, from the installed package or from the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "for_operators" / name
+    return (installed if installed.is_file() else package.parent / FOR_OPERATORS[name]).read_bytes()
+
+
+@cache
+def texts(name: str) -> Mapping[str, str]:
+    """Return key -> text of a file of lines `key: text`, which is also YAML; comments and blank lines are left out."""
+    pairs = (line.split(": ", 1) for line in text(name).splitlines() if line and not line.startswith("#"))
+    return {key: value.removeprefix('"').removesuffix('"') for key, value in pairs}

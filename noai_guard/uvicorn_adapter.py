@@ -7,10 +7,11 @@ uvicorn documents its settings, not its protocol classes. What is used of those,
 - `H11Protocol`, `HttpToolsProtocol`: `app`, `client`, `config`, `conn`, `cycle`, `headers`, `loop`, `parser`,
   `server_state`, `timeout_keep_alive`, `timeout_keep_alive_handler`, `timeout_keep_alive_task`, `transport`, `url`:
   requests would fail with AttributeError.
-- the methods of both that are overridden here, `on_body`, `on_headers_complete`, `on_message_begin`,
-  `on_message_complete`, `send_400_response`: if they were not called any more, early responses would be sent twice.
-- `RequestResponseCycle`: `disconnected`, `message_event`, `response_complete`, `response_started`, `scope`: a response
-  that broke off could look complete.
+- the methods of both that are overridden here, `_should_upgrade`, `_unsupported_upgrade_warning`, `on_body`,
+  `on_headers_complete`, `on_message_begin`, `on_message_complete`, `send_400_response`: if they were not called any
+  more, early responses would be sent twice, and a question with a client's Upgrade would become a websocket.
+- `RequestResponseCycle`: `disconnected`, `keep_alive`, `message_event`, `response_complete`, `response_started`,
+  `scope`: a response that broke off could look complete.
 - the texts of two log messages (`is_expected`): they would appear in the log.
 
 tests/test_uvicorn_adapter.py fails when one of these names is gone.
@@ -87,7 +88,8 @@ class EarlyResponseConnection(HttpToolsProtocol):
     """An HTTP/1.1 connection that can respond as soon as the head of a request has been read.
 
     Such a response costs a scope, a task and a turn of the event loop less: 40 of 95 µs (2026-11-26). Every other
-    request goes to the app. Heads are bounded, which uvicorn's are not with httptools.
+    request goes to the app. Heads are bounded, which uvicorn's are not with httptools. A request to upgrade is one like
+    any other, and the last of its connection.
     """
 
     max_head_bytes = 256 * 1024
@@ -117,7 +119,7 @@ class EarlyResponseConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
         self._reading_head = False
-        if (self.cycle is None or self.cycle.response_complete) and not self.parser.should_upgrade():
+        if self.cycle is None or self.cycle.response_complete:
             method = self.parser.get_method().decode("ascii")
             response = self.early_response(method, self.url, self.headers, self.client)
             if response is not None:
@@ -125,6 +127,14 @@ class EarlyResponseConnection(HttpToolsProtocol):
                 self._send(response)
                 return
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass
 
     def on_body(self, body: bytes) -> None:
         if not self._responded:
@@ -137,7 +147,8 @@ class EarlyResponseConnection(HttpToolsProtocol):
 
     def _send(self, response: bytes) -> None:
         self.server_state.total_requests += 1
-        if self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0":
+        ends = self.parser.should_upgrade() or not self.parser.should_keep_alive()
+        if not ends and self.parser.get_http_version() != "1.0":
             self.transport.write(response)
             if self.timeout_keep_alive_task is not None:  # of a request that came with the same packet
                 self.timeout_keep_alive_task.cancel()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from noai_guard.resources import FOR_OPERATORS
+
 ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
 import sys
@@ -89,6 +91,20 @@ def test_the_wheel_holds_catalogue_schema_types_and_compiled_rules(built: Path) 
     }
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "examples/"))]
+
+
+def test_the_wheel_holds_the_files_for_operators_as_they_are_in_the_repository(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name: archive.read(name) for name in archive.namelist() if "/for_operators/" in name}
+    assert inside == {
+        f"noai_guard/for_operators/{name}": (ROOT / path).read_bytes() for name, path in FOR_OPERATORS.items()
+    }
+    python = installed(tmp_path / "venv", wheel)
+    command = [str(python), "-m", "noai_guard", "files", "prometheus/alerts.yml"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
+    assert done.stdout == (ROOT / FOR_OPERATORS["prometheus/alerts.yml"]).read_bytes(), done.stderr
 
 
 def test_the_sdist_can_run_the_demo_and_the_tests(built: Path) -> None:

@@ -5,8 +5,10 @@ command could not do its work (usage, a file that cannot be read or written, a p
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
@@ -15,6 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.core.text import did_you_mean
 from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError, PolicyTooLong
 from noai_guard.version import __version__
 
@@ -28,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "config": "Write the policy as configuration of a server.",
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "audit": "Check what a live site declares, and whether it is enforced.",
+    "files": "List, print or write the systemd unit, alerts and dashboards.",
     "schema": "Print the JSON Schema of a policy or catalogue file.",
     "completion": "Print the completion script of a shell.",
     "rules": "Check or compile the catalogue (for contributors).",
@@ -47,6 +51,15 @@ class _Commands(click.Group):
         command: click.Command = import_module(f"noai_guard.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            hint = did_you_mean(name, COMMANDS) or "noai-guard --help lists them"
+            raise CannotRun(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -57,7 +70,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except Invalid as error:
             for problem in error.problems:
                 click.echo(str(problem), err=True)
@@ -67,12 +83,46 @@ class _Commands(click.Group):
         except getattr(click.exceptions, "NoArgsIsHelpError", ()):
             raise
         except click.UsageError as error:
-            path = error.ctx.command_path if error.ctx else "noai-guard"
-            raise CannotRun(f"{error.format_message().rstrip('.')}; {path} --help shows how") from error
+            raise CannotRun(_usage(error)) from error
         except BrokenPipeError:
-            # The reader has closed the pipe, as `head` does: what is still buffered goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader has closed the pipe, as `head` does: no error, and what is still buffered goes nowhere.
+            _discard_output()
             ctx.exit(0)
+        except OSError as error:
+            # Commands say themselves what is wrong with a file: this is a full disk behind standard output, or a fault.
+            _discard_output()
+            raise CannotRun(
+                f"{error.filename or 'the output'}: {error.strerror or error}; write it elsewhere"
+            ) from error
+
+
+def _usage(error: click.UsageError) -> str:
+    """Return a mistake on the command line on one line, with a hint: click's own where it has one."""
+    # click lists choices one a line, and begins its guess as a sentence.
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = re.sub(r"\.? \(?Did you mean", "; did you mean", message).replace("?)", "?")
+    path = error.ctx.command_path if error.ctx else "noai-guard"
+    return message if "; did you mean" in message else f"{message}; {path} --help shows how"
+
+
+def _discard_output() -> None:
+    """Send what is still buffered nowhere, or Python would report it at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null for each standard stream that the caller has closed (`>&-`).
+
+    Without it, the next file that is opened would get its number, and what is printed would go into that file.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # open as long as the process
 
 
 @click.group(
@@ -92,6 +142,7 @@ def main() -> None:
       noai-guard explain --ua 'GPTBot/1.3' --path /tracks/song
       noai-guard agents --ai              who is who
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

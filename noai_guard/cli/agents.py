@@ -3,14 +3,15 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.config import load_catalog
+from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
 from noai_guard.core.text import did_you_mean, table
@@ -20,6 +21,7 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 
 @click.command("agents")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES),
               help="Only agents of this usage; repeatable.")  # fmt: skip
 @click.option("--operator", help="Only agents of this operator.")
@@ -27,8 +29,17 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 @click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
               help="table is fitted to a terminal; in a pipe it is tab-separated, without a header.")  # fmt: skip
 @policy_option
-def command(usages: Sequence[str], operator: str | None, ai: bool | None, style: str, policy_file: str | None) -> None:
+def command(
+    names: Sequence[str],
+    usages: Sequence[str],
+    operator: str | None,
+    ai: bool | None,
+    style: str,
+    policy_file: str | None,
+) -> None:
     """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
+
+    With a NAME, as in the catalogue or in robots.txt, show everything that is known about that agent.
 
     The action is the one for a request of /. An agent marked * has no user agent of its own: its action is declared in
     robots.txt, and cannot be enforced.
@@ -36,6 +47,7 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     \b
     Examples:
       noai-guard agents --ai
+      noai-guard agents GPTBot
       noai-guard agents --usage train-ai --usage scraper --format csv > refused.csv
       noai-guard agents --operator google --policy noai.yaml
     """
@@ -43,12 +55,14 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     if operator is not None and operator.lower() not in map(str.lower, catalog.operators):
         hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists them"
         raise CannotRun(f"no operator is called {operator!r}; {hint}")
+    named = {agent.name for name in names for agent in _called(name, catalog)}
     decisions = DecisionTable(chosen_policy(policy_file), catalog)
     path_class = decisions.path_classes["/"]
     facts = [
         _facts(agent, decisions.verdict(agent, path_class).action)
         for agent in sorted(catalog.agents, key=lambda agent: agent.name.lower())
-        if (not usages or not set(usages).isdisjoint(agent.usages))
+        if (not named or agent.name in named)
+        and (not usages or not set(usages).isdisjoint(agent.usages))
         and (operator is None or agent.operator.lower() == operator.lower())
         and (ai is None or agent.ai is ai)
     ]
@@ -58,6 +72,10 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow((*_HEADER, "enforceable"))
         writer.writerows((*_row(fact, mark=""), "yes" if fact["enforceable"] else "no") for fact in facts)
+    elif names:
+        for fact in facts:
+            for line in _details(fact):
+                click.echo(line)
     elif on_terminal():
         header, *lines = table([_HEADER, *map(_row, facts)], terminal_width())
         click.secho(header, bold=True)
@@ -68,6 +86,33 @@ def command(usages: Sequence[str], operator: str | None, ai: bool | None, style:
     else:
         for row in map(_row, facts):
             click.echo("\t".join(row))
+    name_policy(policy_file)
+
+
+def _called(name: str, catalog: Catalog) -> list[Agent]:
+    """Return the agents of a name, of the catalogue or of robots.txt. Raises CannotRun if nobody has it."""
+    agents = [agent for agent in catalog.agents if agent.name.lower() == name.lower()]
+    agents = agents or [agent for agent in catalog.agents if name.lower() in map(str.lower, agent.all_robots_tokens)]
+    if not agents:
+        hint = did_you_mean(name, [agent.name for agent in catalog.agents]) or "noai-guard classify reads user agents"
+        raise CannotRun(f"no agent is called {name!r}; {hint}")
+    return agents
+
+
+def _details(facts: dict[str, Any]) -> Iterator[str]:
+    yield click.style(facts["name"], bold=True)
+    action = facts["action"] if facts["enforceable"] else f"{facts['action']}, declared only: no user agent of its own"
+    rows = {
+        "operator": facts["operator"],
+        "usages": ", ".join(facts["usages"]),
+        "user agent": ", ".join(facts["user_agent"]),
+        "robots.txt": ", ".join(facts["robots_txt"]),
+        "obeys it": facts["rfc9309_compliance"] if facts["robots_txt"] else "",
+        "action": action,
+        "status": f"{facts['status']}, {facts['trigger']}",
+        "note": facts["note"],
+    }
+    yield from (f"  {name:<11}{value}" for name, value in rows.items() if value)
 
 
 def _facts(agent: Agent, action: str) -> dict[str, Any]:
@@ -77,11 +122,13 @@ def _facts(agent: Agent, action: str) -> dict[str, Any]:
         "usages": agent.usages,
         "ai": agent.ai,
         "robots_txt": agent.all_robots_tokens,
+        "user_agent": agent.expected_user_agent,
         "action": action,
         "enforceable": bool(agent.expected_user_agent),
         "status": agent.status,
         "trigger": agent.trigger,
         "rfc9309_compliance": agent.rfc9309_compliance,
+        "note": agent.note,
     }
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from noai_guard.audit.addresses import is_web_address
+from noai_guard.audit.addresses import is_web_address, numeric_host
 from noai_guard.audit.finding import Severity
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
 from noai_guard.core.text import printable
@@ -31,9 +31,19 @@ _MAX_WIDTH = 100
               help="Pause between requests.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1, 300), default=20, show_default=True, metavar="SECONDS",
               help="Maximum time for one response, redirects included.")  # fmt: skip
+@click.option("--allow-private", is_flag=True,
+              help="The site is on this machine or its own network; http://127.0.0.1:8000/ says so too.")  # fmt: skip
 @click.pass_context
 def command(
-    ctx: click.Context, url: str, audio: str, style: str, fail_on: str, impersonate: bool, delay: float, timeout: float
+    ctx: click.Context,
+    url: str,
+    audio: str,
+    style: str,
+    fail_on: str,
+    impersonate: bool,
+    delay: float,
+    timeout: float,
+    allow_private: bool,
 ) -> None:
     """Check the declarations of the live site at URL, and whether the site enforces them.
 
@@ -41,6 +51,9 @@ def command(
     declarations; then the page and the recording as a browser, a podcast app (AntennaPod), a link preview
     (facebookexternalhit), Googlebot, GPTBot and ClaudeBot; and both with a query added, as GPTBot and then as a browser
     and the other way round, to see what a cache in front mixes up. Sends no cookies and no credentials.
+
+    A site on the open network cannot lead the audit to this machine or its own network, by a link, a redirect or a
+    name. If the site is there, say --allow-private.
 
     Exits with code 0 if there is no finding of the severity of --fail-on or worse, 1 if there is one, 2 if the site
     cannot be reached.
@@ -50,6 +63,7 @@ def command(
       noai-guard audit https://music.example/
       noai-guard audit music.example --audio https://cdn.example/song.mp3
       noai-guard audit music.example --no-impersonate --fail-on warning
+      noai-guard audit staging.music.example --allow-private
       noai-guard audit music.example --format sarif > audit.sarif
     """
     page, recording = _address(url), _address(audio) if audio else ""
@@ -60,7 +74,9 @@ def command(
 
     if on_terminal():
         click.echo(f"Auditing {printable(page)}, one request at a time ...", err=True)
-    interpretation, findings = run_audit(page, recording, impersonate=impersonate, delay=delay, timeout=timeout)
+    interpretation, findings = run_audit(
+        page, recording, impersonate=impersonate, delay=delay, timeout=timeout, allow_private=allow_private
+    )
     if style == "sarif":
         click.echo(json.dumps(sarif.log(findings), indent=2))
     elif style == "json":
@@ -81,4 +97,7 @@ def _address(text: str) -> str:
     if not is_web_address(url) or any(character.isspace() or not character.isprintable() for character in url):
         raise CannotRun(f"{text!r} is no web address; write https://music.example/ or a host name")
     parts = urlsplit(url)
+    address = numeric_host(url)
+    if address is not None and str(address) != (parts.hostname or "").partition("%")[0] and address.version == 4:
+        raise CannotRun(f"{parts.hostname} is another spelling of {address}; write that")
     return parts._replace(path=parts.path or "/", fragment="").geturl()

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import click
 
+from noai_guard.audit.finding import Severity
+from noai_guard.audit.robots_before import robots_findings
 from noai_guard.build_date import today
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import documents_below, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
+from noai_guard.core.model import Document
+from noai_guard.core.text import printable
+from noai_guard.declarations import robots_txt
 from noai_guard.targets.static_hosts.host import document_files, page_tags
 
 
@@ -26,7 +31,8 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
 
     Each file is replaced at once or not at all, and only if its content changed; the day in robots.txt is that of
     the last change (SOURCE_DATE_EPOCH sets it). Beside each stands its media type. Then follows, on standard error,
-    what these files cannot declare.
+    what `noai-guard audit` would say against this robots.txt (with --check, an error is exit code 1 too), and what
+    these files cannot declare.
 
     \b
     Examples:
@@ -36,10 +42,29 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     """
     compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog(), today())
     folder = Path(out)
-    files = {folder / file.path: file for file in document_files(documents_below(folder, compiled, merge))}
+    documents = tuple(documents_below(folder, compiled, merge))
+    files = {folder / file.path: file for file in document_files(documents)}
     current = write_files(files, only_check)
+    for document in documents:
+        if document.path == robots_txt.PATH and not _is_clean(compiled, document, folder) and only_check:
+            current = False
     print_limitations(compiled.limitations)
     if compiled.site_declared.fields:
         print_limitations(["the header fields are in no file: `noai-guard config` writes them, `explain` shows them."])
     print_limitations(page_tags(compiled))
+    name_policy(policy_file)
     ctx.exit(int(not current))
+
+
+def _is_clean(compiled: CompiledPolicy, robots: Document, folder: Path) -> bool:
+    """Print the findings of the audit about a robots.txt, but for mere notes. Return True if none is an error."""
+    fields = compiled.site_declared.fields
+    found = robots_findings(robots, fields, compiled.catalog, compiled.policy.site.url)
+    for finding in found:
+        rule = finding.rule
+        if rule.severity is not Severity.NOTE:
+            place = f"{folder / 'robots.txt'}{f':{finding.line}' if finding.line else ''}"
+            detail = f" ({finding.detail})" if finding.detail else ""
+            text = f"{place}: {rule.severity}: {rule.code} {rule.title}{detail}; {rule.fix}"
+            click.echo(printable(text), err=True)
+    return not any(finding.rule.severity is Severity.ERROR for finding in found)

@@ -7,12 +7,15 @@ from dataclasses import asdict, replace
 
 import click
 
+from noai_guard.cli.options import DEFAULT_POLICY
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
-from noai_guard.core.policy import Policy, opt_out_notes
-from noai_guard.core.text import printable
+from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.model import Mode
+from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
+from noai_guard.core.text import listed, printable
 from noai_guard.errors import PolicyTooLong, Problem
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
@@ -24,20 +27,23 @@ _MAX_BYTES = 1024 * 1024 + 1
 
 
 @click.command("check")
-@click.argument("file", default="noai.yaml", type=click.Path(allow_dash=True))
+@click.argument("file", default=DEFAULT_POLICY, type=click.Path(allow_dash=True))
 @click.option("--strict", is_flag=True, help="Treat warnings as problems.")
+@click.option("--verbose", is_flag=True, help="Also print a note on everything that is not declared or not enforced.")
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
               help="text for people, json for programs, github for annotations in a workflow.")  # fmt: skip
 @click.pass_context
-def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
+def command(ctx: click.Context, file: str, strict: bool, verbose: bool, style: str) -> None:
     """Find every problem in FILE (default: noai.yaml; - for standard input).
 
-    Prints one problem a line, as file:line:column: code message; hint, then what the policy cannot enforce.
+    Prints one problem a line, as file:line:column: code message; hint, then a summary: how many agents the policy
+    refuses, whom it can only ask, and how many notes on its limits --verbose prints (as JSON they are always there).
     Exit code 0 when the policy can be used, 1 when it has problems, 2 when the file cannot be opened.
 
     \b
     Examples:
       noai-guard check
+      noai-guard check --verbose
       noai-guard check --strict deploy/noai.yaml
       noai-guard check --format github
     """
@@ -50,20 +56,23 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
         is_readable = False
         hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
         problems = (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
-    notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     if policy:
         try:
-            notes = tuple(_notes(policy))
+            limits = tuple(_limits(policy))
         except PolicyTooLong as error:
             policy, problems = None, (*problems, *(replace(problem, file=name) for problem in error.problems))
     wrong = policy is None or (strict and bool(problems))
+    cautions = tuple(_cautions(policy)) if policy else ()
+    notes = (*limits, *cautions) if verbose or style == "json" else cautions
     if style == "json":
         facts = [{"severity": _severity(problem), **asdict(problem)} for problem in problems]
         for fact in facts:
             del fact["warning"]
         click.echo(json.dumps({"file": name, "ok": not wrong, "problems": facts, "notes": notes}, indent=2))
     elif style == "github":
-        for line in _annotations(name, problems, notes):
+        summary = [" ".join(_summary(name, policy, len(problems), 0))] if policy else []
+        for line in _annotations(name, problems, [*notes, *summary]):
             click.echo(line)
     else:
         for problem in problems:
@@ -71,26 +80,40 @@ def command(ctx: click.Context, file: str, strict: bool, style: str) -> None:
         for note in notes:
             click.echo(f"note: {note}")
         if policy:
-            click.echo(_summary(name, policy, len(problems)))
+            for line in _summary(name, policy, len(problems), len(limits) if not verbose else 0):
+                click.echo(line)
         else:
             count = sum(not problem.warning for problem in problems)
             click.echo(f"{name}: {count} problem{'s' * (count != 1)}; the policy cannot be used", err=True)
     ctx.exit(int(wrong) if is_readable else 2)
 
 
-def _notes(policy: Policy) -> Iterator[str]:
+def _limits(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     yield from opt_out_notes(policy, catalog)
     yield from CompiledPolicy(policy, catalog).limitations
+
+
+def _cautions(policy: Policy) -> Iterator[str]:
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
 
 
-def _summary(name: str, policy: Policy, warnings: int) -> str:
+def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Iterator[str]:
+    outcomes = AgentOutcomes.of(DecisionTable(policy, load_catalog()))
+    enforced = policy.mode is Mode.ENFORCE
+    mode = "" if enforced else "; mode monitor refuses nobody"
+    agents = f"{len(outcomes.refused)} of {outcomes.known} known agents, logs {len(outcomes.logged)}"
+    yield f"{'Refuses' if enforced else 'Would refuse'} {agents}{mode}."
+    if outcomes.asked:
+        yield f"Only asks, by declarations: {listed(sorted(agent.name for agent in outcomes.asked))}."
+    if hidden_notes:
+        notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
+        yield f"{notes} on what is not declared or not enforced: --verbose prints them."
     reserved = ", ".join(usage for usage in policy.usages if policy.whole_site.reserves(usage)) or "nothing"
     count = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
-    return f"{name}: fine{count}. Extends {policy.stance}, mode {policy.mode}, reserves {reserved}."
+    yield f"{name}: fine{count}. Extends {policy.stance}, mode {policy.mode}, reserves {reserved}."
 
 
 def _severity(problem: Problem) -> str:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import click
 
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.config import load_catalog
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.guard import Guard
@@ -40,6 +40,7 @@ def command(policy_file: str | None) -> None:
     """
     guard = Guard(chosen_policy(policy_file), load_catalog())
     convert(sys.stdin.buffer, sys.stdout.buffer, classifier(guard))
+    name_policy(policy_file)
 
 
 def classifier(guard: Guard) -> Callable[[bytes], bytes]:

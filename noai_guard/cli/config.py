@@ -1,7 +1,9 @@
 """noai-guard config: the policy as configuration of a web server, a proxy or a static host."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,23 @@ from click.shell_completion import CompletionItem
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, policy_option
+from noai_guard.cli.nginx_files import NginxFiles, read_nginx
+from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
-from noai_guard.core.text import closest
+from noai_guard.core.site_addresses import site_host
+from noai_guard.core.text import closest, printable
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
 from noai_guard.targets import TARGETS
+from noai_guard.targets.nginx_inspection import Form, Installation
+from noai_guard.targets.nginx_inspection import inspect as inspect_nginx
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.static_hosts import HOSTS
 from noai_guard.targets.static_hosts.host import StaticHost, StaticSite
-from noai_guard.targets.target import Feature, ServerTarget
+from noai_guard.targets.target import Feature, File, ServerTarget
 
 _SERVERS: Mapping[str, ServerTarget | StaticHost] = {**TARGETS, **HOSTS}
 _SECTIONS = {
@@ -33,10 +39,16 @@ _SECTIONS = {
 }
 """Heading in the help -> the servers below it."""
 
-_CONDITIONAL = ("root", "merge", "gateway", "origin", "cache", "vercel")
+_CONDITIONAL = ("root", "merge", "no_merge", "name", "inspect", "gateway", "origin", "cache", "vercel")
 """Options that only some forms have."""
 
 _FOLDER = click.Path(file_okay=False)
+_RECORDED = ("name", "merge", "gateway", "origin", "cache")
+"""Options that the files say they were made with."""
+
+_MADE_WITH = re.compile(rb"enerated by `noai-guard config ([^`\n]*)`")
+_POLICY = re.compile(rb"^# Policy: (.*)\. Its variables", re.MULTILINE)
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]*")
 
 
@@ -55,7 +67,7 @@ def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     if value is None or value in _SERVERS:
         return value
     match = closest(value, _SERVERS)
-    raise CannotRun(f"there is no server {value!r}; {f'did you mean {match}' if match else 'see noai-guard config'}")
+    raise CannotRun(f"there is no server {value!r}; {f'did you mean {match}?' if match else 'see noai-guard config'}")
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -80,6 +92,11 @@ _ADDRESS: Mapping[str, Any] = {
 @click.option("--root", metavar="DIR", help="Where DIR will be on the server, if it is not here.")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file below DIR is stale.")
 @click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
+@click.option("--no-merge", is_flag=True, help="Forget the robots.txt of an earlier --merge.")
+@click.option("--name", metavar="NAME", help="With nginx: a name for the policy, beside others on the same server.")
+@click.option("--inspect", is_flag=False, flag_value="/etc/nginx/nginx.conf", metavar="[FILE|FOLDER|-]",
+              help="With nginx: what its configuration loses or leaves unguarded; - reads the output of nginx -T.  "
+              "[default: /etc/nginx/nginx.conf]")  # fmt: skip
 @click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
 @click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
@@ -95,6 +112,9 @@ def command(
     root: str | None,
     only_check: bool,
     merge: str | None,
+    no_merge: bool,
+    name: str | None,
+    inspect: str | None,
     gateway: SocketAddress,
     origin: SocketAddress,
     cache: str | None,
@@ -115,6 +135,7 @@ def command(
     Examples:
       noai-guard config nginx --out /etc/nginx/conf.d --policy noai.yaml
       noai-guard config nginx --ask-gateway --policy noai.yaml
+      nginx -T | noai-guard config nginx --policy noai.yaml --inspect -
       noai-guard config netlify --out public --policy noai.yaml
       noai-guard config nginx --out conf.d --root /etc/nginx/conf.d --check        in CI
     """
@@ -132,7 +153,12 @@ def command(
     _reject_inapplicable(ctx, target)
     if only_check and out is None:
         raise CannotRun("--check compares with the files below a folder; name it with --out")
+    if name is not None and not _NAME.fullmatch(name):
+        raise CannotRun(f"--name {name} is not made of a-z, 0-9, - and .; choose a plainer one, as a-music-site")
     policy, folder = chosen_policy(policy_file), Path(out or ".")
+    nginx = None if inspect is None else read_nginx(inspect)
+    if nginx is not None and out is None:
+        folder = Path(root or nginx.folder / "conf.d")
     destinations: dict[str, Path] = {}
     if isinstance(target, StaticHost):
         compiled = CompiledPolicy(policy, load_catalog(), today())
@@ -141,20 +167,29 @@ def command(
         files, limitations = target.render(site, "/"), target.limitations(site)
     elif isinstance(target, Proxy):
         setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
-        root = _absolute(root or (str(folder.resolve()) if out else target.root)).rstrip("/")
+        setup = replace(setup, arguments=_arguments(ctx), name=name or "")
+        root = _absolute(root or (str(folder.resolve()) if out or nginx else target.root)).rstrip("/")
         files, limitations = target.render(setup, root), target.limitations(setup)
     else:
         compiled = CompiledPolicy(policy, load_catalog())
-        if merge is not None:
-            compiled.merge_own_robots(existing_robots(merge))
         root = root or str(folder.resolve())
         if not root.startswith("/"):
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
-        plan = TargetPlan(compiled)
+        plan = TargetPlan(compiled, _arguments(ctx), name or "")
         files, limitations = target.render(plan, root), target.limitations(plan)
+        if merge is None and not no_merge and (merge := _made_with(folder, files, "--merge")) is not None:
+            print_limitations([f"--merge {merge}, as before (--no-merge forgets it)."])
+        if merge is not None:
+            compiled.merge_own_robots(existing_robots(merge))
+            plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
+            files = target.render(plan, root)
+    if out is not None and not only_check:
+        _reject_other_policy(folder, files)
     current = True
     if out is not None:
         current = write_files({destinations.get(file.path, folder / file.path): file for file in files}, only_check)
+    elif inspect is not None:
+        pass
     elif isinstance(target, Proxy):
         for file in files:
             click.echo(f"# ---- {root}/{file.path}: {file.note}\n{file.content.decode()}")
@@ -163,6 +198,13 @@ def command(
     else:
         raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
     print_limitations(limitations)
+    if nginx is not None:
+        name = f"{root}/{files[0].path.removesuffix('.conf')}"
+        form: Form = "gateway" if ask_gateway else "compiled"
+        documents = tuple(CompiledPolicy(policy, load_catalog()).documents)
+        installation = Installation(form, name, documents, site_host(policy.site), merge is not None)
+        current = _print_inspection(nginx, installation) and current
+    name_policy(policy_file)
     ctx.exit(int(not current))
 
 
@@ -173,15 +215,57 @@ def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost |
     elif isinstance(target, StaticHost):
         applicable = {"merge"} | ({"vercel"} & {target.key})
     else:
-        applicable = {"root", "merge"} if Feature.DOCUMENTS in target.supports else {"root"}
+        merging = {"merge", "no_merge"} if Feature.DOCUMENTS in target.supports else set()
+        applicable = {"root"} | merging | target.options
     form = f"{target.key} --ask-gateway" if isinstance(target, Proxy) else target.key
     for option in _CONDITIONAL:
         if option not in applicable and _is_given(ctx, option):
-            raise CannotRun(f"--{option} does not apply to `noai-guard config {form}`; leave it out")
+            raise CannotRun(f"--{option.replace('_', '-')} does not apply to `noai-guard config {form}`; leave it out")
 
 
 def _is_given(ctx: click.Context, option: str) -> bool:
     return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _print_inspection(nginx: NginxFiles, installation: Installation) -> bool:
+    """Print what an nginx configuration loses or leaves unguarded. Return True if there is nothing."""
+    problems = inspect_nginx(nginx.main, installation, lambda path: (nginx.folder / path).is_file())
+    for problem in problems:
+        click.secho(printable(str(problem)), fg="yellow" if problem.warning else "red")
+    count = sum(not problem.warning for problem in problems)
+    click.echo(f"{count} problem{'s' * (count != 1)}" if count else "fine: nothing is lost, and nothing is unguarded")
+    return count == 0
+
+
+def _arguments(ctx: click.Context, merge: str | None = None) -> str:
+    """Return the arguments that the files were made with, as their first lines say them."""
+    values = {option: str(ctx.params[option]) for option in _RECORDED if _is_given(ctx, option)}
+    if merge is not None:
+        values["merge"] = merge
+    text = "".join(f" --{option} {shlex.quote(value)}" for option, value in values.items())
+    if not text.isprintable() or "`" in text:
+        raise CannotRun(f"{text.strip()} cannot stand in the comment of a file; choose a plainer name")
+    return text
+
+
+def _made_with(folder: Path, files: Iterable[File], option: str) -> str | None:
+    """Return the value of an option that the files below a folder say they were made with."""
+    for file in files:
+        for match in _MADE_WITH.finditer(content_of(folder / file.path) or b""):
+            words = shlex.split(match[1].decode("utf-8", "replace"))
+            if option in words[:-1]:
+                return words[words.index(option) + 1]
+    return None
+
+
+def _reject_other_policy(folder: Path, files: Iterable[File]) -> None:
+    """Raise CannotRun if a file that would be replaced belongs to another policy."""
+    for file in files:
+        ours, theirs = _POLICY.search(file.content), _POLICY.search(content_of(folder / file.path) or b"")
+        if ours and theirs and ours[1] != theirs[1]:
+            path, old, new = folder / file.path, theirs[1].decode("utf-8", "replace"), ours[1].decode()
+            beside = f"--name {new if _NAME.fullmatch(new) else 'NAME'} writes this one beside it"
+            raise CannotRun(f"{path} is of the policy {old}, and this one is {new}; {beside}, or delete that file")
 
 
 def _gateway_setup(

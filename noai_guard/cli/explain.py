@@ -11,12 +11,13 @@ import click
 from prometheus_client import CollectorRegistry
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, name_policy, policy_name, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
 from noai_guard.core.paths import normal_path
+from noai_guard.core.policy import asked
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
@@ -78,8 +79,9 @@ def command(
     explanation = explain(runtime, request)
     if style == "json":
         click.echo(json.dumps(as_facts(explanation), indent=2))
+        name_policy(policy_file)
     else:
-        for line in _text(runtime.compiled, explanation):
+        for line in _text(runtime.compiled, explanation, policy_name(policy_file)):
             click.echo(line)
 
 
@@ -139,8 +141,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     agent = verdict.agent
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
-        by = "X-Robots-Tag: noarchive" if agent.opt_out.by == "noarchive" else f"robots.txt token {agent.opt_out.by}"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is declared by {by}"
+        how = asked(compiled.policy, verdict.path_policy, agent)
+        is_reserved = how.form and any(map(verdict.path_policy.reserves, agent.opt_out.usages))
+        declared = f"declared by {how}" if is_reserved else "not declared here"
+        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:
@@ -190,10 +194,11 @@ def _fields(fields: Sequence[HeaderField]) -> list[list[str]]:
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields]
 
 
-def _text(compiled: CompiledPolicy, explanation: Explanation) -> Iterator[str]:
+def _text(compiled: CompiledPolicy, explanation: Explanation, policy: str) -> Iterator[str]:
     request, verdict, refusal = explanation.request, explanation.verdict, explanation.refusal
     client = explanation.client
     yield click.style(f"{printable(request.method)} {printable(normal_path(request.path))}", bold=True)
+    yield _row("policy", policy)
     if verdict is None:
         yield _row("action", click.style("allow", fg="green") + "  a declaration of the site")
     else:

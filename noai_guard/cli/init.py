@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, unwritable
+from noai_guard.cli.options import DEFAULT_POLICY
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record, ValueType
+from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.core.policy import DecisionTable, Policy
 
@@ -21,6 +23,7 @@ _EXAMPLES: Mapping[str, str] = {
     "site.owner": "Example Records Ltd",
     "site.contact": "rights@example.org",
     "site.policy_page": "/.well-known/noai",
+    "site.page_texts": "en",
     "site.licence": "https://example.org/licence",
     "site.tdm_policy": "https://example.org/tdm-policy.json",
     f"paths.{_EXAMPLE_PATH}.usages.train-ai": "license_required",
@@ -50,7 +53,8 @@ _KEY_WIDTH = 44
 
 @click.command("init")
 @click.option("--stance", type=click.Choice(STANCES), default="no-ai", help="Policy to extend.  [default: no-ai]")
-@click.option("--out", type=click.Path(), default="noai.yaml", metavar="FILE", help="[default: noai.yaml]")
+@click.option("--out", type=click.Path(allow_dash=True), default=DEFAULT_POLICY, show_default=True, metavar="FILE",
+              help="- for standard output.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 def command(stance: str, out: str, force: bool) -> None:
     """Write a noai.yaml that extends a ready stance, and list what it will refuse.
@@ -68,13 +72,20 @@ def command(stance: str, out: str, force: bool) -> None:
       noai-guard init --stance no-training --out site/noai.yaml
     """
     policy = load_stance(stance)
-    _write(Path(out), template(policy), force)
-    name = click.format_filename(out)
-    for line in _summary(policy):
-        click.echo(line)
-    click.echo(f"\nWrote {name}. Fill in site:, then: noai-guard check {name}")
-    click.echo("Editors complete it with: noai-guard schema policy > noai.schema.json")
-    click.echo(f'In the app: app.add_middleware(NoAIMiddleware, policy="{name}")')
+    if to_stdout := out == "-":
+        click.echo(template(policy), nl=False)
+    else:
+        _write(Path(out), template(policy), force)
+    name = DEFAULT_POLICY if to_stdout else click.format_filename(out)
+    lines = [
+        *_summary(policy),
+        "",
+        f"{'Save it as' if to_stdout else 'Wrote'} {name}. Fill in site:, then: noai-guard check {name}",
+        "Editors complete it with: noai-guard schema policy > noai.schema.json",
+        f'In the app: app.add_middleware(NoAIMiddleware, policy="{name}")',
+    ]
+    for line in lines:
+        click.echo(line, err=to_stdout)
 
 
 def _write(file: Path, text: str, force: bool) -> None:
@@ -157,30 +168,20 @@ def _below(kind: ValueType, path: str, values: Mapping[str, str], depth: int) ->
 
 
 def _summary(policy: Policy) -> Iterator[str]:
-    catalog = load_catalog()
-    table = DecisionTable(policy, catalog)
-    path_class = table.path_classes["/"]
-    verdicts = [(agent, table.verdict(agent, path_class)) for agent in catalog.agents]
+    outcomes = AgentOutcomes.of(DecisionTable(policy, load_catalog()))
     refused: dict[Usage, list[Agent]] = {}
-    for agent, verdict in verdicts:
-        if verdict.refuses and verdict.usage and agent.expected_user_agent:
-            refused.setdefault(verdict.usage, []).append(agent)
-    count = sum(map(len, refused.values()))
-    yield f"The stance {policy.stance} refuses {count} of {len(catalog.agents)} known agents:"
+    for agent in outcomes.refused:
+        usage = max(agent.usages, key=lambda usage: policy.usages[usage].strictness)
+        refused.setdefault(usage, []).append(agent)
+    yield f"The stance {policy.stance} refuses {len(outcomes.refused)} of {outcomes.known} known agents:"
     for usage in Usage:
         if usage in refused:
             yield f"  {len(refused[usage]):>4} {usage:<12} {_named(refused[usage])}"
-    logged = sum(verdict.action is Action.LOG for _, verdict in verdicts)
+    logged = len(outcomes.logged)
     yield f"{logged} more are allowed and logged (HTTP libraries, headless browsers); nothing changes for the others."
     only_declared = {
-        "Declared only, because they have no user agent of their own": [
-            agent for agent, verdict in verdicts if not agent.expected_user_agent and verdict.refuses
-        ],
-        "Allowed for search; the opt-out from their AI is declared only": [
-            agent
-            for agent in catalog.agents
-            if agent.opt_out and any(policy.whole_site.reserves(usage) for usage in agent.opt_out.usages)
-        ],
+        "Only asked, by declarations, because no user agent of their own tells them apart": outcomes.asked,
+        "Neither refused nor asked, for want of a name": outcomes.nameless,
     }
     for reason, agents in only_declared.items():
         if agents:

@@ -1,23 +1,49 @@
 """Options and types of values that several commands share."""
 
+import os
+import sys
 from typing import Any
 
 import click
 
 from noai_guard.config import load_policy, load_stance
 from noai_guard.core.policy import Policy
+from noai_guard.core.text import printable
 from noai_guard.socket_address import SocketAddress
 
+DEFAULT_POLICY = "noai.yaml"
+"""The policy of a site in the folder where a command runs."""
+
+
+def _file_here(ctx: click.Context, param: click.Parameter, file: str | None) -> str | None:
+    # lexists: a link that leads nowhere is a mistake to be reported, not a site without a policy.
+    return DEFAULT_POLICY if file is None and os.path.lexists(DEFAULT_POLICY) else file
+
+
 policy_option = click.option(
-    "--policy", "policy_file", metavar="FILE", type=click.Path(),
-    help="The site's noai.yaml; the packaged no-ai stance if not given.",
+    "--policy", "policy_file", metavar="FILE", type=click.Path(), callback=_file_here,
+    help="The site's policy.  [default: noai.yaml where it is here, else the packaged no-ai stance]",
 )  # fmt: skip
-"""Adds `--policy FILE` to a command, as the argument `policy_file`."""
+"""Adds `--policy FILE` to a command, as the argument `policy_file`: None stands for the packaged stance."""
+
+
+def policy_name(file: str | None) -> str:
+    """Return what a command's output calls its policy."""
+    return "no-ai (packaged)" if file is None else printable(file)
 
 
 def chosen_policy(file: str | None) -> Policy:
     """Return the policy in a file, or the packaged no-ai stance. Raises PolicyInvalid with every problem."""
     return load_stance() if file is None else load_policy(file)
+
+
+def name_policy(file: str | None) -> None:
+    """Print on standard error which policy the output is about, where standard output is for programs.
+
+    The last thing that a command does, so that a mistake stays one line, and a reader who goes away is told nothing.
+    """
+    sys.stdout.flush()
+    click.echo(f"policy: {policy_name(file)}", err=True)
 
 
 class _SocketAddressType(click.ParamType[SocketAddress]):

@@ -14,6 +14,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.model import Document
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
+from noai_guard.responses.documents import document_file
 from noai_guard.targets.target import File
 
 
@@ -40,8 +41,8 @@ def print_limitations(sentences: Iterable[str]) -> None:
 def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -> Iterator[Document]:
     """Yield all documents of a policy, to be written below a folder.
 
-    robots.txt keeps the rules of the site's own, which stands in the folder or in the file `merge`, and the day of the
-    one in the folder if nothing else has changed.
+    robots.txt keeps the rules of the site's own, which stands in the folder or in the file `merge`. It and the page for
+    people keep the day of the one in the folder if nothing else has changed.
     """
     existing = content_of(folder / "robots.txt") or b""
     if merge is not None:
@@ -49,8 +50,9 @@ def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -
     elif compiled.merges_robots and existing and robots_txt.PATH in compiled.documents:
         compiled.merge_own_robots(existing)
     for document in compiled.documents.values():
-        same = document.path == robots_txt.PATH and robots_txt.undated(existing) == robots_txt.undated(document.body)
-        yield replace(document, body=existing) if same else document
+        current = content_of(folder / document_file(document)) or b""
+        same = robots_txt.undated(current) == robots_txt.undated(document.body)
+        yield replace(document, body=current) if same else document
 
 
 def existing_robots(file: str) -> bytes:

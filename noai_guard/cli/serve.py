@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import SOCKET_ADDRESS, policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, policy_name, policy_option
 from noai_guard.errors import MissingExtra
 from noai_guard.server.sockets import BoundSocket, CannotListen
 from noai_guard.socket_address import SocketAddress
@@ -105,7 +105,11 @@ def command(
                 raise CannotRun(f"--upstream {upstream} is this server itself; name the address of the site behind it")
             timeouts = Timeouts(connect_timeout, first_byte_timeout, idle_timeout)
             title, served = str(origin), reverse_proxy_app(origin, policy_file, timeouts)
-        title += f", policy {policy_file or 'no-ai (packaged)'}, mode {served.runtime.compiled.policy.mode}"
+        title += f", policy {policy_name(policy_file)}, mode {served.runtime.compiled.policy.mode}"
+        trusted = served.runtime.compiled.policy.trusted_proxies
+        if not (trusted.peers or trusted.unix):
+            consequence = "no header about the client is believed" if upstream else "no proxy may ask"
+            title += f", trusts nobody ({consequence}: the policy has no trusted_proxies)"
         with ExitStack() as stack:
             bound = [_bound(address, socket_mode, stack) for address in addresses]
             metrics = [_bound(metrics_address, socket_mode, stack)] if metrics_address else []

@@ -66,13 +66,22 @@ def check_policy(file: str | Path) -> tuple[Policy | None, tuple[Problem, ...]]:
 
 
 def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | None, tuple[Problem, ...]]:
-    """Return what `check_policy` returns, for the content of a file. Never raises, whatever the text is."""
+    """Return what `check_policy` returns, for the content of a file. Never raises, whatever the text is.
+
+    The texts of the page for people (`site.page_texts`) are read from the folder of `file`.
+    """
     from noai_guard.config.policy_schema import read_policy
 
     rules = rules_source()
     data, log = read_policy(text, file, rules.catalog)
     problems = tuple(sorted(log.problems, key=lambda problem: (problem.line, problem.column, problem.code)))
-    if not log.is_valid():
+    texts_file = data.get("site", {}).pop("page_texts", "en")
+    if texts_file != "en":
+        from noai_guard.config.page_texts import read_page_texts
+
+        data["page_texts"], problems_of_texts = read_page_texts(Path(file).parent / texts_file)
+        problems += problems_of_texts
+    if not all(problem.warning for problem in problems):
         return None, problems
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems

@@ -70,7 +70,7 @@ _robots_txt = Choice(
 _DECLARATIONS = {
     **{standard.key: Field(FLAG, standard.title) for standard in STANDARDS},
     "robots_txt": Field(_robots_txt, "/robots.txt"),
-    "noarchive": Field(FLAG, "noarchive in header and metas, which Bing and Amazon read as no training"),
+    "noarchive": Field(FLAG, "noarchive or nocache in header and metas: what Bing may do"),
     "noml": Field(FLAG, "noml in header and metas (Mojeek's proposal)"),
 }
 
@@ -81,6 +81,7 @@ _SITE = Record(
         "owner": Field(Text(max_length=200), "who holds the rights"),
         "contact": Field(Text(scalars.contact), "whom to ask for a licence: e-mail or web address"),
         "policy_page": Field(Text(scalars.policy_page), "path of the page for people, or an address of your own"),
+        "page_texts": Field(Text(max_length=500), "texts of that page: en, or a file beside this one with your own"),
         "licence": Field(_address, "address of the licence"),
         "tdm_policy": Field(_address, "address of a TDMRep policy document"),
     }

@@ -7,6 +7,9 @@ from urllib.parse import quote
 MAX_PATTERN = 1024
 """Characters of the longest pattern."""
 
+ELSEWHERE = "/\0"
+"""A path that only `/**` matches: a control character is an error in a pattern."""
+
 _NEVER_MATCHES = "never matches, because paths are judged without"
 QUERY = re.compile(r"\?[\w*%~\[][\w*%~\[\]&.-]*=")
 """A query in a pattern: `?` and a `name=`, where `?` alone stands for one character."""
@@ -191,22 +194,34 @@ def by_specificity(patterns: Sequence[str]) -> list[int]:
     return sorted(range(len(patterns)), key=specificity)
 
 
-def pattern_to_regex(pattern: str) -> str:
-    """Return a pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $; letter case counts.
+def pattern_to_regex(pattern: str, *, any_case: bool = False) -> str:
+    """Return a pattern as a regular expression for other engines (PCRE, RE2, Go), from ^ to $.
 
+    Letter case counts unless `any_case`: then the expression begins with `(?i)`, and other letters than those of ASCII
+    are written in both cases.
     It has no look-around; everything but ASCII letters, digits and `_-/` is written in hex, non-ASCII as the bytes of
     its UTF-8. `$` must mean the very end. Where an engine backtracks, time may grow with the square of the path's
     length.
     """
-    parts = (_PORTABLE.get(kind) or "".join(map(_in_hex, text.encode())) for kind, text in _tokens(pattern))
-    return f"^{''.join(parts)}$"
+    spelled = _in_any_case if any_case else _in_bytes
+    parts = (_PORTABLE.get(kind) or "".join(map(spelled, text)) for kind, text in _tokens(pattern))
+    return f"{'(?i)' if any_case else ''}^{''.join(parts)}$"
 
 
 _PORTABLE = {"one": "[^/]", "star": "[^/]*", "segments": "(?:[^/]*/)*", "deep": "(?s:.*)", "below": "(?:/(?s:.*))?"}
 
 
-def _in_hex(byte: int) -> str:
-    return chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-/") else f"\\x{byte:02x}"
+def _in_bytes(character: str) -> str:
+    if character.isascii() and (character.isalnum() or character in "_-/"):
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode())
+
+
+def _in_any_case(character: str) -> str:
+    spellings = dict.fromkeys((character, character.lower(), character.upper()))
+    if character.isascii() or len(spellings) == 1:
+        return _in_bytes(character)
+    return f"(?:{'|'.join(map(_in_bytes, spellings))})"
 
 
 # Characters that browsers send unescaped in a path (WHATWG URL path percent-encode set), but no `*` and `$`.

@@ -19,7 +19,7 @@ from noai_guard.core.model import (
     Verdict,
 )
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 
@@ -101,7 +101,7 @@ class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
     `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
-    `features:`.
+    `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
     """
 
     stance: str
@@ -119,6 +119,7 @@ class Policy:
     second_look: bool = False
     shared_cache: bool = False
     reload: str = "off"
+    page_texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -148,6 +149,11 @@ class Policy:
     def reserves(self, usage: Usage) -> bool:
         """Return True if the usage is reserved on some path."""
         return any(path_policy.reserves(usage) for path_policy in self.all_path_policies)
+
+    def sells(self, path_policy: PathPolicy) -> bool:
+        """Return True if somebody may be told to get a licence on the paths of a path policy."""
+        actions = (*path_policy.usages.values(), *(rule.action for rule in self.rules))
+        return Action.LICENSE_REQUIRED in actions
 
     def declares(self, key: str) -> bool:
         """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
@@ -350,15 +356,61 @@ def _claim(agent: Agent | None) -> str:
     return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
+def bing_directive(path_policy: PathPolicy) -> str:
+    """Return the robots directive for Bing: `noarchive`, `nocache`, or an empty text where nothing is reserved from it.
+
+    `noarchive` keeps a page out of answers and of training. `nocache` leaves it in answers, and title and snippet in
+    training. A page with both counts as `nocache` (Bing Webmaster Blog of 2023-09-22, read 2026-11).
+    """
+    if path_policy.reserves(Usage.AI_INPUT) or path_policy.reserves(Usage.AI_SEARCH):
+        return "noarchive"
+    return "nocache" if path_policy.reserves(Usage.TRAIN_AI) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What asks an agent that is let in, or that no request names, for something: a `form` of declaration, and the
+    `value` there. Both are empty if the policy switches off what would ask it."""
+
+    form: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        token = " token" if self.form == "robots.txt" else ":"
+        return f"{self.form}{token} {self.value}" if self.form else ""
+
+
+def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked:
+    """Return how an agent is asked on the paths of a path policy: by its opt-out, else by its name in robots.txt."""
+    out = agent.opt_out
+    if out and out.by == "noarchive":
+        forms = [form for key, form in _DIRECTIVE_FORMS.items() if policy.declares(key) and policy.declares(out.by)]
+        directive = bing_directive(path_policy)
+        return Asked(forms[0], directive) if forms and directive else Asked()
+    token = out.by if out else (agent.all_robots_tokens or (agent.name,))[0]
+    return Asked("robots.txt", token) if policy.declares("robots_txt") else Asked()
+
+
+_DIRECTIVE_FORMS = {"x_robots_tag": "X-Robots-Tag", "html_meta": "meta robots"}
+
+
 def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
     """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
+    table = DecisionTable(policy, catalog)
+    path_class = table.path_class(ELSEWHERE)
     for agent in catalog.agents:
-        out = agent.opt_out
-        if out and any(policy.whole_site.reserves(usage) for usage in out.usages):
-            by = "X-Robots-Tag: noarchive" if out.by == "noarchive" else f"robots.txt token {out.by}"
+        is_let_in = not table.verdict(agent, path_class).action.restricts
+        how = asked(policy, policy.whole_site, agent)
+        if agent.robots_only and not is_let_in:
+            declared = "declared" if how.form else _SWITCHED_OFF
+            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {declared}, never enforced."
+        if agent.opt_out and is_let_in and any(map(policy.whole_site.reserves, agent.opt_out.usages)):
+            declared = f"declared ({how})" if how.form else _SWITCHED_OFF
             yield (
-                f"{agent.name} ({agent.operator}) serves search and {', '.join(out.usages)} under one user agent: "
-                f"it stays let in, the opt-out is declared ({by})."
+                f"{agent.name} ({agent.operator}) serves search and {', '.join(agent.opt_out.usages)} under one user "
+                f"agent: it stays let in, the opt-out is {declared}.{_NOCACHE if how.value == 'nocache' else ''}"
             )
-        if agent.robots_only and any(policy.whole_site.reserves(usage) for usage in agent.usages):
-            yield f"{agent.name} ({agent.operator}) exists only in robots.txt: declared, never enforced."
+
+
+_NOCACHE = " Title and snippet may still be trained on; noarchive would forbid answers too."
+_SWITCHED_OFF = "not declared, because the policy switches that off"

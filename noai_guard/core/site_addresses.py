@@ -1,6 +1,6 @@
 """Web addresses of a site for declarations, refusals and pages."""
 
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.text import one_line
@@ -31,3 +31,8 @@ def ascii_uri(text: str) -> str:
 def contact_text(site: Site) -> str:
     """Return the site's contact for people to read: an e-mail address without `mailto:`, or a web address."""
     return one_line(unquote(site.contact.removeprefix("mailto:")))
+
+
+def site_host(site: Site) -> str:
+    """Return the host of a site, in lower case and without a port; empty if its address is not known."""
+    return urlsplit(site.url).hostname or ""

@@ -1,8 +1,8 @@
 """Content Signals (Cloudflare; policy of 2025-09-24, key `use` since 2026-07-01): robots.txt lines and a header.
 
 In robots.txt a signal applies to a group and has no path, so path policies that differ from the whole site cannot be
-expressed there. The header applies to the path of its response; Cloudflare's policy does not define it, but Cloudflare
-sends it and agents read it (seen 2026-11).
+expressed there. The header applies to the path of its response. Cloudflare's policy does not define it, but Cloudflare
+sends it, and its own agent stops at `ai-input=no` (cloudflare/cloudflare-os at 02e50b7, read 2026-11).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +25,22 @@ KEYS: Labels = (
 """Signals and the usages of ours that they stand for; any one reserved makes a signal `no`."""
 
 _PREAMBLE = (
-    "Content signals are a condition of access to this site. yes: content may be collected for that use.",
-    "no: it may not. A signal that is not given: the use is neither granted nor restricted by it.",
+    "Access to this site is on condition that you agree to follow its content signals, in this file and in responses.",
+    "A signal that says yes: you may collect content for that use. no: you may not collect content for that use.",
+    "A signal that is absent: this site neither grants nor restricts that use by a content signal.",
     "search: a search index, and results with links and short excerpts; no AI-generated summaries.",
     "ai-input: content as input of AI models (retrieval-augmented generation, grounding, generated answers).",
     "ai-train: training or fine-tuning of AI models.",
-    "use: the most that may be kept and shown: immediate (nothing), reference (index, excerpt, link back), full.",
+    "use: the most that may be done with what a signal allows. immediate: act on it once, store and reuse nothing.",
+    "reference: index it, quote short excerpts and link back. full: also summarise and reproduce it. Where use is",
+    "absent, reference holds.",
     "ANY RESTRICTIONS EXPRESSED VIA CONTENT SIGNALS ARE EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4 OF THE",
     "EUROPEAN UNION DIRECTIVE 2019/790 ON COPYRIGHT AND RELATED RIGHTS IN THE DIGITAL SINGLE MARKET.",
 )
-"""Comments that define the signals; the last sentence is copied from Cloudflare's policy (CC0)."""
+"""Comments that bind a client to the signals and define them: without them a signal is a word that nobody agreed to.
+
+The last sentence is copied from Cloudflare's policy (CC0).
+"""
 
 
 def _signals(path_policy: PathPolicy) -> dict[str, bool]:

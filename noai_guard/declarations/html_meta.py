@@ -6,6 +6,7 @@ STANDARD = Standard(
     "html_meta",
     "meta robots noai",
     tags=lambda policy, path_policy: [
-        f'<meta name="robots" content="{line}">'.encode("ascii") for line in robots_directives(policy, path_policy)
+        f'<meta name="robots" content="{line}">'.encode("ascii")
+        for line in filter(None, [robots_directives(policy, path_policy)])
     ],
 )

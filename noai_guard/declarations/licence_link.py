@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 
-from noai_guard.core.model import HeaderField, PathPolicy
-from noai_guard.core.policy import Policy
+from noai_guard.core.model import HeaderField
+from noai_guard.core.policy import Site
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.shared.standard import Standard
 
 
-def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    if not policy.site.licence or not path_policy.reserves_anything:
-        return ()
-    return ((b"link", f'<{ascii_uri(policy.site.licence)}>; rel="license"'.encode("ascii")),)
+def licence_link(site: Site) -> Sequence[HeaderField]:
+    """Return the Link field that leads to the licence of a site, if it has one."""
+    return [(b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii"))] if site.licence else []
 
 
-STANDARD = Standard("licence_link", "Link rel=license", header_fields=_header_fields)
+STANDARD = Standard(
+    "licence_link",
+    "Link rel=license",
+    header_fields=lambda policy, path_policy: licence_link(policy.site) if path_policy.reserves_anything else (),
+)

@@ -1,130 +1,205 @@
-"""Policy page: an HTML page in plain words about what the site refuses, what it welcomes and whom to ask."""
+"""Policy page: an HTML page in plain words about what the site refuses, what it welcomes and whom to ask.
+
+Its texts are in policy_page.yaml; a site may replace each of them, for example by another language.
+"""
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
-from noai_guard.core.model import AI_USAGES, Action, Document, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.model import AI_USAGES, Action, Agent, Document, Mode, PathPolicy, Usage
+from noai_guard.core.path_patterns import ELSEWHERE
+from noai_guard.core.policy import DecisionTable, Policy, Site, asked
 from noai_guard.core.site_addresses import ascii_uri
+from noai_guard.core.text import listed
 from noai_guard.core.usage_words import USAGE_WORDS
-from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard
-from noai_guard.resources import filled, text
+from noai_guard.resources import filled, text, texts
+from noai_guard.version import __version__
 
-_USAGES = tuple(usage for usage, words in USAGE_WORDS.items() if words.title)
-_CELLS = {
-    Action.ALLOW: '<td class="yes">Welcome</td>',
-    Action.LOG: '<td class="yes">Welcome</td>',
-    Action.THROTTLE: '<td class="some">In moderation</td>',
-    Action.LICENSE_REQUIRED: '<td class="some">With a licence</td>',
-    Action.DENY: '<td class="no">No</td>',
+TEXTS = "declarations/policy_page.yaml"
+PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+
+_USAGES = tuple(usage for usage in USAGE_WORDS if f"{usage}_what" in texts(TEXTS))
+_COLOURS = {
+    Action.ALLOW: "yes",
+    Action.LOG: "yes",
+    Action.THROTTLE: "some",
+    Action.LICENSE_REQUIRED: "some",
+    Action.DENY: "no",
 }
 
 
-def _documents(table: DecisionTable) -> Sequence[Document]:
-    if not table.policy.site.policy_page.startswith("/"):
-        return ()
-    owner = html.escape(_name(table.policy.site))
-    denied = {usage for usage in AI_USAGES if table.policy.usages[usage] is Action.DENY}
-    heading = "People are welcome. AI training is not." if Usage.TRAIN_AI in denied else "How this site may be used"
-    if denied == AI_USAGES:
-        heading = "People are welcome. AI is not."
-    page = filled(
-        "declarations/policy_page.html",
-        title=f"{heading.rstrip('.')} · {owner}" if owner else heading.rstrip("."),
-        style=text("page.css") + text("declarations/policy_page.css"),
-        heading=heading,
-        speaker=f"{owner} says here" if owner else "This page says",
-        sections="\n".join(_sections(table)),
-        for_programs=_links_for_programs(table.policy),
-    )
-    # HTML has no NUL (WHATWG HTML, 13.2.5), and some servers cannot serve one.
-    body = page.replace("\0", "").encode("utf-8", "replace")
-    return (Document(table.policy.site.policy_page, "text/html; charset=utf-8", body),)
-
-
-def _sections(table: DecisionTable) -> Iterator[str]:
+def documents(table: DecisionTable, generated: str = "") -> Sequence[Document]:
+    """Return the page, if it is at a path of the site. `generated` is its date (ISO 8601); empty if not known."""
     policy = table.policy
-    apps = "" if policy.reserves(Usage.PLAYER) else ", and neither are their players and apps"
-    yield f"<p>People who listen, read and share are not affected{apps}.</p>"
-    if policy.reserves(Usage.TRAIN_AI):
-        everywhere = all(path_policy.reserves(Usage.TRAIN_AI) for path_policy in table.path_policies)
-        exception = "" if everywhere else ", except where training AI is welcome below"
-        yield (
-            f'<p class="law">Text and data mining is expressly reserved under Article 4(3) of Directive (EU) '
-            f"2019/790{exception}.</p>"
+    if not policy.site.policy_page.startswith("/"):
+        return ()
+    body = _Page(table, generated).html
+    # HTML has no NUL (WHATWG HTML, 13.2.5), and some servers cannot serve one.
+    return (
+        Document(
+            policy.site.policy_page, "text/html; charset=utf-8", body.replace("\0", "").encode("utf-8", "replace")
+        ),
+    )
+
+
+class _Words:
+    """The texts of the page, escaped: the site's, else the English ones, marked as such for screen readers."""
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._own = own
+        self._english = texts(TEXTS)
+
+    def plain(self, key: str, **values: str) -> str:
+        """Return a text without markup. `values` are HTML."""
+        template = html.escape(self._own.get(key, self._english[key]), quote=False)
+        return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+    def __call__(self, key: str, **values: str) -> str:
+        """Return a text for the body of the page. `values` are HTML."""
+        said = self.plain(key, **values)
+        return said if key in self._own or not self._own else f'<span lang="en" dir="ltr">{said}</span>'
+
+
+class _Page:
+    def __init__(self, table: DecisionTable, generated: str) -> None:
+        self.table = table
+        self.policy = table.policy
+        self.say = _Words(self.policy.page_texts)
+        self.outcomes = AgentOutcomes.of(table)
+        # Sentences about what happens have a form for a site that only watches.
+        self.now = "" if self.policy.mode is Mode.ENFORCE else "_monitor"
+        site, say = self.policy.site, self.say
+        owner = html.escape(_name(site))
+        denied = {usage for usage in AI_USAGES if self.policy.usages[usage] is Action.DENY}
+        heading = "heading_no_training" if Usage.TRAIN_AI in denied else "heading_other"
+        if denied == AI_USAGES:
+            heading = "heading_no_ai"
+        title = say.plain(heading).rstrip(".")
+        self.html = filled(
+            "declarations/policy_page.html",
+            lang=html.escape(say.plain("lang")),
+            direction=html.escape(say.plain("direction")),
+            title=f"{title} · {owner}" if owner else title,
+            style=text("page.css") + text("declarations/policy_page.css"),
+            heading=say(heading),
+            lead=say("lead", owner=owner) if owner else say("lead_nobody"),
+            sections="\n".join(self._sections()),
+            for_programs=self._links_for_programs(),
+            made=say("made", date=f"<time>{generated}</time>", version=__version__)
+            if generated
+            else say("made_some_day", version=__version__),
         )
-    heading = "The whole site" if policy.path_policies else "What programs may do"
-    yield from _table(heading, policy.whole_site, _USAGES, "What is welcome, and what is not.")
-    for path_policy in policy.path_policies:
-        differing = [usage for usage in _USAGES if path_policy.usages[usage] is not policy.usages[usage]]
-        if differing:
-            caption = "Different here; all else as on the whole site."
-            yield from _table(_path_heading(path_policy), path_policy, differing, caption)
-        else:
-            yield f"<h2>{_path_heading(path_policy)}</h2>\n<p>The same as on the whole site.</p>"
-    if policy.rules:
-        yield "<p>Single programs may be treated differently; a refusal says which rule refused it.</p>"
-    yield from _contact(policy.site)
-    yield from _refused_agents(table)
 
+    def _sections(self) -> Iterator[str]:
+        policy, say = self.policy, self.say
+        if self.now:
+            yield f'<p class="lead">{say("monitor")}</p>'
+        yield f"<p>{say('people' if policy.reserves(Usage.PLAYER) else 'people_and_players')}</p>"
+        if policy.reserves(Usage.TRAIN_AI):
+            everywhere = all(path_policy.reserves(Usage.TRAIN_AI) for path_policy in self.table.path_policies)
+            yield f'<p class="law">{say("reserved" if everywhere else "reserved_in_part")}</p>'
+        yield from self._usages(
+            say("whole_site" if policy.path_policies else "programs"), policy.whole_site, _USAGES, say("table")
+        )
+        for path_policy in policy.path_policies:
+            differing = [usage for usage in _USAGES if path_policy.usages[usage] is not policy.usages[usage]]
+            heading = self._path_heading(path_policy)
+            if differing:
+                yield from self._usages(heading, path_policy, differing, say("table_differences"))
+            else:
+                yield f"<h2>{heading}</h2>\n<p>{say('no_differences')}</p>"
+        if policy.rules:
+            yield f"<p>{say('rules')}</p>"
+        yield from self._contact()
+        yield from self._agents()
 
-def _path_heading(path_policy: PathPolicy) -> str:
-    directory = path_policy.pattern.removesuffix("/**")
-    if directory and directory != path_policy.pattern and not set("*?") & set(directory):
-        return f"Under <code>{html.escape(directory)}</code>"
-    return f"For <code>{html.escape(path_policy.pattern)}</code>"
+    def _path_heading(self, path_policy: PathPolicy) -> str:
+        directory = path_policy.pattern.removesuffix("/**")
+        if directory and directory != path_policy.pattern and not set("*?") & set(directory):
+            return self.say("folder", path=f"<code>{html.escape(directory)}</code>")
+        return self.say("paths", path=f"<code>{html.escape(path_policy.pattern)}</code>")
+
+    def _usages(self, heading: str, path_policy: PathPolicy, usages: Iterable[Usage], caption: str) -> Iterator[str]:
+        yield f"<h2>{heading}</h2>\n<table>\n<caption>{caption}</caption>\n<tbody>"
+        for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
+            action = path_policy.usages[usage]
+            answer = Action.ALLOW if action is Action.LOG else action
+            title, what = self.say(usage), self.say(f"{usage}_what")
+            yield (
+                f'<tr><th scope="row"><b>{title}</b><span class="what">{what}</span></th>'
+                f'<td class="{_COLOURS[action]}">{self.say(f"answer_{answer}")}</td></tr>'
+            )
+        yield "</tbody>\n</table>"
+
+    def _contact(self) -> Iterator[str]:
+        site, say, name = self.policy.site, self.say, _name(self.policy.site)
+        facts = ""
+        if name:
+            facts = f"<dt>{say('contact_owner' if site.owner else 'contact_site')}</dt><dd>{html.escape(name)}</dd>"
+        for key, address, shown, relation in (
+            ("contact_address", site.contact, unquote(site.contact.removeprefix("mailto:")), ""),
+            ("contact_licence", site.licence, site.licence, 'rel="license" '),
+            ("contact_mining_policy", site.tdm_policy, site.tdm_policy, ""),
+        ):
+            if address:
+                href = html.escape(ascii_uri(address))
+                facts += f'<dt>{say(key)}</dt><dd><a {relation}href="{href}">{html.escape(shown)}</a></dd>'
+        if facts:
+            yield f"<h2>{say('contact')}</h2>\n<dl>{facts}</dl>"
+
+    def _agents(self) -> Iterator[str]:
+        """Yield who is refused on the whole site and who is only asked, in the numbers of `noai-guard check`."""
+        say, now, outcomes = self.say, self.now, self.outcomes
+        path_class = self.table.path_class(ELSEWHERE)
+        refused = [agent for agent in outcomes.refused if self.table.verdict(agent, path_class).action.refuses]
+        throttled = len(outcomes.refused) - len(refused)
+        counts = [say(f"refused_count{now}", refused=str(len(refused)), known=str(outcomes.known))]
+        if throttled:
+            counts.append(say(f"throttled_count{now}", throttled=str(throttled)))
+        yield f"<h2>{say('who')}</h2>\n<p>{' '.join(counts)}</p>"
+        if outcomes.asked:
+            yield f"<p>{say('asked', asked=str(len(outcomes.asked)))}</p>"
+            yield from _list(outcomes.asked, self._how_asked)
+        if refused:
+            yield f"<details>\n<summary>{say(f'refused_names{now}', refused=str(len(refused)))}</summary>"
+            yield from _list(refused)
+            yield "</details>"
+
+    def _how_asked(self, agent: Agent) -> str:
+        how = asked(self.policy, self.policy.whole_site, agent)
+        return f" <code>{html.escape(f'{how.form}: {how.value}')}</code>" if how.form else f" ({self.say('not_asked')})"
+
+    def _links_for_programs(self) -> str:
+        policy = self.policy
+        published = {
+            "/robots.txt": policy.declares("robots_txt"),
+            "/.well-known/tdmrep.json": policy.declares("tdmrep") and policy.reserves(Usage.TRAIN_AI),
+            "/license.xml": policy.declares("rsl") and policy.reserves_anything,
+        }
+        links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
+        return self.say("for_programs", links=", ".join(links)) if links else self.say("for_programs_headers")
 
 
 def _name(site: Site) -> str:
     return site.owner or site.name or (urlsplit(site.url).hostname or "" if site.url else "")
 
 
-def _table(heading: str, path_policy: PathPolicy, usages: Iterable[Usage], caption: str) -> Iterator[str]:
-    yield f"<h2>{heading}</h2>\n<table>\n<caption>{caption}</caption>\n<tbody>"
-    for usage in sorted(usages, key=lambda usage: usage not in AI_USAGES):
-        words = USAGE_WORDS[usage]
-        heading = f'<th scope="row"><b>{words.title}</b><span class="what">{words.summary}</span></th>'
-        yield f"<tr>{heading}{_CELLS[path_policy.usages[usage]]}</tr>"
-    yield "</tbody>\n</table>"
+def _list(agents: Iterable[Agent], remark: Callable[[Agent], str] = lambda agent: "") -> Iterator[str]:
+    yield "<ul>"
+    for agent in sorted(agents, key=lambda agent: agent.name.lower()):
+        operator = "" if agent.operator == agent.name else f" <small>{html.escape(agent.operator)}</small>"
+        yield f"<li>{html.escape(agent.name)}{operator}{remark(agent)}</li>"
+    yield "</ul>"
 
 
-def _contact(site: Site) -> Iterator[str]:
-    facts = f"<dt>{'Owner' if site.owner else 'Site'}</dt><dd>{html.escape(_name(site))}</dd>" if _name(site) else ""
-    for term, address, shown, relation in (
-        ("Ask", site.contact, unquote(site.contact.removeprefix("mailto:")), ""),
-        ("Licence", site.licence, site.licence, 'rel="license" '),
-        ("Mining policy", site.tdm_policy, site.tdm_policy, ""),
-    ):
-        if address:
-            href = html.escape(ascii_uri(address))
-            facts += f'<dt>{term}</dt><dd><a {relation}href="{href}">{html.escape(shown)}</a></dd>'
-    if facts:
-        yield f"<h2>Whom to ask</h2>\n<dl>{facts}</dl>"
+def _limitations(policy: Policy) -> Iterator[str]:
+    missing = [key for key in texts(TEXTS) if key not in (*policy.page_texts, "direction")]
+    if policy.page_texts and missing and policy.site.policy_page.startswith("/"):
+        yield f"page for people: {len(missing)} texts are not in site.page_texts and stay English: {listed(missing)}."
 
 
-def _refused_agents(table: DecisionTable) -> Iterator[str]:
-    """Yield the list of the agents that are refused on the whole site and have a name in requests or robots.txt."""
-    path_class = table.path_class(robots_patterns.ELSEWHERE)
-    named = (agent for agent in table.catalog.agents if agent.expected_user_agent or agent.all_robots_tokens)
-    agents = [agent for agent in named if table.verdict(agent, path_class).action.refuses]
-    if agents:
-        yield f"<details>\n<summary>Programs that are refused by name: {len(agents)}</summary>\n<ul>"
-        for agent in sorted(agents, key=lambda agent: agent.name.lower()):
-            operator = "" if agent.operator == agent.name else f" <small>{html.escape(agent.operator)}</small>"
-            yield f"<li>{html.escape(agent.name)}{operator}</li>"
-        yield "</ul>\n</details>"
-
-
-def _links_for_programs(policy: Policy) -> str:
-    published = {
-        "/robots.txt": policy.declares("robots_txt"),
-        "/.well-known/tdmrep.json": policy.declares("tdmrep") and policy.reserves(Usage.TRAIN_AI),
-        "/license.xml": policy.declares("rsl") and policy.reserves_anything,
-    }
-    links = [f'<a href="{path}">{path}</a>' for path, is_published in published.items() if is_published]
-    return f"The same for programs: {', '.join(links)}{' and ' if links else ''}the header fields of every response."
-
-
-STANDARD = Standard("policy_page", "page for people", _documents)
+STANDARD = Standard("policy_page", "page for people", documents, limitations=_limitations)

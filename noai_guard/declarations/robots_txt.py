@@ -39,7 +39,7 @@ OVERRULED = "# Overruled by noai-guard, because the policy says no: "
 _SHOWN_LINES, _SHOWN = 5, 200
 """Number of lines of the app that are shown, and characters of each."""
 
-_GENERATED_LINE = re.compile(rb"^# Generated (?:[0-9-]+ )?by noai-guard [^\n]*\n", re.MULTILINE)
+_GENERATED_LINE = re.compile(rb'^(?:# Generated (?:[0-9-]+ )?by noai-guard |<p class="made">)[^\n]*\n', re.MULTILINE)
 
 
 def preamble(policy: Policy, site: Site, date: str = "") -> list[str]:
@@ -51,9 +51,9 @@ def preamble(policy: Policy, site: Site, date: str = "") -> list[str]:
     return [*lines, f"Generated {date + ' ' if date else ''}by noai-guard {__version__}."]
 
 
-def undated(robots: bytes) -> bytes:
-    """Return the file without its `Generated` line, the only one that depends on the date."""
-    return _GENERATED_LINE.sub(b"", robots)
+def undated(document: bytes) -> bytes:
+    """Return robots.txt, or the page for people, without the only line that depends on the date."""
+    return _GENERATED_LINE.sub(b"", document)
 
 
 def document(groups: Groups, existing: bytes = b"") -> Document:

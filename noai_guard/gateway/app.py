@@ -75,17 +75,17 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] != "http":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and _path(scope) == contract.METRICS:
+            await self._metrics(scope, receive, send)
         else:
-            path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
-            if path == contract.METRICS:
-                await self._metrics(scope, receive, send)
+            raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
+            method = method_of(scope) if scope["type"] == "http" else "GET"
+            request = PlainRequest(_path(scope), list(scope["headers"]), method, scope.get("client"))
+            response = await self.respond(request, raw)
+            if scope["type"] == "http":
+                await send_response(send, response)
             else:
-                raw = scope.get("raw_path") or quote(scope["path"], errors="replace").encode("ascii")
-                request = PlainRequest(path, list(scope["headers"]), method_of(scope), scope.get("client"))
-                await send_response(send, await self.respond(request, raw))
+                await _refuse_websocket(scope, send, response)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -99,8 +99,8 @@ class Gateway:
         """Return the response to a request for anything but the metrics. `raw_path` is its path as it was sent."""
         path = request.path
         try:
-            if path in (contract.VERIFY, contract.VERIFY_NGINX):
-                return await self.verdict(request, for_nginx=path == contract.VERIFY_NGINX)
+            if path == contract.VERIFY or path in contract.AUTH_REQUEST:
+                return await self.verdict(request, refusing=contract.AUTH_REQUEST.get(path, 0))
             if path == contract.ANSWER:
                 return self.refusal(request)
             if path.startswith(contract.VERIFY + "/"):
@@ -120,18 +120,18 @@ class Gateway:
         self.runtime.telemetry.failed("judging", error)
         return text_response(503, "The gateway failed; its log says why.\n", NO_STORE)
 
-    async def verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> Response:
-        """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and 403 for nginx.
+    async def verdict(self, request: PlainRequest, appended: bytes = b"", *, refusing: int = 0) -> Response:
+        """Return 200 to allow, the refusal otherwise, 503 if the caller is not trusted; 204 and `refusing` for nginx.
 
         `appended` as for original_request.
         """
         decided = await arun(self._examine(request, appended), self._stores, self.runtime.unanswered)
         if isinstance(decided, Response):
             return decided
-        response = self._encoded(decided, request, for_nginx).response
+        response = self._encoded(decided, request, refusing).response
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    def encoded_verdict(self, request: PlainRequest, appended: bytes = b"", *, for_nginx: bool = False) -> bytes | None:
+    def encoded_verdict(self, request: PlainRequest, appended: bytes = b"", *, refusing: int = 0) -> bytes | None:
         """Return what `verdict` returns as HTTP/1.1 bytes; None if a store has to be asked first, or for HEAD."""
         if request.method == "HEAD":
             return None
@@ -143,17 +143,17 @@ class Gateway:
             decided: Decided | Response = done.value
             if isinstance(decided, Response):
                 return EncodedResponse(decided).wire
-            return self._encoded(decided, request, for_nginx).wire
+            return self._encoded(decided, request, refusing).wire
         except Exception as error:
             return EncodedResponse(self._failed(error)).wire
         return None
 
-    def _encoded(self, decided: Decided, request: Request, for_nginx: bool) -> EncodedResponse:
+    def _encoded(self, decided: Decided, request: Request, refusing: int) -> EncodedResponse:
         responses = self._prepared[self.runtime.active].responses
         has_one_user_agent = sum(name == b"user-agent" for name, _ in request.headers) < 2
-        if decided.refusal is not None and not for_nginx:
+        if decided.refusal is not None and not refusing:
             decided.cached.counts.bytes += len(decided.refusal.body)
-        return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", for_nginx)
+        return responses.encoded(decided, responses.cache_key(decided) if has_one_user_agent else b"", refusing)
 
     def _examine(self, request: PlainRequest, appended: bytes) -> Examination[Decided | Response]:
         """Return the decision on the request that was asked about, or the response if there can be none."""
@@ -243,6 +243,21 @@ class Gateway:
             except OSError as error:
                 own = self._own_robots.last((), error)
         return self.runtime.document_response(served, request, own)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "").rstrip("/"))
+
+
+async def _refuse_websocket(scope: Scope, send: Send, response: Response) -> None:
+    """Answer a websocket's handshake as any request: a proxy passed a client's Upgrade on when it asked."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    start = {"type": "websocket.http.response.start", "status": response.status, "headers": list(response.headers)}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": response.body})
 
 
 class _Prepared:

@@ -29,7 +29,7 @@ class EncodedResponse:
         self.wire = b"\r\n".join((*lines, b"", response.body))
 
 
-_Key = tuple[CachedDecision, Response | None, bytes, bool]
+_Key = tuple[CachedDecision, Response | None, bytes, int]
 
 
 class AuthResponses:
@@ -42,14 +42,15 @@ class AuthResponses:
             lambda key: _cache_key(*key)
         )
 
-    def encoded(self, decided: Decided, cache_key: bytes, for_nginx: bool) -> EncodedResponse:
+    def encoded(self, decided: Decided, cache_key: bytes, refusing: int) -> EncodedResponse:
         """Return 200 to allow, or the complete refusal, which is not cached.
 
-        For nginx, return a status that auth_request passes on: 204, or 403 with the true one in a header.
+        For nginx, `refusing` is the status that auth_request passes on (else 0): return 204, or that status with the
+        true one in a header.
         """
-        if decided.refusal is not None and not for_nginx:
+        if decided.refusal is not None and not refusing:
             cache_key = b""
-        return self._encoded[decided.cached, decided.refusal, cache_key, for_nginx]
+        return self._encoded[decided.cached, decided.refusal, cache_key, refusing]
 
     def cache_key(self, decided: Decided) -> bytes:
         """Return the key (agent, address block, path class) of a verdict that a proxy may keep, or b""."""
@@ -59,22 +60,22 @@ class AuthResponses:
         return self._cache_keys[decided.cached, decided.path_class, block]
 
     def _encode(self, key: _Key) -> EncodedResponse:
-        cached, refusal, cache_key, for_nginx = key
+        cached, refusal, cache_key, refusing = key
         caching: tuple[HeaderField, ...] = (NO_STORE,)
         if cache_key:
-            caching = ((b"cache-control", b"max-age=%d" % self._hold), (contract.KEY.encode("ascii"), cache_key))
+            # nginx before 1.23 has the first of several User-Agent lines in variables, but all of them in Vary.
+            lifetime = (b"cache-control", b"max-age=%d" % self._hold)
+            caching = (lifetime, (b"vary", b"user-agent"), (contract.KEY.encode("ascii"), cache_key))
         verdict = verdict_headers(cached)
         if refusal is None:
             # One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag
             # lines has a colon, so they may be joined.)
             fields = (*caching, *verdict, *one_line_per_name(cached.declared.fields).items())
-            return EncodedResponse(
-                Response(204, fields, b"") if for_nginx else Response(200, (_LENGTH_0, *fields), b"")
-            )
-        if not for_nginx:
+            return EncodedResponse(Response(204, fields, b"") if refusing else Response(200, (_LENGTH_0, *fields), b""))
+        if not refusing:
             return EncodedResponse(Response(refusal.status, (*refusal.headers, *verdict), refusal.body))
         status = (contract.STATUS.encode("ascii"), b"%d" % refusal.status)
-        return EncodedResponse(Response(403, (_LENGTH_0, status, *caching, *verdict), b""))
+        return EncodedResponse(Response(refusing, (_LENGTH_0, status, *caching, *verdict), b""))
 
 
 def verdict_headers(cached: CachedDecision) -> tuple[HeaderField, ...]:

@@ -3,8 +3,12 @@
 VERIFY = "/.noai/verify"
 """Asked before each request: 200 lets it in; 402, 403 and 429 are the refusal, complete; 503 is no verdict."""
 
-VERIFY_NGINX = "/.noai/verify-nginx"
-"""The same for `auth_request`: 204, 403 with X-NoAI-Status, or 503."""
+VERIFY_NGINX = "/.noai/verify-nginx-401"
+"""The same for `auth_request`, which passes on 401 and 403 alone: 204, 401 with X-NoAI-Status, or 503. With 401, the
+error_page that fetches the refusal leaves the site's own page for 403 alone."""
+
+AUTH_REQUEST = {"/.noai/verify-nginx": 403, VERIFY_NGINX: 401}
+"""Path -> the status that stands for a refusal there. The first was in the configuration that we wrote to 2026-11."""
 
 ANSWER = "/.noai/answer"
 """The refusal that X-NoAI-Status stands for, for `error_page`. Never lets anything in."""

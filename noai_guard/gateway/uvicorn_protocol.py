@@ -6,10 +6,11 @@ from noai_guard.core.model import HeaderField
 from noai_guard.core.request import PlainRequest
 from noai_guard.gateway.app import Gateway
 from noai_guard.gateway.auth_responses import EncodedResponse
-from noai_guard.gateway.contract import ANSWER, VERIFY, VERIFY_NGINX
+from noai_guard.gateway.contract import ANSWER, AUTH_REQUEST, VERIFY
 from noai_guard.uvicorn_adapter import EarlyResponseConnection
 
-_VERIFY, _VERIFY_NGINX, _ANSWER = (path.encode("ascii") for path in (VERIFY, VERIFY_NGINX, ANSWER))
+_VERIFY, _ANSWER = VERIFY.encode("ascii"), ANSWER.encode("ascii")
+_AUTH_REQUEST = {path.encode("ascii"): status for path, status in AUTH_REQUEST.items()}
 
 
 def protocol_for(gateway: Gateway) -> type[EarlyResponseConnection]:
@@ -21,8 +22,8 @@ def protocol_for(gateway: Gateway) -> type[EarlyResponseConnection]:
         ) -> bytes | None:
             path = target.partition(b"?")[0]
             request = PlainRequest("", headers, method, client)
-            if path == _VERIFY_NGINX:
-                return gateway.encoded_verdict(request, for_nginx=True)
+            if status := _AUTH_REQUEST.get(path):
+                return gateway.encoded_verdict(request, refusing=status)
             if path == _ANSWER and method != "HEAD":
                 return EncodedResponse(gateway.refusal(request)).wire
             if path == _VERIFY or path.startswith(_VERIFY + b"/"):

@@ -21,10 +21,9 @@ from noai_guard.core.questions import AsyncStore, Count, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
-from noai_guard.middleware.asgi_response import declare, release, send_response
+from noai_guard.middleware.asgi_response import Changing, declare, release, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
-from noai_guard.responses.html_injection import TagInjector
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
@@ -79,9 +78,9 @@ class NoAIMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         is_http = kind == "http"
-        if kind == "lifespan" and self.runtime.start_error is not None:
-            await _fail_startup(receive, send, self.runtime.start_error)
         if not is_http and kind != "websocket":
+            if kind == "lifespan" and self.runtime.start_error is not None:
+                await _fail_startup(receive, send, self.runtime.start_error)
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
         runtime = self.runtime
@@ -109,17 +108,17 @@ class NoAIMiddleware:
         if not is_http:
             await self.app(scope, receive, send)
             return
-        injectors: list[TagInjector] = []
+        changing: Changing = []
         try:
             # A partial of a module's function that returns the awaitable of the real send: as a method, a closure or
             # a coroutine it costs 6 to 8 % of a bare Starlette request more (instructions counted, 2026-11-23).
-            declaring = partial(declare, runtime.telemetry, send, scope, cached, injectors)
+            declaring = partial(declare, runtime.telemetry, send, request, cached, changing)
             await self.app(scope, receive, declaring)
         except Exception:
-            await release(runtime.telemetry, send, cached, injectors)
+            await release(runtime.telemetry, send, cached, changing)
             raise
-        if injectors:
-            await release(runtime.telemetry, send, cached, injectors)
+        if changing:
+            await release(runtime.telemetry, send, cached, changing)
 
     async def _serve(self, scope: Scope, send: Send, served: ServeDocument, request: ScopeRequest) -> None:
         own: OwnFile = None

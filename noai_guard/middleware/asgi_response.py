@@ -1,15 +1,15 @@
 """Adds declaration headers and tags to an ASGI app's response and counts its bytes, message by message."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from contextlib import suppress
 from pathlib import Path
 
-from noai_guard.asgi_types import Message, Scope, Send
+from noai_guard.asgi_types import Message, Send
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.middleware.active_policy import CachedDecision
-from noai_guard.middleware.asgi_request import method_of
-from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
+from noai_guard.middleware.asgi_request import ScopeRequest
+from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, length_of_page, tagged, whole_page
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector
@@ -18,24 +18,49 @@ from noai_guard.responses.refusal import Format
 _FILE_CHUNK = 64 * 1024
 
 
+class HeldStart:
+    """The start of a page that comes whole: it goes out with its body, so that its length stays true."""
+
+    __slots__ = ("headers", "length", "message")
+
+    def __init__(self, message: Message, headers: list[HeaderField], length: int) -> None:
+        self.message = message
+        self.headers = headers
+        self.length = length
+
+
+class _Sent(tuple[()]):
+    """An awaitable that is done."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(self)  # type: ignore[return-value]  # of nothing
+
+
+_SENT = _Sent()
+
+Changing = list[TagInjector | HeldStart]
+"""Empty, or the one thing that changes the body of this response."""
+
+
 def declare(
     telemetry: Telemetry,
     send: Send,
-    scope: Scope,
+    request: ScopeRequest,
     cached: CachedDecision,
-    injectors: list[TagInjector],
+    changing: Changing,
     message: Message,
 ) -> Awaitable[None]:
-    """Send a message of the app, with our headers added and, in HTML pages, our tags; count body bytes.
-
-    `injectors` is empty, or holds the one of this response.
-    """
+    """Send a message of the app, with our headers added and, in HTML pages, our tags; count body bytes."""
     kind = message["type"]
     try:
+        if changing and (change := changing[0]).__class__ is HeldStart:
+            return _send_held(telemetry, send, request, cached, changing, change, message)
         if kind == "http.response.body":
-            if injectors and injectors[0].outcome == "pending":
-                return _inject(telemetry, send, injectors[0], cached.counts, message)
-            if "body" in message and scope["method"] != "HEAD":
+            if changing and change.outcome == "pending":  # type: ignore[union-attr]
+                return _inject(telemetry, send, change, cached.counts, message)  # type: ignore[arg-type]
+            if "body" in message and request.scope["method"] != "HEAD":
                 cached.counts.bytes += len(message["body"])
         elif kind == "http.response.start":
             declared = cached.declared
@@ -45,17 +70,19 @@ def declare(
             watched = declared.watched
             for name, value in headers:
                 if name in watched and (name != b"content-type" or value.startswith(PERHAPS_HTML)):
-                    method, request_headers = method_of(scope), scope["headers"]
-                    headers, injectors[:] = tagged(
-                        telemetry, declared, message["status"], headers, method, request_headers
-                    )
+                    status = message["status"]
+                    length = length_of_page(declared, status, headers, request.scope["method"], request.headers)
+                    if length >= 0:
+                        changing.append(HeldStart(message, headers, length))
+                        return _SENT
+                    headers, changing[:] = tagged(telemetry, declared, status, headers, request.method, request.headers)
                     break
             else:
                 headers = [*headers, *declared.fields]
             message = {**message, "headers": headers}
         elif kind in ("http.response.zerocopysend", "http.response.pathsend"):
-            if injectors:
-                return _inject(telemetry, send, injectors[0], cached.counts, message)
+            if changing:
+                return _inject(telemetry, send, change, cached.counts, message)  # type: ignore[arg-type]
             if kind == "http.response.zerocopysend":
                 cached.counts.bytes += message.get("count") or 0
             else:
@@ -66,14 +93,52 @@ def declare(
     return send(message)
 
 
-async def release(telemetry: Telemetry, send: Send, cached: CachedDecision, injectors: list[TagInjector]) -> None:
+async def _send_held(
+    telemetry: Telemetry,
+    send: Send,
+    request: ScopeRequest,
+    cached: CachedDecision,
+    changing: Changing,
+    held: HeldStart,
+    message: Message,
+) -> None:
+    """Send the held start of a page, and the first message behind it."""
+    start, declared = held.message, cached.declared
+    body = message.get("body")
+    # Some apps leave the body of a response to HEAD out: its length is not known then.
+    if (
+        type(body) is bytes
+        and message["type"] == "http.response.body"
+        and not message.get("more_body")
+        and held.headers[held.length][1] == b"%d" % len(body)
+    ):
+        headers, body, outcome = whole_page(declared, held.headers, held.length, body)
+        changing.clear()
+        if request.scope["method"] == "GET":
+            cached.counts.bytes += len(body)
+            with telemetry.counting:
+                telemetry.injected[outcome] += 1
+        await send({**start, "headers": headers})
+        await send({**message, "body": body})
+        return
+    headers, changing[:] = tagged(telemetry, declared, start["status"], held.headers, request.method, request.headers)
+    await send({**start, "headers": headers})
+    await declare(telemetry, send, request, cached, changing, message)
+
+
+async def release(telemetry: Telemetry, send: Send, cached: CachedDecision, changing: Changing) -> None:
     """Send what is still held back of a page that the app broke off, by an exception or without a last message."""
-    if injectors and injectors[0].outcome == "pending":
-        # The app's exception is what counts now, and the connection may be gone.
-        with suppress(Exception):
-            if held := feed(telemetry, injectors[0], b"", last=True):
-                cached.counts.bytes += len(held)
-                await send({"type": "http.response.body", "body": held, "more_body": True})
+    if not changing:
+        return
+    # The app's exception is what counts now, and the connection may be gone.
+    with suppress(Exception):
+        if isinstance(change := changing[0], HeldStart):
+            fields = (*change.headers, *cached.declared.fields)
+            changing.clear()
+            await send({**change.message, "headers": [field for field in fields if field[0] != b"content-length"]})
+        elif change.outcome == "pending" and (held := feed(telemetry, change, b"", last=True)):
+            cached.counts.bytes += len(held)
+            await send({"type": "http.response.body", "body": held, "more_body": True})
 
 
 async def _inject(

@@ -3,10 +3,21 @@
 import logging
 from functools import cache
 
+from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import HeaderField
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import Declared
-from noai_guard.responses.html_injection import TagInjector, has_charset, injectable, rewritten_headers
+from noai_guard.responses.html_injection import (
+    LOOKED_AT,
+    Outcome,
+    PageTags,
+    TagInjector,
+    has_charset,
+    injectable,
+    is_usual_page,
+    may_ask_for_fragment,
+    rewritten_headers,
+)
 
 _log = logging.getLogger("noai_guard")
 
@@ -14,6 +25,42 @@ PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 """Beginnings of a Content-Type that may be HTML. Everything else needs no closer look."""
 
 Headers = list[HeaderField]
+
+
+_page_tags: BoundedCache[bytes, PageTags] = BoundedCache(PageTags, max_entries=64)
+_LENGTH, _TYPE = b"content-length", b"content-type"
+
+
+def length_of_page(declared: Declared, status: int, headers: Headers, method: str, request_headers: Headers) -> int:
+    """Return the index of Content-Length in the headers of a page that comes whole and certainly gets tags, else -1.
+
+    It also is -1 for a page with any field that needs a closer look; for these there is `tagged`.
+    """
+    if status != 200 or not declared.tags or method not in ("GET", "HEAD"):
+        return -1
+    length = -1
+    is_page = False
+    for index, (name, value) in enumerate(headers):
+        if name == _TYPE:
+            if is_page or not is_usual_page(value):
+                return -1
+            is_page = True
+        elif name == _LENGTH:
+            if length >= 0:
+                return -1
+            length = index
+        elif name in declared.watched or name in LOOKED_AT:
+            return -1
+    return -1 if not is_page or may_ask_for_fragment(request_headers) else length
+
+
+def whole_page(declared: Declared, headers: Headers, length: int, page: bytes) -> tuple[Headers, bytes, Outcome]:
+    """Return headers and body of a page whose `length_of_page` is `length`, with ours added, and what became of the
+    tags."""
+    body, outcome = _page_tags[declared.tags].inserted(page)
+    headers = [*headers, *declared.fields]
+    headers[length] = (_LENGTH, b"%d" % len(body))
+    return headers, body, outcome
 
 
 def tagged(

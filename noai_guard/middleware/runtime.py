@@ -298,7 +298,8 @@ class GuardRuntime:
         client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
         if client.problem and trusted.header:
             self.telemetry.metrics.address_problems.labels(client.problem).inc()
-        if not self._peer_is_real and may_be_rewritten(client, headers):
+        # A proxy whose header says nothing of the client vouches for itself only, not for whom it passes on.
+        if (trusted.header and client.problem) or (not self._peer_is_real and may_be_rewritten(client, headers)):
             client = replace(client, is_proven=False)
         return client
 

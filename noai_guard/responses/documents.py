@@ -26,8 +26,8 @@ def document_file(document: Document) -> str:
 def document_headers(document: Document) -> tuple[HeaderField, ...]:
     """Return the headers of a document: cacheable for an hour, with an ETag, readable from other origins.
 
-    The ETag of robots.txt is weak and does not depend on the date in the file, so that servers which were started
-    on different days send the same one.
+    The ETags of robots.txt and of the page for people are weak and do not depend on the date in them, so that servers
+    which were started on different days send the same one.
     """
     content = robots_txt.undated(document.body)
     weak = "W/" if len(content) < len(document.body) else ""

@@ -30,6 +30,13 @@ HOLD_LIMIT = 1024
 PRESCAN_LENGTH = 1024
 """Bytes in which a browser looks for a charset declaration if Content-Type names none."""
 
+_LONGEST_NAME = len(b"<frameset ")
+"""Bytes of the longest tag name by which the content of a head is told from what is before it."""
+
+_MAX_BEGINNINGS = 8
+"""Beginnings of pages that are remembered."""
+
+_SPACES = frozenset((b"\t", b"\n", b"\f", b"\r", b" "))
 _SPACE = rb"[\t\n\f\r ]"
 _NAME_END = rb"(?=[\t\n\f\r />])"
 # The rest of a tag after its name, up to its `>`. Only single-character repeats are possessive: CPython before 3.11.5
@@ -134,11 +141,14 @@ REQUEST_FIELDS = frozenset(
 )
 """Request fields that are read. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
 Alpine AJAX, Livewire, Datastar. Of the first two the value counts, of the others the presence."""
+_FRAGMENT_FIELDS = REQUEST_FIELDS - {b"sec-fetch-dest"}
 
 _RESPONSE_FIELDS = spellings(b"content-type content-encoding content-range cache-control".split())
 _REWRITTEN_FIELDS = spellings(
     b"etag ETag content-length digest content-digest repr-digest content-md5 Content-MD5 accept-ranges".split()
 )
+LOOKED_AT = _RESPONSE_FIELDS | _REWRITTEN_FIELDS
+"""Names, in the usual spellings, of response fields that say whether and how a body may be changed."""
 
 
 def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> Reason | None:
@@ -197,6 +207,20 @@ def _asks_for_fragment(field: tuple[bytes, bytes]) -> bool:
     return name in REQUEST_FIELDS
 
 
+@lru_cache(maxsize=64)
+def is_usual_page(content_type: bytes) -> bool:
+    """Return True for the Content-Type of a page that names a charset in which ASCII bytes are ASCII text."""
+    html, labels = _read_content_type(content_type)
+    return html and bool(labels) and _ASCII_COMPATIBLE.issuperset(labels)
+
+
+def may_ask_for_fragment(request_headers: Headers) -> bool:
+    """Return False if no script asks for a part of a page (`REQUEST_FIELDS`), as for nearly all pages."""
+    fields = dict(request_headers)
+    usual = fields.get(b"sec-fetch-dest", b"document") == b"document"
+    return not (usual and _FRAGMENT_FIELDS.isdisjoint(fields))
+
+
 def has_charset(headers: Headers) -> bool:
     """Return True if Content-Type names a charset, so that browsers do not look for one in the document."""
     values = (value for name, value in headers if name in _RESPONSE_FIELDS and name.lower() == b"content-type")
@@ -246,7 +270,7 @@ class TagInjector:
 
     __slots__ = (
         "_attributes", "_data", "_document", "_has_charset", "_quote", "_resume", "_scanned", "_sent", "_start",
-        "_tags", "_token", "_unfinished", "outcome",
+        "_tags", "_token", "_unfinished", "decisive", "outcome", "position",
     )  # fmt: skip
 
     def __init__(self, tags: bytes, *, has_charset: bool = False) -> None:
@@ -263,6 +287,10 @@ class TagInjector:
         self._quote = b""  # in a tag: the quote that is open at `_scanned`
         self._document = False  # a doctype or <html> was seen
         self._start = -1  # start of the content of the head, once known
+        self.decisive = 0
+        """Bytes at the start of the document that decide the position of the tags, whatever follows; 0 if not known."""
+        self.position = 0
+        """Where the tags were inserted."""
 
     def feed(self, chunk: bytes, last: bool) -> bytes:
         """Take the next bytes of the body and return those to send now, everything that is left if `last`."""
@@ -286,6 +314,7 @@ class TagInjector:
             return bytes(data[sent:offset])
         self._data = bytearray()
         if self.outcome == "injected":
+            self.position = offset
             view = memoryview(data)  # the tail is copied once
             return b"".join((view[sent:offset], self._tags, view[offset:]))
         return bytes(data[sent:])
@@ -366,12 +395,16 @@ class TagInjector:
         position = _BEFORE_CONTENT.match(data, insertion, limit).end()  # type: ignore[union-attr]
         perhaps_declared = _PERHAPS_DECLARATION.match(data, position) is not None and len(data) < limit
         meta = _META_TAG.match(data, position, limit)
-        if meta is not None and not data.startswith(tags, position) and _is_declaration(meta[0]):
+        if meta is None:
+            decided = position + _LONGEST_NAME
+            if len(data) >= decided and data[position : position + 5].lower() != b"<meta":
+                self.decisive = decided
+        elif not data.startswith(tags, position):
             perhaps_declared = False
-            insertion = meta.end()
-            position = _BLANKS.match(data, insertion, limit).end()  # type: ignore[union-attr]
-        elif meta is not None:
-            perhaps_declared = False
+            self.decisive = meta.end()
+            if _is_declaration(meta[0]):
+                insertion = meta.end()
+                position = _BLANKS.match(data, insertion, limit).end()  # type: ignore[union-attr]
         if data.startswith(tags, position):
             self.outcome = "present"
         elif last or not (perhaps_declared or tags.startswith(data[position : position + len(tags)])):
@@ -420,6 +453,43 @@ class TagInjector:
                     return start
         self.outcome = "injected"
         return insertion
+
+
+class PageTags:
+    """Inserts `tags` into complete pages whose charset Content-Type names, as TagInjector does.
+
+    The pages of a site begin alike, and the position of the tags depends on their first bytes only: for a beginning
+    that was seen before it is not searched again.
+    """
+
+    __slots__ = ("_lengths", "_positions", "_tags")
+
+    def __init__(self, tags: bytes) -> None:
+        self._tags = tags
+        self._positions: dict[bytes, int] = {}
+        self._lengths: tuple[int, ...] = ()
+
+    def inserted(self, page: bytes) -> tuple[bytes, Outcome]:
+        """Return the page with the tags, and what became of them."""
+        tags, positions = self._tags, self._positions
+        for length in self._lengths:
+            position = positions.get(page[:length])
+            if position is not None:
+                if page[position : position + 1] in _SPACES:
+                    at = _BLANKS.match(page, position).end()  # type: ignore[union-attr]
+                else:
+                    at = position
+                if page.startswith(tags, at):
+                    return page, "present"
+                return b"".join((page[:position], tags, page[position:])), "injected"
+        injector = TagInjector(tags, has_charset=True)
+        result = injector.feed(page, last=True)
+        if injector.outcome == "injected" and injector.decisive:
+            if len(positions) >= _MAX_BEGINNINGS:
+                positions.clear()
+            positions[page[: injector.decisive]] = injector.position
+            self._lengths = tuple({len(beginning) for beginning in tuple(positions)})
+        return result, injector.outcome
 
 
 def _is_declaration(meta: bytes) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from noai_guard.core.model import HeaderField, Usage, Verdict
-from noai_guard.core.policy import Site
+from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
 from noai_guard.core.text import one_line
 from noai_guard.core.usage_words import USAGE_WORDS
@@ -15,10 +15,10 @@ from noai_guard.resources import filled, text
 
 
 class Format(StrEnum):
-    """Media types of a refusal."""
+    """Media types of a refusal. The JSON is a problem (RFC 9457)."""
 
     TEXT = "text/plain; charset=utf-8"
-    JSON = "application/json"
+    JSON = "application/problem+json"
     HTML = "text/html; charset=utf-8"
 
 
@@ -32,7 +32,7 @@ class RefusalTemplate:
     status: int
     title: str
     sentence: str
-    header_fields: Callable[[Verdict, Site], Sequence[HeaderField]] = lambda verdict, site: ()
+    header_fields: Callable[[Verdict, Policy], Sequence[HeaderField]] = lambda verdict, policy: ()
 
 
 def client_name(verdict: Verdict) -> str:

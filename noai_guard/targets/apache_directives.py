@@ -28,6 +28,15 @@ def expression(pattern: str) -> str:
     return '"' + pattern.replace("$", r"\z").replace('"', '\\"') + '"'
 
 
+def in_request_line(pattern: str) -> str:
+    """Return an expression for a target as one for the line in which it came: `GET /a%2Fb HTTP/1.1`.
+
+    Apache decodes and resolves the path before anything else can read it.
+    """
+    flags = "(?i)" if pattern.startswith("(?i)") else ""
+    return f"{flags}^[^ ]+ (?:{pattern.removeprefix(flags).replace('^', '', 1)})".replace("|^", "|").replace("$", " ")
+
+
 def header_directive(field: HeaderField, condition: str = "") -> str:
     """Return a `Header always` line: repeatable fields are added to those of the site, others replace them."""
     action = "add" if field[0] in REPEATABLE else "set"

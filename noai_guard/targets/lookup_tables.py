@@ -25,6 +25,9 @@ class LookupTables:
     UNKNOWN_BOT = "unknown"
     """Id of clients that call themselves bots and are in no catalogue."""
 
+    UNREADABLE = "unreadable"
+    """Id of clients that name a refused agent where a User-Agent is too long to be read closely."""
+
     NONE = "none"
     """Class of clients that are restricted nowhere."""
 
@@ -34,11 +37,12 @@ class LookupTables:
         self.restricted_agents = tuple(agent for agents in self.restricted_classes for agent in agents.agents)
         numbered = enumerate(self.restricted_agents if agents is None else agents, 1)
         self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in numbered}
-        self.path_sets = tuple(paths for paths in plan.path_sets if paths.globs)
-        unlisted = (agents for agents in (plan.unknown_bot, plan.unclaimed) if agents.restricted)
+        self.path_sets = tuple(paths for paths in plan.row_path_sets if paths.globs or paths.raw)
+        unlisted = (agents for agents in (plan.unknown_bot, plan.unclaimed, plan.unreadable) if agents.restricted)
         self._judged_classes = (*self.restricted_classes, *unlisted)
-        decisions = dict.fromkeys(decision for agents in self._judged_classes for decision in agents.decisions)
-        self.decisions: dict[Decision, str] = {decision: f"d{number}" for number, decision in enumerate(decisions, 1)}
+        alike = grouped((row for agents in self._judged_classes for row in agents.rows), lambda row: row.effect)
+        self._decision_ids = {effect: f"d{number}" for number, effect in enumerate(alike, 1)}
+        self.decisions: dict[Decision, str] = {rows[0]: self._decision_ids[effect] for effect, rows in alike.items()}
         self.refusals = {name: decision for decision, name in self.decisions.items() if decision.status}
         self.refusal_statuses = sorted({decision.status for decision in self.refusals.values()})
 
@@ -56,24 +60,38 @@ class LookupTables:
 
     @cached_property
     def class_names(self) -> dict[str, str]:
-        """Class of every id of a restricted agent, of KNOWN, of UNKNOWN_BOT, and of "" (not recognised)."""
-        unknown_bot, unclaimed = (
-            agents.name if agents.restricted else self.NONE for agents in (self.plan.unknown_bot, self.plan.unclaimed)
+        """Class of every id of a restricted agent, of KNOWN, UNKNOWN_BOT, UNREADABLE, and of "" (not recognised)."""
+        plan = self.plan
+        unknown_bot, unclaimed, unreadable = (
+            agents.name if agents.restricted else self.NONE
+            for agents in (plan.unknown_bot, plan.unclaimed, plan.unreadable)
         )
         return {
             **{self.ids[agent]: agents.name for agents in self.restricted_classes for agent in agents.agents},
             self.KNOWN: self.NONE,
             self.UNKNOWN_BOT: unknown_bot,
+            self.UNREADABLE: unreadable,
             "": unclaimed,
         }
+
+    @property
+    def stronger_classes(self) -> tuple[str, ...]:
+        """Names of the classes that are treated at least as strictly as UNREADABLE everywhere, and so stay."""
+        strictness = self.plan.policy.unreadable.strictness
+        stronger = (
+            agents.name
+            for agents in self._judged_classes
+            if all(decision.verdict.action.strictness >= strictness for decision in agents.decisions)
+        )
+        return tuple(stronger)
 
     @cached_property
     def rows(self) -> tuple[tuple[str, PathSet | None, str], ...]:
         """(class, paths or None for everywhere, decision id); of one class the first row that matches applies."""
         return tuple(
-            (agents.name, decision.paths, self.decisions[decision])
+            (agents.name, decision.paths, self._decision_ids[decision.effect])
             for agents in self._judged_classes
-            for decision in agents.decisions
+            for decision in agents.rows
         )
 
     @cached_property

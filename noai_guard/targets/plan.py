@@ -6,16 +6,19 @@ User-Agent" and the list.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
+from zlib import crc32
 
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import PathClass, Rule, identity_of_claim
+from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
+from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
 from noai_guard.responses.header_fields import Declared, one_line_per_name
@@ -43,18 +46,75 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True, slots=True)
 class PathSet:
-    """Paths that match any of some globs. `name` consists of `[a-z0-9_]` and is unique in a plan."""
+    """Paths that match any of some globs, in `any_case` also if their letters are in another case.
+
+    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match
+    these instead, all of them, against the target as it was sent: before anything is decoded or resolved.
+    """
 
     name: str
     globs: tuple[str, ...]
+    any_case: bool = False
+    raw: tuple[str, ...] = ()
 
     @property
     def regexes(self) -> tuple[str, ...]:
-        return tuple(map(pattern_to_regex, self.globs))
+        return tuple(pattern_to_regex(glob, any_case=self.any_case) for glob in self.globs)
 
     @property
     def regex(self) -> str:
         return "|".join(self.regexes)
+
+
+def _only_as_written(glob: str) -> str:
+    """Return an expression for targets whose path matches `/a/b` or `/a/b/**` and means the same to every server."""
+    below = r"(?:/[0-9A-Za-z_=~-][0-9A-Za-z_=.~-]*)*/?" if glob.endswith("/**") else ""
+    return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
+
+
+OPEN = PathSet("open", CERTIFICATE_CHECKS, raw=("|".join(map(_only_as_written, CERTIFICATE_CHECKS)),))
+"""The paths that are let in for everyone."""
+
+NOT_ASCII = r"[^\x00-\x7f]"
+"""What stands in no target of a browser."""
+
+_ODD = paths.ODD.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
+
+ODD = PathSet("odd", (), raw=(rf"(?i)^[^?]*?(?:{_ODD}|{NOT_ASCII})",))
+"""The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
+readings."""
+
+_MAX_WORD, _MAX_WORDS = 6, 3000
+"""Characters of one word of a glob, and of an expression for such words."""
+
+_HIDDEN_CHARACTER = rf"%(?:25)+..|%c[01]%..|%e0%8.%..|%f0%80%8.%..|{NOT_ASCII}{{2,4}}"
+"""A character that is encoded twice, or in more bytes than UTF-8 allows, or not at all."""
+
+
+def _odd_like(globs: Iterable[str]) -> PathSet:
+    """Return the odd paths of which some reading may match one of these globs, because a word of the glob is in it.
+
+    A server that is written in C may end a path at NUL, so that anything may be in its place. Return ODD where a glob
+    has no word of its own.
+    """
+    words = [max(re.split(r"[*?/]+", glob), key=len)[:_MAX_WORD].lower() for glob in globs]
+    nul = r"\x00|%(?:25)*00|%c0%80|%e0%8[01]%80|%f0%80%8[01]%80"
+    alternatives = (nul, *map(_however_encoded, dict.fromkeys(words)))
+    pattern = f"(?i)^[^?]*?(?:{'|'.join(alternatives)})"
+    if not all(words) or len(pattern) > _MAX_WORDS:
+        return ODD
+    return PathSet(f"odd_{crc32(pattern.encode()):08x}", (), raw=(*ODD.raw, pattern))
+
+
+def _however_encoded(word: str) -> str:
+    characters = []
+    for character in word:
+        spellings = dict.fromkeys((character, character.upper()))
+        encoded = ["".join(f"%{byte:02x}" for byte in spelling.encode()) for spelling in spellings]
+        literal = [pattern_to_regex(f"/{spelling}")[2:-1] for spelling in spellings]
+        repeated = "" if character.isascii() else "+"
+        characters.append(f"(?:{'|'.join((*literal, *encoded))}|(?:{_HIDDEN_CHARACTER}){repeated})")
+    return "".join(characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +155,34 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class AgentClass:
-    """Agents that are treated alike everywhere. The class `unclaimed` is everybody who is in no catalogue."""
+    """Agents that are treated alike everywhere. The class `unclaimed` is everybody who is in no catalogue, `unreadable`
+    is who names a refused agent where a user agent is too long to be read closely.
+
+    `open` is the decision on `OPEN`.
+    """
 
     name: str
     agents: tuple[Agent, ...]
     decisions: tuple[Decision, ...]
+    open: Decision
+
+    @property
+    def rows(self) -> tuple[Decision, ...]:
+        """`decisions` for servers with expressions, where one reading of a path stands for all.
+
+        `open` comes first. On odd paths the strictest decision applies that any reading may lead to. Where a decision
+        is stricter than another that would apply in its place, its paths match in any letter case.
+        """
+        *by_path, elsewhere = self.decisions
+        strictness = elsewhere.verdict.action.strictness
+        rows = [self.open]
+        if stricter := [decision for decision in by_path if decision.verdict.action.strictness > strictness]:
+            strictest = max(stricter, key=lambda decision: decision.verdict.action.strictness)
+            odd = _odd_like(glob for decision in stricter if decision.paths for glob in decision.paths.globs)
+            rows.append(replace(strictest, paths=odd))
+        if any(decision.verdict.action.strictness < strictness for decision in by_path):
+            rows.append(replace(elsewhere, paths=ODD))
+        return *rows, *_in_any_case(self.decisions)
 
     @property
     def outcome(self) -> tuple[tuple[PathSet | None, str, int], ...]:
@@ -115,16 +198,38 @@ class AgentClass:
         return any(decision.verdict.action.restricts for decision in self.decisions)
 
 
+def _in_any_case(decisions: Sequence[Decision]) -> Iterator[Decision]:
+    last: list[Decision] = []
+    for number, decision in enumerate(decisions, 1):
+        strictness = decision.verdict.action.strictness
+        later = [other.verdict.action.strictness for other in decisions[number:]]
+        if decision.paths is None or strictness <= min(later):
+            yield from last if decision.paths is None else ()
+            yield decision
+            continue
+        name = f"{decision.paths.name}_any_case"
+        any_case = replace(decision, paths=replace(decision.paths, name=name, any_case=True))
+        if strictness >= max(later):
+            yield any_case
+        else:
+            # A stricter decision may follow for this very path, so other letter cases come after all others.
+            yield decision
+            last.append(any_case)
+
+
 class TargetPlan:
     """A `CompiledPolicy` in the form that all targets share.
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
     `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
-    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`.
+    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`. `arguments` are
+    those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
     """
 
-    def __init__(self, compiled: CompiledPolicy) -> None:
+    def __init__(self, compiled: CompiledPolicy, arguments: str = "", name: str = "") -> None:
         self.compiled = compiled
+        self.arguments = arguments
+        self.name = name
         self.policy = compiled.policy
         self._table = compiled.guard.table
         self.exempt = PathSet("exempt", self.policy.exemptions.paths)
@@ -139,16 +244,39 @@ class TargetPlan:
         }
         decisions = {agent: self._decisions(agent) for agent in compiled.catalog.agents if agent.expected_user_agent}
         alike = grouped(decisions, lambda agent: tuple((each.paths, each.effect) for each in decisions[agent]))
-        self.classes = tuple(
-            AgentClass(f"c{number}", tuple(agents), decisions[agents[0]])
-            for number, agents in enumerate(alike.values(), 1)
-        )
-        self.unclaimed = AgentClass("unclaimed", (), self._decisions(None))
-        self.unknown_bot = AgentClass("unknown_bot", (UNKNOWN_BOT,), self._decisions(UNKNOWN_BOT))
-        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot)
+        self.classes = tuple(self._agent_class(f"c{number}", agents) for number, agents in enumerate(alike.values(), 1))
+        self.unclaimed = self._agent_class("unclaimed", ())
+        self.unknown_bot = self._agent_class("unknown_bot", (UNKNOWN_BOT,))
+        self.unreadable = self._unreadable_class()
+        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot, self.unreadable)
         self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
         self.documents = tuple(compiled.documents.values())
         self.exempt_networks = self.policy.exemptions.addresses
+
+    @property
+    def policy_name(self) -> str:
+        """The given name of the policy, or the host of its site; empty if neither is known."""
+        return self.name or site_host(self.policy.site)
+
+    @property
+    def file_name(self) -> str:
+        """Name of the main file or folder, without an ending, beside those of another policy."""
+        return f"noai-guard-{self.name}" if self.name else "noai-guard"
+
+    def _agent_class(self, name: str, agents: Sequence[Agent]) -> AgentClass:
+        agent = agents[0] if agents else None
+        return AgentClass(name, tuple(agents), self._decisions(agent), self._decision(agent, OPEN, exempt=True))
+
+    def _unreadable_class(self) -> AgentClass:
+        action = self.policy.unreadable
+        unreadable = replace(self.unclaimed.decisions[-1].verdict, action=action, rule=UNREADABLE, message="")
+        decisions = [self._decided(unreadable, None)]
+        if self.exempt.globs:
+            decisions.insert(0, self._decision(None, self.exempt, exempt=True))
+        others = (*self.classes, self.unclaimed, self.unknown_bot)
+        if not (action.restricts and any(agents.restricted for agents in others)):
+            decisions = [self._decision(None, None, exempt=True)]
+        return AgentClass("unreadable", (), tuple(decisions), self.unclaimed.open)
 
     def _decisions(self, agent: Agent | None) -> tuple[Decision, ...]:
         """Return the decisions in order: the first that matches applies, the last has no paths.
@@ -182,7 +310,9 @@ class TargetPlan:
         exempt: bool = False,
     ) -> Decision:
         path_class = PathClass(self._table.path_policies[path_policy], rules, exempt)
-        verdict = self._table.decide(agent, identity_of_claim(agent), path_class)
+        return self._decided(self._table.decide(agent, identity_of_claim(agent), path_class), paths)
+
+    def _decided(self, verdict: Verdict, paths: PathSet | None) -> Decision:
         if not verdict.refuses or verdict.action is Action.THROTTLE:
             return Decision(paths, verdict)
         refusal = self.compiled.refusal(verdict, "/", "GET", ())
@@ -192,9 +322,15 @@ class TargetPlan:
 
     @property
     def path_sets(self) -> tuple[PathSet, ...]:
-        """Every PathSet that a decision or a declaration refers to, once."""
+        """Every PathSet of globs that a decision or a declaration refers to, once."""
         sets = [self.exempt] if self.exempt.globs else []
         return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self.path_policies))
+
+    @property
+    def row_path_sets(self) -> tuple[PathSet, ...]:
+        """Every PathSet that the `rows` of a restricted class or a declaration refer to, once."""
+        rows = (row.paths for agents in self.all_classes if agents.restricted for row in agents.rows)
+        return tuple(dict.fromkeys([*filter(None, rows), *self.path_sets]))
 
     @property
     def documents_regex(self) -> str:
@@ -235,6 +371,14 @@ class TargetPlan:
         """Every token of the catalogue."""
         agents = self.compiled.catalog.agents
         return tuple(compile_token(form, agent) for agent in agents for form in agent.expected_user_agent)
+
+    @property
+    def hidden_tokens(self) -> tuple[AgentToken, ...]:
+        """Tokens of restricted agents, which are searched for where a user agent is not read closely, if the policy
+        refuses clients for it."""
+        if not self.policy.unreadable.restricts:
+            return ()
+        return tuple(token for token in self.tokens if self._class_of[token.value].restricted)
 
     @cached_property
     def _relevant_agents(self) -> frozenset[Agent]:

@@ -7,7 +7,7 @@ agree; ASCII only, to be matched case-insensitively.
 
 Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`), underscores instead of spaces, names
 after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There is no limit of 1,536
-bytes.
+bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names (`hidden_expression`).
 """
 
 import re
@@ -17,7 +17,7 @@ from string import ascii_lowercase
 from typing import TypeAlias, TypeVar
 
 from noai_guard.core import browser_words
-from noai_guard.core.user_agent_matcher import Token
+from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES, Token
 from noai_guard.targets.plan import grouped
 
 V = TypeVar("V")
@@ -163,6 +163,36 @@ def split_words(words: Sequence[str], max_length: int) -> Iterator[Sequence[str]
     middle = len(words) // 2
     yield from split_words(words[:middle], max_length)
     yield from split_words(words[middle:], max_length)
+
+
+_UNREAD_HEAD, _UNREAD_TAIL = HEAD_BYTES - 256, TAIL_BYTES - 256
+"""Bytes at both ends of a long User-Agent in which the guard searches for no hidden names."""
+
+LONG = rf"(?s)^.{{1000}}.{{{HEAD_BYTES + TAIL_BYTES - 999}}}"
+"""Matches a User-Agent of which the guard reads a part not closely. Go repeats nothing more than 1,000 times."""
+
+
+def hidden_expression(tokens: Iterable[Token[V]]) -> str:
+    """Return an expression for names and hosts in the part of a long User-Agent that the guard does not read closely.
+
+    They count there wherever they stand, also inside of words.
+    """
+    return _hidden(names_anywhere(tokens))
+
+
+def hidden_expressions(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
+    """Yield what `hidden_expression` returns in parts, each at most `max_length` characters long."""
+    texts = sorted({token.text.decode("ascii") for token in tokens})
+    yield from (_hidden(trie(words)) for words in split_words(texts, max_length - len(_hidden(""))))
+
+
+def _hidden(names: str) -> str:
+    return rf"(?s)^.{{{_UNREAD_HEAD}}}.*?{names}.{{{_UNREAD_TAIL}}}"
+
+
+def names_anywhere(tokens: Iterable[Token[V]]) -> str:
+    """Return an expression for the texts of these tokens wherever they stand."""
+    return trie(sorted({token.text.decode("ascii") for token in tokens}))
 
 
 def host_expression(token: Token[V]) -> str:

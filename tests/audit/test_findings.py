@@ -13,6 +13,7 @@ from tests.audit.live_site import PAGE, Fault, SiteRequest, SiteResponse, audite
 Audited = tuple[Observations, dict[str, list[Finding]]]
 HTTP = "A309"
 ONLY_OVER_TLS = {"A427"}
+BY_A_FAULT_OF_A_PARSER = {"A005"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_a_broken_site_has_the_finding_and_the_repaired_site_has_not(
 
 
 def test_every_rule_has_a_broken_site() -> None:
-    assert {rule.code for rule in RULES} - ONLY_OVER_TLS == {code for code, _ in BROKEN}
+    assert {rule.code for rule in RULES} - ONLY_OVER_TLS - BY_A_FAULT_OF_A_PARSER == {code for code, _ in BROKEN}
 
 
 def test_a_page_that_is_compressed_with_its_metas_has_no_finding(repaired: Audited) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from noai_guard.audit.probe.fetch import Fetcher
 from noai_guard.audit.probe.result import Probe, ProbeResult
@@ -106,6 +108,22 @@ def test_a_body_without_an_end_is_cut_and_the_header_is_still_read(speech: str) 
     assert result.is_html
     assert not result.complete
     assert len(result.body) <= Probe("").max_bytes
+
+
+LINES = st.sampled_from([
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 Found\r\n", b"HTTP/1.0 200\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n", b"\n",
+    b"Content-Type: text/html\r\n", b"Location: http://[\r\n", b"Location: //\xff\r\n", b"Location: /\x00\r\n", b"Content-Length: 5\r\n",
+    b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n", b"0\r\n\r\n", b": x\r\n", b"Link: <\xe9>\r\n",
+    b"Content-Usage: train-ai=n;;\r\n", b"<![", b"<html>",
+])  # fmt: skip
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(LINES | st.binary(max_size=12), max_size=12).map(b"".join))
+def test_no_answer_makes_the_client_raise(answer: bytes) -> None:
+    with speaking(lambda connection: connection.sendall(answer)) as url:
+        result = fetch(url, 2)
+    assert result.status or result.problem
 
 
 def test_a_gzip_bomb_is_unpacked_only_as_far_as_it_is_read() -> None:
@@ -226,6 +244,10 @@ def test_requests_without_a_user_agent_have_no_such_line() -> None:
         "<meta name=robots content=noai>" * 15_000,
         "</" * 200_000,
         "<![CDATA[" * 50_000,
+        "<![x " * 100_000,
+        "<![if IE]>" * 50_000,
+        "<![endif]><![temp[" * 20_000 + "]]>" * 20_000,
+        "<title>" + "<" * 400_000,
     ],
     ids=lambda text: text[:12],
 )
@@ -262,9 +284,13 @@ BILLION = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + "".join
     f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9)
 ) + "]><r>&a8;</r>"  # fmt: skip
 
+ATTLIST = f"<!DOCTYPE r [<!ATTLIST e a CDATA '{'x' * 300_000}'>]><r>{'<e/>' * 19_000}</r>"
+EXTERNAL = "<!DOCTYPE rsl SYSTEM 'http://127.0.0.1:1/rsl.dtd'><rsl xmlns='https://rslstandard.org/rsl'/>"
+
 
 @pytest.mark.parametrize(
-    "text", [BILLION, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"]
+    "text",
+    [BILLION, ATTLIST, EXTERNAL, "<a>" * 100_000, "<a" + " b='c'" * 50_000, "[" * 400_000, "9" * 400_000, "\xff\xfe<"],
 )
 def test_hostile_documents_are_findings(text: str) -> None:
     as_xml = line("Content-Type", "application/xml")

@@ -90,7 +90,7 @@ def test_a_stance_as_it_is_packaged(stance: str) -> None:
 
 
 def test_a_policy_that_declares_everything() -> None:
-    lines = "declarations: {content_signal_header: yes, ai_txt: yes, trust_txt: yes}\n"
+    lines = "declarations: {ai_txt: yes, trust_txt: yes}\n"
     assert above_note(policy_of(f"mode: enforce\n{SITE_LINES}{lines}")) == set()
 
 
@@ -100,7 +100,7 @@ def test_a_policy_that_only_watches_is_declared_and_not_enforced() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/press/"])
 def test_a_part_of_the_site_that_is_open_contradicts_nothing(path: str) -> None:
-    lines = "declarations: {content_signal_header: yes, trust_txt: yes, ai_txt: yes}\n"
+    lines = "declarations: {trust_txt: yes, ai_txt: yes}\n"
     opened = "paths: {/press/**: {usages: {train-ai: yes, ai-search: yes, ai-input: yes, ai-agent: yes}}}\n"
     assert above_note(policy_of(f"mode: enforce\n{SITE_LINES}{lines}{opened}"), path) == set()
 

@@ -247,3 +247,82 @@ def test_any_observations_give_findings_in_order(observations: Observations) -> 
     found = findings(Interpretation(observations, CATALOG))
     assert [finding.rule.severity.rank for finding in found] == sorted(finding.rule.severity.rank for finding in found)
     assert all(finding.url for finding in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["<![", "<![x", "<![x]>", "<![CDATA[x]]>", "<![if !IE]>", "<![endif]>", "<![temp[x]]>", "<![]>"]
+)
+def test_what_follows_a_marked_section_is_read_as_browsers_read_it(text: str) -> None:
+    page = read_page(f'{text}><meta name="robots" content="noai"><![endif]>', SITE)
+    assert page.contents("robots") == ["noai"]
+    assert page.problem == ""
+
+
+DOCTYPES = ["<!DOCTYPE r>", "<!DOCTYPE r [<!ENTITY a 'b'>]>", "<!DOCTYPE r [<!ATTLIST r a CDATA 'b'>]>", "<!DOCTYPE r SYSTEM 'x'>",
+            "<!DOCTYPE r [<!ENTITY % a 'b'> %a;]>"]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+@pytest.mark.parametrize("doctype", DOCTYPES)
+def test_xml_with_a_document_type_is_not_read(doctype: str, encoding: str) -> None:
+    body = f'<?xml version="1.0" encoding="{encoding}"?>{doctype}<r><enclosure url="/a.mp3"/></r>'.encode(encoding)
+    with pytest.raises(Unreadable, match="DOCTYPE"):
+        read_elements(body)
+    assert enclosures(body) == []
+
+
+def test_a_bomb_of_default_attributes_takes_no_memory() -> None:
+    import tracemalloc
+
+    body = b"<!DOCTYPE r [<!ATTLIST e a CDATA '" + b"x" * 400_000 + b"'>]><r>" + b"<e/>" * 19_000 + b"</r>"
+    tracemalloc.start()
+    with contextlib.suppress(Unreadable):
+        read_elements(body)
+    enclosures(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+PIECES = st.sampled_from([
+    "<!", "<![", "<![CDATA[", "<!--", "-->", "--!>", "<?", "</", "<", ">", "]]>", "&", "&#x", ";", '"', "'", "=", "/", "\0", "\r",
+    "<!DOCTYPE ", "[", "]", "<script>", "</script>", "<title>", "<meta name=robots content=noai>", "<base href=", "http://[", "%",
+    "<rsl xmlns='https://rslstandard.org/rsl'>", "<content url=", "{", "}", ":", ",", "1e999", "\ud800", "\ufeff", "\x80", "a", " ",
+])  # fmt: skip
+STRANGE = st.lists(PIECES | st.text(max_size=8), max_size=40).map("".join)
+
+
+@settings(deadline=None, max_examples=300)
+@given(STRANGE, st.sampled_from(["utf-8", "utf-16", "utf-7", "latin-1"]))
+def test_no_bytes_make_a_parser_raise(text: str, encoding: str) -> None:
+    body = text.encode(encoding, "replace")
+    page = read_page(text, SITE)
+    assert page.problem == ""
+    assert isinstance(page.json_ld_objects, list)
+    with contextlib.suppress(Unreadable):
+        rsl.RslFile(body).preferences(SITE)
+    enclosures(body)
+    tdmrep.read_entries(body)
+    robots = RobotsFile(body)
+    robots.disallows("GPTBot", SITE + "/" + text.encode("ascii", "ignore").decode())
+    line = body[:8000].decode("latin-1")
+    header_values.content_usage_value(line)
+    header_values.content_signal_value(line)
+    header_values.robots_directives([line])
+    header_values.tdm_reservation(line)
+    list(header_values.links([line], "license"))
+
+
+def test_a_parser_that_fails_is_a_finding_and_never_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise AssertionError("we should not get here!")
+
+    monkeypatch.setattr("html.parser.HTMLParser.goahead", fails)
+    monkeypatch.setattr("noai_guard.audit.readers.robots.Protego.parse", fails)
+    monkeypatch.setattr("noai_guard.audit.checks.tdmrep.check", fails)
+    page = ProbeResult(SITE, SITE, status=200, headers=(("Content-Type", "text/html"),), body=b"<p>")
+    robots = ProbeResult(f"{SITE}/robots.txt", f"{SITE}/robots.txt", status=200, body=b"User-agent: *\nDisallow: /\n")
+    found = findings(Interpretation(Observations(Resource(page), robots), CATALOG))
+    failures = {(finding.url, finding.detail) for finding in found if finding.rule.code == "A005"}
+    reason = "we should not get here!"
+    assert failures == {(SITE, reason), (robots.url, reason), (SITE, f"AssertionError: {reason}")}

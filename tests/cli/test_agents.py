@@ -2,6 +2,8 @@ import csv
 import json
 from typing import Any
 
+import pytest
+
 from noai_guard.config import load_catalog
 from noai_guard.core.model import Usage
 from tests.cli.conftest import Run, Write
@@ -54,3 +56,30 @@ def test_a_spreadsheet_gets_csv(run: Run) -> None:
 
 def test_a_misspelt_operator_is_guessed(run: Run) -> None:
     assert "did you mean 'OpenAI'?" in run("agents", "--operator", "OpenAy", code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["GPTBot", "gptbot"])
+def test_a_name_shows_that_agent_alone_with_everything_known(run: Run, name: str) -> None:
+    text = run("agents", name).stdout
+    assert text.splitlines()[0] == "GPTBot"
+    for row in ("operator   OpenAI", "usages     train-ai", "user agent GPTBot", "action     deny"):
+        assert f"  {row}" in text.splitlines()
+    assert "ClaudeBot" not in text
+    assert [fact["name"] for fact in listed(run, name)] == ["GPTBot"]
+
+
+def test_a_name_in_robots_txt_shows_whoever_obeys_it(run: Run) -> None:
+    tokens = {token: agent.name for agent in load_catalog().agents for token in agent.all_robots_tokens}
+    names = {agent.name.lower() for agent in load_catalog().agents}
+    token, name = next(pair for pair in tokens.items() if pair[0].lower() not in names)
+    assert name in [fact["name"] for fact in listed(run, token)]
+
+
+def test_an_agent_that_exists_only_in_robots_txt_is_said_to_be_declared_only(run: Run) -> None:
+    assert "deny, declared only" in run("agents", "Google-Extended").stdout
+
+
+def test_several_names_show_each_and_a_misspelt_one_is_guessed(run: Run) -> None:
+    assert [fact["name"] for fact in listed(run, "GPTBot", "CCBot")] == ["CCBot", "GPTBot"]
+    assert "did you mean 'GPTBot'?" in run("agents", "GTPBot", code=2).stderr
+    assert "noai-guard classify" in run("agents", "xyzzy-plugh", code=2).stderr

@@ -62,12 +62,14 @@ def test_the_day_alone_makes_nothing_stale(run, tmp_path, monkeypatch):
     assert (tmp_path / "robots.txt").read_bytes() == before
     run("build", "--out", str(tmp_path / "again"))
     assert b"# Generated 2031-01-01 by noai-guard" in (tmp_path / "again" / "robots.txt").read_bytes()
+    for folder, day in (tmp_path, b"2026-11-23"), (tmp_path / "again", b"2031-01-01"):
+        assert b"<time>" + day in (folder / ".well-known" / "noai").read_bytes()
 
 
 def test_what_cannot_be_declared_is_said_by_build_and_by_check(run, write, tmp_path):
     file = write("site: {url: https://band.example}\npaths: {/a-?/**: {usages: {train-ai: yes}}}\n")
     built = run("build", "--out", str(tmp_path / "out"), "--policy", file).stderr
-    checked = run("check", file).stdout
+    checked = run("check", "--verbose", file).stdout
     for said in (
         "/a-?/** (paths) cannot be expressed in robots.txt",
         "AI2Bot",
@@ -115,6 +117,27 @@ def test_the_sites_own_robots_txt_is_kept(run, tmp_path):
     written = (tmp_path / "public" / "robots.txt").read_text()
     assert "Disallow: /drafts/" in written
     assert "User-agent: GPTBot" in written
+
+
+OWN = "User-agent: *\nDisalow: /x\nAllow: /\nUser-agent: Foo\nCrawl-delay: 3\nUser-agent: Bar\nDisallow: /y\n"
+
+
+def test_what_an_audit_would_say_against_robots_txt_is_said_before_it_is_published(run, tmp_path):
+    assert "A1" not in run("build", "--out", str(tmp_path / "clean")).stderr
+    own = tmp_path / "own.txt"
+    own.write_text(OWN)
+    options = ("--out", str(tmp_path / "public"), "--merge", str(own))
+    said = run("build", *options).stderr
+    file = tmp_path / "public" / "robots.txt"
+    for code, line in (("A110", "User-agent: Foo"), ("A124", "Disalow: /x")):
+        (finding,) = [each for each in said.splitlines() if f" {code} " in each]
+        number = int(finding.removeprefix(f"{file}:").partition(":")[0])
+        assert file.read_text().splitlines()[number - 1] == line
+    assert "error: A110" in said
+    assert "error: A110" in run("build", *options, "--check", code=1).stderr
+    own.write_text(OWN.replace("Crawl-delay: 3", "Allow: /"))
+    run("build", *options)
+    assert "warning: A124" in run("build", *options, "--check").stderr
 
 
 def test_files_are_readable_by_the_web_server(run, tmp_path):

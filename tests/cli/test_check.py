@@ -11,9 +11,40 @@ BROKEN = "extends: no-ai\nusages:\n  trian-ai: no\nmode: sometimes\n"
 
 
 def test_a_good_policy_is_fine_and_says_what_it_cannot_enforce(run: Run, write: Write) -> None:
-    result = run("check", write("extends: no-ai\n"))
-    assert "note: Google-Extended (Google) exists only in robots.txt" in result.stdout
-    assert ": fine." in result.stdout.splitlines()[-1]
+    file = write("extends: no-ai\n")
+    assert "note: Google-Extended (Google) exists only in robots.txt" in run("check", "--verbose", file).stdout
+    assert ": fine." in run("check", "--verbose", file).stdout.splitlines()[-1]
+
+
+def test_the_limits_of_a_policy_are_counted_and_printed_only_when_asked_for(run: Run, write: Write) -> None:
+    file = write(
+        "paths: {" + ", ".join(f"/a-?/{number}/**: {{usages: {{train-ai: yes}}}}" for number in range(200)) + "}\n"
+    )
+    verbose = run("check", "--verbose", file).stdout.splitlines()
+    notes = [line for line in verbose if line.startswith("note: ")]
+    assert len(notes) > 200
+    lines = run("check", file).stdout.splitlines()
+    assert len(lines) < 6
+    assert f"{len(notes)} notes on what is not declared or not enforced: --verbose prints them." in lines
+    assert lines[-1] == verbose[-1]
+    assert len(json.loads(run("check", "--format", "json", file).stdout)["notes"]) == len(notes)
+    assert len(run("check", "--format", "github", file).stdout.splitlines()) == 1
+
+
+def test_the_summary_counts_who_is_refused_and_names_who_is_only_asked(run: Run, write: Write) -> None:
+    summary = run("check", write("")).stdout
+    listed = json.loads(run("agents", "--format", "json", "--policy", write("")).stdout)
+    refused = [fact for fact in listed if fact["action"] == "deny" and fact["enforceable"]]
+    assert f"Refuses {len(refused)} of {len(listed)} known agents" in summary
+    for name in ("Googlebot", "bingbot", "Google-Extended", "Applebot-Extended"):
+        assert name in summary
+    assert "Only asks" not in run("check", write("usages: {train-ai: yes, ai-input: yes}\n")).stdout
+
+
+def test_the_summary_of_a_policy_that_only_watches_says_so(run: Run, write: Write) -> None:
+    summary = run("check", write("mode: monitor\n")).stdout
+    assert "Would refuse " in summary
+    assert "mode monitor refuses nobody" in summary
 
 
 def test_every_problem_is_one_line_with_place_code_and_hint(run: Run, write: Write) -> None:

@@ -9,6 +9,7 @@ from noai_guard.config import load_catalog, load_policy
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.targets import TARGETS
 from noai_guard.targets.static_hosts import HOSTS
+from noai_guard.targets.target import Feature
 from tests.cli.conftest import Run
 
 Write = Callable[[str], str]
@@ -95,6 +96,60 @@ def test_the_sites_own_robots_txt_is_kept(run: Run, tmp_path: Path) -> None:
         text = (tmp_path / file).read_text()
         assert "Disallow: /drafts/" in text
         assert "User-agent: GPTBot" in text
+
+
+MERGING = [key for key, target in TARGETS.items() if Feature.DOCUMENTS in target.supports]
+
+
+@pytest.mark.parametrize("server", MERGING)
+def test_a_merged_robots_txt_is_remembered_by_the_next_run_and_by_check(run: Run, tmp_path: Path, server: str) -> None:
+    own, out = tmp_path / "own robots.txt", tmp_path / "out"
+    own.write_text("User-agent: *\nDisallow: /drafts/\n")
+    command = ("config", server, "--out", str(out))
+    run(*command, "--merge", str(own))
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert any(b"/drafts/" in content for content in kept.values())
+    assert f"--merge {own}, as before" in run(*command, "--check").stderr
+    assert "wrote" not in run(*command).stdout
+    own.write_text("User-agent: *\nDisallow: /sketches/\n")
+    assert "stale" in run(*command, "--check", code=1).stdout
+    run(*command)
+    assert any(b"/sketches/" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+    own.unlink()
+    assert "own robots.txt cannot be read" in run(*command, code=2).stderr
+    run(*command, "--no-merge")
+    assert "--merge" not in run(*command, "--check").stderr
+    assert not any(b"/sketches/" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_a_file_that_cannot_stand_in_a_comment_is_not_merged(run: Run, tmp_path: Path) -> None:
+    for name in ("a\nb", "a`b"):
+        (tmp_path / name).write_text("User-agent: *\nDisallow: /drafts/\n")
+        out = str(tmp_path / "out")
+        assert "comment" in run("config", "nginx", "--out", out, "--merge", str(tmp_path / name), code=2).stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--ask-gateway",)])
+def test_a_second_policy_does_not_replace_the_first(run: Run, tmp_path: Path, form: tuple[str, ...]) -> None:
+    out = tmp_path / "conf.d"
+    policies = {name: tmp_path / f"{name}.yaml" for name in ("a", "b")}
+    for name, file in policies.items():
+        file.write_text(f"{ASKING}site: {{url: 'https://{name}.example'}}\n")
+    command = ("config", "nginx", *form, "--out", str(out), "--policy")
+    run(*command, str(policies["a"]))
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    result = run(*command, str(policies["b"]), code=2)
+    assert (
+        "is of the policy a.example, and this one is b.example; --name b.example writes this one beside it"
+        in result.stderr
+    )
+    run(*command, str(policies["b"]), "--name", "b.example")
+    assert {path: path.read_bytes() for path in first} == first
+    base = "noai-guard-gateway" if form else "noai-guard"
+    assert (out / f"{base}-b.example.conf").exists()
+    assert f"{out}/{base}-b.example/server.conf" in (out / f"{base}-b.example.conf").read_text()
+    assert "stale" not in run(*command, str(policies["b"]), "--name", "b.example", "--check").stdout
+    assert "a-z" in run(*command, str(policies["b"]), "--name", "B;", code=2).stderr
 
 
 def test_a_folder_on_the_server_is_absolute(run: Run, tmp_path: Path) -> None:
@@ -191,7 +246,8 @@ def test_limitations_of_a_server_are_notes(run: Run, write: Write, tmp_path: Pat
     notes = run("config", "htaccess", "--out", str(tmp_path / "out"), "--policy", file).stderr.splitlines()
     assert notes[0].startswith("note: throttle: requests are not counted here")
     assert "note: Apache (.htaccess) cannot do this: the refusal's own text and headers." in notes
-    assert notes[-1] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
+    assert notes[-1] == f"policy: {file}"
+    assert notes[-2] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
 
 
 # Proxies that ask the gateway
@@ -216,7 +272,7 @@ def test_the_files_of_a_proxy_are_stale_when_the_policy_asks_for_others(run: Run
     lines = run(*asking, policy).stdout.splitlines()
     server_conf = tmp_path / "conf.d/noai-guard-gateway/server.conf"
     assert f"wrote   {server_conf}  in each server {{ }} that is protected" in lines
-    assert f"include {tmp_path}/conf.d/noai-guard-gateway/headers.conf;" in server_conf.read_text()
+    assert f"include {tmp_path}/conf.d/noai-guard-gateway/ask.conf;" in server_conf.read_text()
     assert "stale" not in run(*asking, policy, "--check").stdout
     changed = write(ASKING + "on_unknown: deny\n")
     assert f"stale   {server_conf}" in run(*asking, changed, "--check", code=1).stdout
@@ -251,7 +307,8 @@ def test_a_server_that_cannot_ask_the_gateway_says_so(run: Run, write: Write, se
 
 
 def test_limitations_of_a_proxy_are_notes(run: Run, write: Write) -> None:
-    notes = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
+    *notes, last = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
+    assert last.startswith("policy: ")
     assert "more than 1 MiB of body" in notes[0]
     assert all(line.startswith("note: ") for line in notes)
 

@@ -59,6 +59,16 @@ def test_no_file_is_overwritten_without_force(run: Run, write: Write, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["noai.yaml"]
 
 
+def test_a_dash_is_standard_output_and_nothing_else_is_on_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("init", "--out", "-")
+    assert result.stdout == template(load_stance())
+    assert "known agents" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_says_whom_it_refuses_and_whom_it_cannot(run: Run, tmp_path: Path) -> None:
     text = run("init", "--out", str(tmp_path / "noai.yaml")).stdout
     assert re.search(r"\d+ train-ai +GPTBot, ClaudeBot", text)

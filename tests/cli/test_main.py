@@ -70,6 +70,30 @@ def test_a_mistake_is_one_line_with_a_hint_and_exit_code_2(run: Run, arguments: 
     assert ";" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "guess"),
+    [
+        (["chek"], "did you mean 'check'?"),
+        (["Explain"], "did you mean 'explain'?"),
+        (["rules", "chek"], "did you mean 'check'?"),
+        (["check", "--formt", "json"], "did you mean '--format'?"),
+        (["config", "ngnix"], "did you mean nginx?"),
+        (["config", "Apache2"], "did you mean apache?"),
+        (["agents", "GTPBot"], "did you mean 'GPTBot'?"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_misspelt_is_guessed(run: Run, arguments: list[str], guess: str) -> None:
+    assert run(*arguments, code=2).stderr.endswith(f"; {guess}\n")
+
+
+@pytest.mark.parametrize("arguments", [["completion"], ["schema"], ["config", "--bogus"], ["agents", "--format", "x"]])
+def test_choices_stand_on_one_line_without_escapes(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments, code=2)
+    assert "\\" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_policy_that_cannot_be_used_is_listed_problem_by_problem(run: Run, write: Write) -> None:
     file = write("mode: enforced\nsight: {}\n")
     lines = run("explain", "--policy", file, code=2).stderr.splitlines()
@@ -88,6 +112,27 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert writer.wait(timeout=60) == 0
     assert writer.stderr.read() == b""
     writer.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["agents"], ["check", "-"], ["explain"], ["classify"], ["init", "--out", "-"], ["--help"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("stream", [0, 1, 2], ids=["stdin", "stdout", "stderr"])
+def test_a_standard_stream_that_is_closed_is_no_error(arguments: list[str], stream: int) -> None:
+    code = f"import os; os.close({stream}); os.execv({sys.executable!r}, {[sys.executable, '-m', 'noai_guard', *arguments]!r})"
+    answer = python("-c", code, input="")
+    assert (answer.returncode, "Traceback" in answer.stderr) == (0, False)
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2() -> None:
+    with open("/dev/full", "w") as full:
+        writer = subprocess.run(
+            [sys.executable, "-m", "noai_guard", "agents"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert writer.returncode == 2
+    assert writer.stderr == "noai-guard: the output: No space left on device; write it elsewhere\n"
 
 
 def test_text_that_the_terminal_cannot_show_is_escaped() -> None:

@@ -63,7 +63,7 @@ def test_a_file_of_every_key_becomes_a_policy_of_these_values() -> None:
     assert policy.throttle == Throttle(10, 60)
     assert policy.declarations == {
         "robots_txt": "replace", "x_robots_tag": True, "noarchive": False, "noml": True, "content_usage": True,
-        "content_signal": True, "content_signal_header": False, "tdmrep": True, "html_meta": True,
+        "content_signal": True, "content_signal_header": True, "tdmrep": True, "html_meta": True,
         "licence_link": False, "rsl": True, "ai_txt": False, "trust_txt": False,
         "policy_page": False,
     }  # fmt: skip

@@ -240,6 +240,18 @@ def test_a_pattern_has_a_regular_expression_for_other_engines(pattern: str) -> N
     assert pattern_to_regex(pattern) == REGEXES[pattern]
 
 
+ANY_CASE = {
+    "/Tracks/*-x": "(?i)^/Tracks/[^/]*-x$",
+    "/caf\u00e9": r"(?i)^/caf(?:\xc3\xa9|\xc3\x89)$",
+    "/\u00c9t\u65e5": r"(?i)^/(?:\xc3\x89|\xc3\xa9)t\xe6\x97\xa5$",
+}
+
+
+@pytest.mark.parametrize("pattern", ANY_CASE)
+def test_the_regular_expression_of_a_pattern_can_take_letters_in_any_case(pattern: str) -> None:
+    assert pattern_to_regex(pattern, any_case=True) == ANY_CASE[pattern]
+
+
 @pytest.mark.parametrize("pattern", GLOBS)
 def test_the_regular_expression_of_a_pattern_matches_the_same_paths(pattern: str) -> None:
     regex = re.compile(pattern_to_regex(pattern).removesuffix("$").encode() + rb"\Z")

@@ -11,7 +11,7 @@ from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
-from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, opt_out_notes, rule_id
+from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, bing_directive, opt_out_notes, rule_id
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered
@@ -400,6 +400,49 @@ def test_notes_name_agents_that_exist_only_in_robots_txt() -> None:
     assert not list(opt_out_notes(policy_of("usages: {" + ", ".join(f"{u}: yes" for u in Usage) + "}"), load_catalog()))
 
 
+@pytest.mark.parametrize(
+    ("usages", "directive"),
+    [
+        ("{train-ai: no, ai-input: no, ai-search: no}", "noarchive"),
+        ("{train-ai: no, ai-input: yes, ai-search: yes, ai-agent: no}", "nocache"),
+        ("{train-ai: license_required, ai-input: yes, ai-search: yes}", "nocache"),
+        ("{train-ai: no, ai-input: yes, ai-search: throttle}", "noarchive"),
+        ("{train-ai: yes, ai-input: no, ai-search: yes}", "noarchive"),
+        ("{train-ai: yes, ai-input: yes, ai-search: yes}", ""),
+    ],
+)
+def test_bing_is_asked_for_what_is_reserved_and_no_more(usages: str, directive: str) -> None:
+    assert bing_directive(policy_of(f"usages: {usages}").whole_site) == directive
+
+
+BINGBOT = Catalog([Agent("bingbot", "Microsoft", (Usage.SEARCH,), ("bingbot",),
+                         opt_out=OptOut((Usage.TRAIN_AI, Usage.AI_INPUT), "noarchive"))])  # fmt: skip
+EXTENDED = Catalog([Agent("G-Extended", "G", (Usage.TRAIN_AI,), rfc9309_product_token="G-Extended", robots_only=True)])
+
+
+@pytest.mark.parametrize(
+    ("catalog", "text", "expected"),
+    [
+        (BINGBOT, "extends: no-ai", "is declared (X-Robots-Tag: noarchive)."),
+        (BINGBOT, "extends: no-training", "is declared (X-Robots-Tag: nocache). Title and snippet may"),
+        (BINGBOT, "declarations: {x_robots_tag: no}", "is declared (meta robots: noarchive)."),
+        (BINGBOT, "declarations: {x_robots_tag: no, html_meta: no}", "is not declared, because the policy"),
+        (BINGBOT, "declarations: {noarchive: no}", "is not declared, because the policy"),
+        (BINGBOT, "usages: {search: no}", ""),
+        (BINGBOT, "rules: [{agents: [bingbot], action: deny}]", ""),
+        (BINGBOT, "extends: no-training\nusages: {train-ai: yes}", ""),
+        (BINGBOT, "rules: [{agents: [bingbot], paths: [/a/**], action: deny}]", "it stays let in"),
+        (EXTENDED, "extends: no-ai", "exists only in robots.txt: declared, never enforced."),
+        (EXTENDED, "declarations: {robots_txt: off}", "exists only in robots.txt: not declared, because"),
+        (EXTENDED, "usages: {train-ai: yes}", ""),
+    ],
+)
+def test_notes_say_how_an_agent_that_can_only_be_asked_is_asked(catalog: Catalog, text: str, expected: str) -> None:
+    notes = list(opt_out_notes(policy_of(text), catalog))
+    assert len(notes) == bool(expected)
+    assert all(expected in note for note in notes)
+
+
 def test_a_second_look_finds_bots_that_do_not_say_so() -> None:
     slurp = "Mozilla/5.0 (compatible; Yahoo! Slurp; http://help.yahoo.com/help/us/ysearch/slurp)"
     empty = Catalog(())
@@ -500,3 +543,17 @@ def test_a_path_in_several_spellings_is_judged_under_all_of_them() -> None:
 @pytest.mark.parametrize(("text", "refused"), [("", True), ("declarations: {robots_txt: off}\n", False)])
 def test_robots_txt_is_open_where_the_guard_publishes_none(text: str, refused: bool) -> None:
     assert judged(text, "GPTBot/1", "/robots.txt").action.refuses is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("extends: no-ai", False),
+        ("usages: {seo: license_required}", True),
+        ("rules: [{agents: [GPTBot], action: license_required}]", True),
+        ("rules: [{agents: [GPTBot], action: throttle}]", False),
+    ],
+)
+def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expected: bool) -> None:
+    policy = policy_of(text)
+    assert policy.sells(policy.whole_site) is expected

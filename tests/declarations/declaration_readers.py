@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -165,14 +166,24 @@ class RslReader:
             raise ValueError("content without a license")
 
     def allows(self, path: str, usage: str) -> bool | None:
-        """Return True if a usage of a path is licensed, None if no content says."""
-        matching = [content for content in self.contents if robots_match(content.get("url", ""), path)]
-        for length in sorted({len(content.get("url", "")) for content in matching}, reverse=True):
-            narrowest = [content for content in matching if len(content.get("url", "")) == length]
+        """Return True if a usage of a path is licensed without payment, None if no content says."""
+        for narrowest in self._narrowest_first(path):
             answers = {self._licenses(content, usage) for content in narrowest} - {None}
             if answers:
                 return answers == {True}
         return None
+
+    def offers(self, path: str, usage: str) -> bool:
+        """Return True if a usage of a path can be bought: a licence permits it for payment, and none prohibits it."""
+        narrowest = next(self._narrowest_first(path), [])
+        return any(self._paid(licence) and self._permits(licence, usage)
+                   for content in narrowest for licence in content.iterfind(f"{_RSL}license")) and not any(
+            self._prohibits(licence, usage) for content in narrowest for licence in content.iterfind(f"{_RSL}license"))  # fmt: skip
+
+    def _narrowest_first(self, path: str) -> Iterator[list[Element]]:
+        matching = [content for content in self.contents if robots_match(content.get("url", ""), path)]
+        for length in sorted({len(content.get("url", "")) for content in matching}, reverse=True):
+            yield [content for content in matching if len(content.get("url", "")) == length]
 
     def licenses(self, usage: str) -> bool | None:
         """Return True if the only content licenses a usage, None if it does not say."""
@@ -180,13 +191,25 @@ class RslReader:
         return self._licenses(only, usage)
 
     def _licenses(self, content: Element, usage: str) -> bool | None:
-        answers = set()
-        for rule in content.iterfind(f"{_RSL}license/{_RSL}permits[@type='usage']"):
-            answers.add(usage in self._usages(rule.text or ""))
-        for rule in content.iterfind(f"{_RSL}license/{_RSL}prohibits[@type='usage']"):
-            if usage in self._usages(rule.text or ""):
-                answers.add(False)
-        return None if not answers else answers == {True}
+        """Each licence has terms of its own, and what none grants is not licensed; a prohibition beats every grant."""
+        licences = content.findall(f"{_RSL}license")
+        if any(self._prohibits(licence, usage) for licence in licences):
+            return False
+        granting = [licence for licence in licences if licence.find(f"{_RSL}permits[@type='usage']") is not None]
+        if not granting:
+            return None
+        return any(self._permits(licence, usage) and not self._paid(licence) for licence in granting)
+
+    @staticmethod
+    def _paid(licence: Element) -> bool:
+        payment = licence.find(f"{_RSL}payment")
+        return payment is not None and payment.get("type", "free") not in ("free", "attribution", "contribution")
+
+    def _permits(self, licence: Element, usage: str) -> bool:
+        return any(usage in self._usages(r.text or "") for r in licence.iterfind(f"{_RSL}permits[@type='usage']"))
+
+    def _prohibits(self, licence: Element, usage: str) -> bool:
+        return any(usage in self._usages(r.text or "") for r in licence.iterfind(f"{_RSL}prohibits[@type='usage']"))
 
     @staticmethod
     def _usages(text: str) -> set[str]:

@@ -18,13 +18,7 @@ from tests.declarations.declaration_readers import content_signals, google_allow
 CATALOG = load_catalog()
 
 
-def with_header(policy: Policy) -> Policy:
-    """No stance sends the header: the policy of Content Signals does not define it."""
-    assert not policy.declarations["content_signal_header"]
-    return replace(policy, declarations={**policy.declarations, "content_signal_header": True})
-
-
-STANCE = with_header(load_stance())
+STANCE = load_stance()
 OPEN = dict.fromkeys(Usage, Action.ALLOW)
 NO_AI = {"search": "yes", "ai-input": "no", "ai-train": "no", "use": "reference"}
 
@@ -58,7 +52,7 @@ def test_the_reader_takes_only_keys_and_values_that_are_defined(value: str, expe
     [("no-ai", NO_AI), ("search-only", NO_AI), ("no-training", {**NO_AI, "ai-input": "yes"})],
 )
 def test_every_group_and_every_response_have_the_same_signals(stance: str, expected: dict[str, str]) -> None:
-    policy = with_header(load_stance(stance))
+    policy = load_stance(stance)
     groups = signals_of_groups(robots(policy))
     assert len(groups) >= 2
     assert groups == [[expected]] * len(groups)
@@ -67,10 +61,15 @@ def test_every_group_and_every_response_have_the_same_signals(stance: str, expec
 
 def test_definitions_and_reservation_are_written_once_before_the_first_group() -> None:
     before, _, after = robots(STANCE).partition("User-agent:")
+    assert "on condition that you agree" in before
     assert "EXPRESS RESERVATIONS OF RIGHTS UNDER ARTICLE 4" in before
     assert "#" not in re.sub(r"# (Begin|End) noai-guard", "", after)
     for key in NO_AI:
         assert f"# {key}: " in before
+    # What binds is what each value means, and what follows from one that is absent.
+    for value in ("yes", "no", "is absent", "immediate", "reference", "full"):
+        assert f" {value}: " in before
+    assert before.index("on condition") < before.index(" yes: ") < before.index("# use: ") < before.index("ARTICLE 4")
 
 
 def test_without_signals_there_are_no_comments() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import html5lib
@@ -10,10 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_stance
+from noai_guard.config import load_catalog, load_stance
+from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, PathPolicy, Usage
-from noai_guard.core.policy import Policy, Site
+from noai_guard.core.model import Action, Agent, Mode, OptOut, PathPolicy, Usage
+from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.declarations import policy_page
+from noai_guard.declarations.robots_txt import undated
+from noai_guard.resources import texts
+from noai_guard.responses.documents import document_headers
+from noai_guard.version import __version__
 
 STANCE = load_stance("no-ai")
 SITE = Site("https://band.example", "Band", "The <Ünited> & Artists", "mailto:ask@band.example", "/.well-known/noai",
@@ -111,21 +118,120 @@ def test_every_link_leads_to_a_published_document(
     assert links == {"/robots.txt", "/.well-known/tdmrep.json", "/license.xml"} & set(documents)
 
 
-def test_refused_agents_are_listed_by_name() -> None:
-    agents = (
-        Agent("TrainBot", "Model & Co", (Usage.TRAIN_AI,), ("TrainBot",)),
-        Agent("Token-Extended", "Token-Extended", (Usage.TRAIN_AI,), (), "Token-Extended", robots_only=True),
-        Agent("Like a browser", "Example", (Usage.AI_AGENT,)),
-        Agent("SearchBot", "Example", (Usage.SEARCH,), ("SearchBot",)),
-        Agent("SlowBot", "Example", (Usage.SEO,), ("SlowBot",)),
-    )
-    policy = replace(STANCE, usages={**STANCE.usages, Usage.SEO: Action.THROTTLE})
-    text = CompiledPolicy(policy, Catalog(agents)).documents["/.well-known/noai"].body.decode()
-    assert "refused by name: 2<" in text
-    assert "<li>TrainBot <small>Model &amp; Co</small></li>" in text
-    assert "<li>Token-Extended</li>" in text
+AGENTS = (
+    Agent("TrainBot", "Model & Co", (Usage.TRAIN_AI,), ("TrainBot",)),
+    Agent("Token-Extended", "Token-Extended", (Usage.TRAIN_AI,), (), "Token-Extended", robots_only=True),
+    Agent("Both", "Example", (Usage.SEARCH,), ("Both",), "Both", opt_out=OptOut((Usage.TRAIN_AI,), "noarchive")),
+    Agent("Like a browser", "Example", (Usage.AI_AGENT,)),
+    Agent("SearchBot", "Example", (Usage.SEARCH,), ("SearchBot",)),
+    Agent("SlowBot", "Example", (Usage.SEO,), ("SlowBot",)),
+)
+SLOW = replace(STANCE, usages={**STANCE.usages, Usage.SEO: Action.THROTTLE})
+
+
+def of_agents(policy: Policy) -> tuple[list[str], list[str], str]:
+    """Return who is listed as refused, who as asked, and all of the page."""
+    body = CompiledPolicy(policy, Catalog(AGENTS)).documents["/.well-known/noai"].body
+    tree = html5lib.HTMLParser(namespaceHTMLElements=False, strict=True).parse(body, transport_encoding="utf-8")
+    refused = ["".join(item.itertext()) for item in tree.findall(".//details/ul/li")]
+    asked = ["".join(item.itertext()) for item in tree.findall(".//main/ul/li")]
+    return refused, asked, body.decode()
+
+
+def test_refused_agents_are_listed_by_name_apart_from_those_that_are_only_asked() -> None:
+    refused, asked, text = of_agents(SLOW)
+    assert refused == ["TrainBot Model & Co"]
+    assert "refused by name: 1<" in text
+    assert asked == ["Both Example X-Robots-Tag: noarchive", "Token-Extended robots.txt: Token-Extended"]
+    assert "Only asked: 2." in text
+    assert "This site refuses 1 of the 6 programs that it knows. From 1 more it takes only some requests." in text
     for name in ("Like a browser", "SearchBot", "SlowBot"):
         assert name not in text
+
+
+def test_what_is_switched_off_asks_nobody() -> None:
+    off = {"robots_txt": "off", "x_robots_tag": False, "html_meta": False}
+    _, asked, _ = of_agents(replace(STANCE, declarations={**STANCE.declarations, **off}))
+    assert asked == ["Both Example (not asked here)", "Token-Extended (not asked here)"]
+
+
+def test_a_site_that_only_watches_claims_no_refusal() -> None:
+    refused, asked, text = of_agents(replace(SLOW, mode=Mode.MONITOR))
+    assert (len(refused), len(asked)) == (1, 2)
+    assert "It refuses nobody." in text
+    assert "would refuse 1 of the 6 programs" in text
+    assert "would take only some requests" in text
+    assert "would be refused by name: 1<" in text
+    assert "This site refuses" not in text
+    assert "refuses nobody" not in of_agents(SLOW)[2]
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+def test_the_search_engines_that_feed_ai_are_named_and_the_numbers_are_those_of_every_summary(stance: str) -> None:
+    catalog, policy = load_catalog(), load_stance(stance)
+    body = CompiledPolicy(policy, catalog).documents["/.well-known/noai"].body
+    tree = html5lib.HTMLParser(namespaceHTMLElements=False, strict=True).parse(body, transport_encoding="utf-8")
+    asked = {item.text.strip() for item in tree.findall(".//main/ul/li")}
+    assert {"Googlebot", "Google-Extended", "bingbot", "Applebot", "Applebot-Extended"} <= asked
+    outcomes = AgentOutcomes.of(DecisionTable(policy, catalog))
+    assert asked == {agent.name for agent in outcomes.asked}
+    assert len(tree.findall(".//details/ul/li")) == len(outcomes.refused)
+    assert f"refuses {len(outcomes.refused)} of the {outcomes.known} programs" in body.decode()
+
+
+def test_it_says_when_and_by_what_it_was_made_and_nothing_else_depends_on_the_day() -> None:
+    one, other = (CompiledPolicy(STANCE, Catalog(()), day).documents["/.well-known/noai"] for day in DAYS)
+    assert f"As of <time>{DAYS[0]}</time>. Kept by noai-guard {__version__}." in one.body.decode()
+    assert one.body != other.body
+    assert undated(one.body) == undated(other.body)
+    assert dict(document_headers(one))[b"etag"] == dict(document_headers(other))[b"etag"]
+    assert f">Kept by noai-guard {__version__}.<" in page(STANCE)[1]
+
+
+DAYS = ("2026-11-23", "2026-11-24")
+GERMAN = {
+    "lang": "de", "heading_no_ai": "Menschen sind willkommen. KI nicht.", "train-ai": "KI & Training <b>",
+    "refused_names": "Abgewiesen werden: {refused}", "lead": "{owner} sagt {hier}, was Programme dürfen.",
+}  # fmt: skip
+
+
+def test_another_language_replaces_each_text_and_what_is_missing_is_marked_as_english() -> None:
+    policy = replace(SLOW, site=SITE, page_texts=GERMAN)
+    tree, _ = page(policy)
+    assert (tree.get("lang"), tree.get("dir")) == ("de", "ltr")
+    assert tree.find(".//h1").text == "Menschen sind willkommen. KI nicht."
+    assert tree.find("head/title").text == "Menschen sind willkommen. KI nicht · The <Ünited> & Artists"
+    assert tree.find(".//tr/th/b").text == "KI & Training <b>"
+    assert tree.find(".//p[@class='lead']").text == "The <Ünited> & Artists sagt {hier}, was Programme dürfen."
+    what = tree.find(".//tr/th/span/span")
+    assert (what.get("lang"), what.text) == ("en", "collecting works to train generative models")
+    assert "Abgewiesen werden: 1<" in of_agents(replace(SLOW, page_texts=GERMAN))[2]
+    (limitation,) = policy_page.STANDARD.limitations(policy)
+    assert "stay English: heading_no_training" in limitation
+    assert '<span lang="en"' not in page(SLOW)[1]
+
+
+def test_a_complete_translation_has_no_english_left() -> None:
+    english = texts(policy_page.TEXTS)
+    own = {key: f"[{' '.join(f'{{{word}}}' for word in policy_page.PLACEHOLDER.findall(said))}]"
+           for key, said in english.items()} | {"lang": "ar", "direction": "rtl"}  # fmt: skip
+    parts = (PathPolicy("/press/**", {**STANCE.usages, Usage.SEO: Action.LICENSE_REQUIRED}),
+             PathPolicy("/a*", STANCE.usages))  # fmt: skip
+    for mode in Mode:
+        policy = replace(SLOW, site=SITE, page_texts=own, path_policies=parts, mode=mode)
+        tree, text = page(policy)
+        assert (tree.get("lang"), tree.get("dir")) == ("ar", "rtl")
+        assert 'lang="en"' not in text
+        assert not [said for said in english.values() if len(said) > 10 and said in text]
+        assert not list(policy_page.STANDARD.limitations(policy))
+
+
+def test_every_text_has_its_place_on_some_page() -> None:
+    source = (files("noai_guard") / "declarations/policy_page.py").read_text()
+    computed = {usage.value for usage in Usage} | {f"answer_{action}" for action in Action}
+    for key in texts(policy_page.TEXTS):
+        base = key.removesuffix("_what").removesuffix("_monitor")
+        assert base in computed or f'"{base}"' in source or f"'{base}'" in source or f"{base}{{" in source, key
 
 
 @pytest.mark.parametrize(("pattern", "heading"), [

@@ -12,6 +12,7 @@ from robots import RobotsParser
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
+from noai_guard.core import path_patterns
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Identity, PathPolicy, Usage
 from noai_guard.core.policy import Exemptions, Policy, Rule
@@ -204,7 +205,7 @@ def test_robots_txt_is_never_stricter_for_an_allowed_crawler_than_the_policy(pol
     text = robots(policy, SMALL)
     supported_part = robots_patterns.without_unsupported_patterns(policy)
     for agent in AGENTS:
-        if is_refused(supported_part, agent, robots_patterns.ELSEWHERE, SMALL):
+        if is_refused(supported_part, agent, path_patterns.ELSEWHERE, SMALL):
             continue
         for path in paths:
             if not is_refused(policy, agent, path, SMALL):

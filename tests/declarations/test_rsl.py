@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Usage
+from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.declarations import rsl
 from tests.declarations.declaration_readers import RslReader, child, google_allows, rsl_problems
@@ -128,6 +128,74 @@ def test_where_everything_is_reserved_everything_is_prohibited() -> None:
     assert read(policy).contents[0][0][0].text == "all"
 
 
+SHOP = replace(SITE, licence="https://band.example/licence?a=1&b=2")
+SOLD = Action.LICENSE_REQUIRED
+
+
+def licences(policy: Policy, number: int = 0) -> list[list[tuple[str, str | None, str]]]:
+    """Return (name, type, text) of all elements of each licence."""
+    return [
+        [(element.tag.removeprefix(NAMESPACE), element.get("type"), (element.text or "").strip())
+         for element in licence.iter() if element is not licence]
+        for licence in read(policy).contents[number].iter(f"{NAMESPACE}license")
+    ]  # fmt: skip
+
+
+def test_what_is_sold_is_offered_with_where_to_buy_it() -> None:
+    policy = replace(STANCE, site=SHOP, usages={**STANCE.usages, Usage.TRAIN_AI: SOLD})
+    assert licences(policy) == [
+        [("permits", "usage", "search"), ("prohibits", "usage", "ai-input ai-index"),
+         ("legal", "contact", "mailto:rights@band.example")],
+        [("permits", "usage", "ai-train"), ("payment", "training", ""), ("custom", None, SHOP.licence)],
+    ]  # fmt: skip
+    assert rsl_problems(CompiledPolicy(policy, EMPTY).documents["/license.xml"].body) == []
+
+
+def test_each_kind_of_use_is_offered_for_a_payment_of_its_kind() -> None:
+    everything = replace(STANCE, site=SHOP, usages=dict.fromkeys(Usage, SOLD))
+    assert licences(everything) == [
+        [("permits", "usage", words), ("payment", payment, ""), ("custom", None, SHOP.licence)]
+        for payment, words in (("training", "ai-train"), ("use", "ai-input ai-index"), ("crawl", "search"))
+    ]
+    assert rsl_problems(CompiledPolicy(everything, EMPTY).documents["/license.xml"].body) == []
+
+
+@pytest.mark.parametrize(
+    ("usages", "offered"),
+    [
+        ({Usage.AI_INPUT: SOLD, Usage.AI_AGENT: Action.ALLOW}, True),
+        ({Usage.AI_INPUT: SOLD, Usage.AI_AGENT: Action.LOG}, True),
+        ({Usage.AI_INPUT: SOLD, Usage.AI_AGENT: Action.DENY}, False),
+        ({Usage.AI_INPUT: SOLD, Usage.AI_AGENT: Action.THROTTLE}, False),
+        ({Usage.AI_INPUT: Action.DENY, Usage.AI_AGENT: Action.DENY}, False),
+    ],
+)
+def test_a_word_is_offered_if_all_that_it_stands_for_is(usages: dict[Usage, Action], offered: bool) -> None:
+    document = read(replace(STANCE, site=SHOP, usages={**STANCE.usages, **usages}))
+    assert document.offers("/a", "ai-input") is offered
+    assert document.allows("/a", "ai-input") is False
+
+
+def test_without_a_licence_nothing_is_offered_and_check_says_so() -> None:
+    policy = replace(STANCE, usages={**STANCE.usages, Usage.TRAIN_AI: SOLD})
+    assert licences(policy) == [
+        [("permits", "usage", "search"), ("prohibits", "usage", "ai-all"),
+         ("legal", "contact", "mailto:rights@band.example")]]  # fmt: skip
+    (limitation,) = [said for said in rsl.STANDARD.limitations(policy) if "site.licence" in said]
+    assert "license_required" in limitation
+    assert not list(rsl.STANDARD.limitations(replace(policy, site=SHOP)))
+
+
+def test_a_part_of_the_site_may_sell_what_another_refuses() -> None:
+    parts = (PathPolicy("/press/**", {**STANCE.usages, Usage.TRAIN_AI: SOLD}), PathPolicy("/a-?", STANCE.usages))
+    document = read(replace(STANCE, site=SHOP, path_policies=parts))
+    assert document.offers("/press/x", "ai-train")
+    assert not document.offers("/tracks/x", "ai-train")
+    selling = replace(STANCE, site=SHOP, usages={**STANCE.usages, Usage.TRAIN_AI: SOLD}, path_policies=parts[1:])
+    assert read(selling).offers("/tracks/x", "ai-train")
+    assert not read(selling).offers("/a-x", "ai-train")
+
+
 def test_it_is_served_as_rsl_and_linked_in_every_form() -> None:
     compiled = CompiledPolicy(STANCE, EMPTY)
     assert compiled.documents["/license.xml"].media_type == "application/rsl+xml"
@@ -145,10 +213,13 @@ def test_a_licence_of_the_sites_own_stands_beside_it() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "http://band.example"])
-def test_without_an_https_address_links_are_relative_and_robots_txt_has_no_line(url: str) -> None:
+def test_without_an_https_address_nothing_leads_to_it(url: str) -> None:
     policy = replace(STANCE, site=replace(SITE, url=url))
-    assert links(policy) == ['</license.xml>; rel="license"; type="application/rsl+xml"']
-    assert b"License:" not in CompiledPolicy(policy, EMPTY).documents["/robots.txt"].body
+    compiled = CompiledPolicy(policy, EMPTY)
+    assert links(policy) == []
+    assert b"license.xml" not in compiled.site_declared.tags
+    assert b"License:" not in compiled.documents["/robots.txt"].body
+    assert "/license.xml" in compiled.documents
     (limitation,) = rsl.STANDARD.limitations(policy)
     assert "site.url" in limitation
     assert list(rsl.STANDARD.limitations(STANCE)) == []

@@ -64,7 +64,7 @@ def test_the_song_declares_in_its_headers(site: str) -> None:
     assert status == 200
     assert body == (ROOT / "examples" / "nginx" / "site" / "quay.mp3").read_bytes()
     said = {name for name, value in headers if "no" in value or "=n" in value or value == "1" or "rsl" in value}
-    assert said >= {"X-Robots-Tag", "Content-Usage", "Tdm-Reservation", "Link"}
+    assert said >= {"X-Robots-Tag", "Content-Usage", "Content-Signal", "Tdm-Reservation"}
 
 
 @pytest.mark.parametrize("path", ["/robots.txt", "/license.xml", "/.well-known/tdmrep.json", "/.well-known/noai"])

@@ -19,6 +19,7 @@ PRESS_OPEN = "paths: {/press/**: {usages: {train-ai: yes}}}\n"
 TRUSTED = 'trusted_proxies: {peers: [127.0.0.1, "unix:"], header: x-forwarded-for}\n'
 PROXY = ("127.0.0.1", 40000)
 VERIFY, NGINX, ANSWER = "/.noai/verify", "/.noai/verify-nginx", "/.noai/answer"
+NGINX_401 = "/.noai/verify-nginx-401"
 
 
 def gateway(text: str = "", **options) -> Gateway:
@@ -59,6 +60,14 @@ def test_nginx_hears_two_statuses_and_fetches_the_refusal():
     assert (answer.status, answer.body) == (402, native.body)
     assert (b"link", b'<https://music.example/licence>; rel="license"') in answer.headers
     assert metric(guard, "requests", agent="GPTBot") == 2
+
+
+def test_nginx_hears_of_a_refusal_as_401_so_that_its_own_403_stays() -> None:
+    guard = gateway()
+    assert verify(guard, user_agent=BROWSER, path=NGINX_401) == verify(guard, user_agent=BROWSER, path=NGINX)
+    told, before = verify(guard, path=NGINX_401), verify(guard, path=NGINX)
+    assert (told.status, before.status) == (401, 403)
+    assert (told.headers, told.body) == (before.headers, before.body)
 
 
 def test_an_answer_is_the_one_that_was_decided_and_asks_nothing_again():
@@ -357,6 +366,12 @@ def test_metrics_websockets_and_the_lifespan():
     assert b"noai_requests_total" in ask(guard, http("/metrics")).body
     closed = ask(guard, {**http("/"), "type": "websocket"}, {"type": "websocket.connect"})
     assert closed.messages[0]["code"] == 1008
+    for user_agent, status in ((BROWSER, 200), (SCRAPER, 403)):
+        asked = http(VERIFY, user_agent, (b"x-original-uri", b"/live"), client=("127.0.0.1", 1))
+        handshake = {**asked, "type": "websocket", "extensions": {"websocket.http.response": {}}}
+        start, body = ask(guard, handshake, {"type": "websocket.connect"}).messages
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+        assert (body["type"], bool(body["body"])) == ("websocket.http.response.body", status == 403)
     sent: list[str] = []
 
     async def lifespan():
@@ -372,3 +387,12 @@ def test_metrics_websockets_and_the_lifespan():
 
     asyncio.run(lifespan())
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+@pytest.mark.parametrize(
+    "more", [[], [(b"x-forwarded-for", b"unknown")], [(b"x-forwarded-for", b"127.0.0.1, nonsense")]]
+)
+def test_the_proxys_own_address_is_not_exempt_for_whom_it_passes_on(more):
+    guard = gateway("exemptions: {addresses: [127.0.0.1]}\n")
+    assert verify(guard, "/", SCRAPER, *more).status == 403
+    assert verify(guard, "/", SCRAPER, (b"x-forwarded-for", b"127.0.0.1")).status == 200

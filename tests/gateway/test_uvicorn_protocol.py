@@ -78,7 +78,7 @@ def statuses(data: bytes) -> list[bytes]:
     return [line.split()[1] for line in status_lines(data)]
 
 
-@pytest.mark.parametrize("path", ["/.noai/verify", "/.noai/verify-nginx", "/.noai/answer"])
+@pytest.mark.parametrize("path", ["/.noai/verify", "/.noai/verify-nginx", "/.noai/verify-nginx-401", "/.noai/answer"])
 @pytest.mark.parametrize("user_agent", [BROWSER, SCRAPER])
 @pytest.mark.parametrize("uri", [b"/a", b"/robots.txt", b"/a#b", b"/a%2Fb", b"/..;/x", b""])
 def test_an_early_response_is_the_one_of_the_app(path: str, user_agent: bytes, uri: bytes) -> None:
@@ -142,6 +142,26 @@ def test_head_upgrades_and_everything_else_go_to_the_app() -> None:
     assert b" 200 " in exchange(gateway(), upgrade)
     for path, status in ((b"/robots.txt", b"200"), (b"/x", b"404"), (b"/.noai/verifyx", b"404"), (b"/metrics", b"200")):
         assert exchange(gateway(), head(path)).split()[1] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "user_agent", "status"),
+    [
+        (b"/.noai/verify", BROWSER, b"200"),
+        (b"/.noai/verify", SCRAPER, b"403"),
+        (b"/.noai/verify-nginx", BROWSER, b"204"),
+        (b"/.noai/verify", THROTTLED, b"200"),  # which the app answers
+        (b"/robots.txt", SCRAPER, b"200"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_a_request_to_upgrade_is_one_like_any_other(
+    path: bytes, user_agent: bytes, status: bytes, protocol: bytes
+) -> None:
+    asked = head(path, user_agent, b"connection: upgrade", b"upgrade: " + protocol, b"sec-websocket-version: 13")
+    data = exchange(gateway(), asked, until_closed=True)
+    assert statuses(data) == [status]
+    assert b"connection: close\r\n" in data
 
 
 @pytest.mark.parametrize("size", [10_000, 200_000, 300_000, 3_000_000])

@@ -17,19 +17,14 @@ LIBRARY = b"python-requests/2.32.3"
 
 Fields = list[tuple[bytes, bytes]]
 OURS: Fields = [
-    (b"x-robots-tag", b"noai, noimageai"),
-    (b"x-robots-tag", b"noarchive, noml"),
+    (b"x-robots-tag", b"noai, noimageai, noarchive, noml"),
     (b"content-usage", b"train-ai=n, ai-use=n, search=y"),
+    (b"content-signal", b"search=yes, ai-input=no, ai-train=no, use=reference"),
     (b"tdm-reservation", b"1"),
-    (b"link", b'</license.xml>; rel="license"; type="application/rsl+xml"'),
 ]
 """What the packaged no-ai stance adds to every response."""
 
-TAGS = (
-    b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai">'
-    b'<meta name="robots" content="noarchive, noml">'
-    b'<link rel="license" type="application/rsl+xml" href="/license.xml">'
-)
+TAGS = b'<meta name="tdm-reservation" content="1"><meta name="robots" content="noai, noimageai, noarchive, noml">'
 
 
 def policy(text: str) -> Policy:

@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from noai_guard.middleware.html_tags import report_compressed_page
 from tests.middleware.asgi_kit import OURS, answering, ask, asked, guarded, http, metric, sending
 
-META = b'<meta name="robots" content="noai, noimageai">'
+META = b'<meta name="robots" content="noai, noimageai, noarchive, noml">'
 PAGE = b"<!doctype html><html><head><title>a</title></head><body>hello</body></html>"
 
 
@@ -145,27 +145,19 @@ def test_a_page_of_a_stance_that_reserves_nothing_is_left_alone():
 
 
 def test_metas_alone_are_injected_when_no_header_is_declared():
-    off = (
-        "x_robots_tag",
-        "noarchive",
-        "noml",
-        "content_usage",
-        "content_signal_header",
-        "tdmrep",
-        "licence_link",
-        "rsl",
-    )
+    off = ("x_robots_tag", "content_usage", "content_signal_header", "tdmrep", "licence_link", "rsl")
     text = f"declarations: {{{', '.join(f'{key}: no' for key in off)}}}"
     exchange = page(text=text)
     assert META in exchange.body
-    assert exchange.headers == [(b"content-type", b"text/html; charset=utf-8")]
+    length = (b"content-length", b"%d" % len(exchange.body))
+    assert sorted(exchange.headers) == [length, (b"content-type", b"text/html; charset=utf-8")]
 
 
 def test_headers_alone_are_declared_when_metas_are_off():
     exchange = page(text="declarations: {html_meta: no, tdmrep: no}")
     assert exchange.body == PAGE
     assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
-    assert b"noai, noimageai" in exchange.values(b"x-robots-tag")
+    assert b"noai, noimageai, noarchive, noml" in exchange.values(b"x-robots-tag")
 
 
 def test_a_page_that_has_the_metas_is_not_given_them_again():
@@ -313,3 +305,41 @@ def test_bytes_of_pages_are_counted_as_they_are_sent():
     guard = guarded(answering(PAGE, b"text/html; charset=utf-8"))
     body = ask(guard, http()).body
     assert metric(guard, "bytes", outcome="served") == len(body)
+
+
+def a_page(length: int, *parts: bytes):
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % length)]
+    bodies = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
+    bodies[-1:] = [{**bodies[-1], "more_body": False}] if bodies else []
+    return guarded(sending({"type": "http.response.start", "status": 200, "headers": headers}, *bodies))
+
+
+def test_a_page_that_comes_whole_keeps_a_true_length_also_for_head():
+    guard = a_page(len(PAGE), PAGE)
+    got, head = ask(guard, http()), ask(guard, http(method="HEAD"))
+    assert META in got.body
+    assert got.values(b"content-length") == [b"%d" % len(got.body)]
+    assert head.headers == got.headers
+    assert metric(guard, "injections", outcome="injected") == 1
+
+
+def test_a_response_to_head_without_the_page_tells_no_length():
+    assert ask(a_page(len(PAGE), b""), http(method="HEAD")).values(b"content-length") == []
+
+
+def test_a_page_whose_announced_length_is_not_its_own_is_sent_without_one():
+    exchange = ask(a_page(7, PAGE), http())
+    assert META in exchange.body
+    assert exchange.values(b"content-length") == []
+
+
+def test_a_page_with_a_length_that_comes_in_parts_is_streamed_without_one():
+    exchange = ask(a_page(len(PAGE), PAGE[:40], PAGE[40:]), http())
+    assert exchange.body == page().body
+    assert exchange.values(b"content-length") == []
+
+
+def test_a_page_of_which_only_the_start_comes_is_started():
+    exchange = ask(a_page(9), http())
+    assert [message["type"] for message in exchange.messages] == ["http.response.start"]
+    assert exchange.headers[-len(OURS) :] == OURS

@@ -61,7 +61,7 @@ def test_header_names_in_any_usual_case_are_read_and_left_as_they_were(name):
     html = [(name, b"text/html"), (b"Content-Length", b"13")]
     exchange = ask(guarded(sending(started(html), {"type": BODY, "body": b"<head></head>"})), http())
     assert exchange.headers == [(name, b"text/html"), *OURS]
-    assert b'content="noai, noimageai"' in exchange.body
+    assert b'content="noai, noimageai, noarchive, noml"' in exchange.body
 
 
 @pytest.mark.parametrize("name", [b"Content-Usage", b"content-usage", b"TDM-RESERVATION", b"Tdm-Reservation"])
@@ -215,12 +215,14 @@ def test_noai_stays_on_a_line_without_a_colon():
     own = [(b"x-robots-tag", b"max-image-preview: none")]
     exchange = ask(guarded(sending(started(own), {"type": BODY})), http())
     noai = [value for value in exchange.values(b"x-robots-tag") if b"noai" in value]
-    assert noai == [b"noai, noimageai"]
+    assert noai == [b"noai, noimageai, noarchive, noml"]
 
 
 def test_our_line_is_not_said_twice_when_the_app_says_it():
-    exchange = ask(guarded(sending(started([(b"X-Robots-Tag", b"noai, noimageai")]), {"type": BODY})), http())
-    assert exchange.values(b"x-robots-tag").count(b"noai, noimageai") == 1
+    exchange = ask(
+        guarded(sending(started([(b"X-Robots-Tag", b"noai, noimageai, noarchive, noml")]), {"type": BODY})), http()
+    )
+    assert exchange.values(b"x-robots-tag") == [b"noai, noimageai, noarchive, noml"]
 
 
 @pytest.mark.parametrize("name", [b"content-usage", b"tdm-reservation"])

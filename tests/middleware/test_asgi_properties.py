@@ -74,7 +74,9 @@ own_names = st.sampled_from(
 )
 own_values = st.one_of(
     st.binary(max_size=30),
-    st.sampled_from([b"text/html", b"text/html; charset=utf-8", b"audio/mpeg", b'"a"', b"gzip", b"noai, noimageai"]),
+    st.sampled_from(
+        [b"text/html", b"text/html; charset=utf-8", b"audio/mpeg", b'"a"', b"gzip", b"noai, noimageai, noarchive, noml"]
+    ),
 )
 answers = st.builds(
     lambda status, headers, parts: (status, headers, parts),
@@ -127,7 +129,7 @@ def test_nothing_of_ours_raises_and_only_our_headers_are_added(which, scope, ans
     answered_by_us = not reached or (is_document and str(scope.get("method")).upper() in ("GET", "HEAD"))
     if answered_by_us and not is_html(headers):
         assert exchange.status in (200, 304, 402, 403, 429)
-        assert b"noai, noimageai" in exchange.values(b"x-robots-tag") or exchange.values(b"etag")
+        assert b"noai, noimageai, noarchive, noml" in exchange.values(b"x-robots-tag") or exchange.values(b"etag")
     elif not is_html(headers):
         assert exchange.body == b"".join(parts)
         assert set(exchange.headers[len(headers) :]) <= set(OURS)

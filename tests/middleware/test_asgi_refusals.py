@@ -38,11 +38,11 @@ def kind(exchange):
         ([(b"accept", b"text/plain")], b"text/plain"),
         ([PAGE], b"text/html"),
         ([(b"accept", b"TEXT/HTML")], b"text/html"),
-        ([(b"accept", b"application/json")], b"application/json"),
-        ([(b"accept", b"application/problem+json, */*")], b"application/json"),
+        ([(b"accept", b"application/json")], b"application/problem+json"),
+        ([(b"accept", b"application/problem+json, */*")], b"application/problem+json"),
         ([(b"accept", b"image/*"), (b"accept", b"text/html")], b"text/html"),
         ([(b"accept", b"text/html, application/json")], b"text/html"),
-        ([(b"accept", b"application/json, text/html")], b"application/json"),
+        ([(b"accept", b"application/json, text/html")], b"application/problem+json"),
         ([(b"accept", b"")], b"text/plain"),
         ([(b"accept", b"\xff\x00;;;=,,q=" * 1000)], b"text/plain"),
     ],
@@ -92,7 +92,7 @@ def test_a_player_that_also_accepts_json_gets_plain_text(header):
 
 def test_a_script_that_accepts_json_gets_json():
     exchange = refused((b"x-requested-with", b"XMLHttpRequest"), (b"accept", b"application/json"))
-    assert kind(exchange) == b"application/json"
+    assert kind(exchange) == b"application/problem+json"
 
 
 def test_a_post_gets_no_page():
@@ -106,7 +106,7 @@ def test_a_refusal_is_never_cached_and_declares(accept, text):
     assert exchange.values(b"cache-control") == [b"no-store"]
     assert exchange.values(b"vary") == [b"User-Agent, Accept"]
     assert exchange.values(b"content-length") == [b"%d" % len(exchange.body)]
-    assert b"noai, noimageai" in exchange.values(b"x-robots-tag")
+    assert b"noai, noimageai, noarchive, noml" in exchange.values(b"x-robots-tag")
     assert exchange.values(b"tdm-reservation") == [b"1"]
 
 

@@ -342,7 +342,7 @@ def test_a_thousand_hangups_under_load_drop_nothing_and_mix_nothing(file):
     assert metric(guard, "reloads", result="failed") == 0
     assert metric(guard, "guard_failures") == 0
     for answer in answers:
-        declared = (b"x-robots-tag", b"noai, noimageai") in answer.headers
+        declared = (b"x-robots-tag", b"noai, noimageai, noarchive, noml") in answer.headers
         assert declared == (answer.status == 403)
 
 

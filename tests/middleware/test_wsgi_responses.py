@@ -26,11 +26,15 @@ def test_our_headers_stand_behind_the_apps():
 
 
 def test_an_apps_own_declarations_stand_alone():
-    own = [("Content-Usage", "train-ai=y"), ("TDM-Reservation", "0"), ("X-Robots-Tag", "noai, noimageai")]
+    own = [
+        ("Content-Usage", "train-ai=y"),
+        ("TDM-Reservation", "0"),
+        ("X-Robots-Tag", "noai, noimageai, noarchive, noml"),
+    ]
     exchange = ask(guarded(answering(b"hello", "text/plain", "200 OK", *own)), http())
     assert exchange.values(b"content-usage") == [b"train-ai=y"]
     assert exchange.values(b"tdm-reservation") == [b"0"]
-    assert exchange.values(b"x-robots-tag") == [b"noai, noimageai", b"noarchive, noml"]
+    assert exchange.values(b"x-robots-tag") == [b"noai, noimageai, noarchive, noml"]
 
 
 def test_the_apps_list_of_headers_is_not_touched():

@@ -19,6 +19,7 @@ from noai_guard.responses.html_injection import (
     PRESCAN_LENGTH,
     REASONS,
     SEARCH_LIMIT,
+    PageTags,
     TagInjector,
     has_charset,
     injectable,
@@ -655,3 +656,20 @@ def test_any_headers_are_accepted(headers: list[tuple[bytes, bytes]], status: in
     headers = [(b"content-type", b"text/html"), *headers]
     assert injectable(status, headers, headers) in (None, *REASONS)
     assert rewritten_headers(rewritten_headers(headers)) == rewritten_headers(headers)
+
+
+REMEMBERING = PageTags(TAGS)
+
+
+@settings(max_examples=400, deadline=None)
+@given(likely_documents, likely_documents)
+def test_a_whole_page_gets_the_tags_where_a_stream_does_whatever_pages_came_before(first: bytes, second: bytes) -> None:
+    for document in (first, second, first[: len(first) // 2] + second, first):
+        assert REMEMBERING.inserted(document) == inject(document, has_charset=True)
+
+
+def test_the_beginnings_of_pages_that_are_remembered_are_few() -> None:
+    for number in range(100):
+        document = b"<head><meta name=x%d><title>a</title></head>" % number
+        assert REMEMBERING.inserted(document) == inject(document, has_charset=True)
+    assert len(REMEMBERING._positions) <= 8

@@ -80,7 +80,7 @@ def test_headers_come_in_order_and_are_true(action: Action, status: int, headers
     assert fields[b"vary"] == b"User-Agent, Accept"
     assert fields[b"content-usage"].startswith(b"train-ai=n")
     assert (b"retry-after" in fields) is (action is Action.THROTTLE)
-    assert (b"x-robots-tag", b"noai, noimageai") in response.headers
+    assert (b"x-robots-tag", b"noai, noimageai, noarchive, noml") in response.headers
 
 
 def test_every_refusing_action_has_a_status_that_is_a_client_error() -> None:

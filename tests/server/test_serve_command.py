@@ -110,6 +110,27 @@ def test_a_running_download_is_finished_and_nothing_new_is_accepted(origin: Orig
     manager.close()
 
 
+def test_it_says_at_the_start_which_policy_it_serves_and_that_nobody_is_trusted(origin: Origin, tmp_path: Path) -> None:
+    up = ("--upstream", f"http://127.0.0.1:{origin.port}")
+    trusting = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
+    for name, text, mode, expected in (
+        ("packaged", None, up, ("policy no-ai (packaged)", "trusts nobody (no header about the client is believed")),
+        ("here", "mode: monitor\n", up, ("policy noai.yaml, mode monitor", "trusts nobody")),
+        ("gateway", "mode: monitor\n", (), ("the gateway, policy noai.yaml", "trusts nobody (no proxy may ask")),
+        ("trusting", trusting, (), ("the gateway, policy noai.yaml",)),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        if text:
+            (folder / "noai.yaml").write_text(text)
+        running = start_serve(folder, *ANYWHERE, *mode, cwd=folder)
+        for words in expected:
+            assert words in running.stderr
+        assert ("trusts nobody" in running.stderr) is (text != trusting)
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+
+
 def test_a_new_server_serves_while_the_old_one_finishes(origin: Origin, tmp_path: Path) -> None:
     more = threading.Event()
     origin.route("/restart", halves(more))

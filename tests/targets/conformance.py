@@ -10,7 +10,7 @@ from random import Random
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, Verdict
 from noai_guard.core.policy import Policy
 
 GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
@@ -97,9 +97,22 @@ def policy(text: bytes) -> Policy:
     return parsed
 
 
-def refusal(compiled: CompiledPolicy, path: str, user_agent: bytes) -> tuple[int, str]:
-    """Return the status and the text of the refusal that the guard decides on; (0, "") if it allows."""
-    verdict = compiled.guard.judged(path, user_agent)
+def judged_target(compiled: CompiledPolicy, target: bytes, user_agent: bytes) -> Verdict:
+    """Return the guard's verdict on a target as it stands in the request line."""
+    guard = compiled.guard
+    return guard.table.verdict(guard.claims[user_agent], guard.table.target_classes[(target.partition(b"?")[0],)])
+
+
+def refusal(compiled: CompiledPolicy, path: str | bytes, user_agent: bytes) -> tuple[int, str]:
+    """Return the status and the text of the refusal that the guard decides on; (0, "") if it allows.
+
+    A path in bytes is a target as it stands in the request line.
+    """
+    if isinstance(path, bytes):
+        verdict = judged_target(compiled, path, user_agent)
+        path = "/"
+    else:
+        verdict = compiled.guard.judged(path, user_agent)
     if not verdict.refuses or verdict.action is Action.THROTTLE:
         return 0, ""
     response = compiled.refusal(verdict, path, "GET", ())
@@ -151,7 +164,10 @@ class _Connection:
         self, path: str, user_agent: bytes, method: bytes, headers: Sequence[bytes] = ()
     ) -> tuple[Response, bool]:
         client = [b"User-Agent: " + user_agent] if user_agent else []
-        lines = [method + b" " + path.encode() + b" HTTP/1.1", b"Host: music.example", *client, *headers, b"", b""]
+        return self.send(path.encode(), [*client, *headers], method)
+
+    def send(self, target: bytes, headers: Sequence[bytes], method: bytes) -> tuple[Response, bool]:
+        lines = [method + b" " + target + b" HTTP/1.1", b"Host: music.example", *headers, b"", b""]
         self._socket.sendall(b"\r\n".join(lines))
         return self._read_response(method)
 
@@ -181,3 +197,105 @@ class _Connection:
         data = self._file.read(size)
         self._file.readline()
         return data
+
+
+def ask(port: int, target: bytes, lines: Sequence[bytes], method: bytes = b"GET") -> int:
+    """Send one request with exactly this target and these header lines; return the status, 0 if there was no response."""
+    connection = _Connection(port)
+    try:
+        return connection.send(target, lines, method)[0].status
+    except (OSError, EOFError):
+        return 0
+    finally:
+        connection.close()
+
+
+def user_agent_lines(*user_agents: bytes) -> list[bytes]:
+    return [b"User-Agent: " + user_agent for user_agent in user_agents]
+
+
+NAMED_SOMEWHERE = {
+    "User-Agent is named in Connection": [b"Connection: close, User-Agent", *user_agent_lines(b"GPTBot/1.3")],
+    "in several lines and any case": [
+        b"connection: keep-alive",
+        b"CONNECTION: x,uSER-aGENT ",
+        *user_agent_lines(GPTBOT),
+    ],
+    "the last of two lines": user_agent_lines(BROWSER, b"GPTBot/1.3"),
+    "the first of two lines": user_agent_lines(GPTBOT, BROWSER),
+    "the third of five lines": user_agent_lines(BROWSER, BROWSER, b"ClaudeBot/1.0", BROWSER, BROWSER),
+    "behind 90 other fields": [*(b"x%d: a" % number for number in range(60)), *user_agent_lines(GPTBOT)],
+    "in the middle": user_agent_lines(b"Mozilla/5.0" + b" Foo/1.0" * 180 + b" CCBot/2.0 " + b"Foo/1.0 " * 180),
+    "in the middle, inside of a word": user_agent_lines(b"x" * 1800 + b"gPtBoT" + b"x" * 900),
+    "after 24 that look alike": user_agent_lines(b"xgptbot " * 24 + b"GPTBot/1.3"),
+    "after many that look alike": user_agent_lines(b"xccbot gptbots " * 40 + b"CCBot/2.0"),
+    "at the end of 7 KB": user_agent_lines(BROWSER + b" Foo/1.0" * 860 + b" GPTBot/1.3"),
+    "after 1,400 letters": user_agent_lines(b"a" * 1400 + b" GPTBot/1.3"),
+    "after 1,400 characters of one chunk": user_agent_lines(b"x.1/" * 350 + b" GPTBot/1.3"),
+    "before an escape": user_agent_lines(b"GPTBot%41"),
+    "before an escape of a log": user_agent_lines(b"Mozilla/5.0 (compatible; GPTBot\\x41)"),
+}
+"""Header lines of requests that name a refused agent somewhere."""
+
+NAMED_NOWHERE = {
+    "a browser": user_agent_lines(BROWSER),
+    "nobody": [],
+    "nobody, with Connection": [b"Connection: keep-alive"],
+    "nobody, with other fields": [b"Accept: */*", b"Range: bytes=0-", b"Icy-MetaData: 1", b"X-Forwarded-For: 192.0.2.1"],
+    "2,212 bytes": user_agent_lines(b"Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; " + b".NET CLR 3.5.30729; " * 108 + b")"),
+    "7 KB": user_agent_lines(b"Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; " + b".NET CLR 3.5.30729; " * 340 + b")"),
+    "1,500 letters": user_agent_lines(b"a" * 1500),
+    "two browsers": user_agent_lines(BROWSER, b"VLC/3.0.20 LibVLC/3.0.20"),
+    "Connection names the User-Agent of a browser": [b"Connection: close, User-Agent", *user_agent_lines(BROWSER)],
+}  # fmt: skip
+"""Header lines of requests that name nobody who is refused."""
+
+SECTIONS = b"""
+extends: no-ai
+usages: {ai-search: allow}
+paths:
+  /press/**: {usages: {train-ai: allow}}
+  /Tracks/**: {usages: {ai-search: deny}}
+  /\xc3\x89t\xc3\xa9/**: {usages: {ai-search: deny}}
+exemptions: {paths: [/health]}
+"""
+"""A policy whose sections are milder, stricter, and stricter in a spelling with upper case, than the whole site."""
+
+ODD_PATHS = (
+    b"/songs/1/../../press/y", b"/songs/1/..%2f..%2fpress%2fy", b"/songs/1/%2e%2e/%2E%2e/press/y", b"/songs/.%2e/press/y",
+    b"/press/..%2f../songs/1", b"/press/../songs/1", b"/press/%2e%2e/songs/1", b"//songs/1", b"/press//../songs/1",
+    b"/press/..;/songs/1", b"/songs/1;/../../press/y", b"/songs/1/..;/../press/y", b"/songs/x/..%3b/../press/y",
+    b"/press\\..\\..\\songs\\1", b"/songs/..%5cpress/y", b"/press/%252e%252e/songs/1", b"/press/..%252fsongs/1",
+    b"/press/..%c0%afsongs/1", b"/press/%c0%ae%c0%ae/songs/1", b"/press/%e0%80%ae%e0%80%ae/songs", b"/press/x%00/../../songs/1",
+    b"/health%00/../songs/1", b"/health/..%2fsongs/1", b"/press%2f..%2fsongs/1", b"//press/songs/1", b"/./press/y",
+    b"/songs%2f1/../press/y", b"http://music.example/songs/../press/y", b"/press/y?a=/../b", b"/%70ress/y", b"/press/y%0a",
+    b"/songs/1/..%2f..%2frobots.txt", b"/songs/1/../../robots.txt", b"//robots.txt", b"/songs/1/..%2f..%2f.well-known%2facme-challenge%2fx",
+    b"/.well-known/acme-challenge/../../songs/1", b"/.well-known/acme-challenge/..%2f..%2fsongs/1",
+    b"/tracks/1", b"/TRACKS/1", b"/tRACKS/", b"/%74racks/1", b"/Tracks/1", b"/PRESS/y", b"/%C3%89t%C3%A9/a", b"/%C3%A9T%C3%89/a", b"*",
+)  # fmt: skip
+"""Targets that servers read in different ways."""
+
+_PIECES = ("/", "/", "press", "songs", "members", "Members", "Tracks", "tracks", "TRACKS", "health", "1", "y", ".", "..", "/../", "/./", "//", "%2f", "%2F",
+           "%2e", "%252e", "%252f", "%25", ";", ";a=1", "%3b", "\\", "%5c", "%00", "%c0%ae", "%C0%AF", "%e0%80%af", "%CA%BF", "%C3%A9",
+           "%C3%89t", "robots.txt", ".well-known/acme-challenge/", "%70", "?a=b", "*")  # fmt: skip
+
+
+def odd_paths(count: int) -> list[bytes]:
+    """Return random targets of such pieces; the same in every run."""
+    random = Random(7)
+    return [("/" + "".join(random.choices(_PIECES, k=random.randrange(2, 9)))).encode() for _ in range(count)]
+
+
+MEMBERS = b"""
+extends: no-ai
+rules:
+  - {id: members, identities: [unclaimed], paths: ["/Members/**", "/\xc3\xa9tage/*.mp3"], action: deny}
+  - {id: stems, agents: [Googlebot], paths: [/tracks/*/stems/**], action: license_required}
+"""
+"""A policy that refuses people on some paths."""
+
+LETTERS = (b"/song/%CA%BF%C0%AE.html", b"/music/%C0%AE%B0%C8.html", b"/%C0%AF.html", b"/song/\xca\xbf\xc0\xae.html",
+           b"/caf%C3%A9/a%20b;v=1//x", b"/100%25.mp3")  # fmt: skip
+"""Paths in EUC-JP (Heisei), GBK (laba), EUC-KR (yu) and other odd ones, as people have them."""
+
+CERTIFICATE_CHECKS = (b"/.well-known/acme-challenge/tok_En-1", b"/.well-known/pki-validation/fileauth.txt")

@@ -77,7 +77,9 @@ FORM = st.one_of(
 ).filter(lambda form: token_problem(form) is None)
 """Tokens as hostile as a catalogue allows."""
 
-WORD = st.sampled_from(["a", "b", "aa", "c.d", "*", "**", "?", "é", "a?", "*b", "b*", "**a", "a**", "-", "日本"])
+WORD = st.sampled_from(
+    ["a", "b", "aa", "Aa", "É", "c.d", "*", "**", "?", "é", "a?", "*b", "b*", "**a", "a**", "-", "日本"]
+)
 GLOB = (
     st.lists(WORD, max_size=5).map(lambda words: "/" + "/".join(words)).filter(lambda glob: not pattern_problem(glob))
 )
@@ -92,3 +94,13 @@ TARGETS = st.builds(lambda start, parts: start + "".join(parts), st.sampled_from
     lambda target: "\ufffd" not in unquote(target)
 )
 """Request targets of well-formed UTF-8; servers disagree about others."""
+
+ODD_TARGETS = st.lists(
+    st.sampled_from(
+        ["/", "/", "a", "b", "aa", "c.d", "-", "B", "Aa", "é", "%C3%A9", "%C3%89", "É", ".", "..", "/./", "/../", "//", "%2F", "%2f", "%2e",
+         "%252e", "%252F", "%25", ";", ";x", "%3B", "\\", "%5C", "%5c", "%255c", "%00", "\0", "%c0%ae", "%C0%AF", "%e0%80%af", "%F0%80%80%AF",
+         "\udcc0\udcae", "%CA%BF", "?", "#", "*", "b" * 700]
+    ),
+    max_size=9,
+).map(lambda parts: ("/" + "".join(parts)).encode("utf-8", "surrogateescape"))  # fmt: skip
+"""Request targets that servers read in different ways."""

@@ -177,7 +177,8 @@ def traefik(folder: Path, port: int, origin: int) -> Command:
     """Set up a router of the site for every path."""
     (folder / "traefik.yml").write_text(
         "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
-        f'entryPoints: {{web: {{address: "127.0.0.1:{port}", http: {{middlewares: [noai-declare@file]}}}}}}\n'
+        f'entryPoints: {{web: {{address: "127.0.0.1:{port}", http: {{middlewares: [noai-declare@file]}}, '
+        "forwardedHeaders: {connection: [User-Agent]}}}\n"
         f"providers: {{file: {{directory: {folder}/rendered}}}}\nlog: {{level: ERROR}}\n"
     )
     (folder / "rendered" / "site.yml").write_text(

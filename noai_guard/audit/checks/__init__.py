@@ -6,6 +6,7 @@ and a module with `RULES` and `check`, which does no I/O, and name the module in
 
 from dataclasses import replace
 from operator import attrgetter
+from types import ModuleType
 
 from noai_guard.audit.checks import (
     caching,
@@ -22,6 +23,7 @@ from noai_guard.audit.checks import (
 )
 from noai_guard.audit.finding import Finding, Rule, RuleGroup
 from noai_guard.audit.interpretation import Interpretation
+from noai_guard.audit.readers.guarded import guarded
 
 _GROUPS = (
     responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, contradictions, enforcement,
@@ -35,14 +37,24 @@ RULES: tuple[Rule, ...] = tuple(sorted((rule for group in RULE_GROUPS for rule i
 _MAX_PER_RULE = 5
 
 
-def findings(interpretation: Interpretation) -> tuple[Finding, ...]:
-    """Return the findings, the worst first, then by code.
+def _findings_of(module: ModuleType, interpretation: Interpretation) -> list[Finding]:
+    """Return the findings of one group. If a check fails at what a site sent, that is the finding."""
+
+    def failure(error: Exception) -> list[Finding]:
+        detail = f"{type(error).__name__}: {error}"
+        return [responses.RULES["unreadable"].at(interpretation.observations.page.get.url, detail)]
+
+    return guarded(lambda: list(module.check(interpretation)), failure)
+
+
+def findings(interpretation: Interpretation, *, robots_only: bool = False) -> tuple[Finding, ...]:
+    """Return the findings, the worst first, then by code; with `robots_only`, those about robots.txt alone.
 
     At most five of one rule are kept; the last of them has the number of the others.
     """
     by_rule: dict[Rule, dict[Finding, None]] = {}
-    for module in _GROUPS:
-        for finding in module.check(interpretation):
+    for module in (robots_response, robots_rules) if robots_only else _GROUPS:
+        for finding in _findings_of(module, interpretation):
             by_rule.setdefault(finding.rule, {})[finding] = None
     kept: list[Finding] = []
     for rule in sorted(by_rule, key=lambda rule: (rule.severity.rank, rule.code)):

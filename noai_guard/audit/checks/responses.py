@@ -1,4 +1,4 @@
-"""Responses that are missing or errors. Codes A001 to A004."""
+"""Responses that are missing or errors. Codes A001 to A005."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,11 @@ def check(interpretation: Interpretation) -> Iterator[Finding]:
     for result in observations.results():
         if result.status == 0:
             yield RULES["no-response"].at(result.requested_url, f"{result.method}: {result.problem}")
+    if interpretation.page.problem:
+        yield RULES["unreadable"].at(page.url, interpretation.page.problem)
+    for result, robots in interpretation.robots_files:
+        if robots.problem:
+            yield RULES["unreadable"].at(result.url, robots.problem)
     if page.redirects:
         steps = " then ".join(f"{redirect.status} {redirect.location}" for redirect in page.redirects)
         yield RULES["redirected"].at(page.requested_url, steps)

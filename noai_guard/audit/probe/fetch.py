@@ -8,17 +8,25 @@ timeout begins anew with each byte.
 
 import asyncio
 import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 
 import httpx2
 
-from noai_guard.audit.addresses import absolute_url, is_web_address, leads_inside
+from noai_guard.audit.addresses import absolute_url, is_inside, is_inside_address, is_web_address, leads_inside
 from noai_guard.audit.probe.result import Probe, ProbeResult, Redirect
 
 _MAX_REDIRECTS = 5
 """Redirects that crawlers follow at least (RFC 9309, 2.3.1.2)."""
+
+_INSIDE = "it leads to this machine or its own network; if that is where the site is, say --allow-private"
+
+
+class _LeadsInside(OSError):
+    """Raised when a name leads to an address that a site on the open network has no business with."""
 
 
 class Fetcher:
@@ -26,10 +34,21 @@ class Fetcher:
 
     A request without a response is sent once more. `requests` counts the requests; after `total_timeout` seconds none
     is sent any more. Keeps no cookies, sends no credentials.
+
+    Without `allow_private`, nothing is sent to this machine or its own network, whatever an address, a redirect or a
+    name leads to: the peer of each connection is looked at before the first byte. None stands for what the first
+    address says: a site that is named by such an address is there.
     """
 
-    def __init__(self, delay: float = 0.0, timeout: float = 20.0, total_timeout: float = 300.0) -> None:
+    def __init__(
+        self,
+        delay: float = 0.0,
+        timeout: float = 20.0,
+        total_timeout: float = 300.0,
+        allow_private: bool | None = None,
+    ) -> None:
         self.requests = 0
+        self.allow_private = allow_private
         self._delay = delay
         self._timeout = timeout
         self._deadline = monotonic() + total_timeout
@@ -51,6 +70,8 @@ class Fetcher:
 
     async def _fetch(self, probe: Probe) -> ProbeResult:
         result = ProbeResult(probe.url, probe.url, probe.method, probe.client)
+        if self.allow_private is None:
+            self.allow_private = is_inside(probe.url)
         if monotonic() > self._deadline:
             return replace(result, problem="not asked, the time for the whole audit is over")
         try:
@@ -58,9 +79,9 @@ class Fetcher:
                 while True:
                     pending = result
                     result = await self._send(probe, pending)
-                    if result.status == 0 and is_web_address(pending.url):
+                    if result.status == 0 and is_web_address(pending.url) and result.problem != _INSIDE:
                         result = await self._send(probe, pending)
-                    target = _redirect_target(result)
+                    target = _redirect_target(result, self.allow_private)
                     if not target or len(result.redirects) >= _MAX_REDIRECTS:
                         return result
                     redirects = (*result.redirects, Redirect(result.status, target))
@@ -72,6 +93,8 @@ class Fetcher:
         """Send one request to the URL of `pending`, and return `pending` with the response."""
         if not is_web_address(pending.url):
             return replace(pending, problem="not an address of the web")
+        if not self.allow_private and is_inside(pending.url):
+            return replace(pending, problem=_INSIDE)
         if self.requests and self._delay:
             await asyncio.sleep(self._delay)
         self.requests += 1
@@ -82,8 +105,12 @@ class Fetcher:
             del request.headers["user-agent"]
             if probe.user_agent is not None:
                 request.headers["user-agent"] = probe.user_agent
+            if not self.allow_private:
+                request.extensions["trace"] = _peer_check(request.url.raw_host.decode("ascii"))
             response = await self._client.send(request, stream=True)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        except _LeadsInside:
+            return replace(pending, problem=_INSIDE)
+        except Exception as error:  # whatever a server makes the client raise is a result
             return replace(pending, problem=_description(error))
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1").strip()) for name, value in response.headers.raw
@@ -98,6 +125,27 @@ class Fetcher:
             await response.aclose()
 
 
+def _peer_check(host: str) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+    """Return a trace of httpcore2 that ends a connection to `host` whose peer is inside, before anything is sent.
+
+    A name that resolves to another address the second time (DNS rebinding) cannot pass it, because it looks at the
+    connection itself. A connection to another host is one to a proxy of the environment, which looks up names itself.
+    """
+    connecting_to = ""
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        nonlocal connecting_to
+        if event == "connection.connect_tcp.started":
+            connecting_to = info["host"]
+        elif event == "connection.connect_tcp.complete" and connecting_to == host:
+            peer = info["return_value"].get_extra_info("server_addr")
+            if is_inside_address(ip_address(str(peer[0]).partition("%")[0])):
+                await info["return_value"].aclose()
+                raise _LeadsInside
+
+    return trace
+
+
 async def _with_body(response: httpx2.Response, result: ProbeResult, max_bytes: int) -> ProbeResult:
     received = bytearray()
     problem = ""
@@ -106,7 +154,7 @@ async def _with_body(response: httpx2.Response, result: ProbeResult, max_bytes: 
             received += chunk
             if len(received) > max_bytes:
                 break
-    except (httpx2.HTTPError, OSError, ValueError) as error:
+    except Exception as error:
         problem = _description(error)
     body, complete = _decoded(bytes(received), result.first("content-encoding").lower(), max_bytes)
     return replace(result, body=body, complete=complete and not problem, problem=problem)
@@ -127,10 +175,10 @@ def _description(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _redirect_target(result: ProbeResult) -> str:
+def _redirect_target(result: ProbeResult, allow_private: bool | None) -> str:
     """Return the target of a redirect; empty if there is none, or none that is followed."""
     location = result.first("location")
     if result.status not in (301, 302, 303, 307, 308) or not location:
         return ""
     target = absolute_url(result.url, location)
-    return "" if leads_inside(result.url, target) else target
+    return "" if not allow_private and leads_inside(result.url, target) else target

@@ -53,18 +53,26 @@ class Prober(Protocol):
     def fetch(self, probe: Probe) -> ProbeResult: ...
 
 
-def survey(prober: Prober, url: str, audio: str = "", user_agents: Mapping[str, str] | None = None) -> Observations:
+def survey(
+    prober: Prober,
+    url: str,
+    audio: str = "",
+    user_agents: Mapping[str, str] | None = None,
+    allow_private: bool = False,
+) -> Observations:
     """Request the page at `url` and everything that belongs to it.
 
     `audio` is the address of a recording; without it the first one that the page leads to is used. `user_agents` has
-    those of `CLIENTS` by their name; clients without one are not impersonated. Raises Unreachable.
+    those of `CLIENTS` by their name; clients without one are not impersonated. Without `allow_private` a site on the
+    open network cannot lead to addresses of this machine or its own network. Raises Unreachable.
     """
-    return _Survey(prober, user_agents or {}).run(url, audio)
+    return _Survey(prober, user_agents or {}, allow_private).run(url, audio)
 
 
 class _Survey:
-    def __init__(self, prober: Prober, user_agents: Mapping[str, str]) -> None:
+    def __init__(self, prober: Prober, user_agents: Mapping[str, str], allow_private: bool) -> None:
         self._prober = prober
+        self._allow_private = allow_private
         self._user_agents = user_agents
         self._default_client: dict[str, str] = {}
 
@@ -141,12 +149,15 @@ class _Survey:
 
     def _audio_address(self, page: ProbeResult, html: WebPage) -> str:
         """Return the first recording of the page, else of its first feed; empty if there is none."""
-        recordings = [address for address in html.audio if not leads_inside(page.url, address)]
-        if not recordings and html.feeds and not leads_inside(page.url, html.feeds[0]):
+        recordings = [address for address in html.audio if not self._leads_inside(page, address)]
+        if not recordings and html.feeds and not self._leads_inside(page, html.feeds[0]):
             feed = self._fetch(html.feeds[0])
             addresses = [absolute_url(feed.url, address) for address in enclosures(feed.body) if feed.ok]
-            recordings = [address for address in addresses if address and not leads_inside(page.url, address)]
+            recordings = [address for address in addresses if address and not self._leads_inside(page, address)]
         return recordings[0] if recordings else ""
+
+    def _leads_inside(self, page: ProbeResult, address: str) -> bool:
+        return not self._allow_private and leads_inside(page.url, address)
 
     def _licences(self, page: ProbeResult, html: WebPage, robots: RobotsFile) -> Iterator[Licence]:
         """Request each RSL document that is announced; if none is, the one at the usual path."""
@@ -158,7 +169,7 @@ class _Survey:
         ):
             for address in addresses:
                 absolute = absolute_url(page.url, address)
-                if absolute and not leads_inside(page.url, absolute):
+                if absolute and not self._leads_inside(page, absolute):
                     announced.setdefault(absolute, announced_by)
         for address, announced_by in list(announced.items())[:_MAX_LICENCES]:
             yield Licence(announced_by, self._fetch(address))

@@ -9,6 +9,7 @@ from typing import Any
 
 import http_sf
 
+from noai_guard.audit.readers.guarded import describe, guarded
 from noai_guard.core.text import closest
 from noai_guard.declarations import content_signal, content_usage
 
@@ -50,10 +51,9 @@ class Value:
 
 def content_usage_value(text: str) -> Value:
     """Parse an AIPREF preference (vocab-08), an RFC 9651 dictionary. A value that does not parse has no preferences."""
-    try:
-        members: Any = http_sf.parse(text.encode("latin-1", "replace"), tltype="dictionary")
-    except ValueError as error:
-        return Value(faults=[(Fault.SYNTAX, str(error))])
+    members: Any = guarded(lambda: http_sf.parse(text.encode("latin-1", "replace"), tltype="dictionary"), describe)
+    if isinstance(members, str):
+        return Value(faults=[(Fault.SYNTAX, members)])
     result = Value()
     for key, (value, parameters) in islice(members.items(), _MAX_PAIRS):
         if key not in LABELS:

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from noai_guard.audit.readers.guarded import describe, guarded
+
 _MAX_LENGTH = 512 * 1024
 """Characters of a page that are read."""
 
@@ -23,7 +25,8 @@ class WebPage:
     """The parts of a page that an audit reads, in page order.
 
     `metas` are (name in lower case, content), `links` (relations, media type, address), `audio` and `feeds` addresses
-    of recordings and feeds, `json_ld` the texts of scripts. All addresses are absolute and of the web.
+    of recordings and feeds, `json_ld` the texts of scripts. All addresses are absolute and of the web. `problem` says
+    why the page could not be read to its end; empty if it could.
     """
 
     title: str = ""
@@ -32,6 +35,7 @@ class WebPage:
     audio: list[str] = field(default_factory=list)
     feeds: list[str] = field(default_factory=list)
     json_ld: list[str] = field(default_factory=list)
+    problem: str = ""
 
     def contents(self, name: str) -> list[str]:
         """Return the contents of the metas of this name."""
@@ -58,18 +62,15 @@ class WebPage:
 
 def parsed_json(text: str | bytes) -> Any:
     """Return a JSON value, or None if the text is not JSON, is nested too deeply or has a number too long."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    return guarded(lambda: json.loads(text), lambda error: None)
 
 
 def read_page(text: str, url: str) -> WebPage:
     """Parse the page at an address. Never raises, whatever the text is."""
     reader = _Reader(url)
     # Not closed: an unfinished tag declares nothing, and closing is slow on hostile pages.
-    reader.feed(text[:_MAX_LENGTH])
     page = reader.page
+    page.problem = guarded(lambda: reader.feed(text[:_MAX_LENGTH]), describe) or ""
     for item in page.json_ld_objects:
         address = item.get("contentUrl")
         if isinstance(address, str) and (item.get("@type") == "AudioObject" or _is_audio(address)):
@@ -101,6 +102,12 @@ class _Reader(HTMLParser):
             is_web = address.strip() and urlsplit(absolute).scheme in ("http", "https")
             if is_web and absolute not in addresses and len(addresses) < _MAX_ITEMS:
                 addresses.append(absolute)
+
+    def parse_html_declaration(self, i: int) -> int:
+        # `<![` outside of SVG is a comment up to the next `>` (WHATWG HTML, 13.2.5.42). html.parser knows only some of
+        # them, as `<![if`, and fails at others (Python 3.11).
+        bogus = self.rawdata.startswith("<![", i)
+        return self.parse_bogus_comment(i) if bogus else super().parse_html_declaration(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in reversed(attrs)}

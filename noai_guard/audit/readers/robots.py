@@ -12,6 +12,7 @@ from functools import cached_property
 from protego import Protego
 
 from noai_guard.audit.addresses import path_of
+from noai_guard.audit.readers.guarded import describe, guarded
 from noai_guard.declarations.shared import robots_file
 from noai_guard.declarations.shared.robots_file import Group, Line
 
@@ -61,12 +62,21 @@ class RobotsFile:
         return self._rules[name.lower()].allows(path_of(url), as_google=True)
 
     @cached_property
-    def _as_written(self) -> Protego:
-        return Protego.parse(self.text)
+    def _as_written(self) -> Protego | str:
+        """The file for protego, or why protego fails at it."""
+        return guarded(lambda: Protego.parse(self.text), describe)
+
+    @property
+    def problem(self) -> str:
+        """Why only Google's reading of the file is known; empty if the other is known too."""
+        return self._as_written if isinstance(self._as_written, str) else ""
 
     def disallows(self, name: str, url: str) -> bool:
         """Return True if a crawler may not fetch an address, both for Google's parser and for groups as written."""
-        return not self.google_allows(name, url) and not self._as_written.can_fetch(_HOST + path_of(url), name)
+        file = self._as_written
+        if self.google_allows(name, url) or isinstance(file, str):
+            return not self.google_allows(name, url)
+        return not guarded(lambda: file.can_fetch(_HOST + path_of(url), name), lambda error: False)
 
     def lines_for_all(self, key: str) -> list[Line]:
         """Return the lines of this key in the groups for `*`."""

@@ -16,6 +16,8 @@ ELEMENTS = frozenset({
 _AI = ("ai-train", "ai-input", "ai-index")
 _WIDER = {"all": (*_AI, "search"), "ai-all": _AI}
 USAGES = frozenset(("search", *_AI, *_WIDER))
+_FREE = ("free", "attribution", "contribution")
+"""Kinds of payment that are no price (RSL 1.0, 3.7); without a kind it is free."""
 
 _LABELS = {"train-ai": ("ai-train",), "ai-use": ("ai-input", "ai-index"), "search": ("search",)}
 
@@ -34,6 +36,11 @@ class RslFile:
         self._rules: dict[int, list[Element]] = {}
         for rule in self.rules:
             self._rules.setdefault(self._content_of[rule.parent], []).append(rule)
+        self._sold = {
+            element.parent
+            for element in elements
+            if _is(element, "payment") and element.attributes.get("type", "free") not in _FREE
+        }
 
     @property
     def is_rsl(self) -> bool:
@@ -73,12 +80,15 @@ class RslFile:
         return preferences
 
     def _licenses(self, content: int, usage: str) -> bool | None:
-        """Return whether the licences of a content element allow a usage; None if they do not say."""
+        """Return whether a content element licenses a usage without payment; None if it does not say.
+
+        Each license has terms of its own; a prohibition in one of them counts for all.
+        """
         rules = self._rules.get(content, ())
-        allowed = [usage in usages_of(rule) for rule in rules if rule.name == "permits"]
         if any(rule.name == "prohibits" and usage in usages_of(rule) for rule in rules):
-            allowed.append(False)
-        return all(allowed) if allowed else None
+            return False
+        granted = [rule for rule in rules if rule.name == "permits"]
+        return any(usage in usages_of(rule) and rule.parent not in self._sold for rule in granted) if granted else None
 
 
 def _is(element: Element, name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from noai_guard.core.model import Agent, Identity, Usage
+from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
@@ -190,7 +191,7 @@ class _RuleBuilder:
         policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
         supported = DecisionTable(robots_patterns.without_unsupported_patterns(policy), table.catalog)
-        self._elsewhere = supported.path_class(robots_patterns.ELSEWHERE)
+        self._elsewhere = supported.path_class(ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
         path_classes: dict[str, PathClass | None] = {
             prefix: supported.path_class(path)

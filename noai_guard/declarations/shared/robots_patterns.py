@@ -19,9 +19,6 @@ from noai_guard.core.policy import Exemptions, Policy
 _BELOW = "\0"
 """First character of a name that no pattern can spell: a control character is an error in a glob."""
 
-ELSEWHERE = f"/{_BELOW}"
-"""Path that only `/**` matches."""
-
 
 def unsupported_patterns(policy: Policy) -> tuple[tuple[str, str], ...]:
     """Return every path pattern without an exact equivalent in robots.txt, with its location (`rule kits`).

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from noai_guard.core.model import AI_USAGES, Document, HeaderField, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import DecisionTable, Policy, bing_directive
 
 Labels = tuple[tuple[str, frozenset[Usage]], ...]
 """Words of a standard, each with the usages of ours that it stands for."""
@@ -33,12 +33,15 @@ def without_pairs(text: str, is_refused: Callable[[str, str], bool]) -> str:
     return text if len(kept) == len(pairs) else ", ".join(kept)
 
 
-def robots_directives(policy: Policy, path_policy: PathPolicy) -> tuple[str, ...]:
-    """Return the values of X-Robots-Tag and `meta name=robots`, one a line or tag; none if training is allowed."""
-    if not path_policy.reserves(Usage.TRAIN_AI):
-        return ()
-    others = ", ".join(word for word in ("noarchive", "noml") if policy.declares(word))
-    return ("noai, noimageai", others) if others else ("noai, noimageai",)
+def robots_directives(policy: Policy, path_policy: PathPolicy) -> str:
+    """Return the value of X-Robots-Tag and `meta name=robots`: `noai, noimageai, noarchive, noml`, or an empty text."""
+    reserves_training = path_policy.reserves(Usage.TRAIN_AI)
+    words = ["noai", "noimageai"] if reserves_training else []
+    if policy.declares("noarchive") and (bing := bing_directive(path_policy)):
+        words.append(bing)
+    if reserves_training and policy.declares("noml"):
+        words.append("noml")
+    return ", ".join(words)
 
 
 def coarse_label_limitations(title: str, labels: Labels, policy: Policy) -> Iterator[str]:
@@ -53,14 +56,19 @@ def coarse_label_limitations(title: str, labels: Labels, policy: Policy) -> Iter
                 )
 
 
-def training_only_limitations(title: str, policy: Policy) -> Iterator[str]:
-    """Yield a sentence for each path policy that reserves other AI usages but not training, the only one it covers."""
+def training_only_limitations(
+    title: str, policy: Policy, but: Callable[[PathPolicy], str] = lambda path_policy: ""
+) -> Iterator[str]:
+    """Yield a sentence for each path policy that reserves other AI usages but not training, the only one it covers.
+
+    `but` returns what is to be added about a path policy.
+    """
     for path_policy in policy.all_path_policies:
         if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
             reserved = ", ".join(sorted(usage for usage in AI_USAGES if path_policy.reserves(usage)))
             yield (
                 f"{title} covers training only; for {path_policy.pattern} it cannot express that {reserved} "
-                "is reserved."
+                f"is reserved.{but(path_policy)}"
             )
 
 

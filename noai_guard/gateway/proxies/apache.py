@@ -1,10 +1,10 @@
 """Apache 2.4 with mod_lua and LuaSocket: a quick handler asks the gateway before any other handler runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names, variable
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, variable
 from noai_guard.resources import text
 from noai_guard.targets.target import File
 
@@ -12,12 +12,18 @@ _FILES = {
     "noai-guard-gateway/virtual-host.conf": ("apache_virtual_host.conf", "in each VirtualHost, by Include"),
     "noai-guard-gateway/ask.lua": ("apache_ask.lua", "loaded by virtual-host.conf"),
 }
+_LUA_FOLDERS = [
+    f"{folder}/{version}" for folder in ("/usr/share/lua", "/usr/local/share/lua") for version in (5.1, 5.2, 5.3, 5.4)
+]
+"""Where Lua looks for modules in Lua (its luaconf.h; Debian's packages)."""
+
 _REFUSAL = """\
 r.status = 403
 r.content_type = "text/plain"
 r.err_headers_out["Cache-Control"] = "no-store"
 if not r.header_only then r:write("Forbidden\\n") end
 return apache2.DONE""".splitlines()
+_LET_IN = ["return apache2.DECLINED"]
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
@@ -27,8 +33,10 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         "apache",
         _FILES,
         root=root,
+        found=(line for folder in _LUA_FOLDERS for line in _found(folder)),
         declarations=map(_declared, setup.declared_names),
-        documents=(_document(path, setup) for path in setup.document_paths),
+        document_routes=(_document(path, setup) for path in setup.document_paths),
+        documents=", ".join(f'["{path}"] = true' for path in setup.document_paths),
         module="socket.unix" if gateway.path else "socket",
         connection="socket()" if gateway.path else "socket.tcp()",
         address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
@@ -38,9 +46,20 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
         spoofed=", ".join(f'"{name}"' for name in spoofable_names()),
         client_address=[_client_address(setup.client_address_header)],
-        unanswered=["return apache2.DECLINED"] if setup.fail_open else _REFUSAL,
+        refused_names=lua_names(setup) if setup.refuses_by_name else [],
+        unanswered=_unanswered(setup),
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
     )
+
+
+def _unanswered(setup: GatewaySetup) -> list[str]:
+    """Return the Lua statements for a request about which the gateway gave no verdict."""
+    if not setup.fail_open:
+        return _REFUSAL
+    if not setup.refuses_by_name:
+        return _LET_IN
+    condition = 'if names_refused(r.headers_in["User-Agent"] or "") then'
+    return [condition, *(f"  {line}" for line in _REFUSAL), "end", *_LET_IN]
 
 
 def _client_address(header: str) -> str:
@@ -51,6 +70,12 @@ def _client_address(header: str) -> str:
     if header == "x-real-ip":
         return f'lines[#lines + 1] = "{header}: " .. r.useragent_ip'
     return f'if {received} then lines[#lines + 1] = "{header}: " .. {received} end'
+
+
+def _found(folder: str) -> Iterator[str]:
+    yield f'<IfFile "{folder}/socket.lua">'
+    yield "    Define NOAI_LUASOCKET"
+    yield "</IfFile>"
 
 
 def _declared(name: str) -> str:

@@ -6,11 +6,13 @@ local READ = { __READ__ }
 local PASSED_ON = { __PASSED_ON__ }
 local DECLARED = { __DECLARED__ }
 local SPOOFED = { __SPOOFED__ }
+local DOCUMENTS = { __DOCUMENTS__ }
 local NEVER_COPIED = { connection = true, ["content-length"] = true, ["content-type"] = true, date = true,
   server = true, ["transfer-encoding"] = true }
 
 __EXCHANGE__
 
+__REFUSED_NAMES__
 local function answer(r)
   if not found then
     r:err("noai-guard: LuaSocket is missing (Debian: lua-socket)")
@@ -39,11 +41,14 @@ function ask(r)
   for _, name in ipairs(SPOOFED) do
     if r.headers_in[name] then r.headers_in[name] = nil end
   end
-  local status, headers, body = answer(r)
-  if not status or status >= 500 or status == 404 or status == 405 then
+  -- ProxyPass sends them to the gateway.
+  if DOCUMENTS[r.unparsed_uri:match("^[^?]*")] then return apache2.DECLINED end
+  local asked, status, headers, body = pcall(answer, r)
+  if not asked then r:err("noai-guard: cannot ask: " .. tostring(status)) end
+  if not asked or not is_verdict(status) then
     __UNANSWERED__
   end
-  if status >= 200 and status < 300 then
+  if status < 300 then
     for _, header in ipairs(headers) do
       if PASSED_ON[header[1]] then r.headers_in[PASSED_ON[header[1]]] = header[2] end
       if DECLARED[header[1]] then r.subprocess_env[DECLARED[header[1]]] = header[2] end

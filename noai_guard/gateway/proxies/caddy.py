@@ -3,15 +3,21 @@
 Header names are written as Go writes them: a placeholder finds no other spelling.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable, without_characters
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
+from noai_guard.targets import go_regex
 from noai_guard.targets.target import File
 
 _SET = {"x-forwarded-uri": "{http.request.orig_uri}", "x-forwarded-method": "{http.request.orig_method}"}
 _SPOOFABLE = ("X-NoAI*", "X_noai*", "X.noai*")
 """Request headers that only the gateway may set, in every spelling that some server or language takes for the same."""
+
+_NOT_ASKED = ("Connection", "Upgrade", "Sec-WebSocket-*", "Cookie", "Authorization")
+"""Fields that would make a websocket of the question, and those that are no business of the gateway."""
 
 _SET_BY_CADDY = "x-forwarded-host"
 _REFUSAL = ("header Cache-Control no-store", 'respond "Forbidden" 403')
@@ -27,23 +33,40 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         gateway=f"unix/{setup.gateway.path}" if setup.gateway.path else str(setup.gateway),
         verify=VERIFY,
         spoofable=(f"request_header -{spelling}" for spelling in _SPOOFABLE),
-        documents=" ".join(map(_quoted, setup.document_paths)),
+        documents=rf"^(?:https?://[^/?]*)?(?:{'|'.join(map(_expression, setup.document_paths))})(?:\?|$)",
         request=_request(setup),
         verdict=[
             *(f"request_header {name.title()} {{rp.header.{name.title()}}}" for name in VERDICT),
             *(f"vars noai_{variable(name)} {{rp.header.{name.title()}}}" for name in names),
         ],
-        no_verdict=("vars noai_gate unanswered",) if setup.fail_open else _REFUSAL,
+        refuse_named=_refuse_named(setup),
+        no_verdict=("import noai_unanswered", "vars noai_gate unanswered") if setup.fail_open else _REFUSAL,
         declared=(line for name in names for line in _declared(name)),
-        unanswered=("import noai_site",) if setup.fail_open else _REFUSAL,
+        unanswered=("import noai_unanswered", "import noai_site") if setup.fail_open else _REFUSAL,
     )
+
+
+def _refuse_named(setup: GatewaySetup) -> Iterator[str]:
+    """Yield what refuses an agent by its name while the gateway does not answer."""
+    if setup.refuses_by_name:
+        expression = "|".join(map(go_regex.with_characters, setup.refused_expressions(1 << 20)))
+        yield f"@noai_named header_regexp User-Agent `(?i){expression}`"
+        yield "handle @noai_named {"
+        yield from (f"\t{line}" for line in _REFUSAL)
+        yield "}"
 
 
 def _request(setup: GatewaySetup) -> Iterator[str]:
     """Yield what differs in the request to the gateway; a client can set none of these fields."""
     yield from (f"header_up {name.title()} {value}" for name, value in _SET.items())
     yield from (f"header_up -{name.title()}" for name in SOURCES if name not in (*_SET, _SET_BY_CADDY))
-    yield from (f"header_up -{name}" for name in ("Cookie", "Authorization"))
+    # A field that the client's Connection names would be missing, and Go sends the first of several User-Agent lines
+    # only: the placeholder has all of them (2.6.2 and 2.11.7, 2026-11-29).
+    kept = ["User-Agent"]
+    if setup.client_address_header not in ("x-forwarded-for", "x-real-ip"):
+        kept.append(setup.client_address_header.title())
+    yield from (f"header_up {name} {{http.request.header.{name}}}" for name in kept)
+    yield from (f"header_up -{name}" for name in _NOT_ASKED)
     if setup.client_address_header == "x-real-ip":
         yield "header_up X-Real-IP {http.request.remote.host}"
     yield "transport http {"
@@ -59,9 +82,9 @@ def _declared(name: str) -> Iterator[str]:
     yield f"header @noai_{variable(name)} {sign}{name.title()} {{vars.noai_{variable(name)}}}"
 
 
-def _quoted(path: str) -> str:
-    """Return a path as one token that holds no placeholder and no wildcard."""
-    return '"' + without_characters('{}*`"\\\n', path, "Caddy") + '"'
+def _expression(path: str) -> str:
+    """Return an expression for a path as clients send it: Caddy's `path` also matches other spellings of it."""
+    return re.sub("[^A-Za-z0-9/_-]", lambda match: rf"\x{ord(match[0]):02x}", quote(path))
 
 
 PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"origin"}))

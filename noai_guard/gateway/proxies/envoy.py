@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import CDN, READ, SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names
+from noai_guard.resources import filled
 from noai_guard.targets.target import File
 
 _FILES = {
@@ -12,10 +13,11 @@ _FILES = {
     "noai-guard-routes.yaml": ("envoy_routes.yaml", "in routes of each virtual host, before yours"),
     "noai-guard-clusters.yaml": ("envoy_clusters.yaml", "in clusters"),
 }
+_EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 _NO_AUTHORIZATION = (
-    'envoy.filters.http.ext_authz: {"@type": type.googleapis.com/envoy.extensions.filters.http.'
-    "ext_authz.v3.ExtAuthzPerRoute, disabled: true}"
+    f'envoy.filters.http.ext_authz: {{"@type": {_EXTENSIONS}.ext_authz.v3.ExtAuthzPerRoute, disabled: true}}'
 )
+_NO_LUA = f'noai_unanswered: {{"@type": {_EXTENSIONS}.lua.v3.LuaPerRoute, disabled: true}}'
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
@@ -34,7 +36,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verify=VERIFY,
         verdict=_exactly(VERDICT),
         declared=("allowed_client_headers_on_success:", f"  {declared}") if setup.declared_names else (),
-        documents=(line for path in setup.document_paths for line in _route(path)),
+        unanswered=_unanswered(setup),
+        documents=(line for path in setup.document_paths for line in _route(path, setup)),
         type="STATIC" if gateway.path or gateway.host[-1] in "0123456789" else "STRICT_DNS",
         address=f"pipe: {{path: {gateway.path}}}" if gateway.path else address,
     )
@@ -44,15 +47,25 @@ def _exactly(names: Iterable[str]) -> str:
     return ", ".join(f"{{exact: {name}}}" for name in names)
 
 
-def _route(path: str) -> Iterator[str]:
+def _unanswered(setup: GatewaySetup) -> list[str]:
+    """Return a filter that refuses an agent by its name where ext_authz had no answer."""
+    if not setup.refuses_by_name:
+        return []
+    return filled("gateway/proxies/envoy_unanswered.yaml", refused_names=lua_names(setup)).splitlines()
+
+
+def _route(path: str, setup: GatewaySetup) -> Iterator[str]:
     quoted = path.replace("\\", "\\\\").replace('"', '\\"')
     yield f'- match: {{path: "{quoted}"}}'
     yield "  route: {cluster: noai_gateway, timeout: 2s}"
     yield "  typed_per_filter_config:"
     yield f"    {_NO_AUTHORIZATION}"
+    if setup.refuses_by_name:
+        yield f"    {_NO_LUA}"
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
+    yield "Envoy removes a User-Agent that the client's Connection names: gateway and site see a client without one."
     doubled = ", ".join(name.title() for name in setup.declared_names if not repeatable(name))
     if doubled:
         yield f"Envoy adds {doubled} also where the site sends its own."

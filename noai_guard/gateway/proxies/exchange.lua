@@ -1,3 +1,8 @@
+-- True for the statuses by which the gateway lets in or refuses.
+local function is_verdict(status)
+  return status and (status >= 200 and status < 300 or status == 402 or status == 403 or status == 429)
+end
+
 -- Sends header lines over a connected socket; returns the status, header lines and body of the response, or nil.
 local function exchanged(socket, lines)
   table.insert(lines, 1, "GET " .. VERIFY .. " HTTP/1.1\r\nhost: noai-guard\r\nconnection: close")

@@ -1,32 +1,31 @@
 -- __HEADER_COMMENT__
-local GATEWAY, PORT, URL = "__ADDRESS__", __PORT__, "__URL__"
-local VERIFY, ADDRESS_HEADER = "__VERIFY__", "__ADDRESS_HEADER__"
+local VERIFY, URL = "__VERIFY__", "__URL__"
 local BY_CLIENT = ... == "httpclient"
-local LEFT_OUT = { host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, te = true,
-  upgrade = true, expect = true, cookie = true, authorization = true, __LEFT_OUT__ }
+local READ = { __READ__ }
 local PASSED_ON = { __PASSED_ON__ }
 local NEVER_COPIED = { connection = true, ["content-length"] = true, ["transfer-encoding"] = true,
   ["keep-alive"] = true, date = true, server = true }
 
--- Headers of the request to the gateway: the client's, and those that only the proxy may set.
-local function question(txn)
-  local headers, addresses = {}, {}
-  for name, values in pairs(txn.http:req_get_headers()) do
-    for _, value in pairs(values) do
-      if name == ADDRESS_HEADER and __APPENDS__ then
-        addresses[#addresses + 1] = value
-      elseif not LEFT_OUT[name] then
-        headers[name] = headers[name] or {}
-        table.insert(headers[name], value)
-      end
-    end
-  end
-  if __SETS_ADDRESS__ then
-    addresses[#addresses + 1] = txn.f:src()
-    headers[ADDRESS_HEADER] = { table.concat(addresses, ", ") }
-  end
+-- More lines of a name are joined: HAProxy's HTTP client sends no more of them than a client may.
+local MAX_LINES = 16
+
+__REFUSED_NAMES__
+-- Lines of a request header, in their order.
+local function lines_of(received, name)
+  local values, lines = received[name] or {}, {}
+  while values[#lines] do lines[#lines + 1] = (values[#lines]:gsub("%c", " ")) end
+  return #lines > MAX_LINES and { table.concat(lines, ", ") } or lines
+end
+
+-- Headers of the request to the gateway: what it reads of the client's, and those that only the proxy may set.
+local function question(txn, received)
+  local headers = {}
+  for _, name in ipairs(READ) do headers[name] = lines_of(received, name) end
+  __CLIENT_ADDRESS__
+  local target = txn.f:pathq()
   headers["x-original-method"] = { txn.f:method() }
-  headers["x-original-uri"] = { txn.f:pathq() }
+  -- `*` and `host:port` have no path.
+  headers["x-original-uri"] = { target and target ~= "" and target or txn.f:url() }
   headers["x-original-host"] = { txn.sf:req_fhdr("host") or "" }
   return headers
 end
@@ -53,16 +52,25 @@ local function by_socket(headers)
   local socket = core.tcp()
   socket:settimeout(0.5)
   local status, got, body
-  if socket:connect(GATEWAY, PORT) then status, got, body = exchanged(socket, lines) end
+  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines) end
   socket:close()
   return status, got, body
 end
 
+local function answer(txn, received)
+  return (BY_CLIENT and by_client or by_socket)(question(txn, received))
+end
+
 local function ask(txn)
-  local status, headers, body = (BY_CLIENT and by_client or by_socket)(question(txn))
-  if not status or status >= 500 or status == 404 or status == 405 then return end
+  local received = txn.http:req_get_headers()
+  local asked, status, headers, body = pcall(answer, txn, received)
+  if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
+  if not asked or not is_verdict(status) then
+    __UNANSWERED__
+    return
+  end
   txn:set_var("txn.noai_status", status)
-  if status >= 200 and status < 300 then
+  if status < 300 then
     for _, header in ipairs(headers) do
       if PASSED_ON[header[1]] then txn:set_var(PASSED_ON[header[1]], header[2]) end
     end

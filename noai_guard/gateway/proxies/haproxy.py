@@ -5,10 +5,10 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 (both tried 2026-11-26, 2.6.12 and 2.8.25). They are modelled on LuaSocket, so Apache shares exchange.lua.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, unquoted, variable
+from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, unquoted, variable
 from noai_guard.resources import text
 from noai_guard.targets.target import File
 
@@ -18,36 +18,50 @@ _FILES = {
     "noai-guard-frontend.cfg": ("haproxy_frontend.cfg", "in each frontend, before other http-request lines"),
 }
 _REFUSAL = 'status 403 content-type text/plain string "Forbidden" hdr cache-control no-store'
+_REFUSE_NAMED = """\
+if names_refused(table.concat(lines_of(received, "user-agent"), ", ")) then
+  local reply = txn:reply({ status = 403, body = "Forbidden\\n" })
+  reply:add_header("content-type", "text/plain")
+  reply:add_header("cache-control", "no-store")
+  txn:done(reply)
+end""".splitlines()
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("HAProxy")
     gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
-    left_out = (*SOURCES, *(["x-real-ip"] if address_header == "x-real-ip" else []))
+    read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     return setup.generated(
         "haproxy",
         _FILES,
-        address=socket or gateway.host,
-        port=str(gateway.port or "nil"),
+        address=f'"{socket}"' if socket else f'"{gateway.host}", {gateway.port}',
         url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
         timeout=f'500, dst = "{socket}"' if socket else "500",
         verify=VERIFY,
-        address_header=address_header,
-        left_out=", ".join(f'["{name}"] = true' for name in left_out),
+        read=", ".join(f'"{name}"' for name in read),
+        refused_names=lua_names(setup) if setup.refuses_by_name else [],
         passed_on=", ".join(f'["{name}"] = "{_variable(name)}"' for name in (*VERDICT, *setup.declared_names)),
-        appends=str(address_header == "x-forwarded-for").lower(),
-        sets_address=str(address_header in ("x-forwarded-for", "x-real-ip")).lower(),
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
         root=root,
-        client_address=["option forwardfor"] if address_header == "x-forwarded-for" else [],
+        client_address=list(_client_address(address_header)),
+        forwarded_for=["option forwardfor"] if address_header == "x-forwarded-for" else [],
         gateway=socket or str(gateway),
         documents=" ".join(unquoted(path, "HAProxy") for path in setup.document_paths),
-        unanswered=[] if setup.fail_open else [refuse],
+        unanswered=_REFUSE_NAMED if setup.refuses_by_name else [],
+        unasked=[] if setup.fail_open else [refuse],
         verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
         declared=map(_declared, setup.declared_names),
     )
+
+
+def _client_address(header: str) -> Iterator[str]:
+    """Yield the Lua statements that pass the client's address to the gateway, unless it is one of READ."""
+    if header in ("x-forwarded-for", "x-real-ip"):
+        yield f'local addresses = headers["{header}"] or {{}}'
+        yield "addresses[#addresses + 1] = txn.f:src()"
+        yield f'headers["{header}"] = {{ table.concat(addresses, ", ") }}'
 
 
 def _declared(name: str) -> str:

@@ -1,19 +1,22 @@
 """The shape of a proxy that asks the gateway, and what its configuration is made from."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, Document
 from noai_guard.core.path_patterns import by_specificity
+from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import REASON, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.socket_address import SocketAddress
+from noai_guard.targets import user_agent_regex
+from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import File, Target
 from noai_guard.version import __version__
 
@@ -21,12 +24,22 @@ from noai_guard.version import __version__
 @dataclass(frozen=True)
 class GatewaySetup:
     """A policy, where the `gateway` and the site behind the proxy (`origin`) listen, and the folder in which the proxy
-    may `cache` verdicts (None: it asks about each request)."""
+    may `cache` verdicts (None: it asks about each request).
+
+    `arguments` are those of the command that made the files, which say so; `name` is the one that it gave the policy.
+    """
 
     compiled: CompiledPolicy
     gateway: SocketAddress
     origin: SocketAddress
     cache: str | None = None
+    arguments: str = ""
+    name: str = ""
+
+    @property
+    def policy_name(self) -> str:
+        """The given name of the policy, or the host of its site; empty if neither is known."""
+        return self.name or site_host(self.compiled.policy.site)
 
     @cached_property
     def fail_open(self) -> bool:
@@ -38,6 +51,11 @@ class GatewaySetup:
         """Names of the header fields that a verdict may declare on the response."""
         all_declared = self.compiled.declared.values()
         return tuple(dict.fromkeys(name.decode("ascii") for declared in all_declared for name, _ in declared.fields))
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Documents that the gateway serves."""
+        return tuple(self.compiled.documents.values())
 
     @cached_property
     def document_paths(self) -> tuple[str, ...]:
@@ -56,6 +74,34 @@ class GatewaySetup:
         return tuple(tuple(rows) for rows in lists if rows)
 
     @property
+    def refuses_by_name(self) -> bool:
+        """True if a request is let in when the gateway does not answer, unless it has the name of a refused agent."""
+        return self.fail_open and bool(self.refused_tokens)
+
+    @cached_property
+    def refused_tokens(self) -> tuple[AgentToken, ...]:
+        """Names of the agents that the policy refuses somewhere, for requests about which a proxy cannot ask; none if
+        `unreadable` of the policy lets them in."""
+        if not self.compiled.policy.unreadable.refuses:
+            return ()
+        plan = TargetPlan(self.compiled)
+        refusing = (agents for agents in plan.classes if any(decision.status for decision in agents.decisions))
+        refused = {agent for agents in refusing for agent in agents.agents}
+        return tuple(token for token in plan.tokens if token.value in refused and not token.host)
+
+    @cached_property
+    def refused_names(self) -> tuple[str, ...]:
+        """`refused_tokens` in the forms of the catalogue."""
+        forms = (f"{'^' * token.at_start}{token.text.decode()}{'*' * token.family}" for token in self.refused_tokens)
+        return tuple(sorted(set(forms)))
+
+    def refused_expressions(self, max_length: int) -> tuple[str, ...]:
+        """Return regular expressions for `refused_tokens`, to be matched without regard to case."""
+        context = user_agent_regex.short_context
+        found = user_agent_regex.expressions(self.refused_tokens, max_length, context)
+        return tuple(f"{expression.before}{expression.names}{expression.after}" for expression in found)
+
+    @property
     def client_address_header(self) -> str:
         """Name of the header in which the policy expects the client's address."""
         return self.compiled.policy.trusted_proxies.header or "x-forwarded-for"
@@ -67,9 +113,11 @@ class GatewaySetup:
 
         Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added.
         """
-        outcome = "lets every request in" if self.fail_open else "refuses every request"
+        outcome = "refuses every request"
+        if self.fail_open:
+            outcome = "lets every request in" + " that names no refused agent" * self.refuses_by_name
         values["header_comment"] = (
-            f"noai-guard {__version__}, generated by `noai-guard config {proxy} --ask-gateway`. "
+            f"noai-guard {__version__}, generated by `noai-guard config {proxy} --ask-gateway{self.arguments}`. "
             f"While the gateway does not answer, this {outcome} (on_unknown)."
         )
         names = {path: f"gateway/proxies/{template}" for path, (template, _) in templates.items()}
@@ -89,12 +137,10 @@ class GatewaySetup:
 class Proxy(Target[GatewaySetup]):
     """A proxy that can ask the gateway.
 
-    Its configuration usually stands in the folder `root`; `options` are those fields of GatewaySetup that not every
-    proxy uses, but this one does.
+    Its configuration usually stands in the folder `root`.
     """
 
     root: str = ""
-    options: frozenset[str] = frozenset()
 
 
 def unquoted(path: str, proxy: str) -> str:
@@ -109,6 +155,17 @@ def without_characters(special: str, path: str, proxy: str) -> str:
     if any(character in path for character in special):
         raise CannotExpress(f"{proxy}: the path {path!r} of a document has a character with a meaning of its own there")
     return path
+
+
+def lua_names(setup: GatewaySetup) -> list[str]:
+    """Return the lines of a Lua function that looks for refused agents' names."""
+    rows = [", ".join(f'"{name}"' for name in batch) + "," for batch in batched(setup.refused_names, 8)]
+    return filled("gateway/proxies/refused_names.lua", names=rows).splitlines()
+
+
+def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield the items in groups of `size`."""
+    yield from (items[start : start + size] for start in range(0, len(items), size))
 
 
 def spoofable_names(separators: str = "-_.") -> Iterator[str]:

@@ -12,18 +12,14 @@ from noai_guard.targets.target import File
 _MAX_BODY = 1024 * 1024
 """Bytes of a request body that are kept in memory while the gateway is asked."""
 
-_RESTORED = ("x-original-uri", "x-original-method", "x-original-host")
-_SYNTH = """\
-sub vcl_synth {
-    if (req.http.X-NoAI-Step == "unanswered") {
-        set resp.http.Content-Type = "text/plain";
-        set resp.http.Cache-Control = "no-store";
-        set resp.body = "Forbidden";
-        return (deliver);
-    }
-}
+_REFUSE = 'return (synth(403, "Forbidden"));'
+_STRIPPED = """\
+# Varnish leaves out what Connection names when it asks; from 7.1.1 on it says 400 by itself.
+std.collect(req.http.Connection);
+if (req.http.Connection ~ "(?i)user-agent") { return (synth(400, "Bad Request")); }
 """.splitlines()
-_REFUSE = ('set req.http.X-NoAI-Step = "unanswered";', 'return (synth(403, "Forbidden"));')
+_MAX_EXPRESSION = 3800
+"""Characters of one expression, so that a line can still be read."""
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
@@ -35,43 +31,55 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         {"noai-guard.vcl": ("varnish.vcl", "behind your backends and before your subs, by include")},
         gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
-        unset_declared=(f"unset req.http.{_kept(name)};" for name in names),
-        unset_declared_fetch=(f"unset bereq.http.{_kept(name)};" for name in names),
+        stripped=_STRIPPED if setup.refused_tokens else [],
         documents="|".join(map(_expression, setup.document_paths)),
-        cleared=(f"unset req.http.{name.title()};" for name in SOURCES if name not in _RESTORED),
-        client_address=["set req.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
+        cleared=(f"unset bereq.http.{name.title()};" for name in SOURCES if name != "x-original-uri"),
+        client_address=["set bereq.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
         max_body=str(_MAX_BODY),
-        unasked=['set req.http.X-NoAI-Step = "not asked";'] if setup.fail_open else _REFUSE,
         verify=VERIFY,
-        verdict=[
-            *(f"set req.http.{name.title()} = resp.http.{name.title()};" for name in VERDICT),
-            *(f"set req.http.{_kept(name)} = resp.http.{name.title()};" for name in names),
-        ],
-        unanswered=["return (restart);"] if setup.fail_open else _REFUSE,
-        declared=(line for name in names for line in _declared(name)),
-        synth=[] if setup.fail_open else _SYNTH,
+        verdict=_verdict(),
+        kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
+        unanswered=list(_unanswered(setup)),
+        declared=(line for place, name in enumerate(names, len(VERDICT)) for line in _declared(name, place)),
     )
 
 
-def _kept(name: str) -> str:
-    """Return the request header that keeps a declared field until the response is delivered."""
-    return f"X-NoAI-Kept-{name.title()}"
+def _unanswered(setup: GatewaySetup) -> Iterator[str]:
+    """Yield what refuses a request about which the gateway gave no verdict, everyone's or that of a refused agent."""
+    if not setup.fail_open:
+        yield _REFUSE
+    elif setup.refuses_by_name:
+        yield "std.collect(req.http.User-Agent);"
+        for expression in setup.refused_expressions(_MAX_EXPRESSION):
+            yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'
 
 
-def _declared(name: str) -> Iterator[str]:
-    own, ours = f"resp.http.{name.title()}", f"req.http.{_kept(name)}"
-    yield f'if ({ours} && {ours} != "" && !{own}) {{ set {own} = {ours}; }}'
+def _verdict() -> list[str]:
+    """Return the lines that give the site the verdict, each header only if there was room for the one before."""
+    sets = [f"set bereq.http.{name.title()} = {_kept('bereq', place)};" for place, name in enumerate(VERDICT)]
+    conditions = [f"if (bereq.http.{name.title()}) {{" for name in VERDICT[:-1]]
+    opened = [f"{one} {condition}" for one, condition in zip(sets, conditions, strict=False)]
+    return [*opened, f"{sets[-1]} {'}' * len(opened)}"]
+
+
+def _kept(request: str, place: int) -> str:
+    """Return one of the values that are kept until the response is delivered."""
+    return rf'regsub({request}.http.X-NoAI-Kept, "^(?:[^\t]*\t){{{place}}}([^\t]*).*$", "\1")'
+
+
+def _declared(name: str, place: int) -> Iterator[str]:
+    own, ours = f"resp.http.{name.title()}", _kept("req", place)
+    yield f'if ({ours} != "" && !{own}) {{ set {own} = {ours}; }}'
     if repeatable(name):
-        yield f'else if ({ours} && {ours} != "") {{ set {own} = {own} + ", " + {ours}; }}'
+        yield f'else if ({ours} != "") {{ set {own} = {own} + ", " + {ours}; }}'
 
 
 def _expression(path: str) -> str:
-    """Return an expression for a path in any percent-encoding: VCL decodes none."""
-    return "".join(f"(?:[{character}]|(?i:%{ord(character):x}))" for character in unquoted(path, "Varnish"))
+    return unquoted(path, "Varnish").replace(".", "[.]")
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
-    outcome = "let in" if setup.fail_open else "refused"
+    outcome = "let in" + ", unless it names a refused agent" * setup.refuses_by_name if setup.fail_open else "refused"
     yield f"Varnish cannot ask about a request with more than 1 MiB of body, or a chunked one: it is {outcome}."
     joined = ", ".join(name.title() for name in setup.declared_names if repeatable(name))
     if joined:

@@ -7,75 +7,95 @@ backend noai_gateway {
     .first_byte_timeout = 0.5s;
     .between_bytes_timeout = 0.5s;
 }
+# The same; a request that has it as its backend is a question.
+backend noai_question {
+    __GATEWAY__
+    .connect_timeout = 0.3s;
+    .first_byte_timeout = 0.5s;
+    .between_bytes_timeout = 0.5s;
+}
 sub vcl_recv {
     if (req.restarts == 0 && req.esi_level == 0) {
         __SPOOFABLE__
-        unset req.http.X-NoAI-Step;
-        __UNSET_DECLARED__
+        unset req.http.X-NoAI-Kept;
+        __STRIPPED__
         if (req.url ~ "^(?:__DOCUMENTS__)(?:\?|$)" && (req.method == "GET" || req.method == "HEAD")) {
             set req.backend_hint = noai_gateway;
             return (pass);
         }
-        __CLEARED__
-        set req.http.X-Original-URI = req.url;
-        set req.http.X-Original-Method = req.method;
-        set req.http.X-Original-Host = req.http.Host;
-        __CLIENT_ADDRESS__
         if (req.http.Transfer-Encoding || std.integer(req.http.Content-Length, 0) > __MAX_BODY__) {
             if (req.method == "GET" || req.method == "HEAD") { return (synth(413, "Content Too Large")); }
-            __UNASKED__
-        } else if (req.http.Content-Length) {
-            std.cache_req_body(__MAX_BODY__B);
-        }
-        if (req.http.X-NoAI-Step != "not asked") {
-            set req.http.X-NoAI-Step = "asking";
-            set req.url = "__VERIFY__";
-            set req.backend_hint = noai_gateway;
+            set req.backend_hint = noai_question;
+            __UNANSWERED__
+            set req.backend_hint = default;
+        } else {
+            if (req.http.Content-Length) { std.cache_req_body(__MAX_BODY__B); }
+            set req.backend_hint = noai_question;
             return (pass);
         }
-    }
-    if (req.http.X-NoAI-Step == "asking") {
-        set req.url = req.http.X-Original-URI;
+    } else if (req.backend_hint == noai_question) {
         set req.backend_hint = default;
-        set req.http.X-NoAI-Step = "answered";
     }
-    unset req.http.X-Original-Uri;
-    unset req.http.X-Original-Method;
-    unset req.http.X-Original-Host;
 }
 sub vcl_backend_fetch {
-    if (bereq.http.X-NoAI-Step == "asking") {
+    if (bereq.backend == noai_question) {
+        __CLEARED__
+        unset bereq.http.Cookie;
+        unset bereq.http.Authorization;
+        unset bereq.http.Accept-Encoding;
+        set bereq.http.X-Original-URI = bereq.url;
+        if (bereq.method != "GET") { set bereq.http.X-Original-Method = bereq.method; }
+        __CLIENT_ADDRESS__
+        set bereq.url = "__VERIFY__";
         set bereq.method = "GET";
+    } else {
+        call noai_pass_on;
     }
-    if (bereq.backend == noai_gateway) {
+    if (bereq.backend == noai_gateway || bereq.backend == noai_question) {
         # Asked before the look-up, so this Varnish is no cache that the gateway has to warn of.
         unset bereq.http.X-Varnish;
         unset bereq.http.Via;
     }
-    unset bereq.http.X-NoAI-Step;
-    __UNSET_DECLARED_FETCH__
+}
+sub vcl_pipe {
+    call noai_pass_on;
+}
+# The site gets the verdict, as far as there is room: regsub fails once a header did not fit.
+sub noai_pass_on {
+    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish) {
+        __VERDICT__
+    }
+    unset bereq.http.X-NoAI-Kept;
 }
 sub vcl_backend_response {
-    if (beresp.backend == noai_gateway) {
+    if (beresp.backend == noai_gateway || beresp.backend == noai_question) {
         set beresp.uncacheable = true;
         set beresp.ttl = 0s;
         return (deliver);
     }
 }
 sub vcl_backend_error {
-    if (bereq.http.X-NoAI-Step == "asking") { return (deliver); }
+    if (bereq.backend == noai_question) { return (deliver); }
 }
 sub vcl_deliver {
-    if (req.http.X-NoAI-Step == "asking") {
+    if (req.backend_hint == noai_question) {
         if (resp.status >= 200 && resp.status < 300) {
-            __VERDICT__
+            # One header for all, because Varnish has room for 64. A tab stands in none of the values.
+            if (!req.http.Upgrade) { unset req.http.Connection; }
+            set req.http.X-NoAI-Kept = __KEPT__;
             return (restart);
         }
-        if (resp.status >= 500 || resp.status == 404 || resp.status == 405) {
-            __UNANSWERED__
-        }
-        return (deliver);
+        if (resp.status == 402 || resp.status == 403 || resp.status == 429) { return (deliver); }
+        __UNANSWERED__
+        return (restart);
     }
     __DECLARED__
 }
-__SYNTH__
+sub vcl_synth {
+    if (req.backend_hint == noai_question && resp.status == 403) {
+        set resp.http.Content-Type = "text/plain";
+        set resp.http.Cache-Control = "no-store";
+        set resp.body = "Forbidden";
+        return (deliver);
+    }
+}

@@ -1,17 +1,22 @@
-"""402 Payment Required: the client needs a licence; the sentence and a Link field say where to get one."""
+"""402 Payment Required: the client needs a licence; the sentence and Link fields say where to get one."""
 
 from collections.abc import Sequence
 
-from noai_guard.core.model import HeaderField, Verdict
-from noai_guard.core.policy import Site
-from noai_guard.core.site_addresses import ascii_uri
+from noai_guard.core.model import HeaderField
+from noai_guard.core.policy import Policy
+from noai_guard.declarations.licence_link import licence_link
+from noai_guard.declarations.rsl import license_link
 from noai_guard.responses.refusal import RefusalTemplate
 
 
-def _header_fields(verdict: Verdict, site: Site) -> Sequence[HeaderField]:
-    return [(b"link", f'<{ascii_uri(site.licence)}>; rel="license"'.encode("ascii"))] if site.licence else []
+def licence_links(policy: Policy) -> Sequence[HeaderField]:
+    """Return the Link fields that lead to the licence of the site, and to its RSL document if one is published."""
+    return [*licence_link(policy.site), *license_link(policy)]
 
 
 TEMPLATE = RefusalTemplate(
-    402, "Licence required", "{client} needs a licence to fetch this{purpose}{rule}", _header_fields
+    402,
+    "Licence required",
+    "{client} needs a licence to fetch this{purpose}{rule}",
+    lambda verdict, policy: licence_links(policy),
 )

@@ -6,5 +6,5 @@ TEMPLATE = RefusalTemplate(
     429,
     "Too many requests",
     "{client} sends more requests{purpose} than are allowed, and may come again in {wait}{rule}",
-    lambda verdict, site: [(b"retry-after", b"%d" % max(1, verdict.retry_after))],
+    lambda verdict, policy: [(b"retry-after", b"%d" % max(1, verdict.retry_after))],
 )

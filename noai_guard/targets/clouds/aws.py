@@ -12,7 +12,7 @@ from typing import Any
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.plan import AgentToken, Decision, TargetPlan
+from noai_guard.targets.plan import OPEN, AgentToken, Decision, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 512
@@ -54,12 +54,11 @@ def _in_paths(patterns: Iterable[str], transformation: str = "NORMALIZE_PATH") -
 
 
 def _statements(plan: TargetPlan) -> Iterator[tuple[dict[str, Any], Decision]]:
-    document_patterns = [pattern_to_regex(document.path) for document in plan.documents]
-    documents = [_in_paths(document_patterns, "NONE")] if document_patterns else []
+    let_in = [_in_paths([*OPEN.raw, *(pattern_to_regex(document.path) for document in plan.documents)], "NONE")]
     for rule, allowing in ordered_rules.restricting_rules(plan):
         if rule.tokens and all(token.host for token in rule.tokens):
             continue
-        excluded = [*documents, *(_agents(other.tokens) for other in allowing if other.tokens)]
+        excluded = [*let_in, *(_agents(other.tokens) for other in allowing if other.tokens)]
         excluded += [_in_paths(paths.regexes) for paths in rule.excluded_paths]
         included = [_agents(rule.tokens)] if rule.tokens else []
         included += [_in_paths(rule.paths.regexes)] if rule.paths else []

@@ -10,7 +10,7 @@ from typing import Any
 
 from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.plan import AgentToken, PathSet, TargetPlan
+from noai_guard.targets.plan import OPEN, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000
@@ -51,7 +51,7 @@ def _check_length(expression: str) -> None:
 
 
 def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
-    exceptions: list[str] = []
+    exceptions = [f"({_matches('raw.http.request.uri.path', OPEN.raw[0])})"]
     if plan.documents:
         paths = " ".join(quote(document.path) for document in plan.documents)
         methods = 'http.request.method in {r#"GET"# r#"HEAD"#}'

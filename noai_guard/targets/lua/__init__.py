@@ -6,6 +6,7 @@ together: tests/targets/lua/test_lua.py compares them.
 
 import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote as percent_encoded
 
 from noai_guard import resources
 from noai_guard.core.catalog import rank
@@ -13,7 +14,7 @@ from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_chains
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.lookup_tables import LookupTables
-from noai_guard.targets.plan import AgentToken, Decision, TargetPlan, host_form
+from noai_guard.targets.plan import OPEN, AgentToken, Decision, TargetPlan, host_form
 
 Refusal = tuple[int, tuple[HeaderField, ...]]
 """Status, and the header fields that are not declared on every response."""
@@ -43,8 +44,9 @@ def guard_source(plan: TargetPlan) -> str:
 
 def _policy(plan: TargetPlan) -> Iterator[str]:
     tables = LookupTables(plan)
-    decisions = {decision: number for number, decision in enumerate(tables.decisions, 1)}
-    path_sets = {path_set.name: number for number, path_set in enumerate(plan.path_sets, 1)}
+    decisions = {decision.effect: number for number, decision in enumerate(tables.decisions, 1)}
+    all_path_sets = (OPEN, *plan.path_sets)
+    path_sets = {path_set.name: number for number, path_set in enumerate(all_path_sets, 1)}
     # Sorted by name: the last criterion of precedence (`noai_guard.core.catalog`).
     agents = sorted({token.value for token in plan.tokens}, key=lambda agent: agent.name)
     yield "local guard = new_guard({"
@@ -63,21 +65,30 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     for agent_class in plan.all_classes:
         if agent_class.restricted:
             decided = (
-                f"{f'paths = {path_sets[each.paths.name]}, ' if each.paths else ''}decision = {decisions[each]}"
-                for each in agent_class.decisions
+                f"{f'paths = {path_sets[each.paths.name]}, ' if each.paths else ''}decision = {decisions[each.effect]}"
+                for each in (agent_class.open, *agent_class.decisions)
             )
             yield f"  {agent_class.name} = {{{', '.join(f'{{{row}}}' for row in decided)}}},"
     yield "},"
     yield "decisions = {"
     all_refusals = refusals(plan)
-    yield from (f"  {_decision(plan, decision, all_refusals)}," for decision in decisions)
+    yield from (f"  {_decision(plan, decision, all_refusals)}," for decision in tables.decisions)
     yield "},"
+    yield f"unreadable = {decisions[plan.unreadable.decisions[-1].effect] if plan.unreadable.restricted else 0},"
     yield "refusals = {"
     yield from (f"  {{status = {status}, headers = {_fields(fields)}}}," for status, fields in all_refusals)
     yield "},"
+    yield f"has_sections = {str(bool(plan.path_sets)).lower()},"
     yield "path_sets = {"
-    yield from (f"  {{{', '.join(map(_glob, path_set.globs))}}}," for path_set in plan.path_sets)
+    yield from (f"  {{{', '.join(map(_glob, path_set.globs))}}}," for path_set in all_path_sets)
     yield "},"
+    yield "lower_path_sets = {"
+    lower = [[glob.lower() for glob in path_set.globs] for path_set in all_path_sets]
+    yield from (f"  {{{', '.join(map(_glob, globs))}}}," for globs in lower)
+    yield "},"
+    letters = sorted({letter for globs in lower for glob in globs for letter in glob if not letter.isascii()})
+    folded = ((upper, letter) for letter in letters if (upper := letter.upper()) != letter and len(upper) == 1)
+    yield f"folded = {{{', '.join(f'[{quote(upper)}] = {quote(letter)}' for upper, letter in folded)}}},"
     sections = (f"{{paths = {path_sets[path_set.name]}, number = {number}}}" for path_set, number in plan.path_policies)
     yield f"sections = {{{', '.join(sections)}}},"
     yield f"declared = {declared(plan)},"
@@ -87,7 +98,9 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
         headers = [field for field in document_headers(document) if field[0] != b"content-length"]
         etag = dict(headers)[b"etag"].decode("ascii")
         body = quote(document.body)
-        yield f"  [{quote(document.path)}] = {{headers = {_fields(headers)}, etag = {quote(etag)}, body = {body}}},"
+        # Browsers and commands encode what is not ASCII; what has nothing to encode has one spelling.
+        for path in dict.fromkeys((document.path, percent_encoded(document.path))):
+            yield f"  [{quote(path)}] = {{headers = {_fields(headers)}, etag = {quote(etag)}, body = {body}}},"
     yield "},"
     yield "})"
 
@@ -100,11 +113,13 @@ def _form(token: AgentToken) -> str:
 
 
 def _decision(plan: TargetPlan, decision: Decision, all_refusals: list[Refusal]) -> str:
-    verdict = quote(decision.verdict_prefix)
-    if not decision.status:
-        return f"{{verdict = {verdict}}}"
-    refusal = all_refusals.index(_refusal(plan, decision)) + 1
-    return f"{{verdict = {verdict}, refusal = {refusal}, tail = {quote(decision.tail)}}}"
+    action = decision.verdict.action
+    facts = [f"verdict = {quote(decision.verdict_prefix)}", f"strictness = {action.strictness}"]
+    if action.restricts:
+        facts.append("restricts = true")
+    if decision.status:
+        facts.append(f"refusal = {all_refusals.index(_refusal(plan, decision)) + 1}, tail = {quote(decision.tail)}")
+    return f"{{{', '.join(facts)}}}"
 
 
 def refusals(plan: TargetPlan) -> list[Refusal]:

@@ -1,7 +1,7 @@
 -- The judge: new_guard(policy), with the table that noai_guard/targets/lua/__init__.py generates.
 -- Uses user_agents.lua, paths.lua and addresses.lua, which stand before it in the same chunk.
 
-local MAX_COMPARISONS = 24
+local MAX_POSITIONS = 24
 local MAX_REMEMBERED = 2048
 
 local function parse_agents(lines)
@@ -13,8 +13,9 @@ local function parse_agents(lines)
   return agents
 end
 
+-- Return the tokens by anchor, and by text the agents with a token that has this text.
 local function parse_tokens(lines, agents)
-  local by_anchor = {}
+  local by_anchor, by_text = {}, {}
   for anchor, index, form in gmatch(lines, "([^\t\n]*)\t([^\t\n]*)\t([^\n]*)\n") do
     local token = {agent = agents[tonumber(index)], path = ""}
     if sub(form, 1, 2) == "//" then
@@ -28,8 +29,10 @@ local function parse_tokens(lines, agents)
     local list = by_anchor[anchor] or {}
     by_anchor[anchor] = list
     list[#list + 1] = token
+    by_text[token.text] = by_text[token.text] or {}
+    by_text[token.text][token.agent] = true
   end
-  return by_anchor
+  return by_anchor, by_text
 end
 
 local function outweighs(hit, other)
@@ -42,7 +45,7 @@ end
 
 local function new_guard(policy)
   local agents = parse_agents(policy.agents)
-  local by_anchor = parse_tokens(policy.tokens, agents)
+  local by_anchor, by_text = parse_tokens(policy.tokens, agents)
   local unknown_bot = {index = #agents + 1, class = "unknown_bot", name = "unknown-bot", subject = "This client"}
   local unclaimed = {index = #agents + 2, class = "unclaimed", name = "", subject = "This client"}
   agents[#agents + 1] = unknown_bot
@@ -51,6 +54,8 @@ local function new_guard(policy)
   for index, text in ipairs(policy.addresses) do networks[index] = network(text) end
   for index, decision in ipairs(policy.decisions) do decision.index = index end
   -- agents[i].index and decisions[i].index are i. decision.refusal is an index of refusals, nil if it does not refuse.
+  -- A claim is an agent, or {agent = the agent that is named, hidden = agents that are named where nothing is read
+  -- closely}.
   local guard = {
     agents = agents,
     decisions = policy.decisions,
@@ -59,6 +64,8 @@ local function new_guard(policy)
     has_networks = #networks > 0,
     path_of = path_of,
   }
+
+  local function is_restricted(agent) return policy.classes[agent.class] ~= nil end
 
   -- Return the anchors that are words of the text, sorted.
   local function anchors_in(text)
@@ -73,46 +80,83 @@ local function new_guard(policy)
     return anchors
   end
 
-  local function hits_in(text)
-    text = excerpt(text)
-    if has(text, "%") or has(text, "\\") or not has(text, " ") then text = decoded(text) end
-    text = lower(text)
-    local names, hosts, comparisons = {}, {}, 0
+  -- Add the names and the hosts in a text to the lists. Return false if not all positions could be examined.
+  local function search(text, names, hosts)
+    local found, host_tokens, positions = {}, {}, MAX_POSITIONS
     for _, anchor in ipairs(anchors_in(text)) do
       for _, token in ipairs(by_anchor[anchor]) do
         if token.host then
-          hosts[#hosts + 1] = token
+          host_tokens[#host_tokens + 1] = token
         else
           local first, last = find(text, token.text, 1, true)
-          while first and comparisons < MAX_COMPARISONS do
-            comparisons = comparisons + 1
+          while first and positions > 0 do
+            positions = positions - 1
             if is_name(text, first, last, token) then
-              names[#names + 1] = {token = token, first = first, last = last}
+              found[#found + 1] = {token = token, first = first, last = last}
               break
             end
             first, last = find(text, token.text, first + 1, true)
           end
         end
       end
-      if comparisons == MAX_COMPARISONS then break end
     end
-    if #names > 1 then return outermost(names) end
-    if #names == 0 and #hosts > 0 then return host_hits(text, hosts) end
-    return names
+    for _, hit in ipairs(#found > 1 and outermost(found) or found) do names[#names + 1] = hit end
+    if #host_tokens > 0 and #names == 0 then
+      for _, hit in ipairs(host_hits(text, host_tokens)) do hosts[#hosts + 1] = hit end
+    end
+    return positions > 0
+  end
+
+  local search_anywhere = searcher(by_text)
+
+  -- Return the agents other than this one that are restricted and named in what is not read closely.
+  local function hidden_in(user_agent, agent)
+    local unread = user_agent
+    if #unread > HEAD + TAIL then unread = sub(unread, HEAD - MAX_ESCAPED_NAME + 1, MAX_ESCAPED_NAME - TAIL - 1) end
+    local hidden, classes = {}, {}
+    local function add(others)
+      for other in pairs(others) do
+        if other ~= agent and is_restricted(other) and not classes[other.class] then
+          classes[other.class] = true
+          hidden[#hidden + 1] = other
+        end
+      end
+    end
+    local text, plain = lower(unread), lower(wholly_decoded(unread))
+    search_anywhere(text, add)
+    if plain ~= text then search_anywhere(plain, add) end
+    return hidden
   end
 
   local function recognise(user_agent)
+    local text = excerpt(user_agent)
+    local names, hosts, complete = {}, {}, is_read_closely(user_agent)
+    complete = search(lower(text), names, hosts) and complete
+    if has(text, "%") or has(text, "\\") or not has(text, " ") then
+      local other = decoded(text)
+      if other ~= text then complete = search(lower(other), names, hosts) and complete end
+    end
     local best
-    for _, hit in ipairs(hits_in(user_agent)) do
+    for _, hit in ipairs(#names > 0 and names or hosts) do
       if not best or outweighs(hit, best) then best = hit end
     end
-    if best then return best.token.agent end
-    return policy.detects_unknown_bots and calls_itself_a_bot(user_agent) and unknown_bot or unclaimed
+    local agent = best and best.token.agent
+    local hidden = complete and {} or hidden_in(user_agent, agent)
+    if not agent and policy.detects_unknown_bots then
+      if calls_itself_a_bot(user_agent) then
+        agent = unknown_bot
+      elseif not is_read_closely(user_agent) and is_restricted(unknown_bot)
+        and (has_bot_word(lower(user_agent)) or has_bot_word(lower(wholly_decoded(user_agent)))) then
+        hidden[#hidden + 1] = unknown_bot
+      end
+    end
+    agent = agent or unclaimed
+    return #hidden > 0 and {agent = agent, hidden = hidden} or agent
   end
 
   local remembered, count = {}, 0
 
-  -- Return the agent that a User-Agent names (several lines joined by line feeds). Remembers short User-Agents.
+  -- Return the claim of a User-Agent (several lines joined by line feeds). Remembers short User-Agents.
   function guard.agent_of(user_agent)
     if #user_agent > 1024 then return recognise(user_agent) end
     local agent = remembered[user_agent]
@@ -131,18 +175,59 @@ local function new_guard(policy)
     return 0
   end
 
-  -- Return the decision for an agent at a path; nil if the agent is allowed without a note to the backend.
-  function guard.decide(agent, path)
-    for _, row in ipairs(policy.classes[agent.class] or {}) do
-      if not row.paths or matches_any(path, policy.path_sets[row.paths]) then
-        return policy.decisions[row.decision]
-      end
+  -- Return the decision for a class at one path; nil if it is allowed without a note to the backend.
+  local function decision_at(class, path, path_sets)
+    for _, row in ipairs(policy.classes[class] or {}) do
+      if not row.paths or matches_any(path, path_sets[row.paths]) then return policy.decisions[row.decision] end
     end
     return nil
   end
 
-  -- True if decide() returns something other than nil for some path.
-  function guard.is_restricted(agent) return policy.classes[agent.class] ~= nil end
+  local function stricter(decision, other)
+    return (other and other.strictness or 0) > (decision and decision.strictness or 0) and other or decision
+  end
+
+  -- Return the strictest decision for an agent under all readings of a path, in any letter case.
+  local function strictest(agent, paths, complete)
+    local class = agent.class
+    if not policy.classes[class] then return nil end
+    local decision = decision_at(class, paths[1], policy.path_sets)
+    if not policy.has_sections and not (decision and decision.strictness == 0) then return decision end
+    for _, path in ipairs(paths) do
+      decision = stricter(decision, decision_at(class, path, policy.path_sets))
+      decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets))
+    end
+    return complete and decision or stricter(decision, policy.decisions[policy.unreadable])
+  end
+
+  -- Return the decision for a claim and a request target, nil if it is allowed without a note to the backend, and the
+  -- agent that is named in refusals and notes.
+  function guard.decide(claim, target)
+    if not guard.is_restricted(claim) then return nil, claim.agent or claim end
+    local paths, complete = readings(target)
+    if not claim.hidden then return strictest(claim, paths, complete), claim end
+    local decision = strictest(claim.agent, paths, complete)
+    for _, agent in ipairs(claim.hidden) do
+      local hidden = strictest(agent, paths, complete)
+      if hidden and hidden.restricts then return stricter(decision, policy.decisions[policy.unreadable]), unclaimed end
+    end
+    return decision, claim.agent
+  end
+
+  -- True if decide() returns a decision for some target.
+  function guard.is_restricted(claim) return claim.hidden ~= nil or is_restricted(claim) end
+
+  -- Return the claim of a client of whom it is only known that it says nothing that can be read: anybody may be hidden.
+  function guard.unread_claim()
+    local hidden, classes = {}, {}
+    for _, agent in ipairs(agents) do
+      if agent ~= unclaimed and is_restricted(agent) and not classes[agent.class] then
+        classes[agent.class] = true
+        hidden[#hidden + 1] = agent
+      end
+    end
+    return #hidden > 0 and {agent = unclaimed, hidden = hidden} or unclaimed
+  end
 
   function guard.is_exempt(address)
     local bytes = guard.has_networks and address and address_bytes(address)
@@ -163,9 +248,9 @@ local function new_guard(policy)
   -- Return the header lines of every response of a section, as pairs of name and value.
   function guard.declared(section) return policy.declared[section] end
 
-  -- Return the document at a path and its status: 304 if If-None-Match has its ETag. Nil if there is none.
-  function guard.document(method, path, if_none_match)
-    local document = policy.documents[path]
+  -- Return the document at exactly this target and its status: 304 if If-None-Match has its ETag. Nil if there is none.
+  function guard.document(method, target, if_none_match)
+    local document = policy.documents[without_query(target)]
     if not document or method ~= "GET" and method ~= "HEAD" then return nil end
     local unchanged = if_none_match and (has(if_none_match, document.etag) or match(if_none_match, "^%s*%*%s*$"))
     return document, unchanged and 304 or 200

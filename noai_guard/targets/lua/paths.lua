@@ -37,11 +37,97 @@ local function normal_path(raw)
   return #short < #path and match(short, "^(.*/)%.%.?$") or short
 end
 
+local function without_query(target)
+  local question_mark = find(target, "?", 1, true)
+  return question_mark and sub(target, 1, question_mark - 1) or target
+end
+
 -- Return the path of a request target: without the query, percent-decoded once, normalised.
 local function path_of(target)
-  local question_mark = find(target, "?", 1, true)
-  if question_mark then target = sub(target, 1, question_mark - 1) end
+  target = without_query(target)
   return normal_path(has(target, "%") and percent_decoded(target) or target)
+end
+
+-- True if servers read a raw path in different ways: ODD of noai_guard/core/paths.py.
+local function is_odd(raw)
+  if find(raw, "/[/.]") or find(raw, "[\\;%z]") then return true end
+  if has(raw, "%") then
+    raw = lower(raw)
+    for _, escape in ipairs({"%2f", "%5c", "%3b", "%25", "%00", "/%2e", "%e0%8", "%f0%80"}) do
+      if has(raw, escape) then return true end
+    end
+    if find(raw, "%%c[01]%%[89ab]") then return true end
+  end
+  return find(raw, "[\192\193\224\240]") and (find(raw, "[\192\193][\128-\191]") or find(raw, "\224[\128-\159]")
+    or find(raw, "\240\128")) and true or false
+end
+
+-- Characters in more bytes than UTF-8 allows become the characters that they stand for.
+local function shortest(path)
+  path = gsub(path, "([\192\193])([\128-\191])", function(first, second)
+    return char((byte(first) - 192) * 64 + byte(second) - 128)
+  end)
+  local function last_two(first, second) return char((byte(first) - 128) % 2 * 64 + byte(second) - 128) end
+  path = gsub(path, "\224([\128\129])([\128-\191])", last_two)
+  return (gsub(path, "\240\128([\128\129])([\128-\191])", last_two))
+end
+
+-- Return a path in lower case; `folded` has the letters beyond ASCII that patterns have, in upper case -> in lower.
+local function lower_path(path, folded)
+  path = lower(path)
+  if find(path, "[\128-\255]") then
+    for upper, letter in pairs(folded) do path = gsub(path, upper, letter) end
+  end
+  return path
+end
+
+local MAX_PATH, MAX_ODD_PATH = 8192, 1024
+
+-- Return the paths that servers read in a request target, the usual one first, by the steps of `readings` in
+-- noai_guard/core/paths.py, and whether these are all.
+local function readings(target)
+  local raw = without_query(target)
+  local text = has(raw, "%") and percent_decoded(raw) or raw
+  local odd = is_odd(raw)
+  if #raw > MAX_PATH or odd and #raw > MAX_ODD_PATH then return {normal_path(cut(text, MAX_PATH + 1))}, false end
+  local plain = normal_path(text)
+  if not odd then return {plain}, true end
+  local ways, seen = {}, {}
+  local function add(way)
+    if not seen[way] then
+      seen[way] = true
+      ways[#ways + 1] = way
+    end
+  end
+  -- Add what the function makes of each way that there is.
+  local function add_all(make)
+    for index = 1, #ways do add(make(ways[index])) end
+  end
+  local function encoded_dots(segment)
+    return (segment == "." or segment == "..") and gsub(segment, "%.", "%%2e") or segment
+  end
+  add(text)
+  add(percent_decoded((gsub(raw, "%%2[Ff]", "%%252F"))))
+  add(percent_decoded((gsub(raw, ";[^/]*", ""))))
+  add(shortest(text))
+  add_all(percent_decoded)
+  add_all(function(way) return (gsub(way, ";[^/]*", "")) end)
+  add_all(function(way) return (gsub(way, "\\", "/")) end)
+  add_all(function(way) return (gsub(way, "^//[^/]*", "")) end)
+  add_all(function(way) return (gsub(way, "[^/]+", encoded_dots)) end)
+  local paths, known = {plain}, {[plain] = true}
+  for _, way in ipairs(ways) do
+    local path = normal_path(way)
+    if not known[path] then
+      known[path] = true
+      paths[#paths + 1] = path
+    end
+  end
+  -- A server that is written in C may end the path at NUL, wherever that stands after decoding.
+  for _, way in ipairs(ways) do
+    if find(way, "%z") then return paths, false end
+  end
+  return paths, true
 end
 
 -- A path pattern is a list of chains, a chain a list of chunks, and a chunk a list of texts and these.

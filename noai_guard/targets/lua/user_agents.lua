@@ -15,10 +15,12 @@ local DELIMITER = byte_set(" \t\n\r\v\f;,()<>[]{}\"'|")
 local ADDRESS_CONTINUES = byte_set("@.+%")
 local SPACE, DOT, SLASH = 32, 46, 47
 
--- Return the head and the tail of a User-Agent that is longer than 1,024 bytes.
+local HEAD, TAIL, MAX_ESCAPES, MAX_ESCAPED_NAME = 1024, 512, 256, 256
+
+-- Return the part of a User-Agent that is read closely: the head and the tail of one that is longer than HEAD.
 local function excerpt(text)
-  if #text <= 1024 then return text end
-  return sub(text, 1, 1024) .. "__" .. sub(text, -512)
+  if #text <= HEAD then return text end
+  return sub(text, 1, HEAD) .. "__" .. sub(text, -TAIL)
 end
 
 local function percent_decoded(text)
@@ -28,17 +30,16 @@ end
 -- Undo the escapes of access logs: \x41, \u0041; \n, \r and \t become spaces.
 local function log_unescaped(text)
   local parts, start = {}, 1
-  local backslash = find(text, "\\", 1, true)
-  while backslash do
-    local code, after = match(text, "^x([0-9a-fA-F][0-9a-fA-F])()", backslash + 1)
-    if not code then code, after = match(text, "^u00([0-9a-fA-F][0-9a-fA-F])()", backslash + 1) end
-    after = after or match(text, "^[nrt]()", backslash + 1)
+  for backslash in gmatch(text, "()\\") do
+    local escape = sub(text, backslash + 1, backslash + 5)
+    local code, after = match(escape, "^x([0-9a-fA-F][0-9a-fA-F])()")
+    if not code then code, after = match(escape, "^u00([0-9a-fA-F][0-9a-fA-F])()") end
+    after = after or match(escape, "^[nrt]()")
     if after then
       parts[#parts + 1] = sub(text, start, backslash - 1)
       parts[#parts + 1] = code and char(tonumber(code, 16)) or " "
-      start = after
+      start = backslash + after
     end
-    backslash = find(text, "\\", after or backslash + 1, true)
   end
   parts[#parts + 1] = sub(text, start)
   return concat(parts)
@@ -52,10 +53,21 @@ end
 
 local function has(text, character) return find(text, character, 1, true) ~= nil end
 
+local function escapes_in(text) return has(text, "%") and select(2, gsub(text, "%%", "")) or 0 end
+
+-- True if no part of a User-Agent, nor of its decoded form, is left out of close reading.
+local function is_read_closely(text) return #text <= HEAD + TAIL and escapes_in(text) <= MAX_ESCAPES end
+
+-- Decode every escape, wherever it stands, and twice: for what is searched for names, not read.
+local function wholly_decoded(text)
+  if has(text, "\\") then text = log_unescaped(text) end
+  return has(text, "%") and percent_decoded(percent_decoded(text)) or text
+end
+
 -- Undo what logs, proxies and apps do to a User-Agent: escapes, and plus or underscore instead of spaces.
 local function decoded(text)
   if has(text, "\\") then text = log_unescaped(text) end
-  if has(text, "%") and select(2, gsub(text, "%%", "")) <= 256 then
+  if has(text, "%") and escapes_in(text) <= MAX_ESCAPES then
     if has(text, " ") then return (gsub(text, "[^ \t\n\r\v\f;,(]+", name_decoded)) end
     text = percent_decoded(text)
     if has(text, "%") and not has(text, " ") then text = percent_decoded(text) end
@@ -126,7 +138,6 @@ end
 -- Return a hit for each token that is the host, or a parent domain, of a URL in the text.
 local function host_hits(text, tokens)
   local hits, position = {}, 1
-  text = sub(text, 1, 1536)
   while true do
     local _, last = find(text, "https?://", position)
     if not last then return hits end
@@ -160,16 +171,45 @@ local function outermost(hits)
   return outer
 end
 
--- As calls_itself_a_bot of noai_guard/core/guard.py. "cubot" is a brand of phones.
-local function calls_itself_a_bot(text)
-  text = lower(excerpt(text))
+-- As CALLS_ITSELF_A_BOT of noai_guard/core/guard.py, in a text in lower case. "cubot" is a brand of phones.
+local function has_bot_word(text)
   for _, word in ipairs({"bot", "crawler", "spider", "scraper", "fetcher", "archiver"}) do
-    local first, last = find(text, word, 1, true)
-    while first do
-      local phone = word == "bot" and first > 2 and sub(text, first - 2, first - 1) == "cu"
-      if not phone and not find(text, "^[a-z]", last + 1) then return true end
-      first, last = find(text, word, last + 1, true)
+    for after in gmatch(text, word .. "()") do
+      local phone = word == "bot" and after > 5 and sub(text, after - 5, after - 4) == "cu"
+      local following = byte(text, after) or SPACE
+      if not phone and (following < 97 or following > 122) then return true end
     end
   end
   return false
+end
+
+local function calls_itself_a_bot(text)
+  text = excerpt(text)
+  if has_bot_word(lower(text)) then return true end
+  return (has(text, "%") or has(text, "\\")) and has_bot_word(lower(decoded(text)))
+end
+
+-- Return a function that calls found(value) for each value of by_text whose text stands in a text in lower case. Its
+-- time grows with the length of the text: texts are looked up by their first three bytes.
+local function searcher(by_text)
+  local by_start, short = {}, {}
+  for text in pairs(by_text) do
+    if #text < 3 then
+      short[#short + 1] = text
+    else
+      local start = sub(text, 1, 3)
+      by_start[start] = by_start[start] or {}
+      by_start[start][#by_start[start] + 1] = text
+    end
+  end
+  return function(text, found)
+    for _, other in ipairs(short) do
+      if has(text, other) then found(by_text[other]) end
+    end
+    for position = 1, #text - 2 do
+      for _, other in ipairs(by_start[sub(text, position, position + 2)] or {}) do
+        if sub(text, position, position + #other - 1) == other then found(by_text[other]) end
+      end
+    end
+  end
 end

@@ -19,6 +19,7 @@ from noai_guard.targets.apache_directives import (
     expression,
     header_directive,
     header_value,
+    in_request_line,
     quote_argument,
 )
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
@@ -42,8 +43,13 @@ def quote(text: str) -> str:
     return percent_encoded(text, safe="/!\"$&'()*+,:;<=>?@[]^_`{|}~.-", errors="replace")
 
 
-def _paths_expression(paths: PathSet | None) -> str:
-    return '"^"' if paths is None else expression(paths.regex)
+def _path_conditions(paths: PathSet | None) -> tuple[list[str], str]:
+    """Return conditions and the pattern of a rule that holds for these paths."""
+    if paths is None:
+        return [], '"^"'
+    if paths.raw:
+        return [f"%{{THE_REQUEST}} {expression(in_request_line(pattern))}" for pattern in paths.raw], '"^"'
+    return [], expression(paths.regex)
 
 
 class RewriteRules:
@@ -123,7 +129,7 @@ class VirtualHost:
         kept = [f"E=NOAI_{name}:%{{ENV:REDIRECT_NOAI_{name}}}" for name in ("SECTION", "VERDICT")]
         rules.add(kept, "%{ENV:REDIRECT_NOAI_VERDICT} .", to="end")
         for paths, path_policy in reversed(self.plan.path_policies):
-            rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=_paths_expression(paths))
+            rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=expression(paths.regex))
         rules.add(["E=NOAI_VERDICT:allow"])
 
     def _agent(self, rules: RewriteRules) -> None:
@@ -168,12 +174,19 @@ class VirtualHost:
     def _decision(self, rules: RewriteRules) -> None:
         tables = self.tables
         unclaimed = tables.class_names[""]
-        if unclaimed == tables.NONE:
-            rules.add([], '%{ENV:NOAI_AGENT} =""', to="end")
         rules.add([f"E=NOAI_CLASS:${{noai_names:CLASS-%{{ENV:NOAI_AGENT}}|{unclaimed}}}"])
+        if self.plan.hidden_tokens:
+            stronger = "|".join(tables.stronger_classes)
+            weaker = [f'%{{ENV:NOAI_CLASS}} "!^(?:{stronger})$"'] if stronger else []
+            long = _user_agent_matches(user_agent_regex.LONG, any_case=False)
+            hidden = _user_agent_matches(user_agent_regex.hidden_expression(self.plan.hidden_tokens))
+            rules.add([f"E=NOAI_CLASS:{self.plan.unreadable.name}", f"E=NOAI_AGENT:{_NO_AGENT}"], *weaker, long, hidden)
+        if unclaimed == tables.NONE:
+            rules.add([], f"%{{ENV:NOAI_CLASS}} ={tables.NONE}", to="end")
         for agent_class, paths, decision in tables.rows:
-            condition, pattern = f"%{{ENV:NOAI_CLASS}} ={agent_class}", _paths_expression(paths)
-            rules.add([f"E=NOAI_DECISION:{decision}"], condition, pattern=pattern, to="decided")
+            conditions, pattern = _path_conditions(paths)
+            in_class = f"%{{ENV:NOAI_CLASS}} ={agent_class}"
+            rules.add([f"E=NOAI_DECISION:{decision}"], in_class, *conditions, pattern=pattern, to="decided")
         rules.add([], to="end")
         rules.label("decided")
         rules.add([f"E=NOAI_AGENT:{_NO_AGENT}"], f'%{{ENV:NOAI_AGENT}} "^(?:{tables.UNKNOWN_BOT}|{tables.KNOWN})?$"')

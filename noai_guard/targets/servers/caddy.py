@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, header_title, names_of
@@ -26,14 +27,18 @@ _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "n
 
 _FULL_USER_AGENT = "{http.request.header.User-Agent}"
 _USER_AGENT = "{noai_user_agent}"
-_MAX_USER_AGENT = 1536
-"""Characters of a User-Agent that are read. The guard reads as many bytes, but of a long one head and tail."""
+_MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
+"""Characters of a User-Agent that are read closely as a whole; the guard counts bytes. Of a longer one it is head and
+tail."""
 
 _SEPARATORS = "()/;,.:+-_[]=&@"
 """Characters between words in most User-Agents. Those with other characters are searched by expression."""
 
 _MAX_SET = 60_000
 """Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
+
+_HIDDEN = "hidden-"
+"""What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
 
 _UNKNOWN = f"//{LookupTables.UNKNOWN_BOT}"
 
@@ -145,8 +150,8 @@ class Caddyfile:
     def _name(self) -> Iterator[str]:
         plan = self.plan
         yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
-        rows = [_row(rf"(?s)^(.{{1000}}.{{{_MAX_USER_AGENT - 1000}}})", "${1}"), f"default {_FULL_USER_AGENT}"]
-        yield from _map(_FULL_USER_AGENT, ["noai_user_agent"], rows)
+        long = _row(rf"(?s)^(.{{1000}}.{{{HEAD_BYTES - 1000}}}).+(.{{{TAIL_BYTES}}})$", "${1}__${2}")
+        yield from _map(_FULL_USER_AGENT, ["noai_user_agent"], [long, f"default {_FULL_USER_AGENT}"])
         yield from _map(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
         ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
         yield from _map(_USER_AGENT, ["noai_weightiest_name"], ranked)
@@ -183,11 +188,18 @@ class Caddyfile:
     def _vars(self) -> Iterator[str]:
         """Yield `vars` with the facts of a request, independent of each other: Caddy 2.11 reverses their order."""
         yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
-        yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', "\t}")
+        yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
         for number in range(1, len(self.word_sets) + 1):
             yield f"\tvars @noai_named_{number} noai_agent {{noai_agent}}"
+        if self.plan.hidden_tokens:
+            hidden = f"(?i){user_agent_regex.hidden_expression(self.plan.hidden_tokens)}.*$"
+            yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
+            yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
+            yield "\tvars @noai_long noai_hidden {noai_hidden}"
         for paths in self.tables.path_sets:
-            yield f"\t@noai_in_{paths.name} path_regexp {_expression(paths.regex)}"
+            raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
+            condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
+            yield f"\t@noai_in_{paths.name} {condition}"
             yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."
@@ -202,8 +214,13 @@ class Caddyfile:
         tables = self.tables
         yield "\t# The decision for the class: the first row that matches."
         rows = [_row(f"^:{tables.NONE}:", '""')]
-        rows += [_row(f"^:{name}:{self._path_flags(paths)}", decision) for name, paths, decision in tables.rows]
-        source = f"`{{vars.noai_exempt_address}}:{{noai_class}}:{self.flags}`"
+        classes = {name: f"(?:{_HIDDEN})?{name}" for name in tables.stronger_classes}
+        classes[self.plan.unreadable.name] = f"{_HIDDEN}[^:]*"
+        rows += [
+            _row(f"^:{classes.get(name, name)}:{self._path_flags(paths)}", decision)
+            for name, paths, decision in tables.rows
+        ]
+        source = f"`{{vars.noai_exempt_address}}:{{vars.noai_hidden}}{{noai_class}}:{self.flags}`"
         yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
         prefixes = {key: quote(decision.verdict_prefix)[:-1] for decision, key in tables.decisions.items()}
         rows = [f"{key} {prefix}{{noai_agent_name}}`" for key, prefix in prefixes.items()]

@@ -7,18 +7,43 @@ local function respond(handle, status, headers, body)
 end
 
 -- The address of "192.0.2.1:80" or "[2001:db8::1]:80".
-local function client_address(handle)
-  local address = handle:streamInfo():downstreamRemoteAddress()
+local function without_port(address)
   return string.match(address, "^%[(.*)%]:%d+$") or string.match(address, "^(.*):%d+$")
+end
+
+local function client_address(handle) return without_port(handle:streamInfo():downstreamRemoteAddress()) end
+
+-- Envoy removes the fields that Connection names before any filter runs (HTTP/1), so a User-Agent may be gone. Filters
+-- see neither of the two, but Envoy has counted both: name, value and three bytes for each line (seen in 1.40).
+local NAMED_AND_GONE = #"connection" + #"user-agent" + 3 + #"user-agent" + 3
+local ADDED = {["x-forwarded-proto"] = true, ["x-request-id"] = true, ["x-noai-header-bytes"] = true}
+
+local function lost_user_agent(handle, headers)
+  local received = tonumber(headers:get("x-noai-header-bytes"))
+  if not received or headers:get("user-agent") or string.sub(handle:streamInfo():protocol(), 1, 6) ~= "HTTP/1" then
+    return false
+  end
+  local peer = without_port(handle:streamInfo():downstreamDirectRemoteAddress()) or ""
+  for name, value in pairs(headers) do
+    name = name == ":authority" and "host" or name
+    if name == "x-forwarded-for" and string.sub(value, -#peer) == peer then
+      value = string.gsub(string.sub(value, 1, -#peer - 1), ",%s*$", "")
+    end
+    local added = ADDED[name] or string.find(name, "^:") or string.find(name, "^x%-envoy%-") or value == ""
+    if not added then received = received - #name - #value - 3 end
+  end
+  return received > NAMED_AND_GONE
 end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path = guard.path_of(headers:get(":path") or "/")
+  local lost = lost_user_agent(handle, headers)
+  headers:remove("x-noai-header-bytes")
+  local target = headers:get(":path") or "/"
   if guard.has_sections then
-    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_of(path))
+    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_of(guard.path_of(target)))
   end
-  local document, status = guard.document(headers:get(":method"), path, headers:get("if-none-match"))
+  local document, status = guard.document(headers:get(":method"), target, headers:get("if-none-match"))
   if document then
     respond(handle, status, document.headers, status == 200 and document.body or "")
     return
@@ -28,8 +53,7 @@ function envoy_on_request(handle)
     if string.find(name, "^x[^a-z0-9]noai[^a-z0-9]verdict$") then spoofed[#spoofed + 1] = name end
   end
   for _, name in ipairs(spoofed) do headers:remove(name) end
-  local agent = guard.agent_of(headers:get("user-agent") or "")
-  local decision = guard.decide(agent, path)
+  local decision, agent = guard.decide(lost and guard.unread_claim() or guard.agent_of(headers:get("user-agent") or ""), target)
   local exempt = decision and guard.has_networks and guard.is_exempt(client_address(handle))
   headers:add("x-noai-verdict", guard.verdict(decision, agent, exempt))
   if not decision or not decision.refusal or exempt then return end

@@ -1,13 +1,26 @@
--- Connects HAProxy to the judge (guard). HAProxy passes and takes only text; "" stands for nil. An agent is its index
--- in guard.agents; a decision is "refusal|index of the decision|index of the agent", with refusal 0 if it allows.
-local function agent_key(agent) return guard.is_restricted(agent) and tostring(agent.index) or "" end
+-- Connects HAProxy to the judge (guard). HAProxy passes and takes only text; "" stands for nil. A claim is the index in
+-- guard.agents of the agent that is named, and of each that is hidden, "12+3+4"; a decision is "refusal|index of the
+-- decision|index of the agent", with refusal 0 if it allows.
+local function claim_key(claim)
+  if not guard.is_restricted(claim) then return "" end
+  local indexes = {(claim.agent or claim).index}
+  for _, agent in ipairs(claim.hidden or {}) do indexes[#indexes + 1] = agent.index end
+  return table.concat(indexes, "+")
+end
+
+local function claim_of(key)
+  local agents = {}
+  for index in string.gmatch(key, "%d+") do agents[#agents + 1] = guard.agents[tonumber(index)] end
+  local agent = table.remove(agents, 1)
+  return #agents > 0 and {agent = agent, hidden = agents} or agent
+end
 
 local function decision_and_agent(text)
   local decision, agent = string.match(text, "|(%d+)|(%d+)$")
   return guard.decisions[tonumber(decision)], guard.agents[tonumber(agent)]
 end
 
-core.register_converters("noai_agent", function(user_agent) return agent_key(guard.agent_of(user_agent)) end)
+core.register_converters("noai_agent", function(user_agent) return claim_key(guard.agent_of(user_agent)) end)
 
 -- As the converter, of all User-Agent lines of a request.
 core.register_action("noai_agent", {"http-req"}, function(txn)
@@ -16,13 +29,13 @@ core.register_action("noai_agent", {"http-req"}, function(txn)
   while lines[index] do
     text, index = text .. "\n" .. lines[index], index + 1
   end
-  txn:set_var("txn.noai_agent", agent_key(guard.agent_of(text)))
+  txn:set_var("txn.noai_agent", claim_key(guard.agent_of(text)))
 end, 0)
 
 core.register_converters("noai_decision", function(text)
-  local path, agent = string.match(text, "^(.*)|(%d+)$")
-  local decision = guard.decide(guard.agents[tonumber(agent)], guard.path_of(path))
-  return decision and string.format("%d|%d|%s", decision.refusal or 0, decision.index, agent) or ""
+  local path, key = string.match(text, "^(.*)|([%d+]+)$")
+  local decision, agent = guard.decide(claim_of(key), path)
+  return decision and string.format("%d|%d|%d", decision.refusal or 0, decision.index, agent.index) or ""
 end)
 
 core.register_converters("noai_verdict", function(text)
@@ -38,13 +51,12 @@ end)
 core.register_converters("noai_section", function(path) return tostring(guard.section_of(guard.path_of(path))) end)
 
 core.register_converters("noai_document", function(path)
-  return guard.document("GET", guard.path_of(path)) and "1" or ""
+  return guard.document("GET", path) and "1" or ""
 end)
 
 core.register_service("noai_document", "http", function(applet)
   local if_none_match = applet.headers["if-none-match"]
-  local path = guard.path_of(applet.path)
-  local document, status = guard.document(applet.method, path, if_none_match and if_none_match[0])
+  local document, status = guard.document(applet.method, applet.path, if_none_match and if_none_match[0])
   applet:set_status(status)
   for _, field in ipairs(document.headers) do applet:add_header(field[1], field[2]) end
   local body = status == 200 and document.body or ""

@@ -71,8 +71,11 @@ class Frontend:
         plan = self.plan
         yield "del-header '^x[^a-z0-9]noai[^a-z0-9]verdict$' -m reg"
         yield "set-header X-NoAI-Verdict allow"
+        # `OPTIONS *` has no path.
+        yield "set-var(txn.noai_path) str(*)"
+        yield "set-var(txn.noai_path) path if { path -m found }"
         if plan.path_policies:
-            yield "set-var(txn.noai_section) path,lua.noai_section"
+            yield "set-var(txn.noai_section) var(txn.noai_path),lua.noai_section"
         if plan.documents:
             # Lua is called only for paths with the last segment of a document.
             ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
@@ -89,7 +92,7 @@ class Frontend:
         yield "lua.noai_agent if { var(txn.noai_agent) -m found } { req.fhdr_cnt(user-agent) gt 1 }"
         decided = "{ var(txn.noai_decision) -m len gt 0 }"
         yield (
-            "set-var(txn.noai_decision) path,concat(|,txn.noai_agent),lua.noai_decision "
+            "set-var(txn.noai_decision) var(txn.noai_path),concat(|,txn.noai_agent),lua.noai_decision "
             "if { var(txn.noai_agent) -m len gt 0 }"
         )
         if plan.exempt_networks:

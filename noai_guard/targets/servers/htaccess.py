@@ -5,17 +5,23 @@ is not used, because rules in a subfolder would replace ours; <If> stays in forc
 agent's name: that would take a line for each.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.apache_directives import declared_fields, expression, header_directive, header_value
+from noai_guard.targets.apache_directives import (
+    declared_fields,
+    expression,
+    header_directive,
+    header_value,
+    in_request_line,
+)
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers
 from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan, grouped
 from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head, text_file
 
-_MAX_EXPRESSION = 7900
+_MAX_EXPRESSION = 7700
 """Characters of one regular expression: a line has at most 8,190 (HUGE_STRING_LEN, seen in 2.4.71)."""
 
 _MAX_LINE = 8189
@@ -40,17 +46,23 @@ def _regex(pattern: str) -> str:
 
 
 def _in(paths: PathSet) -> str:
+    if paths.raw:
+        return " && ".join(f"%{{THE_REQUEST}} =~ {_regex(in_request_line(pattern))}" for pattern in paths.raw)
     return f"%{{REQUEST_URI}} =~ {_regex(paths.regex)}"
 
 
-def _short_enough(tokens: Sequence[AgentToken]) -> Iterator[str]:
+def _any_of(tokens: Sequence[AgentToken]) -> str:
+    return user_agent_regex.alternatives(tokens)[0]
+
+
+def _short_enough(tokens: Sequence[AgentToken], of: Callable[[Sequence[AgentToken]], str] = _any_of) -> Iterator[str]:
     """Yield expressions that match these tokens, each short enough for a line."""
-    pattern, _ = user_agent_regex.alternatives(tokens)
+    pattern = of(tokens)
     if len(pattern) <= _MAX_EXPRESSION or len(tokens) == 1:
         yield pattern
         return
-    yield from _short_enough(tokens[: len(tokens) // 2])
-    yield from _short_enough(tokens[len(tokens) // 2 :])
+    yield from _short_enough(tokens[: len(tokens) // 2], of)
+    yield from _short_enough(tokens[len(tokens) // 2 :], of)
 
 
 class _IfChain:
@@ -132,13 +144,18 @@ class Htaccess:
             return ()
         hosts = user_agent_regex.trie(sorted({token.text.decode("ascii") for token in plan.host_tokens}))
         names = user_agent_regex.prefilters(plan.relevant_tokens, _MAX_EXPRESSION)
-        condition = " || ".join(map(_user_agent_matches, filter(None, [*names, hosts])))
+        long = user_agent_regex.LONG if plan.hidden_tokens else ""
+        condition = " || ".join(map(_user_agent_matches, filter(None, [*names, hosts, long])))
         return (condition,) if condition and len(condition) < _MAX_EXPRESSION else ()
 
     def _chain(self) -> Iterator[str]:
         """Yield a condition for each class; the first that is true decides."""
         plan = self.plan
         chain = _IfChain()
+        if plan.hidden_tokens:
+            long = _user_agent_matches(user_agent_regex.LONG)
+            for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
+                yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", self._decisions(plan.unreadable))
         for tier in plan.tiers:
             for agents, tokens in grouped(tier, lambda token: plan.class_of(token.value)).items():
                 for names in _short_enough(tokens):
@@ -170,7 +187,7 @@ class Htaccess:
         if not agents.restricted:
             return
         chain = _IfChain()
-        for decision in agents.decisions:
+        for decision in agents.rows:
             if decision.paths is None:
                 yield from chain.otherwise(self._response(decision))
             else:

@@ -6,9 +6,9 @@ if not guard then
 end
 
 local r = lighty.r
-local path = guard.path_of(r.req_attr["request.uri"])
-if guard.has_sections then r.req_env["NOAI_SECTION"] = tostring(guard.section_of(path)) end
-local document, status = guard.document(r.req_attr["request.method"], path, r.req_header["If-None-Match"])
+local target = r.req_attr["request.orig-uri"]
+if guard.has_sections then r.req_env["NOAI_SECTION"] = tostring(guard.section_of(guard.path_of(target))) end
+local document, status = guard.document(r.req_attr["request.method"], target, r.req_header["If-None-Match"])
 if document then
   for _, field in ipairs(document.headers) do r.resp_header[field[1]] = field[2] end
   if status == 200 then r.resp_body.set({document.body}) end
@@ -19,8 +19,7 @@ for name in pairs(r.req_header) do
   if string.find(string.lower(name), "^x[^a-z0-9]noai[^a-z0-9]verdict$") then spoofed[#spoofed + 1] = name end
 end
 for _, name in ipairs(spoofed) do r.req_header[name] = nil end
-local agent = guard.agent_of(r.req_header["User-Agent"] or "")
-local decision = guard.decide(agent, path)
+local decision, agent = guard.decide(guard.agent_of(r.req_header["User-Agent"] or ""), target)
 local exempt = decision and guard.is_exempt(r.req_attr["request.remote-addr"])
 r.req_header["X-NoAI-Verdict"] = guard.verdict(decision, agent, exempt)
 if not decision or not decision.refusal or exempt then return 0 end

@@ -4,29 +4,33 @@ One regular expression splits a User-Agent into names; each name is looked up in
 hash: 10,000 names cost as much as 300. Agents that are not recognised by one word take a few more expressions. The very
 first expression lets User-Agents through that consist of browsers' words.
 
+Our header lines stand in http { }, beside the site's own, and are empty in the servers of other sites. nginx inherits
+the lines of a level only where the next one has none, so in the site's server { } they would remove those of its
+http { }.
+
 nginx reads at most 4,096 bytes as one parameter (NGX_CONF_BUFFER, seen in 1.22 and 1.31), so long expressions are
 split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
 
 from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
-from noai_guard.errors import CannotExpress
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import user_agent_regex
-from noai_guard.targets.lookup_tables import LookupTables, file_server_headers, header_title
+from noai_guard.targets import nginx_language, user_agent_regex
+from noai_guard.targets.lookup_tables import LookupTables, header_title
+from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
 from noai_guard.targets.target import File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
 
-_MAX_NAME = 80
-"""Bytes of a name that fit into a bucket of 128 of nginx's hash; longer ones are matched by expression."""
+_MAX_NAME = MAX_KEY
+"""Bytes of a name that can be the key of a map; longer ones are matched by expression."""
 
 _NAMES_PER_STEP = 6
 """Number of names that one expression captures.
@@ -38,46 +42,21 @@ _STEPS = 2
 """Number of expressions that capture names of one User-Agent; the rest of it is searched by expression."""
 
 
-def quote(text: str) -> str:
-    """Return a text as one literal nginx parameter: no quote, space, semicolon or dollar sign has a meaning."""
-    quoted = _in_quotes(text).replace("$", "${noai_dollar}")
-    if len(quoted.encode("utf-8", "replace")) > 4000:
-        raise CannotExpress("nginx: a text of the policy is longer than the 4,096 bytes of one parameter")
-    return quoted
-
-
-def _in_quotes(text: str) -> str:
-    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": ""})
-    return f'"{text.translate(escapes)}"'
-
-
-_KEYWORDS = frozenset({"default", "include", "hostnames", "volatile"})
-
-
-def _key(text: str) -> str:
-    """Return a text as the key of a map: neither a keyword nor an expression. `$` is literal there."""
-    return _in_quotes(f"\\{text}" if text in _KEYWORDS or text.startswith(("~", "\\")) else text)
-
-
-def _expression(pattern: str, any_case: bool = True) -> str:
-    """Return a regular expression as the key of a map. `$` becomes the very end, not before a last line feed."""
-    return _in_quotes(("~*" if any_case else "~") + pattern.replace("$", r"\z"))
-
-
-def _map(source: str, variable: str, rows: Iterable[tuple[str, str]], default: str = '""') -> Iterator[str]:
-    return block(f"map {source} ${variable}", [f"default {default};", *(f"{key} {value};" for key, value in rows)])
-
-
 def _add_header(name: bytes, value: str) -> str:
     return f"add_header {header_title(name)} {value} always;"
 
 
 class NginxConfiguration:
-    """The files of one plan, as lines."""
+    """The files of one plan, as lines.
+
+    Variables that a map or `set` gives a value begin with a prefix of the policy. Those that expressions capture begin
+    with `noaic_`: they are read at once, and one policy judges a request.
+    """
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
-        self.root = root.rstrip("/")
+        self.prefix = nginx_language.prefix(plan.policy_name, "n", "noai_")
+        self.folder = f"{root.rstrip('/')}/{plan.file_name}"
         self.tables = LookupTables(plan, plan.compiled.catalog.agents)
         self.by_name = {token.text.decode("ascii"): token for token in plan.tokens if _is_name(token)}
         by_expression = [token for token in plan.tokens if not (token.host or _is_name(token))]
@@ -92,20 +71,21 @@ class NginxConfiguration:
         precedence = -1 if token in self.plan.masking_tokens else rank(token.value)
         return f'"{chr(ord("b") + precedence)}:{self.tables.ids[token.value]};"'
 
-    def names(self) -> Iterator[str]:
-        """Yield the rows of names.map: each name, its rank and the id of its agent."""
-        for name, token in sorted(self.by_name.items()):
-            yield f"{_key(name)} {self._hit(token)};"
-
     def http(self) -> Iterator[str]:
-        yield f"# {head(self.plan, 'nginx')}"
-        yield "# Include this in http { }; a file in conf.d is included there already. Then, in each server { }:"
-        yield f"#     include {self.root}/noai-guard/server.conf;"
+        plan, p = self.plan, self.prefix
+        yield f"# {head(plan, 'nginx')}"
+        yield "# Include this in http { }; a file in conf.d is included there already. Then, in each server { },"
+        yield "# before its rewrite, return and location:"
+        yield f"#     include {self.folder}/server.conf;"
+        name = plan.policy_name or "without a name"
+        yield f"# Policy: {name}. Its variables begin with ${p}; ${p}verdict is for log_format."
         yield f"# Refused: {self.tables.refused_names}."
-        yield "# If nginx says that one of these two is a duplicate, delete it here."
-        yield "map_hash_max_size 65536;"
-        yield "map_hash_bucket_size 128;"
+        yield "# Nobody is sent to this upstream: with it, two policies of one name do not load. --name gives a name."
+        yield f"upstream {p}policy {{ server 127.0.0.1:9; }}"
         yield 'geo $noai_dollar { default "$"; }'
+        yield "# The section of the policy, set in the servers of this site alone; and the mark of a document."
+        yield f'geo ${p}sec {{ default ""; }}'
+        yield f'geo ${p}doc {{ default ""; }}'
         yield from self._names()
         yield from self._agent()
         yield from self._paths()
@@ -115,137 +95,166 @@ class NginxConfiguration:
         yield from self._refusal_fields[0]
         yield "# Declarations of every response, by section. The site's own Content-Usage and tdm-... take precedence."
         yield from self._declared_fields[0]
+        yield f"include {self.folder}/headers.conf;"
 
     def _names(self) -> Iterator[str]:
+        p = self.prefix
         yield "# The names in a User-Agent that are not words of browsers, each looked up in a hash."
+        names = [(key(name), self._hit(token)) for name, token in self.by_name.items()]
+        yield from map_blocks("$noaic_name", f"{p}of", names, volatile=True)
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
-            yield f'map $noai_n{number} $noai_h{number} {{ default ""; include {self.root}/noai-guard/names.map; }}'
+            yield from map_blocks(f"$noaic_n{number}", f"{p}h{number:x}", [('"~(?<noaic_name>.+)"', f"${p}of")])
         name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-        yield from self._search(f"$noai_rest_{_STEPS}", "noai_rest_hit", name_tiers)
-        yield from self._search("$http_user_agent", "noai_phrase_hit", [self.phrases])
+        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noaic_name", f"${p}of"))
+        phrases = {
+            key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
+            for token in self.phrases
+            for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
+        }
+        if phrases:
+            yield from map_blocks("$noaic_phrase", f"{p}ph_of", phrases.items())
+        yield from map_blocks(
+            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noaic_phrase", f"${p}ph_of")
+        )
         for step in range(_STEPS, 1, -1):
-            rows = [(_expression(self._split(step)), f'"{self._hits_from(step)}"')]
-            yield from _map(f"$noai_rest_{step - 1}", f"noai_hits_{step}", rows)
+            rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
+            yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
         anchors = self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
-        rows = [('""', "-"), *([(_expression(common, any_case=False), "-")] if common else [])]
-        rows.append((_expression(user_agent_regex.browser_expression(anchors, possessive=True)), "-"))
+        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
+        rows.append((nginx_language.expression(user_agent_regex.browser_expression(anchors, possessive=True)), "-"))
         prefilters = user_agent_regex.prefilters(self.phrases, _MAX_EXPRESSION)
-        rows += [(_expression(prefilter), "$noai_hits_with_phrases") for prefilter in prefilters]
-        rows.append((_expression(self._split(1)), f'"{self._hits_from(1)}"'))
-        yield from _map("$http_user_agent", "noai_hits", rows, "-")
-        rows = [(_expression(self._split(1)), f'"$noai_phrase_hit{self._hits_from(1)}"')]
-        yield from _map("$http_user_agent", "noai_hits_with_phrases", rows)
+        rows += [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
+        rows.append((nginx_language.expression(self._split(1)), f'"{self._hits_from(1)}"'))
+        yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
+        rows = [(nginx_language.expression(self._split(1)), f'"${p}phrase{self._hits_from(1)}"')]
+        yield from map_blocks("$http_user_agent", f"{p}all", rows)
 
     def _hits_from(self, step: int) -> str:
         """Return the variables with the hits of a step and of all later ones."""
-        hits = "".join(f"$noai_h{number}" for number in _name_numbers(step))
-        return hits + ("$noai_rest_hit" if step == _STEPS else f"$noai_hits_{step + 1}")
+        hits = "".join(f"${self.prefix}h{number:x}" for number in _name_numbers(step))
+        return f"{hits}${self.prefix}{'rest' if step == _STEPS else f'hits_{step + 1}'}"
 
     def _split(self, step: int) -> str:
         """Return an expression that matches any User-Agent and captures its first names and the rest."""
-        names = "".join(f"(?:(?1)(?<noai_n{number}>[{user_agent_regex.WORD}]++)" for number in _name_numbers(step))
-        url = "(?=(?:[^:]++|:(?!//))*+(?<noai_url>://)?)" if step == 1 else ""
-        rest = f"(?<noai_rest_{step}>.+)?"
+        names = "".join(f"(?:(?1)(?<noaic_n{number}>[{user_agent_regex.WORD}]++)" for number in _name_numbers(step))
+        url = "(?=(?:[^:]++|:(?!//))*+(?<noaic_url>://)?)" if step == 1 else ""
+        rest = f"(?<noaic_rest_{step}>.+)?"
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _search(self, source: str, variable: str, tiers: Sequence[Sequence[AgentToken]]) -> Iterator[str]:
-        """Yield a map from a User-Agent to the hit of the first token that an expression matches."""
-        captured = f"{variable}_name"
-        expressions = [
-            _expression(expression.pattern(captured))
+    def _search(self, tiers: Sequence[Sequence[AgentToken]], captured: str, hit: str) -> list[Row]:
+        """Return the rows of a map from a User-Agent to the hit of the first token that an expression matches.
+
+        The expression captures the token's name, from which `hit` is looked up.
+        """
+        return [
+            (nginx_language.expression(expression.pattern(captured)), hit)
             for tier in tiers
             for expression in user_agent_regex.expressions(tier, _MAX_EXPRESSION)
         ]
-        rows = {
-            _key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
-            for tier in tiers
-            for token in tier
-            for blank in (" ", "+", "%20")  # user_agent_regex.BLANK
-        }
-        if expressions:
-            yield from _map(f"${captured}", f"{variable}_of", rows.items())
-        yield from _map(source, variable, [(key, f"${variable}_of") for key in expressions])
 
     def _agent(self) -> Iterator[str]:
+        p = self.prefix
         yield "# Of all matched names the one of the highest precedence; a URL counts only if there is no name."
         letters = sorted({self._hit(token)[1] for token in self.plan.tokens})
-        rows = [(f'"~(?:^|;){letter}:(?<noai_found_{letter}>[^;]+)"', f"$noai_found_{letter}") for letter in letters]
-        yield from _map("$noai_hits", "noai_agent", [*rows, ('""', "$noai_agent_by_host"), ("-", '""')])
+        rows = [(f'"~(?:^|;){letter}:(?<noaic_found>[^;]+)"', "$noaic_found") for letter in letters]
+        yield from map_blocks(f"${p}hits", f"{p}agent", [*rows, ('""', f"${p}by_host"), ("-", '""')])
         host = user_agent_regex.host_expression
-        hosts = [(_expression(host(token)), self.tables.ids[token.value]) for token in self.plan.host_tokens]
-        unknown = "$noai_unknown" if self.plan.detects_unknown_bots else '""'
-        yield from _map("$noai_url", "noai_agent_by_host", [('""', unknown)], "$noai_agent_by_url")
-        yield from _map("$noai_host", "noai_agent_by_url", [('""', unknown)], "$noai_host_alone")
-        yield from _map("$http_user_agent", "noai_host", hosts)
+        hosts = [
+            (nginx_language.expression(host(token)), self.tables.ids[token.value]) for token in self.plan.host_tokens
+        ]
+        unknown = f"${p}bot" if self.plan.detects_unknown_bots else '""'
+        yield from map_blocks("$noaic_url", f"{p}by_host", [('""', unknown)], f"${p}by_url")
+        yield from map_blocks(f"${p}host", f"{p}by_url", [('""', unknown)], f"${p}lone")
+        yield from map_blocks("$http_user_agent", f"{p}host", hosts)
         others = user_agent_regex.expressions(self.other_phrases, _MAX_EXPRESSION)
-        rows = [(_expression(expression.pattern()), "1") for expression in others]
-        yield from _map("$http_user_agent", "noai_other_name", rows)
-        yield from _map("$noai_other_name", "noai_host_alone", [('""', "$noai_host")])
+        rows = [(nginx_language.expression(expression.pattern()), "1") for expression in others]
+        yield from map_blocks("$http_user_agent", f"{p}other", rows)
+        yield from map_blocks(f"${p}other", f"{p}lone", [('""', f"${p}host")])
         if self.plan.detects_unknown_bots:
             bot = CALLS_ITSELF_A_BOT.pattern.decode("ascii")
-            yield from _map("$http_user_agent", "noai_unknown", [(_expression(bot), self.tables.UNKNOWN_BOT)])
+            rows = [(nginx_language.expression(bot), self.tables.UNKNOWN_BOT)]
+            yield from map_blocks("$http_user_agent", f"{p}bot", rows)
 
     def _paths(self) -> Iterator[str]:
-        for paths in self.tables.path_sets:
-            rows = [(_expression(regex, any_case=False), "1") for regex in paths.regexes]
-            yield from _map("$uri", f"noai_in_{paths.name}", rows, "0")
-        path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
-        rows = [(_expression(regex, any_case=False), number) for regex, number in path_policies]
-        yield from _map("$uri", "noai_section", rows, "0")
+        p = self.prefix
+        for number, paths in enumerate(self.tables.path_sets):
+            rows = [(nginx_language.expression(regex, any_case=False), "1") for regex in paths.regexes]
+            if not paths.raw:
+                yield from map_blocks("$uri", f"{p}in{number}", rows, "0")
+            variables = [f"{p}in{number}", *(f"{p}in{number}_{part}" for part in range(1, len(paths.raw)))]
+            results = [*(f"${variable}" for variable in variables[1:]), "1"]
+            for variable, pattern, result in zip(variables, paths.raw, results, strict=False):
+                key = nginx_language.expression(pattern, any_case=False)
+                yield from map_blocks("$request_uri", variable, [(key, result)], "0")
+        if self.plan.path_policies:
+            path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
+            rows = [(nginx_language.expression(regex, any_case=False), number) for regex, number in path_policies]
+            yield from map_blocks("$uri", f"{p}at", rows, "0")
         document = f"^(?:GET|HEAD):{self.plan.documents_regex.removeprefix('^')}"
-        rows = [(_expression(document, any_case=False), "1")] if self.plan.documents else []
-        yield from _map('"$request_method:$uri"', "noai_is_document", rows)
+        rows = [(nginx_language.expression(document, any_case=False), "1")] if self.plan.documents else []
+        yield from map_blocks('"$request_method:$uri"', f"{p}is_doc", rows)
 
     def _decision(self) -> Iterator[str]:
         yield "# The decision for each class of agents: the first row that matches."
-        tables = self.tables
+        tables, p = self.tables, self.prefix
         default = tables.class_names[""]
         classes = {key: name for key, name in tables.class_names.items() if key not in ("", tables.KNOWN)}
         classes = {key: name for key, name in classes.items() if name != default}
         if default != tables.NONE:
             unrestricted = (agents for agents in self.plan.classes if not agents.restricted)
             classes |= {tables.ids[agent]: tables.NONE for agents in unrestricted for agent in agents.agents}
-        yield from _map("$noai_agent", "noai_class", classes.items(), default)
+        if self.plan.hidden_tokens:
+            yield from map_blocks(f"${p}agent", f"{p}read", classes.items(), default)
+            stronger = [(name, name) for name in tables.stronger_classes]
+            yield from map_blocks(f"${p}read", f"{p}class", stronger, f"${p}if_long")
+            rows = [(nginx_language.expression(user_agent_regex.LONG, any_case=False), f"${p}if_hid")]
+            yield from map_blocks("$http_user_agent", f"{p}if_long", rows, f"${p}read")
+            hidden = user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION)
+            rows = [(nginx_language.expression(each), self.plan.unreadable.name) for each in hidden]
+            yield from map_blocks("$http_user_agent", f"{p}if_hid", rows, f"${p}read")
+        else:
+            yield from map_blocks(f"${p}agent", f"{p}class", classes.items(), default)
         if not tables.path_sets:
             rows = [(agent_class, decision) for agent_class, _, decision in tables.rows]
-            yield from _map("$noai_class", "noai_decision", rows)
+            yield from map_blocks(f"${p}class", f"{p}dec", rows)
             return
         # A key is a class, and the one path set that has to match.
-        flags = "".join(f":$noai_in_{paths.name}" for paths in tables.path_sets)
+        flags = "".join(f":${p}in{number}" for number in range(len(tables.path_sets)))
         in_paths = {paths: f"(?::.){{{number}}}:1" for number, paths in enumerate(tables.path_sets)}
         rows = [(f'"~^{name}{in_paths[paths] if paths else ":"}"', decision) for name, paths, decision in tables.rows]
-        yield from _map(f'"$noai_class{flags}"', "noai_decision_by_path", rows)
-        yield from _map("$noai_class", "noai_decision", [(tables.NONE, '""')], "$noai_decision_by_path")
+        yield from map_blocks(f'"${p}class{flags}"', f"{p}by_path", rows)
+        yield from map_blocks(f"${p}class", f"{p}dec", [(tables.NONE, '""')], f"${p}by_path")
 
     def _verdict(self) -> Iterator[str]:
-        tables = self.tables
+        tables, p = self.tables, self.prefix
         rows = [(key, quote(decision.tail)) for key, decision in tables.refusals.items()]
-        yield from _map("$noai_decision", "noai_tail", rows)
+        yield from map_blocks(f"${p}dec", f"{p}tail", rows)
         rows = [(key, quote(client)) for key, (client, _) in tables.agent_texts.items()]
-        yield from _map("$noai_agent", "noai_who", rows, f'"{UNNAMED_CLIENT}"')
+        yield from map_blocks(f"${p}agent", f"{p}who", rows, f'"{UNNAMED_CLIENT}"')
         rows = [(key, quote(name)) for key, (_, name) in tables.agent_texts.items()]
-        yield from _map("$noai_agent", "noai_agent_name", rows)
+        yield from map_blocks(f"${p}agent", f"{p}name", rows)
         rows = [(key, quote(decision.verdict_prefix)) for decision, key in tables.decisions.items()]
-        yield from _map("$noai_decision", "noai_said", rows)
+        yield from map_blocks(f"${p}dec", f"{p}said", rows)
         yield "# For the backend and for logs: allow, deny; rule=train-ai; agent=GPTBot ..."
-        yield from _map("$noai_decision", "noai_verdict", [('""', "allow")], '"$noai_said$noai_agent_name"')
+        yield from map_blocks(f"${p}dec", f"{p}verdict", [('""', "allow")], f'"${p}said${p}name"')
 
     def _status(self) -> Iterator[str]:
+        p = self.prefix
         rows = [(key, str(decision.status)) for key, decision in self.tables.refusals.items()]
-        yield from _map("$noai_decision", "noai_status_here", rows)
-        yield from _map("$noai_is_document", "noai_status_unless_document", [('""', "$noai_status_here")])
+        yield from map_blocks(f"${p}dec", f"{p}st_here", rows)
+        yield from map_blocks(f"${p}is_doc", f"{p}st_any", [('""', f"${p}st_here")])
         exempt = ""
         if self.plan.exempt_networks:
             networks = (f"{network} 1;" for network in self.plan.exempt_networks)
-            yield from block("geo $noai_is_exempt_address", ['default "";', *networks])
-            exempt = "$noai_is_exempt_address"
-        rows = [(f'"{status}"', "$noai_status_unless_document") for status in self.tables.refusal_statuses]
-        yield from _map(f'"{exempt}$noai_status_here"', "noai_status_of", rows)
+            yield from block(f"geo ${p}exempt", ['default "";', *networks])
+            exempt = f"${p}exempt"
+        rows = [(f'"{status}"', f"${p}st_any") for status in self.tables.refusal_statuses]
+        yield from map_blocks(f'"{exempt}${p}st_here"', f"{p}st_of", rows)
         yield "# The status of the refusal, or empty."
         rows = [] if self.plan.unclaimed.restricted else [("-", '""')]
-        yield from _map("$noai_hits", "noai_status", rows, "$noai_status_of")
+        yield from map_blocks(f"${p}hits", f"{p}status", rows, f"${p}st_of")
 
     @cached_property
     def _refusal_fields(self) -> tuple[list[str], list[str]]:
@@ -261,69 +270,88 @@ class NginxConfiguration:
             statuses = sorted({refusals[key].status for key in keys})
             text = quote(value.decode("ascii"))
             if statuses != self.tables.refusal_statuses:
-                variable = f"noai_refusal_{number}"
-                maps += _map("$noai_status", variable, [(str(status), text) for status in statuses])
+                variable = f"{self.prefix}r{number}"
+                rows = [(str(status), text) for status in statuses]
+                maps += map_blocks(f"${self.prefix}status", variable, rows)
                 text = f"${variable}"
             lines.append(_add_header(name, text))
         return maps, lines
 
     @cached_property
-    def _declared_fields(self) -> tuple[list[str], list[str]]:
-        """Maps and add_header lines for declarations, by section, and by the field of the site if it has one."""
-        declared = self.plan.compiled.declared.values()
+    def _declared_fields(self) -> tuple[list[str], list[str], dict[str, str]]:
+        """Maps and add_header lines for declarations, by section, and by the field of the site if it has one.
+
+        Then variables that have the same value in all of the site, which `set` gives them: that costs less than a map.
+        """
+        declared, p = self.plan.compiled.declared.values(), self.prefix
         maps: list[str] = []
-        lines = []
+        lines: list[str] = []
+        everywhere: dict[str, str] = {}
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
-            underscored = name.decode("ascii").replace("-", "_")
-            for number, by_section in enumerate(zip_longest(*values, fillvalue='""'), 1):
-                variable, value = f"noai_{underscored}_{number}", by_section[0]
-                if len(set(by_section)) > 1:
-                    maps += _map("$noai_section", variable, [(str(n), v) for n, v in enumerate(by_section)])
-                    value = f"${variable}"
+            for by_section in zip_longest(*values, fillvalue='""'):
+                variable = f"{p}d{len(lines) + 1}"
+                lines.append(_add_header(name, f"${variable}"))
+                if name in REPEATABLE and len(by_section) == 1:
+                    everywhere[variable] = by_section[0]
+                    maps.append(f'geo ${variable} {{ default ""; }}')
+                    continue
+                source, suffix = f"${p}sec", ""
                 if name not in REPEATABLE:
-                    maps += _map(f"$upstream_http_{underscored}", f"{variable}_alone", [('""', value)])
-                    value = f"${variable}_alone"
-                lines.append(_add_header(name, value))
-        return maps, lines
+                    source, suffix = f'"${p}sec:{_OWN_FIELDS.get(name, f"$upstream_http_{_variable(name)}")}"', ":"
+                rows = [(f'"{section}{suffix}"', value) for section, value in enumerate(by_section)]
+                maps += map_blocks(source, variable, rows)
+        return maps, lines, everywhere
 
     def server(self) -> Iterator[str]:
+        p = self.prefix
         yield f"# {head(self.plan, 'nginx')}"
-        yield "# Include this in each server { } that noai-guard protects, once, before your locations."
-        yield "# A location with add_header lines of its own inherits none: include headers.conf there too."
-        if self.plan.path_policies:
-            yield "set $noai_section_asked_for $noai_section;"
-        yield f"include {self.root}/noai-guard/headers.conf;"
-        yield "if ($noai_status) { rewrite ^ /.noai-guard/refusal? last; }"
+        yield "# Include this once in each server { } that is protected, before its rewrite, return and location."
+        yield "# A server or location with add_header lines of its own inherits none: include headers.conf there too."
+        yield "# `noai-guard config nginx --inspect` lists them."
+        # A map keeps its first value: the section of the path as sent, also after an internal redirect.
+        yield f"set ${p}sec {f'${p}at' if self.plan.path_policies else '0'};"
+        yield f'set ${p}doc "";'
+        yield from (f"set ${variable} {value};" for variable, value in self._declared_fields[2].items())
+        yield f"if (${p}status) {{ rewrite ^ /.noai-guard/refusal? last; }}"
         yield "location = /.noai-guard/refusal {"
         yield "    internal;"
         yield '    default_type "text/plain; charset=utf-8";'
         yield "    charset off;"
         yield from (f"    {line}" for line in self._refusal_fields[1])
-        yield f"    include {self.root}/noai-guard/headers.conf;"
+        yield f"    include {self.folder}/headers.conf;"
         for status in self.tables.refusal_statuses:
-            yield f'    if ($noai_status = {status}) {{ return {status} "$noai_who$noai_tail"; }}'
+            yield f'    if (${p}status = {status}) {{ return {status} "${p}who${p}tail"; }}'
         yield "    return 403;"
         yield "}"
         for document in self.plan.documents:
             # A location has no variables: a dollar sign is literal.
             yield f"location = {quote(document.path).replace('${noai_dollar}', '$')} {{"
-            yield "    types { }"
-            yield f"    default_type {quote(document.media_type)};"
-            yield "    charset off;"
-            yield f"    root {quote(f'{self.root}/noai-guard/documents')};"
+            yield from (f"    {line}" for line in public_document(document.media_type))
+            yield from (f'    set ${variable} "";' for variable in (f"{p}sec", *self._declared_fields[2]))
+            yield f'    set ${p}doc "*";'
+            yield f"    root {quote(f'{self.folder}/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
-            yield from (f"    add_header {name} {quote(value)};" for name, value in file_server_headers(document))
             yield "}"
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
+        yield "# For a server or location with add_header lines of its own: include this beside them."
         yield from self._declared_fields[1]
+        yield f"add_header Access-Control-Allow-Origin ${self.prefix}doc;"
 
     def proxy(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
         yield "# Include this beside your own proxy_set_header lines: the backend reads the verdict in X-NoAI-Verdict."
-        yield "proxy_set_header X-NoAI-Verdict $noai_verdict;"
+        yield f"proxy_set_header X-NoAI-Verdict ${self.prefix}verdict;"
+
+
+_OWN_FIELDS = {b"tdm-policy": "$upstream_http_tdm_reservation$upstream_http_tdm_policy"}
+"""tdm-policy belongs to tdm-reservation: the policy beside the site's own reservation is the site's own, or none."""
+
+
+def _variable(name: bytes) -> str:
+    return name.decode("ascii").replace("-", "_")
 
 
 def _name_numbers(step: int) -> range:
@@ -339,15 +367,14 @@ def _is_name(token: AgentToken) -> bool:
 
 def files(plan: TargetPlan, root: str) -> list[File]:
     """Return the configuration for a folder that will be `root` on the server."""
-    configuration = NginxConfiguration(plan, root)
+    configuration, name = NginxConfiguration(plan, root), plan.file_name
     return [
-        text_file("noai-guard.conf", configuration.http()),
-        text_file("noai-guard/names.map", configuration.names()),
-        text_file("noai-guard/server.conf", configuration.server()),
-        text_file("noai-guard/headers.conf", configuration.headers()),
-        text_file("noai-guard/proxy.conf", configuration.proxy()),
-        *document_files(plan, "noai-guard/documents"),
+        text_file(f"{name}.conf", configuration.http()),
+        text_file(f"{name}/server.conf", configuration.server()),
+        text_file(f"{name}/headers.conf", configuration.headers()),
+        text_file(f"{name}/proxy.conf", configuration.proxy()),
+        *document_files(plan, f"{name}/documents"),
     ]
 
 
-TARGET = ServerTarget("nginx", "nginx", files)
+TARGET = ServerTarget("nginx", "nginx", files, options=frozenset({"name", "inspect"}))

@@ -2,18 +2,21 @@
 
 For each class of refused agents there is a router of a higher priority than those of the site. It has no backend; its
 middleware, which allows no client address, responds with the status. Go's expressions with hundreds of names are slow,
-so User-Agents of browsers are excluded first (`noai_guard.targets.go_regex`). JSON is YAML, which Traefik reads.
+so at first one expression looks for a word of a name. Conditions match if any line of a field does, so none may be true
+of a User-Agent line that names nobody: a second line could name somebody. JSON is YAML, which Traefik reads.
+
+Traefik removes dot segments and double slashes before it routes and passes the path on. Rules see the rest decoded, but
+for reserved characters.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
-from noai_guard.targets.plan import AgentClass, AgentToken, TargetPlan
+from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000
@@ -35,21 +38,27 @@ def _named(tokens: Iterable[AgentToken]) -> str:
     return _any(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
 
 
-def _path_matches(glob: str) -> str:
-    """Return a condition in which a slash may be encoded: Traefik does not decode it, but the site may."""
-    pattern = re.sub(r"(?<!\^)/", "(?:/|%2[Ff])", pattern_to_regex(glob))
+def _path_matches(pattern: str) -> str:
     return f"PathRegexp(`{go_regex.with_characters(pattern)}`)"
+
+
+def _in_paths(paths: PathSet) -> str:
+    if paths.raw:
+        # What is no UTF-8 is read as U+FFFD.
+        conditions = (_path_matches(pattern.replace(NOT_ASCII, r"\x{fffd}")) for pattern in paths.raw)
+        return f"({' && '.join(conditions)})"
+    return _any(map(_path_matches, paths.regexes))
 
 
 def _clients(plan: TargetPlan) -> Iterator[tuple[AgentClass, list[str]]]:
     """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
-    browser = _user_agent_matches(go_regex.browser_expression(plan.anchors))
-    not_browser = [] if plan.unclaimed.restricted else [f"!{browser}"]
+    word = _user_agent_matches(rf"(?:^|[^a-z]){user_agent_regex.trie(sorted(plan.anchors))}(?:[^a-z]|$)")
+    suspect = [] if plan.unclaimed.restricted else [word]
     known: list[str] = []
     for tier in plan.tiers:
         for agents, tokens in plan.by_outcome(tier):
             named = _named(tokens)
-            yield agents, [*not_browser, named, *(f"!{other}" for other in known)]
+            yield agents, [*suspect, named, *(f"!{other}" for other in known)]
             known.append(named)
     others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
     unnamed = [f"!{other}" for other in (*known, *others)]
@@ -61,17 +70,20 @@ def _clients(plan: TargetPlan) -> Iterator[tuple[AgentClass, list[str]]]:
         bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
         yield plan.unknown_bot, [bot, *unnamed]
         yield plan.unclaimed, [f"!{bot}", *unnamed]
+    if plan.hidden_tokens:
+        hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
+        yield plan.unreadable, [_user_agent_matches(user_agent_regex.LONG), _user_agent_matches(hidden)]
 
 
 def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
     """Yield (rule, status) of each router that refuses."""
-    documents = [_path_matches(document.path) for document in plan.documents]
+    documents = [_path_matches(pattern_to_regex(document.path)) for document in plan.documents]
     exceptions = [f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"] if documents else []
     exceptions += [f"!ClientIP(`{network}`)" for network in plan.exempt_networks]
     for agents, conditions in _clients(plan):
         earlier: list[str] = []
-        for decision in agents.decisions:
-            paths = [_any(map(_path_matches, decision.paths.globs))] if decision.paths else []
+        for decision in agents.rows if agents.restricted else ():
+            paths = [_in_paths(decision.paths)] if decision.paths else []
             if decision.status:
                 excluded = (f"!{other}" for other in earlier)
                 yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
@@ -111,6 +123,8 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
         f"# {head(plan, 'traefik')}\n"
         "# Put this into the folder of the file provider, and in the static configuration, at each entry point:\n"
         f"#   http: {{middlewares: [{_DECLARE}@file]}}\n"
+        "#   forwardedHeaders: {connection: [User-Agent]}\n"
+        "# Without the second line, `Connection: User-Agent` in a request removes the field before a rule reads it.\n"
     )
     return [File("noai-guard.yml", (comment + json.dumps({"http": http}, indent=1) + "\n").encode("utf-8"))]
 

@@ -13,6 +13,7 @@ from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.text import ascii_text
+from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.targets import user_agent_regex
@@ -23,9 +24,12 @@ from noai_guard.targets.target import Feature, ServerTarget, block, head, text_f
 _MAX_EXPRESSION = 16_000
 """Characters of one expression; PCRE2 compiles to at most 64 KiB if it is built with links of two bytes."""
 
-_MAX_USER_AGENT = 700
-"""Characters of a User-Agent that are read. Of 367,590 from public lists 99.99 % have at most 548 (2026-11-23); 1,536
-letters in a row overflowed the stack of compiled expressions, which Varnish does not enlarge."""
+_HEAD_AND_TAIL = rf"(?s)^(.{{{HEAD_BYTES}}}).+(.{{{TAIL_BYTES}}})\z"
+"""Matches a User-Agent that is too long to be read closely as a whole."""
+
+_LONG_CHUNK = rf"[^{user_agent_regex.DELIMITERS}]{{600}}"
+"""Matches a text without delimiters that is not read closely: 1,500 letters in a row overflow the stack of compiled
+expressions, which Varnish does not enlarge, and then nothing matches (seen in 7.1)."""
 
 _MAX_PARENTS = 8
 """Number of `..` segments of a path that are resolved; a path with more of them is in no path set."""
@@ -35,6 +39,7 @@ _DECODED = [chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%"] + ["%"]
 
 _VARIABLES = ("Class", "Decision", "Line", "Name", "Path", "User-Agent", "Verdict", "Section")
 _CLASS, _DECISION, _LINE, _NAME, _PATH, _USER_AGENT = (f"req.http.X-NoAI-{name}" for name in _VARIABLES[:6])
+_ALL = "req.http.User-Agent"
 
 _KNOWN, _UNKNOWN = "/known", "/unknown"
 _LINE_OF_NAME = r"(?s)^([^\n]*)\n(?:[^\n]*\n)*?\1\t([^\n]*)\n.*"
@@ -50,7 +55,7 @@ def _matches(field: str, pattern: str, any_case: bool = False) -> str:
     return f"{field} ~ {quote(('(?i)' if any_case else '') + _to_the_end(pattern))}"
 
 
-_FIRST, _SECOND = quote(r"\1"), quote(r"\2")
+_FIRST, _SECOND, _HEAD_TO_TAIL = quote(r"\1"), quote(r"\2"), quote(r"\1__\2")
 
 
 def _field(number: int) -> str:
@@ -142,6 +147,19 @@ class VclFile:
             yield from _if(f"{_NAME} ~ {quote(f'^{user_agent_regex.escaped(first)}')}", [line])
         yield f"set {_CLASS} = regsub({_LINE}, {quote(_field(1))}, {_FIRST});"
 
+    def _unreadable(self) -> Iterator[str]:
+        """Yield the lines for names that are hidden in what is not read closely."""
+        plan = self.plan
+        if not plan.hidden_tokens:
+            return
+        stronger = "|".join(self.tables.stronger_classes)
+        long, chunk = (_matches(_ALL, pattern) for pattern in (user_agent_regex.LONG, _LONG_CHUNK))
+        hidden = _matches(_ALL, user_agent_regex.hidden_expression(plan.hidden_tokens), any_case=True)
+        named = _matches(_ALL, user_agent_regex.names_anywhere(plan.hidden_tokens), any_case=True)
+        weaker = f"{_CLASS} !~ {quote(f'^(?:{stronger})$')} && " if stronger else ""
+        unreadable = [f'set {_CLASS} = "{plan.unreadable.name}";', f"unset {_LINE};"]
+        yield from _if(f"{weaker}(({long} && {hidden}) || ({chunk} && {named}))", unreadable)
+
     def _path(self) -> Iterator[str]:
         """Yield the lines that set X-NoAI-Path: without query, decoded once, without empty and dot segments."""
         yield f'set {_PATH} = regsub(regsub(req.url, "^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", ""), {quote("[?].*")}, "");'
@@ -168,14 +186,20 @@ class VclFile:
             condition = f"!req.http.X-NoAI-Section && ({_in_paths(section)})"
             yield from _if(condition, [f'set req.http.X-NoAI-Section = "{number}";'])
         for number, document in enumerate(self.plan.documents):
-            path = _matches(_PATH, _decoded_path_regex(document.path))
+            path = _matches(_PATH, _decoded_path_regex(pattern_to_regex(document.path)))
             condition = f'{path} && (req.method == "GET" || req.method == "HEAD")'
             yield from _if(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
+        # Of several User-Agent lines Varnish reads the first.
+        yield f"std.collect({_ALL});"
         yield f'set {_NAME} = "";'
-        yield f"set {_USER_AGENT} = regsub(req.http.User-Agent, {quote(f'(?s)^(.{{{_MAX_USER_AGENT}}}).*')}, {_FIRST});"
+        yield f"set {_USER_AGENT} = regsub({_ALL}, {quote(_HEAD_AND_TAIL)}, {_HEAD_TO_TAIL});"
+        chunk = quote(f"{_LONG_CHUNK}[^{user_agent_regex.DELIMITERS}]*")
+        cut = f'set {_USER_AGENT} = regsuball({_USER_AGENT}, {chunk}, "__");'
+        yield from _if(_matches(_USER_AGENT, _LONG_CHUNK), [cut])
         yield "call noai_agent;"
         yield f'set {_CLASS} = "{self.tables.class_names[""]}";'
         yield from _if(f'{_NAME} != ""', self._lookup())
+        yield from self._unreadable()
         exempt = "client.ip !~ noai_exempt && " if self.plan.exempt_networks else ""
         for agent_class, paths, name in self.tables.rows:
             in_paths = f" && ({_in_paths(paths)})" if paths else ""
@@ -214,7 +238,9 @@ class VclFile:
 
 
 def _in_paths(paths: PathSet) -> str:
-    return " || ".join(_matches(_PATH, _decoded_path_regex(glob)) for glob in paths.globs)
+    if paths.raw:
+        return " && ".join(_matches("req.url", pattern) for pattern in paths.raw)
+    return " || ".join(_matches(_PATH, _decoded_path_regex(regex)) for regex in paths.regexes)
 
 
 def _set(field: HeaderField) -> str:
@@ -229,9 +255,9 @@ def _declared(name: bytes, value: bytes) -> Iterator[str]:
     yield from _if(f"!{header}", [f"set {header} = {quote(text)};"])
 
 
-def _decoded_path_regex(glob: str) -> str:
-    """Return a glob as an expression for a path in which only ASCII is decoded; other bytes may be encoded."""
-    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", pattern_to_regex(glob))
+def _decoded_path_regex(regex: str) -> str:
+    """Return the expression of a glob for a path in which only ASCII is decoded; other bytes may be encoded."""
+    return re.sub(r"\\x([89a-f][0-9a-f])", r"(?:\\x\1|(?i:%\1))", regex)
 
 
 TARGET = ServerTarget(

@@ -17,6 +17,11 @@ AUDIO = os.environ.get("NOAI_AUDIO", "")
 
 async def origin(scope: Any, receive: Any, send: Any) -> None:
     """/audio.mp3 is a file; anything else says what was asked."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept", "headers": [(b"x-received", json.dumps(_received(scope)).encode())]})
+        await send({"type": "websocket.close"})
+        return
     if scope["type"] != "http":
         return
     if scope["path"].endswith(".mp3"):
@@ -34,7 +39,7 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
         "method": scope["method"],
         "path": scope["raw_path"].decode("latin-1"),
         "query": scope["query_string"].decode("latin-1"),
-        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
+        "headers": _received(scope),
         "body": {"size": size, "sha256": digest.hexdigest()},
     }
     body = json.dumps(echo).encode()
@@ -45,6 +50,10 @@ async def origin(scope: Any, receive: Any, send: Any) -> None:
     status = 403 if scope["path"] == "/forbidden-here" else 200
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _received(scope: Any) -> list[list[str]]:
+    return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
 
 
 def gateway() -> Gateway:

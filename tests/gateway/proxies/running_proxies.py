@@ -169,7 +169,15 @@ def nginx(environment: Environment, location: str = "", name: str = "nginx", htt
     """`location` stands in the server block, `http` in the block around it."""
     write_configuration("nginx", environment)
     port = free_port()
-    location = location or f"location / {{ proxy_pass http://127.0.0.1:{environment.origin}; }}"
+    if not location:
+        websockets = (
+            'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+        )
+        location = (
+            f"location / {{ proxy_pass http://127.0.0.1:{environment.origin}; }}\n"
+            f" location /live {{ include noai-guard-gateway/proxy.conf; {websockets}"
+            f" proxy_pass http://127.0.0.1:{environment.origin}; }}"
+        )
     temporary = " ".join(
         f"{kind}_temp_path {environment.folder}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -207,7 +215,10 @@ def traefik(environment: Environment) -> RunningServer:
     write_configuration("traefik", environment)
     port, asking = free_port(), free_port()
     static = yaml.safe_load((environment.folder / "noai-guard-static.yml").read_text())
-    static["entryPoints"]["web"] = {"address": f"127.0.0.1:{port}"}
+    static["entryPoints"]["web"] = {
+        "address": f"127.0.0.1:{port}",
+        "forwardedHeaders": {"connection": ["User-Agent"]},
+    }
     static["entryPoints"]["noai"]["address"] = f"127.0.0.1:{asking}"
     static["providers"] = {"file": {"directory": str(environment.folder / "dynamic")}}
     static["global"] = {"checkNewVersion": False, "sendAnonymousUsage": False}
@@ -254,6 +265,7 @@ def envoy(environment: Environment) -> RunningServer:
         "merge_slashes": True,
         "route_config": {"virtual_hosts": [host]},
         "http_filters": [*filters, router],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
     chain = {"filters": [{"name": "manager", "typed_config": manager}]}
 
@@ -303,6 +315,9 @@ def varnish(environment: Environment) -> RunningServer:
     (environment.folder / "site.vcl").write_text(
         f'vcl 4.1;\nimport std;\nbackend default {{ .host = "127.0.0.1"; .port = "{environment.origin}"; }}\n'
         f'include "{environment.folder}/noai-guard.vcl";\n'
+        'sub vcl_recv { if (req.http.Upgrade ~ "(?i)websocket") { return (pipe); } }\n'
+        "sub vcl_pipe { if (req.http.Upgrade) {\n"
+        "  set bereq.http.Upgrade = req.http.Upgrade; set bereq.http.Connection = req.http.Connection; } }\n"
     )
     command = [
         _program_path("varnishd"),
@@ -318,6 +333,12 @@ def varnish(environment: Environment) -> RunningServer:
 
 
 def apache(environment: Environment) -> RunningServer:
+    command, port = apache_command(environment)
+    return start_process(command, port, environment.folder)
+
+
+def apache_command(environment: Environment) -> tuple[list[str], int]:
+    """Write the configuration of Apache; return the command that runs it, and its port."""
     write_configuration("apache", environment)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
@@ -328,10 +349,10 @@ def apache(environment: Environment) -> RunningServer:
         f"ServerRoot {environment.folder}\nServerName localhost\nPidFile pid\nErrorLog error.log\nMutex file:{environment.folder}\n"
         f"{loaded}{user}Listen 127.0.0.1:{port}\n"
         f"<VirtualHost 127.0.0.1:{port}>\nInclude noai-guard-gateway/virtual-host.conf\n"
-        f"AllowEncodedSlashes NoDecode\nProxyPass / http://127.0.0.1:{environment.origin}/ nocanon\n</VirtualHost>\n"
+        f"AllowEncodedSlashes NoDecode\n"
+        f"ProxyPass /live http://127.0.0.1:{environment.origin}/live upgrade=websocket\nProxyPass / http://127.0.0.1:{environment.origin}/ nocanon\n</VirtualHost>\n"
     )
-    command = [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")]
-    return start_process(command, port, environment.folder)
+    return [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")], port
 
 
 def _program_path(name: str) -> str:

@@ -3,13 +3,27 @@
 import hashlib
 import json
 import os
+import sys
 from urllib.parse import unquote
 
 import pytest
 
 from noai_guard.core.paths import normal_path
 from noai_guard.core.shared_caches import CACHES
-from tests.gateway.proxies.running_proxies import BROWSER, LICENSED, ROBOTS, SCRAPER, STARTERS, THROTTLED, fetch
+from noai_guard.socket_address import SocketAddress
+from tests.gateway.proxies.running_proxies import (
+    BROWSER,
+    LICENSED,
+    POLICY,
+    ROBOTS,
+    SCRAPER,
+    STARTERS,
+    THROTTLED,
+    fetch,
+    start_process,
+)
+from tests.servers import free_port
+from tests.targets.web_servers import readable_folder
 
 proxies = pytest.mark.parametrize("key", STARTERS)
 
@@ -50,6 +64,7 @@ def test_a_page_load_that_is_refused_gets_a_page_and_a_program_json(key, proxy_p
     page = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "text/html,*/*;q=0.8")])
     assert (page.status, page.value("content-type")) == (403, "text/html; charset=utf-8")
     answer = fetch(proxy_port(key), "/", SCRAPER, [("Accept", "application/json")])
+    assert answer.value("content-type") == "application/problem+json"
     assert json.loads(answer.body)["agent"] == "GPTBot"
 
 
@@ -227,3 +242,25 @@ def test_a_proxy_that_asks_is_no_cache_to_warn_of_and_a_cdn_before_it_is(key, st
     # Another client, because nginx may keep the verdict on the first one.
     assert fetch(port, "/", LICENSED, [("X-Amz-Cf-Id", "a=="), ("CF-Ray", "8a-FRA")]).status == 402
     assert [cache for cache in CACHES if f'cache="{cache}"' in str(seen())] == ["cloudflare", "cloudfront"]
+
+
+@pytest.fixture(scope="module")
+def gateway_socket():
+    """`noai-guard serve` on a UNIX socket that every user may connect to."""
+    with readable_folder() as folder:
+        (folder / "noai.yaml").write_text(POLICY)
+        socket, port = folder / "gateway.sock", free_port()
+        command = [sys.executable, "-m", "noai_guard", "serve", "--policy", "noai.yaml"]
+        serving = start_process([*command, "--listen", f"127.0.0.1:{port}", "--listen", f"unix:{socket}"], port, folder)
+        socket.chmod(0o666)
+        yield SocketAddress(path=str(socket))
+        serving.stop()
+
+
+@pytest.mark.parametrize("key", [key for key in STARTERS if key != "traefik"])  # `config` says that it cannot
+def test_the_gateway_is_asked_through_a_unix_socket(key, gateway_socket, start_proxy):
+    proxy = start_proxy(key, gateway_socket)
+    assert fetch(proxy.port, "/").received("x-noai-verdict") == ["allow"]
+    assert b"GPTBot" in fetch(proxy.port, "/", SCRAPER).body
+    assert b"User-agent: GPTBot" in fetch(proxy.port, "/robots.txt").body
+    proxy.stop()

@@ -18,7 +18,18 @@ from tests.targets.conformance import RICH, corpus, policy, refusal
 
 CATALOG = load_catalog()
 POLICIES = {"no-ai": load_stance("no-ai"), "rich": policy(RICH), "monitor": policy(b"extends: no-ai\nmode: monitor\n")}
-PATHS = ("/", "/press/x", "/tracks/a/stems/b", "/partner/a", "/open/page", "/health", "/robots.txt", "/license.xml")
+PATHS = (
+    "/",
+    "/press/x",
+    "/tracks/a/stems/b",
+    "/partner/a",
+    "/open/page",
+    "/health",
+    "/robots.txt",
+    "/license.xml",
+    "/.well-known/acme-challenge/tok_En-1",
+    "/.well-known/acme-challenge/../../x",
+)
 
 
 @cache
@@ -39,7 +50,8 @@ def sees(pattern: str, text: str) -> bool:
 
 def cloudflare(expression: str, path: str, user_agent: str) -> bool:
     """Evaluate an expression of the Rules language; only the parts that are generated."""
-    fields = {"http.request.uri.path": path, "http.user_agent": user_agent, "http.request.method": "GET"}
+    paths = dict.fromkeys(("http.request.uri.path", "raw.http.request.uri.path"), path)
+    fields = {**paths, "http.user_agent": user_agent, "http.request.method": "GET"}
     strings: list[str] = []
 
     def kept(match: re.Match[str]) -> str:
@@ -191,7 +203,7 @@ LONG_LICENCE = b"extends: no-ai\nsite: {url: https://a.example, licence: https:/
         ("aws", sections(1, 600), "512 characters in a RegexMatchStatement"),
         ("aws", LONG_LICENCE, "1,783 characters in the value of a header"),
         ("cloudflare", sections(8, 600), "4,000 characters in an expression"),
-        ("cloudflare", sections(42).replace(b"no-ai", b"search-only"), "1,000 custom rules"),
+        ("cloudflare", sections(39).replace(b"no-ai", b"search-only"), "1,000 custom rules"),
         ("kubernetes", sections(300, 500), "1,048,576 bytes in a ConfigMap"),
     ],
 )

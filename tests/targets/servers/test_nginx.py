@@ -15,8 +15,8 @@ from noai_guard.core.model import Action, Agent, Usage
 from noai_guard.core.policy import Rule, Site
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import TARGETS
+from noai_guard.targets.nginx_language import quote
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.servers import nginx
 from tests.servers import free_port
 from tests.targets.conformance import fetch, fetch_all, refusal
 from tests.targets.web_servers import nginx_main, origin, program, readable_folder, running, serving
@@ -31,7 +31,7 @@ HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_siz
 def test_any_quoted_text_is_literal_in_nginx(texts: list[str]) -> None:
     with readable_folder() as folder:
         port = free_port()
-        locations = "".join(f"location = /{n} {{ return 200 {nginx.quote(text)}; }}\n" for n, text in enumerate(texts))
+        locations = "".join(f"location = /{n} {{ return 200 {quote(text)}; }}\n" for n, text in enumerate(texts))
         dollar = 'geo $noai_dollar { default "$"; }'
         server = f"{dollar}\nserver {{ listen 127.0.0.1:{port}; {locations} }}"
         (folder / "nginx.conf").write_bytes(nginx_main(folder, server).encode())
@@ -42,7 +42,7 @@ def test_any_quoted_text_is_literal_in_nginx(texts: list[str]) -> None:
 
 def test_a_text_that_is_too_long_for_nginx_raises_an_error() -> None:
     with pytest.raises(CannotExpress):
-        nginx.quote("a" * 5000)
+        quote("a" * 5000)
 
 
 HOSTILE_TEXT = '; } return 200 "x" $uri \\ \' # {'

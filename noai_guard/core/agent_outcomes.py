@@ -1,0 +1,42 @@
+"""The agents that a policy refuses, only asks, or logs: what every summary counts."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from noai_guard.core.model import Action, Agent
+from noai_guard.core.path_patterns import ELSEWHERE
+from noai_guard.core.policy import DecisionTable
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOutcomes:
+    """The agents of a catalogue by what they get of the whole site, whatever the mode.
+
+    `refused` are recognised by their user agent. `asked` are not: they have no user agent of their own, but a name in
+    robots.txt, or are search engines that use pages for AI under the same user agent; declarations alone tell them no.
+    `nameless` have neither a user agent nor a name in robots.txt.
+    """
+
+    refused: tuple[Agent, ...]
+    asked: tuple[Agent, ...]
+    nameless: tuple[Agent, ...]
+    logged: tuple[Agent, ...]
+    known: int
+
+    @classmethod
+    def of(cls, table: DecisionTable) -> Self:
+        """Sort the agents of a catalogue, each list in the order of the catalogue."""
+        whole_site = table.policy.whole_site
+        path_class = table.path_class(ELSEWHERE)
+        refused, asked, nameless, logged = list[Agent](), list[Agent](), list[Agent](), list[Agent]()
+        for agent in table.catalog.agents:
+            action = table.verdict(agent, path_class).action
+            if action.restricts and agent.expected_user_agent:
+                refused.append(agent)
+            elif action.restricts:
+                (asked if agent.all_robots_tokens else nameless).append(agent)
+            elif agent.opt_out and any(map(whole_site.reserves, agent.opt_out.usages)):
+                asked.append(agent)
+            elif action is Action.LOG:
+                logged.append(agent)
+        return cls(tuple(refused), tuple(asked), tuple(nameless), tuple(logged), len(table.catalog.agents))
