@@ -295,7 +295,8 @@ class DecisionTable:
         action = self.policy.unreadable
         if action.strictness <= verdict.action.strictness:
             return verdict
-        return replace(verdict, action=action, rule=UNREADABLE, reasons=(*verdict.reasons, reason), retry_after=0)
+        reasons = (*verdict.reasons, reason)
+        return replace(verdict, action=action, rule=UNREADABLE, reasons=reasons, retry_after=0, message="")
 
     def _is_refused_anywhere(self, agent: Agent | None) -> bool:
         """Return True if there may be a path on which the agent is refused."""

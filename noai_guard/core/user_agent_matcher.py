@@ -91,6 +91,11 @@ class Token(Generic[V]):
     path: bytes = b""
     anchor: bytes = b""
 
+    @property
+    def written(self) -> bytes:
+        """The text as it stands in a user agent: of a host, with the path that it needs."""
+        return self.text + self.path
+
 
 class Hit(NamedTuple, Generic[V]):
     """A token in a user agent, at ``[start, end)`` of its decoded lower-case form."""
@@ -289,7 +294,7 @@ class TokenIndex(Generic[V]):
         values: dict[bytes, set[V]] = {}
         for tokens in self._by_anchor.values():
             for token in tokens:
-                values.setdefault(token.text, set()).add(token.value)
+                values.setdefault(token.written, set()).add(token.value)
         # Sorted, a text stands behind its beginnings; they stay on the stack until one comes that is none of its own.
         including: dict[bytes, frozenset[V]] = {}
         beginnings: list[bytes] = []

@@ -192,7 +192,7 @@ def _hidden(names: str) -> str:
 
 def names_anywhere(tokens: Iterable[Token[V]]) -> str:
     """Return an expression for the texts of these tokens wherever they stand."""
-    return trie(sorted({token.text.decode("ascii") for token in tokens}))
+    return trie(sorted({token.written.decode("ascii") for token in tokens}))
 
 
 def host_expression(token: Token[V]) -> str:

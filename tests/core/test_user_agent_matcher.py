@@ -202,3 +202,9 @@ def test_names_are_hidden_behind_24_positions_that_are_no_names_and_among_too_ma
 @pytest.mark.parametrize("user_agent", ["GPTBot%41", "GPTBot\\x41", "a GPTBot%2Fx", "Mozilla/5.0%20GPTBot;%20x"])
 def test_a_name_that_only_the_raw_form_shows_is_read(user_agent: str) -> None:
     assert names(user_agent) == {"GPTBot"}
+
+
+def test_a_host_that_needs_a_path_is_hidden_with_its_path_only() -> None:
+    filler = b"x" * 2000
+    assert hidden(filler + b"https://github.com/rom1504/img2dataset" + filler) == {"//github.com/rom1504/"}
+    assert hidden(filler + b"https://github.com/somebody/player" + filler) == frozenset()

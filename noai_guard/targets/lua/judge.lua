@@ -29,8 +29,9 @@ local function parse_tokens(lines, agents)
     local list = by_anchor[anchor] or {}
     by_anchor[anchor] = list
     list[#list + 1] = token
-    by_text[token.text] = by_text[token.text] or {}
-    by_text[token.text][token.agent] = true
+    local written = token.text .. token.path
+    by_text[written] = by_text[written] or {}
+    by_text[written][token.agent] = true
   end
   return by_anchor, by_text
 end
