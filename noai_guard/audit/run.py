@@ -10,7 +10,7 @@ from noai_guard.audit.probe.survey import survey
 from noai_guard.config import load_catalog, sample_user_agent
 
 _TOTAL_TIMEOUT = 300
-_MAX_REQUESTS = 60
+_MAX_REQUESTS = 80
 """More than an audit makes, redirects not counted."""
 
 

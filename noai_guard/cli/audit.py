@@ -47,9 +47,10 @@ def command(
 ) -> None:
     """Check the declarations of the live site at URL, and whether the site enforces them.
 
-    Sends about 40 requests, one after the other: the page, one recording in several ways, robots.txt and other
+    Sends about 50 requests, one after the other: the page, one recording in several ways, robots.txt and other
     declarations; then the page and the recording as a browser, a podcast app (AntennaPod), a link preview
-    (facebookexternalhit), Googlebot, GPTBot and ClaudeBot. Sends no cookies and no credentials.
+    (facebookexternalhit), Googlebot, GPTBot and ClaudeBot; and both with a query added, as GPTBot and then as a browser
+    and the other way round, to see what a cache in front mixes up. Sends no cookies and no credentials.
 
     A site on the open network cannot lead the audit to this machine or its own network, by a link, a redirect or a
     name. If the site is there, say --allow-private.

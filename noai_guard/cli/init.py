@@ -132,6 +132,7 @@ def _values_of(policy: Policy) -> dict[str, str]:
         "limits.throttle.requests": policy.throttle.requests,
         "limits.throttle.seconds": policy.throttle.seconds,
         "features.second_look": policy.second_look,
+        "features.shared_cache": policy.shared_cache,
         "features.reload": policy.reload,
         **{f"usages.{usage}": _YES_NO.get(action, action) for usage, action in policy.usages.items()},
         **{f"declarations.{key}": value for key, value in policy.declarations.items()},

@@ -57,6 +57,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
+        shared_cache=features.get("shared_cache", False),
         reload=features.get("reload", "off"),
         page_texts=data.get("page_texts", {}),
     )

@@ -116,6 +116,7 @@ _reload = Choice(
 _FEATURES = Record(
     {
         "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
+        "shared_cache": Field(FLAG, "a CDN or cache stands in front, and does not mix up who gets what"),
         "reload": Field(_reload, "read this file again while running"),
     }
 )

@@ -100,8 +100,8 @@ class Throttle:
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
-    `declarations` holds the values under `declarations:` by key, `second_look` and `reload` those under `features:`.
-    `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
+    `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
+    `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
     """
 
     stance: str
@@ -117,6 +117,7 @@ class Policy:
     throttle: Throttle = field(default_factory=Throttle)
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
+    shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
 

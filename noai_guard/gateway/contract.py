@@ -32,6 +32,9 @@ READ = (
 )
 """The client's own headers that a verdict or the format of a refusal may depend on."""
 
+CDN = ("akamai-origin-hop", "cdn-loop", "cdn-serverid", "cf-ray", "fastly-ff", "x-amz-cf-id")
+"""Headers by which a CDN before the proxy makes itself known, so that the gateway can warn of its cache."""
+
 STATUS = "x-noai-status"
 
 VERDICT = ("x-noai-verdict", "x-noai-mode", "x-noai-agent", "x-noai-rule")

@@ -34,6 +34,7 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
 from noai_guard.core.request import Request, header_value
+from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, PolicyInvalid
@@ -71,6 +72,17 @@ _ROBOTS_ELSEWHERE = (
     "serve the file from the app, or set declarations: {robots_txt: replace}"
 )
 _MAX_REPORTED_NOTES = 64
+
+_SHARED_CACHE = (
+    "a request came through a shared cache (%s, by its header %s), and the policy names none: unless it is told to, a "
+    "cache hands a refusal to listeners and a song to scrapers. See docs/how-to/behind-a-cdn.md, ask "
+    "`noai-guard audit`, then write features: {shared_cache: yes} into the policy"
+)
+_USER_AGENT_HIDDEN = (
+    "CloudFront hides who comes (User-Agent: Amazon CloudFront), so nobody can be refused here: refuse at CloudFront "
+    "(`noai-guard config aws --out DIR`), or put User-Agent into the cache policy of the behaviour (HeaderBehavior: "
+    "whitelist, Headers: [User-Agent]). See docs/how-to/behind-a-cdn.md"
+)
 
 
 class GuardRuntime:
@@ -114,6 +126,7 @@ class GuardRuntime:
         self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
+        self._caches_reported: set[tuple[str, str]] = set()
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
@@ -182,7 +195,7 @@ class GuardRuntime:
         active = self.active
         try:
             if started >= self._next_housekeeping:
-                self._keep_house(started)
+                self._keep_house(started, request)
                 active = self.active
             raw_paths = request.raw_paths
             resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
@@ -224,6 +237,7 @@ class GuardRuntime:
         return self._finish(active, decided, request, started)
 
     def _refuse(self, active: ActivePolicy, decided: Decided, request: Request, resolved: ResolvedPath) -> Decided:
+        self._look_for_caches(active, request)
         refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, request.headers)
         return Decided(decided.cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
 
@@ -298,6 +312,28 @@ class GuardRuntime:
                 "take one away, unless two policies are meant"
             )
 
+    def _look_for_caches(self, active: ActivePolicy, request: Request) -> None:
+        """Count a shared cache that the policy does not name, and say so once. Never raises.
+
+        Once a second, on whichever request, and on each refusal, which a cache could keep for others: no request that
+        is let in pays for it.
+        """
+        if active.compiled.policy.shared_cache:
+            return
+        try:
+            for cache, field in shared_caches(request.headers).items():
+                self._report_cache(cache, "not_in_policy", _SHARED_CACHE, cache, field)
+            if request.user_agent == HIDDEN_USER_AGENT:
+                self._report_cache("cloudfront", "user_agent_hidden", _USER_AGENT_HIDDEN)
+        except Exception as error:
+            self.telemetry.failed("noting", error)
+
+    def _report_cache(self, cache: str, problem: str, text: str, *values: str) -> None:
+        self.telemetry.metrics.shared_caches.labels(cache, problem).inc()
+        if (cache, problem) not in self._caches_reported:
+            self._caches_reported.add((cache, problem))
+            _log.warning(text, *values)
+
     def _report_rewriting(self) -> None:
         if not self._rewriting_reported:
             self._rewriting_reported = True
@@ -361,14 +397,16 @@ class GuardRuntime:
         else:
             self._flush_failed = False
 
-    def _keep_house(self, now: float) -> None:
-        """Start what is not running, at most once a second, on whichever request's thread gets there first."""
+    def _keep_house(self, now: float, request: Request) -> None:
+        """Start what is not running, and look for caches in front of the site, at most once a second, on whichever
+        request's thread gets there first."""
         with self._housekeeping_lock:
             if now < self._next_housekeeping:
                 return
             self._next_housekeeping = now + HOUSEKEEPING_SECONDS
         self.complain()
         self.start()
+        self._look_for_caches(self.active, request)
 
     def handle_hangup(self) -> None:
         """Reload on SIGHUP from now on, if the policy says so; do nothing if that is arranged already."""

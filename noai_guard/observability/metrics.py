@@ -26,6 +26,7 @@ from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count
+from noai_guard.core.shared_caches import CACHES
 from noai_guard.observability.counters import Delta, LocalCounts
 from noai_guard.observability.decision_log import DecisionLog
 from noai_guard.observability.events import Event, Sink
@@ -127,6 +128,11 @@ class Metrics(Collector):
             "Times a proxy asked the gateway in a way that could not be taken as it was.",
             ("problem",),
         )
+        self.shared_caches = counter(
+            "noai_shared_cache_seen_total",
+            "Times a look at a request found a shared cache in front of the site that the policy does not name.",
+            ("cache", "problem"),
+        )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed",
@@ -147,6 +153,9 @@ class Metrics(Collector):
             for value in values:
                 metric.labels(value)
         self.started_at = time.time()
+        for cache in CACHES:
+            self.shared_caches.labels(cache, "not_in_policy")
+        self.shared_caches.labels("cloudfront", "user_agent_hidden")
         self.sinks: list[Sink] = [DecisionLog()]
         self.guards: list[Telemetry] = []
         self._policy_labels: set[tuple[str, ...]] = set()

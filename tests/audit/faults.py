@@ -156,6 +156,23 @@ def is_head(request: SiteRequest) -> bool:
     return request.method == "HEAD"
 
 
+def cached(keeps: Callable[[SiteResponse], bool], by_query: bool = True, **lines: str) -> Fault:
+    """Stand a shared cache in front that tells no client from another; `lines` are on what it hands out."""
+    kept: dict[tuple[str, ...], SiteResponse] = {}
+
+    def fault(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        key = (request.method, request.path, request.headers.get("range", ""), request.query * by_query)
+        if key in kept:
+            response = kept[key]
+            for name, value in lines.items():
+                response = response.line(name.replace("_", "-"), value)
+        elif keeps(response):
+            kept[key] = response
+        return response
+
+    return fault
+
+
 PLAIN = "User-agent: *\nAllow: /\n"
 ANSWERED_200 = at("*", lambda response: SiteResponse(200, (("Content-Type", "text/html"),), CHALLENGE), named(*REFUSED))
 
@@ -299,5 +316,11 @@ BROKEN = (
         served_to_ai(request, response).without(*DECLARING) if named("GPTBot")(request) else response)),
     Broken("A613", at("/", status(503), named("GPTBot"))),
     Broken("A613", at("/a.mp3", nothing, named("ClaudeBot"))),
+    Broken("A701", cached(lambda response: response.status == 403)),
+    Broken("A701", cached(lambda response: response.status == 403, X_Cache="Error from cloudfront", Age="1")),
+    Broken("A702", cached(lambda response: response.status in (200, 206))),
+    Broken("A702", cached(lambda response: response.status == 206, CF_Cache_Status="HIT")),
+    Broken("A703", cached(lambda response: response.status in (200, 206), False, X_Cache="Hit from cloudfront")),
+    Broken("A703", cached(lambda response: response.status == 206, False, Age="17")),
     Broken("A614", at("/a.mp3", line("Content-Type", "text/html"), named("GPTBot"))),
 )  # fmt: skip

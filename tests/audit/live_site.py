@@ -46,6 +46,7 @@ class SiteRequest:
     method: str
     path: str
     headers: dict[str, str]
+    query: str = ""
 
     @property
     def user_agent(self) -> str:
@@ -121,7 +122,8 @@ def served(fault: Fault | None = None, tls: ssl.SSLContext | None = None) -> Ite
 
         def _respond(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = SiteRequest(self.command, self.path, headers)
+            path, _, query = self.path.partition("?")
+            request = SiteRequest(self.command, path, headers, query)
             response: SiteResponse | None = good(request)
             if fault and response:
                 response = fault(request, response)

@@ -68,6 +68,7 @@ def test_a_file_of_every_key_becomes_a_policy_of_these_values() -> None:
         "policy_page": False,
     }  # fmt: skip
     assert policy.second_look
+    assert policy.shared_cache
     assert policy.reload == "watch"
 
 

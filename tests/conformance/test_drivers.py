@@ -221,3 +221,23 @@ def test_a_client_whose_address_cannot_be_read_is_throttled_alike_and_its_proble
     assert decisions == dict.fromkeys(decisions, decisions["asgi"])
     assert [metric(guard, "requests") for guard in drivers.counted] == [3] * 4
     assert [metric(guard, "address_problems") for guard in drivers.counted] == [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("cache", "problem", "headers"),
+    [
+        ("cloudfront", "not_in_policy", [(b"user-agent", SCRAPER), (b"x-amz-cf-id", b"a==")]),
+        ("fastly", "not_in_policy", [(b"user-agent", SCRAPER), (b"cdn-loop", b"Fastly"), (b"x-varnish", b"7")]),
+        ("other", "not_in_policy", [(b"user-agent", BROWSER), (b"via", b"1.1 cache.example")]),
+        ("cloudfront", "user_agent_hidden", [(b"user-agent", b"Amazon CloudFront")]),
+    ],
+)
+def test_a_shared_cache_in_front_is_noticed_by_every_driver(
+    cache: str, problem: str, headers: Sequence[HeaderField], tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, "")
+    for driver in drivers.all.values():
+        driver("/song", headers)
+    for guard in drivers.counted:
+        assert metric(guard, "shared_caches", cache=cache, problem=problem) >= 1
+        assert metric(guard, "shared_caches") == metric(guard, "shared_caches", cache=cache, problem=problem)

@@ -9,6 +9,7 @@ from operator import attrgetter
 from types import ModuleType
 
 from noai_guard.audit.checks import (
+    caching,
     contradictions,
     enforcement,
     headers,
@@ -26,6 +27,7 @@ from noai_guard.audit.readers.guarded import guarded
 
 _GROUPS = (
     responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, contradictions, enforcement,
+    caching,
 )  # fmt: skip
 
 RULE_GROUPS: tuple[RuleGroup, ...] = tuple(module.RULES for module in _GROUPS)

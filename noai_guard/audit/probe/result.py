@@ -172,6 +172,18 @@ class ClientResponses:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheTrial:
+    """Who gets what of `url` where a shared cache may stand in front.
+
+    Each pair are the responses to two clients, one after the other, about an address of its own that no cache has yet.
+    """
+
+    url: str
+    crawler_first: tuple[ProbeResult, ProbeResult]
+    browser_first: tuple[ProbeResult, ProbeResult]
+
+
+@dataclass(frozen=True, slots=True)
 class Licence:
     """An RSL document. `announced_by` is what leads to it, in words; empty if nothing does."""
 
@@ -185,7 +197,7 @@ class Observations:
 
     `not_found` is of a path that no site has, `documents` are the files at well-known places by their path,
     `policy_pages` the pages of the site that its declarations link to, `without_user_agent` documents requested
-    without a User-Agent line.
+    without a User-Agent line, `cache_trials` those of the page and the audio.
     """
 
     page: Resource
@@ -199,6 +211,7 @@ class Observations:
     policy_pages: tuple[ProbeResult, ...] = ()
     client_responses: tuple[ClientResponses, ...] = ()
     without_user_agent: tuple[ProbeResult, ...] = ()
+    cache_trials: tuple[CacheTrial, ...] = ()
     requests: int = 0
 
     @property

@@ -1,14 +1,17 @@
-"""The requests of an audit and their order: about 40, to one site."""
+"""The requests of an audit and their order: about 50, to one site."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from noai_guard.audit.addresses import absolute_url, leads_inside, origin_of
 from noai_guard.audit.interpretation import read_html, read_robots
 from noai_guard.audit.probe.result import (
     CLIENTS,
+    CacheTrial,
     Client,
     ClientResponses,
     ClientType,
@@ -120,6 +123,7 @@ class _Survey:
                 for result in (robots, *declarations)
                 if result.ok
             ),
+            cache_trials=tuple(self._cache_trials(observations)),
             requests=self._prober.requests,
         )
 
@@ -186,6 +190,32 @@ class _Survey:
             None if client.type is ClientType.PERSON else fetch(observations.robots.requested_url),
             tuple(fetch(result.url) for result in declarations) if client.type is ClientType.AI else (),
         )
+
+    def _cache_trials(self, observations: Observations) -> Iterator[CacheTrial]:
+        """Request page and audio as a crawler and then as a browser, and the other way round.
+
+        Both send the same fields but the User-Agent, so that they differ for those caches alone that read it.
+        """
+        browser, crawler = CLIENTS[0].name, next(client.name for client in CLIENTS if client.type is ClientType.AI)
+        if not self._user_agents.keys() >= {browser, crawler}:
+            return
+        for resource in observations.resources:
+            if resource.get.ok:
+                headers = _BROWSER_HEADERS if resource is observations.page else (_RANGE,)
+                url, one, other = resource.get.url, _new_address(resource.get.url), _new_address(resource.get.url)
+                responses = [
+                    self._fetch(
+                        address, client=name, user_agent=self._user_agents[name], headers=headers, max_bytes=_MAX_BYTES
+                    )
+                    for address, name in ((one, crawler), (one, browser), (other, browser), (other, crawler))
+                ]
+                yield CacheTrial(url, (responses[0], responses[1]), (responses[2], responses[3]))
+
+
+def _new_address(url: str) -> str:
+    """Return an address of the same resource that no cache knows."""
+    parts = urlsplit(url)
+    return parts._replace(query=f"{parts.query}&" * bool(parts.query) + f"noai-guard-audit={token_hex(8)}").geturl()
 
 
 def _licence_links(page: ProbeResult) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.gateway.contract import READ, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, unquoted, variable
 from noai_guard.resources import text
 from noai_guard.targets.target import File
@@ -31,7 +31,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("HAProxy")
     gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
-    read = READ if address_header == "x-real-ip" else (*READ, address_header)
+    read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     return setup.generated(
         "haproxy",

@@ -43,7 +43,6 @@ sub vcl_backend_fetch {
         unset bereq.http.Cookie;
         unset bereq.http.Authorization;
         unset bereq.http.Accept-Encoding;
-        unset bereq.http.X-Varnish;
         set bereq.http.X-Original-URI = bereq.url;
         if (bereq.method != "GET") { set bereq.http.X-Original-Method = bereq.method; }
         __CLIENT_ADDRESS__
@@ -51,6 +50,11 @@ sub vcl_backend_fetch {
         set bereq.method = "GET";
     } else {
         call noai_pass_on;
+    }
+    if (bereq.backend == noai_gateway || bereq.backend == noai_question) {
+        # Asked before the look-up, so this Varnish is no cache that the gateway has to warn of.
+        unset bereq.http.X-Varnish;
+        unset bereq.http.Via;
     }
 }
 sub vcl_pipe {

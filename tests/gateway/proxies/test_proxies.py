@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from noai_guard.core.paths import normal_path
+from noai_guard.core.shared_caches import CACHES
 from noai_guard.socket_address import SocketAddress
 from tests.gateway.proxies.running_proxies import (
     BROWSER,
@@ -224,6 +225,23 @@ def test_unusual_but_honest_requests_are_served(key, proxy_port):
 def test_players_previews_feed_readers_and_search_are_served(key, user_agent, proxy_port, audio):
     response = fetch(proxy_port(key), "/audio.mp3", user_agent, [("Range", "bytes=0-99"), ("Icy-MetaData", "1")])
     assert (response.status, response.body) == (206, audio.read_bytes()[:100])
+
+
+@proxies
+def test_a_proxy_that_asks_is_no_cache_to_warn_of_and_a_cdn_before_it_is(key, start_proxy, start_gateway):
+    gateway = start_gateway().port
+    port = start_proxy(key, gateway).port
+
+    def seen() -> dict[str, float]:
+        lines = fetch(gateway, "/metrics").body.decode().splitlines()
+        counts = [line.rpartition(" ") for line in lines if line.startswith("noai_shared_cache_seen_total{")]
+        return {name: float(value) for name, _, value in counts if float(value)}
+
+    assert fetch(port, "/", SCRAPER).status == 403
+    assert seen() == {}
+    # Another client, because nginx may keep the verdict on the first one.
+    assert fetch(port, "/", LICENSED, [("X-Amz-Cf-Id", "a=="), ("CF-Ray", "8a-FRA")]).status == 402
+    assert [cache for cache in CACHES if f'cache="{cache}"' in str(seen())] == ["cloudflare", "cloudfront"]
 
 
 @pytest.fixture(scope="module")
