@@ -182,7 +182,7 @@ def command(
         if merge is not None:
             compiled.merge_own_robots(existing_robots(merge))
             plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
-            files = target.render(plan, root)
+            files, limitations = target.render(plan, root), target.limitations(plan)
     if out is not None and not only_check:
         _reject_other_policy(folder, files)
     current = True
