@@ -12,7 +12,7 @@ nginx reads at most 4,096 bytes as one parameter (NGX_CONF_BUFFER, seen in 1.22 
 split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import zip_longest
 
@@ -104,8 +104,8 @@ class NginxConfiguration:
         yield from map_blocks("$noaic_name", f"{p}of", names, volatile=True)
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
             yield from map_blocks(f"$noaic_n{number}", f"{p}h{number:x}", [('"~(?<noaic_name>.+)"', f"${p}of")])
-        name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noaic_name", f"${p}of"))
+        rest = self._search(self.by_name.values(), "noaic_name", f"${p}of")
+        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", rest)
         phrases = {
             key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
             for token in self.phrases
@@ -113,9 +113,8 @@ class NginxConfiguration:
         }
         if phrases:
             yield from map_blocks("$noaic_phrase", f"{p}ph_of", phrases.items())
-        yield from map_blocks(
-            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noaic_phrase", f"${p}ph_of")
-        )
+        rows = self._search(self.phrases, "noaic_phrase", f"${p}ph_of")
+        yield from map_blocks("$http_user_agent", f"{p}phrase", rows)
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
@@ -143,15 +142,18 @@ class NginxConfiguration:
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _search(self, tiers: Sequence[Sequence[AgentToken]], captured: str, hit: str) -> list[Row]:
-        """Return the rows of a map from a User-Agent to the hit of the first token that an expression matches.
+    def _search(self, tokens: Iterable[AgentToken], captured: str, hit: str) -> list[Row]:
+        """Return the rows of a map from a User-Agent to the hit of the one of these tokens that outweighs the others.
 
-        The expression captures the token's name, from which `hit` is looked up.
+        An expression captures the token's name, from which `hit` is looked up. The first row that matches counts, so
+        the tokens stand in it by precedence.
         """
+        chosen = frozenset(map(id, tokens))
         return [
             (nginx_language.expression(expression.pattern(captured)), hit)
-            for tier in tiers
-            for expression in user_agent_regex.expressions(tier, _MAX_EXPRESSION)
+            for tier in self.plan.tiers
+            for ranked in self.plan.ranked(tier)
+            for expression in user_agent_regex.expressions((t for t in ranked if id(t) in chosen), _MAX_EXPRESSION)
         ]
 
     def _agent(self) -> Iterator[str]:
