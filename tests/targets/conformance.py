@@ -10,6 +10,7 @@ from random import Random
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
+from noai_guard.core.catalog import rank
 from noai_guard.core.model import Action, Usage, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.targets.plan import TargetPlan
@@ -102,12 +103,13 @@ def random_user_agents(random: Random, plan: TargetPlan, count: int) -> list[byt
     """Return texts of one to three User-Agents of the corpus, without those that expressions do not tell apart.
 
     These are a name with plus signs beside one with blanks, and a longer name that masks a shorter one beside a third.
+    No semicolon stands between them, with which some names begin.
     """
     samples = [text for text in corpus() if len(text) < 300 and (b" " in text or b"+" not in text)]
-    masking = {token.value for token in plan.masking_tokens}
+    masking = {token.value for token, inner in plan.containing_tokens if min(map(rank, inner)) <= rank(token.value)}
     texts: list[bytes] = []
     while len(texts) < count:
-        text = random.choice((b" ", b"; ", b" (")).join(random.choices(samples, k=random.choice((1, 2, 2, 3))))
+        text = random.choice((b" ", b", ", b" (")).join(random.choices(samples, k=random.choice((1, 2, 2, 3))))
         named = plan.compiled.catalog.candidates(text)
         if len(named) < 2 or masking.isdisjoint(named):
             texts.append(text)
