@@ -152,8 +152,7 @@ class NginxConfiguration:
         return [
             (nginx_language.expression(expression.pattern(captured)), hit)
             for tier in self.plan.tiers
-            for ranked in self.plan.ranked(tier)
-            for expression in user_agent_regex.expressions((t for t in ranked if id(t) in chosen), _MAX_EXPRESSION)
+            for expression in user_agent_regex.expressions((t for t in tier if id(t) in chosen), _MAX_EXPRESSION)
         ]
 
     def _agent(self) -> Iterator[str]:
