@@ -104,7 +104,8 @@ class NginxConfiguration:
         yield from map_blocks("$noaic_name", f"{p}of", names, volatile=True)
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
             yield from map_blocks(f"$noaic_n{number}", f"{p}h{number:x}", [('"~(?<noaic_name>.+)"', f"${p}of")])
-        rest = self._search(self.by_name.values(), "noaic_name", f"${p}of")
+        name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
+        rest = self._search(name_tiers, "noaic_name", f"${p}of")
         yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", rest)
         phrases = {
             key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
@@ -113,8 +114,20 @@ class NginxConfiguration:
         }
         if phrases:
             yield from map_blocks("$noaic_phrase", f"{p}ph_of", phrases.items())
-        rows = self._search(self.phrases, "noaic_phrase", f"${p}ph_of")
-        yield from map_blocks("$http_user_agent", f"{p}phrase", rows)
+        chosen = frozenset(map(id, self.phrases))
+        tiers = filter(None, ([token for token in tier if id(token) in chosen] for tier in self.plan.tiers))
+        lower = '""'
+        for number, tier in reversed(list(enumerate(tiers, 1))):
+            # Few User-Agents get past the fast expressions of a tier to its exact ones, which cost more.
+            exact = self._search([tier], "noaic_phrase", f"${p}ph_of")
+            yield from map_blocks("$http_user_agent", f"{p}ph{number}", exact, lower)
+            fast = user_agent_regex.prefilters(tier, _MAX_EXPRESSION)
+            rows = [(nginx_language.expression(prefilter), f"${p}ph{number}") for prefilter in fast]
+            variable = f"{p}phrase{number if number > 1 else ''}"
+            yield from map_blocks("$http_user_agent", variable, rows, lower)
+            lower = f"${variable}"
+        if lower == '""':
+            yield from map_blocks("$http_user_agent", f"{p}phrase", [])
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
@@ -142,17 +155,15 @@ class NginxConfiguration:
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _search(self, tokens: Iterable[AgentToken], captured: str, hit: str) -> list[Row]:
-        """Return the rows of a map from a User-Agent to the hit of the one of these tokens that outweighs the others.
+    def _search(self, tiers: Iterable[Iterable[AgentToken]], captured: str, hit: str) -> list[Row]:
+        """Return the rows of a map from a User-Agent to the hit of the first token that an expression matches.
 
-        An expression captures the token's name, from which `hit` is looked up. The first row that matches counts, so
-        the tokens stand in it by precedence.
+        The expression captures the token's name, from which `hit` is looked up.
         """
-        chosen = frozenset(map(id, tokens))
         return [
             (nginx_language.expression(expression.pattern(captured)), hit)
-            for tier in self.plan.tiers
-            for expression in user_agent_regex.expressions((t for t in tier if id(t) in chosen), _MAX_EXPRESSION)
+            for tier in tiers
+            for expression in user_agent_regex.expressions(tier, _MAX_EXPRESSION)
         ]
 
     def _agent(self) -> Iterator[str]:
