@@ -400,15 +400,19 @@ class TargetPlan:
 
     @cached_property
     def masking_tokens(self) -> tuple[AgentToken, ...]:
-        """Longer tokens that contain a shorter token of a differently treated agent, and mask it."""
+        """Longer tokens that contain a shorter token of a differently treated agent, and mask it.
 
-        def outcomes(agents: Iterable[Agent]) -> set[object]:
-            return {self._class_of[agent].outcome for agent in agents}
+        Those that outweigh it anyway are none of them: they would also mask what outweighs both.
+        """
 
-        return tuple(token for token, inner in self._containing_tokens if outcomes(inner) - outcomes([token.value]))
+        def is_masked(agent: Agent, longer: Agent) -> bool:
+            return self._class_of[agent].outcome != self._class_of[longer].outcome and rank(agent) <= rank(longer)
+
+        pairs = self.containing_tokens
+        return tuple(token for token, inner in pairs if any(is_masked(agent, token.value) for agent in inner))
 
     @cached_property
-    def _containing_tokens(self) -> tuple[tuple[AgentToken, tuple[Agent, ...]], ...]:
+    def containing_tokens(self) -> tuple[tuple[AgentToken, tuple[Agent, ...]], ...]:
         """(token, agents) for each token that contains shorter, relevant tokens of these other agents."""
         relevant = (token for token in self.tokens if token.value in self._relevant_agents)
         by_anchor = grouped(relevant, lambda token: token.anchor)
@@ -443,7 +447,7 @@ class TargetPlan:
 
         All have the same outcome, but where several are in one User-Agent this order says which name is reported.
         """
-        longer = (token for token, inner in self._containing_tokens if min(map(rank, inner)) <= rank(token.value))
+        longer = (token for token, inner in self.containing_tokens if min(map(rank, inner)) <= rank(token.value))
         return tuple(_by_rank(tier, frozenset(map(id, (*self.masking_tokens, *longer)))))
 
     @property

@@ -10,8 +10,10 @@ from random import Random
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text, load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
-from noai_guard.core.model import Action, Verdict
+from noai_guard.core.catalog import rank
+from noai_guard.core.model import Action, Usage, Verdict
 from noai_guard.core.policy import Policy
+from noai_guard.targets.plan import TargetPlan
 
 GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
 BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
@@ -73,6 +75,45 @@ def names_in_context(count: int = 2000) -> tuple[bytes, ...]:
         if is_plain((before + text).strip()):
             texts.append((before + text).strip())
     return tuple(text.encode() for text in texts)
+
+
+SEVERAL_NAMES = (
+    b"http.rb/2.2.2 (Mastodon/1.5.1; +https://example-masto-instance.org/)",
+    b"okhttp/4.12.0/40.0 (Linux;Android 13) AndroidXMedia3/1.4.0",
+    b"curl/7.69.1 Dalvik/2.1.0",
+    b"IPF/1 CFNetwork/901.1 Darwin/17.6.0 Bytespider-x",
+    b"Bytespider-x CFNetwork/901.1 Darwin/17.6.0",
+    b"MoonshotBot/1.0 Radioline Stream Monitoring (tech@radioline.co)",
+)
+"""User-Agents of which the name that decides is not the first, and no plain word."""
+
+
+def random_policy(random: Random) -> bytes:
+    """Return a policy of random actions for some usages, and sometimes for one agent."""
+    actions = ("allow", "deny", "license_required")
+    usages = [f"{usage}: {random.choice(actions)}" for usage in Usage if random.random() < 0.5]
+    text = f"extends: {random.choice(('no-ai', 'search-only', 'no-training'))}\nusages: {{{', '.join(usages)}}}\n"
+    if random.random() < 0.3:
+        agent = random.choice([agent.name for agent in load_catalog().agents if agent.expected_user_agent])
+        text += f'rules: [{{id: one, agents: ["{agent}"], action: {random.choice(actions)}}}]\n'
+    return text.encode()
+
+
+def random_user_agents(random: Random, plan: TargetPlan, count: int) -> list[bytes]:
+    """Return texts of one to three User-Agents of the corpus, without those that expressions do not tell apart.
+
+    These are a name with plus signs beside one with blanks, and a longer name that masks a shorter one beside a third.
+    No semicolon stands between them, with which some names begin.
+    """
+    samples = [text for text in corpus() if len(text) < 300 and (b" " in text or b"+" not in text)]
+    masking = {token.value for token, inner in plan.containing_tokens if min(map(rank, inner)) <= rank(token.value)}
+    texts: list[bytes] = []
+    while len(texts) < count:
+        text = random.choice((b" ", b", ", b" (")).join(random.choices(samples, k=random.choice((1, 2, 2, 3))))
+        named = plan.compiled.catalog.candidates(text)
+        if len(named) < 2 or masking.isdisjoint(named):
+            texts.append(text)
+    return texts
 
 
 RICH = b"""

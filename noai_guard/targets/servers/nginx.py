@@ -12,7 +12,7 @@ nginx reads at most 4,096 bytes as one parameter (NGX_CONF_BUFFER, seen in 1.22 
 split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import zip_longest
 
@@ -105,7 +105,8 @@ class NginxConfiguration:
         for number in range(1, _NAMES_PER_STEP * _STEPS + 1):
             yield from map_blocks(f"$noaic_n{number}", f"{p}h{number:x}", [('"~(?<noaic_name>.+)"', f"${p}of")])
         name_tiers = [[token for token in tier if _is_name(token)] for tier in self.plan.tiers]
-        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", self._search(name_tiers, "noaic_name", f"${p}of"))
+        rest = self._search(name_tiers, "noaic_name", f"${p}of")
+        yield from map_blocks(f"$noaic_rest_{_STEPS}", f"{p}rest", rest)
         phrases = {
             key(token.text.decode("ascii").replace(" ", blank)): self._hit(token)
             for token in self.phrases
@@ -113,9 +114,20 @@ class NginxConfiguration:
         }
         if phrases:
             yield from map_blocks("$noaic_phrase", f"{p}ph_of", phrases.items())
-        yield from map_blocks(
-            "$http_user_agent", f"{p}phrase", self._search([self.phrases], "noaic_phrase", f"${p}ph_of")
-        )
+        chosen = frozenset(map(id, self.phrases))
+        tiers = filter(None, ([token for token in tier if id(token) in chosen] for tier in self.plan.tiers))
+        lower = '""'
+        for number, tier in reversed(list(enumerate(tiers, 1))):
+            # Few User-Agents get past the fast expressions of a tier to its exact ones, which cost more.
+            exact = self._search([tier], "noaic_phrase", f"${p}ph_of")
+            yield from map_blocks("$http_user_agent", f"{p}ph{number}", exact, lower)
+            fast = user_agent_regex.prefilters(tier, _MAX_EXPRESSION)
+            rows = [(nginx_language.expression(prefilter), f"${p}ph{number}") for prefilter in fast]
+            variable = f"{p}phrase{number if number > 1 else ''}"
+            yield from map_blocks("$http_user_agent", variable, rows, lower)
+            lower = f"${variable}"
+        if lower == '""':
+            yield from map_blocks("$http_user_agent", f"{p}phrase", [])
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
@@ -143,7 +155,7 @@ class NginxConfiguration:
         skip = user_agent_regex.skip_to_name(self.by_name)
         return rf"(?(DEFINE)({skip}))^{url}{names}{rest}{')?' * _NAMES_PER_STEP}"
 
-    def _search(self, tiers: Sequence[Sequence[AgentToken]], captured: str, hit: str) -> list[Row]:
+    def _search(self, tiers: Iterable[Iterable[AgentToken]], captured: str, hit: str) -> list[Row]:
         """Return the rows of a map from a User-Agent to the hit of the first token that an expression matches.
 
         The expression captures the token's name, from which `hit` is looked up.

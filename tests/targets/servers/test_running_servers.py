@@ -4,21 +4,26 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from random import Random
 
 import pytest
 
 from noai_guard.config import load_stance
 from noai_guard.core.model import Mode
+from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import Feature
 from tests.targets.conformance import (
     BROWSER,
     GPTBOT,
     RICH,
+    SEVERAL_NAMES,
     Response,
     corpus,
     fetch,
     names_in_context,
     policy,
+    random_policy,
+    random_user_agents,
     refusal,
 )
 from tests.targets.web_servers import (
@@ -102,6 +107,30 @@ def test_unknown_bots_can_be_allowed_while_unclaimed_clients_are_refused(key: st
     agents = (BROWSER, b"", b"Foo/1.0", b"FooBot/1.0", b"GPTBot/1.0", b"Googlebot/2.1")
     for server in started(key, policy(b"extends: no-ai\nrules: " + rules), origin_port):
         assert not disagreements(server, [("/index.html", user_agent) for user_agent in agents])
+
+
+@pytest.mark.parametrize("key", SERVERS)
+def test_of_several_names_the_one_that_outweighs_the_others_decides(key: str, origin_port: int) -> None:
+    strict = policy(b"extends: no-ai\nusages: {automation: deny, unknown-bot: deny}\n")
+    for server in started(key, strict, origin_port):
+        statuses = [fetch(server.port, "/index.html", user_agent).status for user_agent in SEVERAL_NAMES]
+        assert statuses == [200, 200, 200, 403, 403, 403]
+        assert not disagreements(server, [("/index.html", user_agent) for user_agent in SEVERAL_NAMES])
+
+
+FULL = os.environ.get("NOAI_FULL") == "1"
+
+
+@pytest.mark.parametrize("seed", range(60 if FULL else 2))
+@pytest.mark.parametrize("key", SERVERS)
+def test_a_random_policy_refuses_whom_the_guard_refuses(key: str, seed: int, origin_port: int) -> None:
+    random = Random(seed)
+    for server in started(key, policy(random_policy(random)), origin_port):
+        count = 800 if FULL else 20 if key in SLOW else 100
+        user_agents = random_user_agents(random, TargetPlan(server.compiled), count)
+        differences = disagreements(server, [("/index.html", user_agent) for user_agent in user_agents])
+        # Of several names that are refused alike, expressions may report another.
+        assert not [each for each in differences if isinstance(each[2], int)]
 
 
 @pytest.mark.parametrize("key", SERVERS)
