@@ -332,7 +332,8 @@ def _is_name(text: bytes, start: int, end: int, token: Token[V]) -> bool:
         return False
     if token.at_start and not _START.search(text[max(0, start - 8) : start]):
         return False
-    if previous not in _DELIMITERS and _continues_before(text[max(0, start - 512) : start]):
+    ends_before = previous in _DELIMITERS or body[0] in _DELIMITERS
+    if not ends_before and _continues_before(text[max(0, start - 512) : start]):
         return False
     if token.family:
         end += len(_WORD.match(text, end)[0])  # type: ignore[index]

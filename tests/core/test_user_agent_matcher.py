@@ -208,3 +208,9 @@ def test_a_host_that_needs_a_path_is_hidden_with_its_path_only() -> None:
     filler = b"x" * 2000
     assert hidden(filler + b"https://github.com/rom1504/img2dataset" + filler) == {"//github.com/rom1504/"}
     assert hidden(filler + b"https://github.com/somebody/player" + filler) == frozenset()
+
+
+def test_a_name_that_begins_with_a_delimiter_is_found_behind_an_address() -> None:
+    index = TokenIndex([compile_token("; Talker/", "Talker")])
+    for user_agent in (b"x (+https://x.example; Talker/1.0)", b"x; Talker/1.0", b"a@b.example; Talker/1"):
+        assert [hit.value for hit in index.hits(user_agent)] == ["Talker"]

@@ -106,7 +106,8 @@ local function is_name(text, first, last, token)
     local before = sub(text, first > 8 and first - 8 or 1, first - 1)
     if not find(before, "^[ \t\n\r\v\f\"'(]*$") and not find(before, "\n[ \t\n\r\v\f\"'(]*$") then return false end
   end
-  if not DELIMITER[previous] and is_inside_address(text, first) then return false end
+  local ends_before = DELIMITER[previous] or DELIMITER[byte(token.text)]
+  if not ends_before and is_inside_address(text, first) then return false end
   if token.family then
     last = match(text, "^[A-Za-z0-9_-]*()", last + 1) - 1
     following = byte(text, last + 1) or SPACE
