@@ -21,7 +21,11 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.
 
 
 def commands() -> list[list[str]]:
-    block = re.search(r"^```sh\n(noai-guard config nginx --out examples.*?)```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    block = re.search(
+        r"^```sh\n(noai-guard config nginx --out examples.*?)```",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
     assert block is not None
     return [line.partition("#")[0].split() for line in block[1].splitlines()]
 

@@ -12,7 +12,7 @@ import yaml
 
 from noai_guard.core.model import Action
 from tests.monitoring.programs import ROOT, RULES, promtool
-from tests.servers import require
+from tests.servers import require, require_program
 
 ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
@@ -80,6 +80,7 @@ def test_the_list_of_pages_has_each_alert_with_its_severity() -> None:
 
 
 def test_the_address_of_the_pages_is_replaced_as_the_documentation_says(tmp_path: Path) -> None:
+    require_program("sed")
     how_to = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ *(sed -i .*noai-guard\.example.*)$", how_to, re.MULTILINE)
     shutil.copytree(RULES, tmp_path / "monitoring" / "prometheus")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import CDN, READ, SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names
-from noai_guard.resources import filled
+from noai_guard.resources import filled, text
+from noai_guard.targets.servers.envoy import LOST_USER_AGENT
 from noai_guard.targets.target import File
 
 _FILES = {
@@ -17,7 +18,7 @@ _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 _NO_AUTHORIZATION = (
     f'envoy.filters.http.ext_authz: {{"@type": {_EXTENSIONS}.ext_authz.v3.ExtAuthzPerRoute, disabled: true}}'
 )
-_NO_LUA = f'noai_unanswered: {{"@type": {_EXTENSIONS}.lua.v3.LuaPerRoute, disabled: true}}'
+_NO_LUA = f'{{"@type": {_EXTENSIONS}.lua.v3.LuaPerRoute, disabled: true}}'
 
 
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
@@ -36,6 +37,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verify=VERIFY,
         verdict=_exactly(VERDICT),
         declared=("allowed_client_headers_on_success:", f"  {declared}") if setup.declared_names else (),
+        user_agent=_user_agent(setup),
         unanswered=_unanswered(setup),
         documents=(line for path in setup.document_paths for line in _route(path, setup)),
         type="STATIC" if gateway.path or gateway.host[-1] in "0123456789" else "STRICT_DNS",
@@ -45,6 +47,14 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 
 def _exactly(names: Iterable[str]) -> str:
     return ", ".join(f"{{exact: {name}}}" for name in names)
+
+
+def _user_agent(setup: GatewaySetup) -> list[str]:
+    """Return filters that refuse a client whose User-Agent Envoy removed, because the client's Connection names it."""
+    if not setup.refused_tokens:
+        return []
+    source = text(LOST_USER_AGENT).splitlines()
+    return filled("gateway/proxies/envoy_user_agent.yaml", lost_user_agent=source).splitlines()
 
 
 def _unanswered(setup: GatewaySetup) -> list[str]:
@@ -60,12 +70,14 @@ def _route(path: str, setup: GatewaySetup) -> Iterator[str]:
     yield "  route: {cluster: noai_gateway, timeout: 2s}"
     yield "  typed_per_filter_config:"
     yield f"    {_NO_AUTHORIZATION}"
+    if setup.refused_tokens:
+        yield f"    noai_user_agent: {_NO_LUA}"
     if setup.refuses_by_name:
-        yield f"    {_NO_LUA}"
+        yield f"    noai_unanswered: {_NO_LUA}"
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
-    yield "Envoy removes a User-Agent that the client's Connection names: gateway and site see a client without one."
+    yield "Envoy removes a User-Agent that Connection names; a client that seems to have lost one so gets a bare 403."
     doubled = ", ".join(name.title() for name in setup.declared_names if not repeatable(name))
     if doubled:
         yield f"Envoy adds {doubled} also where the site sends its own."

@@ -8,6 +8,9 @@ from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import File, ServerTarget, head
 
+LOST_USER_AGENT = "targets/servers/envoy_lost_user_agent.lua"
+"""Lua for who asks in front of Envoy's filters: `lost_user_agent`, with the header that it needs."""
+
 
 def quote(text: str) -> str:
     """Return a text as a literal YAML string. Raise CannotExpress for half of a surrogate pair."""
@@ -21,7 +24,8 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     guard_file = quote(f"{root.rstrip('/')}/noai-guard/guard.lua")
     comment = head(plan, "envoy")
     filters = f"# {comment}\n{resources.filled('targets/servers/envoy.yaml', guard_file=guard_file)}"
-    guard = f"-- {comment}\n{guard_source(plan)}\n{resources.text('targets/servers/envoy.lua')}"
+    parts = (guard_source(plan), *map(resources.text, (LOST_USER_AGENT, "targets/servers/envoy.lua")))
+    guard = "\n".join((f"-- {comment}", *parts))
     return [
         File("noai-guard/filter.yaml", filters.encode("utf-8")),
         File("noai-guard/guard.lua", guard.encode("utf-8")),
