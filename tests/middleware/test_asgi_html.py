@@ -343,3 +343,5 @@ def test_a_page_of_which_only_the_start_comes_is_started():
     exchange = ask(a_page(9), http())
     assert [message["type"] for message in exchange.messages] == ["http.response.start"]
     assert exchange.headers[-len(OURS) :] == OURS
+    # So that HTTP/1.0 clients, as nginx is by default, do not take it for an empty page.
+    assert exchange.values(b"content-length") == [b"9"]
