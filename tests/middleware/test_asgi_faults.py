@@ -6,7 +6,19 @@ import threading
 import pytest
 
 from noai_guard.observability import decision_log
-from tests.middleware.asgi_kit import BROWSER, OURS, SCRAPER, answering, ask, asked, guarded, http, metric, sending, websocket
+from tests.middleware.asgi_kit import (
+    BROWSER,
+    OURS,
+    SCRAPER,
+    answering,
+    ask,
+    asked,
+    guarded,
+    http,
+    metric,
+    sending,
+    websocket,
+)
 
 DENIES = "on_unknown: deny\n"
 RATIONS = "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 100, seconds: 60}}\n"
