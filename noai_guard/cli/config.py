@@ -185,7 +185,7 @@ def command(
         if merge is not None:
             compiled.merge_own_robots(existing_robots(merge))
             plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
-            files = target.render(plan, root)
+            files, limitations = target.render(plan, root), target.limitations(plan)
         elif not no_merge and Feature.DOCUMENTS in target.supports:
             limitations = chain(_lost_robots(compiled, "--merge"), limitations)
     if out is not None and not only_check:
