@@ -28,12 +28,13 @@ _MAX_BYTES = 1024 * 1024 + 1
 
 @click.command("check")
 @click.argument("file", default=DEFAULT_POLICY, type=click.Path(allow_dash=True))
+@click.option("--policy", "also", hidden=True, help="FILE, as the other commands name it.")
 @click.option("--strict", is_flag=True, help="Treat warnings as problems.")
 @click.option("--verbose", is_flag=True, help="Also print a note on everything that is not declared or not enforced.")
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
               help="text for people, json for programs, github for annotations in a workflow.")  # fmt: skip
 @click.pass_context
-def command(ctx: click.Context, file: str, strict: bool, verbose: bool, style: str) -> None:
+def command(ctx: click.Context, file: str, also: str | None, strict: bool, verbose: bool, style: str) -> None:
     """Find every problem in FILE (default: noai.yaml; - for standard input).
 
     Prints one problem a line, as file:line:column: code message; hint, then a summary: how many agents the policy
@@ -47,6 +48,7 @@ def command(ctx: click.Context, file: str, strict: bool, verbose: bool, style: s
       noai-guard check --strict deploy/noai.yaml
       noai-guard check --format github
     """
+    file = also or file
     name = printable(file)
     policy, is_readable = None, True
     try:

@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import closest, printable
+from noai_guard.declarations import robots_txt
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy
 from noai_guard.socket_address import SocketAddress
@@ -169,7 +171,8 @@ def command(
         setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
         setup = replace(setup, arguments=_arguments(ctx), name=name or "")
         root = _absolute(root or (str(folder.resolve()) if out or nginx else target.root)).rstrip("/")
-        files, limitations = target.render(setup, root), target.limitations(setup)
+        lost = _lost_robots(setup.compiled, "noai-guard serve --own-robots")
+        files, limitations = target.render(setup, root), chain(lost, target.limitations(setup))
     else:
         compiled = CompiledPolicy(policy, load_catalog())
         root = root or str(folder.resolve())
@@ -183,6 +186,8 @@ def command(
             compiled.merge_own_robots(existing_robots(merge))
             plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
             files, limitations = target.render(plan, root), target.limitations(plan)
+        elif not no_merge and Feature.DOCUMENTS in target.supports:
+            limitations = chain(_lost_robots(compiled, "--merge"), limitations)
     if out is not None and not only_check:
         _reject_other_policy(folder, files)
     current = True
@@ -246,6 +251,12 @@ def _arguments(ctx: click.Context, merge: str | None = None) -> str:
     if not text.isprintable() or "`" in text:
         raise CannotRun(f"{text.strip()} cannot stand in the comment of a file; choose a plainer name")
     return text
+
+
+def _lost_robots(compiled: CompiledPolicy, keep: str) -> Iterator[str]:
+    """Yield what becomes of the site's own robots.txt, and how its rules are kept."""
+    if compiled.merges_robots and robots_txt.PATH in compiled.documents:
+        yield f"robots.txt: if the site has its own, it is not sent any more; {keep} ROBOTS.TXT keeps its rules."
 
 
 def _made_with(folder: Path, files: Iterable[File], option: str) -> str | None:

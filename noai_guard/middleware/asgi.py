@@ -1,8 +1,9 @@
 """The guard as ASGI middleware.
 
-Pure ASGI: nothing is buffered, every message that is not ours to change goes through as the same object, and
-`send` is wrapped once. Only `http.response.start` is replaced (by a new message, the app's is not touched) and,
-for HTML pages that get metas, body messages.
+Pure ASGI: no body is buffered (the start of a page that has a Content-Length waits for the first message behind it),
+every message that is not ours to change goes through as the same object, and `send` is wrapped once. Only
+`http.response.start` is replaced (by a new message, the app's is not touched) and, for HTML pages that get metas, body
+messages.
 """
 
 import asyncio

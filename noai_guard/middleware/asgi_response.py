@@ -104,26 +104,30 @@ async def _send_held(
 ) -> None:
     """Send the held start of a page, and the first message behind it."""
     start, declared = held.message, cached.declared
-    body = message.get("body")
-    # Some apps leave the body of a response to HEAD out: its length is not known then.
-    if (
-        type(body) is bytes
-        and message["type"] == "http.response.body"
-        and not message.get("more_body")
-        and held.headers[held.length][1] == b"%d" % len(body)
-    ):
-        headers, body, outcome = whole_page(declared, held.headers, held.length, body)
-        changing.clear()
-        if request.scope["method"] == "GET":
-            cached.counts.bytes += len(body)
-            with telemetry.counting:
-                telemetry.injected[outcome] += 1
-        await send({**start, "headers": headers})
-        await send({**message, "body": body})
-        return
-    headers, changing[:] = tagged(telemetry, declared, start["status"], held.headers, request.method, request.headers)
-    await send({**start, "headers": headers})
-    await declare(telemetry, send, request, cached, changing, message)
+    changing.clear()
+    is_whole = False
+    try:
+        body, announced = message.get("body", b""), held.headers[held.length][1]
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        if is_last and type(body) is bytes and announced == b"%d" % len(body):
+            headers, body, outcome = whole_page(declared, held.headers, held.length, body)
+            if request.scope["method"] == "GET":
+                cached.counts.bytes += len(body)
+                with telemetry.counting:
+                    telemetry.injected[outcome] += 1
+            message, is_whole = {**message, "body": body}, True
+        elif is_last and announced.isdigit() and len(body) < int(announced) and request.scope["method"] == "GET":
+            # Starlette's BaseHTTPMiddleware ends a page so that the app broke off (1.10, 2026-11-29). With its length,
+            # server and client notice that; to HEAD some apps leave the body out.
+            headers = [*held.headers, *declared.fields]
+        else:
+            method, status = request.method, start["status"]
+            headers, changing[:] = tagged(telemetry, declared, status, held.headers, method, request.headers)
+        start = {**start, "headers": headers}
+    except Exception as error:
+        telemetry.failed("declaring", error)
+    await send(start)
+    await (send(message) if is_whole else declare(telemetry, send, request, cached, changing, message))
 
 
 async def release(telemetry: Telemetry, send: Send, cached: CachedDecision, changing: Changing) -> None:
@@ -133,9 +137,9 @@ async def release(telemetry: Telemetry, send: Send, cached: CachedDecision, chan
     # The app's exception is what counts now, and the connection may be gone.
     with suppress(Exception):
         if isinstance(change := changing[0], HeldStart):
-            fields = (*change.headers, *cached.declared.fields)
             changing.clear()
-            await send({**change.message, "headers": [field for field in fields if field[0] != b"content-length"]})
+            # Its length stays, so that nobody takes what was broken off for a whole page, HTTP/1.0 clients included.
+            await send({**change.message, "headers": [*change.headers, *cached.declared.fields]})
         elif change.outcome == "pending" and (held := feed(telemetry, change, b"", last=True)):
             cached.counts.bytes += len(held)
             await send({"type": "http.response.body", "body": held, "more_body": True})

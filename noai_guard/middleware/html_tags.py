@@ -93,9 +93,13 @@ def report_compressed_page() -> None:
 
 
 def feed(telemetry: Telemetry, injector: TagInjector, chunk: bytes, *, last: bool) -> bytes:
-    """Return the bytes to send after this chunk; count what became of the tags once that is decided."""
+    """Return the bytes to send after this chunk; count what became of the tags once that is decided. Never raises."""
     if injector.outcome == "pending":
-        chunk = injector.feed(chunk, last)
+        try:
+            chunk = injector.feed(chunk, last)
+        except Exception as error:
+            telemetry.failed("declaring", error)
+            chunk = injector.give_up(chunk)
         if injector.outcome != "pending":
             _count(telemetry, injector.outcome)
     return chunk

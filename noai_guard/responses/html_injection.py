@@ -319,6 +319,13 @@ class TagInjector:
             return b"".join((view[sent:offset], self._tags, view[offset:]))
         return bytes(data[sent:])
 
+    def give_up(self, chunk: bytes) -> bytes:
+        """Return what is left to be sent after `feed` has failed on this chunk: the page as it was."""
+        self.outcome = "no-place"
+        rest = bytes(self._data[self._sent :]) if self._data else chunk
+        self._data = bytearray()
+        return rest
+
     def _skip_prologue(self, data: bytes | bytearray, last: bool) -> int:
         """Set the start of the head if it is in `data`; return the number of bytes that are surely before it."""
         ended = last or len(data) > SEARCH_LIMIT

@@ -241,7 +241,8 @@ def _documents(server: Level, installation: Installation, exists: Callable[[str]
     file = next((f"{root.rstrip('/')}/robots.txt" for root in roots if exists(f"{root.rstrip('/')}/robots.txt")), "")
     if file and not installation.merged and "/robots.txt" in installation.documents:
         yield _problem("N302", server.head, file, f"{installation.keep_robots} {file}")
-    for name in ("auth_basic", "auth_request"):
+    # An auth_request beside or around the gateway's is N103 or N106.
+    for name in ("auth_basic", "auth_request") if installation.form == "compiled" else ("auth_basic",):
         if any(each.args[:1] != ("off",) for each in server.effective(name)):
             yield _problem("N303", server.effective(name)[0], name, is_note=True)
 
@@ -250,11 +251,19 @@ def _asking_server(server: Level) -> Iterator[Problem]:
     """Yield what server.conf of the gateway's form removes from a server, or cannot stand beside."""
     for each in server.own("auth_request"):
         yield _problem("N103", each, server.title)
+    for each in server.inherited("auth_request"):
+        if not server.own("auth_request") and each.args != ("off",):
+            yield _problem("N106", _guard(server) or server.head, each.text)
+    for each in server.inherited("satisfy"):
+        if not server.own("satisfy") and each.args == ("any",):
+            yield _problem("N104", each, server.title)
     if not server.own("error_page") and (lost := server.inherited("error_page")):
         yield _problem("N205", _guard(server) or server.head, _texts(lost))
-    for each in server.effective("error_page"):
-        if "401" in each.args[:-1]:
-            yield _problem("N206", each, each.text)
+    pages = [each for each in server.directives if each.name == "error_page" and "401" in each.args[:-1]]
+    for each in pages or server.inherited("error_page"):
+        if not each.is_ours and "401" in each.args[:-1]:
+            # Of two for one code in one level, nginx takes the first.
+            yield _problem("N208" if pages[:1] == [each] and len(pages) > 1 else "N206", each, each.text)
 
 
 def _asking(level: Level, installation: Installation) -> Iterator[Problem]:
@@ -294,6 +303,8 @@ TEXTS = {
              "type beside it: auth_request off; the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N105": ("{0} has a return or redirect, which nginx carries out before it asks the gateway",
              "the form that asks nobody, `noai-guard config nginx`, guards it"),
+    "N106": ("this include replaces {0}, so nobody is asked to log in any more",
+             "take noai-guard out of this server; the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N109": ("{0} comes after a map of noai-guard, and nginx takes it only before the first map",
              "move it to the beginning of http {{ }}"),
     "N201": ("{0} has add_header lines of its own, so it inherits none of noai-guard's", "type beside them: {1}"),
@@ -305,6 +316,8 @@ TEXTS = {
     "N206": ("{0} is not used: noai-guard has an error_page for 401",
              "put it into the locations that ask for a password"),
     "N207": ("{0} has an error_page of its own, so a refusal there has none of our text", "type beside it: {1}"),
+    "N208": ("{0} comes before noai-guard's, so who is refused gets 401 with this page",
+             "put it into the locations that ask for a password"),
     "N301": ("{0} is a document of noai-guard, and nginx takes one such location only", "delete it{1}"),
     "N302": ("{0} is not sent any more, noai-guard's robots.txt is", "{1} keeps its rules"),
     "N303": ("the documents of noai-guard are for everyone, also behind this {0}", "nothing has to be done"),

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Generic, Literal, TypeVar
 
 from noai_guard.core.model import Action, Document
-from noai_guard.declarations import robots_txt
 from noai_guard.responses.documents import document_file
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.version import __version__
@@ -127,12 +126,7 @@ def json_file(path: str, content: object) -> File:
 
 def document_files(plan: TargetPlan, folder: str) -> list[File]:
     """Return the documents as files below a folder, at the same paths as on the site."""
-    replaces = "replaces the site's own; --merge ROBOTS.TXT keeps its rules" if "--merge " not in plan.arguments else ""
-    notes = {robots_txt.PATH: replaces}
-    return [
-        File(f"{folder}/{document_file(document)}", document.body, notes.get(document.path, ""))
-        for document in plan.documents
-    ]
+    return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]
 
 
 def safe_document_files(plan: TargetPlan, folder: str) -> list[tuple[Document, File]]:

@@ -16,6 +16,11 @@ def test_a_good_policy_is_fine_and_says_what_it_cannot_enforce(run: Run, write: 
     assert ": fine." in run("check", "--verbose", file).stdout.splitlines()[-1]
 
 
+def test_the_file_may_also_be_named_as_for_the_other_commands(run: Run, write: Write) -> None:
+    file = write("extends: no-ai\n")
+    assert run("check", "--policy", file).stdout == run("check", file).stdout
+
+
 def test_the_limits_of_a_policy_are_counted_and_printed_only_when_asked_for(run: Run, write: Write) -> None:
     file = write(
         "paths: {" + ", ".join(f"/a-?/{number}/**: {{usages: {{train-ai: yes}}}}" for number in range(200)) + "}\n"

@@ -118,7 +118,7 @@ def test_a_merged_robots_txt_is_remembered_by_the_next_run_and_by_check(run: Run
     own.unlink()
     assert "own robots.txt cannot be read" in run(*command, code=2).stderr
     run(*command, "--no-merge")
-    assert "--merge" not in run(*command, "--check").stderr
+    assert ", as before" not in run(*command, "--check").stderr
     assert not any(b"/sketches/" in path.read_bytes() for path in out.rglob("*") if path.is_file())
 
 
@@ -241,10 +241,31 @@ def test_limitations_of_the_declarations_and_of_the_host_are_notes(run: Run, wri
     assert "Vercel" not in notes
 
 
+@pytest.mark.parametrize("server", [key for key, target in TARGETS.items() if Feature.DOCUMENTS in target.supports])
+def test_that_a_robots_txt_of_the_site_is_not_sent_any_more_is_said(
+    server: str, run: Run, write: Write, tmp_path: Path
+) -> None:
+    own = tmp_path / "robots.txt"
+    own.write_text("User-agent: *\nDisallow: /drafts/\n")
+    command = ("config", server, "--out", str(tmp_path / "out"), "--policy", write(""))
+    assert "it is not sent any more; --merge ROBOTS.TXT keeps its rules" in run(*command).stderr
+    assert "not sent any more" not in run(*command, "--merge", str(own)).stderr
+
+
+def test_that_a_robots_txt_of_the_site_is_not_sent_any_more_is_said_where_the_gateway_is_asked(
+    run: Run, write: Write
+) -> None:
+    trusting = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
+    for server in PROXIES:
+        assert "serve --own-robots" in run("config", server, "--ask-gateway", "--policy", write(trusting)).stderr
+        replacing = write(trusting + "declarations: {robots_txt: off}\n")
+        assert "serve --own-robots" not in run("config", server, "--ask-gateway", "--policy", replacing).stderr
+
+
 def test_limitations_of_a_server_are_notes(run: Run, write: Write, tmp_path: Path) -> None:
     file = write("usages: {train-ai: throttle}\n")
     notes = run("config", "htaccess", "--out", str(tmp_path / "out"), "--policy", file).stderr.splitlines()
-    assert notes[0].startswith("note: throttle: requests are not counted here")
+    assert notes[1].startswith("note: throttle: requests are not counted here")
     assert "note: Apache (.htaccess) cannot do this: the refusal's own text and headers." in notes
     assert notes[-1] == f"policy: {file}"
     assert notes[-2] == "note: Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
@@ -309,7 +330,7 @@ def test_a_server_that_cannot_ask_the_gateway_says_so(run: Run, write: Write, se
 def test_limitations_of_a_proxy_are_notes(run: Run, write: Write) -> None:
     *notes, last = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
     assert last.startswith("policy: ")
-    assert "more than 1 MiB of body" in notes[0]
+    assert "more than 1 MiB of body" in notes[1]
     assert all(line.startswith("note: ") for line in notes)
 
 

@@ -6,7 +6,19 @@ import threading
 import pytest
 
 from noai_guard.observability import decision_log
-from tests.middleware.asgi_kit import BROWSER, OURS, SCRAPER, answering, ask, asked, guarded, http, metric, websocket
+from tests.middleware.asgi_kit import (
+    BROWSER,
+    OURS,
+    SCRAPER,
+    answering,
+    ask,
+    asked,
+    guarded,
+    http,
+    metric,
+    sending,
+    websocket,
+)
 
 DENIES = "on_unknown: deny\n"
 RATIONS = "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 100, seconds: 60}}\n"
@@ -101,6 +113,27 @@ def test_an_injector_that_cannot_be_made_leaves_the_page_as_it_was(monkeypatch):
     exchange = ask(guarded(answering(b"<head></head>", b"text/html")), http())
     assert exchange.body == b"<head></head>"
     assert exchange.values(b"content-length") == [b"13"]
+
+
+def test_a_page_whose_metas_cannot_be_placed_goes_out_as_it_was(monkeypatch):
+    monkeypatch.setattr("noai_guard.middleware.asgi_response.whole_page", broken)
+    guard = guarded(answering(b"<head></head>", b"text/html; charset=utf-8"))
+    exchange = ask(guard, http())
+    assert (exchange.status, exchange.body, exchange.error) == (200, b"<head></head>", None)
+    assert exchange.values(b"content-length") == [b"13"]
+    assert metric(guard, "guard_failures", place="declaring") == 1
+
+
+@pytest.mark.parametrize("failing", ["_skip_prologue", "_choose_early"])
+def test_a_streamed_page_whose_metas_cannot_be_placed_goes_out_whole(failing, monkeypatch):
+    parts = [b"<!doctype html><ht", b"ml><head><meta charset=utf-8>", b"<title>a</title></head>"]
+    bodies = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html;charset=utf-8")]}
+    guard = guarded(sending(start, *bodies, {"type": "http.response.body"}))
+    monkeypatch.setattr(f"noai_guard.responses.html_injection.TagInjector.{failing}", broken)
+    exchange = ask(guard, http())
+    assert (exchange.body, exchange.error) == (b"".join(parts), None)
+    assert metric(guard, "guard_failures", place="declaring") == 1
 
 
 def test_robots_txt_is_served_when_its_reader_cannot_be_recognised():

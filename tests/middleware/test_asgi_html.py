@@ -333,6 +333,14 @@ def test_a_page_whose_announced_length_is_not_its_own_is_sent_without_one():
     assert exchange.values(b"content-length") == []
 
 
+@pytest.mark.parametrize("part", [b"", PAGE[:20]])
+def test_a_page_that_ends_before_its_announced_length_keeps_it_so_that_nobody_takes_it_for_whole(part):
+    exchange = ask(a_page(len(PAGE), part), http())
+    assert exchange.body == part
+    assert exchange.values(b"content-length") == [b"%d" % len(PAGE)]
+    assert exchange.headers[-len(OURS) :] == OURS
+
+
 def test_a_page_with_a_length_that_comes_in_parts_is_streamed_without_one():
     exchange = ask(a_page(len(PAGE), PAGE[:40], PAGE[40:]), http())
     assert exchange.body == page().body
@@ -343,3 +351,5 @@ def test_a_page_of_which_only_the_start_comes_is_started():
     exchange = ask(a_page(9), http())
     assert [message["type"] for message in exchange.messages] == ["http.response.start"]
     assert exchange.headers[-len(OURS) :] == OURS
+    # So that HTTP/1.0 clients, as nginx is by default, do not take it for an empty page.
+    assert exchange.values(b"content-length") == [b"9"]
