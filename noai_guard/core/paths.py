@@ -91,7 +91,8 @@ def readings(path: str | bytes) -> Readings:
     in its segment (Apache, Node), to cut `;parameters` off before dot segments are resolved (Tomcat, Jetty), to read a
     backslash as a slash (IIS), to take `//host` in front for a host (`new URL(target, base)`, PHP's `parse_url`), to
     cut off what follows a `#` (gunicorn, lighttpd), to decode twice, and to take `.`, `/` and a backslash in more
-    bytes than UTF-8 allows (RFC 3629 section 3; old decoders), while the same bytes are letters of EUC-JP, GBK and EUC-KR.
+    bytes than UTF-8 allows (RFC 3629 section 3; old decoders), while the same bytes are letters of EUC-JP, GBK and
+    EUC-KR.
 
     All but a few odd paths have one reading, at the cost of one regular expression.
     """
