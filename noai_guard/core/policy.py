@@ -299,8 +299,8 @@ class DecisionTable:
         return replace(verdict, action=action, rule=UNREADABLE, reasons=reasons, retry_after=0, message="")
 
     def _is_refused_anywhere(self, agent: Agent | None) -> bool:
-        """Return True if there may be a path on which the agent is refused."""
-        if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
+        """Return True if there may be a path on which the agent is refused. A client that names nobody never is."""
+        if agent is None or agent.name.lower() in self.policy.exemptions.agents:
             return False
         for rule in self.policy.rules:
             if rule.holds_for(agent, identity_of_claim(agent)):
@@ -308,9 +308,7 @@ class DecisionTable:
                     return True
                 if not rule.paths:
                     return False
-        return agent is not None and any(
-            path_policy.reserves(usage) for path_policy in self.path_policies for usage in agent.usages
-        )
+        return any(path_policy.reserves(usage) for path_policy in self.path_policies for usage in agent.usages)
 
     def _decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
         path_policy = path_class.path_policy

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from noai_guard.core.model import HeaderField
 
@@ -65,3 +66,19 @@ def read_user_agent(headers: Sequence[HeaderField]) -> bytes:
 def lower_case_names(headers: Iterable[HeaderField]) -> list[HeaderField]:
     """Return all lines with names in lower case, from servers that keep the client's spelling."""
     return [(name.lower(), value) for name, value in headers]
+
+
+MOUNTING_HEADERS = frozenset({b"script-name", b"x-script-name", b"x-forwarded-prefix"})
+"""Fields from which servers and middleware take where the app is mounted, often whoever sends them.
+
+gunicorn 27 believes Script_Name of every peer in forwarded_allow_ips, and proxies there pass a client's on; Werkzeug's
+ProxyFix reads X-Forwarded-Prefix, and an old recipe for Flask X-Script-Name (read 2026-11-29).
+"""
+
+
+def mounted_paths(path: str, below: str) -> tuple[bytes, ...]:
+    """Return the `raw_paths` of a request where a header may say where the app is mounted: its path, and what is below.
+
+    `/press/songs/1`, mounted at `/press`, is `/songs/1` to the app.
+    """
+    return tuple(quote(text, errors="replace").encode("ascii") for text in (path, below))

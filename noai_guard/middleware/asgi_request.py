@@ -1,8 +1,10 @@
 """A request as ASGI servers hand it over."""
 
+import sys
+
 from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import Peer, lower_case_names, read_user_agent
+from noai_guard.core.request import MOUNTING_HEADERS, Peer, lower_case_names, mounted_paths, read_user_agent
 
 _BODY_FIELDS = frozenset(
     spelling
@@ -62,9 +64,21 @@ def read_scope(scope: Scope) -> ScopeRequest:
             request.headers = lower_case_names(headers)
             user_agent = read_user_agent(request.headers)
         request.user_agent = user_agent
+        if scope.get("root_path"):
+            request.raw_paths = _mounted_paths(scope)
     except Exception:
         pass
     return request
+
+
+def _mounted_paths(scope: Scope) -> tuple[bytes, ...]:
+    """Return the paths to judge, if the root path may be from a header: of Daphne-Root-Path, which Daphne 4.2 believes
+    of everybody, no trace is left."""
+    path, root_path = scope["path"], scope["root_path"]
+    told = "daphne.http_protocol" in sys.modules or any(
+        name.lower() in MOUNTING_HEADERS for name, _ in scope["headers"]
+    )
+    return mounted_paths(path, path.removeprefix(root_path)) if told else ()
 
 
 def sends_body(scope: Scope) -> bool:

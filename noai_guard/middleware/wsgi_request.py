@@ -6,7 +6,7 @@ from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank_of_claim
 from noai_guard.core.model import Claim, HeaderField
-from noai_guard.core.request import Peer
+from noai_guard.core.request import MOUNTING_HEADERS, Peer, mounted_paths
 
 
 @dataclass(slots=True, eq=False)
@@ -15,7 +15,6 @@ class EnvironRequest:
 
     environ: WSGIEnvironment
     user_agents: Mapping[str, bytes]
-    raw_paths: tuple[bytes, ...] = ()
     _headers: list[HeaderField] | None = None
 
     @property
@@ -25,6 +24,14 @@ class EnvironRequest:
     @property
     def path(self) -> str:
         return _characters(f"{self.environ.get('SCRIPT_NAME', '')}{self.environ.get('PATH_INFO', '')}")
+
+    @property
+    def raw_paths(self) -> tuple[bytes, ...]:
+        """Empty, unless a header may say where the app is mounted."""
+        environ = self.environ
+        if not environ.get("SCRIPT_NAME") or _MOUNTING_KEYS.isdisjoint(environ):
+            return ()
+        return mounted_paths(self.path, _characters(str(environ.get("PATH_INFO", ""))))
 
     @property
     def root_path(self) -> str:
@@ -58,6 +65,9 @@ def method_of(environ: WSGIEnvironment) -> str:
 def key_of(name: bytes) -> str:
     """Return the key of a header in an environ."""
     return f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
+
+
+_MOUNTING_KEYS = frozenset(map(key_of, MOUNTING_HEADERS))
 
 
 def _characters(text: str) -> str:

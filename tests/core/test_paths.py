@@ -149,6 +149,7 @@ READINGS = {
     "//press": ("/",),
     "/press%2ftracks": ("/press%2Ftracks",),
     "/press/..%2Ftracks": ("/press/..%2Ftracks", "/press/%2e%2e/tracks"),
+    "/tracks/one#x": ("/tracks/one",),
     "/tracks;v=1/one;x": ("/tracks/one",),
     "/press/..;/tracks/one": ("/tracks/one", "/press/%2e%2e/tracks/one"),
     "/press/..%3B/tracks/one": ("/tracks/one", "/press/%2e%2e/tracks/one"),

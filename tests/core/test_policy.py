@@ -557,3 +557,9 @@ def test_robots_txt_is_open_where_the_guard_publishes_none(text: str, refused: b
 def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expected: bool) -> None:
     policy = policy_of(text)
     assert policy.sells(policy.whole_site) is expected
+
+
+def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_where_a_path_is_not_read() -> None:
+    text = TRACKS_CLOSED + "rules: [{id: closed, paths: [/backstage/**], action: deny}]\n"
+    assert judged(text, "Firefox", "/backstage/a").rule == "closed"
+    assert judged(text, "Firefox", "/shop/" + "a" * 9_000).rule == "unclaimed"

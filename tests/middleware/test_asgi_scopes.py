@@ -284,6 +284,17 @@ def test_a_guard_only_in_a_mounted_app_judges_the_whole_path():
     assert ask(app, http("/page", SCRAPER)).values(b"content-usage") == []
 
 
+@pytest.mark.parametrize("name", [b"X-Forwarded-Prefix", b"x-script-name", b"script-name"])
+def test_an_app_that_is_mounted_by_a_header_is_judged_by_what_it_sees_too(name):
+    guard = guarded(answering(), "paths: {/shop/**: {usages: {train-ai: yes}}}")
+    told = ((name, b"/shop"),)
+    assert ask(guard, http("/shop/songs/1", SCRAPER, *told, root_path="/shop")).status == 403
+    assert ask(guard, http("/shop/shop/a", SCRAPER, *told, root_path="/shop")).status == 200
+    assert ask(guard, http("/shop/a", SCRAPER, *told)).status == 200
+    assert ask(guard, http("/shop/a", SCRAPER, root_path="/shop")).status == 200
+    assert ask(guard, http("/shop/songs/1", None, *told, root_path="/shop")).status == 200
+
+
 def test_a_mounted_app_keeps_its_root_path():
     def where(request: Request):
         return JSONResponse([request.scope["root_path"], request.scope["path"]])

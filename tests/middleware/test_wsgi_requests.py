@@ -70,6 +70,19 @@ def test_a_mounted_app_is_judged_by_the_whole_path(script, path, refused):
     assert ask(guard, http(path, SCRAPER, SCRIPT_NAME=script)).status == (403 if refused else 200)
 
 
+@pytest.mark.parametrize(
+    ("script", "path", "refused"),
+    [("/press", "/songs/1", True), ("/press", "/press/a", False), ("", "/press/a", False)],
+)
+def test_an_app_that_is_mounted_by_a_header_is_judged_by_what_it_sees_too(script, path, refused):
+    guard = guarded(answering(), PRESS_OPEN)
+    for key in ("HTTP_SCRIPT_NAME", "HTTP_X_FORWARDED_PREFIX", "HTTP_X_SCRIPT_NAME"):
+        told = {"SCRIPT_NAME": script, key: script}
+        assert ask(guard, http(path, SCRAPER, **told)).status == (403 if refused else 200)
+        assert ask(guard, http(path, BROWSER, **told)).status == 200
+    assert metric(guard, "guard_failures") == 0
+
+
 def test_a_path_too_long_to_be_read_refuses_who_is_refused_anywhere_and_nobody_else():
     guard = guarded(answering(), PRESS_OPEN)
     assert ask(guard, http("/press/" + "a" * 9_000)).status == 200

@@ -313,6 +313,7 @@ ODD_PATHS = (
     b"/songs/1/..%2f..%2frobots.txt", b"/songs/1/../../robots.txt", b"//robots.txt", b"/songs/1/..%2f..%2f.well-known%2facme-challenge%2fx",
     b"/.well-known/acme-challenge/../../songs/1", b"/.well-known/acme-challenge/..%2f..%2fsongs/1",
     b"/tracks/1", b"/TRACKS/1", b"/tRACKS/", b"/%74racks/1", b"/Tracks/1", b"/PRESS/y", b"/%C3%89t%C3%A9/a", b"/%C3%A9T%C3%89/a", b"*",
+    b"/Tracks#x", b"/tracks#", b"/Tracks#?x", b"/press/x#/../../songs/1", b"/songs#/../press/y",
 )  # fmt: skip
 """Targets that servers read in different ways."""
 

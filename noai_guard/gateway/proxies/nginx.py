@@ -135,14 +135,20 @@ def _cache(setup: GatewaySetup, p: str) -> list[str]:
     for number, rows in enumerate(setup.path_classes):
         maps += [f"map ${p}path ${p}in_{number} {{", '    default "";']
         for pattern, name in rows:
-            escaped = _quoted(pattern_to_regex(pattern))
-            if len(escaped) > _MAX_EXPRESSION:
-                advice = "longer than nginx reads at once; leave --cache out"
-                raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")
-            maps.append(f'    "~{escaped}" {name};')
+            # A path in other letter case has a class of its own: there the stricter verdict counts, which is not kept.
+            maps.append(f'    "~{_path_expression(pattern)}" {name};')
+            maps.append(f'    "~*{_path_expression(pattern.lower())}" {name}-in-other-case;')
         maps += ["}"]
     values = {"cache_folder": setup.cache or "", "gate": _gate(p), "p": p}
     return filled("gateway/proxies/nginx_cache.conf", **values, path_classes=maps).splitlines()
+
+
+def _path_expression(pattern: str) -> str:
+    expression = _quoted(pattern_to_regex(pattern))
+    if len(expression) > _MAX_EXPRESSION:
+        advice = "longer than nginx reads at once; leave --cache out"
+        raise CannotExpress(f"nginx: the path {pattern[:40]}... is {advice}")
+    return expression
 
 
 def _cache_key(setup: GatewaySetup, p: str) -> str:

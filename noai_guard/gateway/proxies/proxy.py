@@ -69,7 +69,7 @@ class GatewaySetup:
         policy = self.compiled.policy
         patterns = [path_policy.pattern for path_policy in policy.path_policies]
         lists = [[(patterns[index], str(index)) for index in by_specificity(patterns)]]
-        plain = (policy.exemptions.paths, *(rule.paths for rule in policy.rules), self.document_paths)
+        plain = (policy.open_paths, *(rule.paths for rule in policy.rules), self.document_paths)
         lists += [[(pattern, "x") for pattern in paths] for paths in plain]
         return tuple(tuple(rows) for rows in lists if rows)
 

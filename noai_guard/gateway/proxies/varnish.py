@@ -3,10 +3,12 @@
 The gateway is asked before the look-up, so cached objects are guarded too, and a refusal is never cached.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.text import ascii_text
 from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, spoofable_names, unquoted
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, batched, repeatable, spoofable_names, unquoted
 from noai_guard.targets.target import File
 
 _MAX_BODY = 1024 * 1024
@@ -38,6 +40,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         max_body=str(_MAX_BODY),
         verify=VERIFY,
         verdict=_verdict(),
+        never_piped=list(_never_piped(setup)),
         kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
         unanswered=list(_unanswered(setup)),
         declared=(line for place, name in enumerate(names, len(VERDICT)) for line in _declared(name, place)),
@@ -52,6 +55,18 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
         yield "std.collect(req.http.User-Agent);"
         for expression in setup.refused_expressions(_MAX_EXPRESSION):
             yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'
+
+
+def _never_piped(setup: GatewaySetup) -> Iterator[str]:
+    """Yield what keeps agents that are refused somewhere from a websocket where they are let in.
+
+    Varnish passes what follows on a piped connection on unseen, whether or not the site has switched protocols.
+    """
+    names = sorted({re.escape(ascii_text(token.value.name)) for token in setup.refused_tokens})
+    if names:
+        yield "# Varnish does not look at what follows on a piped connection."
+        expressions = (f'resp.http.X-NoAI-Agent ~ "^(?:{"|".join(batch)})$"' for batch in batched(names, 100))
+        yield from (f"if ({expression}) {{ unset req.http.Upgrade; }}" for expression in expressions)
 
 
 def _verdict() -> list[str]:

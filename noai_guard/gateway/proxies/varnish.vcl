@@ -81,6 +81,7 @@ sub vcl_deliver {
     if (req.backend_hint == noai_question) {
         if (resp.status >= 200 && resp.status < 300) {
             # One header for all, because Varnish has room for 64. A tab stands in none of the values.
+            __NEVER_PIPED__
             if (!req.http.Upgrade) { unset req.http.Connection; }
             set req.http.X-NoAI-Kept = __KEPT__;
             return (restart);

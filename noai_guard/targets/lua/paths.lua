@@ -50,7 +50,7 @@ end
 
 -- True if servers read a raw path in different ways: ODD of noai_guard/core/paths.py.
 local function is_odd(raw)
-  if find(raw, "/[/.]") or find(raw, "[\\;%z]") then return true end
+  if find(raw, "/[/.]") or find(raw, "[\\;#%z]") then return true end
   if has(raw, "%") then
     raw = lower(raw)
     for _, escape in ipairs({"%2f", "%5c", "%3b", "%25", "%00", "/%2e", "%e0%8", "%f0%80"}) do
@@ -112,6 +112,7 @@ local function readings(target)
   add(shortest(text))
   add_all(percent_decoded)
   add_all(function(way) return (gsub(way, ";[^/]*", "")) end)
+  add_all(function(way) return (gsub(way, "#.*", "")) end)
   add_all(function(way) return (gsub(way, "\\", "/")) end)
   add_all(function(way) return (gsub(way, "^//[^/]*", "")) end)
   add_all(function(way) return (gsub(way, "[^/]+", encoded_dots)) end)

@@ -212,6 +212,11 @@ class VclFile:
             refuse = [f"return (synth({decision.status}));"] if decision.status else []
             if verdict or refuse:
                 yield from _if(f'{_DECISION} == "{name}"', [*verdict, *refuse])
+        classes = (*self.tables.restricted_classes, self.plan.unreadable)
+        refused = "|".join(agents.name for agents in classes if any(decision.status for decision in agents.decisions))
+        if refused:
+            yield "# Varnish does not look at what follows on a piped connection."
+            yield from _if(f"{_CLASS} ~ {quote(f'^(?:{refused})$')}", ["unset req.http.Upgrade;"])
         yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Verdict", "Section"))
 
     def _declares(self) -> Iterator[str]:

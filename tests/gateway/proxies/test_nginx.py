@@ -80,6 +80,25 @@ def test_a_cached_verdict_is_never_used_for_an_ambiguous_path(start_proxy, own_g
             assert fetch(port, target, SCRAPER).status == 200, target
 
 
+def test_a_cached_verdict_is_never_used_where_another_letter_case_is_refused(start_proxy, own_gateway):
+    text = POLICY.replace("paths:\n", "paths:\n  /Tracks/**: {usages: {search: deny}}\n")
+    port = start_proxy("nginx-caching", own_gateway(text), text).port
+    searching = "Googlebot/2.1"
+    for _ in range(2):
+        assert fetch(port, "/songs/1", searching).status == 200
+        for path in ("/Tracks/1", "/tracks/1", "/TRACKS/1"):
+            assert fetch(port, path, searching).status == 403, path
+
+
+def test_the_verdict_on_a_path_that_is_open_to_everyone_is_for_that_path_only(start_proxy, own_gateway):
+    text = POLICY + "declarations: {robots_txt: off}\n"
+    port = start_proxy("nginx-caching", own_gateway(text), text).port
+    for _ in range(2):
+        for path in ("/robots.txt", "/.well-known/acme-challenge/token"):
+            assert fetch(port, path, SCRAPER).status == 200
+            assert fetch(port, "/songs/1", SCRAPER).status == 403
+
+
 def test_a_reload_is_in_force_once_the_cached_verdicts_have_expired(start_proxy, tmp_path, server):
     policy = tmp_path / "noai.yaml"
     policy.write_text(POLICY + "features: {reload: watch}\n")
