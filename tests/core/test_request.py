@@ -3,7 +3,7 @@
 import pytest
 
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import PlainRequest, header_value, lower_case_names, read_user_agent
+from noai_guard.core.request import PlainRequest, header_value, lower_case_names, mounted_paths, read_user_agent
 
 FILLER = [(b"x-filler", b"")] * 20_000
 
@@ -43,3 +43,7 @@ def test_names_of_all_lines_become_lower_case() -> None:
 def test_a_plain_request_is_a_get_without_headers_unless_it_says_otherwise() -> None:
     request = PlainRequest("/tracks/1.mp3")
     assert (request.method, request.headers, request.peer, request.root_path) == ("GET", (), None, "")
+
+
+def test_a_path_under_a_mount_is_itself_and_what_is_below() -> None:
+    assert mounted_paths("/press/songs/ä", "/songs/ä") == (b"/press/songs/%C3%A4", b"/songs/%C3%A4")

@@ -10,6 +10,7 @@ from noai_guard.core.site_addresses import (
     document_address,
     page_address,
     policy_address,
+    site_host,
 )
 from noai_guard.core.text import one_line
 
@@ -54,3 +55,8 @@ def test_a_contact_is_shown_as_people_write_it() -> None:
 
 def test_a_text_of_several_lines_becomes_one() -> None:
     assert one_line("  a\r\nb\t\tc\x00\u2028d\ud800 ") == "a b c d"
+
+
+def test_the_host_of_a_site_is_in_lower_case_and_empty_where_nobody_knows_it() -> None:
+    assert site_host(Site(url="https://Label.example:8443/music")) == "label.example"
+    assert site_host(Site()) == ""
