@@ -495,6 +495,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
         (TRACKS_CLOSED + "unreadable: log\n", False),
         (TRACKS_CLOSED + "exemptions: {agents: [GPTBot]}\n", False),
         (TRACKS_CLOSED + "rules: [{id: friend, agents: [GPTBot], action: allow}]\n", False),
+        (TRACKS_CLOSED + "rules: [{id: friend, agents: [CCBot], action: allow}]\n", True),
         (TRACKS_CLOSED + "rules: [{id: friend, agents: [GPTBot], paths: [/press/**], action: allow}]\n", True),
         ("usages: {train-ai: yes}\nrules: [{id: foe, agents: [GPTBot], paths: [/x], action: deny}]\n", True),
         ("usages: {train-ai: yes}\npaths: {/tracks/**: {}}\n", False),
