@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Verdict
 from noai_guard.core.paths import normal_path
+from noai_guard.middleware.own_robots import USER_AGENT
 
 TRACK = "/tracks/paper-boats"
 AUDIO = "/audio/paper-boats.wav"
@@ -85,7 +86,8 @@ class Site:
         with self.log.open("rb") as log:
             log.seek(self.begin)
             asked = [Asked(**json.loads(line.decode("latin-1"))) for line in log]
-        return [each for each in asked if each.user_agent != _ENDS]
+        # The guard asks the site for its own robots.txt in its own name.
+        return [each for each in asked if each.user_agent not in (_ENDS, USER_AGENT.decode("ascii"))]
 
     def asked_beside_documents(self) -> list[Asked]:
         return [each for each in self.asked() if not self.is_document(each)]

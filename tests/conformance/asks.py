@@ -183,6 +183,8 @@ def check(ask: Ask, answer: Answer, manner: Manner) -> None:
     verdict = _verdict(path, ask, manner)
     if ask.odd and answer.status in _THE_SERVERS_OWN and not answer.values(b"content-usage"):
         return
+    if ask.odd and answer.status == 404:
+        return  # nothing is there: some servers shorten a path before the guard reads it
     if published is not None:
         _check_own(published, answer, manner)
     elif verdict.refuses:
@@ -214,8 +216,8 @@ def _published(path: str, ask: Ask, manner: Manner, answer: Answer) -> Response 
     if path not in FRONT.documents or ask.method not in (b"GET", b"HEAD"):
         return None
     response = _sent(path, ask.method, ask.fields)
-    is_asked_about = ask.odd and manner.tells and undated(answer.body) != undated(response.body)
-    return None if is_asked_about else response
+    is_ours = undated(answer.body) == undated(response.body) and not answer.values(b"content-usage")
+    return None if ask.odd and manner.tells and not is_ours else response
 
 
 def _sent(path: str, method: bytes, fields: Iterable[HeaderField]) -> Response:

@@ -97,7 +97,7 @@ def test_a_compressed_page_passes_unchanged(origin: Origin, proxy: Proxy) -> Non
 
 def test_a_page_gets_metas_and_a_scraper_a_refusal(origin: Origin, proxy: Proxy) -> None:
     origin.route("/page", lambda request: request.respond(b"<html><head></head></html>", b"content-type: text/html"))
-    assert b'<meta name="robots" content="noai, noimageai">' in proxy.fetch("/page").body
+    assert b'<meta name="robots" content="noai, noimageai, noarchive, noml">' in proxy.fetch("/page").body
     before = len(origin.requests)
     assert proxy.fetch("/page", user_agent=SCRAPER).status == 403
     assert len(origin.requests) == before

@@ -198,7 +198,8 @@ local function new_guard(policy)
       decision = stricter(decision, decision_at(class, path, policy.path_sets))
       decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets))
     end
-    return complete and decision or stricter(decision, policy.decisions[policy.unreadable])
+    if complete or agent == unclaimed then return decision end
+    return stricter(decision, policy.decisions[policy.unreadable])
   end
 
   -- Return the decision for a claim and a request target, nil if it is allowed without a note to the backend, and the

@@ -104,7 +104,7 @@ def test_the_path_of_the_request_decides_also_after_internal_redirects(site: int
 def test_the_response_for_an_unreachable_upstream_declares_too(site: int) -> None:
     response = fetch(site, "/down/x", BROWSER)
     assert response.status == 503
-    assert "noai, noimageai" in response.values("x-robots-tag")
+    assert "noai, noimageai, noarchive, noml" in response.values("x-robots-tag")
     assert fetch(site, "/down/x", GPTBOT).status == 403
 
 

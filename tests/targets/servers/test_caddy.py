@@ -42,7 +42,7 @@ def test_the_example_of_the_documentation_works() -> None:
             assert fetch(port, "/", b"GPTBot/1.2").status == 403
             assert fetch(port, "/robots.txt", b"GPTBot/1.2").status == 200
             assert fetch(port, "/", b"Mozilla/5.0 Firefox/154.0").body == b"la la\n"
-            assert "noai, noimageai" in fetch(port, "/nothing", BROWSER).values("x-robots-tag")
+            assert "noai, noimageai, noarchive, noml" in fetch(port, "/nothing", BROWSER).values("x-robots-tag")
 
 
 @pytest.fixture(scope="module", params=[debian, current])
