@@ -182,7 +182,7 @@ def hidden_expression(tokens: Iterable[Token[V]]) -> str:
 
 def hidden_expressions(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
     """Yield what `hidden_expression` returns in parts, each at most `max_length` characters long."""
-    texts = sorted({token.text.decode("ascii") for token in tokens})
+    texts = sorted({token.written.decode("ascii") for token in tokens})
     yield from (_hidden(trie(words)) for words in split_words(texts, max_length - len(_hidden(""))))
 
 

@@ -179,8 +179,9 @@ class VirtualHost:
             stronger = "|".join(tables.stronger_classes)
             weaker = [f'%{{ENV:NOAI_CLASS}} "!^(?:{stronger})$"'] if stronger else []
             long = _user_agent_matches(user_agent_regex.LONG, any_case=False)
-            hidden = _user_agent_matches(user_agent_regex.hidden_expression(self.plan.hidden_tokens))
-            rules.add([f"E=NOAI_CLASS:{self.plan.unreadable.name}", f"E=NOAI_AGENT:{_NO_AGENT}"], *weaker, long, hidden)
+            unread = [f"E=NOAI_CLASS:{self.plan.unreadable.name}", f"E=NOAI_AGENT:{_NO_AGENT}"]
+            for expression in user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION):
+                rules.add(unread, *weaker, long, _user_agent_matches(expression))
         if unclaimed == tables.NONE:
             rules.add([], f"%{{ENV:NOAI_CLASS}} ={tables.NONE}", to="end")
         for agent_class, paths, decision in tables.rows:
