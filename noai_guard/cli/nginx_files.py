@@ -15,7 +15,7 @@ from noai_guard.errors import MissingExtra
 from noai_guard.targets.nginx_inspection import Directive, flat
 
 _DUMPED_FILE = re.compile(r"^# configuration file (.+):\n", re.MULTILINE)
-"""What `nginx -T` prints before each file."""
+"""The line that `nginx -T` prints before each file, with the path of the file."""
 
 _MAX_DEPTH = 16
 """Includes in includes."""

@@ -21,7 +21,7 @@ _FORMAT = 2
 """Raised when the shape of the compiled file changes."""
 
 _MAX_BYTES = 64 * 1024 * 1024
-"""Of one file. The compiled rules are 250 KB (2026-11)."""
+"""Maximum size of one file. The compiled rules are 250 KB (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,10 @@ class Guard:
 
     def _read(self, user_agent: bytes) -> Claim:
         claim = self.catalog.read(user_agent)
-        if claim is not None and not (isinstance(claim, PartlyRead) and claim.agent is None):
+        agent, hidden = (claim.agent, claim.hidden) if isinstance(claim, PartlyRead) else (claim, frozenset())
+        if agent is not None:
             return claim
         agent = UNKNOWN_BOT if self._is_unknown_bot(user_agent) else None
-        hidden = claim.hidden if isinstance(claim, PartlyRead) else frozenset()
         if agent is None and not is_read_closely(user_agent):
             forms = (user_agent, wholly_decoded(user_agent))
             hidden |= {UNKNOWN_BOT} if any(map(_BOT_ANYWHERE.search, forms)) else set()

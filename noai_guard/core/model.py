@@ -135,7 +135,7 @@ class PartlyRead:
 
 
 Claim = Agent | PartlyRead | None
-"""What a user agent claims; None if it names nobody."""
+"""The claim of a user agent: an agent, one that was partly read, or None if it names nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,12 @@ class _Matchers:
             [matcher(rule.paths) if rule.paths else None for rule in policy.rules],
         )
 
+    @property
+    def patterns(self) -> list[tuple[str, ...]]:
+        """The patterns of each matcher."""
+        matchers = (self.path_policies, self.exempt, *self.rules)
+        return [matcher.patterns for matcher in matchers if matcher is not None]
+
 
 class DecisionTable:
     """A policy compiled against a catalogue. `path_classes[path].verdicts[claim, identity]` is a verdict.
@@ -209,7 +215,8 @@ class DecisionTable:
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
         self._matchers = _Matchers.of(policy)
-        self._in_lower_case = _Matchers.of(policy, str.lower)
+        lower = _Matchers.of(policy, str.lower)
+        self._in_lower_case = self._matchers if lower.patterns == self._matchers.patterns else lower
         self._path_classes = BoundedCache(self._new_path_class, max_entries=_MAX_PATH_CLASSES)
         self._several: BoundedCache[tuple[tuple[PathClass, ...], bool], PathClass] = BoundedCache(
             self._class_of_several, max_entries=_MAX_PATH_CLASSES
@@ -244,7 +251,9 @@ class DecisionTable:
             for path in (way.plain, *way.others):
                 classes[self.path_class(path)] = None
                 # Some servers and file systems do not tell upper from lower case.
-                classes[self._path_classes[self._place(path.lower(), self._in_lower_case)]] = None
+                lower = path.lower()
+                if lower != path or self._in_lower_case is not self._matchers:
+                    classes[self._path_classes[self._place(lower, self._in_lower_case)]] = None
         unread = not all(way.complete for way in ways)
         return plain if len(classes) == 1 and not unread else self._several[tuple(classes), unread]
 
@@ -255,13 +264,13 @@ class DecisionTable:
     def _class_of_several(self, key: tuple[tuple[PathClass, ...], bool]) -> PathClass:
         classes, unread = key
         first = classes[0]
-        path_class = PathClass(first.path_policy, first.rules, first.exempt, classes, unread)
-        path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
-        return path_class
+        return self._judging(PathClass(first.path_policy, first.rules, first.exempt, classes, unread))
 
     def _new_path_class(self, key: tuple[PathPolicy, tuple[int, ...], bool]) -> PathClass:
         path_policy, holding, exempt = key
-        path_class = PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), exempt)
+        return self._judging(PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), exempt))
+
+    def _judging(self, path_class: PathClass) -> PathClass:
         path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
         return path_class
 

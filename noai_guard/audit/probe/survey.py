@@ -36,7 +36,7 @@ _MAX_PAGE_BYTES = 64 * 1024
 _MAX_LICENCES = 3
 _MAX_POLICY_PAGES = 3
 _GZIP = ("accept-encoding", "gzip")
-"""What browsers accept, and the audit can read."""
+"""The content codings that browsers accept and the audit can read."""
 _RANGE = ("range", "bytes=0-1023")
 _BROWSER_HEADERS = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
 
