@@ -326,18 +326,20 @@ def test_a_thousand_hangups_under_load_drop_nothing_and_mix_nothing(file):
         await status(guard)
         stop = asyncio.Event()
         loads = [asyncio.create_task(load(stop)) for _ in range(4)]
-        for number in range(1000):
+        number = 0
+        # Hangups during a reload become one: how many reloads a thousand of them are depends on the machine.
+        while number < 1000 or metric(guard, "reloads", result="ok") < 3:
             if number % 25 == 0:
                 staged = file.with_suffix(".new")
                 staged.write_text(lets_in if number % 50 == 0 else SIGNALLED)
                 staged.replace(file)
             os.kill(os.getpid(), signal.SIGHUP)
+            number += 1
             await asyncio.sleep(0)
-        await until_counted(guard, "ok", 3)
         stop.set()
         await asyncio.gather(*loads)
 
-    asyncio.run(story())
+    asyncio.run(asyncio.wait_for(story(), 60))
     assert {answer.error for answer in answers} == {None}
     assert metric(guard, "reloads", result="failed") == 0
     assert metric(guard, "guard_failures") == 0
