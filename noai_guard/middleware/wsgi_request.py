@@ -6,7 +6,7 @@ from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank_of_claim
 from noai_guard.core.model import Claim, HeaderField
-from noai_guard.core.request import MOUNTING_HEADERS, Peer, mounted_paths
+from noai_guard.core.request import MOUNTING_HEADERS, ClaimKey, Peer, mounted_paths
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +56,11 @@ class EnvironRequest:
     def user_agent(self) -> bytes:
         return self.user_agents[self.environ.get("HTTP_USER_AGENT", "")]
 
+    @property
+    def claim_key(self) -> ClaimKey:
+        signature_agent = self.environ.get("HTTP_SIGNATURE_AGENT")
+        return (self.user_agent, latin_1(signature_agent)) if signature_agent else self.user_agent
+
 
 def method_of(environ: WSGIEnvironment) -> str:
     """Return the method in upper case."""
@@ -89,7 +94,7 @@ def latin_1(text: object) -> bytes:
     return str(text).encode("latin-1", "replace")
 
 
-def user_agent_lines(text: str, claims: Mapping[bytes, Claim]) -> bytes:
+def user_agent_lines(text: str, claims: Mapping[ClaimKey, Claim]) -> bytes:
     """Return what is judged of HTTP_USER_AGENT, in which servers join several User-Agent lines with commas.
 
     Commas also stand in single lines, even outside of comments (`Pocket Casts, iOS v4.2`). So it is one line, unless
