@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import Action, Response
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Count, Examination, arun
@@ -30,6 +31,7 @@ from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
 from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.reverse_dns import AwaitedReverseDns, ReverseDns
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _log = logging.getLogger("noai_guard")
@@ -46,10 +48,10 @@ _HINTS = {
 class Gateway:
     """ASGI app that answers proxies' questions, publishes the declarations, and shows metrics and health.
 
-    `policy`, `registry` and `store` as for NoAIMiddleware; `deadline` is for each answer of the store, in seconds, and
-    less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for `hold`
-    seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the site's
-    own robots.txt, which ours is merged with, as the policy says.
+    `policy`, `registry`, `store` and `names` as for NoAIMiddleware; `deadline` is for each answer, in
+    seconds, and less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for
+    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the
+    site's own robots.txt, which ours is merged with, as the policy says.
     """
 
     def __init__(
@@ -58,12 +60,18 @@ class Gateway:
         *,
         registry: CollectorRegistry | None = None,
         store: AsyncStore | None = None,
+        names: ReverseDns | None = None,
         deadline: float = 0.25,
         hold: int = 10,
         own_robots: str | Path | None = None,
     ) -> None:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self._stores = AsyncRouter(
+            {
+                Count: Route(store or AwaitedStore(MemoryStore()), deadline),
+                HostName: Route(AwaitedReverseDns(names or ReverseDns()), deadline),
+            }
+        )
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
             lambda active: _Prepared(active, hold), max_entries=1
         )

@@ -16,6 +16,7 @@ from typing import NoReturn
 from prometheus_client import CollectorRegistry
 
 from noai_guard.asgi_types import App, Message, Receive, Scope, Send
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
@@ -27,6 +28,7 @@ from noai_guard.middleware.asgi_response import Changing, declare, release, send
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
 from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.reverse_dns import AwaitedReverseDns, ReverseDns
 from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
 
 _VERDICT = "noai_guard.verdict"
@@ -44,7 +46,7 @@ class NoAIMiddleware:
 
     `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
     Prometheus registry (the default one if None). `store` answers what the judge asks, within `deadline` seconds for
-    each answer; in memory if None.
+    each answer; in memory if None. `names` asks the DNS for names of addresses, by the machine's resolvers if None.
 
     A policy that cannot be used stops the server when it starts (`lifespan.startup.failed`, with every problem): the
     constructor does not raise, because `add_middleware` calls it so late that visitors would get the exception. Where
@@ -65,11 +67,17 @@ class NoAIMiddleware:
         *,
         registry: CollectorRegistry | None = None,
         store: AsyncStore | None = None,
+        names: ReverseDns | None = None,
         deadline: float = 0.5,
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True)
-        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self._stores = AsyncRouter(
+            {
+                Count: Route(store or AwaitedStore(MemoryStore()), deadline),
+                HostName: Route(AwaitedReverseDns(names or ReverseDns()), deadline),
+            }
+        )
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         if "starlette.routing" in sys.modules:  # else nothing is mounted by it, and it need not be imported
             from noai_guard.observability.metrics_app import answer_without_slash

@@ -28,7 +28,9 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
+from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
+from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
@@ -60,7 +62,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 _COMPLAINT_SECONDS = 60.0
-"""The time between two log lines that say that the policy could not be used at start."""
+"""Seconds between two log lines that the policy could not be used at start, or that a backend does not answer."""
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
@@ -83,6 +85,16 @@ _USER_AGENT_HIDDEN = (
     "(`noai-guard config aws --out DIR`), or put User-Agent into the cache policy of the behaviour (HeaderBehavior: "
     "whitelist, Headers: [User-Agent]). See docs/how-to/behind-a-cdn.md"
 )
+
+_DOUBTS = {
+    "address_unknown": "a client that names an agent has no address, so its claim cannot be checked by it",
+    "address_not_public": "a client that names an agent comes from a private address, probably a proxy of your own, so "
+    "its claim cannot be checked by it: name your proxies under trusted_proxies",
+    "address_not_proven": "the address of a client that names an agent may be text from a header, so its claim cannot "
+    "be checked by it: name your proxies under trusted_proxies, and start the server with --no-proxy-headers",
+    "proxy_not_named": "a client that names an agent came through a proxy, and trusted_proxies names none, so its "
+    "claim cannot be checked by its address: name your proxies, or what spoofs an agent is let in",
+}
 
 
 class GuardRuntime:
@@ -126,6 +138,10 @@ class GuardRuntime:
         self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
+        self._doubts_reported: set[str] = set()
+        self._operators = RefusedOperators()
+        self._stopped_reported: frozenset[str] = frozenset()
+        self._next_unanswered: dict[str, float] = {}
         self._caches_reported: set[tuple[str, str]] = set()
         self._flush_failed = False
         self._reloading = threading.Lock()
@@ -148,6 +164,7 @@ class GuardRuntime:
             self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
+        compiled.guard.identity.operators = self._operators
         # One assignment: a request that has read it sees one policy from beginning to end.
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
         self._undecidable = self.active.undecidable
@@ -203,7 +220,7 @@ class GuardRuntime:
                 return ServeDocument(active, resolved.document)
             cached = resolved.decisions[active.claims[request.claim_key]]
             if not cached.settled:
-                return self._examine(active, resolved, request, started)
+                return self._examine(active, resolved, cached.needs, request, started)
             decided = cached.passed
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
@@ -217,14 +234,18 @@ class GuardRuntime:
         return self._finish(active, decided, request, started)
 
     def _examine(
-        self, active: ActivePolicy, resolved: ResolvedPath, request: Request, started: float
+        self, active: ActivePolicy, resolved: ResolvedPath, needs: Needs, request: Request, started: float
     ) -> Examination[Decided]:
         """Decide a request whose verdict takes an address or an answer from outside."""
         client = None
         try:
             client = self.client(request, active)
             guard = active.compiled.guard
-            doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
+            doubt = None
+            if needs & Needs.IDENTITY:
+                doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
+                if doubt is not None:
+                    self._report_doubt(doubt)
             examination = guard.examine(
                 request,
                 client.address,
@@ -234,6 +255,8 @@ class GuardRuntime:
                 doubt=doubt,
             )
             verdict, asked = yield from _noticing_questions(examination)
+            if self._operators.stopped is not self._stopped_reported:
+                self._report_stopped(self._operators.stopped)
             cached = active.after[verdict]
             decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
             if cached.refuses:
@@ -291,7 +314,29 @@ class GuardRuntime:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
         self.telemetry.metrics.backend_failures.labels(kind).inc()
-        _log.warning("a backend could not answer %s: %s", kind, error)
+        now = perf_counter()
+        if now >= self._next_unanswered.get(kind, now):
+            self._next_unanswered[kind] = now + _COMPLAINT_SECONDS
+            _log.warning("a backend could not answer %s: %s", kind, error)
+
+    def _report_doubt(self, doubt: str) -> None:
+        """Count a claim that no address could prove, and say so once."""
+        self.telemetry.metrics.identity_doubts.labels(doubt).inc()
+        if doubt not in self._doubts_reported:
+            self._doubts_reported.add(doubt)
+            _log.warning("%s (this is said once; the metric noai_identity_doubts_total counts)", _DOUBTS[doubt])
+
+    def _report_stopped(self, stopped: frozenset[str]) -> None:
+        """Show the operators whose claims are let in although they fail, and log a change."""
+        before, self._stopped_reported = self._stopped_reported, stopped
+        for operator in stopped | before:
+            self.telemetry.metrics.identity_stopped.labels(operator).set(operator in stopped)
+        for operator in stopped - before:
+            _log.error(
+                "so many claims to be an agent of %s fail, from so few addresses, that these are probably a proxy's: "
+                "they are let in until one is proven. Name your proxies under trusted_proxies",
+                operator,
+            )
 
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""

@@ -15,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import CollectorRegistry
 
 from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
@@ -27,6 +28,7 @@ from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
 from noai_guard.responses.header_fields import native
 from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.reverse_dns import ReverseDns
 from noai_guard.stores.router import Router
 
 VERDICT = "noai.verdict"
@@ -36,9 +38,9 @@ VERDICT = "noai.verdict"
 class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
-    `policy`, `registry`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at once and
-    within a time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every problem,
-    if the policy cannot be used: WSGI servers stop when an app cannot be imported.
+    `policy`, `registry`, `names`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at
+    once and within a time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every
+    problem, if the policy cannot be used: WSGI servers stop when an app cannot be imported.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class NoAIWSGIMiddleware:
         *,
         registry: CollectorRegistry | None = None,
         store: Store | None = None,
+        names: ReverseDns | None = None,
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(policy, registry=registry, threads=True)
-        self._stores = Router({Count: store or MemoryStore()})
+        self._stores = Router({Count: store or MemoryStore(), HostName: names or ReverseDns()})
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
         self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(

@@ -23,6 +23,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from noai_guard.core.client_address import PROBLEMS
+from noai_guard.core.identity.addresses import DOUBTS
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count
@@ -113,6 +115,16 @@ class Metrics(Collector):
         self.backend_failures = counter(
             "noai_backend_failures_total", "Questions that a backend could not answer.", ("question",)
         )
+        self.identity_doubts = counter(
+            "noai_identity_doubts_total",
+            "Claims that could not be checked by the client's address, by why it is not known to be the client's.",
+            ("doubt",),
+        )
+        self.identity_stopped = gauge(
+            "noai_identity_refusing_stopped",
+            "1 while failed claims of an operator's agents are let in, because the addresses are probably a proxy's.",
+            ("operator",),
+        )
         self.guard_failures = counter(
             "noai_guard_failures_total",
             "Times something of the guard itself failed and the request went on, by place.",
@@ -145,7 +157,8 @@ class Metrics(Collector):
         # Series with values known beforehand start at zero: Prometheus sees no increase in a series born at 1.
         for metric, values in (
             (self.reloads, ("ok", "failed")),
-            (self.backend_failures, (Count.__name__,)),
+            (self.backend_failures, (Count.__name__, HostName.__name__)),
+            (self.identity_doubts, DOUBTS),
             (self.guard_failures, ("judging", "noting", "robots_txt", "declaring")),
             (self.address_problems, PROBLEMS),
             (self.gateway_problems, GATEWAY_PROBLEMS),
