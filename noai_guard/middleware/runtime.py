@@ -258,7 +258,9 @@ class GuardRuntime:
             if self._operators.stopped is not self._stopped_reported:
                 self._report_stopped(self._operators.stopped)
             cached = active.after[verdict]
-            decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
+            # Proxies keep a verdict for all addresses alike, unless the policy exempts some.
+            cacheable = not asked and not needs & Needs.IDENTITY
+            decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
