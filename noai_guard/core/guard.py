@@ -107,9 +107,16 @@ class Guard:
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
-        if any(self._depends_on_identity(each, path_class) for each in _single(claim)):
+        if self._checked(claim, path_class):
             needs |= Needs.ADDRESS | Needs.IDENTITY
         return needs
+
+    def _checked(self, claim: Claim, path_class: PathClass) -> tuple[SingleClaim, ...]:
+        """Return the claims to be checked: none if one is refused whatever comes out."""
+        claims = _single(claim)
+        checked = tuple(each for each in claims if self._depends_on_identity(each, path_class))
+        others = (self.table.verdict(each, path_class) for each in claims if each not in checked)
+        return () if any(verdict.action.refuses for verdict in others) else checked
 
     def _depends_on_identity(self, claim: SingleClaim, path_class: PathClass) -> bool:
         """Return True if a claim can be checked, and the verdict depends on what comes out."""
@@ -145,11 +152,9 @@ class Guard:
         exempt = self.policy.exemptions.addresses
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
-        verdicts = []
-        for each in _single(claim):
-            if not self._depends_on_identity(each, path_class):
-                verdicts.append(table.verdict(each, path_class))
-                continue
+        checked = self._checked(claim, path_class)
+        verdicts = [table.verdict(each, path_class) for each in _single(claim) if each not in checked]
+        for each in checked:
             agent = agent_of(each)
             assert agent is not None
             claimed = Claimed(agent, request, address, received_at, self.identity.settings, doubt)

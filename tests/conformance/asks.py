@@ -122,7 +122,7 @@ def _signature_agents() -> Iterator[Ask]:
         ),
     ):
         yield Ask("a Signature-Agent", user_agents=(BROWSER,), headers=((b"signature-agent", value),))
-        yield Ask("a Signature-Agent", b"/", (LIBRARY,), ((b"signature-agent", value),))
+        yield Ask("a Signature-Agent", user_agents=(LIBRARY,), headers=((b"signature-agent", value),))
     lines = ((b"signature-agent", b'"https://unknown.example"'), (b"signature-agent", b'"https://chatgpt.com"'))
     yield Ask("two lines of Signature-Agent", headers=lines)
     yield Ask("a Signature-Agent and no user agent", user_agents=(), headers=lines)

@@ -241,3 +241,48 @@ def test_a_shared_cache_in_front_is_noticed_by_every_driver(
     for guard in drivers.counted:
         assert metric(guard, "shared_caches", cache=cache, problem=problem) >= 1
         assert metric(guard, "shared_caches") == metric(guard, "shared_caches", cache=cache, problem=problem)
+
+
+GOOGLEBOT = b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+GOOGLES = "identity: {networks: {Googlebot: [198.51.100.0/24, '2001:db8:1::/48']}}\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "rule", "reason"),
+    [
+        (b"198.51.100.7", 200, "search", "the address is in a network that the policy gives for Googlebot"),
+        (b"2001:db8:1::9", 200, "search", "the address is in a network that the policy gives for Googlebot"),
+        (b"203.0.113.9", 403, "spoofed", "the address is in no network that the policy gives for Googlebot"),
+        (b"10.1.2.3", 200, "search", "the address is a private one, of a proxy perhaps, so it proves nothing"),
+    ],
+)
+def test_a_spoofed_googlebot_is_refused_by_every_driver_and_a_real_one_let_in(
+    address: bytes, status: int, rule: str, reason: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, GOOGLES)
+    headers = [(b"user-agent", GOOGLEBOT), (b"x-forwarded-for", address)]
+    decisions = {name: driver("/song", headers) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+    assert reason in decisions["asgi"].reasons
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "signature_agent", "status", "rule"),
+    [
+        (BROWSER, b'"https://chatgpt.com"', 403, "ai-agent"),
+        (BROWSER, b"https://chatgpt.com", 403, "ai-agent"),
+        (BROWSER, b'sig1="https://chatgpt.com/keys.json";type=jwks_uri, sig2="https://x.example"', 403, "ai-agent"),
+        (BROWSER, b'"https://nobody.example"', 200, "unknown-bot"),
+        (GOOGLEBOT, b'"https://chatgpt.com"', 403, "ai-agent"),
+        (SCRAPER, b'"https://nobody.example"', 403, "train-ai"),
+    ],
+)
+def test_an_agent_named_in_signature_agent_is_refused_by_every_driver_and_nobody_is_let_in_for_one(
+    user_agent: bytes, signature_agent: bytes, status: int, rule: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, GOOGLES)
+    headers = [*user_agents(user_agent), (b"signature-agent", signature_agent)]
+    decisions = {name: driver("/song", headers) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
