@@ -39,7 +39,7 @@ from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
-from noai_guard.errors import Invalid, PolicyInvalid
+from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
     ActivePolicy,
     Decided,
@@ -315,7 +315,9 @@ class GuardRuntime:
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
-        self.telemetry.metrics.backend_failures.labels(kind).inc()
+        # What was never installed does not fail.
+        if not isinstance(error.__cause__, MissingExtra):
+            self.telemetry.metrics.backend_failures.labels(kind).inc()
         now = perf_counter()
         if now >= self._next_unanswered.get(kind, now):
             self._next_unanswered[kind] = now + _COMPLAINT_SECONDS
