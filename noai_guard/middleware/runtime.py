@@ -31,7 +31,7 @@ from noai_guard.core.client_address import (
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
-from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
+from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -297,11 +297,13 @@ class GuardRuntime:
         action = verdict.action
         try:
             noted = self.telemetry.wants(verdict)
-            if not noted and not (action.refuses and self._robots_readers):
+            # robots.txt speaks to the agent, not to who takes its name.
+            ignores = action.refuses and verdict.identity is not Identity.SPOOFED and bool(self._robots_readers)
+            if not noted and not ignores:
                 return
             client = decided.client or self.client(request, active)
             agent = verdict.agent.name if verdict.agent else ""
-            if action.refuses and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+            if ignores and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
                 with self.telemetry.counting:
                     counts.robots_ignored += 1
             if noted:
