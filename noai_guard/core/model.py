@@ -31,6 +31,9 @@ AI_USAGES = frozenset(
 )
 """What a policy against AI reserves: data brokers too, who sell what they fetch for AI among other things."""
 
+NAMED_AI = AI_USAGES - {Usage.DATA_BROKER}
+"""Usages of which it may be said that they are AI: a broker sells to anybody, and is called what it is."""
+
 
 class Action(StrEnum):
     """The treatment of a request, from the mildest to the strictest."""
@@ -113,8 +116,8 @@ class Agent:
 
     @property
     def ai(self) -> bool:
-        """True if at least one usage is AI. A data broker may sell to anybody, so that is not said of it."""
-        return not (AI_USAGES - {Usage.DATA_BROKER}).isdisjoint(self.usages)
+        """True if at least one usage is named AI."""
+        return not NAMED_AI.isdisjoint(self.usages)
 
     @property
     def all_robots_tokens(self) -> tuple[str, ...]:
