@@ -42,5 +42,11 @@ class AgentOutcomes:
                 (asked if agent.opt_out.by else inseparable).append(agent)
             elif action is Action.LOG:
                 logged.append(agent)
-        kinds = (refused, asked, inseparable, nameless, logged)
-        return cls(*map(tuple, kinds), len(table.catalog.agents))
+        return cls(
+            refused=tuple(refused),
+            asked=tuple(asked),
+            inseparable=tuple(inseparable),
+            nameless=tuple(nameless),
+            logged=tuple(logged),
+            known=len(table.catalog.agents),
+        )

@@ -94,7 +94,7 @@ class NoAIMiddleware:
             runtime.report_nesting()
         request = self._read(scope)
         outcome = runtime.decide(request, is_http)
-        if outcome.__class__ is Decided:
+        if isinstance(outcome, Decided):
             decided = outcome
         elif isinstance(outcome, ServeDocument):
             await self._serve(scope, send, outcome, request)
