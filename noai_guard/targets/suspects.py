@@ -47,19 +47,19 @@ def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
 
 
 def _rarest(token: AgentToken) -> str:
-    anchor = token.anchor.decode("ascii")
-    text = token.text.decode("ascii")
     if token.host:
-        # A port may stand between a host and its path, and the last segment of the path is only a prefix.
-        return text if anchor not in text or _is_common(anchor) else anchor
-    return "".join(_words_of(text)) if _is_common(anchor) else anchor
+        # A port may stand between a host and its path, of which the last segment may go on.
+        path = token.path[: token.path.rfind(b"/") + 1].decode("ascii").strip("/")
+        return path or token.text.decode("ascii")
+    anchor = token.anchor.decode("ascii")
+    return _without_signs_around(token.text.decode("ascii")) if _is_common(anchor) else anchor
 
 
 def _is_common(word: str) -> bool:
     return word in _COMMON or len(word) <= _SHORT
 
 
-def _words_of(text: str) -> str:
+def _without_signs_around(text: str) -> str:
     """Return a name without what is no letter or digit at its ends: another character may stand beside those."""
     start = next(position for position, character in enumerate(text) if character.isalnum())
     stop = next(position for position, character in enumerate(reversed(text)) if character.isalnum())
