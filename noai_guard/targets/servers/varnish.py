@@ -193,7 +193,7 @@ class VclFile:
         if suspects.suspects_everybody(self.plan):
             yield "call noai_judge;"
         else:
-            looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
+            looks = suspects.first_look(self.plan)
             yield from _if(" || ".join(_matches(_ALL, look, any_case=True) for look in looks), ["call noai_judge;"])
         yield f"unset {_PATH};"
 
