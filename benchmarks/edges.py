@@ -104,19 +104,19 @@ def varnish(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
     return ["varnishd", "-F", "-a", f"127.0.0.1:{port}", "-n", str(folder / "work"), "-f", str(folder / "site.vcl")]
 
 
-SERVERS: dict[str, tuple[Arrange, float | None]] = {
-    "nginx": (nginx, 0.9),
-    "apache": (apache, None),
-    "caddy": (caddy, None),
-    "haproxy": (haproxy, None),
-    "lighttpd": (lighttpd, None),
-    "varnish": (varnish, None),
+SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
+    "nginx": (nginx, (0.85, 0.8, 0.8)),
+    "apache": (apache, (0.85, 0.85, 0.8)),
+    "caddy": (caddy, (0.7, 0.65, 0.6)),
+    "haproxy": (haproxy, (0.9, 0.9, 0.75)),
+    "lighttpd": (lighttpd, (0.55, 0.55, 0.5)),
+    "varnish": (varnish, (0.75, 0.7, 0.65)),
 }
-"""Server -> how it is started, and the least share of its own throughput that it is to keep."""
+"""Server -> how it is started, and the least share of its own throughput that it is to keep, for each of the mixes."""
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    for key, (arrange, bound) in SERVERS.items():
+    for key, (arrange, bounds) in SERVERS.items():
         if not (_is_installed({"apache": "apache2", "varnish": "varnishd"}.get(key, key)) and _is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
@@ -127,7 +127,8 @@ def rows(effort: Effort) -> Iterator[Row]:
                 name: stack.enter_context(_running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
-            for mix, user_agents in _mixes(count * (effort.rounds + 1)).items():
+            mixes = _mixes(count * (effort.rounds + 1))
+            for bound, (mix, user_agents) in zip(bounds, mixes.items(), strict=True):
                 visits = [request(_PATH, user_agent) for user_agent in user_agents]
                 timings = in_turns(servers, visits, count, effort.rounds)
                 bare = timings["bare"]

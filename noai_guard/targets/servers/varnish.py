@@ -231,7 +231,8 @@ class VclFile:
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
         for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
-            fields = one_line_per_name(declared.fields).items()
+            # tdm-policy belongs to tdm-reservation, so it is decided on before ours is set.
+            fields = sorted(one_line_per_name(declared.fields).items(), key=lambda field: field[0] != b"tdm-policy")
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
             yield from _if(condition, (line for name, value in fields for line in _declared(name, value)))
 
@@ -272,7 +273,8 @@ def _declared(name: bytes, value: bytes) -> Iterator[str]:
     if name in REPEATABLE:
         yield f"std.collect({header});"
         yield from _if(header, [f"set {header} = {quote(f'{text}, ')} + {header};"])
-    yield from _if(f"!{header}", [f"set {header} = {quote(text)};"])
+    reserved = " && !resp.http.tdm-reservation" if name == b"tdm-policy" else ""
+    yield from _if(f"!{header}{reserved}", [f"set {header} = {quote(text)};"])
 
 
 def _decoded_path_regex(regex: str) -> str:

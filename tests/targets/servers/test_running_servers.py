@@ -285,6 +285,17 @@ def test_content_usage_of_the_site_takes_precedence(plain: RunningServer) -> Non
     assert fetch(plain.port, "/own", BROWSER).values("content-usage") == ["train-ai=y"]
 
 
+def test_a_reservation_of_the_site_does_not_get_our_policy(rich: RunningServer) -> None:
+    if not rich.supports(Feature.OWN):
+        pytest.skip(f"{rich.key} overwrites it")
+    if rich.key == "caddy":
+        pytest.xfail("Caddy's `?` looks at no other field of the response")
+    response = fetch(rich.port, "/unreserved", BROWSER)
+    assert response.values("tdm-reservation") == ["0"]
+    assert response.values("tdm-policy") == []
+    assert fetch(rich.port, "/index.html", BROWSER).values("tdm-policy")
+
+
 @pytest.mark.parametrize("key", SERVERS)
 def test_in_monitor_mode_nobody_is_refused_and_the_backend_gets_the_verdict(key: str, origin_port: int) -> None:
     monitor = replace(load_stance("no-ai"), mode=Mode.MONITOR)
