@@ -38,6 +38,10 @@ _NAMES_PER_STEP = 6
 PCRE 8 without JIT, which some builds of nginx have, cannot recurse in an expression with more than 9 groups: it would
 have to allocate memory, which nginx does not allow while it matches (seen in a build of 1.31 with 8.45)."""
 
+_MAX_LOOKS = 6
+"""Number of expressions of a first look for suspects that cost less than taking apart whoever is not a browser by its
+words: those of a catalogue of about 1,500 restricted names."""
+
 _STEPS = 2
 """Number of expressions that capture names of one User-Agent; the rest of it is searched by expression."""
 
@@ -144,12 +148,12 @@ class NginxConfiguration:
         p, anchors = self.prefix, self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
         rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
-        if suspects.suspects_everybody(self.plan):
+        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
+        if suspects.suspects_everybody(self.plan) or len(looks) > _MAX_LOOKS:
             browser = user_agent_regex.browser_expression(anchors, possessive=True)
             rows.append((nginx_language.expression(browser), "-"))
             yield from map_blocks("$http_user_agent", f"{p}hits", rows, f"${p}read_of")
             return
-        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
         rows += [(nginx_language.expression(look), f"${p}read_of") for look in looks]
         yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
 
