@@ -182,8 +182,13 @@ def hidden_expression(tokens: Iterable[Token[V]]) -> str:
 
 def hidden_expressions(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
     """Yield what `hidden_expression` returns in parts, each at most `max_length` characters long."""
+    yield from (_hidden(names) for names in names_anywhere_in_parts(tokens, max_length - len(_hidden(""))))
+
+
+def names_anywhere_in_parts(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
+    """Yield what `names_anywhere` returns in parts, each at most `max_length` characters long."""
     texts = sorted({token.written.decode("ascii") for token in tokens})
-    yield from (_hidden(trie(words)) for words in split_words(texts, max_length - len(_hidden(""))))
+    yield from (trie(words) for words in split_words(texts, max_length))
 
 
 def _hidden(names: str) -> str:
