@@ -9,6 +9,7 @@ A name is represented by its rarest run of letters, its anchor. Where that is a 
 (`v0bot`, `channel3bot`), the whole name is looked for.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from noai_guard.core import browser_words
@@ -75,6 +76,29 @@ def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = F
     words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan), max_length)]
     bots = [CALLS_ITSELF_A_BOT.pattern.decode("ascii")] if plan.unknown_bot.restricted else []
     return [*words, _ANY_ESCAPE if decodes else ESCAPED, *bots, TOO_LONG]
+
+
+def short_first_look(plan: TargetPlan) -> list[str]:
+    """Return what `first_look` does in half as many characters, for a server that compiles it for each request.
+
+    A word is cut where no other known word begins like it, so more User-Agents are suspects.
+    """
+    words = suspect_words(plan)
+    if not words:
+        return first_look(plan)
+    others = {word for token in plan.tokens for word in re.findall("[a-z]+", token.text.decode("ascii"))}
+    known = " ".join(("", *(browser_words.ALL | others).difference(words)))
+    cuts = {word: _cut(word, known) for word in words}
+    whole = [word for word, beginning in cuts.items() if word == beginning]
+    beginnings = {beginning for word, beginning in cuts.items() if word != beginning}
+    kinds = [_trie(beginnings)] * bool(beginnings) + [rf"{_trie(whole)}(?![a-z])"] * bool(whole)
+    return [f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:]]
+
+
+def _cut(word: str, known: str) -> str:
+    """Return the shortest beginning that no word of `known`, in which each has a blank before it, has too."""
+    lengths = range(_SHORT + 1, len(word)) if word.isalpha() else ()
+    return next((word[:length] for length in lengths if f" {word[:length]}" not in known), word)
 
 
 def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:

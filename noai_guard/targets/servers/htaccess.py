@@ -2,14 +2,16 @@
 
 Apache reads and compiles the file for every request (28 ns for each character of an expression, 2026-11-29); a
 <VirtualHost> is better (`targets.servers.apache`). So the file has only a first look for suspects. The expressions that
-read as the judge does are in a .htaccess of their own, in a folder with one empty file for each group of agents that
-are treated alike. Apache reads it only for a suspect: the condition `-F` asks by a subrequest for which of these files
-the client is accepted.
+read as the judge does are in files of their own, which Apache reads only for a suspect: the .htaccess in a folder with
+one empty file for each group of agents that are treated alike. The condition `-F` asks by a subrequest whether the
+client is accepted for such a file. Hosts, and names where nothing is read closely, are in further folders, and asked
+for by the first in the same way.
 
 mod_rewrite is not used, because rules in a subfolder would replace ours; <If> stays in force there. A refusal does not
 contain the agent's name: that would take a line for each.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from noai_guard.core.path_patterns import pattern_to_regex
@@ -31,8 +33,11 @@ _MAX_EXPRESSION = 7700
 
 _MAX_LINE = 8189
 
+_NOBODY = 0
+"""The number of the group of those who are restricted nowhere."""
+
 _FOLDER = "noai-guard"
-"""The folder of the second file, below DocumentRoot."""
+"""The folder of the further files, below DocumentRoot."""
 
 _USER_AGENT = "req_novary('User-Agent')"
 """The User-Agent, without `Vary: User-Agent` on every response."""
@@ -73,10 +78,9 @@ def _short_enough(tokens: Sequence[AgentToken], of: Callable[[Sequence[AgentToke
     yield from _short_enough(tokens[len(tokens) // 2 :], of)
 
 
-def _section(name: str, lines: Iterable[str]) -> Iterator[str]:
-    yield f"<{name}>"
-    yield from lines
-    yield f"</{name.partition(' ')[0]}>"
+def _is_accepted(folder: str, group: int) -> str:
+    """Return a condition: this folder accepts the client for the file of this group."""
+    return f"-F '%{{DOCUMENT_ROOT}}/{_FOLDER}/{folder}/{group}'" if group else "false"
 
 
 def _accepted(group: int) -> Iterator[str]:
@@ -120,9 +124,7 @@ class Htaccess:
         self.is_document = f"%{{REQUEST_METHOD}} in {{'GET', 'HEAD'}} && {is_document}"
         restricted = [agents for agents in plan.all_classes if agents.restricted]
         self.groups = list(grouped(restricted, _treatment).values())
-        self._group_numbers = {
-            agents.name: number for number, group in enumerate(self.groups, 1) for agents in group
-        }
+        self._numbers = {agents.name: number for number, group in enumerate(self.groups, 1) for agents in group}
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'htaccess')}"
@@ -159,7 +161,7 @@ class Htaccess:
         conditions = ["-z reqenv('REDIRECT_STATUS') && %{IS_SUBREQ} == 'false'"]
         if plan.documents:
             conditions.append(f"!({self.is_document})")
-        looks = [] if suspects.suspects_everybody(plan) else suspects.first_look(plan)
+        looks = [] if suspects.suspects_everybody(plan) else suspects.short_first_look(plan)
         look = " || ".join(map(_user_agent_matches, looks))
         # A line that is too long is left out: everybody is a suspect then.
         conditions += [look] if look and len(look) < _MAX_EXPRESSION else []
@@ -169,35 +171,42 @@ class Htaccess:
         chain = _IfChain()
         for number, group in enumerate(self.groups, 1):
             largest = max(group, key=lambda agents: len(agents.agents))
-            yield from chain.then(f"-F '%{{DOCUMENT_ROOT}}/{_FOLDER}/{number}'", self._decisions(largest))
+            yield from chain.then(_is_accepted("names", number), self._decisions(largest))
         yield from ["</If>"] * len(conditions)
 
-    def judge_lines(self) -> Iterator[str]:
-        """Yield the lines of the second file. In its folder, file 2 is accepted for agents of the second group."""
-        yield f"# {head(self.plan, 'htaccess')}"
-        yield "# The .htaccess of the site's folder asks here who is refused. Nobody can fetch what is in this folder."
-        yield from _section("IfModule mod_rewrite.c", ["RewriteEngine Off"])
-        yield "Require all denied"
-        yield from self._chain()
+    def further_files(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield path and lines of every file below `_FOLDER`."""
+        yield ".htaccess", self._refusing_all()
+        for folder, chain in (("names", self._names()), ("hosts", self._hosts()), ("unread", self._unread())):
+            yield f"{folder}/.htaccess", (f"# {head(self.plan, 'htaccess')}", *chain)
+            yield from ((f"{folder}/{number}", ()) for number, _ in enumerate(self.groups, 1))
 
-    def _chain(self) -> Iterator[str]:
-        """Yield a condition for each class; the first that is true decides."""
+    def _refusing_all(self) -> Iterator[str]:
+        yield f"# {head(self.plan, 'htaccess')}"
+        yield "# The .htaccess of the site asks in the folders below who is refused. Nobody can fetch what is in them."
+        yield "<IfModule mod_rewrite.c>"
+        yield "RewriteEngine Off"
+        yield "</IfModule>"
+        yield "Require all denied"
+
+    def _names(self) -> Iterator[str]:
+        """Yield a condition for each group; the first that is true decides."""
         plan = self.plan
         chain = _IfChain()
         if plan.hidden_tokens:
-            long = _user_agent_matches(user_agent_regex.LONG)
-            for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
-                yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", self._accepted(plan.unreadable))
-            for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
-                decoded = f"unescape(unescape({_USER_AGENT}))"
-                hidden = f"{_user_agent_matches(suspects.ESCAPED)} && (-z {decoded} || {decoded} =~ {_regex(names)}i)"
-                yield from chain.then(hidden, self._accepted(plan.unreadable))
+            unread = " || ".join(map(_user_agent_matches, (user_agent_regex.LONG, suspects.ESCAPED)))
+            number = self._numbers[plan.unreadable.name]
+            yield from chain.then(f"({unread}) && {_is_accepted('unread', number)}", _accepted(number))
         for tier in plan.tiers:
-            for number, tokens in grouped(tier, self._group_number).items():
+            for number, tokens in grouped(tier, self._number).items():
                 for names in _short_enough(tokens):
                     yield from chain.then(_user_agent_matches(names), _accepted(number))
         if plan.host_tokens:
-            yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", self._hosts())
+            numbers = dict.fromkeys(map(self._number, plan.host_tokens))
+            hosts = _IfChain()
+            lines = [line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))]
+            lines += self._unrecognised(hosts)
+            yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", lines)
         yield from self._unrecognised(chain)
 
     def _hosts(self) -> Iterator[str]:
@@ -208,23 +217,34 @@ class Htaccess:
             yield from chain.then(_user_agent_matches(names.pattern()), ())
         for token in plan.host_tokens:
             host = user_agent_regex.host_expression(token)
-            yield from chain.then(_user_agent_matches(host), self._accepted(plan.class_of(token.value)))
-        yield from self._unrecognised(chain)
+            yield from chain.then(_user_agent_matches(host), _accepted(self._number(token)))
+
+    def _unread(self) -> Iterator[str]:
+        """Yield conditions on names in the middle of a long User-Agent, and on names with escaped letters."""
+        plan = self.plan
+        if not plan.hidden_tokens:
+            return
+        accepted = list(_accepted(self._numbers[plan.unreadable.name]))
+        chain = _IfChain()
+        long = _user_agent_matches(user_agent_regex.LONG)
+        for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
+            yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", accepted)
+        escaped = _user_agent_matches(suspects.ESCAPED)
+        decoded = f"unescape(unescape({_USER_AGENT}))"
+        for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
+            # What cannot be decoded becomes an empty text.
+            yield from chain.then(f"{escaped} && (-z {decoded} || {decoded} =~ {_regex(names)}i)", accepted)
 
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan
         if plan.detects_unknown_bots:
             bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
-            yield from chain.then(bot, self._accepted(plan.unknown_bot))
+            yield from chain.then(bot, _accepted(self._numbers.get(plan.unknown_bot.name, _NOBODY)))
         if plan.unclaimed.restricted:
-            yield from chain.otherwise(self._accepted(plan.unclaimed))
+            yield from chain.otherwise(_accepted(self._numbers[plan.unclaimed.name]))
 
-    def _group_number(self, token: AgentToken) -> int:
-        """Return the number of the group of a token's agent; 0 if it is restricted nowhere."""
-        return self._group_numbers.get(self.plan.class_of(token.value).name, 0)
-
-    def _accepted(self, agents: AgentClass) -> Iterator[str]:
-        return _accepted(self._group_numbers.get(agents.name, 0))
+    def _number(self, token: AgentToken) -> int:
+        return self._numbers.get(self.plan.class_of(token.value).name, _NOBODY)
 
     def _decisions(self, agents: AgentClass) -> Iterator[str]:
         if not agents.restricted:
@@ -246,13 +266,11 @@ class Htaccess:
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
     htaccess = Htaccess(plan)
-    lines, judge = list(htaccess.lines()), list(htaccess.judge_lines())
-    if max(map(len, (*lines, *judge))) > _MAX_LINE:
+    files = {"noai-guard/htaccess": tuple(htaccess.lines())}
+    files |= {f"noai-guard/documents/{_FOLDER}/{path}": tuple(lines) for path, lines in htaccess.further_files()}
+    if any(len(line) > _MAX_LINE for lines in files.values() for line in lines):
         raise CannotExpress(f"Apache: a line of .htaccess would have more than {_MAX_LINE:,} characters")
-    folder = f"noai-guard/documents/{_FOLDER}"
-    groups = [text_file(f"{folder}/{number}", ()) for number, _ in enumerate(htaccess.groups, 1)]
-    documents = document_files(plan, "noai-guard/documents")
-    return [text_file("noai-guard/htaccess", lines), text_file(f"{folder}/.htaccess", judge), *groups, *documents]
+    return [*itertools.starmap(text_file, files.items()), *document_files(plan, "noai-guard/documents")]
 
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
