@@ -78,6 +78,25 @@ def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = F
     return [*words, _ANY_ESCAPE if decodes else ESCAPED, *bots, TOO_LONG]
 
 
+def harmless(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
+    """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by all of
+    them is no suspect.
+
+    Without just-in-time compilation these take half the time of `first_look`, because each is one possessive pass from
+    word to word (4 instead of 7 microseconds for a browser in PCRE2 10.42, 2026-11-29).
+    """
+    texts = sorted({text.lstrip("0123456789") for text in suspect_words(plan)})
+    beginnings = {re.split("[^a-z]", text)[0] for text in texts}
+    usual = _trie(browser_words.IN_MOST - beginnings)
+    other = r"[^a-z%\x5c]*+"
+
+    def words_but(names: Iterable[str]) -> str:
+        word = rf"(?:{usual}(?![a-z])|(?!{_trie(names)}(?![a-z]))[a-z]++)"
+        return rf"(?s)^(?!.{{{MAX_READ + 1}}}){other}(?:(?:{word}|(?!{ESCAPED})[%\x5c]){other})*+$"
+
+    return [words_but(part) for part in _parts(texts, max_length - len(words_but(("",))))]
+
+
 def short_first_look(plan: TargetPlan) -> list[str]:
     """Return what `first_look` does in half as many characters, for a server that compiles it for each request.
 
@@ -113,7 +132,7 @@ _CONTEXT = 100
 """More than the characters around the words of an expression."""
 
 
-def _parts(words: tuple[str, ...], max_length: int) -> Iterable[Sequence[str]]:
+def _parts(words: Sequence[str], max_length: int) -> Iterable[Sequence[str]]:
     return user_agent_regex.split_words(words, max_length - _CONTEXT) if words else ()
 
 
