@@ -1,8 +1,9 @@
 """Caddy 2.6 or newer, without any plugin, as snippets that a Caddyfile imports.
 
-Caddy sorts directives, and runs only one of a site's `handle` blocks. Ours comes first whatever the site has: the
-longest path pattern is tried first, and a pattern may be a placeholder. Ours is longer than any pattern of a site, and
-expands to `*` where we respond. Seen in 2.6.2 and 2.11.7.
+Caddy sorts directives, and runs only one of a site's `handle` blocks: the one with the longest path pattern, and of
+those that it cannot compare (several patterns, other matchers) the first in the file. A pattern may be a placeholder.
+Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle` (`redir`,
+`basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
 Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
 User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
@@ -12,6 +13,7 @@ read, its plain rows one by one, and only the outputs may contain placeholders. 
 
 import re
 from collections.abc import Iterable, Iterator
+from string import ascii_lowercase, ascii_uppercase, digits
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
@@ -84,6 +86,14 @@ def _cel(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _decoded(text: str) -> str:
+    """Return a CEL expression for a text in lower case, in which the escapes of `suspects.ESCAPED` are decoded."""
+    characters = f"{ascii_lowercase}{ascii_uppercase}{digits}-._"
+    escapes = {f"%{ord(character):02x}": character.lower() for character in characters}
+    replaced = [("%25", "%"), ("%25", "%"), *escapes.items()]
+    return f"{text}.lowerAscii()" + "".join(f'.replace("{escape}","{character}")' for escape, character in replaced)
+
+
 def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
     yield f"\tmap {source} {' '.join(f'{{{name}}}' for name in names)} {{"
     yield from (f"\t\t{row}" for row in rows)
@@ -109,7 +119,7 @@ class Caddyfile:
         yield f"# {head(self.plan, 'caddy')}"
         yield "# In the Caddyfile, before the sites:"
         yield f"#     import {self.root}/noai-guard.caddy"
-        yield "# In each site that noai-guard protects, below its own header lines:"
+        yield "# In each site that noai-guard protects, at its top:"
         yield "#     import noai_guard"
         yield "#     handle_errors {"
         yield "#         import noai_guard_errors"
@@ -205,6 +215,10 @@ class Caddyfile:
             yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
             yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
             yield "\tvars @noai_long noai_hidden {noai_hidden}"
+            names = user_agent_regex.names_anywhere(self.plan.hidden_tokens)
+            escaped = f"{_FULL_USER_AGENT}.matches({_cel(f'(?i){suspects.ESCAPED}')})"
+            yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
+            yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
             if paths.raw:
                 yield from self._raw(paths)
