@@ -173,6 +173,10 @@ LONG = rf"(?s)^.{{1000}}.{{{HEAD_BYTES + TAIL_BYTES - 999}}}"
 """Matches a User-Agent of which the guard reads a part not closely. Go repeats nothing more than 1,000 times."""
 
 
+EXCERPT = rf"(?s)^(.{{{_UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{_UNREAD_TAIL}}})$"
+"""Groups 1, 2, 4 and 5 of a long User-Agent (PCRE) are read closely; 2, 3 and 4 are searched for hidden names."""
+
+
 def hidden_expression(tokens: Iterable[Token[V]]) -> str:
     """Return an expression for names and hosts in the part of a long User-Agent that the guard does not read closely.
 
