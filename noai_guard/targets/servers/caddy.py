@@ -236,10 +236,7 @@ class Caddyfile:
 
     def _raw(self, paths: PathSet) -> Iterator[str]:
         """Yield maps for paths whose target, as it was sent, matches all expressions."""
-        names = [
-            f"noai_in_{paths.name}",
-            *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1)),
-        ]
+        names = [f"noai_in_{paths.name}", *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1))]
         for name, pattern, following in zip(names, paths.raw, (*names[1:], ""), strict=True):
             output = f"{{{following}}}" if following else "1"
             yield from _map("{http.request.orig_uri}", [name], [_row(_anywhere_of(pattern), output), 'default ""'])
@@ -321,9 +318,7 @@ class Caddyfile:
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
         rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
-        yield from _map(
-            "{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""']
-        )
+        yield from _map("{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""'])
         yield f"\t@noai_refused path {{{_REFUSED}}}"
         yield "\thandle @noai_refused {"
         for number, (field, decisions) in enumerate(self.tables.refusal_fields.items(), 1):

@@ -204,9 +204,7 @@ class Htaccess:
         if plan.host_tokens:
             numbers = dict.fromkeys(map(self._number, plan.host_tokens))
             hosts = _IfChain()
-            lines = [
-                line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))
-            ]
+            lines = [line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))]
             lines += self._unrecognised(hosts)
             yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", lines)
         yield from self._unrecognised(chain)

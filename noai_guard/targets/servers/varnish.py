@@ -198,7 +198,7 @@ class VclFile:
         if suspects.suspects_everybody(self.plan):
             yield "call noai_judge;"
         else:
-            looks = suspects.first_look(self.plan)
+            looks = suspects.first_look(self.plan, suspects.FAST)
             yield from _if(_matches_any(looks), ["call noai_judge;"])
         yield f"unset {_PATH};"
 
