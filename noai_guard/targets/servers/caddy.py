@@ -39,6 +39,9 @@ _SEPARATORS = "()/;,.:+-_[]=&@"
 _MAX_SET = 60_000
 """Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
 
+_MAX_SPLIT = 512
+"""Characters of a User-Agent that is divided into words."""
+
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
 
@@ -159,11 +162,13 @@ class Caddyfile:
         bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
         for number, word_set in enumerate(self.word_sets, 1):
             words_of_names = ",".join(f'"{word}"' for word in word_set)
+            # CEL takes ten microseconds for each word of a User-Agent, so in a long one words are found as substrings.
+            contains = f"[{user_agent}.lowerAscii()].exists(text, [{words_of_names}].exists(word, text.contains(word)))"
+            has_word = f'{words}.split(" ").exists(word, word in [{words_of_names}])'
             yield (
-                f"\t@noai_named_{number} expression `{user_agent}.size() > {_MAX_USER_AGENT} "
-                f'|| !({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
+                f'\t@noai_named_{number} expression `!({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
                 f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f'|| {words}.split(" ").exists(w, w in [{words_of_names}]))`'
+                f"|| ({user_agent}.size() > {_MAX_SPLIT} ? {contains} : {has_word}))`"
             )
 
     def _name(self) -> Iterator[str]:
