@@ -2,8 +2,8 @@
 
 Caddy sorts directives, and runs only one of a site's `handle` blocks: the one with the longest path pattern, and of
 those that it cannot compare (several patterns, other matchers) the first in the file. A pattern may be a placeholder.
-Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle` (`redir`,
-`basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
+Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle`
+(`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
 Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
 User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
@@ -241,7 +241,10 @@ class Caddyfile:
 
     def _raw(self, paths: PathSet) -> Iterator[str]:
         """Yield maps for paths whose target, as it was sent, matches all expressions."""
-        names = [f"noai_in_{paths.name}", *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1))]
+        names = [
+            f"noai_in_{paths.name}",
+            *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1)),
+        ]
         for name, pattern, following in zip(names, paths.raw, (*names[1:], ""), strict=True):
             output = f"{{{following}}}" if following else "1"
             yield from _map("{http.request.orig_uri}", [name], [_row(_anywhere_of(pattern), output), 'default ""'])
@@ -323,7 +326,9 @@ class Caddyfile:
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
         rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
-        yield from _map("{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""'])
+        yield from _map(
+            "{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""']
+        )
         yield f"\t@noai_refused path {{{_REFUSED}}}"
         yield "\thandle @noai_refused {"
         for number, (field, decisions) in enumerate(self.tables.refusal_fields.items(), 1):

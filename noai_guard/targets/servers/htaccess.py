@@ -204,7 +204,9 @@ class Htaccess:
         if plan.host_tokens:
             numbers = dict.fromkeys(map(self._number, plan.host_tokens))
             hosts = _IfChain()
-            lines = [line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))]
+            lines = [
+                line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))
+            ]
             lines += self._unrecognised(hosts)
             yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", lines)
         yield from self._unrecognised(chain)
@@ -275,9 +277,10 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
+    yield "Apache (.htaccess): agents that are treated alike are told the reason of one of them."
     yield (
-        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not covered, "
-        "because Apache reads no .htaccess for it: use `config apache` there."
+        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not "
+        "covered, because Apache reads no .htaccess for it: use `config apache` there."
     )
 
 
