@@ -80,11 +80,6 @@ def _anywhere(pattern: str) -> str:
     return f"(?is)^.*?{pattern}"
 
 
-def _anywhere_of(pattern: str) -> str:
-    """Return an expression that matches once, like the one for a target from its beginning that it is made of."""
-    return pattern if pattern.startswith("(?i)^") else f"(?:{pattern})"
-
-
 def _cel(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -93,8 +88,12 @@ def _decoded(text: str) -> str:
     """Return a CEL expression for a text in lower case, in which the escapes of `suspects.ESCAPED` are decoded."""
     characters = f"{ascii_lowercase}{ascii_uppercase}{digits}-._"
     escapes = {f"%{ord(character):02x}": character.lower() for character in characters}
-    replaced = [("%25", "%"), ("%25", "%"), *escapes.items()]
-    return f"{text}.lowerAscii()" + "".join(f'.replace("{escape}","{character}")' for escape, character in replaced)
+    # Logs write `\x41` and `\u0041`.
+    marks = dict.fromkeys((r"\x", r"\u00"), "%")
+    replaced = [*marks.items(), ("%25", "%"), ("%25", "%"), *escapes.items()]
+    return f"{text}.lowerAscii()" + "".join(
+        f".replace({_cel(escape)},{_cel(character)})" for escape, character in replaced
+    )
 
 
 def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
@@ -110,9 +109,7 @@ class Caddyfile:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
-        # The original target never changes, so what is compared with it need not be stored.
-        stored = (f"{'' if paths.raw else 'vars.'}noai_in_{paths.name}" for paths in self.tables.path_sets)
-        self.flags = "".join(f"{{{name}}}:" for name in stored)
+        self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
         words = sorted(go_regex.token_words(plan.relevant_tokens))
         size = max(1, _MAX_SET // max(map(len, words), default=1))
@@ -225,11 +222,10 @@ class Caddyfile:
             yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
             yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
-            if paths.raw:
-                yield from self._raw(paths)
-            else:
-                yield f"\t@noai_in_{paths.name} path_regexp {_expression(paths.regex)}"
-                yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
+            raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
+            condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
+            yield f"\t@noai_in_{paths.name} {condition}"
+            yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."
             yield f"\t@noai_exempt_address remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
@@ -238,16 +234,6 @@ class Caddyfile:
             path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
-
-    def _raw(self, paths: PathSet) -> Iterator[str]:
-        """Yield maps for paths whose target, as it was sent, matches all expressions."""
-        names = [
-            f"noai_in_{paths.name}",
-            *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1)),
-        ]
-        for name, pattern, following in zip(names, paths.raw, (*names[1:], ""), strict=True):
-            output = f"{{{following}}}" if following else "1"
-            yield from _map("{http.request.orig_uri}", [name], [_row(_anywhere_of(pattern), output), 'default ""'])
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables

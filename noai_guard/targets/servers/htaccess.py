@@ -128,8 +128,8 @@ class Htaccess:
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'htaccess')}"
-        yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy what is in"
-        yield "# noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
+        yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy"
+        yield "# what is in noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
         yield "# Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
         yield "# Apache reads no .htaccess for what it proxies by ProxyPass or by rules of its own configuration."
         yield f"# Refused: {self.tables.refused_names}."
@@ -232,10 +232,13 @@ class Htaccess:
         for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
             yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", accepted)
         escaped = _user_agent_matches(suspects.ESCAPED)
+        backslash = _user_agent_matches(r"\x5c(?:x|u00)")
         decoded = f"unescape(unescape({_USER_AGENT}))"
         for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
-            # What cannot be decoded becomes an empty text.
-            yield from chain.then(f"{escaped} && (-z {decoded} || {decoded} =~ {_regex(names)}i)", accepted)
+            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\\x41`).
+            yield from chain.then(
+                f"{escaped} && ({backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i)", accepted
+            )
 
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan
