@@ -84,6 +84,19 @@ def apache(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     return ["apache2", "-X", "-f", str(folder / "httpd.conf")]
 
 
+def htaccess(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
+    """Apache with the file in the site's folder; without it, Apache looks for one all the same."""
+    command = apache(folder, port, False, site)
+    configuration = folder / "httpd.conf"
+    allowed = "Require all granted\nAllowOverride All\n"
+    configuration.write_text(configuration.read_text().replace("Require all granted\n", allowed))
+    if guarded:
+        generated = folder / "rendered" / "noai-guard"
+        shutil.copytree(generated / "documents", folder / "site", dirs_exist_ok=True)
+        shutil.copy(generated / "htaccess", folder / "site" / ".htaccess")
+    return command
+
+
 def caddy(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     ours = (f"import {folder}/rendered/noai-guard.caddy\n", "\timport noai_guard\n") if guarded else ("", "")
     (folder / "Caddyfile").write_text(
@@ -107,6 +120,7 @@ def varnish(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
 SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
     "nginx": (nginx, (0.85, 0.8, 0.8)),
     "apache": (apache, (0.85, 0.85, 0.8)),
+    "htaccess": (htaccess, (0.15, 0.15, 0.15)),
     "caddy": (caddy, (0.7, 0.65, 0.6)),
     "haproxy": (haproxy, (0.9, 0.9, 0.75)),
     "lighttpd": (lighttpd, (0.55, 0.55, 0.5)),
@@ -117,7 +131,8 @@ SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
 
 def rows(effort: Effort) -> Iterator[Row]:
     for key, (arrange, bounds) in SERVERS.items():
-        if not (_is_installed({"apache": "apache2", "varnish": "varnishd"}.get(key, key)) and _is_installed("nginx")):
+        program = {"apache": "apache2", "htaccess": "apache2", "varnish": "varnishd"}.get(key, key)
+        if not (_is_installed(program) and _is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}

@@ -190,7 +190,7 @@ class VirtualHost:
         rules.add(excerpt, _user_agent_matches(user_agent_regex.EXCERPT, any_case=False))
         decoded = "${noai_unescape:${noai_unescape:%1}}"
         whole = f"(?s)^(?=(.*)$).*?(?:{suspects.ESCAPED})"
-        rules.add([f"E=NOAI_UNREAD:{decoded}"], _user_agent_matches(whole))
+        rules.add([f"E=NOAI_UNREAD:{decoded}", "E=NOAI_ESCAPED:%1"], _user_agent_matches(whole))
 
     def _decision(self, rules: RewriteRules) -> None:
         tables = self.tables
@@ -203,7 +203,10 @@ class VirtualHost:
             texts = sorted({token.written.decode("ascii") for token in self.plan.hidden_tokens})
             for words in user_agent_regex.split_words(texts, _MAX_EXPRESSION):
                 names = expression(user_agent_regex.trie(words))
-                rules.add(unread, *weaker, f"%{{ENV:NOAI_UNREAD}} {names} [NC]")
+                # Apache does not decode what logs write (`\\x41`), and stops at an escaped NUL.
+                hidden = f"%{{ENV:NOAI_UNREAD}} {names} [NC,OR]"
+                undecoded = '%{ENV:NOAI_ESCAPED} "%(?:25)*00|\\x5c(?:x|u00)" [NC]'
+                rules.add(unread, *weaker, hidden, undecoded)
         if unclaimed == tables.NONE:
             rules.add([], f"%{{ENV:NOAI_CLASS}} ={tables.NONE}", to="end")
         for agent_class, paths, decision in tables.rows:

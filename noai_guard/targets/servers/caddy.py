@@ -2,8 +2,8 @@
 
 Caddy sorts directives, and runs only one of a site's `handle` blocks: the one with the longest path pattern, and of
 those that it cannot compare (several patterns, other matchers) the first in the file. A pattern may be a placeholder.
-Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle` (`redir`,
-`basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
+Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle`
+(`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
 Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
 User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
@@ -38,6 +38,9 @@ _SEPARATORS = "()/;,.:+-_[]=&@"
 
 _MAX_SET = 60_000
 """Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
+
+_MAX_SPLIT = 512
+"""Characters of a User-Agent that is divided into words."""
 
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
@@ -77,11 +80,6 @@ def _anywhere(pattern: str) -> str:
     return f"(?is)^.*?{pattern}"
 
 
-def _anywhere_of(pattern: str) -> str:
-    """Return an expression that matches once, like the one for a target from its beginning that it is made of."""
-    return pattern if pattern.startswith("(?i)^") else f"(?:{pattern})"
-
-
 def _cel(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -90,8 +88,12 @@ def _decoded(text: str) -> str:
     """Return a CEL expression for a text in lower case, in which the escapes of `suspects.ESCAPED` are decoded."""
     characters = f"{ascii_lowercase}{ascii_uppercase}{digits}-._"
     escapes = {f"%{ord(character):02x}": character.lower() for character in characters}
-    replaced = [("%25", "%"), ("%25", "%"), *escapes.items()]
-    return f"{text}.lowerAscii()" + "".join(f'.replace("{escape}","{character}")' for escape, character in replaced)
+    # Logs write `\x41` and `\u0041`.
+    marks = dict.fromkeys((r"\x", r"\u00"), "%")
+    replaced = [*marks.items(), ("%25", "%"), ("%25", "%"), *escapes.items()]
+    return f"{text}.lowerAscii()" + "".join(
+        f".replace({_cel(escape)},{_cel(character)})" for escape, character in replaced
+    )
 
 
 def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
@@ -107,9 +109,7 @@ class Caddyfile:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
-        # The original target never changes, so what is compared with it need not be stored.
-        stored = (f"{'' if paths.raw else 'vars.'}noai_in_{paths.name}" for paths in self.tables.path_sets)
-        self.flags = "".join(f"{{{name}}}:" for name in stored)
+        self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
         words = sorted(go_regex.token_words(plan.relevant_tokens))
         size = max(1, _MAX_SET // max(map(len, words), default=1))
@@ -159,11 +159,13 @@ class Caddyfile:
         bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
         for number, word_set in enumerate(self.word_sets, 1):
             words_of_names = ",".join(f'"{word}"' for word in word_set)
+            # CEL takes ten microseconds for each word of a User-Agent, so in a long one words are found as substrings.
+            contains = f"[{user_agent}.lowerAscii()].exists(text, [{words_of_names}].exists(word, text.contains(word)))"
+            has_word = f'{words}.split(" ").exists(word, word in [{words_of_names}])'
             yield (
-                f"\t@noai_named_{number} expression `{user_agent}.size() > {_MAX_USER_AGENT} "
-                f'|| !({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
+                f'\t@noai_named_{number} expression `!({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
                 f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f'|| {words}.split(" ").exists(w, w in [{words_of_names}]))`'
+                f"|| ({user_agent}.size() > {_MAX_SPLIT} ? {contains} : {has_word}))`"
             )
 
     def _name(self) -> Iterator[str]:
@@ -220,11 +222,10 @@ class Caddyfile:
             yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
             yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
-            if paths.raw:
-                yield from self._raw(paths)
-            else:
-                yield f"\t@noai_in_{paths.name} path_regexp {_expression(paths.regex)}"
-                yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
+            raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
+            condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
+            yield f"\t@noai_in_{paths.name} {condition}"
+            yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."
             yield f"\t@noai_exempt_address remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
@@ -233,13 +234,6 @@ class Caddyfile:
             path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
-
-    def _raw(self, paths: PathSet) -> Iterator[str]:
-        """Yield maps for paths whose target, as it was sent, matches all expressions."""
-        names = [f"noai_in_{paths.name}", *(f"noai_in_{paths.name}_{number}" for number in range(2, len(paths.raw) + 1))]
-        for name, pattern, following in zip(names, paths.raw, (*names[1:], ""), strict=True):
-            output = f"{{{following}}}" if following else "1"
-            yield from _map("{http.request.orig_uri}", [name], [_row(_anywhere_of(pattern), output), 'default ""'])
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables
@@ -318,7 +312,9 @@ class Caddyfile:
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
         rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
-        yield from _map("{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""'])
+        yield from _map(
+            "{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""']
+        )
         yield f"\t@noai_refused path {{{_REFUSED}}}"
         yield "\thandle @noai_refused {"
         for number, (field, decisions) in enumerate(self.tables.refusal_fields.items(), 1):

@@ -128,8 +128,8 @@ class Htaccess:
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'htaccess')}"
-        yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy what is in"
-        yield "# noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
+        yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy"
+        yield "# what is in noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
         yield "# Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
         yield "# Apache reads no .htaccess for what it proxies by ProxyPass or by rules of its own configuration."
         yield f"# Refused: {self.tables.refused_names}."
@@ -204,7 +204,9 @@ class Htaccess:
         if plan.host_tokens:
             numbers = dict.fromkeys(map(self._number, plan.host_tokens))
             hosts = _IfChain()
-            lines = [line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))]
+            lines = [
+                line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))
+            ]
             lines += self._unrecognised(hosts)
             yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", lines)
         yield from self._unrecognised(chain)
@@ -230,10 +232,13 @@ class Htaccess:
         for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
             yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", accepted)
         escaped = _user_agent_matches(suspects.ESCAPED)
+        backslash = _user_agent_matches(r"\x5c(?:x|u00)")
         decoded = f"unescape(unescape({_USER_AGENT}))"
         for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
-            # What cannot be decoded becomes an empty text.
-            yield from chain.then(f"{escaped} && (-z {decoded} || {decoded} =~ {_regex(names)}i)", accepted)
+            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\\x41`).
+            yield from chain.then(
+                f"{escaped} && ({backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i)", accepted
+            )
 
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan
@@ -275,9 +280,10 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
+    yield "Apache (.htaccess): agents that are treated alike are told the reason of one of them."
     yield (
-        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not covered, "
-        "because Apache reads no .htaccess for it: use `config apache` there."
+        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not "
+        "covered, because Apache reads no .htaccess for it: use `config apache` there."
     )
 
 

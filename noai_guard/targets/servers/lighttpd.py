@@ -1,8 +1,8 @@
 """lighttpd 1.4.60 or newer with mod_magnet, which runs the judge in Lua inside the server (`targets.lua`).
 
-A condition of the configuration finds suspects (`targets.suspects`), on whom lighttpd_request.lua decides. For everybody
-lighttpd_response.lua adds the declarations. lighttpd runs a script from its beginning for each request, so what can be
-prepared is kept in `package.loaded`.
+A condition of the configuration finds suspects (`targets.suspects`), on whom lighttpd_request.lua decides. For
+everybody lighttpd_response.lua adds the declarations. lighttpd runs a script from its beginning for each request, so
+what can be prepared is kept in `package.loaded`.
 """
 
 from collections.abc import Iterator, Sequence

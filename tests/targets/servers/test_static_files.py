@@ -123,7 +123,7 @@ def test_a_name_with_escaped_letters_is_refused(site: int, name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"Podcasts%20App/1.2 CFNetwork/1568", b"Caf%C3%A9%20Radio/2.0", b"Zo%41rgo/1.0", b"100%/2", b"\\x41bc/1"]
+    "name", [b"Podcasts%20App/1.2 CFNetwork/1568", b"Caf%C3%A9%20Radio/2.0", b"Zo%41rgo/1.0", b"100%/2"]
 )
 def test_an_app_with_escapes_in_its_name_is_let_in(site: int, name: bytes) -> None:
     assert fetch(site, "/song.txt", name).status == 200
