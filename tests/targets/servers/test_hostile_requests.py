@@ -63,8 +63,6 @@ def reached(recorded: Recorded, target: bytes, lines: list[bytes]) -> tuple[int,
 def test_a_refused_agent_that_is_named_anywhere_does_not_get_in(plain: Recorded, client: str) -> None:
     if plain[0].key == "nginx" and client in FIRST_LINE_ONLY:
         pytest.skip("nginx below 1.23 has only the first of several lines")
-    if plain[0].key in ("apache", "htaccess", "caddy") and client == "by a letter that is escaped as in a log":
-        pytest.xfail(f"{plain[0].key} looks for percent-escapes only")
     status, target = reached(plain, b"/songs/1", NAMED_SOMEWHERE[client])
     assert (status in (400, 403), target) == (True, b"")
 
