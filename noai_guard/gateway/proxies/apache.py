@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.errors import CannotExpress
+from noai_guard.core.model import Document
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, variable
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, variable, without_characters
 from noai_guard.resources import text
 from noai_guard.targets.target import File
 
@@ -29,14 +29,14 @@ _LET_IN = ["return apache2.DECLINED"]
 def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("Apache")
     gateway = setup.gateway
-    return setup.generated(
+    stored = setup.stored_documents("noai-guard-gateway/documents")
+    configuration = setup.generated(
         "apache",
         _FILES,
         root=root,
         found=(line for folder in _LUA_FOLDERS for line in _found(folder)),
         declarations=map(_declared, setup.declared_names),
-        document_routes=(_document(path, setup) for path in setup.document_paths),
-        documents=", ".join(f'["{path}"] = true' for path in setup.document_paths),
+        documents=(_document(document, f"{root}/{file.path}") for document, file in stored),
         module="socket.unix" if gateway.path else "socket",
         connection="socket()" if gateway.path else "socket.tcp()",
         address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
@@ -50,6 +50,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         unanswered=_unanswered(setup),
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
     )
+    return [*configuration, *(file for _, file in stored)]
 
 
 def _unanswered(setup: GatewaySetup) -> list[str]:
@@ -84,11 +85,9 @@ def _declared(name: str) -> str:
     return f'Header {action} {name.title()} "%{{{value}}}e" env={value}'
 
 
-def _document(path: str, setup: GatewaySetup) -> str:
-    if any(character in path for character in '"\\ \n%$'):
-        raise CannotExpress(f"Apache: the path {path!r} of a document would need quoting; choose a plainer one")
-    gateway = f"unix:{setup.gateway.path}|http://noai-guard" if setup.gateway.path else f"http://{setup.gateway}"
-    return f'ProxyPass "{path}" "{gateway}{path}" connectiontimeout=1 timeout=2'
+def _document(document: Document, file: str) -> str:
+    path = without_characters('"\\ \n%$', document.path, "Apache")
+    return f'["{path}"] = {{ path = "{path}", file = "{file}", media_type = "{document.media_type}" }},'
 
 
 def _environment(name: str) -> str:

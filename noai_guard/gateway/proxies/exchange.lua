@@ -3,9 +3,12 @@ local function is_verdict(status)
   return status and (status >= 200 and status < 300 or status == 402 or status == 403 or status == 429)
 end
 
--- Sends header lines over a connected socket; returns the status, header lines and body of the response, or nil.
-local function exchanged(socket, lines)
-  table.insert(lines, 1, "GET " .. VERIFY .. " HTTP/1.1\r\nhost: noai-guard\r\nconnection: close")
+-- As much as crawlers read of a robots.txt, and more than any refusal has.
+local MAX_BODY = 600 * 1024
+
+-- Asks for a path over a connected socket; returns the status, header lines and body of the response, or nil.
+local function exchanged(socket, lines, path)
+  table.insert(lines, 1, "GET " .. path .. " HTTP/1.1\r\nhost: noai-guard\r\nconnection: close")
   if not socket:send(table.concat(lines, "\r\n") .. "\r\n\r\n") then return nil end
   local line = socket:receive("*l")
   local status = line and tonumber(line:match("^HTTP/1%.%d (%d%d%d)"))
@@ -20,7 +23,7 @@ local function exchanged(socket, lines)
     if name == "content-length" then length = tonumber(value) or 0 end
   end
   local body = ""
-  if status and length > 0 then body = socket:receive(math.min(length, 65536)) end
+  if status and length > 0 then body = socket:receive(math.min(length, MAX_BODY)) end
   if not status or not body then return nil end
   return status, headers, body
 end

@@ -52,7 +52,7 @@ local function by_socket(headers)
   local socket = core.tcp()
   socket:settimeout(0.5)
   local status, got, body
-  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines) end
+  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines, VERIFY) end
   socket:close()
   return status, got, body
 end
@@ -61,10 +61,30 @@ local function answer(txn, received)
   return (BY_CLIENT and by_client or by_socket)(question(txn, received))
 end
 
+-- After three requests without an answer nobody waits for five seconds; then one request tries again.
+local failures, asked_again = 0, 0
+
+local function may_ask()
+  local now = core.now().sec
+  if failures < 3 then return true end
+  if now < asked_again then return false end
+  asked_again = now + 5
+  return true
+end
+
+local function note(answered)
+  failures = answered and 0 or failures + 1
+  if failures == 3 then asked_again = core.now().sec + 5 end
+end
+
 local function ask(txn)
   local received = txn.http:req_get_headers()
-  local asked, status, headers, body = pcall(answer, txn, received)
-  if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
+  local asked, status, headers, body = true, nil, nil, nil
+  if may_ask() then
+    asked, status, headers, body = pcall(answer, txn, received)
+    note(asked and status)
+    if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
+  end
   if not asked or not is_verdict(status) then
     __UNANSWERED__
     return

@@ -11,7 +11,7 @@ from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import ANSWER, REASON, SOURCES, STATUS, VERDICT, VERIFY_NGINX
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
 from noai_guard.resources import filled
-from noai_guard.targets.nginx_language import PUBLIC, prefix
+from noai_guard.targets.nginx_language import PUBLIC, prefix, public_document, quote
 from noai_guard.targets.target import File
 
 _MAX_EXPRESSION = 3800
@@ -41,7 +41,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     }
     address = _CLIENT_ADDRESS.get(setup.client_address_header)
     passed_on = {name: f"${p}{_short(name)}" for name in VERDICT} | dict.fromkeys((STATUS, REASON), '""')
-    return setup.generated(
+    stored = setup.stored_documents(f"{file_name}/documents")
+    configuration = setup.generated(
         "nginx",
         {f"{file_name}{path}": template for path, template in _FILES.items()},
         folder=folder,
@@ -59,7 +60,11 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         cache=[f"proxy_cache {_gate(p)};", f"proxy_cache_key {_cache_key(setup, p)};"] if setup.cache else [],
         refused_names=_refused_names(setup, p) if setup.refuses_by_name else [],
         unreachable=_unreachable(setup, p),
-        documents=(line for document in setup.documents for line in _document(document, folder, p)),
+        documents=(
+            line
+            for number, (document, file) in enumerate(stored, 1)
+            for line in _document(document, file, number, root, folder, p)
+        ),
         cleared=(f'proxy_set_header {name.title()} "";' for name in SOURCES if name not in _SET_BY_TEMPLATE),
         client_address=[f"proxy_set_header {setup.client_address_header.title()} {address};"] if address else [],
         declared=(
@@ -69,6 +74,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         proxy_fields=(f"proxy_set_header {name.title()} {value};" for name, value in passed_on.items()),
         fastcgi_fields=(f"fastcgi_param HTTP_{variable(name).upper()} {value};" for name, value in passed_on.items()),
     )
+    return [*configuration, *(file for _, file in stored)]
 
 
 def _refused_names(setup: GatewaySetup, p: str) -> Iterator[str]:
@@ -115,13 +121,20 @@ def _declared_map(name: str, p: str, field: str) -> Iterator[str]:
         yield "}"
 
 
-def _document(document: Document, folder: str, p: str) -> Iterator[str]:
+def _document(document: Document, file: File, number: int, root: str, folder: str, p: str) -> Iterator[str]:
     """Yield a location for a document, for everyone: no rule of the server around it applies."""
     quoted = document.path.replace("\\", "\\\\").replace('"', '\\"')
     yield f'location = "{quoted}" {{'
     yield f"    include {folder}/ask.conf;"
     yield from (f"    {line}" for line in PUBLIC)
     yield f"    proxy_pass http://{_gate(p)};"
+    yield f"    error_page 500 502 503 504 = @{p}document_{number};"
+    yield "}"
+    yield f"location @{p}document_{number} {{"
+    yield "    auth_request off;"
+    yield from (f"    {line}" for line in public_document(document.media_type))
+    yield f"    root {quote(root)};"
+    yield f"    try_files {quote(f'/{file.path}')} =404;"
     yield "}"
 
 

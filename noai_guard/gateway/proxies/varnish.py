@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.text import ascii_text
-from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.gateway.contract import HEALTH, SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, batched, repeatable, spoofable_names, unquoted
+from noai_guard.responses.documents import document_headers
+from noai_guard.targets.servers.varnish import quote
 from noai_guard.targets.target import File
 
 _MAX_BODY = 1024 * 1024
@@ -28,9 +30,13 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("Varnish")
     names, gateway = setup.declared_names, setup.gateway
     address = [f'.host = "{gateway.host}";', f'.port = "{gateway.port}";']
-    return setup.generated(
+    comment = setup.header_comment("varnish")
+    stored = "".join(f"{line}\n" for line in (f"# {comment}", *_document_texts(setup))).encode()
+    configuration = setup.generated(
         "varnish",
         {"noai-guard.vcl": ("varnish.vcl", "behind your backends and before your subs, by include")},
+        root=root,
+        health=HEALTH,
         gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
         stripped=_STRIPPED if setup.refused_tokens else [],
@@ -45,6 +51,22 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         unanswered=list(_unanswered(setup)),
         declared=(line for place, name in enumerate(names, len(VERDICT)) for line in _declared(name, place)),
     )
+    return [*configuration, File("noai-guard-documents.vcl", stored, "included by noai-guard.vcl")]
+
+
+def _document_texts(setup: GatewaySetup) -> Iterator[str]:
+    """Yield a sub that sends the documents while the gateway does not answer."""
+    yield "sub vcl_synth {"
+    yield "    if (req.backend_hint == noai_gateway) {"
+    for document in setup.documents:
+        yield rf'        if (req.url ~ "^{_expression(document.path)}(?:\?|$)") {{'
+        fields = (field for field in document_headers(document) if field[0] != b"content-length")
+        yield from (f"            set resp.http.{name.decode()} = {quote(value.decode())};" for name, value in fields)
+        yield f"            synthetic({quote(document.body.decode())});"
+        yield "            return (deliver);"
+        yield "        }"
+    yield "    }"
+    yield "}"
 
 
 def _unanswered(setup: GatewaySetup) -> Iterator[str]:

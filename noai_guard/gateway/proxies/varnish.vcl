@@ -1,8 +1,18 @@
 # __HEADER_COMMENT__
 # On top of your VCL: vcl 4.1; include "noai-guard.vcl"; Your subs of the same names come behind ours.
 import std;
+# While it fails, nobody waits for the gateway.
+probe noai_alive {
+    .url = "__HEALTH__";
+    .interval = 1s;
+    .timeout = 0.5s;
+    .window = 3;
+    .threshold = 2;
+    .initial = 3;
+}
 backend noai_gateway {
     __GATEWAY__
+    .probe = noai_alive;
     .connect_timeout = 0.3s;
     .first_byte_timeout = 0.5s;
     .between_bytes_timeout = 0.5s;
@@ -10,6 +20,7 @@ backend noai_gateway {
 # The same; a request that has it as its backend is a question.
 backend noai_question {
     __GATEWAY__
+    .probe = noai_alive;
     .connect_timeout = 0.3s;
     .first_byte_timeout = 0.5s;
     .between_bytes_timeout = 0.5s;
@@ -90,8 +101,11 @@ sub vcl_deliver {
         __UNANSWERED__
         return (restart);
     }
+    if (req.backend_hint == noai_gateway && resp.status >= 500) { return (synth(200)); }
     __DECLARED__
 }
+# Documents while the gateway does not answer.
+include "__ROOT__/noai-guard-documents.vcl";
 sub vcl_synth {
     if (req.backend_hint == noai_question && resp.status == 403) {
         set resp.http.Content-Type = "text/plain";

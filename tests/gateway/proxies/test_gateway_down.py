@@ -1,0 +1,67 @@
+"""A gateway that is killed or hangs costs no search listing and nobody's time: documents are there, and few wait."""
+
+import signal
+import time
+
+import pytest
+
+from tests.gateway.proxies.running_proxies import BROWSER, CATALOG, POLICY, SCRAPER, STARTERS, compiled_policy, fetch
+
+proxies = pytest.mark.parametrize("key", STARTERS)
+
+SENDS_NO_FILES = {"traefik"}
+"""Its documents are the site's own while the gateway is down: `Proxy.limitations` says so."""
+
+DOCUMENTS = compiled_policy().documents
+HANGS = 0.25
+"""Seconds after which somebody has waited for a gateway that hangs; a proxy waits twice as long."""
+
+
+def timed(port, path, user_agent=BROWSER, **more):
+    """The response, and whether it had to be waited for."""
+    started = time.monotonic()
+    response = fetch(port, path, user_agent, **more)
+    return response, time.monotonic() - started > HANGS
+
+
+def check_documents(key, port):
+    for path, document in DOCUMENTS.items():
+        response = fetch(port, path, SCRAPER)
+        if key in SENDS_NO_FILES:
+            assert response.status < 500, path
+            continue
+        assert (response.status, response.body) == (200, document.body), path
+        assert response.value("content-type").replace(" ", "").lower() == document.media_type.replace(" ", ""), path
+        assert "403" not in response.value("x-noai-verdict")
+        head = fetch(port, path, method="HEAD")
+        assert (head.status, head.body) == (200, b""), path
+
+
+@proxies
+def test_documents_are_served_and_listeners_let_in_while_the_gateway_is_killed_or_hangs(key, start_proxy, start_gateway):
+    gateway = start_gateway()
+    proxy = start_proxy(key, gateway.port)
+    assert fetch(proxy.port, "/robots.txt", SCRAPER).status == 200
+    gateway.process.send_signal(signal.SIGSTOP)
+    try:
+        check_documents(key, proxy.port)
+        waited, listened = 0, 0
+        for _ in range(200):
+            response, has_waited = timed(proxy.port, "/song")
+            waited += has_waited
+            listened += response.status == 200
+        assert listened == 200
+        assert waited <= 12, waited
+        assert fetch(proxy.port, "/song", SCRAPER).status == 403
+    finally:
+        gateway.process.send_signal(signal.SIGCONT)
+    until = time.monotonic() + 20
+    while b"GPTBot" not in fetch(proxy.port, "/song", SCRAPER).body and time.monotonic() < until:
+        time.sleep(0.1)
+    assert b"GPTBot" in fetch(proxy.port, "/song", SCRAPER).body  # the gateway's own refusal: it is asked again
+    gateway.process.kill()
+    gateway.process.wait()
+    check_documents(key, proxy.port)
+    assert fetch(proxy.port, "/song").status == 200
+    assert fetch(proxy.port, "/song", SCRAPER).status == 403
+    proxy.stop()
