@@ -7,11 +7,9 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.core.model import Document
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, unquoted, variable
 from noai_guard.resources import text
-from noai_guard.targets.lookup_tables import file_server_headers
 from noai_guard.targets.target import File
 
 _FILES = {
@@ -36,12 +34,11 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     stored = setup.stored_documents("noai-guard-documents")
-    listening = socket or str(gateway)
     configuration = setup.generated(
         "haproxy",
         _FILES,
         address=f'"{socket}"' if socket else f'"{gateway.host}", {gateway.port}',
-        url=f"http://{'noai-guard' if socket else gateway}{VERIFY}",
+        url=f"http://{'noai-guard' if socket else gateway}",
         timeout=f'500, dst = "{socket}"' if socket else "500",
         verify=VERIFY,
         read=", ".join(f'"{name}"' for name in read),
@@ -50,16 +47,12 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         exchange=text("gateway/proxies/exchange.lua").splitlines(),
         root=root,
         client_address=list(_client_address(address_header)),
-        document_backends=(
-            line
-            for number, (document, file) in enumerate(stored, 1)
-            for line in _backend(document, f"{root}/{file.path}", number, listening, address_header)
+        document_paths=" ".join(unquoted(document.path, "HAProxy") for document, _ in stored),
+        documents=(
+            f'read_document("{document.path}", "{root}/{file.path}", "{document.media_type}")' for document, file in stored
         ),
-        document_routes=(
-            f"use_backend noai_document_{number} if {{ path -m str {unquoted(document.path, 'HAProxy')} }}"
-            for number, (document, _) in enumerate(stored, 1)
-        ),
-        documents=" ".join(unquoted(path, "HAProxy") for path in setup.document_paths),
+        address_names="" if address_header == "x-real-ip" else f'"{address_header}"',
+        document_client_address=list(_client_address(address_header, "applet")),
         unanswered=_REFUSE_NAMED if setup.refuses_by_name else [],
         unasked=[] if setup.fail_open else [refuse],
         verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
@@ -68,28 +61,11 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     return [*configuration, *(file for _, file in stored)]
 
 
-def _backend(document: Document, file: str, number: int, listening: str, address_header: str) -> Iterator[str]:
-    """Yield a backend for a document. HAProxy has one text for each status of a backend that it sends by itself."""
-    fields = "".join(f' hdr {name} "{value}"' for name, value in file_server_headers(document))
-    content = f'content-type "{document.media_type}" file {file}{fields}'
-    yield f"backend noai_document_{number}"
-    yield "    mode http"
-    yield "    retries 0"
-    yield "    timeout connect 300ms"
-    yield "    timeout server 500ms"
-    if address_header == "x-forwarded-for":
-        yield "    option forwardfor"
-    yield f"    server gateway {listening} observe layer4 error-limit 3 on-error mark-down check inter 2s"
-    yield f"    http-response return status 200 {content} if {{ status 500:599 }}"
-    yield from (f"    http-error status {status} {content}" for status in (502, 503, 504))
-    yield "    http-after-response set-status 200 if { status 500:599 }"
-
-
-def _client_address(header: str) -> Iterator[str]:
+def _client_address(header: str, asking: str = "txn") -> Iterator[str]:
     """Yield the Lua statements that pass the client's address to the gateway, unless it is one of READ."""
     if header in ("x-forwarded-for", "x-real-ip"):
         yield f'local addresses = headers["{header}"] or {{}}'
-        yield "addresses[#addresses + 1] = txn.f:src()"
+        yield f"addresses[#addresses + 1] = {asking}.f:src()"
         yield f'headers["{header}"] = {{ table.concat(addresses, ", ") }}'
 
 
