@@ -1,17 +1,15 @@
 """HAProxy 2.4 or newer, built with Lua, as Debian's is.
 
-Most requests never reach Lua: one regular expression finds User-Agents that contain a word of a restricted agent. For
-these the judge in Lua decides (`noai_guard.targets.lua`, connected by haproxy.lua).
+Most requests never reach Lua: for suspects alone (`noai_guard.targets.suspects`) the judge in Lua decides
+(`noai_guard.targets.lua`, connected by haproxy.lua).
 """
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard import resources
-from noai_guard.core.guard import CALLS_ITSELF_A_BOT
-from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
 from noai_guard.targets.plan import TargetPlan
@@ -33,29 +31,14 @@ def quote_format(text: str) -> str:
     return quote(text.replace("%", "%%"))
 
 
-def suspects(plan: TargetPlan) -> list[str]:
-    """Return expressions (PCRE, case-insensitive) of which at least one matches every User-Agent to be judged.
-
-    Return an empty list if every client has to be judged.
-    """
-    if plan.unclaimed.restricted:
-        return []
-    patterns = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
-    if plan.unknown_bot.restricted:
-        patterns.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
-    anchors = {token.anchor.decode("ascii") for token in plan.tokens if plan.class_of(token.value).restricted}
-    parts = user_agent_regex.split_words(sorted(anchors), _MAX_EXPRESSION) if anchors else ()
-    patterns.extend(rf"(?<![a-z]){user_agent_regex.trie(words)}(?![a-z])" for words in parts)
-    return ["|".join(patterns)] if sum(map(len, patterns)) <= _MAX_EXPRESSION else patterns
-
-
 class Frontend:
     """The lines of frontend.cfg for one plan."""
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
-        self.suspects = suspects(plan)
+        everybody = suspects.suspects_everybody(plan)
+        self.suspects = [] if everybody else suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"

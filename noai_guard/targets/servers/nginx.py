@@ -2,7 +2,7 @@
 
 One regular expression splits a User-Agent into names; each name is looked up in a `map` of plain strings, which is a
 hash: 10,000 names cost as much as 300. Agents that are not recognised by one word take a few more expressions. The very
-first expression lets User-Agents through that consist of browsers' words.
+first expressions let through everybody but suspects (`noai_guard.targets.suspects`).
 
 Our header lines stand in http { }, beside the site's own, and are empty in the servers of other sites. nginx inherits
 the lines of a level only where the next one has none, so in the site's server { } they would remove those of its
@@ -20,7 +20,7 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import nginx_language, user_agent_regex
+from noai_guard.targets import nginx_language, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
@@ -131,16 +131,27 @@ class NginxConfiguration:
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
-        anchors = self.plan.anchors
-        common = user_agent_regex.common_browser_expression(anchors)
-        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
-        rows.append((nginx_language.expression(user_agent_regex.browser_expression(anchors, possessive=True)), "-"))
+        yield from self._first_look()
         prefilters = user_agent_regex.prefilters(self.phrases, _MAX_EXPRESSION)
-        rows += [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
+        rows = [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
         rows.append((nginx_language.expression(self._split(1)), f'"{self._hits_from(1)}"'))
-        yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
+        yield from map_blocks("$http_user_agent", f"{p}read_of", rows, "-")
         rows = [(nginx_language.expression(self._split(1)), f'"${p}phrase{self._hits_from(1)}"')]
         yield from map_blocks("$http_user_agent", f"{p}all", rows)
+
+    def _first_look(self) -> Iterator[str]:
+        """Yield the map from a User-Agent to its hits: none for who is no suspect."""
+        p, anchors = self.prefix, self.plan.anchors
+        common = user_agent_regex.common_browser_expression(anchors)
+        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
+        if suspects.suspects_everybody(self.plan):
+            browser = user_agent_regex.browser_expression(anchors, possessive=True)
+            rows.append((nginx_language.expression(browser), "-"))
+            yield from map_blocks("$http_user_agent", f"{p}hits", rows, f"${p}read_of")
+            return
+        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
+        rows += [(nginx_language.expression(look), f"${p}read_of") for look in looks]
+        yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
 
     def _hits_from(self, step: int) -> str:
         """Return the variables with the hits of a step and of all later ones."""
@@ -221,7 +232,10 @@ class NginxConfiguration:
             yield from map_blocks(f"${p}agent", f"{p}read", classes.items(), default)
             stronger = [(name, name) for name in tables.stronger_classes]
             yield from map_blocks(f"${p}read", f"{p}class", stronger, f"${p}if_long")
-            rows = [(nginx_language.expression(user_agent_regex.LONG, any_case=False), f"${p}if_hid")]
+            rows = [
+                (nginx_language.expression(suspects.ESCAPED), self.plan.unreadable.name),
+                (nginx_language.expression(suspects.TOO_LONG, any_case=False), f"${p}if_hid"),
+            ]
             yield from map_blocks("$http_user_agent", f"{p}if_long", rows, f"${p}read")
             hidden = user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION)
             rows = [(nginx_language.expression(each), self.plan.unreadable.name) for each in hidden]

@@ -1,0 +1,98 @@
+"""A first look at a User-Agent that most people's fail: whether it holds a rare word of a restricted agent's name.
+
+Who passes it is a *suspect*, on whom a server spends its exact expressions; anybody else is allowed. So it may suspect
+too many and must never miss one: every User-Agent that is recognised as a restricted agent, or refused because a name
+is where it cannot be read, is a suspect, in any spelling that the judge or an expression understands. (The judge alone
+also finds names inside of words, after two dozen near misses.)
+
+A name is represented by its rarest run of letters, its anchor. Where that is a word of browsers or of many agents
+(`v0bot`, `channel3bot`), the whole name is looked for.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from noai_guard.core import browser_words
+from noai_guard.core.guard import CALLS_ITSELF_A_BOT
+from noai_guard.core.user_agent_matcher import COMMON_WORDS, HEAD_BYTES, TAIL_BYTES
+from noai_guard.targets import user_agent_regex
+from noai_guard.targets.plan import AgentToken, TargetPlan
+
+_COMMON = browser_words.ALL | frozenset(word.decode("ascii") for word in COMMON_WORDS)
+_SHORT = 3
+"""Letters of an anchor that by itself is in too many other words' company: `exa`, `ias`, `lcc`."""
+
+ESCAPED = r"%(?:25)*(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[de]|5f)|\x5c(?:x|u00)(?:[46][1-9a-f]|[57][0-9a]|3[0-9])"
+"""A letter, digit, `-`, `.` or `_` that is written as an escape. Nothing that encodes for a reason encodes those (RFC
+3986, 2.3): it hides a name."""
+
+MAX_READ = HEAD_BYTES + TAIL_BYTES
+"""Bytes of the longest User-Agent that is read closely as a whole."""
+
+TOO_LONG = rf"(?s)^.{{{MAX_READ + 1}}}"
+"""Matches a longer one. For PCRE: Go repeats nothing more than 1,000 times (`user_agent_regex.LONG`)."""
+
+
+def suspects_everybody(plan: TargetPlan) -> bool:
+    """Return True if clients without any name are restricted: no look can then tell who may pass."""
+    return plan.unclaimed.restricted
+
+
+def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
+    """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one.
+
+    No letter stands beside one. A blank in a text may be another character there, or an escape (`user_agent_regex`).
+    """
+    tokens = (token for token in plan.tokens if plan.class_of(token.value).restricted)
+    return tuple(sorted({_rarest(token) for token in tokens}))
+
+
+def _rarest(token: AgentToken) -> str:
+    if token.host:
+        # A port may stand between a host and its path, of which the last segment may go on.
+        path = token.path[: token.path.rfind(b"/") + 1].decode("ascii").strip("/")
+        return path or token.text.decode("ascii")
+    anchor = token.anchor.decode("ascii")
+    return _without_signs_around(token.text.decode("ascii")) if _is_common(anchor) else anchor
+
+
+def _is_common(word: str) -> bool:
+    return word in _COMMON or len(word) <= _SHORT
+
+
+def _without_signs_around(text: str) -> str:
+    """Return a name without what is no letter or digit at its ends: another character may stand beside those."""
+    start = next(position for position, character in enumerate(text) if character.isalnum())
+    stop = next(position for position, character in enumerate(reversed(text)) if character.isalnum())
+    return text[start : len(text) - stop]
+
+
+def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False) -> list[str]:
+    """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by none
+    of them is no suspect.
+
+    `decodes` is for servers with the judge, which reads escapes. Ask `suspects_everybody` before.
+    """
+    words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan), max_length)]
+    bots = [CALLS_ITSELF_A_BOT.pattern.decode("ascii")] if plan.unknown_bot.restricted else []
+    return [*words, _ANY_ESCAPE if decodes else ESCAPED, *bots, TOO_LONG]
+
+
+def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
+    """Return what `first_look` does for Go and RE2."""
+    words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in _parts(suspect_words(plan), max_length)]
+    bots = [user_agent_regex.CALLS_ITSELF_A_BOT] if plan.unknown_bot.restricted else []
+    return [*words, ESCAPED, *bots, user_agent_regex.LONG]
+
+
+_ANY_ESCAPE = r"[%\x5c]"
+_CONTEXT = 100
+"""More than the characters around the words of an expression."""
+
+
+def _parts(words: tuple[str, ...], max_length: int) -> Iterable[Sequence[str]]:
+    return user_agent_regex.split_words(words, max_length - _CONTEXT) if words else ()
+
+
+def _trie(words: Iterable[str]) -> str:
+    # The judge also takes an underscore for a blank.
+    return user_agent_regex.trie(words).replace(user_agent_regex.BLANK, "(?:[ +_]|%20)")
