@@ -92,6 +92,7 @@ function ask(r)
   end
   local document = DOCUMENTS[r.unparsed_uri:match("^[^?]*")]
   if document and (r.method == "GET" or r.method == "HEAD") then return send_document(r, document) end
+  __UNASKED__
   local asked, status, headers, body = asked_about(r, VERIFY)
   if not asked or not is_verdict(status) then
     __UNANSWERED__

@@ -114,4 +114,4 @@ def _expression(path: str) -> str:
     return re.sub("[^A-Za-z0-9/_-]", lambda match: rf"\x{ord(match[0]):02x}", quote(path))
 
 
-PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"origin"}))
+PROXY = Proxy("caddy", "Caddy", _render, root="/etc/caddy", options=frozenset({"merge", "origin"}))

@@ -97,4 +97,4 @@ def _limitations(setup: GatewaySetup) -> Iterator[str]:
         yield f"Envoy adds {doubled} also where the site sends its own."
 
 
-PROXY = Proxy("envoy", "Envoy", _render, _limitations, root="/etc/envoy")
+PROXY = Proxy("envoy", "Envoy", _render, _limitations, root="/etc/envoy", options=frozenset({"merge"}))

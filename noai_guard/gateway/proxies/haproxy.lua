@@ -52,17 +52,31 @@ end
 
 __EXCHANGE__
 
+-- Connections to the gateway that no request uses, of this thread. A new one for each question costs as much again.
+local MAX_IDLE = 64
+local idle = {}
+
 local function by_socket(headers, path)
   local lines = {}
   for name, values in pairs(headers) do
     for _, value in ipairs(values) do lines[#lines + 1] = name .. ": " .. value end
   end
-  local socket = core.tcp()
-  socket:settimeout(0.5)
-  local status, got, body
-  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines, path) end
-  socket:close()
-  return status, got, body
+  local socket, kept = table.remove(idle), true
+  local started = core.now()
+  while true do
+    if not socket then
+      socket, kept = core.tcp(), false
+      socket:settimeout(0.5)
+    end
+    local status, got, body, reusable
+    if kept or socket:connect(__ADDRESS__) then status, got, body, reusable = exchanged(socket, lines, path) end
+    if reusable and #idle < MAX_IDLE then idle[#idle + 1] = socket else socket:close() end
+    -- The gateway may have closed a connection that was idle, which is seen at once.
+    local now = core.now()
+    local waited = now.sec - started.sec + (now.usec - started.usec) / 1e6
+    if status or not kept or waited > 0.25 then return status, got, body end
+    socket = nil
+  end
 end
 
 -- After three requests without an answer nobody waits for five seconds; then one request tries again.

@@ -8,9 +8,14 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 from collections.abc import Iterator, Sequence
 
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, unquoted, variable
+from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, UNUSUAL_PATH, lua_names, repeatable, unquoted, variable
 from noai_guard.resources import text
+from noai_guard.targets.servers.haproxy import quote, quote_format
 from noai_guard.targets.target import File
+
+_SUSPECTS = "noai-guard-suspects.regex"
+_MAX_EXPRESSION = 15_000
+"""Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
 
 _FILES = {
     "noai-guard.lua": ("haproxy.lua", "loaded by noai-guard.cfg"),
@@ -34,6 +39,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     stored = setup.stored_documents("noai-guard-documents")
+    looks = setup.first_look(_MAX_EXPRESSION) if setup.suspects_only else []
     configuration = setup.generated(
         "haproxy",
         _FILES,
@@ -53,12 +59,33 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         ),
         address_names="" if address_header == "x-real-ip" else f'"{address_header}"',
         document_client_address=list(_client_address(address_header, "applet")),
+        not_asked_about=(f"# {line}" for line in setup.not_asked_about),
+        suspects=_suspects(setup, root) if looks else [],
+        only_if_asked=" !noai_unasked" if looks else "",
         unanswered=_REFUSE_NAMED if setup.refuses_by_name else [],
         unasked=[] if setup.fail_open else [refuse],
         verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
-        declared=map(_declared, setup.declared_names),
+        declared=[
+            *map(_declared, setup.declared_names),
+            *(_declared_unasked(*field) for field in setup.site_fields.items() if looks),
+        ],
     )
-    return [*configuration, *(file for _, file in stored)]
+    look = "".join(f"{expression}\n" for expression in looks).encode()
+    suspects = [File(_SUSPECTS, look, "read by noai-guard-frontend.cfg")] if looks else []
+    return [*configuration, *suspects, *(file for _, file in stored)]
+
+
+def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
+    """Yield what tells about whom not to ask, and declares for the whole site there."""
+    yield f"acl noai_suspect req.fhdr(user-agent) -m reg -i -f {root}/{_SUSPECTS}"
+    special = (UNUSUAL_PATH, *setup.sections_that_declare_otherwise)
+    yield from (f"acl noai_special path -m reg -i {quote(pattern)}" for pattern in special)
+    yield "acl noai_path path -m found"
+    yield "acl noai_unasked var(txn.noai_unasked) -m bool"
+    condition = "noai_path !noai_special !noai_suspect !noai_document"
+    yield f"http-request set-var(txn.noai_unasked) bool(true) if {condition}"
+    if not setup.fail_open:
+        yield "http-request set-var(txn.noai_status) int(200) if noai_unasked"
 
 
 def _client_address(header: str, asking: str = "txn") -> Iterator[str]:
@@ -70,9 +97,19 @@ def _client_address(header: str, asking: str = "txn") -> Iterator[str]:
 
 
 def _declared(name: str) -> str:
-    rule = "add-header" if repeatable(name) else "set-header"
-    unless = "" if repeatable(name) else f" !{{ res.hdr({name}) -m found }}"
-    return f"http-after-response {rule} {name} {_value_if_set(name)}{unless}"
+    return f"http-after-response {_rule(name)} {_value_if_set(name)}{_unless_own(name)}"
+
+
+def _declared_unasked(name: str, value: str) -> str:
+    return f"http-after-response {_rule(name)} {quote_format(value)} if noai_unasked{_unless_own(name)}"
+
+
+def _rule(name: str) -> str:
+    return f"{'add-header' if repeatable(name) else 'set-header'} {name}"
+
+
+def _unless_own(name: str) -> str:
+    return "" if repeatable(name) else f" !{{ res.hdr({name}) -m found }}"
 
 
 def _value_if_set(name: str) -> str:
@@ -83,4 +120,4 @@ def _variable(name: str) -> str:
     return f"txn.noai_{variable(name)}"
 
 
-PROXY = Proxy("haproxy", "HAProxy", _render, root="/etc/haproxy")
+PROXY = Proxy("haproxy", "HAProxy", _render, root="/etc/haproxy", options=frozenset({"ask", "merge"}))

@@ -8,17 +8,21 @@ from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action, Document
-from noai_guard.core.path_patterns import by_specificity
+from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import REASON, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
-from noai_guard.responses.header_fields import REPEATABLE
+from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import File, Target, safe_document_files
 from noai_guard.version import __version__
+
+
+UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
+"""Matches a path that may be read as another one, or that is none."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class GatewaySetup:
     may `cache` verdicts (None: it asks about each request).
 
     `arguments` are those of the command that made the files, which say so; `name` is the one that it gave the policy.
+    `suspects_only`: the proxy asks about suspects alone (`asks_about`).
     """
 
     compiled: CompiledPolicy
@@ -35,6 +40,7 @@ class GatewaySetup:
     cache: str | None = None
     arguments: str = ""
     name: str = ""
+    suspects_only: bool = False
 
     @property
     def policy_name(self) -> str:
@@ -81,6 +87,59 @@ class GatewaySetup:
         lists += [[(pattern, "x") for pattern in paths] for paths in plain]
         return tuple(tuple(rows) for rows in lists if rows)
 
+    @cached_property
+    def plan(self) -> TargetPlan:
+        return TargetPlan(self.compiled)
+
+    @cached_property
+    def everybody_matters(self) -> str:
+        """Why a look at the user agent cannot tell whom the policy does not restrict; empty if it can."""
+        policy = self.compiled.policy
+        if suspects.suspects_everybody(self.plan):
+            return "the policy restricts clients that name no agent"
+        if policy.second_look and self.plan.unknown_bot.restricted:
+            return "second_look of the policy looks at all user agents"
+        if rules := [rule.id for rule in policy.rules if rule.identities and rule.action.restricts]:
+            return f"the policy restricts by identity ({', '.join(rules)})"
+        return ""
+
+    def first_look(self, max_length: int) -> list[str]:
+        """Return expressions (PCRE, without regard to case) of which one matches each suspect: a user agent with a word
+        of a restricted agent's name, or that is not read closely. Everybody else is let in by the policy everywhere.
+
+        Raises CannotExpress if the policy restricts others too.
+        """
+        if self.everybody_matters:
+            raise CannotExpress(f"--ask suspects: {self.everybody_matters}, so the proxy has to ask about everybody")
+        return suspects.first_look(self.plan, max_length)
+
+    @cached_property
+    def sections_that_declare_otherwise(self) -> tuple[str, ...]:
+        """Expressions for paths in lower case, where who is not asked about would get another section's declaration."""
+        declared = self.compiled.declared
+        sections = self.compiled.policy.path_policies
+        others = (one for one in sections if declared[one].fields != self.compiled.site_declared.fields)
+        return tuple(pattern_to_regex(one.pattern.lower()) for one in others)
+
+    @cached_property
+    def site_fields(self) -> Mapping[str, str]:
+        """The declarations of the whole site, one line for each name."""
+        fields = one_line_per_name(self.compiled.site_declared.fields)
+        return {name.decode("ascii"): value.decode("ascii") for name, value in fields.items()}
+
+    @property
+    def not_asked_about(self) -> list[str]:
+        """What becomes of requests that the proxy does not ask about, as lines of a comment without their sign."""
+        if not self.suspects_only:
+            return []
+        sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
+        return [
+            "--ask suspects: asked about is only who may have the name of an agent that the policy restricts, or a user",
+            f"agent that is not read closely, and paths that may be read in several ways{sections}.",
+            "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
+            "X-NoAI-Verdict. Who is asked about changes with the policy and the catalogue: make these files again then.",
+        ]
+
     @property
     def refuses_by_name(self) -> bool:
         """True if a request is let in when the gateway does not answer, unless it has the name of a refused agent."""
@@ -92,7 +151,7 @@ class GatewaySetup:
         `unreadable` of the policy lets them in."""
         if not self.compiled.policy.unreadable.refuses:
             return ()
-        plan = TargetPlan(self.compiled)
+        plan = self.plan
         refusing = (agents for agents in plan.classes if any(decision.status for decision in agents.decisions))
         refused = {agent for agents in refusing for agent in agents.agents}
         return tuple(token for token in plan.tokens if token.value in refused and not token.host)

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.text import ascii_text
 from noai_guard.gateway.contract import HEALTH, SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, batched, repeatable, spoofable_names, unquoted
+from noai_guard.gateway.proxies.proxy import (
+    UNUSUAL_PATH,
+    GatewaySetup,
+    Proxy,
+    batched,
+    repeatable,
+    spoofable_names,
+    unquoted,
+)
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.servers.varnish import quote
 from noai_guard.targets.target import File
@@ -46,6 +54,9 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         max_body=str(_MAX_BODY),
         verify=VERIFY,
         verdict=_verdict(),
+        not_asked_about=(f"# {line}" for line in setup.not_asked_about),
+        suspects=_suspects(setup) if setup.suspects_only else [],
+        unless_unasked=' && bereq.http.X-NoAI-Kept !~ "^\t"' if setup.suspects_only else "",
         never_piped=list(_never_piped(setup)),
         kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
         unanswered=list(_unanswered(setup)),
@@ -77,6 +88,19 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
         yield "std.collect(req.http.User-Agent);"
         for expression in setup.refused_expressions(_MAX_EXPRESSION):
             yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'
+
+
+def _suspects(setup: GatewaySetup) -> Iterator[str]:
+    """Yield what lets in unasked who is no suspect, with the declarations of the whole site."""
+    values = "\t".join((*("" for _ in VERDICT), *(setup.site_fields.get(name, "") for name in setup.declared_names)))
+    special = "|".join((UNUSUAL_PATH, *setup.sections_that_declare_otherwise))
+    looks = [f"req.http.User-Agent !~ {quote(f'(?i){look}')}" for look in setup.first_look(_MAX_EXPRESSION)]
+    yield "std.collect(req.http.User-Agent);"
+    yield f'if (regsub(req.url, "[?].*$", "") !~ {quote(f"(?i){special}")}'
+    yield from (f"    && {look}" for look in looks)
+    yield ") {"
+    yield f"    set req.http.X-NoAI-Kept = {quote(values)};"
+    yield "} else"
 
 
 def _never_piped(setup: GatewaySetup) -> Iterator[str]:
@@ -123,4 +147,4 @@ def _limitations(setup: GatewaySetup) -> Iterator[str]:
         yield f"Varnish has no second line of a name: {joined} is joined to the site's own."
 
 
-PROXY = Proxy("varnish", "Varnish", _render, _limitations, root="/etc/varnish")
+PROXY = Proxy("varnish", "Varnish", _render, _limitations, root="/etc/varnish", options=frozenset({"ask", "merge"}))

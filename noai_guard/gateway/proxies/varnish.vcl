@@ -1,5 +1,6 @@
 # __HEADER_COMMENT__
 # On top of your VCL: vcl 4.1; include "noai-guard.vcl"; Your subs of the same names come behind ours.
+__NOT_ASKED_ABOUT__
 import std;
 # While it fails, nobody waits for the gateway.
 probe noai_alive {
@@ -34,6 +35,7 @@ sub vcl_recv {
             set req.backend_hint = noai_gateway;
             return (pass);
         }
+        __SUSPECTS__
         if (req.http.Transfer-Encoding || std.integer(req.http.Content-Length, 0) > __MAX_BODY__) {
             if (req.method == "GET" || req.method == "HEAD") { return (synth(413, "Content Too Large")); }
             set req.backend_hint = noai_question;
@@ -73,7 +75,7 @@ sub vcl_pipe {
 }
 # The site gets the verdict, as far as there is room: regsub fails once a header did not fit.
 sub noai_pass_on {
-    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish) {
+    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish__UNLESS_UNASKED__) {
         __VERDICT__
     }
     unset bereq.http.X-NoAI-Kept;

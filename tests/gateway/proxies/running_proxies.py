@@ -159,10 +159,12 @@ class Environment:
     gateway: SocketAddress
     compiled: CompiledPolicy = field(default_factory=compiled_policy)
     cache: bool = False
+    suspects_only: bool = False
 
     def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
-        return GatewaySetup(self.compiled, self.gateway, SocketAddress("127.0.0.1", self.origin), cache)
+        site = SocketAddress("127.0.0.1", self.origin)
+        return GatewaySetup(self.compiled, self.gateway, site, cache, suspects_only=self.suspects_only)
 
 
 def nginx(environment: Environment, location: str = "", name: str = "nginx", http: str = "") -> RunningServer:
