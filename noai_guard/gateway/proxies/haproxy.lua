@@ -53,16 +53,31 @@ end
 __EXCHANGE__
 
 -- Connections to the gateway that no request uses, of this thread. A new one for each question costs as much again.
-local MAX_IDLE = 64
+-- HAProxy closes one after settimeout, so it is used before.
+local MAX_IDLE, MAX_IDLE_SECONDS = 64, 0.25
 local idle = {}
+
+local function seconds()
+  local now = core.now()
+  return now.sec + now.usec / 1e6
+end
+
+local function taken_from_idle()
+  local last = table.remove(idle)
+  if not last or seconds() - last.since < MAX_IDLE_SECONDS then return last and last.socket end
+  last.socket:close()
+  -- The others have been idle for longer.
+  for _, other in ipairs(idle) do other.socket:close() end
+  idle = {}
+end
 
 local function by_socket(headers, path)
   local lines = {}
   for name, values in pairs(headers) do
     for _, value in ipairs(values) do lines[#lines + 1] = name .. ": " .. value end
   end
-  local socket, kept = table.remove(idle), true
-  local started = core.now()
+  local socket, kept = taken_from_idle(), true
+  local started = seconds()
   while true do
     if not socket then
       socket, kept = core.tcp(), false
@@ -70,11 +85,13 @@ local function by_socket(headers, path)
     end
     local status, got, body, reusable
     if kept or socket:connect(__ADDRESS__) then status, got, body, reusable = exchanged(socket, lines, path) end
-    if reusable and #idle < MAX_IDLE then idle[#idle + 1] = socket else socket:close() end
+    if reusable and #idle < MAX_IDLE then
+      idle[#idle + 1] = { socket = socket, since = seconds() }
+    else
+      socket:close()
+    end
     -- The gateway may have closed a connection that was idle, which is seen at once.
-    local now = core.now()
-    local waited = now.sec - started.sec + (now.usec - started.usec) / 1e6
-    if status or not kept or waited > 0.25 then return status, got, body end
+    if status or not kept or seconds() - started > 0.25 then return status, got, body end
     socket = nil
   end
 end

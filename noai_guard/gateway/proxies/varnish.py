@@ -56,7 +56,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         verdict=_verdict(),
         not_asked_about=(f"# {line}" for line in setup.not_asked_about),
         suspects=_suspects(setup) if setup.suspects_only else [],
-        unless_unasked=' && bereq.http.X-NoAI-Kept !~ "^\t"' if setup.suspects_only else "",
+        unless_unasked=' && bereq.http.X-NoAI-Kept !~ "^-"' if setup.suspects_only else "",
         never_piped=list(_never_piped(setup)),
         kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
         unanswered=list(_unanswered(setup)),
@@ -92,7 +92,8 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
 
 def _suspects(setup: GatewaySetup) -> Iterator[str]:
     """Yield what lets in unasked who is no suspect, with the declarations of the whole site."""
-    values = "\t".join((*("" for _ in VERDICT), *(setup.site_fields.get(name, "") for name in setup.declared_names)))
+    # The dash stands for a verdict. (Varnish drops a blank at the beginning of a value.)
+    values = "\t".join(("-", *("" for _ in VERDICT[1:]), *(setup.site_fields.get(name, "") for name in setup.declared_names)))
     special = "|".join((UNUSUAL_PATH, *setup.sections_that_declare_otherwise))
     looks = [f"req.http.User-Agent !~ {quote(f'(?i){look}')}" for look in setup.first_look(_MAX_EXPRESSION)]
     yield "std.collect(req.http.User-Agent);"

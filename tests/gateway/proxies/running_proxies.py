@@ -344,7 +344,7 @@ def apache_command(environment: Environment) -> tuple[list[str], int]:
     write_configuration("apache", environment)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
-    names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http")
+    names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "setenvif")
     loaded = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
     user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
     (environment.folder / "apache.conf").write_text(

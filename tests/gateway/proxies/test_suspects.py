@@ -13,7 +13,7 @@ proxies = pytest.mark.parametrize("key", ASKING)
 def judged(gateway):
     """Return how many requests the gateway has judged."""
     text = fetch(gateway, "/metrics").body.decode()
-    return sum(int(float(value)) for value in re.findall(r"^noai_requests_total\\{.*\\} (\\S+)", text, re.MULTILINE))
+    return sum(int(float(value)) for value in re.findall(r"^noai_requests_total\{.*\} (\S+)", text, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def test_nobody_asks_about_a_listener_and_the_declarations_are_there(key, runnin
 def test_suspects_are_judged_by_the_gateway(key, running):
     port, gateway = running(key)
     before = judged(gateway)
-    hidden = "Mozilla/5.0 " + "x" * 9000 + " GPTBot/1.2"
+    hidden = "Mozilla/5.0 " + "x" * 4000 + " GPTBot/1.2"
     user_agents = [SCRAPER, "gptbot", "%47PTBot/1.0", "x GPTBot", hidden]
     for user_agent in user_agents:
-        assert fetch(port, "/song", user_agent).status in (403, 414, 431), user_agent[:40]
+        assert fetch(port, "/song", user_agent).status == 403, user_agent[:40]
     assert fetch(port, "/song", SCRAPER, method="POST", body=b"x" * 5000).status == 403
     assert b"GPTBot" in fetch(port, "/song", SCRAPER).body
     assert 429 in {fetch(port, "/song", THROTTLED).status for _ in range(4)}
