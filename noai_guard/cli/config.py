@@ -101,8 +101,13 @@ _ADDRESS: Mapping[str, Any] = {
               "[default: /etc/nginx/nginx.conf]")  # fmt: skip
 @click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
 @click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
-@click.option("--ask", type=click.Choice(["everybody", "suspects"]), default="everybody", show_default=True,
-              help="With --ask-gateway: whom the proxy asks about; the others are let in, and not counted.")
+@click.option(
+    "--ask",
+    type=click.Choice(["everybody", "suspects"]),
+    default="everybody",
+    show_default=True,
+    help="With --ask-gateway: whom the proxy asks about; the others are let in, and not counted.",
+)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
 @click.option("--vercel", type=click.Path(), metavar="FILE",
               help="With vercel: the vercel.json.  [default: DIR/vercel.json]")  # fmt: skip
@@ -181,7 +186,10 @@ def command(
         if merge is not None:
             setup.compiled.merge_own_robots(existing_robots(merge))
             setup = replace(setup, arguments=_arguments(ctx, merge))
-            files, lost = target.render(setup, root), iter(())
+            files = target.render(setup, root)
+        elif "merge" in target.options and setup.compiled.merges_robots and robots_txt.PATH in setup.compiled.documents:
+            kept = "--merge ROBOTS.TXT keeps its rules there too"
+            lost = chain(lost, [f"robots.txt, while the gateway does not answer: {kept}."])
         limitations = chain(lost, target.limitations(setup))
     else:
         compiled = CompiledPolicy(policy, load_catalog())

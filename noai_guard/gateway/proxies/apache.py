@@ -4,7 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Document
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import UNUSUAL_PATH, GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, variable, without_characters
+from noai_guard.gateway.proxies.proxy import (
+    UNUSUAL_PATH,
+    GatewaySetup,
+    Proxy,
+    lua_names,
+    repeatable,
+    spoofable_names,
+    variable,
+    without_characters,
+)
 from noai_guard.resources import text
 from noai_guard.targets import lua
 from noai_guard.targets.apache_directives import quote_argument

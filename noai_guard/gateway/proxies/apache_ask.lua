@@ -90,7 +90,7 @@ function ask(r)
   for _, name in ipairs(SPOOFED) do
     if r.headers_in[name] then r.headers_in[name] = nil end
   end
-  local document = DOCUMENTS[r.unparsed_uri:match("^[^?]*")]
+  local document = DOCUMENTS[r.unparsed_uri:gsub("^[Hh][Tt][Tt][Pp][Ss]?://[^/?]*", ""):match("^[^?]*")]
   if document and (r.method == "GET" or r.method == "HEAD") then return send_document(r, document) end
   __UNASKED__
   local asked, status, headers, body = asked_about(r, VERIFY)

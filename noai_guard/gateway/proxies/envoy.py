@@ -5,7 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from noai_guard.core.model import Document
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import CDN, READ, SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, without_characters
+from noai_guard.gateway.proxies.proxy import (
+    GatewaySetup,
+    Proxy,
+    lua_names,
+    repeatable,
+    spoofable_names,
+    without_characters,
+)
 from noai_guard.resources import filled, text
 from noai_guard.targets.servers.envoy import LOST_USER_AGENT
 from noai_guard.targets.target import File

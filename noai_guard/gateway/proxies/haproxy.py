@@ -8,7 +8,15 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 from collections.abc import Iterator, Sequence
 
 from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, UNUSUAL_PATH, lua_names, repeatable, unquoted, variable
+from noai_guard.gateway.proxies.proxy import (
+    UNUSUAL_PATH,
+    GatewaySetup,
+    Proxy,
+    lua_names,
+    repeatable,
+    unquoted,
+    variable,
+)
 from noai_guard.resources import text
 from noai_guard.targets.servers.haproxy import quote, quote_format
 from noai_guard.targets.target import File
@@ -55,7 +63,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         client_address=list(_client_address(address_header)),
         document_paths=" ".join(unquoted(document.path, "HAProxy") for document, _ in stored),
         documents=(
-            f'read_document("{document.path}", "{root}/{file.path}", "{document.media_type}")' for document, file in stored
+            f'read_document("{document.path}", "{root}/{file.path}", "{document.media_type}")'
+            for document, file in stored
         ),
         address_names="" if address_header == "x-real-ip" else f'"{address_header}"',
         document_client_address=list(_client_address(address_header, "applet")),

@@ -250,4 +250,6 @@ def _cache_key(setup: GatewaySetup, p: str, who: str) -> str:
     return f'"$request_method|{address}|${p}unusual|{classes}|{who}"'
 
 
-PROXY = Proxy("nginx", "nginx", _render, root="/etc/nginx/conf.d", options=frozenset({"ask", "cache", "inspect", "merge", "name"}))
+PROXY = Proxy(
+    "nginx", "nginx", _render, root="/etc/nginx/conf.d", options=frozenset({"ask", "cache", "inspect", "merge", "name"})
+)

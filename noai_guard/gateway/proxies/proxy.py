@@ -20,7 +20,6 @@ from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import File, Target, safe_document_files
 from noai_guard.version import __version__
 
-
 UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
 """Matches a path that may be read as another one, or that is none."""
 

@@ -93,7 +93,9 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
 def _suspects(setup: GatewaySetup) -> Iterator[str]:
     """Yield what lets in unasked who is no suspect, with the declarations of the whole site."""
     # The dash stands for a verdict. (Varnish drops a blank at the beginning of a value.)
-    values = "\t".join(("-", *("" for _ in VERDICT[1:]), *(setup.site_fields.get(name, "") for name in setup.declared_names)))
+    values = "\t".join(
+        ("-", *("" for _ in VERDICT[1:]), *(setup.site_fields.get(name, "") for name in setup.declared_names))
+    )
     special = "|".join((UNUSUAL_PATH, *setup.sections_that_declare_otherwise))
     looks = [f"req.http.User-Agent !~ {quote(f'(?i){look}')}" for look in setup.first_look(_MAX_EXPRESSION)]
     yield "std.collect(req.http.User-Agent);"

