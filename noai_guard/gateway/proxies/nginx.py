@@ -137,7 +137,7 @@ def _suspects(setup: GatewaySetup, p: str, fields: Mapping[str, str]) -> Iterato
     yield from (f"    {expression(look)} 1;" for look in setup.first_look(_MAX_EXPRESSION))
     yield "}"
     if not setup.suspects_only:
-        yield "# nginx before 1.23 sees the first of several User-Agent lines only, so there nobody is taken for no suspect."
+        yield "# nginx before 1.23 sees the first of several User-Agent lines only: there everybody is a suspect."
         yield f'map "$nginx_version:${p}suspect" ${p}person {{'
         yield '    default "";'
         yield r'    "~^1\.(?:1?[0-9]|2[0-2])\..*:" "";'

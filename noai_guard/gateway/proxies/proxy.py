@@ -133,10 +133,10 @@ class GatewaySetup:
             return []
         sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
         return [
-            "--ask suspects: asked about is only who may have the name of an agent that the policy restricts, or a user",
-            f"agent that is not read closely, and paths that may be read in several ways{sections}.",
+            "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
+            f"policy restricts, or hide one, and about paths that may be read in several ways{sections}.",
             "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
-            "X-NoAI-Verdict. Who is asked about changes with the policy and the catalogue: make these files again then.",
+            "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
         ]
 
     @property
