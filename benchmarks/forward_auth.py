@@ -108,7 +108,7 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
         at, site_at = SocketAddress(path=str(gateway)), SocketAddress("127.0.0.1", site)
         setup = GatewaySetup(compiled, at, site_at, cache, suspects_only=folder.name == "suspects")
         for file in PROXIES["nginx"].render(setup, str(folder)):
-            (folder / file.path).parent.mkdir(exist_ok=True)
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             (folder / file.path).write_bytes(file.content)
         included = f"include {folder}/noai-guard-gateway"
         http, server, proxy = f"{included}.conf;", f"{included}/server.conf;", f"{included}/proxy.conf;"
