@@ -123,6 +123,19 @@ def test_a_name_hidden_in_a_long_user_agent_makes_a_suspect() -> None:
         assert is_suspect("no-ai", kind, user_agent)
 
 
+def test_every_name_inside_of_words_is_found_by_the_look_at_long_user_agents() -> None:
+    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"])])
+    for token in PLANS["search-only"].hidden_tokens:
+        assert anywhere.search(b"x" + token.written.upper() + b"x")
+
+
+def test_the_look_at_long_user_agents_finds_nothing_in_nearly_all_people() -> None:
+    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"])])
+    groups = read_browsers(rules_folder() / "browsers.yaml").values()
+    people = [text for group in groups for text in group]
+    assert sum(anywhere.search(text.encode()) is not None for text in people) < len(people) * 0.02
+
+
 @pytest.mark.parametrize("user_agent", [b"%47PTBot/1.0", rb"\x47PTBot", b"%2547PTBot/1", b"Mozilla/5.0 (v%30bot)"])
 def test_an_escaped_letter_or_digit_makes_a_suspect(user_agent: bytes) -> None:
     assert is_suspect("no-ai", "expressions", user_agent)

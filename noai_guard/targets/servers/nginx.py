@@ -38,6 +38,10 @@ _NAMES_PER_STEP = 6
 PCRE 8 without JIT, which some builds of nginx have, cannot recurse in an expression with more than 9 groups: it would
 have to allocate memory, which nginx does not allow while it matches (seen in a build of 1.31 with 8.45)."""
 
+_MAX_LOOKS = 6
+"""Number of expressions of a first look for suspects that cost less than taking apart whoever is not a browser by its
+words: those of a catalogue of about 1,500 restricted names."""
+
 _STEPS = 2
 """Number of expressions that capture names of one User-Agent; the rest of it is searched by expression."""
 
@@ -144,12 +148,12 @@ class NginxConfiguration:
         p, anchors = self.prefix, self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
         rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
-        if suspects.suspects_everybody(self.plan):
+        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
+        if suspects.suspects_everybody(self.plan) or len(looks) > _MAX_LOOKS:
             browser = user_agent_regex.browser_expression(anchors, possessive=True)
             rows.append((nginx_language.expression(browser), "-"))
             yield from map_blocks("$http_user_agent", f"{p}hits", rows, f"${p}read_of")
             return
-        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
         rows += [(nginx_language.expression(look), f"${p}read_of") for look in looks]
         yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
 
@@ -303,6 +307,17 @@ class NginxConfiguration:
             lines.append(_add_header(name, text))
         return maps, lines
 
+    def _once(self, variable: str, value: str) -> Iterator[str]:
+        """Yield the maps of a line that is not added again to a 416.
+
+        Where a range is beyond a file, nginx has added its lines already and adds them to the response to the error too
+        (seen in 1.22). The status of that is 416, that of the backend, if there is one, is not. Without a Range there
+        is one lookup of an empty text.
+        """
+        yield from map_blocks("$http_range", variable, [('""', value)], f"${variable}r", volatile=True)
+        rows = [(f'"416:{upstream}"', '""') for upstream in ("", "200", "206")]
+        yield from map_blocks('"$status:$upstream_status"', f"{variable}r", rows, value, volatile=True)
+
     @cached_property
     def _declared_fields(self) -> tuple[list[str], list[str], dict[str, str]]:
         """Maps and add_header lines for declarations, by section, and by the field of the site if it has one.
@@ -316,8 +331,9 @@ class NginxConfiguration:
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
             for by_section in zip_longest(*values, fillvalue='""'):
-                variable = f"{p}d{len(lines) + 1}"
-                lines.append(_add_header(name, f"${variable}"))
+                variable = f"{p}e{len(lines) + 1}"
+                lines.append(_add_header(name, f"${p}d{len(lines) + 1}"))
+                maps += self._once(f"{p}d{len(lines)}", f"${variable}")
                 if name in REPEATABLE and len(by_section) == 1:
                     everywhere[variable] = by_section[0]
                     maps.append(f'geo ${variable} {{ default ""; }}')
@@ -356,6 +372,7 @@ class NginxConfiguration:
             yield from (f"    {line}" for line in public_document(document.media_type))
             yield from (f'    set ${variable} "";' for variable in (f"{p}sec", *self._declared_fields[2]))
             yield f'    set ${p}doc "*";'
+            yield "    max_ranges 0;"
             yield f"    root {quote(f'{self.folder}/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
             yield "}"
