@@ -127,8 +127,8 @@ def rows(effort: Effort) -> Iterator[Row]:
                 name: stack.enter_context(_running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
-            mixes = mixes(count * (effort.rounds + 1))
-            for bound, (mix, user_agents) in zip(bounds, mixes.items(), strict=True):
+            crowds = mixes(count * (effort.rounds + 1))
+            for bound, (mix, user_agents) in zip(bounds, crowds.items(), strict=True):
                 visits = [request(PATH, user_agent) for user_agent in user_agents]
                 timings = in_turns(servers, visits, count, effort.rounds)
                 bare = timings["bare"]
