@@ -27,6 +27,9 @@ _FILES = {
     "/proxy.conf": ("nginx_proxy.conf", "beside proxy_set_header lines of your own"),
     "/fastcgi.conf": ("nginx_fastcgi.conf", "beside fastcgi_pass, for PHP"),
 }
+_ONE_USER_AGENT = r'"~^1\\.(?:1?[0-9]|2[0-2])\\."'
+"""Versions that have only the first of several User-Agent lines in a variable."""
+
 _SET_BY_TEMPLATE = ("x-original-uri", "x-original-method", "x-original-host")
 _CLIENT_ADDRESS = {"x-forwarded-for": "$proxy_add_x_forwarded_for", "x-real-ip": "$remote_addr"}
 _SOURCE = {"tdm-policy": "$upstream_http_tdm_reservation$upstream_http_tdm_policy"}
@@ -138,11 +141,8 @@ def _suspects(setup: GatewaySetup, p: str, fields: Mapping[str, str]) -> Iterato
     yield "}"
     if not setup.suspects_only:
         yield "# nginx before 1.23 sees the first of several User-Agent lines only: there everybody is a suspect."
-        yield f'map "$nginx_version:${p}suspect" ${p}person {{'
-        yield '    default "";'
-        yield r'    "~^1\.(?:1?[0-9]|2[0-2])\..*:" "";'
-        yield '    "~:0$" 1;'
-        yield "}"
+        yield f'map ${p}suspect ${p}no_suspect {{ 0 1; default ""; }}'
+        yield f'map $nginx_version ${p}person {{ {_ONE_USER_AGENT} ""; default ${p}no_suspect; }}'
         return
     yield _path(p)
     yield f"map ${p}path ${p}special_path {{"
