@@ -57,7 +57,8 @@ def _started(stack: ExitStack, nginx: str, name: str, theirs: str, jit: str) -> 
         f"server {{ listen 127.0.0.1:{port}; root {folder}/site;\n{server}\n}} }}\n"
     )
     process = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf"])
-    stack.callback(lambda: (process.terminate(), process.wait(10)))
+    stack.callback(process.wait, 10)
+    stack.callback(process.terminate)
     pin(process.pid)
     until_it_listens(process, port)
     return process.pid, port
