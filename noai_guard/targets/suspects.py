@@ -9,6 +9,7 @@ A name is represented by its rarest run of letters, its anchor. Where that is a 
 (`v0bot`, `channel3bot`), the whole name is looked for.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -36,7 +37,7 @@ TOO_LONG = rf"(?s)^.{{{MAX_READ + 1}}}"
 """Matches a longer one. For PCRE: Go repeats nothing more than 1,000 times (`user_agent_regex.LONG`)."""
 
 
-_FAST = 2500
+FAST = 2500
 """Characters of an expression: two of 2,000 took 310 ns for a User-Agent, one of 4,000 took 400, four of 1,000 took 400
 (PCRE2 10.42 with JIT, 2026-11-29)."""
 
@@ -75,7 +76,7 @@ def _without_signs_around(text: str) -> str:
     return text[start : len(text) - stop]
 
 
-def first_look(plan: TargetPlan, max_length: int = _FAST, *, decodes: bool = False) -> list[str]:
+def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False) -> list[str]:
     """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by none
     of them is no suspect.
 
@@ -84,6 +85,48 @@ def first_look(plan: TargetPlan, max_length: int = _FAST, *, decodes: bool = Fal
     words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan), max_length)]
     bots = [CALLS_ITSELF_A_BOT.pattern.decode("ascii")] if plan.unknown_bot.restricted else []
     return [*words, _ANY_ESCAPE if decodes else ESCAPED, *bots, TOO_LONG]
+
+
+def harmless(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
+    """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by all of
+    them is no suspect.
+
+    Without just-in-time compilation these take half the time of `first_look`, because each is one possessive pass from
+    word to word (4 instead of 7 microseconds for a browser in PCRE2 10.42, 2026-11-29).
+    """
+    texts = sorted({text.lstrip("0123456789") for text in suspect_words(plan)})
+    beginnings = {re.split("[^a-z]", text)[0] for text in texts}
+    usual = _trie(browser_words.IN_MOST - beginnings)
+    other = r"[^a-z%\x5c]*+"
+
+    def words_but(names: Iterable[str]) -> str:
+        word = rf"(?:{usual}(?![a-z])|(?!{_trie(names)}(?![a-z]))[a-z]++)"
+        return rf"(?s)^(?!.{{{MAX_READ + 1}}}){other}(?:(?:{word}|(?!{ESCAPED})[%\x5c]){other})*+$"
+
+    return [words_but(part) for part in _parts(texts, max_length - len(words_but(("",))))]
+
+
+def short_first_look(plan: TargetPlan) -> list[str]:
+    """Return what `first_look` does in half as many characters, for a server that compiles it for each request.
+
+    A word is cut where no other known word begins like it, so more User-Agents are suspects.
+    """
+    words = suspect_words(plan)
+    if not words:
+        return first_look(plan)
+    others = {word for token in plan.tokens for word in re.findall("[a-z]+", token.text.decode("ascii"))}
+    known = " ".join(("", *(browser_words.ALL | others).difference(words)))
+    cuts = {word: _cut(word, known) for word in words}
+    whole = [word for word, beginning in cuts.items() if word == beginning]
+    beginnings = {beginning for word, beginning in cuts.items() if word != beginning}
+    kinds = [_trie(beginnings)] * bool(beginnings) + [rf"{_trie(whole)}(?![a-z])"] * bool(whole)
+    return [f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:]]
+
+
+def _cut(word: str, known: str) -> str:
+    """Return the shortest beginning that no word of `known`, in which each has a blank before it, has too."""
+    lengths = range(_SHORT + 1, len(word)) if word.isalpha() else ()
+    return next((word[:length] for length in lengths if f" {word[:length]}" not in known), word)
 
 
 def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
@@ -131,7 +174,7 @@ _CONTEXT = 100
 """More than the characters around the words of an expression."""
 
 
-def _parts(words: tuple[str, ...], max_length: int) -> Iterable[Sequence[str]]:
+def _parts(words: Sequence[str], max_length: int) -> Iterable[Sequence[str]]:
     return user_agent_regex.split_words(words, max_length - _CONTEXT) if words else ()
 
 

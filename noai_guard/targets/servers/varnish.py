@@ -55,6 +55,11 @@ def _matches(field: str, pattern: str, any_case: bool = False) -> str:
     return f"{field} ~ {quote(('(?i)' if any_case else '') + _to_the_end(pattern))}"
 
 
+def _matches_any(patterns: Iterable[str]) -> str:
+    """Return whether the User-Agent matches any of these expressions."""
+    return f"({' || '.join(_matches(_ALL, pattern, any_case=True) for pattern in patterns)})"
+
+
 _FIRST, _SECOND, _HEAD_TO_TAIL = quote(r"\1"), quote(r"\2"), quote(r"\1__\2")
 
 
@@ -148,9 +153,9 @@ class VclFile:
             return
         stronger = "|".join(self.tables.stronger_classes)
         long, chunk = (_matches(_ALL, pattern) for pattern in (user_agent_regex.LONG, _LONG_CHUNK))
-        hidden = _matches(_ALL, user_agent_regex.hidden_expression(plan.hidden_tokens), any_case=True)
-        escaped = _matches(_ALL, suspects.ESCAPED, any_case=True)
-        named = _matches(_ALL, user_agent_regex.names_anywhere(plan.hidden_tokens), any_case=True)
+        hidden = _matches_any(user_agent_regex.hidden_expressions(plan.hidden_tokens, _MAX_EXPRESSION))
+        named = _matches_any(user_agent_regex.names_anywhere_in_parts(plan.hidden_tokens, _MAX_EXPRESSION))
+        escaped = _matches_any([suspects.ESCAPED])
         weaker = f"{_CLASS} !~ {quote(f'^(?:{stronger})$')} && " if stronger else ""
         unreadable = [f'set {_CLASS} = "{plan.unreadable.name}";', f"unset {_LINE};"]
         yield from _if(f"{weaker}({escaped} || ({long} && {hidden}) || ({chunk} && {named}))", unreadable)
@@ -193,8 +198,8 @@ class VclFile:
         if suspects.suspects_everybody(self.plan):
             yield "call noai_judge;"
         else:
-            looks = suspects.first_look(self.plan)
-            yield from _if(" || ".join(_matches(_ALL, look, any_case=True) for look in looks), ["call noai_judge;"])
+            looks = suspects.first_look(self.plan, suspects.FAST)
+            yield from _if(_matches_any(looks), ["call noai_judge;"])
         yield f"unset {_PATH};"
 
     def _judge(self) -> Iterator[str]:
