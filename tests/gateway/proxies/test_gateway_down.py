@@ -13,7 +13,7 @@ SENDS_NO_FILES = {"traefik"}
 """Its documents are the site's own while the gateway is down: `Proxy.limitations` says so."""
 
 DOCUMENTS = compiled_policy().documents
-REFUSED = {key: {403, 502} for key in ("nginx-caching", "nginx-current-caching")}
+REFUSED = {"nginx-caching": {403, 502}}
 """Statuses for who is refused by a verdict that was kept, of which the text is to be fetched: 502 without a gateway."""
 
 HANGS = 0.25
