@@ -4,8 +4,8 @@ HAProxy's HTTP client for Lua repeats a request that gets no response, and befor
 second becomes two. Its sockets for Lua have no timeout for half a response since 2.8. So each is used where it is right
 (both tried 2026-11-26, 2.6.12 and 2.8.25). They are modelled on LuaSocket, so Apache shares exchange.lua.
 
-A socket belongs to one thread, so with sockets each thread has its own Lua, and keeps connections to the gateway: a new one
-for each question takes HAProxy a quarter more CPU time, and the gateway twice as much (2.6.12, 2026-11-29).
+A socket belongs to one thread, so with sockets each thread has its own Lua, and keeps connections to the gateway: a new
+one for each question takes HAProxy a quarter more CPU time, and the gateway twice as much (2.6.12, 2026-11-29).
 """
 
 from collections.abc import Iterator, Sequence
