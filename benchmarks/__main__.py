@@ -17,6 +17,7 @@ from benchmarks import (
     memory,
     middleware,
     networks,
+    peers,
     recognising,
     reverse_proxy,
     starting,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "proxy": reverse_proxy.rows,
     "gateway": forward_auth.rows,
     "edges": edges.rows,
+    "peers": peers.rows,
 }
 
 
