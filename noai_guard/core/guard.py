@@ -105,7 +105,7 @@ class Guard:
         limit = self.policy.throttle
         agent = verdict.agent.name if verdict.agent else "unclaimed"
         block = address_block(address) if address else "unknown"
-        count = yield Count(f"{agent}|{block}", limit.seconds, received_at)
+        count = yield Count(f"{agent}|{block}", limit.seconds, received_at, limit.requests)
         rate = f"{limit.requests} requests in {limit.seconds} s"
         if count is None:
             reason = f"requests could not be counted; on_unknown says {self.policy.on_unknown}"
