@@ -66,7 +66,7 @@ def read_keys(body: bytes) -> dict[str, PublicKey]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     entries = content.get("keys") if isinstance(content, dict) else None
-    if not isinstance(entries, list):
+    if type(entries) is not list:
         raise ValueError("no JSON Web Key Set")
     keys = [key for entry in entries[:MAX_KEYS] if isinstance(entry, dict) and (key := read_key(entry))]
     return {key.thumbprint: key for key in keys}
@@ -108,9 +108,9 @@ def _text(value: object) -> str:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("no time")
-    return value / 1000 if _MILLISECONDS < abs(value) < inf else value
+    if type(value) in (int, float):
+        return value / 1000 if _MILLISECONDS < abs(value) < inf else value  # type: ignore[arg-type,operator,return-value]
+    raise ValueError("no time")
 
 
 def _is_strong(key: PublicKey) -> bool:

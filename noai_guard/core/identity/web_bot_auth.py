@@ -62,6 +62,8 @@ class SignatureOutcome(StrEnum):
     NOT_INSTALLED = "not_installed"
 
 
+_OF_TARGET = frozenset({"@path", "@query", "@query-param", "@request-target", "@target-uri"})
+
 _UNANSWERED = (
     SignatureOutcome.DIRECTORY_UNAVAILABLE,
     SignatureOutcome.REPLAY_UNKNOWN,
@@ -203,7 +205,8 @@ def _check(
             raise _Rejected(SignatureOutcome.DIRECTORY_UNKNOWN, f"{directory} belongs to nobody whom it could prove")
         if not request.authorities:
             raise _Rejected(
-                SignatureOutcome.HOST_UNKNOWN, "the policy does not say which host this is; write site: {url: https://...}"
+                SignatureOutcome.HOST_UNKNOWN,
+                "the policy does not say which host this is; write site: {url: https://...}",
             )
         keys = yield SigningKey(directory, key_id)
         if keys is None:
@@ -226,10 +229,14 @@ def _check(
 def _check_times(parameters: Mapping[str, Any], received_at: float, max_lifetime: float) -> None:
     created, expires = parameters["created"], parameters["expires"]
     if not 0 < expires - created <= max_lifetime:
-        raise _Rejected(SignatureOutcome.WINDOW, f"it holds for {expires - created} s; at most {max_lifetime:g} are taken")
+        raise _Rejected(
+            SignatureOutcome.WINDOW, f"it holds for {expires - created} s; at most {max_lifetime:g} are taken"
+        )
     if created > received_at + MAX_SKEW:
         late = f"{created - received_at:.0f}"
-        raise _Rejected(SignatureOutcome.NOT_YET, f"it was made {late} s in the future: is the clock of the server right?")
+        raise _Rejected(
+            SignatureOutcome.NOT_YET, f"it was made {late} s in the future: is the clock of the server right?"
+        )
     if expires < received_at - MAX_SKEW:
         raise _Rejected(SignatureOutcome.EXPIRED, f"it has expired {received_at - expires:.0f} s ago")
 
@@ -389,7 +396,8 @@ class _Message:
 def _message(request: SignedRequest, signature: _Signature, origin: str) -> _Message:
     """Return the request with this signature alone: the library rejects all if one of them has another algorithm."""
     if not request.target and any(
-        name in ("@path", "@query", "@query-param", "@request-target", "@target-uri") for name, _ in signature.components
+        name in ("@path", "@query", "@query-param", "@request-target", "@target-uri")
+        for name, _ in signature.components
     ):
         raise ValueError("the server does not tell the target as it was sent")
     alone = {
