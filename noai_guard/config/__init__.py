@@ -81,6 +81,11 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
 
         data["page_texts"], problems_of_texts = read_page_texts(Path(file).parent / texts_file)
         problems += problems_of_texts
+    if key_files := data.get("signatures", {}).pop("keys", {}):
+        from noai_guard.config.key_files import read_key_files
+
+        data["key_sets"], problems_of_keys = read_key_files(key_files, Path(file).parent)
+        problems += problems_of_keys
     if not all(problem.warning for problem in problems):
         return None, problems
     stance = data.get("extends", "no-ai")

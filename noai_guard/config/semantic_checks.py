@@ -25,6 +25,7 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
     _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
     _check_patterns(data, log)
+    _check_partners(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
@@ -34,10 +35,33 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     _check_rules(valid, data.get("exemptions", {}) if log.is_valid("exemptions") else {}, catalog, log)
 
 
+def _check_partners(data: Mapping[str, Any], log: ProblemLog) -> None:
+    seen: set[str] = set()
+    for index, partner in enumerate(data.get("partners") or ()):
+        if partner is None:
+            continue
+        path = ("partners", index)
+        name = partner.get("name", "")
+        if name.lower() in seen:
+            log.add("P043", f"two partners are called {name!r}", "rename one", path=(*path, "name"))
+        seen.add(name.lower())
+        if partner.get("proof") == {} and log.is_valid(*path, "proof"):
+            hint = "give proof: {api_key: ...}, {networks: ...} or {signature: ...}"
+            log.add("P044", f"partner {name!r} has nothing to prove itself with", hint, path=(*path, "proof"))
+        first, last = partner.get("from", ""), partner.get("until", "")
+        if first and last and last < first:
+            log.add("P041", f"the grant of {name!r} ends before it begins", "exchange from and until", path=path)
+        signature = partner.get("proof", {}).get("signature")
+        if signature and not data.get("site", {}).get("url") and not data.get("signatures", {}).get("hosts"):
+            message = f"partner {name!r} signs its requests for a host, and the policy does not say which host this is"
+            log.add("P045", message, "write site: {url: https://...}", path=(*path, "proof"), warning=True)
+
+
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
     patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
     lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
-    lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
+    for key in ("rules", "partners"):
+        lists |= {(key, i, "paths"): (entry or {}).get("paths", ()) for i, entry in enumerate(data.get(key) or ())}
     patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
     for path, pattern in patterns:
         if pattern is not None and perhaps_query(pattern):

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import (
     UNKNOWN_BOT,
     Action,
@@ -19,6 +21,7 @@ from noai_guard.core.model import (
     Verdict,
 )
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -97,11 +100,22 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """Where refreshed lists are kept, as a path relative to the policy file (empty if nowhere), and the hours between
+    two refreshes while serving (0 for none)."""
+
+    folder: str = ""
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
     `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
-    `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
+    `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named there, by the address of
+    the directory and their thumbprint. `page_texts` are the site's own texts for the page for people, by the keys of
+    the English ones.
     """
 
     stance: str
@@ -120,6 +134,17 @@ class Policy:
     shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
+    partners: tuple[Partner, ...] = ()
+    hosts: tuple[str, ...] = ()
+    key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
+    refresh: Refresh = field(default_factory=Refresh)
+    feeds: tuple[str, ...] = ()
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names that requests to this site are signed for: the host of its address, then `hosts`."""
+        own = urlsplit(self.site.url).netloc.lower()
+        return tuple(dict.fromkeys((own, *self.hosts) if own else self.hosts))
 
     @property
     def whole_site(self) -> PathPolicy:
