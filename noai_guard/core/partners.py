@@ -10,7 +10,17 @@ from enum import StrEnum
 from math import inf
 
 from noai_guard.core.identity.web_bot_auth import SignatureCheck, SignedRequest, check_signatures, is_signed
-from noai_guard.core.model import UNKNOWN_BOT, Agent, Claim, HeaderField, PartlyRead, PathPolicy, Usage
+from noai_guard.core.model import (
+    UNKNOWN_BOT,
+    Agent,
+    Claim,
+    HeaderField,
+    PartlyRead,
+    PathPolicy,
+    SeveralClaims,
+    Usage,
+    agent_of,
+)
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.paths import readings
@@ -210,7 +220,9 @@ def _needed(claim: Claim, path_policy: PathPolicy) -> frozenset[Usage]:
 
     A partner that names nobody is known by its proof, and its usages are those of its grant.
     """
-    agents: set[Agent | None] = {claim.agent, *claim.hidden} if isinstance(claim, PartlyRead) else {claim}
+    agents: set[Agent | None] = set()
+    for each in claim.claims if isinstance(claim, SeveralClaims) else (claim,):
+        agents |= {agent_of(each), *(each.hidden if isinstance(each, PartlyRead) else ())}
     named = [agent for agent in agents if agent is not None and agent is not UNKNOWN_BOT]
     usages = frozenset(usage for agent in named for usage in agent.usages)
     # Where a rule refuses the agent, no single usage of it is refused.

@@ -184,7 +184,7 @@ class Gateway:
         """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""
         uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
         unread = PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer)
-        cached = active.unread.decisions[active.claims[request.user_agent]]
+        cached = active.unread.decisions[active.claims[request.claim_key]]
         refusal = None
         if cached.refuses:
             refusal = active.compiled.refusal(cached.verdict, "/", "GET", request.headers)
@@ -216,7 +216,7 @@ class Gateway:
             original = original_request(request)
             compiled, action = active.compiled, _ACTIONS[status]
             resolved = active.targets[original.raw_paths]
-            verdict = resolved.decisions[active.claims[original.user_agent]].verdict
+            verdict = resolved.decisions[active.claims[original.claim_key]].verdict
             if verdict.action is not action:
                 verdict = compiled.guard.with_action(verdict, action, "as was decided")
             cached = active.after[verdict]

@@ -5,12 +5,11 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from types import FrameType
 from typing import Any
 
@@ -29,7 +28,8 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
-from noai_guard.core.model import AI_USAGES, Action, PartlyRead, Response, Usage, Verdict
+from noai_guard.core.identity.addresses import doubt as address_doubt
+from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Examination, Question
@@ -201,7 +201,7 @@ class GuardRuntime:
             resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
             if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
-            cached = resolved.decisions[active.claims[request.user_agent]]
+            cached = resolved.decisions[active.claims[request.claim_key]]
             if not cached.settled:
                 return self._examine(active, resolved, request, started)
             decided = cached.passed
@@ -223,8 +223,15 @@ class GuardRuntime:
         client = None
         try:
             client = self.client(request, active)
-            examination = active.compiled.guard.examine(
-                request, client.address, monotonic(), path_class=resolved.path_class, is_proven=client.is_proven
+            guard = active.compiled.guard
+            doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
+            examination = guard.examine(
+                request,
+                client.address,
+                time(),
+                path_class=resolved.path_class,
+                is_proven=client.is_proven,
+                doubt=doubt,
             )
             verdict, asked = yield from _noticing_questions(examination)
             cached = active.after[verdict]
@@ -275,7 +282,7 @@ class GuardRuntime:
             if noted:
                 path = normal_path(request.path)
                 host = header_value(request.headers, b"host").decode("latin-1")
-                event = Event(time.time(), verdict, request.method, host, path, request.user_agent, client)
+                event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
         except Exception as error:
             self.telemetry.failed("noting", error)
@@ -378,8 +385,7 @@ class GuardRuntime:
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""
         try:
-            claim = active.claims[request.user_agent]
-            agent = claim.agent if isinstance(claim, PartlyRead) else claim
+            agent = agent_of(active.claims[request.claim_key])
             if agent is not None:
                 block = address_block(self.client(request, active).address)
                 self._robots_readers.put((agent.name, block), True, monotonic())

@@ -1,1 +1,1 @@
-"""Ways to find out whether a client is the agent that it claims to be."""
+"""Check the claims of clients to be agents: by published networks, by reverse DNS, by signatures."""

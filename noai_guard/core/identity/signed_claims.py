@@ -1,8 +1,12 @@
 """A claim checked by the signature of the request (Web Bot Auth)."""
 
-from noai_guard.core.identity.proof import Claimed, Finding, Proof, Way
+from urllib.parse import urlsplit
+
+from noai_guard.core.identity.proof import Basis, Claimed, Finding, Proof, Way
 from noai_guard.core.identity.settings import IdentitySettings
+from noai_guard.core.identity.signature_agents import SignatureAgents, hosts_of
 from noai_guard.core.identity.web_bot_auth import (
+    WELL_KNOWN,
     SignatureOutcome,
     SignedRequest,
     check_signatures,
@@ -32,28 +36,33 @@ _REASONS = {
 }
 
 
-def directories(agent: Agent) -> frozenset[str]:
-    """Return the addresses of the key directories that an agent's operator names."""
-    named = agent.verify.get("web_bot_auth", ())
-    return frozenset(directory_address(str(each)) for each in named if isinstance(named, tuple | list)) - {""}
+def is_own(agent: Agent, directory: str) -> bool:
+    """Return True if the key directory at an address is one of those that the agent's operator names.
+
+    A host stands for its well-known directory alone: at other paths there may be what its users have put there.
+    """
+    if directory in map(directory_address, agent.verify.get("web_bot_auth", ())):
+        return True
+    parts = urlsplit(directory)
+    is_well_known = parts.path == WELL_KNOWN and not parts.query and parts.port is None
+    return is_well_known and bool(SignatureAgents((agent,)).named(directory.encode()))
 
 
 def _applies(agent: Agent, settings: IdentitySettings) -> bool:
-    return bool(directories(agent))
+    return bool(hosts_of(agent))
 
 
 def _check_claim(claimed: Claimed) -> Examination[Proof]:
     agent, request = claimed.agent, claimed.request
     if not is_signed(request.headers):
         return Proof(Finding.SILENT, _REASONS[SignatureOutcome.NOT_SIGNED])
-    own = directories(agent)
     signed = SignedRequest(request.method, request.target, request.headers, claimed.settings.authorities)
-    check = yield from check_signatures(signed, claimed.received_at, lambda directory, key: directory in own)
+    check = yield from check_signatures(signed, claimed.received_at, lambda directory, key: is_own(agent, directory))
     if check.verified:
-        return Proof(Finding.PROVEN, f"a key of {check.directory} has signed the request")
+        return Proof(Finding.PROVEN, f"a key of {agent.name} has signed the request")
     # Who sends a wrong signature could have sent none, so that nothing follows from it: a proxy may have changed what
     # was signed.
     return Proof(Finding.UNANSWERED if check.unanswered else Finding.SILENT, _REASONS[check.outcome])
 
 
-WAY = Way("web_bot_auth", _applies, _check_claim, by_address=False)
+WAY = Way("web_bot_auth", Basis.REQUEST, _applies, _check_claim)
