@@ -318,7 +318,7 @@ def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_a
 def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
     questions = Questions(1)
     examined(THROTTLE, Asked("/", b"bingbot/2.0", "192.0.2.1", received_at=7.0), questions)
-    assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0)]
+    assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0, limit=3)]
 
 
 @pytest.mark.parametrize(
