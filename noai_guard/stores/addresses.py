@@ -53,6 +53,11 @@ def problem_of_address(address: str) -> str:
     return ""
 
 
+def is_shared(address: str) -> bool:
+    """Return True if several processes know together what is kept at an address."""
+    return address != MEMORY
+
+
 def printable_address(address: str) -> str:
     """Return an address without user, password and query, fit for logs."""
     scheme, separator, rest = address.partition("://")
