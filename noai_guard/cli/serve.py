@@ -114,9 +114,9 @@ def command(
         if workers > 1 and policy.throttles and served.runtime.store.remote is None:
             most = workers * policy.throttle.requests
             title += (
-                f", throttles at up to {most:,} instead of {policy.throttle.requests:,} (each worker counts for itself"
+                f", throttles at up to {most:,} instead of {policy.throttle.requests:,} requests (each worker counts "
             )
-            title += "; store: embedded: in the policy lets them count together)"
+            title += "for itself; store: embedded in the policy lets them count together)"
         with ExitStack() as stack:
             bound = [_bound(address, socket_mode, stack) for address in addresses]
             metrics = [_bound(metrics_address, socket_mode, stack)] if metrics_address else []

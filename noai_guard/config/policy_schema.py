@@ -113,7 +113,7 @@ _LIMITS = Record(
         "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an answer of the store"),
     }
 )
-_STORE_FORMS = ("memory:", "embedded:", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")
+_STORE_FORMS = ("memory", "embedded", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")
 _store = Text(scalars.store_address, max_length=1000, examples=_STORE_FORMS)
 _reload = Choice(
     {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
@@ -147,9 +147,7 @@ POLICY_FILE = Record(
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
         "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
-        "store": Field(
-            _store, "what all workers know together, counts for throttle above all; each its own if left out"
-        ),
+        "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),

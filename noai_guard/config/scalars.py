@@ -14,7 +14,7 @@ from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
-from noai_guard.stores.addresses import FORMS, problem_of_address
+from noai_guard.stores.addresses import FORMS, full_address, problem_of_address
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -124,7 +124,8 @@ def network(text: str) -> str | Rejection:
 
 
 def store_address(text: str) -> str | Rejection:
-    """Return the address of a store, unchanged. A rejection does not repeat it: it may hold a password."""
+    """Return the address of a store. A rejection does not repeat it: it may hold a password."""
+    text = full_address(text)
     if problem := problem_of_address(text):
         return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
     return text

@@ -61,7 +61,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 _COMPLAINT_SECONDS = 60.0
-"""The time between two log lines that say the same: that the policy could not be used at start, or a store not asked."""
+"""The time between two log lines that say the same."""
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
@@ -316,7 +316,10 @@ class GuardRuntime:
         """Publish whether the store can be asked. Never raises."""
         remote = self.store.remote
         problem = remote.problem if remote is not None else ""
-        self.telemetry.metrics.store_unreachable.set(bool(problem))
+        try:
+            self.telemetry.metrics.store_unreachable.set(bool(problem))
+        except Exception as error:
+            self.telemetry.failed("store", error)
         now = monotonic()
         if remote is not None and bool(problem) != self._store_reported and now >= self._next_store_line:
             self._store_reported = bool(problem)

@@ -4,7 +4,7 @@ from typing import Any
 
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Question, Store
-from noai_guard.stores.addresses import MEMORY, open_store
+from noai_guard.stores.addresses import MEMORY, full_address, open_store
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.remote import RemoteStore
 from noai_guard.stores.router import AwaitedStore
@@ -32,7 +32,7 @@ class StoreInForce:
         """
         if self._given is not None and not isinstance(self._given, str):
             return
-        address = self._given or policy.store
+        address = full_address(self._given or policy.store)
         site = policy.site.url or policy.site.name
         opened = (address,) if address == MEMORY else (address, site, policy.store_deadline)
         if opened == self._opened:

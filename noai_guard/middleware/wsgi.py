@@ -36,8 +36,8 @@ class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
     `policy`, `registry`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at once and
-    within a time of its own, perhaps in several threads, or is an address; None for what the policy names. Raises PolicyInvalid, with every problem,
-    if the policy cannot be used: WSGI servers stop when an app cannot be imported.
+    within a time of its own, perhaps in several threads, or is an address; None for what the policy names. Raises
+    PolicyInvalid, with every problem, if the policy cannot be used: WSGI servers stop when an app cannot be imported.
     """
 
     def __init__(

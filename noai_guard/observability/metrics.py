@@ -113,11 +113,8 @@ class Metrics(Collector):
         self.backend_failures = counter(
             "noai_backend_failures_total", "Questions that a backend could not answer.", ("question",)
         )
-        self.store_unreachable = Gauge(
-            "noai_store_unreachable",
-            "1 while a worker cannot ask the store that workers share.",
-            registry=None,
-            multiprocess_mode="livemax",
+        self.store_unreachable = gauge(
+            "noai_store_unreachable", "1 while the store that workers share cannot be asked."
         )
         self.guard_failures = counter(
             "noai_guard_failures_total",

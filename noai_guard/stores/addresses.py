@@ -12,10 +12,12 @@ from noai_guard.stores.remote import DEADLINE_SECONDS, NETWORK_SECONDS, Client, 
 from noai_guard.stores.router import AwaitedStore
 
 MEMORY = "memory:"
+_WORDS = {"memory": MEMORY, "embedded": "embedded:"}
+"""YAML takes a colon at the end of a line for a key."""
 
 FORMS = (
-    "memory:",
-    "embedded:",
+    "memory",
+    "embedded",
     "redis://HOST:PORT",
     "rediss://HOST:PORT",
     "unix:/PATH",
@@ -25,6 +27,11 @@ FORMS = (
 
 _NETWORK = re.compile(r"(?:redis|rediss|redis\+cluster|rediss\+cluster|redis\+sentinel|rediss\+sentinel)://", re.I)
 _SENTINEL_PORT = 26379
+
+
+def full_address(address: str) -> str:
+    """Return an address with its colon: `memory` and `embedded` may be written without."""
+    return _WORDS.get(address, address)
 
 
 def problem_of_address(address: str) -> str:
@@ -72,6 +79,7 @@ def open_store(address: str, site: str, deadline: float = DEADLINE_SECONDS) -> t
     Nothing is connected before the first question, or `start`. Raises ValueError for what is no address of a store, and
     MissingExtra if an optional package is needed.
     """
+    address = full_address(address)
     if problem := problem_of_address(address):
         raise ValueError(f"not the address of a store: {problem}")
     if address == MEMORY:
@@ -103,24 +111,24 @@ def _connecting(address: str) -> Callable[[str], Client]:
 
     def connect(key: str) -> Client:
         scheme, _, rest = address.partition(":")
+        client: Any
         if embedded:
             from noai_guard.stores.embedded import running_server
 
             server = running_server(rest.removeprefix("//"))
-            client: Client = redis.Redis(unix_socket_path=str(server.socket), **settings)
-            client.noai_server = server  # type: ignore[attr-defined]  # held until the connection is given up
-            return client
-        if "sentinel" in scheme:
+            client = redis.Redis(unix_socket_path=str(server.socket), **settings)
+            client.noai_server = server  # which runs until the client is given up
+        elif "sentinel" in scheme:
             hosts, service, options = _sentinel(address)
-            sentinel = Sentinel(hosts, sentinel_kwargs=settings, **settings, **options)
-            master: Client = sentinel.master_for(service)
-            return master
-        if "cluster" in scheme:
-            cluster = redis.RedisCluster.from_url(address.replace("+cluster", "", 1), **settings)
-            node = cluster.get_node_from_key(key)
-            return cluster.get_redis_connection(node)  # type: ignore[no-any-return,arg-type]
-        url = f"unix://{rest.removeprefix('//')}" if scheme == "unix" else address
-        return redis.Redis.from_url(url, **settings)
+            sentinel: Any = Sentinel(hosts, sentinel_kwargs=settings, **settings, **options)  # type: ignore[no-untyped-call]
+            client = sentinel.master_for(service)
+        elif "cluster" in scheme:
+            cluster: Any = redis.RedisCluster.from_url(address.replace("+cluster", "", 1), **settings)
+            client = cluster.get_redis_connection(cluster.get_node_from_key(key))
+        else:
+            url = f"unix://{rest.removeprefix('//')}" if scheme == "unix" else address
+            client = redis.Redis.from_url(url, **settings)
+        return client  # type: ignore[no-any-return]
 
     return connect
 

@@ -233,8 +233,8 @@ class RemoteStore:
         """Add a question to a pipeline."""
         match question:
             case FirstUse():
-                arguments = _digest(question.key), question.seconds, MAX_USED_KEYS
-                pipeline.eval(text("stores/first_use.lua"), 1, self.key("used"), *arguments)
+                used = _digest(question.key), question.seconds, MAX_USED_KEYS
+                pipeline.eval(text("stores/first_use.lua"), 1, self.key("used"), *used)
             case Lookup():
                 keys = self.key("values"), self.key("expiry")
                 pipeline.eval(text("stores/lookup.lua"), 2, *keys, _digest(question.key))
