@@ -37,7 +37,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
     """Build a policy from a stance with a site's file merged into it."""
     usages = _actions(data["usages"])
     exempt = data.get("exemptions", {})
-    features = data.get("features", {})
+    features, limits = data.get("features", {}), data.get("limits", {})
     return Policy(
         stance=stance,
         mode=Mode(data.get("mode", "enforce")),
@@ -56,7 +56,9 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         on_unknown=Action(data.get("on_unknown", "allow")),
         unreadable=Action(data.get("unreadable", "deny")),
         trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
-        throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
+        throttle=Throttle(**limits.get("throttle", {})),
+        store=data.get("store", "memory:"),
+        store_deadline=limits.get("store_deadline", 5),
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
         shared_cache=features.get("shared_cache", False),

@@ -107,7 +107,14 @@ _THROTTLE = Record(
         "seconds": Field(Number(1, 86_400, "seconds"), "per so many seconds"),
     }
 )
-_LIMITS = Record({"throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block")})
+_LIMITS = Record(
+    {
+        "throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block"),
+        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an answer of the store"),
+    }
+)
+_STORE_FORMS = ("memory", "embedded", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")
+_store = Text(scalars.store_address, max_length=1000, examples=_STORE_FORMS)
 _reload = Choice(
     {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
     {"no": "off", "false": "off"},
@@ -191,6 +198,7 @@ POLICY_FILE = Record(
         "signatures": Field(_SIGNATURES, "signed requests (Web Bot Auth)"),
         "refresh": Field(_REFRESH, "published networks and feeds, fetched anew"),
         "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
+        "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),

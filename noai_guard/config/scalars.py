@@ -17,6 +17,7 @@ from noai_guard.core.partners import midnight
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt, tdmrep
+from noai_guard.stores.addresses import FORMS, full_address, problem_of_address
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -123,6 +124,14 @@ def network(text: str) -> str | Rejection:
     if parsed.prefixlen == 0:
         return Rejection("P013", f"{text} is everybody", "write the networks that are meant, or mode: monitor")
     return str(parsed)
+
+
+def store_address(text: str) -> str | Rejection:
+    """Return the address of a store. A rejection does not repeat it: it may hold a password."""
+    text = full_address(text)
+    if problem := problem_of_address(text):
+        return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
+    return text
 
 
 def rule_id(text: str) -> str | Rejection:

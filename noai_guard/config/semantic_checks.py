@@ -15,11 +15,16 @@ from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.stores.addresses import MEMORY, is_shared
 
 
 def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     """Log the problems of a policy that was read. Parts in which a problem was logged before are left out."""
     _check_proxies(data.get("trusted_proxies") or {}, log)
+    site = data.get("site") or {}
+    if is_shared(data.get("store") or MEMORY) and not (site.get("url") or site.get("name")):
+        message = "the site has neither a url nor a name: whatever else uses the store without one has the same counts"
+        log.add("P026", message, "write site: {url: ...}", path=("store",), warning=True)
     if "/**" in data.get("paths", {}):
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)

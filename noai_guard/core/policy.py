@@ -119,8 +119,9 @@ class Refresh:
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
-    `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
-    `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named there, by the address of
+    `store` is the address of what workers know together, perhaps with a password; it has `store_deadline` milliseconds
+    for each answer. `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and
+    `reload` those under `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named there, by the address of
     the directory and their thumbprint. `page_texts` are the site's own texts for the page for people, by the keys of
     the English ones.
     """
@@ -137,6 +138,8 @@ class Policy:
     identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
+    store: str = field(default="memory:", repr=False)
+    store_deadline: int = 5
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
     shared_cache: bool = False
@@ -187,6 +190,13 @@ class Policy:
         """Return True if somebody may be told to get a licence on the paths of a path policy."""
         actions = (*path_policy.usages.values(), *(rule.action for rule in self.rules))
         return Action.LICENSE_REQUIRED in actions
+
+    @property
+    def throttles(self) -> bool:
+        """True if some requests are counted for the action throttle."""
+        actions = [rule.action for rule in self.rules]
+        actions += [action for path_policy in self.all_path_policies for action in path_policy.usages.values()]
+        return Action.THROTTLE in actions
 
     def declares(self, key: str) -> bool:
         """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""

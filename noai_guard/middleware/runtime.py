@@ -32,7 +32,7 @@ from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Examination, Question
+from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
@@ -47,6 +47,7 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
@@ -60,7 +61,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 _COMPLAINT_SECONDS = 60.0
-"""The time between two log lines that say that the policy could not be used at start."""
+"""The time between two log lines that say the same."""
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
@@ -93,6 +94,9 @@ class GuardRuntime:
     the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
     the policy cannot be used at start; later a broken file leaves the last good policy running.
 
+    `store` is what answers questions: an address as under `store:` in a policy, an object that answers at once or is
+    awaited, or None for what the policy names.
+
     `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
     used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
     noai_reload_failed is 1, and an ERROR is logged each minute in which requests come.
@@ -109,8 +113,13 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
         always_starts: bool = False,
+        store: Store | AsyncStore | str | None = None,
     ) -> None:
         self.start_error: Exception | None = None
+        self.store = StoreInForce(store)
+        self._store_reported = False
+        self._next_store_line = 0.0
+        self._unanswered: dict[str, tuple[float, int]] = {}
         self._next_complaint = 0.0
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
@@ -138,6 +147,7 @@ class GuardRuntime:
             self._tasks.add(self.flush)
         try:
             compiled = compiled_policy(policy)
+            self.store.use(compiled.policy)
         except Exception as error:
             if not always_starts:
                 raise
@@ -153,6 +163,7 @@ class GuardRuntime:
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
+        (self._tasks.add if self.store.remote else self._tasks.remove)(self.report_store)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
     @property
@@ -167,11 +178,19 @@ class GuardRuntime:
         again, from any thread.
         """
         self._tasks.start()
+        self._start_store()
         self.handle_hangup()
 
+    def _start_store(self) -> None:
+        try:
+            self.store.start()
+        except Exception as error:
+            self.telemetry.failed("store", error)
+
     def close(self) -> None:
-        """Stop the periodic tasks and bring the metrics up to date. The guard can still decide."""
+        """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
+        self.store.close()
         self._next_housekeeping = 0.0
         self.flush()
 
@@ -291,7 +310,28 @@ class GuardRuntime:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
         self.telemetry.metrics.backend_failures.labels(kind).inc()
-        _log.warning("a backend could not answer %s: %s", kind, error)
+        now = monotonic()
+        due, unreported = self._unanswered.get(kind, (0.0, 0))
+        if now < due:
+            self._unanswered[kind] = due, unreported + 1
+            return
+        self._unanswered[kind] = now + _COMPLAINT_SECONDS, 0
+        since = f" ({unreported:,} more since the last such line)" if unreported else ""
+        _log.warning("a backend could not answer %s: %s%s", kind, error, since)
+
+    def report_store(self) -> None:
+        """Publish whether the store can be asked. Never raises."""
+        remote = self.store.remote
+        problem = remote.problem if remote is not None else ""
+        try:
+            self.telemetry.metrics.store_unreachable.set(bool(problem))
+        except Exception as error:
+            self.telemetry.failed("store", error)
+        now = monotonic()
+        if remote is not None and bool(problem) != self._store_reported and now >= self._next_store_line:
+            self._store_reported = bool(problem)
+            self._next_store_line = now + _COMPLAINT_SECONDS
+            _log.warning("%s %s", remote.name, f"cannot be asked: {problem}" if problem else "answers again")
 
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
@@ -460,6 +500,7 @@ class GuardRuntime:
             try:
                 rules_source().reload()
                 compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
+                self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Count
+from noai_guard.core.questions import STORE_QUESTIONS
 from noai_guard.core.shared_caches import CACHES
 from noai_guard.observability.counters import Delta, LocalCounts
 from noai_guard.observability.decision_log import DecisionLog
@@ -113,6 +113,9 @@ class Metrics(Collector):
         self.backend_failures = counter(
             "noai_backend_failures_total", "Questions that a backend could not answer.", ("question",)
         )
+        self.store_unreachable = gauge(
+            "noai_store_unreachable", "1 while the store that workers share cannot be asked."
+        )
         self.guard_failures = counter(
             "noai_guard_failures_total",
             "Times something of the guard itself failed and the request went on, by place.",
@@ -145,8 +148,8 @@ class Metrics(Collector):
         # Series with values known beforehand start at zero: Prometheus sees no increase in a series born at 1.
         for metric, values in (
             (self.reloads, ("ok", "failed")),
-            (self.backend_failures, (Count.__name__,)),
-            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring")),
+            (self.backend_failures, tuple(question.__name__ for question in STORE_QUESTIONS)),
+            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store")),
             (self.address_problems, PROBLEMS),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
