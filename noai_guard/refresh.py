@@ -1,4 +1,4 @@
-"""Fetch the networks that operators publish and the feeds that a site names: by `noai-guard refresh`, or while serving."""
+"""Fetch the networks that operators publish, and the feeds that a site names."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

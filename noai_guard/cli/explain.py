@@ -15,6 +15,7 @@ from noai_guard.cli.options import chosen_policy, name_policy, policy_name, poli
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import asked
@@ -26,6 +27,7 @@ from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.documents import document_headers
 from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.reverse_dns import LOOKUP_SECONDS, ReverseDns
 from noai_guard.stores.router import Router
 
 _COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
@@ -115,6 +117,7 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     """Decide a first request of its client, and add what helps to understand the decision."""
     compiled = runtime.compiled
     client = runtime.client(request, runtime.active)
+    names = _NoticedNames()
     outcome = runtime.decide(request)
     if isinstance(outcome, ServeDocument):
         merged = outcome.document.path == robots_txt.PATH and compiled.merges_robots
@@ -122,19 +125,37 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
         reasons = ("declarations are sent to everyone, before any judgement",)
         return Explanation(request, client, reasons, document_headers(outcome.document), notes, outcome.document)
     if not isinstance(outcome, Decided):
-        outcome = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
+        outcome = run(outcome, Router({Count: MemoryStore(), HostName: names}), runtime.unanswered)
     verdict = outcome.cached.verdict
     declared = compiled.declared[verdict.path_policy]
     looks_like = None
     if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
         description = user_agent_description.describe(request.user_agent)
         looks_like = str(description) if description else None
-    notes, tags = tuple(_notes(compiled, request, verdict)), declared.tags.decode("ascii")
+    notes, tags = (*names.notes, *_notes(compiled, request, verdict)), declared.tags.decode("ascii")
     also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
     return Explanation(
         request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
         also_named,
     )  # fmt: skip
+
+
+class _NoticedNames:
+    """Asks the DNS for names of addresses, and keeps a sentence about each answer."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._names = ReverseDns(LOOKUP_SECONDS)
+
+    def answer(self, question: HostName) -> str:
+        try:
+            name = self._names.answer(question)
+        except Exception as error:
+            self.notes.append(f"reverse DNS did not answer for {question.address}: {error}")
+            raise
+        said = f"says {printable(name)}, which leads back to it" if name else "has no such name"
+        self.notes.append(f"reverse DNS of {question.address} {said}")
+        return name
 
 
 def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
@@ -149,7 +170,7 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:
         yield "mode is monitor: this is counted and the request is let in"
-    if compiled.guard.judged(normal_path(request.path), request.user_agent).action is Action.THROTTLE:
+    if compiled.guard.judged(normal_path(request.path), request.claim_key).action is Action.THROTTLE:
         limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
 

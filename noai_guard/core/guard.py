@@ -10,7 +10,6 @@ from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.identity.check import IdentityCheck
 from noai_guard.core.identity.proof import Claimed, Identified
-from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
     UNKNOWN_BOT,
     Action,
@@ -64,15 +63,14 @@ class Guard:
     """Judge of requests by one policy and one catalogue. It never changes after construction, except for its caches.
 
     Outside of the middleware, call `run(guard.examine(request, address, received_at), store, on_failure)`, or
-    `judged(path, user_agent)` if `needs` is NOTHING. `operators` hold what became of earlier claims, if
-    there was a guard before.
+    `judged(path, user_agent)` if `needs` is NOTHING.
     """
 
-    def __init__(self, policy: Policy, catalog: Catalog, operators: RefusedOperators | None = None) -> None:
+    def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
         self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
-        self.identity = IdentityCheck(self.table.identity, operators)
+        self.identity = IdentityCheck(self.table.identity)
         self.claims: BoundedCache[ClaimKey, Claim] = BoundedCache(self._read)
         self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
         self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
@@ -104,7 +102,7 @@ class Guard:
         description = user_agent_description.describe(user_agent) if self.policy.second_look else None
         return description is not None and description.is_bot
 
-    def judged(self, path: str, user_agent: bytes) -> Verdict:
+    def judged(self, path: str, user_agent: ClaimKey) -> Verdict:
         """Return the verdict by path and user agent alone: dictionary look-ups if both were seen before."""
         return self.table.verdict(self.claims[user_agent], self.table.path_classes[path])
 

@@ -24,8 +24,8 @@ class Request(Protocol):
     the app is mounted at. `raw_paths` hold the path as it was sent, if it goes on to another server: in each
     spelling, where several are given. They mean the same as `path`; empty if only the app reads it. `method` is in
     upper case, names in `headers` are in lower case. `user_agent` is the return value of `read_user_agent`,
-    `claim_key` that of `claim_key_of`. `target` is path and query as they were sent, for signatures; empty if the server
-    does not tell.
+    `claim_key` that of `claim_key_of`. `target` is path and query as they were sent, for signatures; empty if the
+    server does not tell.
     """
 
     @property

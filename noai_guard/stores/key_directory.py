@@ -94,6 +94,7 @@ class KeyDirectory:
                 pending.result(self.deadline)
             except TimeoutError:
                 raise Unanswered("the key directory has not answered yet") from None
+        assert isinstance(question, SigningKey)
         return self.known_answer(question)
 
     def pending(self, question: Question[Any]) -> "Future[None] | None":

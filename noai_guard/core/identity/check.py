@@ -30,12 +30,12 @@ NOT_PUBLISHED = Identified(Identity.UNVERIFIED, ("its operator has published not
 class IdentityCheck:
     """Checks claims by one policy and one catalogue. It never changes after construction, except for what it remembers.
 
-    `operators` holds the operators whose claims are let in although they fail.
+    `operators` knows whose claims are let in although they fail; who replaces a policy by another hands it on.
     """
 
-    def __init__(self, settings: IdentitySettings, operators: RefusedOperators | None = None) -> None:
+    def __init__(self, settings: IdentitySettings) -> None:
         self.settings = settings
-        self.operators = operators or RefusedOperators()
+        self.operators = RefusedOperators()
         self.ways: BoundedCache[Agent, tuple[Way, ...]] = BoundedCache(
             lambda agent: tuple(way for way in WAYS if way.applies(agent, settings))
         )

@@ -400,7 +400,7 @@ def _message(request: SignedRequest, signature: _Signature, origin: str) -> _Mes
         for name, _ in signature.components
     ):
         raise ValueError("the server does not tell the target as it was sent")
-    alone = {
+    alone: dict[str, Any] = {
         "signature-input": {signature.label: (list(signature.components), dict(signature.parameters))},
         "signature": {signature.label: (signature.octets, {})},
     }
