@@ -36,7 +36,7 @@ def command(ctx: click.Context, policy_file: str | None) -> None:
             listed(sorted(partner.usages)),
             listed(partner.paths.patterns),
             _time(partner, now),
-            _how(partner),
+            " and ".join(partner.proofs),
         )
         for partner in chosen_policy(policy_file).partners
     ]
@@ -59,10 +59,6 @@ def _time(partner: Partner, now: float) -> str:
     if now >= partner.ends:
         return f"ended on {partner.until}"
     return f"until {partner.until}" if partner.until else "without an end"
-
-
-def _how(partner: Partner) -> str:
-    return " and ".join(partner.proofs)
 
 
 @command.command("key")

@@ -111,7 +111,7 @@ class Guard:
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
-        if any(self._depends_on_identity(each, path_class) for each in _single(claim)):
+        if any(self._depends_on_identity(each, path_class) for each in single_claims(claim)):
             needs |= Needs.ADDRESS | Needs.IDENTITY
         if self.policy.partners and self._may_be_refused(claim, path_class):
             needs |= Needs.ADDRESS | Needs.PARTNER
@@ -121,7 +121,9 @@ class Guard:
         """Return True if a client may be refused or rationed, whoever it turns out to be."""
         return (
             any(
-                path_class.verdicts[each, identity].action.restricts for each in _single(claim) for identity in _CHECKED
+                path_class.verdicts[each, identity].action.restricts
+                for each in single_claims(claim)
+                for identity in _CHECKED
             )
             or self.table.verdict(claim, path_class).action.restricts
         )
@@ -159,7 +161,7 @@ class Guard:
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
         verdicts = []
-        for each in _single(claim):
+        for each in single_claims(claim):
             if not self._depends_on_identity(each, path_class):
                 verdicts.append(table.verdict(each, path_class))
                 continue
@@ -232,7 +234,8 @@ def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
     return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
 
 
-def _single(claim: Claim) -> tuple[SingleClaim, ...]:
+def single_claims(claim: Claim) -> tuple[SingleClaim, ...]:
+    """Return the claims of which a claim consists."""
     return claim.claims if isinstance(claim, SeveralClaims) else (claim,)
 
 
