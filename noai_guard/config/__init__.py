@@ -103,10 +103,10 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
 
         data["key_sets"], problems_of_keys = read_key_files(key_files, Path(file).parent)
         problems += problems_of_keys
-    if refresh := data.get("refresh"):
-        refresh["folder"] = str(Path(file).parent / refresh["folder"])
     if not all(problem.warning for problem in problems):
         return None, problems
+    if refresh := data.get("refresh"):
+        refresh["folder"] = str(Path(file).parent / refresh["folder"])
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems
 

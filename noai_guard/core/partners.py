@@ -167,7 +167,7 @@ def admission(
                 where = "is not known" if address is None else "is in none of the partner's networks"
                 steps.append(f"{partner.name}: the address {'is in its networks' if proven else where}")
             else:
-                if signed is None and is_signed(request.headers):
+                if signed is None and is_signed(request.headers):  # one check for all who sign
                     signed = yield from _signature(partners, request, authorities, received_at)
                 proven = signed is not None and signed.verified and _has_signed(partner, signed)
                 unanswered = unanswered or (signed is not None and signed.unanswered)

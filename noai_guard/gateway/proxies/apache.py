@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, spoofable_names, variable
 from noai_guard.resources import text
 from noai_guard.targets.target import File
@@ -41,7 +41,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         connection="socket()" if gateway.path else "socket.tcp()",
         address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
         verify=VERIFY,
-        read=", ".join(f'"{name}"' for name in (*READ, *CDN)),
+        read=", ".join(f'"{name}"' for name in (*setup.read, *CDN)),
         passed_on=", ".join(f'["{name}"] = "{name.title()}"' for name in VERDICT),
         declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
         spoofed=", ".join(f'"{name}"' for name in spoofable_names()),

@@ -7,7 +7,7 @@ second becomes two. Its sockets for Lua have no timeout for half a response sinc
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, lua_names, repeatable, unquoted, variable
 from noai_guard.resources import text
 from noai_guard.targets.target import File
@@ -31,7 +31,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("HAProxy")
     gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
-    read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
+    read = (*setup.read, *CDN) if address_header == "x-real-ip" else (*setup.read, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     return setup.generated(
         "haproxy",
@@ -57,7 +57,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 
 
 def _client_address(header: str) -> Iterator[str]:
-    """Yield the Lua statements that pass the client's address to the gateway, unless it is one of READ."""
+    """Yield the Lua statements that pass the client's address to the gateway, unless it is one of those that are read."""
     if header in ("x-forwarded-for", "x-real-ip"):
         yield f'local addresses = headers["{header}"] or {{}}'
         yield "addresses[#addresses + 1] = txn.f:src()"
