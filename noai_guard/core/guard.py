@@ -119,14 +119,9 @@ class Guard:
 
     def _may_be_refused(self, claim: Claim, path_class: PathClass) -> bool:
         """Return True if a client may be refused or rationed, whoever it turns out to be."""
-        return (
-            any(
-                path_class.verdicts[each, identity].action.restricts
-                for each in single_claims(claim)
-                for identity in _CHECKED
-            )
-            or self.table.verdict(claim, path_class).action.restricts
-        )
+        checked = [each for each in single_claims(claim) if self._depends_on_identity(each, path_class)]
+        verdicts = [path_class.verdicts[each, identity] for each in checked for identity in _CHECKED]
+        return any(verdict.action.restricts for verdict in (*verdicts, self.table.verdict(claim, path_class)))
 
     def _depends_on_identity(self, claim: SingleClaim, path_class: PathClass) -> bool:
         """Return True if a claim can be checked, and the verdict depends on what comes out."""

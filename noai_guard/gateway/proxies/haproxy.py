@@ -57,7 +57,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 
 
 def _client_address(header: str) -> Iterator[str]:
-    """Yield the Lua statements that pass the client's address to the gateway, unless it is one of those that are read."""
+    """Yield the Lua statements that pass the client's address to the gateway, unless it is read anyway."""
     if header in ("x-forwarded-for", "x-real-ip"):
         yield f'local addresses = headers["{header}"] or {{}}'
         yield "addresses[#addresses + 1] = txn.f:src()"
