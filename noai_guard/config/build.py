@@ -1,8 +1,11 @@
 """Build objects from checked plain data, as YAML files and the compiled rules hold it."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from noai_guard.core.identity.published import PublishedRanges
+from noai_guard.core.identity.settings import STALE_AFTER_DAYS, IdentityPolicy
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner, midnight
@@ -22,6 +25,12 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     if out := entry.get("opt_out"):
         facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out["by"])
     return Agent(**facts)
+
+
+def ranges_from(data: Mapping[str, Any]) -> PublishedRanges:
+    """Build a list of networks from a file of rules/ranges."""
+    published = datetime.fromisoformat(data["published"]).replace(tzinfo=UTC)
+    return PublishedRanges(data["uri"], data["published"], published.timestamp(), data["networks"])
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +64,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         ),
         on_unknown=Action(data.get("on_unknown", "allow")),
         unreadable=Action(data.get("unreadable", "deny")),
+        identity=identity_from(data.get("identity", {})),
         trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
         throttle=Throttle(**limits.get("throttle", {})),
         store=data.get("store", "memory:"),
@@ -74,6 +84,16 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
 
 def _actions(data: Mapping[str, str]) -> dict[Usage, Action]:
     return {Usage(usage): Action(action) for usage, action in data.items()}
+
+
+def identity_from(data: Mapping[str, Any]) -> IdentityPolicy:
+    """Build the settings under `identity:`."""
+    return IdentityPolicy(
+        spoofed=Action(data.get("spoofed", "deny")),
+        stale_after=data.get("stale_after", STALE_AFTER_DAYS),
+        networks={name.lower(): NetworkSet(networks) for name, networks in data.get("networks", {}).items()},
+        edge_ranges=data.get("edge_ranges", False),
+    )
 
 
 def rule_from(data: Mapping[str, Any], number: int) -> Rule:

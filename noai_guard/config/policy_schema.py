@@ -101,6 +101,15 @@ _TRUSTED_PROXIES = Record(
         "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
     }
 )
+_networks = ListOf(Text(scalars.network), min_items=1)
+_IDENTITY = Record(
+    {
+        "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
+        "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
+        "networks": Field(MapOf(_name, _networks), "networks of agents, by name, in place of what is published"),
+        "edge_ranges": Field(FLAG, "generated server configuration refuses by published networks too"),
+    }
+)
 _THROTTLE = Record(
     {
         "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
@@ -195,6 +204,7 @@ POLICY_FILE = Record(
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
         "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
+        "identity": Field(_IDENTITY, "how far the claim of a client to be an agent is believed"),
         "signatures": Field(_SIGNATURES, "signed requests (Web Bot Auth)"),
         "refresh": Field(_REFRESH, "published networks and feeds, fetched anew"),
         "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),

@@ -128,7 +128,9 @@ class Guard:
         agent = agent_of(claim)
         if agent is None or not self.identity.ways[agent]:
             return False
-        verdicts = (path_class.verdicts[claim, identity] for identity in _CHECKED)
+        verdicts = [path_class.verdicts[claim, identity] for identity in _CHECKED]
+        if all(verdict.action.refuses for verdict in verdicts):
+            return False
         return len({(verdict.action, verdict.rule) for verdict in verdicts}) > 1
 
     def examine(

@@ -393,7 +393,7 @@ class DecisionTable:
             )
             if is_meant and rule.holds_for(agent, identity):
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
-        if is_spoofed and (usage is None or usages[usage].strictness <= spoofed.strictness):
+        if is_spoofed and (usage is None or usages[usage].strictness < spoofed.strictness):
             return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")

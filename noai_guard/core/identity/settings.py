@@ -9,6 +9,9 @@ from noai_guard.core.networks import NetworkSet
 
 SECONDS_PER_DAY = 86_400
 
+STALE_AFTER_DAYS = 14
+"""Days after which a list is too old to refuse by: operators add networks at any time, and say so in the list only."""
+
 
 @dataclass(frozen=True, slots=True)
 class IdentityPolicy:
@@ -21,7 +24,7 @@ class IdentityPolicy:
     """
 
     spoofed: Action = Action.DENY
-    stale_after: int = 14
+    stale_after: int = STALE_AFTER_DAYS
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     edge_ranges: bool = False
 
