@@ -31,7 +31,8 @@ from noai_guard.core.client_address import (
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
-from noai_guard.core.identity.web_bot_auth import is_signed
+from noai_guard.core.identity.signed_claims import REASONS, failure_of
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome, is_signed
 from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
@@ -89,6 +90,18 @@ _USER_AGENT_HIDDEN = (
     "(`noai-guard config aws --out DIR`), or put User-Agent into the cache policy of the behaviour (HeaderBehavior: "
     "whitelist, Headers: [User-Agent]). See docs/how-to/behind-a-cdn.md"
 )
+
+_OUR_SIGNATURE_FAULTS = frozenset(
+    {
+        SignatureOutcome.NOT_YET,
+        SignatureOutcome.EXPIRED,
+        SignatureOutcome.HOST_UNKNOWN,
+        SignatureOutcome.NOT_INSTALLED,
+        SignatureOutcome.DIRECTORY_UNAVAILABLE,
+        SignatureOutcome.REPLAY_UNKNOWN,
+    }
+)
+"""Failures that clients are not to blame for if they are many: a clock, a setting, a network."""
 
 _DOUBTS = {
     "address_unknown": "a client that names an agent has no address, so its claim cannot be checked by it",
@@ -150,6 +163,7 @@ class GuardRuntime:
         self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
+        self._next_signature_line = 0.0
         self._doubts_reported: set[str] = set()
         self._operators = RefusedOperators()
         self._stopped_reported: frozenset[str] = frozenset()
@@ -283,6 +297,8 @@ class GuardRuntime:
             if self._operators.stopped is not self._stopped_reported:
                 self._report_stopped(self._operators.stopped)
             cached = active.after[verdict]
+            if needs & Needs.IDENTITY and (failure := failure_of(verdict.reasons)):
+                self._report_signature(failure)
             # What a client proves with one request says nothing about the next.
             cacheable = not asked and not needs & Needs.PARTNER and not is_signed(request.headers)
             decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
@@ -363,6 +379,13 @@ class GuardRuntime:
             self._store_reported = bool(problem)
             self._next_store_line = now + _COMPLAINT_SECONDS
             _log.warning("%s %s", remote.name, f"cannot be asked: {problem}" if problem else "answers again")
+
+    def _report_signature(self, failure: SignatureOutcome) -> None:
+        """Count a signature that proved nothing; log it once a minute if it may be the site that is wrong."""
+        self.telemetry.metrics.signature_failures.labels(failure.value).inc()
+        if failure in _OUR_SIGNATURE_FAULTS and monotonic() >= self._next_signature_line:
+            self._next_signature_line = monotonic() + _COMPLAINT_SECONDS
+            _log.warning("signatures of agents prove nothing: %s", REASONS[failure])
 
     def _report_doubt(self, doubt: str) -> None:
         """Count a claim that no address could prove, and say so once."""

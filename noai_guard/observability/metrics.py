@@ -26,6 +26,7 @@ from noai_guard.core.client_address import PROBLEMS
 from noai_guard.core.identity.addresses import DOUBTS
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.identity.signing_keys import SigningKey
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import STORE_QUESTIONS
@@ -46,6 +47,13 @@ GATEWAY_PROBLEMS = (
     "sources_disagree",  # two headers, or two lines of one, name different requests
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
+
+SIGNATURE_FAILURES = tuple(
+    outcome.value
+    for outcome in SignatureOutcome
+    if outcome not in (SignatureOutcome.VERIFIED, SignatureOutcome.NOT_SIGNED)
+)
+"""Every value of the label `outcome` of noai_signature_failures_total."""
 
 _REQUEST_LABELS = ("action", "agent", "operator", "usage", "rule", "identity", "mode")
 
@@ -129,6 +137,11 @@ class Metrics(Collector):
             "1 while failed claims of an operator's agents are let in, because the addresses are probably a proxy's.",
             ("operator",),
         )
+        self.signature_failures = counter(
+            "noai_signature_failures_total",
+            "Signatures of requests that were checked and proved nothing, by why.",
+            ("outcome",),
+        )
         self.key_fetches = counter(
             "noai_key_directory_fetches_total", "Times a key directory of signing agents was fetched.", ("result",)
         )
@@ -180,6 +193,7 @@ class Metrics(Collector):
             ),
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
+            (self.signature_failures, SIGNATURE_FAILURES),
             (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh")),
             (self.address_problems, PROBLEMS),
             (self.gateway_problems, GATEWAY_PROBLEMS),

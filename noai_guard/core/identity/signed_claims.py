@@ -1,5 +1,6 @@
 """A claim checked by the signature of the request (Web Bot Auth)."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from noai_guard.core.identity.proof import Basis, Claimed, Finding, Proof, Way
@@ -16,7 +17,7 @@ from noai_guard.core.identity.web_bot_auth import (
 from noai_guard.core.model import Agent
 from noai_guard.core.questions import Examination
 
-_REASONS = {
+REASONS = {
     SignatureOutcome.NOT_SIGNED: "the request is not signed",
     SignatureOutcome.MALFORMED: "the signature cannot be read, or lacks what the profile asks for",
     SignatureOutcome.NOT_COVERED: "the signature does not cover the host and the signature agent",
@@ -34,6 +35,16 @@ _REASONS = {
     SignatureOutcome.HOST_UNKNOWN: "the policy does not say which host this is (site: url)",
     SignatureOutcome.NOT_INSTALLED: "signatures cannot be checked without noai-guard[identity]",
 }
+
+
+_OUTCOMES = {reason: outcome for outcome, reason in REASONS.items()}
+
+
+def failure_of(reasons: Iterable[str]) -> SignatureOutcome | None:
+    """Return why the signature of a request proved nothing, from the reasons of its verdict; None if it was not signed,
+    or not checked, or is right."""
+    outcomes = (_OUTCOMES.get(reason) for reason in reasons)
+    return next((outcome for outcome in outcomes if outcome not in (None, SignatureOutcome.NOT_SIGNED)), None)
 
 
 def is_own(agent: Agent, directory: str) -> bool:
@@ -55,14 +66,14 @@ def _applies(agent: Agent, settings: IdentitySettings) -> bool:
 def _check_claim(claimed: Claimed) -> Examination[Proof]:
     agent, request = claimed.agent, claimed.request
     if not is_signed(request.headers):
-        return Proof(Finding.SILENT, _REASONS[SignatureOutcome.NOT_SIGNED])
+        return Proof(Finding.SILENT, REASONS[SignatureOutcome.NOT_SIGNED])
     signed = SignedRequest(request.method, request.target, request.headers, claimed.settings.authorities)
     check = yield from check_signatures(signed, claimed.received_at, lambda directory, key: is_own(agent, directory))
     if check.verified:
         return Proof(Finding.PROVEN, f"a key of {agent.name} has signed the request")
     # Who sends a wrong signature could have sent none, so that nothing follows from it: a proxy may have changed what
     # was signed.
-    return Proof(Finding.UNANSWERED if check.unanswered else Finding.SILENT, _REASONS[check.outcome])
+    return Proof(Finding.UNANSWERED if check.unanswered else Finding.SILENT, REASONS[check.outcome])
 
 
 WAY = Way("web_bot_auth", Basis.REQUEST, _applies, _check_claim)

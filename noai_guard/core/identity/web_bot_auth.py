@@ -41,7 +41,7 @@ _OPTIONAL = ("nonce", "alg")
 
 
 class SignatureOutcome(StrEnum):
-    """What came of a signature; values of the label `outcome` of noai_signatures_total."""
+    """What came of a signature; values of the label `outcome` of noai_signature_failures_total."""
 
     VERIFIED = "verified"
     NOT_SIGNED = "not_signed"
