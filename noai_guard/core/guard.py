@@ -111,15 +111,22 @@ class Guard:
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
-        if any(self._depends_on_identity(each, path_class) for each in single_claims(claim)):
+        if self._checked(claim, path_class):
             needs |= Needs.ADDRESS | Needs.IDENTITY
         if self.policy.partners and self._may_be_refused(claim, path_class):
             needs |= Needs.ADDRESS | Needs.PARTNER
         return needs
 
+    def _checked(self, claim: Claim, path_class: PathClass) -> tuple[SingleClaim, ...]:
+        """Return the claims to be checked: none if one is refused whatever comes out."""
+        claims = single_claims(claim)
+        checked = tuple(each for each in claims if self._depends_on_identity(each, path_class))
+        others = (self.table.verdict(each, path_class) for each in claims if each not in checked)
+        return () if any(verdict.action.refuses for verdict in others) else checked
+
     def _may_be_refused(self, claim: Claim, path_class: PathClass) -> bool:
         """Return True if a client may be refused or rationed, whoever it turns out to be."""
-        checked = [each for each in single_claims(claim) if self._depends_on_identity(each, path_class)]
+        checked = self._checked(claim, path_class)
         verdicts = [path_class.verdicts[each, identity] for each in checked for identity in _CHECKED]
         return any(verdict.action.restricts for verdict in (*verdicts, self.table.verdict(claim, path_class)))
 
@@ -157,11 +164,9 @@ class Guard:
         exempt = self.policy.exemptions.addresses
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
-        verdicts = []
-        for each in single_claims(claim):
-            if not self._depends_on_identity(each, path_class):
-                verdicts.append(table.verdict(each, path_class))
-                continue
+        checked = self._checked(claim, path_class)
+        verdicts = [table.verdict(each, path_class) for each in single_claims(claim) if each not in checked]
+        for each in checked:
             agent = agent_of(each)
             assert agent is not None
             claimed = Claimed(agent, request, address, received_at, self.identity.settings, doubt)

@@ -32,7 +32,7 @@ from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.identity.signed_claims import REASONS, failure_of
-from noai_guard.core.identity.web_bot_auth import SignatureOutcome, is_signed
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome
 from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
@@ -299,8 +299,9 @@ class GuardRuntime:
             cached = active.after[verdict]
             if needs & Needs.IDENTITY and (failure := failure_of(verdict.reasons)):
                 self._report_signature(failure)
-            # What a client proves with one request says nothing about the next.
-            cacheable = not asked and not needs & Needs.PARTNER and not is_signed(request.headers)
+            # Proxies keep a verdict for all addresses alike, unless the policy exempts some; and what a client proves
+            # with one request says nothing about the next.
+            cacheable = not asked and not needs & (Needs.IDENTITY | Needs.PARTNER)
             decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)

@@ -157,7 +157,7 @@ def _cache_key(setup: GatewaySetup, p: str) -> str:
     classes = "|".join(f"${p}in_{number}" for number in range(len(setup.path_classes)))
     header = setup.client_address_header
     address = _CLIENT_ADDRESS.get(header, f"$http_{variable(header)}") if setup.compiled.guard.uses_address else "*"
-    return f'"$request_method|{address}|${p}unusual|{classes}|$http_user_agent"'
+    return f'"$request_method|{address}|${p}unusual|{classes}|$http_user_agent|$http_signature_agent"'
 
 
 PROXY = Proxy("nginx", "nginx", _render, root="/etc/nginx/conf.d", options=frozenset({"cache", "inspect", "name"}))
