@@ -17,7 +17,7 @@ import http_sf
 from noai_guard.core.identity.signing_keys import PublicKey, SigningKey
 from noai_guard.core.model import HeaderField
 from noai_guard.core.questions import Examination, FirstUse
-from noai_guard.core.web_addresses import is_web_address
+from noai_guard.core.web_addresses import is_inside, is_web_address
 
 TAG = "web-bot-auth"
 WELL_KNOWN = "/.well-known/http-message-signatures-directory"
@@ -340,12 +340,28 @@ def _read(
     return _Signature(label, tuple(map(tuple, components)), parameters, octets, agents[agent][0])
 
 
+def _authorities(request: SignedRequest) -> tuple[str, ...]:
+    """Return the names of the site that the request may have been signed for.
+
+    That is the one in Host. Where Host is a name of the inside, a proxy of the site's own has put it there, and any name
+    may have been signed; where it is another site's name, none.
+    """
+    hosts = {
+        value.strip().decode("latin-1").lower().removesuffix(":443").removesuffix(":80")
+        for name, value in request.headers
+        if name == b"host"
+    }
+    named = tuple(authority for authority in request.authorities if authority in hosts)
+    is_replaced = all(is_inside(f"http://{host}/") or "." not in host for host in hosts)
+    return named or (request.authorities if is_replaced else ())
+
+
 def _is_right(request: SignedRequest, signature: _Signature, key: PublicKey) -> bool:
     """Return True if the key has signed the request, under one of the site's names, over https or http."""
     try:
         return any(
             _verifies(request, signature, key, f"{scheme}://{authority}")
-            for scheme, authority in product(("https", "http"), request.authorities)
+            for scheme, authority in product(("https", "http"), _authorities(request))
         )
     except ImportError:
         raise _Rejected(

@@ -301,6 +301,25 @@ def test_a_request_that_only_a_proxy_can_have_changed_is_named_in_the_steps() ->
     assert check(signed(), target=b"").verified  # the target is not covered
 
 
+@pytest.mark.parametrize(
+    ("host", "verified"),
+    [
+        (b"music.example", True),
+        (b"MUSIC.example:443", True),
+        (b"www.music.example", False),
+        (b"evil.example", False),
+        (b"127.0.0.1:3000", True),
+        (b"upstream", True),
+        (b"site.internal:8080", True),
+    ],
+)
+def test_a_request_is_signed_for_the_host_that_it_names_unless_a_proxy_of_ours_has_replaced_it(
+    host: bytes, verified: bool
+) -> None:
+    names = ("music.example", "www.music.example")
+    assert check([(b"host", host), *signed()], authorities=names).verified is verified
+
+
 def test_a_clock_that_is_a_minute_off_is_borne_and_ten_minutes_are_not() -> None:
     assert check(signed(), at=NOW - 59).verified
     assert check(signed(), at=NOW + 60 + 59).verified
