@@ -343,8 +343,8 @@ def _read(
 def _authorities(request: SignedRequest) -> tuple[str, ...]:
     """Return the names of the site that the request may have been signed for.
 
-    That is the one in Host. Where Host is a name of the inside, a proxy of the site's own has put it there, and any name
-    may have been signed; where it is another site's name, none.
+    That is the one in Host. Where Host is a name of the inside, a proxy of the site's own has put it there, and any
+    name may have been signed; where it is another site's name, none.
     """
     hosts = {
         value.strip().decode("latin-1").lower().removesuffix(":443").removesuffix(":80")
