@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noai_guard import outbound
+from noai_guard.core.web_addresses import is_inside_address
 from noai_guard.outbound import Limits, NotFetched, fetch
 from tests.https_site import HttpsSite, Reply
 
@@ -123,8 +123,10 @@ def test_a_name_that_leads_inside_is_sent_nothing(site: HttpsSite, resolving: Ca
 def test_a_redirect_inside_is_not_followed(
     site: HttpsSite, resolving: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = outbound.is_inside_address
-    monkeypatch.setattr(outbound, "is_inside_address", lambda address: str(address) != "127.0.0.2" and inside(address))
+    monkeypatch.setattr(
+        "noai_guard.outbound.is_inside_address",
+        lambda address: str(address) != "127.0.0.2" and is_inside_address(address),
+    )
     resolving("music.example", "127.0.0.2")
     resolving("metadata.example", "127.0.0.1")
     before = len(site.received)
