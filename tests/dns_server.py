@@ -107,7 +107,7 @@ def dns_server(zone: Mapping[tuple[str, str], Answer]) -> Iterator[DnsServer]:
         for _ in range(50):  # until a port is free for both
             udp = UdpServer(("127.0.0.1", 0), Udp)
             try:
-                return udp, TcpServer(udp.server_address, Tcp)  # type: ignore[arg-type]
+                return udp, TcpServer(udp.server_address, Tcp)
             except OSError:
                 udp.server_close()
         raise OSError("no port is free for UDP and TCP")

@@ -107,7 +107,6 @@ _IDENTITY = Record(
         "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
         "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
         "networks": Field(MapOf(_name, _networks), "networks of agents, by name, in place of what is published"),
-        "edge_ranges": Field(FLAG, "generated server configuration refuses by published networks too"),
     }
 )
 _THROTTLE = Record(

@@ -33,7 +33,7 @@ from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.identity.signed_claims import REASONS, failure_of
 from noai_guard.core.identity.web_bot_auth import SignatureOutcome
-from noai_guard.core.model import AI_USAGES, Action, Response, Usage, Verdict, agent_of
+from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
@@ -41,7 +41,7 @@ from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
-from noai_guard.errors import Invalid, PolicyInvalid
+from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
     ActivePolicy,
     Decided,
@@ -339,11 +339,13 @@ class GuardRuntime:
         action = verdict.action
         try:
             noted = self.telemetry.wants(verdict)
-            if not noted and not (action.refuses and self._robots_readers):
+            # robots.txt speaks to the agent, not to who takes its name.
+            ignores = action.refuses and verdict.identity is not Identity.SPOOFED and bool(self._robots_readers)
+            if not noted and not ignores:
                 return
             client = decided.client or self.client(request, active)
             agent = verdict.agent.name if verdict.agent else ""
-            if action.refuses and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+            if ignores and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
                 with self.telemetry.counting:
                     counts.robots_ignored += 1
             if noted:
@@ -357,7 +359,9 @@ class GuardRuntime:
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
-        self.telemetry.metrics.backend_failures.labels(kind).inc()
+        # What was never installed does not fail.
+        if not isinstance(error.__cause__, MissingExtra):
+            self.telemetry.metrics.backend_failures.labels(kind).inc()
         now = monotonic()
         due, unreported = self._unanswered.get(kind, (0.0, 0))
         if now < due:

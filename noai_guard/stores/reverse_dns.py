@@ -104,7 +104,8 @@ class ReverseDns:
         except Exception as error:
             with self._lock:
                 self._pending.pop(question, None)
-                self._failures.put(question, str(error), monotonic())
+                if not isinstance(error, MissingExtra):
+                    self._failures.put(question, str(error), monotonic())
             raise
         with self._lock:
             self._pending.pop(question, None)

@@ -39,11 +39,8 @@ def doubt(client: ClientAddress, headers: Iterable[tuple[bytes, bytes]], trusted
     """Return why an address is not known to be the client's, one of `DOUBTS`; None if it is known to be."""
     if client.address is None:
         return "address_unknown"
-    if not client.is_proven:
-        return "address_not_proven"
     if client.address in _NOT_PUBLIC:
         return "address_not_public"
-    names_nobody = trusted.header_name is None
-    if names_nobody and any(name.lower() in FORWARDING for name, _ in headers):
+    if trusted.header_name is None and any(name.lower() in FORWARDING for name, _ in headers):
         return "proxy_not_named"
-    return None
+    return None if client.is_proven else "address_not_proven"

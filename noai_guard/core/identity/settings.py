@@ -19,14 +19,12 @@ class IdentityPolicy:
 
     `spoofed` is the action for clients that are not the agent they name. A list of networks proves nothing against
     somebody when it is older than `stale_after` days. `networks` holds, by agent (name in lower case), those that the
-    site vouches for in place of the published ones. `edge_ranges`: configuration of servers that carry out the policy
-    by themselves refuses by the published networks.
+    site vouches for in place of the published ones.
     """
 
     spoofed: Action = Action.DENY
     stale_after: int = STALE_AFTER_DAYS
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
-    edge_ranges: bool = False
 
 
 @dataclass(frozen=True, slots=True)

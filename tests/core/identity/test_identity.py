@@ -272,4 +272,4 @@ def test_many_addresses_that_claim_to_be_an_agent_take_bounded_memory(monkeypatc
     for number in range(2000):
         judged(guard, "SeekBot", f"203.{number // 250}.113.{number % 250}", Dns(""))
     identity = guard.identity
-    assert max(map(len, (identity._remembered, identity._unanswered, identity._by_block))) <= 100
+    assert max(len(identity._remembered), len(identity._unanswered), len(identity._by_block)) <= 100
