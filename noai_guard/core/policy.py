@@ -102,7 +102,8 @@ class Policy:
 
     `store` is the address of what workers know together, perhaps with a password; it has `store_deadline` milliseconds
     for each answer. `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and
-    `reload` those under `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
+    `reload` those under `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the
+    English ones.
     """
 
     stance: str

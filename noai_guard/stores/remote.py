@@ -240,8 +240,8 @@ class RemoteStore:
                 pipeline.eval(text("stores/lookup.lua"), 2, *keys, _digest(question.key))
             case Keep():
                 keys = self.key("values"), self.key("expiry")
-                expected = () if question.expected is None else (question.expected,)
-                arguments = _digest(question.key), question.value, question.seconds, MAX_VALUES
+                expected = () if question.expected is None else (_bytes(question.expected),)
+                arguments = _digest(question.key), _bytes(question.value), question.seconds, MAX_VALUES
                 pipeline.eval(text("stores/keep.lua"), 2, *keys, *arguments, *expected)
 
     def exchange(self, client: Client, process: _Process, questions: Sequence[_Waiting], batches: list[Batch]) -> None:
@@ -252,7 +252,7 @@ class RemoteStore:
             self.script(pipeline, waiting.question)
         for batch in batches:
             key = self.key("count", batch.seconds, batch.number)
-            flat = [part for pair in batch.counts for part in pair]
+            flat = [part for counted, mine in batch.counts for part in (_bytes(counted), mine)]
             arguments = batch.seconds + _SPARE_SECONDS, MAX_FIELDS, batch.worker, *flat
             pipeline.eval(text("stores/count.lua"), 1, key, *arguments)
         asked_at = time.monotonic()
@@ -297,7 +297,7 @@ def _give(waiting: _Waiting, reply: Any) -> None:
             case FirstUse() | Keep(), _:
                 waiting.answer.set_result(int(reply) == 1)
             case _:
-                waiting.answer.set_result(reply.decode() if isinstance(reply, bytes) else str(reply))
+                waiting.answer.set_result(bytes(reply).decode("utf-8", "surrogatepass"))
 
 
 def _serve(store: "ref[RemoteStore]", process: _Process) -> None:
@@ -356,6 +356,11 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+def _bytes(text: str) -> bytes:
+    """Return any text as bytes, which none can make fail."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _digest(key: str) -> str:
     """Return a short name for a key of any length, which tells nothing of it."""
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(_bytes(key), digest_size=16).hexdigest()
