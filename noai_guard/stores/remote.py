@@ -41,7 +41,7 @@ MAX_FIELDS = 131_072
 MAX_USED_KEYS = 131_072
 MAX_VALUES = 65_536
 
-_MIN_GAP_SECONDS = 0.01
+_MIN_GAP_SECONDS = 0.005
 """The time between two exchanges, however many are due."""
 
 _KEYS_PER_EXCHANGE = 500
