@@ -36,8 +36,8 @@ NETWORK_SECONDS = 0.5
 """How long the thread waits for the network; a request waits for its deadline only."""
 
 MAX_FIELDS = 131_072
-"""Fields of one window in the store, two for each key that one worker counted: a flood of a million addresses left 12 MB
-in Redis 7.0 (measured 2026-11-29)."""
+"""Fields of one window in the store, two for each key that one worker counted: a flood of a million addresses left
+12 MB in Redis 7.0 (measured 2026-11-29)."""
 
 MAX_USED_KEYS = 131_072
 MAX_VALUES = 65_536
