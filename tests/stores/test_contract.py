@@ -10,7 +10,7 @@ import pytest
 from noai_guard.core.questions import MAX_VALUE_CHARS, Count, FirstUse, Keep, Lookup, Question
 from noai_guard.errors import Unanswered
 from noai_guard.stores.addresses import open_store
-from noai_guard.stores.remote import RemoteStore
+from noai_guard.stores.remote import MAX_MEMBERS, RemoteStore
 from tests.stores.shared_servers import PROGRAMS, program, running, wait_for
 
 LONG = 3600
@@ -59,7 +59,7 @@ def test_requests_are_counted_for_each_key_and_each_length_of_window(store: Any)
 
 
 def test_the_next_window_begins_at_one(store: Any) -> None:
-    counts = []
+    counts: list[int] = []
     while counts[-2:] != [2, 1]:  # a window may end between any two
         counts.append(store.answer(Count("window", 1, now())))
         time.sleep(0.4)
@@ -151,6 +151,25 @@ def test_two_processes_know_together(address: str, store: Any) -> None:
         store.answer(Count("both", LONG, now(), 60))
     wait_for(lambda: other.answer(Count("both", LONG, now(), 1_000_000)) > 6)
     other.close()
+
+
+def test_a_set_is_shared_and_keeps_the_latest(address: str, store: Any) -> None:
+    shared(address)
+    other = opened(address)
+    for number in range(2 * MAX_MEMBERS):
+        store.share(f"member{number}")
+        if number % 1000 == 999:  # what one process tells at once is bounded
+            wait_for(lambda: not store._process.told)
+    heard: dict[str, float] = {}
+    wait_for(lambda: heard.update(other.take_shared()) or f"member{2 * MAX_MEMBERS - 1}" in heard)
+    late = opened(address)
+    kept: dict[str, float] = {}
+    wait_for(lambda: kept.update(late.take_shared()) or kept)
+    assert len(kept) <= MAX_MEMBERS
+    assert f"member{2 * MAX_MEMBERS - 1}" in kept
+    assert all(age < LONG for age in kept.values())
+    other.close()
+    late.close()
 
 
 def test_two_sites_share_a_server_without_seeing_each_other(address: str, store: Any) -> None:
