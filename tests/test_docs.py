@@ -115,7 +115,9 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*noai_guard.__all__, *(each.__name__ for each in (AsyncStore, Count, FirstUse, Keep, Lookup, Store))])
+@pytest.mark.parametrize(
+    "name", [*noai_guard.__all__, *(each.__name__ for each in (AsyncStore, Count, FirstUse, Keep, Lookup, Store))]
+)
 def test_every_public_name_is_in_the_reference_of_the_python_api(name: str) -> None:
     assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", API)
 

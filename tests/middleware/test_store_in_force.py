@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,15 +196,13 @@ next(iter(app({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_USER_AGENT": "GP
 """
 
 
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "gunicorn-gevent"])
 def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
-    server: Callable[..., Server], redis: StoreServer, tmp_path: Path
+    server: Callable[..., Server], redis: StoreServer, tmp_path: Path, kind: str
 ) -> None:
-    require("gunicorn")
     policy_file(tmp_path, redis.address)
     (tmp_path / "preloaded.py").write_text(APP)
-    gunicorn = server("gunicorn-sync", "preloaded:app", tmp_path, options=("--preload", "--workers=3"))
-    import urllib.error
-    import urllib.request
+    gunicorn = server(kind, "preloaded:app", tmp_path, options=("--preload", "--workers=3"))
 
     def get() -> int:
         request = urllib.request.Request(f"http://127.0.0.1:{gunicorn.port}/", headers={"User-Agent": "GPTBot/1.3"})
@@ -215,7 +215,8 @@ def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
 
     statuses = [get() for _ in range(40)]
     assert set(statuses) == {200, 429}
-    assert statuses[-1] == 429
+    # One more for each of three workers, and one that comes during its exchange.
+    assert LIMIT <= statuses.count(200) <= LIMIT + 2 * 3
     client = redis.client()
     names = [each["name"] for each in client.client_list()]
     assert 2 <= names.count("noai-guard") <= 4
