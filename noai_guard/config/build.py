@@ -7,6 +7,7 @@ from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPol
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Exemptions, Policy, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
@@ -62,6 +63,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         shared_cache=features.get("shared_cache", False),
         reload=features.get("reload", "off"),
         page_texts=data.get("page_texts", {}),
+        works=Works(data.get("works", ())),
     )
 
 

@@ -22,6 +22,7 @@ from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
 """Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
@@ -124,6 +125,7 @@ class Policy:
     shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
+    works: Works = field(default_factory=Works)
 
     @property
     def whole_site(self) -> PathPolicy:
