@@ -12,6 +12,7 @@ from noai_guard.core.partners import Partner, midnight
 from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.policy import Exemptions, Policy, Refresh, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
@@ -79,6 +80,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         key_sets=data.get("key_sets", {}),
         refresh=Refresh(**data.get("refresh", {})),
         feeds=tuple(data.get("feeds", ())),
+        works=Works(data.get("works", ())),
     )
 
 

@@ -29,6 +29,7 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
 """Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
@@ -150,6 +151,7 @@ class Policy:
     key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
     refresh: Refresh = field(default_factory=Refresh)
     feeds: tuple[str, ...] = ()
+    works: Works = field(default_factory=Works)
 
     @property
     def authorities(self) -> tuple[str, ...]:

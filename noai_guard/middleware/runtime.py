@@ -198,7 +198,8 @@ class GuardRuntime:
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
-        (self._tasks.add if self.store.remote else self._tasks.remove)(self.report_store)
+        for task in (self.report_store, self.learn_robots_readers):
+            (self._tasks.add if self.store.remote else self._tasks.remove)(task)
         self.keys.known = policy.key_sets
         self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
@@ -507,6 +508,18 @@ class GuardRuntime:
             if agent is not None:
                 block = address_block(self.client(request, active).address)
                 self._robots_readers.put((agent.name, block), True, monotonic())
+                if self.store.remote is not None:
+                    self.store.remote.share(f"{agent.name}|{block}")
+        except Exception as error:
+            self.telemetry.failed("robots_txt", error)
+
+    def learn_robots_readers(self) -> None:
+        """Remember who has read robots.txt at other workers that share the store. Never raises."""
+        try:
+            remote = self.store.remote
+            for member, age in remote.take_shared() if remote is not None else ():
+                agent, _, block = member.rpartition("|")
+                self._robots_readers.put((agent, block), True, monotonic() - age)
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
 

@@ -124,7 +124,11 @@ def _connecting(address: str) -> Callable[[str], Client]:
             client = sentinel.master_for(service)
         elif "cluster" in scheme:
             cluster: Any = redis.RedisCluster.from_url(address.replace("+cluster", "", 1), **settings)
-            client = cluster.get_redis_connection(cluster.get_node_from_key(key))
+            try:
+                pool = cluster.get_redis_connection(cluster.get_node_from_key(key)).connection_pool
+                client = redis.Redis.from_pool(type(pool)(pool.connection_class, **pool.connection_kwargs))
+            finally:
+                cluster.close()
         else:
             url = f"unix://{rest.removeprefix('//')}" if scheme == "unix" else address
             client = redis.Redis.from_url(url, **settings)

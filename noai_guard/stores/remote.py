@@ -36,12 +36,21 @@ NETWORK_SECONDS = 0.5
 """How long the thread waits for the network; a request waits for its deadline only."""
 
 MAX_FIELDS = 131_072
-"""Fields of one window in the store, two for each key of each worker: about 25 MB (Redis 7.0, measured 2026-11-29)."""
+"""Fields of one window in the store, two for each key that one worker counted: a flood of a million addresses left
+12 MB in Redis 7.0 (measured 2026-11-29)."""
 
 MAX_USED_KEYS = 131_072
 MAX_VALUES = 65_536
 
-_MIN_GAP_SECONDS = 0.01
+MAX_MEMBERS = 4096
+MEMBER_SECONDS = 24 * 3600
+"""Members of the shared set, and how long they are in it."""
+
+_MAX_TOLD = 1024
+_HEARD_AGAIN_SECONDS = 1.0
+"""Members are heard again that were added shortly before: several may have been added at the time when we asked."""
+
+_MIN_GAP_SECONDS = 0.005
 """The time between two exchanges, however many are due."""
 
 _KEYS_PER_EXCHANGE = 500
@@ -101,6 +110,10 @@ class _Process:
         self.exchanged_at = time.monotonic()
         self.processes = 0
         self.worker = secrets.token_hex(8)
+        self.told: deque[str] = deque(maxlen=_MAX_TOLD)
+        self.heard: deque[tuple[str, float]] = deque(maxlen=MAX_MEMBERS)
+        self.heard_until = 0.0
+        """The time of the store's clock up to which members were heard."""
 
 
 class RemoteStore:
@@ -182,6 +195,15 @@ class RemoteStore:
             return number
         raise Unanswered(f"{self.name}: {process.problem or 'no answer'}")
 
+    def share(self, member: str) -> None:
+        """Put a member into the set of this site, with the next exchange: the oldest go first. Never waits."""
+        self._process.told.append(member)
+
+    def take_shared(self) -> list[tuple[str, float]]:
+        """Return the members that any process has put in since the last call, each with its age in seconds."""
+        heard = self._process.heard
+        return [heard.popleft() for _ in range(len(heard))]
+
     def ask(self, question: Question[Any]) -> "Future[Any]":
         """Let the thread ask; raise Unanswered if it cannot."""
         process = self._own()
@@ -240,34 +262,52 @@ class RemoteStore:
                 pipeline.eval(text("stores/lookup.lua"), 2, *keys, _digest(question.key))
             case Keep():
                 keys = self.key("values"), self.key("expiry")
-                expected = () if question.expected is None else (question.expected,)
-                arguments = _digest(question.key), question.value, question.seconds, MAX_VALUES
+                expected = () if question.expected is None else (_bytes(question.expected),)
+                arguments = _digest(question.key), _bytes(question.value), question.seconds, MAX_VALUES
                 pipeline.eval(text("stores/keep.lua"), 2, *keys, *arguments, *expected)
 
-    def exchange(self, client: Client, process: _Process, questions: Sequence[_Waiting], batches: list[Batch]) -> None:
-        """Ask everything in one round trip, and give the answers to those who wait. Raise what the client raises."""
+    def ask_all(self, client: Client, process: _Process, questions: Sequence[_Waiting]) -> None:
+        """Ask in one round trip, and give the answers to those who wait. Raise what the client raises."""
         pipeline = client.pipeline(transaction=False)
-        pipeline.eval(text("stores/present.lua"), 1, self.key("workers"), process.worker, _GONE_SECONDS)
         for waiting in questions:
             self.script(pipeline, waiting.question)
+        replies = self._executed(pipeline, process)
+        for waiting, reply in zip(questions, replies, strict=True):
+            _give(waiting, reply)
+
+    def exchange(self, client: Client, process: _Process, batches: list[Batch]) -> None:
+        """Exchange counts and members in one round trip. Raise what the client raises."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.eval(text("stores/present.lua"), 1, self.key("workers"), process.worker, _GONE_SECONDS)
+        told = list(process.told)
+        members = MEMBER_SECONDS, MAX_MEMBERS, process.heard_until - _HEARD_AGAIN_SECONDS, *map(_bytes, told)
+        pipeline.eval(text("stores/members.lua"), 1, self.key("members"), *members)
         for batch in batches:
             key = self.key("count", batch.seconds, batch.number)
-            flat = [part for pair in batch.counts for part in pair]
+            flat = [part for counted, mine in batch.counts for part in (_bytes(counted), mine)]
             arguments = batch.seconds + _SPARE_SECONDS, MAX_FIELDS, batch.worker, *flat
             pipeline.eval(text("stores/count.lua"), 1, key, *arguments)
         asked_at = time.monotonic()
-        (seconds, microseconds, processes), *replies = pipeline.execute()
+        (seconds, microseconds, processes), (until, *heard), *totals = self._executed(pipeline, process)
         now = time.monotonic()
         offset = int(seconds) + int(microseconds) / 1e6 - (asked_at + now) / 2
         process.processes = int(processes)
         process.counts.set_clock(offset, now, process.processes)
-        for batch, totals in zip(batches, replies[len(questions) :], strict=True):
-            process.counts.merge(batch, list(map(int, totals)))
-        for waiting, reply in zip(questions, replies, strict=False):
-            _give(waiting, reply)
+        process.heard_until = float(until)
+        for member, age in zip(heard[::2], heard[1::2], strict=True):
+            process.heard.append((bytes(member).decode("utf-8", "surrogatepass"), float(age)))
+        for _ in told:
+            process.told.popleft()
+        for batch, of_all in zip(batches, totals, strict=True):
+            process.counts.merge(batch, list(map(int, of_all)))
         process.exchanged_at = now
-        if now - asked_at <= self.deadline:
+
+    def _executed(self, pipeline: Pipeline, process: _Process) -> list[Any]:
+        asked_at = time.monotonic()
+        replies = pipeline.execute()
+        if time.monotonic() - asked_at <= self.deadline:
             process.slow, process.late_answers = False, 0
+        return replies
 
 
 class _AwaitedRemoteStore:
@@ -297,7 +337,7 @@ def _give(waiting: _Waiting, reply: Any) -> None:
             case FirstUse() | Keep(), _:
                 waiting.answer.set_result(int(reply) == 1)
             case _:
-                waiting.answer.set_result(reply.decode() if isinstance(reply, bytes) else str(reply))
+                waiting.answer.set_result(bytes(reply).decode("utf-8", "surrogatepass"))
 
 
 def _serve(store: "ref[RemoteStore]", process: _Process) -> None:
@@ -315,16 +355,21 @@ def _serve(store: "ref[RemoteStore]", process: _Process) -> None:
             next_exchange = min(next_exchange, last_exchange + _MIN_GAP_SECONDS)
         questions = [process.waiting.popleft() for _ in range(len(process.waiting))]
         if not questions and now < next_exchange and not closing:
+            del owner
             continue
         batches: list[Batch] = []
-        if now >= next_exchange or closing:
+        is_due = now >= next_exchange or closing
+        if is_due:
             process.exchange_due = False
             batches = process.counts.take(_KEYS_PER_EXCHANGE)
             last_exchange, next_exchange = now, now + EXCHANGE_SECONDS
         try:
             if owner is not None:
                 client = client or owner._connect(owner.key())
-                owner.exchange(client, process, questions, batches)
+                if questions:
+                    owner.ask_all(client, process, questions)
+                if is_due:
+                    owner.exchange(client, process, batches)
             process.problem = ""
             if sum(len(batch.counts) for batch in batches) == _KEYS_PER_EXCHANGE:  # there may be more
                 process.exchange_due = True
@@ -356,6 +401,11 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+def _bytes(text: str) -> bytes:
+    """Return any text as bytes, which none can make fail."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _digest(key: str) -> str:
     """Return a short name for a key of any length, which tells nothing of it."""
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(_bytes(key), digest_size=16).hexdigest()
