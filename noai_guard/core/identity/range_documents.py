@@ -84,11 +84,9 @@ def _texts(text: str) -> Iterable[str]:
     return [line for line in lines if line]
 
 
-def _of_json(content: Any) -> list[str]:
+def _of_json(content: list[Any] | dict[str, Any]) -> list[str]:
     if isinstance(content, list):
         return [str(each) for each in content]
-    if not isinstance(content, dict):
-        raise BadRanges("it is JSON of another kind")
     version = str(content.get("formatVersion", "1"))
     if version.partition(".")[0] != "1":
         raise BadRanges(f"its format is of version {version[:20]}, and only 1 is known")

@@ -1,6 +1,7 @@
 """Signed requests: the drafts' own vectors, and every way in which a signature may not prove what it seems to."""
 
 import json
+import sys
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,13 @@ def test_a_nonce_of_a_wrong_signature_is_not_used_up() -> None:
     outside, headers = Outside(), signed(nonce="abc", covered=("@method", *COVERED))
     assert check(headers, outside, method="POST").outcome is SignatureOutcome.WRONG
     assert check(headers, outside).verified
+
+
+def test_without_the_extra_a_signature_proves_nothing_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "http_message_signatures", None)
+    result = check(signed())
+    assert (result.outcome, result.unanswered) == (SignatureOutcome.NOT_INSTALLED, True)
+    assert "pip install 'noai-guard[identity]'" in result.steps[-1]
 
 
 def test_a_directory_that_is_nobodys_is_never_asked() -> None:
