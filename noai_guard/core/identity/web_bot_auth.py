@@ -12,8 +12,6 @@ from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
-import http_sf
-
 from noai_guard.core.identity.signing_keys import PublicKey, SigningKey
 from noai_guard.core.model import HeaderField
 from noai_guard.core.questions import Examination, FirstUse
@@ -268,6 +266,8 @@ def _fields(headers: Sequence[HeaderField]) -> dict[bytes, str]:
 
 
 def _parsed(text: str, kind: str) -> Any:
+    import http_sf  # not on top: the build compiles the rules without it
+
     def reject_duplicate(key: str, context: str) -> None:
         raise _Rejected(SignatureOutcome.MALFORMED, "a key stands there twice, and readers differ in which one counts")
 
@@ -416,6 +416,8 @@ def _message(request: SignedRequest, signature: _Signature, origin: str) -> _Mes
         for name, _ in signature.components
     ):
         raise ValueError("the server does not tell the target as it was sent")
+    import http_sf
+
     alone: dict[str, Any] = {
         "signature-input": {signature.label: (list(signature.components), dict(signature.parameters))},
         "signature": {signature.label: (signature.octets, {})},
