@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,8 @@ from noai_guard.config import load_catalog, load_policy
 from noai_guard.core.model import Verdict
 from noai_guard.observability.metrics_app import metrics_app
 
-POLICY = Path(music_site.__file__).with_name("noai.yaml")
+# The site runs in a thread, where no signal asks for a reload.
+POLICY = replace(load_policy(Path(music_site.__file__).with_name("noai.yaml")), reload="off")
 
 _TIMEOUT = 20.0
 """Seconds for the site to start, and for one answer."""
@@ -63,7 +64,7 @@ class Site:
         self._app = create_app(POLICY, url=self.url)
         self._metrics = metrics_app()
         self._verdict: Verdict | None = None
-        self.documents = tuple(CompiledPolicy(load_policy(POLICY), load_catalog()).documents)
+        self.documents = tuple(CompiledPolicy(POLICY, load_catalog()).documents)
         # proxy_headers would replace the client's address before the guard sees it; the sizes let a user agent of
         # 64 KB come as far as the guard.
         config = uvicorn.Config(

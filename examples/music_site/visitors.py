@@ -162,7 +162,8 @@ Accept-Encoding: gzip, deflate
 From: bingbot(at)microsoft.com
 Host: {host}
 User-Agent: Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; bingbot/2.0; \
-+http://www.bing.com/bingbot.htm) Chrome/136.0.0.0 Safari/537.36"""
++http://www.bing.com/bingbot.htm) Chrome/136.0.0.0 Safari/537.36
+X-Forwarded-For: 198.51.100.130"""
 _CURL = "Host: {host}\nUser-Agent: curl/8.16.0\nAccept: */*"
 
 VISITORS: tuple[Visitor, ...] = (

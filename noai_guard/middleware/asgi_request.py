@@ -72,12 +72,14 @@ def read_scope(scope: Scope) -> ScopeRequest:
         request.headers = headers
         user_agent = None
         for name, value in headers:
-            # One test for both names: a second costs 1 % of a bare Starlette request.
-            if name in (b"user-agent", b"signature-agent"):
-                if user_agent is not None or name == b"signature-agent":
+            if name == b"user-agent":
+                if user_agent is not None:
                     user_agent = None
                     break
                 user_agent = value
+            elif name == b"signature-agent":  # one test for both names, by `in`, costs 2 % more
+                user_agent = None
+                break
         # Nearly every request has one line of it, and no Signature-Agent. Some servers leave names as they were sent.
         if user_agent is None:
             request.headers = lower_case_names(headers)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from noai_guard import NoAIMiddleware
 from noai_guard.core.identity.refusing import MIN_FAILURES
@@ -119,7 +120,7 @@ def test_refusing_stops_with_a_metric_and_a_log_line_and_a_reload_does_not_forge
     file.write_text("extends: no-ai\n")
     with dns_server(TRUE) as server:
         names = ReverseDns(5, ["127.0.0.1"], server.port)
-        guard = NoAIMiddleware(asgi_kit.answering(), file, registry=asgi_kit.CollectorRegistry(), names=names)
+        guard = NoAIMiddleware(asgi_kit.answering(), file, registry=CollectorRegistry(), names=names)
         crowd = [verdict_of(guard, client="203.0.113.8").action for _ in range(MIN_FAILURES)]
         assert crowd == ["deny"] * (MIN_FAILURES - 1) + ["allow"]
         assert metric(guard, "identity_stopped", operator="Yandex") == 1
