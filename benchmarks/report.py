@@ -48,6 +48,11 @@ _TITLES = {
         "three judges, of which the fastest counts. Figure: the 99th percentile; spread: up to the slowest.",
     ),
     "telemetry": ("Metrics", "The statements with which a request is counted, against calls that count nothing."),
+    "stores": (
+        "A store that workers share",
+        "A Starlette app with a route that answers five bytes, and a Valkey on the same machine. CPU time of all "
+        "threads of the worker, without the server's.",
+    ),
     "memory": ("Memory", "In a process of its own; half of the user agents are short enough to be remembered."),
     "proxy": (
         "noai-guard serve --upstream",

@@ -19,6 +19,7 @@ from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
 from noai_guard.errors import PolicyTooLong, Problem
 from noai_guard.stores import reverse_dns
+from noai_guard.stores.addresses import is_shared
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -119,6 +120,9 @@ def _cautions(policy: Policy) -> Iterator[str]:
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
+    if policy.throttles and not is_shared(policy.store):
+        rate = f"{policy.throttle.requests} requests in {policy.throttle.seconds} s"
+        yield f"throttle: each worker counts for itself: {rate} is the limit of one. store: lets them count together."
 
 
 def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Iterator[str]:

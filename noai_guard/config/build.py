@@ -8,7 +8,9 @@ from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.identity.settings import STALE_AFTER_DAYS, IdentityPolicy
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.policy import Exemptions, Policy, Rule, Site, Throttle
+from noai_guard.core.partners import Partner, midnight
+from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.policy import Exemptions, Policy, Refresh, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.works import Works
 
@@ -45,7 +47,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
     """Build a policy from a stance with a site's file merged into it."""
     usages = _actions(data["usages"])
     exempt = data.get("exemptions", {})
-    features = data.get("features", {})
+    features, limits = data.get("features", {}), data.get("limits", {})
     return Policy(
         stance=stance,
         mode=Mode(data.get("mode", "enforce")),
@@ -65,12 +67,19 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         unreadable=Action(data.get("unreadable", "deny")),
         identity=identity_from(data.get("identity", {})),
         trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
-        throttle=Throttle(**data.get("limits", {}).get("throttle", {})),
+        throttle=Throttle(**limits.get("throttle", {})),
+        store=data.get("store", "memory:"),
+        store_deadline=limits.get("store_deadline", 5),
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
         shared_cache=features.get("shared_cache", False),
         reload=features.get("reload", "off"),
         page_texts=data.get("page_texts", {}),
+        partners=tuple(map(partner_from, data.get("partners", ()))),
+        hosts=tuple(data.get("signatures", {}).get("hosts", ())),
+        key_sets=data.get("key_sets", {}),
+        refresh=Refresh(**data.get("refresh", {})),
+        feeds=tuple(data.get("feeds", ())),
         works=Works(data.get("works", ())),
     )
 
@@ -99,4 +108,26 @@ def rule_from(data: Mapping[str, Any], number: int) -> Rule:
         identities=frozenset(map(Identity, data.get("identities", ()))),
         paths=tuple(data.get("paths", ())),
         message=data.get("message", ""),
+    )
+
+
+def partner_from(data: Mapping[str, Any]) -> Partner:
+    """Build a partner from an entry under `partners:`."""
+    proof = data["proof"]
+    signature = proof.get("signature", {})
+    given: dict[str, Any] = {}
+    if first := data.get("from"):
+        given |= {"begins": first, "starts": midnight(first)}
+    if last := data.get("until"):
+        given |= {"until": last, "ends": midnight(last, 1)}
+    return Partner(
+        name=data["name"],
+        usages=frozenset(map(Usage, data["usages"])),
+        paths=PathMatcher(data.get("paths", ["/**"])),
+        api_keys=tuple(map(bytes.fromhex, proof.get("api_key", ()))),
+        networks=NetworkSet(proof.get("networks", ())),
+        directory=signature.get("directory", ""),
+        key_ids=frozenset(signature.get("key_ids", ())),
+        named=data.get("named", False),
+        **given,
     )

@@ -15,11 +15,16 @@ from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.stores.addresses import MEMORY, is_shared
 
 
 def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     """Log the problems of a policy that was read. Parts in which a problem was logged before are left out."""
     _check_proxies(data.get("trusted_proxies") or {}, log)
+    site = data.get("site") or {}
+    if is_shared(data.get("store") or MEMORY) and not (site.get("url") or site.get("name")):
+        message = "the site has neither a url nor a name: whatever else uses the store without one has the same counts"
+        log.add("P026", message, "write site: {url: ...}", path=("store",), warning=True)
     if "/**" in data.get("paths", {}):
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
@@ -27,6 +32,7 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     networks = tuple(data.get("identity", {}).get("networks", {}))
     _check_agents(networks, ("identity", "networks"), catalog, log, is_mapping=True)
     _check_patterns(data, log)
+    _check_partners(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
@@ -37,10 +43,33 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     _check_rules(valid, exemptions, {name.lower() for name in networks}, catalog, log)
 
 
+def _check_partners(data: Mapping[str, Any], log: ProblemLog) -> None:
+    seen: set[str] = set()
+    for index, partner in enumerate(data.get("partners") or ()):
+        if partner is None:
+            continue
+        path = ("partners", index)
+        name = partner.get("name", "")
+        if name.lower() in seen:
+            log.add("P043", f"two partners are called {name!r}", "rename one", path=(*path, "name"))
+        seen.add(name.lower())
+        if partner.get("proof") == {} and log.is_valid(*path, "proof"):
+            hint = "give proof: {api_key: ...}, {networks: ...} or {signature: ...}"
+            log.add("P044", f"partner {name!r} has nothing to prove itself with", hint, path=(*path, "proof"))
+        first, last = partner.get("from", ""), partner.get("until", "")
+        if first and last and last < first:
+            log.add("P041", f"the grant of {name!r} ends before it begins", "exchange from and until", path=path)
+        signature = partner.get("proof", {}).get("signature")
+        if signature and not data.get("site", {}).get("url") and not data.get("signatures", {}).get("hosts"):
+            message = f"partner {name!r} signs its requests for a host, and the policy does not say which host this is"
+            log.add("P045", message, "write site: {url: https://...}", path=(*path, "proof"), warning=True)
+
+
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
     patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
     lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
-    lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
+    for key in ("rules", "partners"):
+        lists |= {(key, i, "paths"): (entry or {}).get("paths", ()) for i, entry in enumerate(data.get(key) or ())}
     patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
     for path, pattern in patterns:
         if pattern is not None and perhaps_query(pattern):

@@ -23,6 +23,7 @@ from noai_guard.core.model import (
     Verdict,
     agent_of,
 )
+from noai_guard.core.partners import Grant, admission, may_prove
 from noai_guard.core.policy import DecisionTable, PathClass, Policy, strictest
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
@@ -54,6 +55,8 @@ class Needs(IntFlag):
     """The number of requests that the client has made."""
     IDENTITY = 4
     """Whether the client is the agent that it claims to be."""
+    PARTNER = 8
+    """Whether the client is a partner with a licence."""
 
 
 class Guard:
@@ -71,6 +74,7 @@ class Guard:
         self.claims: BoundedCache[ClaimKey, Claim] = BoundedCache(self._read)
         self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
         self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
+        self._granted: BoundedCache[tuple[Verdict, Grant], Verdict] = BoundedCache(_with_grant)
         self.uses_address = bool(policy.exemptions.addresses)
 
     def _read(self, key: ClaimKey) -> Claim:
@@ -109,14 +113,22 @@ class Guard:
             needs |= Needs.ADDRESS | Needs.COUNT
         if self._checked(claim, path_class):
             needs |= Needs.ADDRESS | Needs.IDENTITY
+        if self.policy.partners and self._may_be_refused(claim, path_class):
+            needs |= Needs.ADDRESS | Needs.PARTNER
         return needs
 
     def _checked(self, claim: Claim, path_class: PathClass) -> tuple[SingleClaim, ...]:
         """Return the claims to be checked: none if one is refused whatever comes out."""
-        claims = _single(claim)
+        claims = single_claims(claim)
         checked = tuple(each for each in claims if self._depends_on_identity(each, path_class))
         others = (self.table.verdict(each, path_class) for each in claims if each not in checked)
         return () if any(verdict.action.refuses for verdict in others) else checked
+
+    def _may_be_refused(self, claim: Claim, path_class: PathClass) -> bool:
+        """Return True if a client may be refused or rationed, whoever it turns out to be."""
+        checked = self._checked(claim, path_class)
+        verdicts = [path_class.verdicts[each, identity] for each in checked for identity in _CHECKED]
+        return any(verdict.action.restricts for verdict in (*verdicts, self.table.verdict(claim, path_class)))
 
     def _depends_on_identity(self, claim: SingleClaim, path_class: PathClass) -> bool:
         """Return True if a claim can be checked, and the verdict depends on what comes out."""
@@ -153,7 +165,7 @@ class Guard:
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
         checked = self._checked(claim, path_class)
-        verdicts = [table.verdict(each, path_class) for each in _single(claim) if each not in checked]
+        verdicts = [table.verdict(each, path_class) for each in single_claims(claim) if each not in checked]
         for each in checked:
             agent = agent_of(each)
             assert agent is not None
@@ -161,6 +173,8 @@ class Guard:
             identified = yield from self.identity.identify(claimed)
             verdicts.append(self._verdict_of_identified(each, path_class, identified))
         verdict = strictest(verdicts)
+        if verdict.action.restricts and self.policy.partners:
+            verdict = yield from self._after_partners(verdict, claim, request, None if doubt else address, received_at)
         if verdict.action is not Action.THROTTLE:
             return verdict
         limit = self.policy.throttle
@@ -183,12 +197,47 @@ class Guard:
             return self._replaced[verdict, on_unknown, verdict.rule, reason]
         return verdict
 
+    def _after_partners(
+        self, verdict: Verdict, claim: Claim, request: Request, address: str | None, received_at: float
+    ) -> Examination[Verdict]:
+        """Return a verdict that restricts, or what the grant of the partner that the request comes from makes of it.
+
+        Where a proof cannot be looked at, the verdict stays: a grant is an exception.
+        """
+        partners = self.policy.partners
+        if not may_prove(partners, request, address):
+            return verdict
+        admitted = yield from admission(
+            partners, request, claim, verdict.path_policy, address, self.policy.authorities, received_at
+        )
+        if admitted.grant is not None:
+            return self._granted[verdict, admitted.grant]
+        if admitted.unanswered:
+            reason = "a partner's proof could not be checked, so the policy without its grant holds"
+            return self._replaced[verdict, verdict.action, verdict.rule, reason]
+        return verdict
+
     def with_action(self, verdict: Verdict, action: Action, reason: str) -> Verdict:
         """Return the same verdict with another action and one more reason; one object for equal arguments."""
         return self._replaced[verdict, action, verdict.rule, reason]
 
 
-def _single(claim: Claim) -> tuple[SingleClaim, ...]:
+def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
+    """Return the verdict on a request of a partner: let in and logged, or refused with a sentence that says why."""
+    verdict, grant = key
+    partner = grant.partner
+    if grant.granted:
+        until = f" until {partner.until}" if partner.until else ""
+        reason = f"{partner.name} has proved itself ({', '.join(partner.proofs)}), and its grant holds{until}"
+        return replace(
+            verdict, action=Action.LOG, rule=partner.rule, reasons=(*verdict.reasons, reason), retry_after=0, message=""
+        )
+    message = f"{verdict.message.rstrip('.')}. {grant.sentence}" if verdict.message else grant.sentence
+    return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
+
+
+def single_claims(claim: Claim) -> tuple[SingleClaim, ...]:
+    """Return the claims of which a claim consists."""
     return claim.claims if isinstance(claim, SeveralClaims) else (claim,)
 
 

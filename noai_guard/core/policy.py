@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
+from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import (
     UNKNOWN_BOT,
     Action,
@@ -23,6 +25,7 @@ from noai_guard.core.model import (
     agent_of,
 )
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -105,11 +108,23 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """Where refreshed lists are kept, as a path relative to the policy file (empty if nowhere), and the hours between
+    two refreshes while serving (0 for none)."""
+
+    folder: str = ""
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
-    `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
-    `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
+    `store` is the address of what workers know together, perhaps with a password; it has `store_deadline` milliseconds
+    for each answer. `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and
+    `reload` those under `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named
+    there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
+    people, by the keys of the English ones.
     """
 
     stance: str
@@ -124,12 +139,25 @@ class Policy:
     identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
+    store: str = field(default="memory:", repr=False)
+    store_deadline: int = 5
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
     shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
+    partners: tuple[Partner, ...] = ()
+    hosts: tuple[str, ...] = ()
+    key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
+    refresh: Refresh = field(default_factory=Refresh)
+    feeds: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names that requests to this site are signed for: the host of its address, then `hosts`."""
+        own = urlsplit(self.site.url).netloc.lower()
+        return tuple(dict.fromkeys((own, *self.hosts) if own else self.hosts))
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -164,6 +192,13 @@ class Policy:
         """Return True if somebody may be told to get a licence on the paths of a path policy."""
         actions = (*path_policy.usages.values(), *(rule.action for rule in self.rules))
         return Action.LICENSE_REQUIRED in actions
+
+    @property
+    def throttles(self) -> bool:
+        """True if some requests are counted for the action throttle."""
+        actions = [rule.action for rule in self.rules]
+        actions += [action for path_policy in self.all_path_policies for action in path_policy.usages.values()]
+        return Action.THROTTLE in actions
 
     def declares(self, key: str) -> bool:
         """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
@@ -224,7 +259,7 @@ class DecisionTable:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
-        self.identity = IdentitySettings(policy.identity, catalog.ranges)
+        self.identity = IdentitySettings(policy.identity, catalog.ranges, policy.authorities)
         self._matchers = _Matchers.of(policy)
         lower = _Matchers.of(policy, str.lower)
         self._in_lower_case = self._matchers if lower.patterns == self._matchers.patterns else lower

@@ -64,6 +64,9 @@ class Keep(Question[bool]):
     expected: str | None = None
 
 
+STORE_QUESTIONS: tuple[type[Question[Any]], ...] = (Count, FirstUse, Lookup, Keep)
+"""The questions that a store answers which all workers may share."""
+
 MAX_VALUE_CHARS = 4096
 """Characters of a value that stores keep; more are unanswered."""
 

@@ -24,7 +24,8 @@ class Request(Protocol):
     the app is mounted at. `raw_paths` hold the path as it was sent, if it goes on to another server: in each
     spelling, where several are given. They mean the same as `path`; empty if only the app reads it. `method` is in
     upper case, names in `headers` are in lower case. `user_agent` is the return value of `read_user_agent`,
-    `claim_key` that of `claim_key_of`.
+    `claim_key` that of `claim_key_of`. `target` is path and query as they were sent, for signatures; empty if the
+    server does not tell.
     """
 
     @property
@@ -33,6 +34,8 @@ class Request(Protocol):
     def path(self) -> str: ...
     @property
     def raw_paths(self) -> tuple[bytes, ...]: ...
+    @property
+    def target(self) -> bytes: ...
     @property
     def root_path(self) -> str: ...
     @property
@@ -55,6 +58,7 @@ class PlainRequest:
     peer: Peer = None
     root_path: str = ""
     raw_paths: tuple[bytes, ...] = ()
+    target: bytes = b""
 
     @property
     def user_agent(self) -> bytes:

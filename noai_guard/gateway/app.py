@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry
 from noai_guard.asgi_types import Receive, Scope, Send
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.bounded_cache import BoundedCache
-from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import Action, Response
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import AsyncStore, Count, Examination, arun
+from noai_guard.core.questions import AsyncStore, Examination, arun
 from noai_guard.core.request import PlainRequest, Request, header_value
 from noai_guard.declarations import robots_txt
 from noai_guard.gateway import contract
@@ -27,12 +26,11 @@ from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocu
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.middleware.own_robots import OwnRobots
+from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
-from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.reverse_dns import AwaitedReverseDns, ReverseDns
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
+from noai_guard.stores.reverse_dns import ReverseDns
 
 _log = logging.getLogger("noai_guard")
 
@@ -59,19 +57,14 @@ class Gateway:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: AsyncStore | None = None,
+        store: AsyncStore | str | None = None,
         names: ReverseDns | None = None,
         deadline: float = 0.25,
         hold: int = 10,
         own_robots: str | Path | None = None,
     ) -> None:
-        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._stores = AsyncRouter(
-            {
-                Count: Route(store or AwaitedStore(MemoryStore()), deadline),
-                HostName: Route(AwaitedReverseDns(names or ReverseDns()), deadline),
-            }
-        )
+        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True, store=store)
+        self._stores = awaited_routes(self.runtime, names, deadline)
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
             lambda active: _Prepared(active, hold), max_entries=1
         )

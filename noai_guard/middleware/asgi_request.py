@@ -38,6 +38,15 @@ class ScopeRequest:
         return method_of(self.scope)
 
     @property
+    def target(self) -> bytes:
+        raw_path = self.scope.get("raw_path")
+        if not isinstance(raw_path, bytes):
+            return b""
+        # Some servers leave the query in it.
+        query = self.scope.get("query_string", b"")
+        return raw_path.partition(b"?")[0] + (b"?" + query if query else b"")
+
+    @property
     def root_path(self) -> str:
         return str(self.scope.get("root_path", ""))
 

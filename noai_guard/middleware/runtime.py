@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
+from noai_guard.config import catalog_of, check_policy, load_policy, load_stance, rules_source
 from noai_guard.config.regular_file import file_identity
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
@@ -31,10 +31,12 @@ from noai_guard.core.client_address import (
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
+from noai_guard.core.identity.signed_claims import REASONS, failure_of
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome
 from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Examination, Question
+from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
@@ -49,9 +51,12 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.refreshed_lists import RefreshedLists
+from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
+from noai_guard.stores.key_directory import KeyDirectory
 
 _log = logging.getLogger("noai_guard")
 
@@ -62,7 +67,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 _COMPLAINT_SECONDS = 60.0
-"""Seconds between two log lines that the policy could not be used at start, or that a backend does not answer."""
+"""Seconds between two log lines that say the same: the policy could not be used at start, a backend does not answer."""
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
@@ -86,6 +91,18 @@ _USER_AGENT_HIDDEN = (
     "whitelist, Headers: [User-Agent]). See docs/how-to/behind-a-cdn.md"
 )
 
+_OUR_SIGNATURE_FAULTS = frozenset(
+    {
+        SignatureOutcome.NOT_YET,
+        SignatureOutcome.EXPIRED,
+        SignatureOutcome.HOST_UNKNOWN,
+        SignatureOutcome.NOT_INSTALLED,
+        SignatureOutcome.DIRECTORY_UNAVAILABLE,
+        SignatureOutcome.REPLAY_UNKNOWN,
+    }
+)
+"""Failures that clients are not to blame for if they are many: a clock, a setting, a network."""
+
 _DOUBTS = {
     "address_unknown": "a client that names an agent has no address, so its claim cannot be checked by it",
     "address_not_public": "a client that names an agent comes from a private address, probably a proxy of your own, so "
@@ -105,6 +122,9 @@ class GuardRuntime:
     the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
     the policy cannot be used at start; later a broken file leaves the last good policy running.
 
+    `store` is what answers questions: an address as under `store:` in a policy, an object that answers at once or is
+    awaited, or None for what the policy names.
+
     `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
     used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
     noai_reload_failed is 1, and an ERROR is logged each minute in which requests come.
@@ -121,8 +141,13 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
         always_starts: bool = False,
+        store: Store | AsyncStore | str | None = None,
     ) -> None:
         self.start_error: Exception | None = None
+        self.store = StoreInForce(store)
+        self._store_reported = False
+        self._next_store_line = 0.0
+        self._unanswered: dict[str, tuple[float, int]] = {}
         self._next_complaint = 0.0
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
@@ -138,10 +163,10 @@ class GuardRuntime:
         self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
+        self._next_signature_line = 0.0
         self._doubts_reported: set[str] = set()
         self._operators = RefusedOperators()
         self._stopped_reported: frozenset[str] = frozenset()
-        self._next_unanswered: dict[str, float] = {}
         self._caches_reported: set[tuple[str, str]] = set()
         self._flush_failed = False
         self._reloading = threading.Lock()
@@ -149,11 +174,14 @@ class GuardRuntime:
         self._seen = file_identity(self._file) if self._file else ()
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
+        self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
+        self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
             compiled = compiled_policy(policy)
+            self.store.use(compiled.policy)
         except Exception as error:
             if not always_starts:
                 raise
@@ -170,6 +198,10 @@ class GuardRuntime:
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
+        for task in (self.report_store, self.learn_robots_readers):
+            (self._tasks.add if self.store.remote else self._tasks.remove)(task)
+        self.keys.known = policy.key_sets
+        self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
     @property
@@ -184,11 +216,19 @@ class GuardRuntime:
         again, from any thread.
         """
         self._tasks.start()
+        self._start_store()
         self.handle_hangup()
 
+    def _start_store(self) -> None:
+        try:
+            self.store.start()
+        except Exception as error:
+            self.telemetry.failed("store", error)
+
     def close(self) -> None:
-        """Stop the periodic tasks and bring the metrics up to date. The guard can still decide."""
+        """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
+        self.store.close()
         self._next_housekeeping = 0.0
         self.flush()
 
@@ -244,9 +284,9 @@ class GuardRuntime:
             client = self.client(request, active)
             guard = active.compiled.guard
             doubt = None
-            if needs & Needs.IDENTITY:
+            if needs & (Needs.IDENTITY | Needs.PARTNER):
                 doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
-                if doubt is not None:
+                if doubt is not None and needs & Needs.IDENTITY:
                     self._report_doubt(doubt)
             examination = guard.examine(
                 request,
@@ -260,8 +300,11 @@ class GuardRuntime:
             if self._operators.stopped is not self._stopped_reported:
                 self._report_stopped(self._operators.stopped)
             cached = active.after[verdict]
-            # Proxies keep a verdict for all addresses alike, unless the policy exempts some.
-            cacheable = not asked and not needs & Needs.IDENTITY
+            if needs & Needs.IDENTITY and (failure := failure_of(verdict.reasons)):
+                self._report_signature(failure)
+            # Proxies keep a verdict for all addresses alike, unless the policy exempts some; and what a client proves
+            # with one request says nothing about the next.
+            cacheable = not asked and not needs & (Needs.IDENTITY | Needs.PARTNER)
             decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
@@ -322,10 +365,35 @@ class GuardRuntime:
         # What was never installed does not fail.
         if not isinstance(error.__cause__, MissingExtra):
             self.telemetry.metrics.backend_failures.labels(kind).inc()
-        now = perf_counter()
-        if now >= self._next_unanswered.get(kind, now):
-            self._next_unanswered[kind] = now + _COMPLAINT_SECONDS
-            _log.warning("a backend could not answer %s: %s", kind, error)
+        now = monotonic()
+        due, unreported = self._unanswered.get(kind, (0.0, 0))
+        if now < due:
+            self._unanswered[kind] = due, unreported + 1
+            return
+        self._unanswered[kind] = now + _COMPLAINT_SECONDS, 0
+        since = f" ({unreported:,} more since the last such line)" if unreported else ""
+        _log.warning("a backend could not answer %s: %s%s", kind, error, since)
+
+    def report_store(self) -> None:
+        """Publish whether the store can be asked. Never raises."""
+        remote = self.store.remote
+        problem = remote.problem if remote is not None else ""
+        try:
+            self.telemetry.metrics.store_unreachable.set(bool(problem))
+        except Exception as error:
+            self.telemetry.failed("store", error)
+        now = monotonic()
+        if remote is not None and bool(problem) != self._store_reported and now >= self._next_store_line:
+            self._store_reported = bool(problem)
+            self._next_store_line = now + _COMPLAINT_SECONDS
+            _log.warning("%s %s", remote.name, f"cannot be asked: {problem}" if problem else "answers again")
+
+    def _report_signature(self, failure: SignatureOutcome) -> None:
+        """Count a signature that proved nothing; log it once a minute if it may be the site that is wrong."""
+        self.telemetry.metrics.signature_failures.labels(failure.value).inc()
+        if failure in _OUR_SIGNATURE_FAULTS and monotonic() >= self._next_signature_line:
+            self._next_signature_line = monotonic() + _COMPLAINT_SECONDS
+            _log.warning("signatures of agents prove nothing: %s", REASONS[failure])
 
     def _report_doubt(self, doubt: str) -> None:
         """Count a claim that no address could prove, and say so once."""
@@ -442,6 +510,18 @@ class GuardRuntime:
             if agent is not None:
                 block = address_block(self.client(request, active).address)
                 self._robots_readers.put((agent.name, block), True, monotonic())
+                if self.store.remote is not None:
+                    self.store.remote.share(f"{agent.name}|{block}")
+        except Exception as error:
+            self.telemetry.failed("robots_txt", error)
+
+    def learn_robots_readers(self) -> None:
+        """Remember who has read robots.txt at other workers that share the store. Never raises."""
+        try:
+            remote = self.store.remote
+            for member, age in remote.take_shared() if remote is not None else ():
+                agent, _, block = member.rpartition("|")
+                self._robots_readers.put((agent, block), True, monotonic() - age)
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
 
@@ -512,7 +592,9 @@ class GuardRuntime:
             self._reload_due = False
             try:
                 rules_source().reload()
-                compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
+                policy = _policy_to_reload(self._file)
+                compiled = CompiledPolicy(policy, catalog_of(policy), today())
+                self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
@@ -530,7 +612,7 @@ def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
         loaded = load_stance()
     else:
         loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-    return CompiledPolicy(loaded, load_catalog(), today())
+    return CompiledPolicy(loaded, catalog_of(loaded), today())
 
 
 def _packaged_policy() -> CompiledPolicy:

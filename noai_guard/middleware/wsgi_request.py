@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank_of_claim
@@ -34,6 +35,17 @@ class EnvironRequest:
         return mounted_paths(self.path, _characters(str(environ.get("PATH_INFO", ""))))
 
     @property
+    def target(self) -> bytes:
+        """As the server tells it (gunicorn, waitress 3: RAW_URI or REQUEST_URI), else encoded anew, which need not be
+        as it was sent: a signature then proves nothing."""
+        environ = self.environ
+        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+        if isinstance(raw, str) and raw.startswith("/"):
+            return latin_1(raw)
+        query = environ.get("QUERY_STRING", "")
+        return quote(self.path, safe=_UNQUOTED).encode("ascii") + (b"?" + latin_1(query) if query else b"")
+
+    @property
     def root_path(self) -> str:
         return _characters(str(self.environ.get("SCRIPT_NAME", "")))
 
@@ -60,6 +72,10 @@ class EnvironRequest:
     def claim_key(self) -> ClaimKey:
         signature_agent = self.environ.get("HTTP_SIGNATURE_AGENT")
         return (self.user_agent, latin_1(signature_agent)) if signature_agent else self.user_agent
+
+
+_UNQUOTED = "/!$&'()*+,;=:@~"
+"""What browsers and HTTP libraries leave as it is in a path (RFC 3986 section 3.3)."""
 
 
 def method_of(environ: WSGIEnvironment) -> str:

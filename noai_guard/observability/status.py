@@ -106,6 +106,7 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
         status.last_refusals.append({"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts})
     status.health["reload_failed"] = any(sample.value for sample in samples["noai_reload_failed"])
+    status.health["store_unreachable"] = any(sample.value for sample in samples["noai_store_unreachable"])
     for key, label in _HEALTH_COUNTERS.items():
         status.health[key] = {sample.labels[label]: int(sample.value) for sample in samples[f"noai_{key}"]}
     return status

@@ -12,8 +12,9 @@ class MemoryStore:
     """Answers every question of `core.questions` from dictionaries of at most `max_entries`. May be asked by several
     threads.
 
-    Counts are in fixed windows aligned to the clock of the questions. When `max_entries` keys are counted in one window,
-    everybody's count starts again: an attacker who rotates addresses gains nothing that new addresses would not give.
+    Counts are in fixed windows aligned to the clock of the questions. When `max_entries` keys are counted in one
+    window, everybody's count starts again: an attacker who rotates addresses gains nothing that new addresses would not
+    give.
     Of values the oldest goes first. A full memory of used keys answers no `FirstUse`, since to forget one would be to
     let it be used twice.
     """

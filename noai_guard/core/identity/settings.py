@@ -29,7 +29,9 @@ class IdentityPolicy:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySettings:
-    """A policy's settings, and the published networks by their address (`ips_uri` of an agent)."""
+    """A policy's settings, the published networks by their address (`ips_uri` of an agent), and the names of the site
+    that requests are signed for."""
 
     policy: IdentityPolicy = field(default_factory=IdentityPolicy)
     ranges: Mapping[str, PublishedRanges] = field(default_factory=dict)
+    authorities: tuple[str, ...] = ()
