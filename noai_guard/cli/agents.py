@@ -16,7 +16,7 @@ from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
 from noai_guard.core.text import did_you_mean, table
 
-_USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+_USAGES = [usage.value for usage in Usage if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)]
 _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 

@@ -12,7 +12,7 @@ from noai_guard.core.policy import DecisionTable
 class AgentOutcomes:
     """The agents of a catalogue by what they get of the whole site, whatever the mode.
 
-    `refused` are recognised by their user agent. `asked` are not: they have no user agent of their own, but a name in
+    `refused` are recognised, nearly all by their user agent. `asked` are not: they have no user agent of their own, but a name in
     robots.txt, or are search engines that use pages for AI under the same user agent; declarations alone tell them no.
     `nameless` have neither a user agent nor a name in robots.txt.
     """
@@ -31,7 +31,7 @@ class AgentOutcomes:
         refused, asked, nameless, logged = list[Agent](), list[Agent](), list[Agent](), list[Agent]()
         for agent in table.catalog.agents:
             action = table.verdict(agent, path_class).action
-            if action.restricts and agent.expected_user_agent:
+            if action.restricts and agent.is_recognisable:
                 refused.append(agent)
             elif action.restricts:
                 (asked if agent.all_robots_tokens else nameless).append(agent)

@@ -8,7 +8,8 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Claim, PartlyRead, Verdict
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Claim, PartlyRead, Verdict
+from noai_guard.core.origins import Origins
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import Request
@@ -19,6 +20,11 @@ CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetch
 """Words, in lower case, that make a client without a known name an unknown bot. CUBOT makes phones."""
 
 _BOT_ANYWHERE = re.compile(CALLS_ITSELF_A_BOT.pattern, re.IGNORECASE)
+
+
+SINGLE_WORD = re.compile(rb"[!-$&'*,-\x5b\x5d-~]{0,256}")
+"""User agents that name nobody: none, `-`, or one word with or without a version. Not one in which something is encoded:
+apps write their blanks as `%20`."""
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
@@ -36,6 +42,8 @@ class Needs(IntFlag):
     """The client's address."""
     COUNT = 2
     """The number of requests that the client has made."""
+    HEADERS = 4
+    """Header fields beside User-Agent."""
 
 
 class Guard:
@@ -47,8 +55,10 @@ class Guard:
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
-        self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
+        self.catalog = self.table.catalog
+        origins = Origins(self.table)
+        self.origins = origins if origins else None
         self.claims: BoundedCache[bytes, Claim] = BoundedCache(self._read)
         self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
         self.uses_address = bool(policy.exemptions.addresses)
@@ -58,7 +68,10 @@ class Guard:
         agent, hidden = (claim.agent, claim.hidden) if isinstance(claim, PartlyRead) else (claim, frozenset())
         if agent is not None:
             return claim
-        agent = UNKNOWN_BOT if self._is_unknown_bot(user_agent) else None
+        if self._is_unknown_bot(user_agent):
+            agent = UNKNOWN_BOT
+        elif SINGLE_WORD.fullmatch(user_agent.strip()):
+            agent = NAMELESS
         if agent is None and not is_read_closely(user_agent):
             forms = (user_agent, wholly_decoded(user_agent))
             hidden |= {UNKNOWN_BOT} if any(map(_BOT_ANYWHERE.search, forms)) else set()
@@ -79,6 +92,10 @@ class Guard:
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
+        if self.origins is not None:
+            by_address, by_headers = self.origins.needs(claim, path_class)
+            needs |= Needs.ADDRESS if by_address else Needs.NOTHING
+            needs |= Needs.HEADERS if by_headers else Needs.NOTHING
         return needs
 
     def examine(
@@ -95,8 +112,12 @@ class Guard:
         `address` is `ClientAddress.address`, or None if it is not known, and `is_proven` as there. `received_at` is in
         seconds of any clock that does not go backwards. `path_class` is that of the request's path, if it is known.
         """
-        table = self.table
-        verdict = table.verdict(self.claims[request.user_agent], path_class or table.path_classes[request.path])
+        table, claim = self.table, self.claims[request.user_agent]
+        path_class = path_class or table.path_classes[request.path]
+        if self.origins is not None:
+            proven = address if is_proven else None
+            claim, path_class = self.origins.judged_as(claim, path_class, proven, request.headers)
+        verdict = table.verdict(claim, path_class)
         exempt = self.policy.exemptions.addresses
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
