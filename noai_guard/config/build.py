@@ -1,8 +1,9 @@
 """Build objects from checked plain data, as YAML files and the compiled rules hold it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Exemptions, Policy, Rule, Site, Throttle
@@ -19,7 +20,18 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     facts["usages"] = tuple(map(Usage, entry["usages"]))
     if out := entry.get("opt_out"):
         facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out["by"])
-    return Agent(**facts)
+    if "networks" in entry:
+        facts["networks"] = NetworkSet(entry["networks"])
+    if "headers" in entry:
+        facts["headers"] = header_conditions(entry["headers"])
+    return Agent(**{"operator": "unknown", "status": "provisional", **facts})
+
+
+def header_conditions(data: Mapping[str, Sequence[str]]) -> tuple[HeaderCondition, ...]:
+    """Build conditions on header fields; the one word `present` stands for any value."""
+    return tuple(
+        HeaderCondition(name, () if list(words) == ["present"] else tuple(words)) for name, words in data.items()
+    )
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +72,9 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         shared_cache=features.get("shared_cache", False),
         reload=features.get("reload", "off"),
         page_texts=data.get("page_texts", {}),
+        agents=tuple(map(agent_from, data.get("agents", ()))),
+        networks=data.get("networks", {}),
+        files=tuple(data.get("files", ())),
     )
 
 
@@ -78,4 +93,6 @@ def rule_from(data: Mapping[str, Any], number: int) -> Rule:
         identities=frozenset(map(Identity, data.get("identities", ()))),
         paths=tuple(data.get("paths", ())),
         message=data.get("message", ""),
+        networks=tuple(data.get("networks", ())),
+        headers=header_conditions(data.get("headers", {})),
     )

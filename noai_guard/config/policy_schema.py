@@ -3,11 +3,11 @@
 from typing import Any
 
 from noai_guard.config import scalars
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
-from noai_guard.config.semantic_checks import check_semantics
+from noai_guard.config.catalogue_schema import HEADERS as HEADER_CONDITIONS
+from noai_guard.config.catalogue_schema import OWN_AGENTS
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, ListOrRecord, MapOf, Number, Record, Text
 from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
 from noai_guard.core.address_headers import HEADERS
-from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Usage
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations import STANDARDS
@@ -50,6 +50,20 @@ _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", exampl
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
 _paths = MapOf(_pattern, _PATH_POLICY)
+_network_name = Text(scalars.network_name, max_length=64)
+_file_name = Text(max_length=500)
+_NETWORKS = Record(
+    {
+        "file": Field(_file_name, "a file with one network a line, beside this one"),
+        "asn": Field(ListOf(Number(1, 4_294_967_295, "an autonomous system"), min_items=1), "autonomous systems"),
+        "database": Field(_file_name, "a file in MaxMind's format, in which their networks stand"),
+    }
+)
+_networks = MapOf(
+    _network_name,
+    ListOrRecord(ListOf(Text(scalars.network, max_length=64), min_items=1, max_items=10_000), _NETWORKS),
+    max_items=50,
+)
 # A condition is never empty: a rule without conditions holds for everybody.
 _RULE = Record(
     {
@@ -59,6 +73,8 @@ _RULE = Record(
         "usages": Field(ListOf(_usage, min_items=1), "agents by what they fetch for"),
         "identities": Field(ListOf(_identity, min_items=1), "how far the claim has been checked"),
         "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
+        "networks": Field(ListOf(_network_name, min_items=1, max_items=100), "only from these, by name"),
+        "headers": Field(HEADER_CONDITIONS, "only with these header fields: present, or words in the value"),
         "action": Field(_action, "what is done", required=True),
         "message": Field(Text(max_length=300), "a sentence added to a refusal"),
     }
@@ -135,6 +151,9 @@ POLICY_FILE = Record(
         "site": Field(_SITE, "facts about the site, shown in refusals and declarations"),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(_paths, "different wishes for parts of the site; the most specific pattern counts"),
+        "agents": Field(OWN_AGENTS, "agents that the site knows itself, beside the catalogue or in place of an entry"),
+        "agents_dir": Field(_file_name, "a folder beside this file with more of them, as in the catalogue"),
+        "networks": Field(_networks, "networks by name, for rules: a list, a file, or autonomous systems"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
@@ -152,8 +171,8 @@ def policy_schema() -> dict[str, Any]:
     return POLICY_FILE.root_schema("policy", "noai-guard policy (noai.yaml)")
 
 
-def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:
-    """Return the content of a policy file as plain data, and its problems. A catalogue adds the semantic checks."""
+def read_policy(text: bytes, file: str) -> tuple[dict[str, Any], ProblemLog]:
+    """Return the content of a policy file as plain data, and its problems."""
     log = ProblemLog(file, _KEY_PARENTS)
     data: dict[str, Any] = {}
     try:
@@ -162,8 +181,6 @@ def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple
             data = POLICY_FILE.read(NodeContext(root, (), log)) or {}
         elif log.is_valid():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
-        if catalog is not None:
-            check_semantics(data, catalog, log)
     except TooManyProblems:
         pass
     return data, log

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
@@ -120,6 +121,32 @@ def network(text: str) -> str | Rejection:
     if parsed.prefixlen == 0:
         return Rejection("P013", f"{text} is everybody", "write the networks that are meant, or mode: monitor")
     return str(parsed)
+
+
+def network_name(text: str) -> str | Rejection:
+    """Return the name that a policy gives to networks, in lower case."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text):
+        return text.lower()
+    hint = "begin with a letter, then letters, digits, dash and underscore, at most 64"
+    return Rejection("P007", f"bad name of networks {printable(text)!r}", hint)
+
+
+def header_name(text: str) -> str | Rejection:
+    """Return the name of a header field that a condition may be about, in lower case."""
+    if text.lower() == "user-agent":
+        return Rejection("P007", "User-Agent is no header condition", "write agents:, or expected_user_agent: in agents:")
+    if HEADER_NAME.fullmatch(text):
+        return text.lower()
+    hint = "letters, digits and -, such as X-Crawler"
+    return Rejection("P007", f"{printable(text)!r} is not the name of a header field", hint)
+
+
+def header_word(text: str) -> str | Rejection:
+    """Return a word that may be looked for in the value of a header field."""
+    if WORD.fullmatch(text) and any(map(str.isalnum, text)):
+        return text
+    hint = "write a word of printable ASCII, at most 100 characters; no regular expression"
+    return Rejection("P007", f"{printable(text)!r} cannot be looked for in a header field", hint)
 
 
 def rule_id(text: str) -> str | Rejection:

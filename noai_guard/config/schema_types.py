@@ -194,7 +194,7 @@ class MapOf:
         for text, key_node, value_node in items(context):
             key = self.key.read(NodeContext(key_node, (*context.path, text), context.log))
             if key in values:
-                message = f"{printable(text)!r} is the same as a pattern above"
+                message = f"{printable(text)!r} is the same as a key above"
                 context.report("P004", message, "remove one", key=key_node)
                 continue
             value = self.value.read(context.child(key or text, value_node, shown_at=key_node))
@@ -209,6 +209,21 @@ class MapOf:
             "additionalProperties": self.value.schema(),
             "maxProperties": self.max_items,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrRecord:
+    """A list, or a mapping with known keys that says where the list comes from."""
+
+    items: ListOf
+    record: "Record"
+
+    def read(self, context: NodeContext) -> Value:
+        chosen: ValueType = self.record if isinstance(context.node, MappingNode) else self.items
+        return chosen.read(context)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.items.schema(), self.record.schema()]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +279,15 @@ class Record:
         for name, entry in self.fields.items():
             yield name, under
             value_type = entry.value_type
-            while isinstance(value_type, (ListOf, MapOf)):
-                value_type = value_type.item if isinstance(value_type, ListOf) else value_type.value
+            while not isinstance(value_type, Record):
+                if isinstance(value_type, ListOf):
+                    value_type = value_type.item
+                elif isinstance(value_type, MapOf):
+                    value_type = value_type.value
+                elif isinstance(value_type, ListOrRecord):
+                    value_type = value_type.record
+                else:
+                    break
             if isinstance(value_type, Record):
                 yield from value_type.key_parents(f"{under}.{name}" if under else name)
 

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
-from noai_guard.config.regular_file import file_identity
+from noai_guard.config.files_beside import identity_of_files
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
@@ -130,7 +130,8 @@ class GuardRuntime:
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
-        self._seen = file_identity(self._file) if self._file else ()
+        self._watched: tuple[str, ...] = (str(self._file),) if self._file else ()
+        self._seen = identity_of_files(self._watched)
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -152,6 +153,8 @@ class GuardRuntime:
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
+        if self._file:
+            self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
@@ -433,10 +436,14 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
+    def _watch(self, files: tuple[str, ...]) -> None:
+        if files != self._watched:
+            self._watched, self._seen = files, identity_of_files(files)
+
     def reload_if_changed(self) -> None:
-        """Reload if the policy is to be watched and its file has changed, or is gone, since the last look."""
+        """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
         if self._file is not None and self.compiled.policy.reload == "watch":
-            identity = file_identity(self._file)
+            identity = identity_of_files(self._watched)
             if identity != self._seen:
                 self._seen = identity
                 self.reload()
@@ -457,6 +464,10 @@ class GuardRuntime:
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
+                if isinstance(error, Invalid):
+                    # A file that only the new policy names has to be mended, and is in no list yet.
+                    wrong = (problem.file for problem in error.problems if problem.file)
+                    self._watch(tuple(dict.fromkeys((*self._watched, *wrong))))
                 return False
             self._activate(compiled)
             self.start_error = None

@@ -485,7 +485,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
     verdict = judged(TRACKS_CLOSED, "GPTBot/1", path)
     assert verdict.rule == rule
     assert verdict.action.refuses == (rule != "train-ai")
-    assert judged(TRACKS_CLOSED, "Firefox", path).rule == "unclaimed"
+    assert judged(TRACKS_CLOSED, "Mozilla/5.0 Firefox/143.0", path).rule == "unclaimed"
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
 )
 def test_a_path_that_is_not_read_refuses_who_is_refused_on_some_path(text: str, refused: bool) -> None:
     assert judged(text, "GPTBot/1", "/shop/" + "a" * 9_000).action.refuses is refused
-    assert not judged(text, "Firefox", "/shop/" + "a" * 9_000).action.refuses
+    assert not judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).action.refuses
 
 
 def test_requests_that_nobody_understood_refuse_who_is_refused_on_some_path() -> None:
@@ -562,5 +562,5 @@ def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expec
 
 def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_where_a_path_is_not_read() -> None:
     text = TRACKS_CLOSED + "rules: [{id: closed, paths: [/backstage/**], action: deny}]\n"
-    assert judged(text, "Firefox", "/backstage/a").rule == "closed"
-    assert judged(text, "Firefox", "/shop/" + "a" * 9_000).rule == "unclaimed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/backstage/a").rule == "closed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).rule == "unclaimed"
