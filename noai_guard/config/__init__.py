@@ -109,10 +109,12 @@ def _read_beside(data: dict[str, Any], log: "ProblemLog", folder: Path, catalog:
     entries = [entry for _, entry in inline] + [entry for _, entry in beside.agents]
     try:
         for problem in _own_agent_problems(entries, catalog):
-            if problem.index < len(inline):
-                log.add(problem.code, problem.message, problem.hint, path=("agents", inline[problem.index][0], problem.key))
+            if problem.number < len(inline):
+                log.add(
+                    problem.code, problem.message, problem.hint, path=("agents", inline[problem.number][0], problem.key)
+                )
             else:
-                of_file = beside.agents[problem.index - len(inline)][0]
+                of_file = beside.agents[problem.number - len(inline)][0]
                 beside.problems.append(Problem(problem.code, problem.message, problem.hint, of_file))
         if not any(problem.code == "P023" for problem in log.problems):
             own = [agent_from(entry) for entry in entries]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config import scalars
+from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse, printable
 from noai_guard.core.model import Usage

@@ -57,7 +57,9 @@ def _networks(name: str, given: Any, log: ProblemLog, folder: Path, beside: File
     keys = set(given)
     if keys not in ({"file"}, {"asn", "database"}):
         message = f"networks.{name} needs either file, or asn and database"
-        log.add("P010", message, "write {file: hosting.txt} or {asn: [64500], database: asn.mmdb}", path=("networks", name))
+        log.add(
+            "P010", message, "write {file: hosting.txt} or {asn: [64500], database: asn.mmdb}", path=("networks", name)
+        )
         return NetworkSet()
     path = folder / given.get("file", given.get("database"))
     beside.files.append(str(path))

@@ -16,9 +16,9 @@ _RESERVED = frozenset({"none", "unclaimed", *Usage})
 
 
 class OwnAgentProblem(NamedTuple):
-    """A mistake in the entry at `index`: its key, a code, a message and a hint."""
+    """A mistake in the entry at position `number`: its key, a code, a message and a hint."""
 
-    index: int
+    number: int
     key: str
     code: str
     message: str

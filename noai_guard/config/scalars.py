@@ -134,7 +134,9 @@ def network_name(text: str) -> str | Rejection:
 def header_name(text: str) -> str | Rejection:
     """Return the name of a header field that a condition may be about, in lower case."""
     if text.lower() == "user-agent":
-        return Rejection("P007", "User-Agent is no header condition", "write agents:, or expected_user_agent: in agents:")
+        return Rejection(
+            "P007", "User-Agent is no header condition", "write agents:, or expected_user_agent: in agents:"
+        )
     if HEADER_NAME.fullmatch(text):
         return text.lower()
     hint = "letters, digits and -, such as X-Crawler"

@@ -208,4 +208,3 @@ def _ranges(networks: list[int], bits: int) -> tuple[list[int], list[int]]:
         starts.append(start)
         ends.append(last)
     return starts, ends
-

@@ -25,9 +25,7 @@ class Origins:
         self._networks: BoundedCache[str, frozenset[str]] = BoundedCache(
             self._networks_with, max_entries=_MAX_ADDRESSES
         )
-        self._agents: BoundedCache[str, tuple[Agent, ...]] = BoundedCache(
-            self._agents_at, max_entries=_MAX_ADDRESSES
-        )
+        self._agents: BoundedCache[str, tuple[Agent, ...]] = BoundedCache(self._agents_at, max_entries=_MAX_ADDRESSES)
 
     def __bool__(self) -> bool:
         return bool(self._by_network or self._by_header or any(rule.needs_origin for rule in self._rules))

@@ -294,18 +294,14 @@ class DecisionTable:
         first = classes[0]
         origin_rules = frozenset[int]().union(*(reading.origin_rules for reading in classes))
         return self._judging(
-            PathClass(
-                first.path_policy, first.rules, first.exempt, classes, unread, first.rule_numbers, origin_rules
-            )
+            PathClass(first.path_policy, first.rules, first.exempt, classes, unread, first.rule_numbers, origin_rules)
         )
 
     def _new_path_class(self, key: tuple[_Place, frozenset[int]]) -> PathClass:
         (path_policy, numbers, exempt), met = key
         origin_rules = self._origin_rules.intersection(numbers)
         rules = tuple(self.policy.rules[number] for number in numbers if number in met or number not in origin_rules)
-        return self._judging(
-            PathClass(path_policy, rules, exempt, rule_numbers=numbers, origin_rules=origin_rules)
-        )
+        return self._judging(PathClass(path_policy, rules, exempt, rule_numbers=numbers, origin_rules=origin_rules))
 
     def from_origin(self, path_class: PathClass, met: frozenset[int]) -> PathClass:
         """Return the class of requests for these paths that meet the rules with these numbers, of `origin_rules`."""

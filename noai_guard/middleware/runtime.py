@@ -231,7 +231,9 @@ class GuardRuntime:
             )
             verdict, asked = yield from _noticing_questions(examination)
             cached = active.after[verdict]
-            decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
+            # A proxy keeps verdicts by user agent, address block and path only.
+            cacheable = not asked and active.compiled.guard.origins is None
+            decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
         except Exception as error:

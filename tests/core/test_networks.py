@@ -1,7 +1,6 @@
 import json
 import tracemalloc
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -204,7 +203,7 @@ def test_the_networks_of_every_published_format_are_read(name: str) -> None:
 
 def test_a_published_case_with_an_ipv4_mapped_address_is_looked_up_as_ipv4() -> None:
     address = next(case["ip"] for case in VECTORS["cases"] if "ip" in case)
-    assert address in NetworkSet(_prefixes(VECTORS["formats"]["google"]) + ["66.249.64.0/19"])
+    assert address in NetworkSet([*_prefixes(VECTORS["formats"]["google"]), "66.249.64.0/19"])
 
 
 @pytest.mark.parametrize("address", ["fe80::1%eth0", "fe80::1%25", "fe80::1"])
