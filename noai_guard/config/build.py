@@ -8,6 +8,7 @@ from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPol
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Exemptions, Policy, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 
 def agent_from(entry: Mapping[str, Any]) -> Agent:
@@ -75,6 +76,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         agents=tuple(map(agent_from, data.get("agents", ()))),
         networks=data.get("networks", {}),
         files=tuple(data.get("files", ())),
+        works=Works(data.get("works", ())),
     )
 
 

@@ -46,6 +46,7 @@ _identity = Choice(
 _wishes = Record({usage: Field(_wish, doc) for usage, doc in _USAGES.items()}, "P012", "usage")
 _name = Text(max_length=100)
 _pattern = Text(scalars.path_pattern, max_length=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
+_work = Text(scalars.work_pattern, max_length=1024, pattern="^/", examples=("/audio/{work}.mp3", "/hls/{work}/**"))
 _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
@@ -155,6 +156,7 @@ POLICY_FILE = Record(
         "agents_dir": Field(_file_name, "a folder beside this file with more of them, as in the catalogue"),
         "networks": Field(_networks, "networks by name, for rules: a list, a file, or autonomous systems"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
+        "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),

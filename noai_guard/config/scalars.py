@@ -14,6 +14,7 @@ from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
+from noai_guard.core.works import work_pattern_problem
 from noai_guard.declarations import robots_txt, tdmrep
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -109,6 +110,16 @@ def path_pattern(text: str) -> str | Rejection:
             hint = f"write /{text}" if text and pattern_problem(f"/{text}") is None else "for example /tracks/**"
         return Rejection("P011", f"bad path pattern {printable(text)!r}: {problem}", hint)
     return re.sub(r"(?:/\*\*)+(?=/|\Z)", "/**", text)
+
+
+def work_pattern(text: str) -> str | Rejection:
+    """Return a pattern of works."""
+    problem = work_pattern_problem(text)
+    if problem:
+        return Rejection(
+            "P011", f"bad pattern of works {printable(text)!r}: {problem}", "for example /audio/{work}.mp3"
+        )
+    return text
 
 
 def network(text: str) -> str | Rejection:

@@ -23,8 +23,8 @@ _BOT_ANYWHERE = re.compile(CALLS_ITSELF_A_BOT.pattern, re.IGNORECASE)
 
 
 SINGLE_WORD = re.compile(rb"[!-$&'*,-\x5b\x5d-~]{0,256}")
-"""User agents that name nobody: none, `-`, or one word with or without a version. Not one in which something is encoded:
-apps write their blanks as `%20`."""
+"""User agents that name nobody: none, `-`, or one word with or without a version. Not one in which something is
+encoded: apps write their blanks as `%20`."""
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:

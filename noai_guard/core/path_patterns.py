@@ -117,13 +117,26 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
 _CHUNK = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
 
 
-def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
+def _chain(lead: str, chunks: Sequence[Chunk], captured: int = 0) -> str:
+    """Return the expression of one chain. What the wildcard before chunk `captured` stands for becomes a group."""
     texts = ["".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk) for chunk in chunks]
     groups = [f"(?>[^/]*?{text})" for text in texts]
+    if captured:
+        groups[captured] = f"(?>([^/]+?){texts[captured]})"
     if lead != "deep":
         groups[0] = texts[0]
     body = "".join(groups)
     return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
+
+
+def capturing_regex(before: str, after: str) -> re.Pattern[str]:
+    """Return the expression of the pattern `before*after`, whose group is what that `*` stands for: never nothing."""
+    wildcards = sum(kind == "star" for kind, _ in _tokens(before)) + 1
+    parts = []
+    for lead, chunks in pattern_chains(f"{before}*{after}"):
+        parts.append(_chain(lead, chunks, wildcards if 0 < wildcards < len(chunks) else 0))
+        wildcards -= len(chunks) - 1
+    return re.compile("".join(parts))
 
 
 class PathMatcher:

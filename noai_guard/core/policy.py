@@ -25,6 +25,7 @@ from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
 """Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
@@ -57,8 +58,8 @@ class Site:
 class Rule:
     """An action for the requests that meet all conditions; an empty condition is met by every request.
 
-    Names in `agents` and `operators` are in lower case. `networks` are names of `Policy.networks`, of which the client's
-    address has to be in one; all of `headers` have to be met.
+    Names in `agents` and `operators` are in lower case. `networks` are names of `Policy.networks`: the client's address
+    has to be in one. All of `headers` have to be met.
     """
 
     id: str
@@ -136,6 +137,7 @@ class Policy:
     agents: tuple[Agent, ...] = ()
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    works: Works = field(default_factory=Works)
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -229,7 +231,8 @@ _Place = tuple[PathPolicy, tuple[int, ...], bool]
 
 
 class DecisionTable:
-    """A policy compiled against a catalogue, to which the policy's own agents are added. `path_classes[path].verdicts[claim, identity]` is a verdict.
+    """A policy compiled against a catalogue with the policy's own agents. `path_classes[path].verdicts[claim, identity]`
+    is a verdict.
 
     Paths are as servers hand them over, decoded once; `target_classes` takes them as they were sent, several if a
     request names its path several times. Each verdict is computed once.

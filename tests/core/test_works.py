@@ -1,0 +1,68 @@
+"""Works: which recording a path is part of."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noai_guard.core.works import MAX_NAME, Works, work_pattern_problem
+
+WORKS = Works(["/audio/{work}.mp3", "/hls/{work}/**", "/artists/*/**/tracks/{work}", "/**/stems/{work}-?.wav"])
+
+
+@pytest.mark.parametrize(
+    ("path", "work"),
+    [
+        ("/audio/tide.mp3", "tide"),
+        ("/audio/tide.mp3.mp3", "tide.mp3"),
+        ("/audio/.mp3", ""),
+        ("/audio/tide.flac", ""),
+        ("/audio/a/tide.mp3", ""),
+        ("/hls/tide/segment-00001.ts", "tide"),
+        ("/hls/tide/720p/index.m3u8", "tide"),
+        ("/hls/tide", "tide"),
+        ("/hls/", ""),
+        ("/artists/ines/tracks/tide", "tide"),
+        ("/artists/ines/2026/live/tracks/tide", "tide"),
+        ("/artists/tracks/tide", ""),
+        ("/label/stems/tide-1.wav", "tide"),
+        ("/label/stems/tide-1-2.wav", "tide-1"),
+        ("/audio/\u00e4\u00f6 \u4e2d.mp3", "\u00e4\u00f6 \u4e2d"),
+        (f"/hls/{'a' * MAX_NAME}/1.ts", "a" * MAX_NAME),
+        (f"/hls/{'a' * (MAX_NAME + 1)}/1.ts", ""),
+        ("*", ""),
+    ],
+)
+def test_a_path_names_its_work(path, work):
+    assert WORKS.work_of(path) == work
+
+
+def test_a_site_without_patterns_names_no_works():
+    assert Works().work_of("/audio/tide.mp3") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("/audio/{work}.mp3", None),
+        ("/hls/{work}/**", None),
+        ("/{work}", None),
+        ("/audio/*.mp3", "must hold {work} once"),
+        ("/{work}/{work}", "must hold {work} once"),
+        ("/audio/*{work}.mp3", "has a wildcard beside {work}; put text or a slash between them"),
+        ("/audio/{work}**", "has a wildcard beside {work}; put text or a slash between them"),
+        ("/audio/?{work}", "has a wildcard beside {work}; put text or a slash between them"),
+        ("audio/{work}", "does not begin with /"),
+        ("/audio/{artist}/{work}", "`{` has no meaning; alternatives are not supported, write several patterns"),
+    ],
+)
+def test_a_pattern_of_works_is_checked(pattern, problem):
+    assert work_pattern_problem(pattern) == problem
+
+
+_name = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=MAX_NAME)
+
+
+@given(_name, st.text("abc/.", max_size=30))
+def test_every_part_of_a_work_has_its_name(name, rest):
+    assert Works(["/hls/{work}/**"]).work_of(f"/hls/{name}/{rest}") == name
+    assert Works(["/audio/{work}.mp3"]).work_of(f"/audio/{name}.mp3") == name
