@@ -15,7 +15,17 @@ from noai_guard.cli.options import chosen_policy, name_policy, policy_name, poli
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
+from noai_guard.core.guard import Needs
+from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
+    UNKNOWN_BOT,
+    Action,
+    Document,
+    HeaderField,
+    Response,
+    Verdict,
+)
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import asked
 from noai_guard.core.questions import Count, run
@@ -126,19 +136,24 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     verdict = outcome.cached.verdict
     declared = compiled.declared[verdict.path_policy]
     looks_like = None
-    if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
+    if verdict.agent in (None, *UNCLAIMED_AGENTS) and request.user_agent:
         description = user_agent_description.describe(request.user_agent)
         looks_like = str(description) if description else None
-    notes, tags = tuple(_notes(compiled, request, verdict)), declared.tags.decode("ascii")
-    also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
+    notes, tags = tuple(_notes(compiled, request, verdict, client)), declared.tags.decode("ascii")
+    named = (agent.name for agent in compiled.catalog.candidates(request.user_agent))
+    also_named = tuple(name for name in named if verdict.agent is None or name != verdict.agent.name)
     return Explanation(
         request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
         also_named,
     )  # fmt: skip
 
 
-def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
+def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict, client: ClientAddress) -> Iterator[str]:
     agent = verdict.agent
+    guard = compiled.guard
+    path_class = guard.table.path_classes[normal_path(request.path)]
+    if guard.needs(guard.claims[request.user_agent], path_class) & Needs.ADDRESS and not _is_known(client):
+        yield "the client's address is not known for certain, so no condition on networks is met"
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
         how = asked(compiled.policy, verdict.path_policy, agent)
@@ -152,6 +167,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     if compiled.guard.judged(normal_path(request.path), request.user_agent).action is Action.THROTTLE:
         limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
+
+
+def _is_known(client: ClientAddress) -> bool:
+    return client.address is not None and client.is_proven
 
 
 def as_facts(explanation: Explanation) -> dict[str, Any]:
@@ -244,4 +263,6 @@ def _agent(verdict: Verdict) -> str:
         return f"none ({verdict.identity})"
     if agent is UNKNOWN_BOT:
         return f"an unknown bot ({verdict.identity})"
+    if agent is NAMELESS:
+        return f"none, without a name ({verdict.identity})"
     return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"

@@ -146,15 +146,23 @@ def agents_schema() -> dict[str, Any]:
 
 
 def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
-    log = ProblemLog(file.name)
+    try:
+        text = read_regular_file(file, MAX_BYTES + 1)
+    except OSError as error:
+        log = ProblemLog(file.name)
+        log.add("P001", f"cannot be read: {error.strerror}")
+        return {}, log
+    return _read_text(text, file.name, table)
+
+
+def _read_text(text: bytes, name: str, table: Record) -> tuple[dict[str, Any], ProblemLog]:
+    log = ProblemLog(name)
     data = None
     try:
-        root = parse(read_regular_file(file, MAX_BYTES + 1), log)
+        root = parse(text, log)
         data = table.read(NodeContext(root, (), log)) if root is not None else None
         if root is None and log.is_valid():
             log.add("P021", "the file says nothing", "remove it, or write what it is for")
-    except OSError as error:
-        log.add("P001", f"cannot be read: {error.strerror}")
     except TooManyProblems:
         pass
     return data or {}, log
@@ -182,14 +190,23 @@ def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 def read_own_agents_file(file: Path) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
     """Return the agents of one file of a site's own, as plain data, and its problems."""
-    data, log = _read(file, OWN_AGENTS_FILE)
+    entries, problems = _own_agents(*_read(file, OWN_AGENTS_FILE))
+    return entries, tuple(replace(problem, file=str(file)) for problem in problems)
+
+
+def read_own_agents_text(text: bytes, name: str) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """Return what `read_own_agents_file` returns, for the content of a file."""
+    return _own_agents(*_read_text(text, name, OWN_AGENTS_FILE))
+
+
+def _own_agents(data: Mapping[str, Any], log: ProblemLog) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
     operator = {"operator": data["operator"]} if data.get("operator") else {}
     entries = [
         {**operator, **entry}
         for index, entry in enumerate(data.get("agents") or ())
         if entry and log.is_valid("agents", index)
     ]
-    return entries, tuple(replace(problem, file=str(file)) for problem in log.problems)
+    return entries, tuple(log.problems)
 
 
 def samples_from(entry: Mapping[str, Any]) -> Samples:
