@@ -25,7 +25,7 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
         facts["networks"] = NetworkSet(entry["networks"])
     if "headers" in entry:
         facts["headers"] = header_conditions(entry["headers"])
-    return Agent(**{"operator": "unknown", "status": "provisional", **facts})
+    return Agent(**{"operator": entry["name"], **facts})
 
 
 def header_conditions(data: Mapping[str, Sequence[str]]) -> tuple[HeaderCondition, ...]:

@@ -13,7 +13,8 @@ class AgentOutcomes:
     """The agents of a catalogue by what they get of the whole site, whatever the mode.
 
     `refused` are recognised, nearly all by their user agent. `asked` are not: they have no user agent of their own, but
-    a name in robots.txt, or are search engines that use pages for AI under the same user agent; declarations alone tell them no.
+    a name in robots.txt, or are search engines that use pages for AI under the same user agent; declarations
+    alone tell them no.
     `nameless` have neither a user agent nor a name in robots.txt.
     """
 

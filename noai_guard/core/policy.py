@@ -231,8 +231,8 @@ _Place = tuple[PathPolicy, tuple[int, ...], bool]
 
 
 class DecisionTable:
-    """A policy compiled against a catalogue with the policy's own agents. `path_classes[path].verdicts[claim, identity]`
-    is a verdict.
+    """A policy compiled against a catalogue with its own agents. `path_classes[path].verdicts[claim, identity]` is a
+    verdict.
 
     Paths are as servers hand them over, decoded once; `target_classes` takes them as they were sent, several if a
     request names its path several times. Each verdict is computed once.
