@@ -45,22 +45,15 @@ def read_files_beside(data: Mapping[str, Any], log: ProblemLog, folder: Path) ->
     beside = FilesBeside()
     for name, given in (data.get("networks") or {}).items():
         if log.is_valid("networks", name):
-            beside.networks[name] = _networks(name, given, log, folder, beside)
+            beside.networks[name] = _networks(name, given, folder, beside)
     if (directory := data.get("agents_dir")) and log.is_valid("agents_dir"):
         _read_agents(folder / directory, beside)
     return beside
 
 
-def _networks(name: str, given: Any, log: ProblemLog, folder: Path, beside: FilesBeside) -> NetworkSet:
+def _networks(name: str, given: Any, folder: Path, beside: FilesBeside) -> NetworkSet:
     if not isinstance(given, Mapping):
         return NetworkSet(given)
-    keys = set(given)
-    if keys not in ({"file"}, {"asn", "database"}):
-        message = f"networks.{name} needs either file, or asn and database"
-        log.add(
-            "P010", message, "write {file: hosting.txt} or {asn: [64500], database: asn.mmdb}", path=("networks", name)
-        )
-        return NetworkSet()
     path = folder / given.get("file", given.get("database"))
     beside.files.append(str(path))
     try:
@@ -73,7 +66,7 @@ def _networks(name: str, given: Any, log: ProblemLog, folder: Path, beside: File
         problem = Problem("P001", f"cannot be read: {reason}", "name a file beside the policy", str(path))
         networks, problems = NetworkSet(), (problem,)
     except _BadDatabase as error:
-        networks, problems = NetworkSet(), (Problem("P025", str(error), error.hint, str(path)),)
+        networks, problems = NetworkSet(), (Problem("P030", str(error), error.hint, str(path)),)
     beside.problems += problems
     if not networks and not problems:
         message = f"networks.{name} is empty: its rules hold for nobody"

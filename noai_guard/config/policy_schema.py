@@ -53,12 +53,15 @@ _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is
 _paths = MapOf(_pattern, _PATH_POLICY)
 _network_name = Text(scalars.network_name, max_length=64)
 _file_name = Text(max_length=500)
-_NETWORKS = Record(
-    {
-        "file": Field(_file_name, "a file with one network a line, beside this one"),
-        "asn": Field(ListOf(Number(1, 4_294_967_295, "an autonomous system"), min_items=1), "autonomous systems"),
-        "database": Field(_file_name, "a file in MaxMind's format, in which their networks stand"),
-    }
+_asn = ListOf(Number(1, 4_294_967_295, "an autonomous system"), min_items=1)
+_NETWORKS = (
+    Record({"file": Field(_file_name, "a file with one network a line, beside this one", required=True)}),
+    Record(
+        {
+            "asn": Field(_asn, "autonomous systems", required=True),
+            "database": Field(_file_name, "a file in MaxMind's format, in which their networks are", required=True),
+        }
+    ),
 )
 _networks = MapOf(
     _network_name,

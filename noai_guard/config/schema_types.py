@@ -213,17 +213,20 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class ListOrRecord:
-    """A list, or a mapping with known keys that says where the list comes from."""
+    """A list, or one of several mappings that say where the list comes from; a mapping is told by its keys."""
 
     items: ListOf
-    record: "Record"
+    records: tuple["Record", ...]
 
     def read(self, context: NodeContext) -> Value:
-        chosen: ValueType = self.record if isinstance(context.node, MappingNode) else self.items
-        return chosen.read(context)
+        if not isinstance(context.node, MappingNode):
+            return self.items.read(context)
+        keys = {key.value for key, _ in context.node.value if isinstance(key, ScalarNode)}
+        record = next((record for record in self.records if not keys.isdisjoint(record.fields)), self.records[0])
+        return record.read(context)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self.items.schema(), self.record.schema()]}
+        return {"anyOf": [self.items.schema(), *(record.schema() for record in self.records)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,17 +282,12 @@ class Record:
         for name, entry in self.fields.items():
             yield name, under
             value_type = entry.value_type
-            while not isinstance(value_type, Record):
-                if isinstance(value_type, ListOf):
-                    value_type = value_type.item
-                elif isinstance(value_type, MapOf):
-                    value_type = value_type.value
-                elif isinstance(value_type, ListOrRecord):
-                    value_type = value_type.record
-                else:
-                    break
-            if isinstance(value_type, Record):
-                yield from value_type.key_parents(f"{under}.{name}" if under else name)
+            while isinstance(value_type, (ListOf, MapOf)):
+                value_type = value_type.item if isinstance(value_type, ListOf) else value_type.value
+            records = value_type.records if isinstance(value_type, ListOrRecord) else (value_type,)
+            for record in records:
+                if isinstance(record, Record):
+                    yield from record.key_parents(f"{under}.{name}" if under else name)
 
     def schema(self) -> dict[str, Any]:
         return {

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.bounded_cache import BoundedCache
-from noai_guard.core.model import NAMELESS, Action, Agent, Claim, HeaderField, Identity, PartlyRead
+from noai_guard.core.model import NAMELESS, UNCLAIMED_AGENTS, Action, Agent, Claim, HeaderField, Identity, PartlyRead
 from noai_guard.core.policy import DecisionTable, PathClass, Rule
 
 _MAX_ADDRESSES = 16_384
+_CLAIMED = tuple(identity for identity in Identity if identity is not Identity.UNCLAIMED)
 
 
 class Origins:
@@ -41,10 +42,11 @@ class Origins:
         if path_class.exempt and not path_class.readings:
             return False, False
         agent = claim.agent if isinstance(claim, PartlyRead) else claim
+        identities = (Identity.UNCLAIMED,) if agent is None or agent in UNCLAIMED_AGENTS else _CLAIMED
         rules = [
             rule
             for rule in map(self._rules.__getitem__, path_class.origin_rules)
-            if isinstance(claim, PartlyRead) or any(rule.holds_for(agent, identity) for identity in Identity)
+            if isinstance(claim, PartlyRead) or any(rule.holds_for(agent, identity) for identity in identities)
         ]
         # Of several claims the strictest counts, and there is no stricter one.
         denied = self._table.verdict(claim, path_class).action is Action.DENY

@@ -35,11 +35,16 @@ STANCES = {
     "seo": ("allow", "allow", "deny"),
     "automation": ("log", "log", "log"),
     "unknown-bot": ("log", "log", "log"),
+    "nameless": ("log", "log", "log"),
 }
 NAMES = ("no-ai", "no-training", "search-only")
 
 ONE_EACH = Catalog(
-    [Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",)) for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+    [
+        Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",))
+        for usage in Usage
+        if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)
+    ]
 )
 
 
@@ -93,7 +98,7 @@ def test_the_table_names_every_usage() -> None:
 @pytest.mark.parametrize(("stance", "usage", "action"), list(cells()))
 def test_a_stance_does_to_every_usage_what_it_promises(stance: str, usage: str, action: str) -> None:
     guard = Guard(load_stance(stance), ONE_EACH)
-    user_agent = f"Test-{usage}/1.0" if usage != "unknown-bot" else "NobodysBot/1.0"
+    user_agent = {"unknown-bot": "NobodysBot/1.0", "nameless": "foo/1.0"}.get(usage, f"Test-{usage}/1.0")
     verdict = guard.judged("/tracks/1.mp3", user_agent.encode())
     assert (verdict.action, verdict.usage, verdict.rule) == (action, usage, usage)
     assert verdict.refuses == (action == "deny")
@@ -373,7 +378,7 @@ paths = st.sampled_from(
     ["/", "/press/kit", "/press/embargo/today.html", "/a/b.flac", "/secret/x", "/open/1", "/feed.xml"]
 )
 user_agents = st.sampled_from(
-    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Firefox", b"AhrefsBot/7"]
+    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Mozilla/5.0 Firefox/143.0", b"AhrefsBot/7"]
 )
 
 
