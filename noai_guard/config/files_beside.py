@@ -3,7 +3,7 @@
 Names are relative to the folder of the policy.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -180,15 +180,13 @@ def _read_agents(folder: Path, beside: FilesBeside) -> None:
         beside.problems += problems
 
 
-def identity_of_files(files: Iterable[str]) -> Sequence[tuple[object, ...]]:
-    """Return what differs once one of these files, or the content of one of these folders, has changed."""
-    identities = []
-    for file in files:
-        identity = file_identity(file)
-        if not identity:
-            try:
-                identity = tuple(sorted(entry.name for entry in Path(file).iterdir()))
-            except (OSError, ValueError):
-                identity = ()
-        identities.append(identity)
-    return identities
+def file_identities(files: Iterable[str]) -> dict[str, tuple[object, ...]]:
+    """Return what differs once a file, or the list of files in a folder, has changed, for each of these."""
+    return {file: file_identity(file) or _names_in(file) for file in files}
+
+
+def _names_in(folder: str) -> tuple[object, ...]:
+    try:
+        return tuple(sorted(entry.name for entry in Path(folder).iterdir()))
+    except (OSError, ValueError):
+        return ()

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
-from noai_guard.config.files_beside import identity_of_files
+from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
@@ -130,8 +130,7 @@ class GuardRuntime:
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
-        self._watched: tuple[str, ...] = (str(self._file),) if self._file else ()
-        self._seen = identity_of_files(self._watched)
+        self._seen = file_identities([str(self._file)] if self._file else [])
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -438,16 +437,18 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
-    def _watch(self, files: tuple[str, ...]) -> None:
-        if files != self._watched:
-            self._watched, self._seen = files, identity_of_files(files)
+    def _watch(self, files: Iterable[str]) -> None:
+        """Watch these files. What was seen of one before it was read stays, so that no change is missed."""
+        files = tuple(files)
+        new = file_identities(file for file in files if file not in self._seen)
+        self._seen = {file: self._seen.get(file, new.get(file, ())) for file in files}
 
     def reload_if_changed(self) -> None:
         """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
         if self._file is not None and self.compiled.policy.reload == "watch":
-            identity = identity_of_files(self._watched)
-            if identity != self._seen:
-                self._seen = identity
+            seen = file_identities(self._seen)
+            if seen != self._seen:
+                self._seen = seen
                 self.reload()
 
     def reload(self) -> bool:
@@ -469,7 +470,7 @@ class GuardRuntime:
                 if isinstance(error, Invalid):
                     # A file that only the new policy names has to be mended, and is in no list yet.
                     wrong = (problem.file for problem in error.problems if problem.file)
-                    self._watch(tuple(dict.fromkeys((*self._watched, *wrong))))
+                    self._watch(dict.fromkeys((*self._seen, *wrong)))
                 return False
             self._activate(compiled)
             self.start_error = None
