@@ -305,6 +305,14 @@ class TargetPlan:
             del decisions[-2]
         return tuple(decisions)
 
+    def decisions_of(self, agent: Agent) -> tuple[Decision, ...]:
+        """Return the decisions for an agent, in order; also for one that no user agent names."""
+        return self._decisions(agent)
+
+    def decision_of(self, rule: Rule) -> Decision:
+        """Return the decision of a rule for clients that name nobody."""
+        return self._decision(None, None, rules=(rule,))
+
     def _decision(
         self,
         agent: Agent | None,

@@ -14,8 +14,9 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
+from noai_guard.targets.origins import open_expressions, origin_refusals
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, text_file
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
@@ -56,6 +57,7 @@ class Frontend:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
         self.suspects = suspects(plan)
+        self.origins = origin_refusals(plan)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"
@@ -81,6 +83,7 @@ class Frontend:
             ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
+        yield from self._origins()
         set_agent = "set-var(txn.noai_agent) req.fhdr(user-agent),lua.noai_agent if"
         if self.suspects:
             yield f"{set_agent} {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
@@ -109,6 +112,32 @@ class Frontend:
             condition = f"{{ var(txn.noai_decision) -m beg {index}| }}"
             yield f"return status {status} content-type {media_type} {text}{headers} if {condition}"
 
+    def _origins(self) -> Iterator[str]:
+        """Yield a response for each refusal by network and header field."""
+        target, path = open_expressions(self.plan)
+        spared = [f"!{{ url -m reg {quote(target)} }}"]
+        spared += [f"!{{ path,url_dec -m reg {quote(path)} }}"] if path else []
+        if self.plan.exempt_networks:
+            spared.append(f"!{{ src {' '.join(map(str, self.plan.exempt_networks))} }}")
+        for number, origin in enumerate(self.origins, 1):
+            conditions = [f"{{ src -f {quote(f'{self.folder}/origin-{number}.networks')} }}"] if origin.networks else []
+            for condition in origin.headers:
+                match = f"-m reg -i {quote(condition.regex)}" if condition.words else "-m found"
+                conditions.append(f"{{ req.fhdr({condition.name}) {match} }}")
+            media_type = quote(dict(origin.fields)[b"content-type"].decode("ascii"))
+            others = [(name.decode("ascii"), value) for name, value in origin.fields if name != b"content-type"]
+            headers = "".join(f" hdr {name} {quote_format(value.decode())}" for name, value in others)
+            text = f"string {quote(origin.text.rstrip())}\\n"
+            yield (
+                f"return status {origin.status} content-type {media_type} {text}{headers} "
+                f"if {' '.join([*conditions, *spared])}"
+            )
+
+    def network_files(self) -> Iterator[File]:
+        for number, origin in enumerate(self.origins, 1):
+            if origin.networks:
+                yield text_file(f"noai-guard/origin-{number}.networks", map(str, origin.networks))
+
     def _declared(self) -> Iterator[str]:
         """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
         fields = LookupTables(self.plan).declared_fields
@@ -134,8 +163,9 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     files = [
         text_file("noai-guard/frontend.cfg", frontend.lines()),
         File("noai-guard/guard.lua", guard.encode("utf-8")),
+        *frontend.network_files(),
     ]
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = ServerTarget("haproxy", "HAProxy", _render)
+TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS})

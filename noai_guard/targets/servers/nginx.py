@@ -23,8 +23,9 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
+from noai_guard.targets.origins import open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
-from noai_guard.targets.target import File, ServerTarget, block, document_files, head, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -57,6 +58,7 @@ class NginxConfiguration:
         self.plan = plan
         self.prefix = nginx_language.prefix(plan.policy_name, "n", "noai_")
         self.folder = f"{root.rstrip('/')}/{plan.file_name}"
+        self.origins = origin_refusals(plan)
         self.tables = LookupTables(plan, plan.compiled.catalog.agents)
         self.by_name = {token.text.decode("ascii"): token for token in plan.tokens if _is_name(token)}
         by_expression = [token for token in plan.tokens if not (token.host or _is_name(token))]
@@ -92,6 +94,7 @@ class NginxConfiguration:
         yield from self._decision()
         yield from self._verdict()
         yield from self._status()
+        yield from self._origins()
         yield from self._refusal_fields[0]
         yield "# Declarations of every response, by section. The site's own Content-Usage and tdm-... take precedence."
         yield from self._declared_fields[0]
@@ -268,6 +271,33 @@ class NginxConfiguration:
         rows = [] if self.plan.unclaimed.restricted else [("-", '""')]
         yield from map_blocks(f"${p}hits", f"{p}status", rows, f"${p}st_of")
 
+    def _origins(self) -> Iterator[str]:
+        """Yield maps to the number of the first refusal by network and header field, or to nothing."""
+        p = self.prefix
+        for number, origin in enumerate(self.origins, 1):
+            conditions = []
+            if origin.networks:
+                conditions.append(f"${p}net{number}")
+                networks = (f"{network} 1;" for network in origin.networks)
+                yield from block(f"geo ${p}net{number}", ['default "";', *networks])
+            for index, condition in enumerate(origin.headers):
+                conditions.append(f"${p}hd{number}_{index}")
+                row = (nginx_language.expression(condition.regex or "."), "1")
+                yield from map_blocks(f"$http_{_variable(condition.name.encode())}", f"{p}hd{number}_{index}", [row])
+            row = (f'"{"1" * len(conditions)}"', str(number))
+            yield from map_blocks(f'"{"".join(conditions)}"', f"{p}or{number}", [row])
+        if self.origins:
+            target, path = open_expressions(self.plan)
+            yield from map_blocks(
+                "$request_uri", f"{p}open", [(nginx_language.expression(target, any_case=False), "1")]
+            )
+            rows = [(nginx_language.expression(path, any_case=False), "1")] if path else []
+            yield from map_blocks("$uri", f"{p}free", rows)
+            exempt = f"${p}exempt" if self.plan.exempt_networks else ""
+            numbers = "".join(f"${p}or{number}:" for number in range(1, len(self.origins) + 1))
+            rows = [('"~^::*(?<noaic_origin>[0-9]+):"', "$noaic_origin")]
+            yield from map_blocks(f'"{exempt}${p}open${p}free${p}is_doc:{numbers}"', f"{p}origin", rows)
+
     @cached_property
     def _refusal_fields(self) -> tuple[list[str], list[str]]:
         """Maps and add_header lines for refusals; by status if only some have a field. Without declarations."""
@@ -325,6 +355,8 @@ class NginxConfiguration:
         yield f"set ${p}sec {f'${p}at' if self.plan.path_policies else '0'};"
         yield f'set ${p}doc "";'
         yield from (f"set ${variable} {value};" for variable, value in self._declared_fields[2].items())
+        if self.origins:
+            yield f"if (${p}origin) {{ rewrite ^ /.noai-guard/origin? last; }}"
         yield f"if (${p}status) {{ rewrite ^ /.noai-guard/refusal? last; }}"
         yield "location = /.noai-guard/refusal {"
         yield "    internal;"
@@ -336,6 +368,8 @@ class NginxConfiguration:
             yield f'    if (${p}status = {status}) {{ return {status} "${p}who${p}tail"; }}'
         yield "    return 403;"
         yield "}"
+        if self.origins:
+            yield from self._origin_location()
         for document in self.plan.documents:
             # A location has no variables: a dollar sign is literal.
             yield f"location = {quote(document.path).replace('${noai_dollar}', '$')} {{"
@@ -345,6 +379,22 @@ class NginxConfiguration:
             yield f"    root {quote(f'{self.folder}/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
             yield "}"
+
+    def _origin_location(self) -> Iterator[str]:
+        p = self.prefix
+        yield "location = /.noai-guard/origin {"
+        yield "    internal;"
+        yield '    default_type "text/plain; charset=utf-8";'
+        yield "    charset off;"
+        fields = dict.fromkeys(field for origin in self.origins for field in origin.fields)
+        for name, value in fields:
+            if name != b"content-type":
+                yield f"    {_add_header(name, quote(value.decode('ascii')))}"
+        yield f"    include {self.folder}/headers.conf;"
+        for number, origin in enumerate(self.origins, 1):
+            yield f"    if (${p}origin = {number}) {{ return {origin.status} {quote(origin.text)}; }}"
+        yield "    return 403;"
+        yield "}"
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -389,4 +439,10 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = ServerTarget("nginx", "nginx", files, options=frozenset({"name", "inspect"}))
+TARGET = ServerTarget(
+    "nginx",
+    "nginx",
+    files,
+    supports=USUAL | {Feature.ORIGINS},
+    options=frozenset({"name", "inspect"}),
+)

@@ -16,6 +16,7 @@ from typing import Any
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.targets import go_regex, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
+from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
 from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
@@ -88,6 +89,12 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
                 excluded = (f"!{other}" for other in earlier)
                 yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
             earlier += paths
+    target, path = open_expressions(plan)
+    spared = [f"!{_path_matches(pattern)}" for pattern in (target, path) if pattern]
+    for origin in origin_refusals(plan, MANY):
+        found = [_any(f"ClientIP(`{network}`)" for network in origin.networks)] if origin.networks else []
+        found += (f"HeaderRegexp(`{condition.name}`, `(?i){condition.regex}`)" for condition in origin.headers)
+        yield " && ".join([*found, *spared, *exceptions]), origin.status
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
@@ -139,6 +146,9 @@ TARGET = ServerTarget(
     "traefik",
     "Traefik",
     _render,
-    supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
+    max_networks=MANY,
+    supports=frozenset(
+        {Feature.ORIGINS, Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
+    ),
     specific_limitations=_limitations,
 )
