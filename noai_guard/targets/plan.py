@@ -222,8 +222,8 @@ class TargetPlan:
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
     `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
-    and are in no catalogue, or all unclaimed ones, are restricted; `detects_nameless` in the same way for clients
-    without a name. Everybody may fetch the `documents`. `arguments` are
+    and are in no catalogue, or all unclaimed ones, are restricted; `detects_nameless` if clients without a name are
+    restricted in another way than other unclaimed ones. Everybody may fetch the `documents`. `arguments` are
     those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
     """
 
@@ -251,8 +251,9 @@ class TargetPlan:
         self.nameless = self._agent_class("nameless", (NAMELESS,))
         self.unreadable = self._unreadable_class()
         self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot, self.nameless, self.unreadable)
-        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
-        self.detects_nameless = self.nameless.restricted or self.unclaimed.restricted
+        self.detects_nameless = _restrictions(self.nameless) != _restrictions(self.unclaimed)
+        # Who calls itself a bot has a name.
+        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted or self.detects_nameless
         self.documents = tuple(compiled.documents.values())
         self.exempt_networks = self.policy.exemptions.addresses
 
@@ -472,6 +473,14 @@ class TargetPlan:
     def anchors(self) -> frozenset[str]:
         """Runs of letters of which every User-Agent with a relevant token contains at least one."""
         return frozenset(token.anchor.decode("ascii") for token in self.relevant_tokens)
+
+
+def _restrictions(agents: AgentClass) -> list[tuple[PathSet | None, str, int]]:
+    """Return `outcome` without what does not restrict: nobody is refused or let in for its label."""
+    rows = [(paths, label if status or "throttle" in label else "", status) for paths, label, status in agents.outcome]
+    while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
+        del rows[-2]
+    return rows
 
 
 def _by_rank(tokens: Iterable[AgentToken], first: Collection[int]) -> Iterator[tuple[AgentToken, ...]]:

@@ -44,6 +44,8 @@ def suspects(plan: TargetPlan) -> list[str]:
     patterns = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
     if plan.unknown_bot.restricted:
         patterns.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
+    if plan.nameless.restricted:
+        patterns.append(user_agent_regex.SINGLE_WORD)
     anchors = {token.anchor.decode("ascii") for token in plan.tokens if plan.class_of(token.value).restricted}
     parts = user_agent_regex.split_words(sorted(anchors), _MAX_EXPRESSION) if anchors else ()
     patterns.extend(rf"(?<![a-z]){user_agent_regex.trie(words)}(?![a-z])" for words in parts)
@@ -89,7 +91,7 @@ class Frontend:
             yield f"{set_agent} {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
         else:
             yield f"{set_agent} {{ req.fhdr(user-agent) -m found }}"
-        if plan.unclaimed.restricted:
+        if plan.unclaimed.restricted or plan.nameless.restricted:
             # Without a User-Agent: a value without a name.
             yield "set-var(txn.noai_agent) str(-),lua.noai_agent if !{ req.fhdr(user-agent) -m found }"
         yield "lua.noai_agent if { var(txn.noai_agent) -m found } { req.fhdr_cnt(user-agent) gt 1 }"
@@ -168,4 +170,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS})
+TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS})

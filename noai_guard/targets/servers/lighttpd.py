@@ -9,7 +9,7 @@ from noai_guard import resources
 from noai_guard.errors import CannotExpress
 from noai_guard.targets import lua
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
 
 def quote(text: str) -> str:
@@ -39,4 +39,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = ServerTarget("lighttpd", "lighttpd", _render)
+TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS})

@@ -136,7 +136,10 @@ class NginxConfiguration:
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
         anchors = self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
-        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
+        nameless = self.plan.detects_nameless
+        single = [(nginx_language.expression(user_agent_regex.SINGLE_WORD), f"${p}all")] if nameless else []
+        nobody = ('""', '""' if nameless else "-")
+        rows = [nobody, *single, *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
         rows.append((nginx_language.expression(user_agent_regex.browser_expression(anchors, possessive=True)), "-"))
         prefilters = user_agent_regex.prefilters(self.phrases, _MAX_EXPRESSION)
         rows += [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
@@ -215,6 +218,11 @@ class NginxConfiguration:
         yield "# The decision for each class of agents: the first row that matches."
         tables, p = self.tables, self.prefix
         default = tables.class_names[""]
+        if self.plan.detects_nameless:
+            nameless = self.plan.nameless.name if self.plan.nameless.restricted else tables.NONE
+            rows = [('""', nameless), (nginx_language.expression(user_agent_regex.SINGLE_WORD), nameless)]
+            yield from map_blocks("$http_user_agent", f"{p}anon", rows, default)
+            default = f"${p}anon"
         classes = {key: name for key, name in tables.class_names.items() if key not in ("", tables.KNOWN)}
         classes = {key: name for key, name in classes.items() if name != default}
         if default != tables.NONE:
@@ -443,6 +451,6 @@ TARGET = ServerTarget(
     "nginx",
     "nginx",
     files,
-    supports=USUAL | {Feature.ORIGINS},
+    supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS},
     options=frozenset({"name", "inspect"}),
 )
