@@ -44,4 +44,4 @@ class HeaderCondition:
 
 def escaped(text: str) -> str:
     """Return an expression for printable ASCII that PCRE, RE2 and Python read alike."""
-    return re.sub(r"[^A-Za-z0-9 _/:;,@=~!'\"<>%&-]", lambda match: f"\\x{ord(match[0]):02x}", text)
+    return re.sub(r"[^A-Za-z0-9 _/:-]", lambda match: f"\\x{ord(match[0]):02x}", text)
