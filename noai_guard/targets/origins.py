@@ -77,7 +77,7 @@ def _all(plan: TargetPlan) -> Iterator[tuple[str, list[OriginRefusal]]]:
 def _of_rule(plan: TargetPlan, rule: Rule) -> Iterator[OriginRefusal]:
     only_by_origin = not (rule.agents or rule.operators or rule.usages or rule.identities or rule.paths)
     if rule.action is Action.DENY and only_by_origin and not plan.policy.exemptions.agents:
-        networks = NetworkSet(network for name in rule.networks for network in plan.policy.networks[name])
+        networks = NetworkSet(network for name in rule.networks for network in plan.policy.networks.get(name, ()))
         if networks or not rule.networks:
             yield from _refusal(plan, plan.decision_of(rule), networks, rule.headers)
 
