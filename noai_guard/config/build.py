@@ -20,7 +20,7 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     }
     facts["usages"] = tuple(map(Usage, entry["usages"]))
     if out := entry.get("opt_out"):
-        facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out["by"])
+        facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out.get("by", ""))
     if "networks" in entry:
         facts["networks"] = NetworkSet(entry["networks"])
     if "headers" in entry:
