@@ -182,7 +182,9 @@ def test_every_option_of_serve_is_explained() -> None:
 
 def options_of(name: str) -> set[str]:
     command = import_module(f"noai_guard.cli.{name}").command
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    commands = [command, *getattr(command, "commands", {}).values()]
+    parameters = [parameter for each in commands for parameter in each.params]
+    return {option for parameter in parameters for option in parameter.opts if option.startswith("--")}
 
 
 RECIPES = (ROOT / "docs" / "how-to" / "frameworks.md").read_text(encoding="utf-8")

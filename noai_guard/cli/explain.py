@@ -16,13 +16,24 @@ from noai_guard.cli.options import chosen_policy, name_policy, policy_name, poli
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.guard import single_claims
+from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.identity.signed_claims import is_own
 from noai_guard.core.identity.signing_keys import SigningKey
 from noai_guard.core.identity.web_bot_auth import SignedRequest, check_signatures, is_signed
-from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, SignedAs, Verdict
+from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
+    UNKNOWN_BOT,
+    Action,
+    Document,
+    HeaderField,
+    Response,
+    SignedAs,
+    Verdict,
+    single_claims,
+)
 from noai_guard.core.partners import admission, may_prove
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import asked
@@ -139,11 +150,12 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     verdict = outcome.cached.verdict
     declared = compiled.declared[verdict.path_policy]
     looks_like = None
-    if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
+    if verdict.agent in (None, *UNCLAIMED_AGENTS) and request.user_agent:
         description = user_agent_description.describe(request.user_agent)
         looks_like = str(description) if description else None
-    notes, tags = (*names.notes, *_notes(compiled, request, verdict)), declared.tags.decode("ascii")
-    also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
+    notes, tags = (*names.notes, *_notes(compiled, request, verdict, client)), declared.tags.decode("ascii")
+    named = (agent.name for agent in compiled.catalog.candidates(request.user_agent))
+    also_named = tuple(name for name in named if verdict.agent is None or name != verdict.agent.name)
     proof = run(_proof(runtime, request, verdict), _stores(runtime, names), lambda question, error: None)
     return Explanation(
         request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
@@ -163,7 +175,7 @@ def _proof(runtime: GuardRuntime, request: PlainRequest, verdict: Verdict) -> Ex
     policy, now = runtime.compiled.policy, time()
     claim = runtime.compiled.guard.claims[request.claim_key]
     signer = next((each.agent for each in single_claims(claim) if isinstance(each, SignedAs)), verdict.agent)
-    if is_signed(request.headers) and signer is not None and signer is not UNKNOWN_BOT:
+    if is_signed(request.headers) and signer is not None and signer not in UNCLAIMED_AGENTS:
         signed = SignedRequest(request.method, request.target, request.headers, policy.authorities)
         check = yield from check_signatures(signed, now, lambda directory, key: is_own(signer, directory))
         steps += (f"{signer.name}: {step}" for step in check.steps)
@@ -196,8 +208,12 @@ class _NoticedNames:
         return name
 
 
-def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
+def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict, client: ClientAddress) -> Iterator[str]:
     agent = verdict.agent
+    guard = compiled.guard
+    path_class = guard.table.path_classes[normal_path(request.path)]
+    if guard.needs(guard.claims[request.claim_key], path_class) & Needs.ADDRESS and not _is_known(client):
+        yield "the client's address is not known for certain, so no condition on networks is met"
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
         how = asked(compiled.policy, verdict.path_policy, agent)
@@ -214,6 +230,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
     if compiled.guard.judged(normal_path(request.path), request.claim_key).action is Action.THROTTLE:
         limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
+
+
+def _is_known(client: ClientAddress) -> bool:
+    return client.address is not None and client.is_proven
 
 
 def as_facts(explanation: Explanation) -> dict[str, Any]:
@@ -309,4 +329,6 @@ def _agent(verdict: Verdict) -> str:
         return f"none ({verdict.identity})"
     if agent is UNKNOWN_BOT:
         return f"an unknown bot ({verdict.identity})"
+    if agent is NAMELESS:
+        return f"none, without a name ({verdict.identity})"
     return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"

@@ -1,9 +1,10 @@
 """Build objects from checked plain data, as YAML files and the compiled rules hold it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.identity.settings import STALE_AFTER_DAYS, IdentityPolicy
 from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPolicy, Usage
@@ -25,7 +26,18 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     facts["usages"] = tuple(map(Usage, entry["usages"]))
     if out := entry.get("opt_out"):
         facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out.get("by", ""))
-    return Agent(**facts)
+    if "networks" in entry:
+        facts["networks"] = NetworkSet(entry["networks"])
+    if "headers" in entry:
+        facts["headers"] = header_conditions(entry["headers"])
+    return Agent(**{"operator": entry["name"], **facts})
+
+
+def header_conditions(data: Mapping[str, Sequence[str]]) -> tuple[HeaderCondition, ...]:
+    """Build conditions on header fields; the one word `present` stands for any value."""
+    return tuple(
+        HeaderCondition(name, () if list(words) == ["present"] else tuple(words)) for name, words in data.items()
+    )
 
 
 def ranges_from(data: Mapping[str, Any]) -> PublishedRanges:
@@ -80,6 +92,9 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         key_sets=data.get("key_sets", {}),
         refresh=Refresh(**data.get("refresh", {})),
         feeds=tuple(data.get("feeds", ())),
+        agents=tuple(map(agent_from, data.get("agents", ()))),
+        networks=data.get("networks", {}),
+        files=tuple(data.get("files", ())),
         works=Works(data.get("works", ())),
     )
 
@@ -108,6 +123,8 @@ def rule_from(data: Mapping[str, Any], number: int) -> Rule:
         identities=frozenset(map(Identity, data.get("identities", ()))),
         paths=tuple(data.get("paths", ())),
         message=data.get("message", ""),
+        networks=tuple(data.get("networks", ())),
+        headers=header_conditions(data.get("headers", {})),
     )
 
 

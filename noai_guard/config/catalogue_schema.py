@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from noai_guard.config import scalars
 from noai_guard.config.regular_file import read_regular_file
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Rejection, Text
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse, printable
 from noai_guard.core.model import Usage
 from noai_guard.core.user_agent_matcher import token_problem
@@ -104,6 +104,32 @@ _AGENT = Record(
         "samples": Field(_SAMPLES, "the conformance corpus", required=True),
     }
 )
+HEADERS = MapOf(
+    Text(scalars.header_name, max_length=64),
+    ListOf(Text(scalars.header_word, max_length=100), min_items=1, max_items=50),
+    max_items=10,
+)
+"""Conditions on header fields: name -> words of which one must be in the value, or the one word `present`."""
+
+_NETWORK_LIST = ListOf(Text(scalars.network, max_length=64), max_items=10_000)
+_OWN_AGENT = Record(
+    {
+        **{key: replace(entry, required=key in ("name", "usages")) for key, entry in _AGENT.fields.items()},
+        "operator": Field(_name, "organisation that runs it"),
+        "networks": Field(_NETWORK_LIST, "networks from which every request is the agent's"),
+        "headers": Field(HEADERS, "header fields that every request of the agent has, and nobody else's"),
+    }
+)
+OWN_AGENTS = ListOf(_OWN_AGENT, allow_single=False, max_items=500)
+"""Agents that a site knows itself: entries of the catalogue of which only name and usages are needed."""
+
+OWN_AGENTS_FILE = Record(
+    {
+        "operator": Field(_name, "organisation that runs the agents"),
+        "url": Field(_long_text, "its site"),
+        "agents": Field(OWN_AGENTS, "one entry each", required=True),
+    }
+)
 AGENTS_FILE = Record(
     {
         "operator": Field(_name, "organisation that runs the agents", required=True),
@@ -144,15 +170,23 @@ def agents_schema() -> dict[str, Any]:
 
 
 def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
-    log = ProblemLog(file.name)
+    try:
+        text = read_regular_file(file, MAX_BYTES + 1)
+    except OSError as error:
+        log = ProblemLog(file.name)
+        log.add("P001", f"cannot be read: {error.strerror}")
+        return {}, log
+    return _read_text(text, file.name, table)
+
+
+def _read_text(text: bytes, name: str, table: Record) -> tuple[dict[str, Any], ProblemLog]:
+    log = ProblemLog(name)
     data = None
     try:
-        root = parse(read_regular_file(file, MAX_BYTES + 1), log)
+        root = parse(text, log)
         data = table.read(NodeContext(root, (), log)) if root is not None else None
         if root is None and log.is_valid():
             log.add("P021", "the file says nothing", "remove it, or write what it is for")
-    except OSError as error:
-        log.add("P001", f"cannot be read: {error.strerror}")
     except TooManyProblems:
         pass
     return data or {}, log
@@ -191,6 +225,27 @@ def read_ranges_files(files: Iterable[Path]) -> list[dict[str, Any]]:
     if problems:
         raise CatalogInvalid(problems)
     return lists
+
+
+def read_own_agents_file(file: Path) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """Return the agents of one file of a site's own, as plain data, and its problems."""
+    entries, problems = _own_agents(*_read(file, OWN_AGENTS_FILE))
+    return entries, tuple(replace(problem, file=str(file)) for problem in problems)
+
+
+def read_own_agents_text(text: bytes, name: str) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """Return what `read_own_agents_file` returns, for the content of a file."""
+    return _own_agents(*_read_text(text, name, OWN_AGENTS_FILE))
+
+
+def _own_agents(data: Mapping[str, Any], log: ProblemLog) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    operator = {"operator": data["operator"]} if data.get("operator") else {}
+    entries = [
+        {**operator, **entry}
+        for index, entry in enumerate(data.get("agents") or ())
+        if entry and log.is_valid("agents", index)
+    ]
+    return entries, tuple(log.problems)
 
 
 def samples_from(entry: Mapping[str, Any]) -> Samples:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from noai_guard.config import scalars
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
-from noai_guard.config.semantic_checks import check_semantics
+from noai_guard.config.catalogue_schema import HEADERS as HEADER_CONDITIONS
+from noai_guard.config.catalogue_schema import OWN_AGENTS
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, ListOrRecord, MapOf, Number, Record, Text
 from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
 from noai_guard.core.address_headers import HEADERS
-from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Usage
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations import STANDARDS
@@ -51,6 +51,23 @@ _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", exampl
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
 _paths = MapOf(_pattern, _PATH_POLICY)
+_network_name = Text(scalars.network_name, max_length=64)
+_file_name = Text(max_length=500)
+_asn = ListOf(Number(1, 4_294_967_295, "an autonomous system"), min_items=1)
+_NETWORKS = (
+    Record({"file": Field(_file_name, "a file with one network a line, beside this one", required=True)}),
+    Record(
+        {
+            "asn": Field(_asn, "autonomous systems", required=True),
+            "database": Field(_file_name, "a file in MaxMind's format, in which their networks are", required=True),
+        }
+    ),
+)
+_networks = MapOf(
+    _network_name,
+    ListOrRecord(ListOf(Text(scalars.network, max_length=64), min_items=1, max_items=10_000), _NETWORKS),
+    max_items=50,
+)
 # A condition is never empty: a rule without conditions holds for everybody.
 _RULE = Record(
     {
@@ -60,6 +77,8 @@ _RULE = Record(
         "usages": Field(ListOf(_usage, min_items=1), "agents by what they fetch for"),
         "identities": Field(ListOf(_identity, min_items=1), "how far the claim has been checked"),
         "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
+        "networks": Field(ListOf(_network_name, min_items=1, max_items=100), "only from these, by name"),
+        "headers": Field(HEADER_CONDITIONS, "only with these header fields: present, or words in the value"),
         "action": Field(_action, "what is done", required=True),
         "message": Field(Text(max_length=300), "a sentence added to a refusal"),
     }
@@ -102,12 +121,12 @@ _TRUSTED_PROXIES = Record(
         "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
     }
 )
-_networks = ListOf(Text(scalars.network), min_items=1)
+_network_list = ListOf(Text(scalars.network), min_items=1)
 _IDENTITY = Record(
     {
         "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
         "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
-        "networks": Field(MapOf(_name, _networks), "networks of agents, by name, in place of what is published"),
+        "networks": Field(MapOf(_name, _network_list), "networks of agents, by name, in place of what is published"),
     }
 )
 _THROTTLE = Record(
@@ -144,7 +163,7 @@ _digest = Text(scalars.key_digest, max_length=500, pattern="^[0-9A-Fa-f]{64}$")
 _PROOF = Record(
     {
         "api_key": Field(ListOf(_digest, min_items=1, max_items=10), "SHA-256 of the key in Authorization: Bearer"),
-        "networks": Field(ListOf(Text(scalars.network), min_items=1), "networks that the partner comes from"),
+        "networks": Field(_network_list, "networks that the partner comes from"),
         "signature": Field(_SIGNATURE, "the partner signs its requests (Web Bot Auth)"),
     }
 )
@@ -198,6 +217,9 @@ POLICY_FILE = Record(
         "site": Field(_SITE, "facts about the site, shown in refusals and declarations"),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(_paths, "different wishes for parts of the site; the most specific pattern counts"),
+        "agents": Field(OWN_AGENTS, "agents that the site knows itself, beside the catalogue or in place of an entry"),
+        "agents_dir": Field(_file_name, "a folder beside this file with more of them, as in the catalogue"),
+        "networks": Field(_networks, "networks by name, for rules: a list, a file, or autonomous systems"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
@@ -222,8 +244,8 @@ def policy_schema() -> dict[str, Any]:
     return POLICY_FILE.root_schema("policy", "noai-guard policy (noai.yaml)")
 
 
-def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:
-    """Return the content of a policy file as plain data, and its problems. A catalogue adds the semantic checks."""
+def read_policy(text: bytes, file: str) -> tuple[dict[str, Any], ProblemLog]:
+    """Return the content of a policy file as plain data, and its problems."""
     log = ProblemLog(file, _KEY_PARENTS)
     data: dict[str, Any] = {}
     try:
@@ -232,8 +254,6 @@ def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple
             data = POLICY_FILE.read(NodeContext(root, (), log)) or {}
         elif log.is_valid():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
-        if catalog is not None:
-            check_semantics(data, catalog, log)
     except TooManyProblems:
         pass
     return data, log

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.identity.signing_keys import decoded
 from noai_guard.core.identity.web_bot_auth import directory_address
 from noai_guard.core.networks import InvalidNetwork, parse_network
@@ -143,6 +144,34 @@ def store_address(text: str) -> str | Rejection:
     if problem := problem_of_address(text):
         return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
     return text
+
+
+def network_name(text: str) -> str | Rejection:
+    """Return the name that a policy gives to networks, in lower case."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text):
+        return text.lower()
+    hint = "begin with a letter, then letters, digits, dash and underscore, at most 64"
+    return Rejection("P007", f"bad name of networks {printable(text)!r}", hint)
+
+
+def header_name(text: str) -> str | Rejection:
+    """Return the name of a header field that a condition may be about, in lower case."""
+    if text.lower() == "user-agent":
+        return Rejection(
+            "P007", "User-Agent is no header condition", "write agents:, or expected_user_agent: in agents:"
+        )
+    if HEADER_NAME.fullmatch(text):
+        return text.lower()
+    hint = "letters, digits and -, such as X-Crawler"
+    return Rejection("P007", f"{printable(text)!r} is not the name of a header field", hint)
+
+
+def header_word(text: str) -> str | Rejection:
+    """Return a word that may be looked for in the value of a header field."""
+    if WORD.fullmatch(text) and any(map(str.isalnum, text)):
+        return text
+    hint = "write a word of printable ASCII, at most 100 characters; no regular expression"
+    return Rejection("P007", f"{printable(text)!r} cannot be looked for in a header field", hint)
 
 
 def rule_id(text: str) -> str | Rejection:

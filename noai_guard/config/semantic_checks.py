@@ -10,7 +10,7 @@ from typing import Any
 from noai_guard.config.build import rule_from
 from noai_guard.config.yaml_nodes import KeyPath, ProblemLog, printable
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, Identity, Usage
 from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
@@ -37,6 +37,7 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     for index, rule in rules.items():
         if rule is not None:
             _check_agents(rule.get("agents") or (), ("rules", index, "agents"), catalog, log)
+            _check_networks(rule.get("networks") or (), ("rules", index, "networks"), data.get("networks") or {}, log)
             _check_operators(rule.get("operators") or (), ("rules", index, "operators"), catalog, log)
     valid = {index: rule_from(rules[index], index + 1) for index in rules if log.is_valid("rules", index)}
     exemptions = data.get("exemptions", {}) if log.is_valid("exemptions") else {}
@@ -99,7 +100,7 @@ def _check_agents(
         if name is None:
             continue
         if agent := catalog.agent(name):
-            if not agent.expected_user_agent:
+            if not agent.is_recognisable:
                 message = f"{agent.name} cannot be recognised by its user agent: it is declared, not enforced"
                 log.add("P020", message, "nothing to change: robots.txt says it", path=(*path, index), warning=True)
             continue
@@ -113,6 +114,13 @@ def _check_agents(
             known = (agent.name for agent in catalog.agents)
             hint = f"write {match.name!r}" if match else did_you_mean(name, known) or "`noai-guard agents` lists them"
         log.add("P017", f"no agent is called {printable(name)!r}", hint, path=(*path, index))
+
+
+def _check_networks(names: Sequence[str | None], path: KeyPath, known: Mapping[str, Any], log: ProblemLog) -> None:
+    for index, name in enumerate(names):
+        if name is not None and name not in known:
+            hint = did_you_mean(name, known) or f"write networks: {{{name}: [203.0.113.0/24]}} at the top"
+            log.add("P017", f"no networks are called {printable(name)!r}", hint, path=(*path, index))
 
 
 def _check_operators(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
@@ -175,6 +183,7 @@ def _check_rules(
     clients: list[tuple[Agent | None, Identity]] = [
         (None, Identity.UNCLAIMED),
         (UNKNOWN_BOT, Identity.UNCLAIMED),
+        (NAMELESS, Identity.UNCLAIMED),
         *((agent, identity) for agent in catalog.agents for identity in proven),
     ]
 
@@ -190,13 +199,14 @@ def _check_rules(
     for index, rule in rules.items():
         scope = scope_of(rule, rule.action)
         _check_scope(scope, earlier, ("rules", index), log)
-        earlier.append(scope)
+        if not rule.needs_origin:
+            earlier.append(scope)
         if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED} and scope.clients:
             meant = [agent for agent in catalog.agents if any(rule.holds_for(agent, each) for each in rule.identities)]
             if not any(agent.verify or agent.name.lower() in own_networks for agent in meant):
                 message = "no agent that is meant has published anything to be checked by: this rule never holds"
                 log.add("P019", message, "name unverified too", path=("rules", index, "identities"), warning=True)
-        if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED):
+        if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED) and not rule.needs_origin:
             message = f"rule {rule.id!r} turns people away too, because it names no agents, operators or usages"
             hint = "name whom it is for, unless that is meant"
             log.add("P022", message, hint, path=("rules", index), warning=True)

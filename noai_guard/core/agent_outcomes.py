@@ -12,8 +12,9 @@ from noai_guard.core.policy import DecisionTable
 class AgentOutcomes:
     """The agents of a catalogue by what they get of the whole site, whatever the mode.
 
-    `refused` are recognised by their user agent. `asked` are not: they have no user agent of their own, but a name in
-    robots.txt, or are search engines that use pages for AI under the same user agent; declarations alone tell them no.
+    `refused` are recognised, nearly all by their user agent. `asked` are not: they have no user agent of their own, but
+    a name in robots.txt, or are search engines that use pages for AI under the same user agent; declarations
+    alone tell them no.
     `inseparable` are let in although they serve reserved usages too: their operators offer no way to opt out of these
     alone. `nameless` have neither a user agent nor a name in robots.txt.
     """
@@ -34,7 +35,7 @@ class AgentOutcomes:
         nameless, logged = list[Agent](), list[Agent]()
         for agent in table.catalog.agents:
             action = table.verdict(agent, path_class).action
-            if action.restricts and agent.expected_user_agent:
+            if action.restricts and agent.is_recognisable:
                 refused.append(agent)
             elif action.restricts:
                 (asked if agent.all_robots_tokens else nameless).append(agent)

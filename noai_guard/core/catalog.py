@@ -32,6 +32,14 @@ class Catalog:
             compile_token(form, agent) for agent in self.agents for form in agent.expected_user_agent
         )
 
+    def extended(self, agents: Sequence[Agent]) -> "Catalog":
+        """Return this catalogue with further agents, which replace those of the same name; itself if it has them."""
+        if all(self._by_name.get(agent.name.lower()) is agent for agent in agents):
+            return self
+        names = {agent.name.lower() for agent in agents}
+        others = (agent for agent in self.agents if agent.name.lower() not in names)
+        return Catalog((*others, *agents), f"{self.version}+{len(agents)}" if self.version else "", self.ranges)
+
     def find(self, user_agent: bytes) -> Agent | None:
         """Return the agent that a user agent names, or None. Several User-Agent lines are joined by line feeds.
 

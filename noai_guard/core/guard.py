@@ -11,6 +11,7 @@ from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.identity.check import IdentityCheck
 from noai_guard.core.identity.proof import Claimed, Identified
 from noai_guard.core.model import (
+    NAMELESS,
     UNKNOWN_BOT,
     Action,
     Agent,
@@ -22,7 +23,9 @@ from noai_guard.core.model import (
     SingleClaim,
     Verdict,
     agent_of,
+    single_claims,
 )
+from noai_guard.core.origins import Origins
 from noai_guard.core.partners import Grant, admission, may_prove
 from noai_guard.core.policy import DecisionTable, PathClass, Policy, strictest
 from noai_guard.core.questions import Count, Examination
@@ -36,6 +39,11 @@ CALLS_ITSELF_A_BOT = re.compile(rb"(?:bot(?<!cubot)|crawler|spider|scraper|fetch
 _CHECKED = (Identity.UNVERIFIED, Identity.VERIFIED, Identity.SPOOFED)
 
 _BOT_ANYWHERE = re.compile(CALLS_ITSELF_A_BOT.pattern, re.IGNORECASE)
+
+
+SINGLE_WORD = re.compile(rb"[!-$&'*,-\x5b\x5d-~]{0,256}")
+"""User agents that name nobody: none, `-`, or one word with or without a version. Not one in which something is
+encoded: apps write their blanks as `%20`."""
 
 
 def calls_itself_a_bot(user_agent: bytes) -> bool:
@@ -57,6 +65,8 @@ class Needs(IntFlag):
     """Whether the client is the agent that it claims to be."""
     PARTNER = 8
     """Whether the client is a partner with a licence."""
+    HEADERS = 16
+    """Header fields beside User-Agent."""
 
 
 class Guard:
@@ -68,11 +78,13 @@ class Guard:
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
-        self.catalog = catalog
         self.table = DecisionTable(policy, catalog)
         self.identity = IdentityCheck(self.table.identity)
         self.claims: BoundedCache[ClaimKey, Claim] = BoundedCache(self._read)
         self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
+        self.catalog = self.table.catalog
+        origins = Origins(self.table)
+        self.origins = origins if origins else None
         self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
         self._granted: BoundedCache[tuple[Verdict, Grant], Verdict] = BoundedCache(_with_grant)
         self.uses_address = bool(policy.exemptions.addresses)
@@ -90,7 +102,10 @@ class Guard:
         agent, hidden = (read.agent, read.hidden) if isinstance(read, PartlyRead) else (read, frozenset())
         if agent is not None:
             return read
-        agent = UNKNOWN_BOT if self._is_unknown_bot(user_agent) else None
+        if self._is_unknown_bot(user_agent):
+            agent = UNKNOWN_BOT
+        elif SINGLE_WORD.fullmatch(user_agent.strip()):
+            agent = NAMELESS
         if agent is None and not is_read_closely(user_agent):
             forms = (user_agent, wholly_decoded(user_agent))
             hidden |= {UNKNOWN_BOT} if any(map(_BOT_ANYWHERE.search, forms)) else set()
@@ -115,6 +130,10 @@ class Guard:
             needs |= Needs.ADDRESS | Needs.IDENTITY
         if self.policy.partners and self._may_be_refused(claim, path_class):
             needs |= Needs.ADDRESS | Needs.PARTNER
+        if self.origins is not None:
+            by_address, by_headers = self.origins.needs(claim, path_class)
+            needs |= Needs.ADDRESS if by_address else Needs.NOTHING
+            needs |= Needs.HEADERS if by_headers else Needs.NOTHING
         return needs
 
     def _checked(self, claim: Claim, path_class: PathClass) -> tuple[SingleClaim, ...]:
@@ -160,6 +179,9 @@ class Guard:
         table = self.table
         claim = self.claims[request.claim_key]
         path_class = path_class or table.path_classes[request.path]
+        if self.origins is not None:
+            proven = address if is_proven else None
+            claim, path_class = self.origins.judged_as(claim, path_class, proven, request.headers)
         verdict = table.verdict(claim, path_class)
         exempt = self.policy.exemptions.addresses
         if self.uses_address and is_proven and address is not None and address in exempt:
@@ -234,11 +256,6 @@ def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
         )
     message = f"{verdict.message.rstrip('.')}. {grant.sentence}" if verdict.message else grant.sentence
     return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
-
-
-def single_claims(claim: Claim) -> tuple[SingleClaim, ...]:
-    """Return the claims of which a claim consists."""
-    return claim.claims if isinstance(claim, SeveralClaims) else (claim,)
 
 
 def _with_reasons(key: tuple[Verdict, tuple[str, ...]]) -> Verdict:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from noai_guard.core.header_conditions import HeaderCondition
+from noai_guard.core.networks import NetworkSet
+
 
 class Usage(StrEnum):
     """The purpose that fetched content is used for. Each standard's own words for it are in that standard's module."""
@@ -24,6 +27,7 @@ class Usage(StrEnum):
     MONITORING = "monitoring"
     AUTOMATION = "automation"
     UNKNOWN_BOT = "unknown-bot"
+    NAMELESS = "nameless"
 
 
 AI_USAGES = frozenset(
@@ -98,7 +102,8 @@ class Agent:
     Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
     `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists
     only in robots.txt (`robots_only`) or cannot be told from a browser. `signature_agents` are hosts that it signs
-    with, beside those of `verify["web_bot_auth"]`.
+    with, beside those of `verify["web_bot_auth"]`. A request from one of `networks`, or one that meets all `headers`,
+    is the agent's too, whatever its user agent.
     """
 
     name: str
@@ -115,6 +120,13 @@ class Agent:
     verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
     signature_agents: tuple[str, ...] = ()
     note: str = ""
+    networks: NetworkSet = field(default_factory=NetworkSet)
+    headers: tuple[HeaderCondition, ...] = ()
+
+    @property
+    def is_recognisable(self) -> bool:
+        """True if some request can be told to be the agent's, by whatever means."""
+        return bool(self.expected_user_agent or self.networks or self.headers)
 
     @property
     def ai(self) -> bool:
@@ -130,6 +142,12 @@ class Agent:
 
 UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOWN_BOT,))
 """Placeholder for every client that calls itself a bot and is in no catalogue."""
+
+NAMELESS = Agent(name="nameless", operator="unknown", usages=(Usage.NAMELESS,))
+"""Placeholder for every client whose user agent is missing or a single word that is in no catalogue."""
+
+UNCLAIMED_AGENTS = (UNKNOWN_BOT, NAMELESS)
+"""Placeholders: who is one of these claims to be nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,11 @@ class SeveralClaims:
 
 Claim = SingleClaim | SeveralClaims
 """All that a client claims to be."""
+
+
+def single_claims(claim: Claim) -> tuple[SingleClaim, ...]:
+    """Return the claims of which a claim consists."""
+    return claim.claims if isinstance(claim, SeveralClaims) else (claim,)
 
 
 def agent_of(claim: Claim) -> Agent | None:

@@ -11,15 +11,15 @@ from math import inf
 
 from noai_guard.core.identity.web_bot_auth import SignatureCheck, SignedRequest, check_signatures, is_signed
 from noai_guard.core.model import (
-    UNKNOWN_BOT,
+    UNCLAIMED_AGENTS,
     Agent,
     Claim,
     HeaderField,
     PartlyRead,
     PathPolicy,
-    SeveralClaims,
     Usage,
     agent_of,
+    single_claims,
 )
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import PathMatcher
@@ -221,9 +221,9 @@ def _needed(claim: Claim, path_policy: PathPolicy) -> frozenset[Usage]:
     A partner that names nobody is known by its proof, and its usages are those of its grant.
     """
     agents: set[Agent | None] = set()
-    for each in claim.claims if isinstance(claim, SeveralClaims) else (claim,):
+    for each in single_claims(claim):
         agents |= {agent_of(each), *(each.hidden if isinstance(each, PartlyRead) else ())}
-    named = [agent for agent in agents if agent is not None and agent is not UNKNOWN_BOT]
+    named = [agent for agent in agents if agent is not None and agent not in UNCLAIMED_AGENTS]
     usages = frozenset(usage for agent in named for usage in agent.usages)
     # Where a rule refuses the agent, no single usage of it is refused.
     return frozenset(usage for usage in usages if path_policy.usages[usage].restricts) or usages

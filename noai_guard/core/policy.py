@@ -7,9 +7,12 @@ from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
 from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
     UNKNOWN_BOT,
     Action,
     Agent,
@@ -65,7 +68,8 @@ class Site:
 class Rule:
     """An action for the requests that meet all conditions; an empty condition is met by every request.
 
-    Names in `agents` and `operators` are in lower case.
+    Names in `agents` and `operators` are in lower case. `networks` are names of `Policy.networks`: the client's address
+    has to be in one. All of `headers` have to be met.
     """
 
     id: str
@@ -76,9 +80,16 @@ class Rule:
     identities: frozenset[Identity] = frozenset()
     paths: tuple[str, ...] = ()
     message: str = ""
+    networks: tuple[str, ...] = ()
+    headers: tuple[HeaderCondition, ...] = ()
+
+    @property
+    def needs_origin(self) -> bool:
+        """True if the rule holds only for some addresses or header fields."""
+        return bool(self.networks or self.headers)
 
     def holds_for(self, agent: Agent | None, identity: Identity) -> bool:
-        """Return True if a client meets the conditions other than `paths`."""
+        """Return True if a client meets the conditions other than `paths`, `networks` and `headers`."""
         if self.identities and identity not in self.identities:
             return False
         if agent is None:
@@ -125,6 +136,8 @@ class Policy:
     `reload` those under `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
+    `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
+    `files` are the paths of all files and folders that were read beside the policy's own.
     """
 
     stance: str
@@ -151,6 +164,9 @@ class Policy:
     key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
     refresh: Refresh = field(default_factory=Refresh)
     feeds: tuple[str, ...] = ()
+    agents: tuple[Agent, ...] = ()
+    networks: Mapping[str, NetworkSet] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
 
     @property
@@ -212,6 +228,9 @@ class PathClass:
     A path that servers read in several ways is in a class of its own, whose `readings` are the classes of all its
     readings: there the strictest verdict counts. `path_policy`, `rules` and `exempt` are those of the first reading.
     `unread`: the path has more readings than are looked at, so what is refused anywhere is refused here.
+
+    Rules that need the client's address or header fields are in `rules` only where the request meets them.
+    `origin_rules` are the numbers of all such rules on these paths; `rule_numbers` of all rules.
     """
 
     path_policy: PathPolicy
@@ -219,6 +238,8 @@ class PathClass:
     exempt: bool
     readings: tuple["PathClass", ...] = ()
     unread: bool = False
+    rule_numbers: tuple[int, ...] = ()
+    origin_rules: frozenset[int] = frozenset()
     verdicts: BoundedCache[tuple[Claim, Identity], Verdict] = field(init=False)
 
 
@@ -248,8 +269,13 @@ class _Matchers:
         return [matcher.patterns for matcher in matchers if matcher is not None]
 
 
+_Place = tuple[PathPolicy, tuple[int, ...], bool]
+"""Path policy, numbers of the rules, and exemption of a path."""
+
+
 class DecisionTable:
-    """A policy compiled against a catalogue. `path_classes[path].verdicts[claim, identity]` is a verdict.
+    """A policy compiled against a catalogue with its own agents. `path_classes[path].verdicts[claim, identity]` is a
+    verdict.
 
     Paths are as servers hand them over, decoded once; `target_classes` takes them as they were sent, several if a
     request names its path several times. Each verdict is computed once.
@@ -257,13 +283,16 @@ class DecisionTable:
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
-        self.catalog = catalog
+        self.catalog = catalog.extended(policy.agents)
         self.path_policies = policy.all_path_policies
         self.identity = IdentitySettings(policy.identity, catalog.ranges, policy.authorities)
+        self._origin_rules = frozenset(number for number, rule in enumerate(policy.rules) if rule.needs_origin)
         self._matchers = _Matchers.of(policy)
         lower = _Matchers.of(policy, str.lower)
         self._in_lower_case = self._matchers if lower.patterns == self._matchers.patterns else lower
-        self._path_classes = BoundedCache(self._new_path_class, max_entries=_MAX_PATH_CLASSES)
+        self._path_classes: BoundedCache[tuple[_Place, frozenset[int]], PathClass] = BoundedCache(
+            self._new_path_class, max_entries=_MAX_PATH_CLASSES
+        )
         self._several: BoundedCache[tuple[tuple[PathClass, ...], bool], PathClass] = BoundedCache(
             self._class_of_several, max_entries=_MAX_PATH_CLASSES
         )
@@ -277,9 +306,9 @@ class DecisionTable:
 
     def path_class(self, path: str) -> PathClass:
         """Return the class of a normalised path in exactly this spelling: one object for all paths of a class."""
-        return self._path_classes[self._place(path, self._matchers)]
+        return self._path_classes[self._place(path, self._matchers), frozenset()]
 
-    def _place(self, path: str, matchers: _Matchers) -> tuple[PathPolicy, tuple[int, ...], bool]:
+    def _place(self, path: str, matchers: _Matchers) -> _Place:
         path_policy = self.path_policies[matchers.path_policies.first(path) + 1]
         holding = tuple(
             number for number, matcher in enumerate(matchers.rules) if matcher is None or matcher.first(path) >= 0
@@ -299,7 +328,7 @@ class DecisionTable:
                 # Some servers and file systems do not tell upper from lower case.
                 lower = path.lower()
                 if lower != path or self._in_lower_case is not self._matchers:
-                    classes[self._path_classes[self._place(lower, self._in_lower_case)]] = None
+                    classes[self._path_classes[self._place(lower, self._in_lower_case), frozenset()]] = None
         unread = not all(way.complete for way in ways)
         return plain if len(classes) == 1 and not unread else self._several[tuple(classes), unread]
 
@@ -310,11 +339,24 @@ class DecisionTable:
     def _class_of_several(self, key: tuple[tuple[PathClass, ...], bool]) -> PathClass:
         classes, unread = key
         first = classes[0]
-        return self._judging(PathClass(first.path_policy, first.rules, first.exempt, classes, unread))
+        origin_rules = frozenset[int]().union(*(reading.origin_rules for reading in classes))
+        return self._judging(
+            PathClass(first.path_policy, first.rules, first.exempt, classes, unread, first.rule_numbers, origin_rules)
+        )
 
-    def _new_path_class(self, key: tuple[PathPolicy, tuple[int, ...], bool]) -> PathClass:
-        path_policy, holding, exempt = key
-        return self._judging(PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), exempt))
+    def _new_path_class(self, key: tuple[_Place, frozenset[int]]) -> PathClass:
+        (path_policy, numbers, exempt), met = key
+        origin_rules = self._origin_rules.intersection(numbers)
+        rules = tuple(self.policy.rules[number] for number in numbers if number in met or number not in origin_rules)
+        return self._judging(PathClass(path_policy, rules, exempt, rule_numbers=numbers, origin_rules=origin_rules))
+
+    def from_origin(self, path_class: PathClass, met: frozenset[int]) -> PathClass:
+        """Return the class of requests for these paths that meet the rules with these numbers, of `origin_rules`."""
+        if path_class.readings:
+            readings = dict.fromkeys(self.from_origin(reading, met) for reading in path_class.readings)
+            return self._several[tuple(readings), path_class.unread]
+        place = path_class.path_policy, path_class.rule_numbers, path_class.exempt
+        return self._path_classes[place, met & path_class.origin_rules]
 
     def _judging(self, path_class: PathClass) -> PathClass:
         path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
@@ -361,10 +403,10 @@ class DecisionTable:
 
     def _is_refused_anywhere(self, agent: Agent | None) -> bool:
         """Return True if there may be a path on which the agent is refused. A client that names nobody never is."""
-        if agent is None or agent.name.lower() in self.policy.exemptions.agents:
+        if agent in (None, NAMELESS) or agent.name.lower() in self.policy.exemptions.agents:
             return False
         for rule in self.policy.rules:
-            if rule.holds_for(agent, identity_of_claim(agent)):
+            if not rule.needs_origin and rule.holds_for(agent, identity_of_claim(agent)):
                 if rule.action.restricts:
                     return True
                 if not rule.paths:
@@ -407,7 +449,7 @@ class DecisionTable:
 def identity_of_claim(claim: Claim) -> Identity:
     """Return the identity of a client whose claim has not been checked."""
     agent = agent_of(claim)
-    return Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+    return Identity.UNCLAIMED if agent is None or agent in UNCLAIMED_AGENTS else Identity.UNVERIFIED
 
 
 def strictest(verdicts: Iterable[Verdict]) -> Verdict:
@@ -425,6 +467,11 @@ def _claim(agent: Agent | None) -> str:
         return "the user agent names no known automated client"
     if agent is UNKNOWN_BOT:
         return "the user agent calls itself a bot and is in no catalogue"
+    if agent is NAMELESS:
+        return "the user agent is missing, or a single word that no catalogue knows"
+    if agent.networks or agent.headers:
+        usages = ", ".join(agent.usages)
+        return f"the request is recognised as one of {agent.name} ({agent.operator}), known for {usages}"
     return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
@@ -478,7 +525,7 @@ def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
     """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
     table = DecisionTable(policy, catalog)
     path_class = table.path_class(ELSEWHERE)
-    for agent in catalog.agents:
+    for agent in table.catalog.agents:
         is_let_in = not table.verdict(agent, path_class).action.restricts
         how = asked(policy, policy.whole_site, agent)
         if agent.robots_only and not is_let_in:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import catalog_of, check_policy, load_policy, load_stance, rules_source
-from noai_guard.config.regular_file import file_identity
+from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
@@ -171,7 +171,7 @@ class GuardRuntime:
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
-        self._seen = file_identity(self._file) if self._file else ()
+        self._seen = file_identities([str(self._file)] if self._file else [])
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
@@ -197,6 +197,8 @@ class GuardRuntime:
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
+        if self._file:
+            self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
         for task in (self.report_store, self.learn_robots_readers):
             (self._tasks.add if self.store.remote else self._tasks.remove)(task)
@@ -302,9 +304,9 @@ class GuardRuntime:
             cached = active.after[verdict]
             if needs & Needs.IDENTITY and (failure := failure_of(verdict.reasons)):
                 self._report_signature(failure)
-            # Proxies keep a verdict for all addresses alike, unless the policy exempts some; and what a client proves
-            # with one request says nothing about the next.
-            cacheable = not asked and not needs & (Needs.IDENTITY | Needs.PARTNER)
+            # Proxies keep a verdict by user agent, address block and path only; and what a client proves with one
+            # request says nothing about the next.
+            cacheable = not asked and not needs & (Needs.IDENTITY | Needs.PARTNER) and guard.origins is None
             decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
@@ -572,12 +574,18 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
+    def _watch(self, files: Iterable[str]) -> None:
+        """Watch these files. What was seen of one before it was read stays, so that no change is missed."""
+        files = tuple(files)
+        new = file_identities(file for file in files if file not in self._seen)
+        self._seen = {file: self._seen.get(file, new.get(file, ())) for file in files}
+
     def reload_if_changed(self) -> None:
-        """Reload if the policy is to be watched and its file has changed, or is gone, since the last look."""
+        """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
         if self._file is not None and self.compiled.policy.reload == "watch":
-            identity = file_identity(self._file)
-            if identity != self._seen:
-                self._seen = identity
+            seen = file_identities(self._seen)
+            if seen != self._seen:
+                self._seen = seen
                 self.reload()
 
     def reload(self) -> bool:
@@ -598,6 +606,10 @@ class GuardRuntime:
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
+                if isinstance(error, Invalid):
+                    # A file that only the new policy names has to be mended, and is in no list yet.
+                    wrong = (problem.file for problem in error.problems if problem.file)
+                    self._watch(dict.fromkeys((*self._seen, *wrong)))
                 return False
             self._activate(compiled)
             self.start_error = None

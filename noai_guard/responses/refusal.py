@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from noai_guard.core.model import HeaderField, Identity, Usage, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, HeaderField, Identity, Verdict
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
 from noai_guard.core.text import one_line
@@ -39,7 +39,7 @@ def client_name(verdict: Verdict) -> str:
     """Return the subject of the sentence, taken from the catalogue only: `GPTBot (OpenAI)`, `This client`, or `Who only
     claims to be Googlebot (Google)`."""
     agent = verdict.agent
-    if agent is None or verdict.usage is Usage.UNKNOWN_BOT:
+    if agent is None or agent in UNCLAIMED_AGENTS:
         return "This client"
     operator = "" if agent.operator in ("", agent.name) else f" ({agent.operator})"
     name = f"{agent.name}{operator}"

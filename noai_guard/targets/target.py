@@ -10,6 +10,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from noai_guard.core.model import Action, Document
 from noai_guard.core.text import listed
 from noai_guard.responses.documents import document_file
+from noai_guard.targets import origins
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.version import __version__
 
@@ -29,6 +30,12 @@ class Feature(StrEnum):
     ADDRESSES = "exempt addresses"
     MONITOR = "monitor mode: nobody is refused, the verdict is passed on"
     VERDICT = "a header to the backend with the verdict"
+    ORIGINS = "networks and header fields as conditions"
+    NAMELESS = "clients without a name"
+
+
+USUAL = frozenset(Feature) - {Feature.ORIGINS, Feature.NAMELESS}
+"""What most servers can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,12 @@ class Target(Generic[Setup]):
 class ServerTarget(Target[TargetPlan]):
     """A server that carries the policy out itself, without noai-guard running.
 
-    `proof` says how it was tested: by sending every sample to the running server, or by a schema only.
+    `proof` says how it was tested: by sending every sample to the running server, or by a schema only. `max_networks`
+    are those of one condition that the server can look up; None if it has an index for any number.
     """
 
-    supports: frozenset[Feature] = frozenset(Feature)
+    supports: frozenset[Feature] = USUAL
+    max_networks: int | None = None
     proof: Literal["server", "schema"] = "server"
 
     def limitations(self, setup: TargetPlan) -> Iterator[str]:
@@ -97,10 +106,12 @@ class ServerTarget(Target[TargetPlan]):
             Feature.PATHS: bool(setup.path_sets),
             Feature.ADDRESSES: bool(setup.exempt_networks),
             Feature.VERDICT: True,
+            Feature.NAMELESS: setup.nameless.restricted,
         }
         for feature, is_needed in needed.items():
             if is_needed and feature not in self.supports:
                 yield f"{self.title} cannot do this: {feature}."
+        yield from origins.limitations(setup, Feature.ORIGINS in self.supports, self.max_networks)
         yield from self.specific_limitations(setup)
 
 

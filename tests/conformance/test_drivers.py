@@ -353,3 +353,74 @@ def test_a_signed_agent_is_verified_by_every_driver_and_one_with_another_key_is_
         assert decisions["asgi"].rule == rule
     for guard in drivers.counted:
         assert metric(guard, "signature_failures", outcome="key_unknown") == 1
+
+
+OWN = """
+agents:
+  - {name: TrackGrab, usages: [scraper], expected_user_agent: [TrackGrab]}
+  - {name: Silent, usages: [scraper], networks: [198.51.100.0/24, "2001:db8:5::/48"]}
+  - {name: Proxied, usages: [scraper], headers: {X-Crawler: present, Via: [scrapoxy]}}
+networks:
+  hosting: [203.0.113.0/24]
+paths: {/api/**: {usages: {nameless: no}}}
+rules:
+  - {id: hosting, networks: [hosting], identities: [unclaimed], paths: [/song], action: deny}
+  - {id: service, headers: {X-Service: [zyte]}, action: deny}
+  - {id: unlocked, networks: [hosting], headers: {X-Key: [abc]}, agents: [GPTBot], action: allow}
+"""
+ELSEWHERE = b"192.0.2.9"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "address", "headers", "path", "status", "rule"),
+    [
+        (b"TrackGrab/1.0", ELSEWHERE, {}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {}, "/song", 200, "unclaimed"),
+        (BROWSER, b"198.51.100.7", {}, "/song", 403, "scraper"),
+        (BROWSER, b"::ffff:198.51.100.7", {}, "/song", 403, "scraper"),
+        (BROWSER, b"2001:db8:5::1", {}, "/", 403, "scraper"),
+        (b"Googlebot/2.1", b"198.51.100.7", {}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {b"x-crawler": b"", b"via": b"1.1 Scrapoxy"}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {b"x-crawler": b"1", b"via": b"1.1 scrapoxys"}, "/", 200, "unclaimed"),
+        (BROWSER, ELSEWHERE, {b"via": b"1.1 scrapoxy"}, "/", 200, "unclaimed"),
+        (BROWSER, b"203.0.113.7", {}, "/song", 403, "hosting"),
+        (BROWSER, b"203.0.113.7", {}, "/", 200, "unclaimed"),
+        (BROWSER, b"203.0.113.7", {}, "//x/../song", 403, "hosting"),
+        (b"VLC/3.0.21 LibVLC/3.0.21", b"203.0.113.7", {}, "/song", 200, "player"),
+        (BROWSER, b"nonsense", {}, "/song", 200, "unclaimed"),
+        (BROWSER, ELSEWHERE, {b"x-service": b"a zyte b"}, "/", 403, "service"),
+        (BROWSER, ELSEWHERE, {b"x-service": b"a"}, "/", 200, "unclaimed"),
+        (SCRAPER, b"203.0.113.7", {b"x-key": b"abc"}, "/", 200, "unlocked"),
+        (SCRAPER, b"203.0.113.7", {b"x-key": b"abcd"}, "/", 403, "train-ai"),
+        (SCRAPER, b"nonsense", {b"x-key": b"abc"}, "/", 403, "train-ai"),
+        (b"-", ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"Mozilla/5.0", ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"foo/1.0", ELSEWHERE, {}, "/api//song", 403, "nameless@/api/**"),
+        (b"foo/1.0", ELSEWHERE, {}, "/song", 200, "nameless"),
+        (None, ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"My%20Band/1.0", ELSEWHERE, {}, "/api/song", 200, "unclaimed"),
+        (b"Krant Audio/2.0.0 (Android 12)", ELSEWHERE, {}, "/api/song", 200, "unclaimed"),
+        (b"VLC/3.0.21", ELSEWHERE, {}, "/api/song", 200, "player@/api/**"),
+    ],
+)
+def test_the_sites_own_agents_networks_and_header_conditions_decide_alike_in_every_driver(
+    user_agent: bytes | None, address: bytes, headers: dict[bytes, bytes], path: str, status: int, rule: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    drivers = Drivers(tmp_path, OWN)
+    fields = [*headers.items(), (b"x-forwarded-for", address)]
+    if user_agent is not None:
+        fields.insert(0, (b"user-agent", user_agent))
+    decisions = {name: driver(path, fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+@pytest.mark.parametrize("user_agent", [None, b"", b"-", b"Mozilla/5.0", b"foo/1.0", b"org.example.player"])
+def test_a_client_without_a_name_is_refused_by_no_stance(user_agent: bytes | None, stance: str, tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, f"extends: {stance}\n")
+    fields = user_agents() if user_agent is None else user_agents(user_agent)
+    decisions = {name: driver("/song", fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (200, "nameless")

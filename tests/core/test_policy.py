@@ -36,11 +36,16 @@ STANCES = {
     "seo": ("allow", "allow", "deny"),
     "automation": ("log", "log", "log"),
     "unknown-bot": ("log", "log", "log"),
+    "nameless": ("log", "log", "log"),
 }
 NAMES = ("no-ai", "no-training", "search-only")
 
 ONE_EACH = Catalog(
-    [Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",)) for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+    [
+        Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",))
+        for usage in Usage
+        if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)
+    ]
 )
 
 
@@ -94,7 +99,7 @@ def test_the_table_names_every_usage() -> None:
 @pytest.mark.parametrize(("stance", "usage", "action"), list(cells()))
 def test_a_stance_does_to_every_usage_what_it_promises(stance: str, usage: str, action: str) -> None:
     guard = Guard(load_stance(stance), ONE_EACH)
-    user_agent = f"Test-{usage}/1.0" if usage != "unknown-bot" else "NobodysBot/1.0"
+    user_agent = {"unknown-bot": "NobodysBot/1.0", "nameless": "foo/1.0"}.get(usage, f"Test-{usage}/1.0")
     verdict = guard.judged("/tracks/1.mp3", user_agent.encode())
     assert (verdict.action, verdict.usage, verdict.rule) == (action, usage, usage)
     assert verdict.refuses == (action == "deny")
@@ -375,7 +380,7 @@ paths = st.sampled_from(
     ["/", "/press/kit", "/press/embargo/today.html", "/a/b.flac", "/secret/x", "/open/1", "/feed.xml"]
 )
 user_agents = st.sampled_from(
-    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Firefox", b"AhrefsBot/7"]
+    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Mozilla/5.0 Firefox/143.0", b"AhrefsBot/7"]
 )
 
 
@@ -487,7 +492,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
     verdict = judged(TRACKS_CLOSED, "GPTBot/1", path)
     assert verdict.rule == rule
     assert verdict.action.refuses == (rule != "train-ai")
-    assert judged(TRACKS_CLOSED, "Firefox", path).rule == "unclaimed"
+    assert judged(TRACKS_CLOSED, "Mozilla/5.0 Firefox/143.0", path).rule == "unclaimed"
 
 
 @pytest.mark.parametrize(
@@ -505,7 +510,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
 )
 def test_a_path_that_is_not_read_refuses_who_is_refused_on_some_path(text: str, refused: bool) -> None:
     assert judged(text, "GPTBot/1", "/shop/" + "a" * 9_000).action.refuses is refused
-    assert not judged(text, "Firefox", "/shop/" + "a" * 9_000).action.refuses
+    assert not judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).action.refuses
 
 
 def test_requests_that_nobody_understood_refuse_who_is_refused_on_some_path() -> None:
@@ -564,5 +569,5 @@ def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expec
 
 def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_where_a_path_is_not_read() -> None:
     text = TRACKS_CLOSED + "rules: [{id: closed, paths: [/backstage/**], action: deny}]\n"
-    assert judged(text, "Firefox", "/backstage/a").rule == "closed"
-    assert judged(text, "Firefox", "/shop/" + "a" * 9_000).rule == "unclaimed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/backstage/a").rule == "closed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).rule == "unclaimed"

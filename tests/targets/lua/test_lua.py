@@ -96,7 +96,8 @@ class Guard:
 
 @cache
 def guards_policy() -> CompiledPolicy:
-    return CompiledPolicy(replace(NO_AI, usages={**NO_AI.usages, Usage.UNKNOWN_BOT: Action.DENY}), CATALOG)
+    refused = dict.fromkeys((Usage.UNKNOWN_BOT, Usage.NAMELESS), Action.DENY)
+    return CompiledPolicy(replace(NO_AI, usages={**NO_AI.usages, **refused}), CATALOG)
 
 
 @cache
