@@ -13,9 +13,11 @@ from benchmarks import (
     forward_auth,
     hostile,
     injection,
+    instructions,
     memory,
     middleware,
     networks,
+    peers,
     recognising,
     reverse_proxy,
     starting,
@@ -35,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "seen": recognising.seen,
     "networks": networks.rows,
     "middleware": middleware.rows,
+    "instructions": instructions.rows,
     "wsgi": wsgi.rows,
     "throughput": throughput.rows,
     "injection": injection.rows,
@@ -47,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "proxy": reverse_proxy.rows,
     "gateway": forward_auth.rows,
     "edges": edges.rows,
+    "peers": peers.rows,
 }
 
 

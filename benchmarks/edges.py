@@ -26,7 +26,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 
-_PATH = "/tracks/first.txt"
+PATH = "/tracks/first.txt"
 
 Arrange = Callable[[Path, int, bool, int], list[str]]
 """Folder with the rendered files below `rendered`, port, whether they are to be used, port of a site to stand in front
@@ -84,6 +84,19 @@ def apache(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     return ["apache2", "-X", "-f", str(folder / "httpd.conf")]
 
 
+def htaccess(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
+    """Apache with the file in the site's folder; without it, Apache looks for one all the same."""
+    command = apache(folder, port, False, site)
+    configuration = folder / "httpd.conf"
+    allowed = "Require all granted\nAllowOverride All\n"
+    configuration.write_text(configuration.read_text().replace("Require all granted\n", allowed))
+    if guarded:
+        generated = folder / "rendered" / "noai-guard"
+        shutil.copytree(generated / "documents", folder / "site", dirs_exist_ok=True)
+        shutil.copy(generated / "htaccess", folder / "site" / ".htaccess")
+    return command
+
+
 def caddy(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     ours = (f"import {folder}/rendered/noai-guard.caddy\n", "\timport noai_guard\n") if guarded else ("", "")
     (folder / "Caddyfile").write_text(
@@ -94,19 +107,32 @@ def caddy(folder: Path, port: int, guarded: bool, _: int) -> list[str]:
     return ["env", *own, "caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
-SERVERS: dict[str, tuple[Arrange, float | None]] = {
-    "nginx": (nginx, 0.9),
-    "apache": (apache, None),
-    "caddy": (caddy, None),
-    "haproxy": (haproxy, None),
-    "lighttpd": (lighttpd, None),
+def varnish(folder: Path, port: int, guarded: bool, site: int) -> list[str]:
+    """The child process does the work; the pages come from its cache."""
+    ours = f'include "{folder}/rendered/noai-guard.vcl";\n' if guarded else ""
+    (folder / "site.vcl").write_text(
+        f'vcl 4.1;\nbackend site {{ .host = "127.0.0.1"; .port = "{site}"; }}\n{ours}'
+        "sub vcl_backend_response { set beresp.ttl = 1h; }\n"
+    )
+    return ["varnishd", "-F", "-a", f"127.0.0.1:{port}", "-n", str(folder / "work"), "-f", str(folder / "site.vcl")]
+
+
+SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
+    "nginx": (nginx, (0.85, 0.8, 0.8)),
+    "apache": (apache, (0.85, 0.85, 0.8)),
+    "htaccess": (htaccess, (0.15, 0.15, 0.15)),
+    "caddy": (caddy, (0.7, 0.65, 0.6)),
+    "haproxy": (haproxy, (0.9, 0.9, 0.75)),
+    "lighttpd": (lighttpd, (0.55, 0.55, 0.5)),
+    "varnish": (varnish, (0.75, 0.7, 0.65)),
 }
-"""Server -> how it is started, and the least share of its own throughput that it is to keep."""
+"""Server -> how it is started, and the least share of its own throughput that it is to keep, for each of the mixes."""
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    for key, (arrange, bound) in SERVERS.items():
-        if not (_is_installed({"apache": "apache2"}.get(key, key)) and _is_installed("nginx")):
+    for key, (arrange, bounds) in SERVERS.items():
+        program = {"apache": "apache2", "htaccess": "apache2", "varnish": "varnishd"}.get(key, key)
+        if not (_is_installed(program) and _is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
@@ -116,8 +142,9 @@ def rows(effort: Effort) -> Iterator[Row]:
                 name: stack.enter_context(_running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
-            for mix, user_agents in _mixes(count * (effort.rounds + 1)).items():
-                visits = [request(_PATH, user_agent) for user_agent in user_agents]
+            crowds = mixes(count * (effort.rounds + 1))
+            for bound, (mix, user_agents) in zip(bounds, crowds.items(), strict=True):
+                visits = [request(PATH, user_agent) for user_agent in user_agents]
                 timings = in_turns(servers, visits, count, effort.rounds)
                 bare = timings["bare"]
                 for name in ("packaged", "300"):
@@ -130,7 +157,7 @@ def _is_installed(program: str) -> bool:
     return any(shutil.which(program, path=path) for path in (None, "/usr/sbin"))
 
 
-def _mixes(count: int) -> dict[str, list[bytes]]:
+def mixes(count: int) -> dict[str, list[bytes]]:
     """Who asks: one browser; people, most of whom use one of few browsers; and a crowd in which nobody comes twice,
     with every player, phone and agent that the rules know (`benchmarks.visitors.MIX`)."""
     random = Random(13)
@@ -167,23 +194,31 @@ def _running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0)
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "site" / "tracks").mkdir(parents=True)
-        (folder / "site" / _PATH[1:]).write_bytes(b"la " * 400)
+        (folder / "site" / PATH[1:]).write_bytes(b"la " * 400)
         if catalog is not None:
-            _render(key, catalog, folder / "rendered")
+            render(key, catalog, folder / "rendered")
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
         probe.close()
         process = subprocess.Popen(arrange(folder, port, catalog is not None, site), stdout=subprocess.DEVNULL)
         try:
             pin(process.pid)
-            _wait(process, port)
-            yield process.pid, port
+            until_it_listens(process, port)
+            yield _worker(process.pid), port
         finally:
             process.terminate()
             process.wait(10)
 
 
-def _render(key: str, catalog: Catalog, folder: Path) -> None:
+def _worker(process: int) -> int:
+    """The process that answers: Varnish's child; other servers here have none."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    with suppress(OSError):
+        return int((children.read_text().split() or [str(process)])[-1])
+    return process
+
+
+def render(key: str, catalog: Catalog, folder: Path) -> None:
     compiled = CompiledPolicy(replace(load_stance("no-ai"), rules=()), catalog)
     for file in TARGETS[key].render(TargetPlan(compiled), str(folder)):
         path = folder / file.path
@@ -191,7 +226,7 @@ def _render(key: str, catalog: Catalog, folder: Path) -> None:
         path.write_bytes(file.content)
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+def until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError):

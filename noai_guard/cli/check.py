@@ -114,6 +114,9 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
     yield f"{'Refuses' if enforced else 'Would refuse'} {agents}{mode}."
     if outcomes.asked:
         yield f"Only asks, by declarations: {listed(sorted(agent.name for agent in outcomes.asked))}."
+    if outcomes.inseparable:
+        names = listed(sorted(agent.name for agent in outcomes.inseparable))
+        yield f"Lets in, though they feed AI too and offer no opt-out of that: {names}."
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."

@@ -144,7 +144,10 @@ def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) ->
         how = asked(compiled.policy, verdict.path_policy, agent)
         is_reserved = how.form and any(map(verdict.path_policy.reserves, agent.opt_out.usages))
         declared = f"declared by {how}" if is_reserved else "not declared here"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
+        if agent.opt_out.by:
+            yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
+        else:
+            yield f"{agent.name} serves {usages} too, under the same user agent; its operator offers no opt-out of that"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:

@@ -181,6 +181,7 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield f"{logged} more are allowed and logged (HTTP libraries, headless browsers); nothing changes for the others."
     only_declared = {
         "Only asked, by declarations, because no user agent of their own tells them apart": outcomes.asked,
+        "Let in, though they feed AI too and offer no opt-out of that": outcomes.inseparable,
         "Neither refused nor asked, for want of a name": outcomes.nameless,
     }
     for reason, agents in only_declared.items():

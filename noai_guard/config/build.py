@@ -19,7 +19,7 @@ def agent_from(entry: Mapping[str, Any]) -> Agent:
     }
     facts["usages"] = tuple(map(Usage, entry["usages"]))
     if out := entry.get("opt_out"):
-        facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out["by"])
+        facts["opt_out"] = OptOut(tuple(map(Usage, out["usages"])), out.get("by", ""))
     return Agent(**facts)
 
 

@@ -46,7 +46,7 @@ _user_agents = ListOf(Text(max_length=3000), allow_single=False)
 _OPT_OUT = Record(
     {
         "usages": Field(_usages, "the AI usages served under the same user agent", required=True),
-        "by": Field(_name, "a robots-only product token, or noarchive", required=True),
+        "by": Field(_name, "a robots-only product token, or noarchive; left out if the operator offers no way"),
     }
 )
 _VERIFY = Record(

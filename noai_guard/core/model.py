@@ -29,6 +29,10 @@ class Usage(StrEnum):
 AI_USAGES = frozenset(
     {Usage.TRAIN_AI, Usage.DATA_BROKER, Usage.SCRAPER, Usage.AI_AGENT, Usage.AI_INPUT, Usage.AI_SEARCH}
 )
+"""What a policy against AI reserves: data brokers too, who sell what they fetch for AI among other things."""
+
+NAMED_AI = AI_USAGES - {Usage.DATA_BROKER}
+"""Usages of which it may be said that they are AI: a broker sells to anybody, and is called what it is."""
 
 
 class Action(StrEnum):
@@ -79,11 +83,12 @@ class Mode(StrEnum):
 class OptOut:
     """A way to keep a search listing and opt out of the AI usages served under the same user agent.
 
-    `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`.
+    `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`; empty if the operator
+    offers no way, so that a site lets the agent in with the AI usages or refuses it with the others.
     """
 
     usages: tuple[Usage, ...]
-    by: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,8 +116,8 @@ class Agent:
 
     @property
     def ai(self) -> bool:
-        """True if at least one usage is AI."""
-        return not AI_USAGES.isdisjoint(self.usages)
+        """True if at least one usage is named AI."""
+        return not NAMED_AI.isdisjoint(self.usages)
 
     @property
     def all_robots_tokens(self) -> tuple[str, ...]:

@@ -404,6 +404,8 @@ class Asked:
 def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked:
     """Return how an agent is asked on the paths of a path policy: by its opt-out, else by its name in robots.txt."""
     out = agent.opt_out
+    if out and not out.by:
+        return Asked()
     if out and out.by == "noarchive":
         forms = [form for key, form in _DIRECTIVE_FORMS.items() if policy.declares(key) and policy.declares(out.by)]
         directive = bing_directive(path_policy)
@@ -426,10 +428,13 @@ def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
             declared = "declared" if how.form else _SWITCHED_OFF
             yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {declared}, never enforced."
         if agent.opt_out and is_let_in and any(map(policy.whole_site.reserves, agent.opt_out.usages)):
-            declared = f"declared ({how})" if how.form else _SWITCHED_OFF
+            usages = ", ".join((*agent.usages, *agent.opt_out.usages))
+            opt_out = "its operator offers no opt-out"
+            if agent.opt_out.by:
+                opt_out = f"the opt-out is {f'declared ({how})' if how.form else _SWITCHED_OFF}"
             yield (
-                f"{agent.name} ({agent.operator}) serves search and {', '.join(agent.opt_out.usages)} under one user "
-                f"agent: it stays let in, the opt-out is {declared}.{_NOCACHE if how.value == 'nocache' else ''}"
+                f"{agent.name} ({agent.operator}) serves {usages} under one user agent: it stays let in, {opt_out}."
+                f"{_NOCACHE if how.value == 'nocache' else ''}"
             )
 
 

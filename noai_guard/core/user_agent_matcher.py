@@ -72,7 +72,7 @@ _ESCAPED_NAME = re.compile(rb"(?:\A|(?<=[\s;,(]))[A-Za-z0-9_.-]*%[A-Za-z0-9_.%-]
 _WORD = re.compile(rb"[A-Za-z0-9_-]*")
 _BROWSER_WORDS = frozenset(map(str.encode, browser_words.IN_MOST))
 # Words in many of 930 user agents of people and players (rules/browsers.yaml).
-_COMMON_WORDS = frozenset(
+COMMON_WORDS = frozenset(
     b"agent amazon app apple bot browser client com crawler data electron fetcher google http https image index "
     b"media microsoft news org player podcast reader search server site smart spider the user video web webkit "
     b"www".split()
@@ -140,7 +140,7 @@ def compile_token(form: str, value: V) -> Token[V]:
 
 def _rarity(word: bytes) -> tuple[bool, bool, int]:
     """Return a sort key: the words that the fewest other user agents hold come last. One or two letters are in many."""
-    return word not in _BROWSER_WORDS, len(word) > 2 and word not in _COMMON_WORDS, len(word)
+    return word not in _BROWSER_WORDS, len(word) > 2 and word not in COMMON_WORDS, len(word)
 
 
 class Reading(NamedTuple, Generic[V]):

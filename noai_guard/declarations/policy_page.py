@@ -164,6 +164,9 @@ class _Page:
         if outcomes.asked:
             yield f"<p>{say('asked', asked=str(len(outcomes.asked)))}</p>"
             yield from _list(outcomes.asked, self._how_asked)
+        if outcomes.inseparable:
+            yield f"<p>{say('inseparable', inseparable=str(len(outcomes.inseparable)))}</p>"
+            yield from _list(outcomes.inseparable)
         if refused:
             yield f"<details>\n<summary>{say(f'refused_names{now}', refused=str(len(refused)))}</summary>"
             yield from _list(refused)

@@ -149,12 +149,10 @@ class NoAIMiddleware:
         return closing_at_shutdown
 
 
-async def _read_body(scope: Scope, receive: Receive) -> None:
-    """Read the body of a request, if it is to have one, and drop it. Never raises."""
+async def _read_body(receive: Receive) -> None:
+    """Read the body of a request and drop it. Never raises."""
     left, more = MAX_UNREAD_BYTES, True
     with suppress(Exception):  # the time is over, the client is gone, or the event loop is not asyncio's
-        if not sends_body(scope):
-            return
         async with asyncio.timeout(UNREAD_SECONDS):
             while more and left > 0:
                 message = await receive()
@@ -185,7 +183,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response)
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
         return 0
-    await _read_body(scope, receive)
-    body = b"" if method_of(scope) == "HEAD" else refusal.body
-    await send_response(send, Response(refusal.status, refusal.headers, body))
-    return len(body)
+    if sends_body(scope):
+        await _read_body(receive)
+    if method_of(scope) == "HEAD":
+        refusal = Response(refusal.status, refusal.headers, b"")
+    await send_response(send, refusal)
+    return len(refusal.body)

@@ -82,18 +82,23 @@ def _mounted_paths(scope: Scope) -> tuple[bytes, ...]:
 
 
 def sends_body(scope: Scope) -> bool:
-    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`."""
-    fields = {name.lower(): value for name, value in scope["headers"] if name in _BODY_FIELDS}
+    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`.
+
+    Never raises: of headers that cannot be read, none announces a body.
+    """
+    try:
+        fields = dict(scope["headers"])
+        if _BODY_FIELDS.isdisjoint(fields):  # HTTP/2 ends a body without having announced it
+            return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
+        fields = {name.lower(): value for name, value in fields.items() if name in _BODY_FIELDS}
+    except (LookupError, TypeError, ValueError):
+        return False
     if b"expect" in fields:
         return False  # to read the body is to ask for it
-    if b"transfer-encoding" in fields:
-        return True
-    length = fields.get(b"content-length")
-    if length is None:  # HTTP/2 ends a body without having announced it
-        return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
-    return bool(length.strip() != b"0")
+    return b"transfer-encoding" in fields or fields[b"content-length"].strip() != b"0"
 
 
 def method_of(scope: Scope) -> str:
     """Return the method in upper case: four of five servers pass lower-case methods on as they came."""
-    return str(scope.get("method", "GET")).upper()
+    method = scope.get("method", "GET")
+    return "GET" if method == "GET" else str(method).upper()

@@ -231,8 +231,10 @@ class GuardRuntime:
             decided = self._decide_without(active, error)
             cached = decided.cached
         counts = cached.counts
-        if cached.plain and counts.requests & self._untimed_mask:
+        if counts.requests & self._untimed_mask:
             counts.requests += 1
+            if not cached.plain:
+                self.note(active, decided, request)
             return decided
         return self._finish(active, decided, request, started)
 

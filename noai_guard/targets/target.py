@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from noai_guard.core.model import Action, Document
 from noai_guard.responses.documents import document_file
@@ -129,7 +129,14 @@ def document_files(plan: TargetPlan, folder: str) -> list[File]:
     return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]
 
 
-def safe_document_files(plan: TargetPlan, folder: str) -> list[tuple[Document, File]]:
+class Publishing(Protocol):
+    """A plan or setup with documents to be served."""
+
+    @property
+    def documents(self) -> Sequence[Document]: ...
+
+
+def safe_document_files(plan: Publishing, folder: str) -> list[tuple[Document, File]]:
     """Return the documents and their files; a path with characters that servers read differently becomes a number."""
     files = []
     for number, document in enumerate(plan.documents, 1):

@@ -5,9 +5,10 @@ in a chunk (text between delimiters) that up to the name is no URL, domain or e-
 one. The expressions here match the same without look-around and without back-references, so that PCRE, RE2 and Go
 agree; ASCII only, to be matched case-insensitively.
 
-Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`), underscores instead of spaces, names
-after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There is no limit of 1,536
-bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names (`hidden_expression`).
+Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`, see `suspects.ESCAPED`), underscores
+instead of spaces, names after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There
+is no limit of 1,536 bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names
+(`hidden_expression`).
 """
 
 import re
@@ -172,6 +173,10 @@ LONG = rf"(?s)^.{{1000}}.{{{HEAD_BYTES + TAIL_BYTES - 999}}}"
 """Matches a User-Agent of which the guard reads a part not closely. Go repeats nothing more than 1,000 times."""
 
 
+EXCERPT = rf"(?s)^(.{{{_UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{_UNREAD_TAIL}}})$"
+"""Groups 1, 2, 4 and 5 of a long User-Agent (PCRE) are read closely; 2, 3 and 4 are searched for hidden names."""
+
+
 def hidden_expression(tokens: Iterable[Token[V]]) -> str:
     """Return an expression for names and hosts in the part of a long User-Agent that the guard does not read closely.
 
@@ -182,8 +187,13 @@ def hidden_expression(tokens: Iterable[Token[V]]) -> str:
 
 def hidden_expressions(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
     """Yield what `hidden_expression` returns in parts, each at most `max_length` characters long."""
+    yield from (_hidden(names) for names in names_anywhere_in_parts(tokens, max_length - len(_hidden(""))))
+
+
+def names_anywhere_in_parts(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
+    """Yield what `names_anywhere` returns in parts, each at most `max_length` characters long."""
     texts = sorted({token.written.decode("ascii") for token in tokens})
-    yield from (_hidden(trie(words)) for words in split_words(texts, max_length - len(_hidden(""))))
+    yield from (trie(words) for words in split_words(texts, max_length))
 
 
 def _hidden(names: str) -> str:

@@ -274,6 +274,9 @@ NAMED_SOMEWHERE = {
     "after 1,400 letters": user_agent_lines(b"a" * 1400 + b" GPTBot/1.3"),
     "after 1,400 characters of one chunk": user_agent_lines(b"x.1/" * 350 + b" GPTBot/1.3"),
     "before an escape": user_agent_lines(b"GPTBot%41"),
+    "by an escaped letter": user_agent_lines(b"Mozilla/5.0 (compatible; %47PTBot/1.3)"),
+    "by a letter that is escaped twice": user_agent_lines(b"%2547PTBot/1.3"),
+    "by a letter that is escaped as in a log": user_agent_lines(b"GPT\\x42ot/1.3"),
     "before an escape of a log": user_agent_lines(b"Mozilla/5.0 (compatible; GPTBot\\x41)"),
 }
 """Header lines of requests that name a refused agent somewhere."""
@@ -286,6 +289,8 @@ NAMED_NOWHERE = {
     "2,212 bytes": user_agent_lines(b"Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; " + b".NET CLR 3.5.30729; " * 108 + b")"),
     "7 KB": user_agent_lines(b"Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; " + b".NET CLR 3.5.30729; " * 340 + b")"),
     "1,500 letters": user_agent_lines(b"a" * 1500),
+    "an app that encodes its name": user_agent_lines(b"My%20Band%26Friends/3 CFNetwork/1408.0.4 Darwin/22.5.0"),
+    "an app in Chinese": user_agent_lines(b"%E9%85%B7%E6%88%91%E9%9F%B3%E4%B9%90/1 CFNetwork/1408.0.4 Darwin/22.5.0"),
     "two browsers": user_agent_lines(BROWSER, b"VLC/3.0.20 LibVLC/3.0.20"),
     "Connection names the User-Agent of a browser": [b"Connection: close, User-Agent", *user_agent_lines(BROWSER)],
 }  # fmt: skip

@@ -324,6 +324,7 @@ def origin(folder: Path) -> Iterator[int]:
         f"server {{ listen 127.0.0.1:{port}; root {site};\n"
         'location /echo { return 200 "$http_x_noai_verdict\\n"; }\n'
         'location /own { add_header Content-Usage "train-ai=y"; return 200 "own\\n"; }\n'
+        'location /unreserved { add_header TDM-Reservation "0"; return 200 "free\\n"; }\n'
         "location /open/ { try_files $uri /index.html; } }"
     )
     (folder / "nginx.conf").write_text(nginx_main(folder, server))

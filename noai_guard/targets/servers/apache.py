@@ -13,7 +13,7 @@ from urllib.parse import quote as percent_encoded
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.apache_directives import (
     declared_fields,
     expression,
@@ -36,6 +36,11 @@ _NO_AGENT = "nobody"
 def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
     """Return a condition on the User-Agent that adds no `Vary: User-Agent` to responses (NV)."""
     return f"%{{HTTP_USER_AGENT}} {expression(pattern)} [{'NC,' if any_case else ''}NV]"
+
+
+def _read_matches(pattern: str) -> str:
+    """Return a condition on the part of the User-Agent that is read closely."""
+    return f"%{{ENV:NOAI_READ}} {expression(pattern)} [NC]"
 
 
 def quote(text: str) -> str:
@@ -112,7 +117,10 @@ class VirtualHost:
 
     def _documents(self) -> Iterator[str]:
         yield "# Documents are for everyone."
-        for document, file in safe_document_files(self.plan, f"{self.root}/noai-guard/documents"):
+        documents = safe_document_files(self.plan, f"{self.root}/noai-guard/documents")
+        if documents:
+            yield f'RewriteRule "!{expression(self.plan.documents_regex)[1:]} - "[S={len(documents)}]"'
+        for document, file in documents:
             flags = f"L,T={document.media_type},E=NOAI_SECTION:document,E=NOAI_VERDICT:allow"
             yield 'RewriteCond %{REQUEST_METHOD} "^(?:GET|HEAD)$"'
             yield f'RewriteRule {expression(pattern_to_regex(document.path))} {_substitution(file.path)} "[{flags}]"'
@@ -134,33 +142,36 @@ class VirtualHost:
 
     def _agent(self, rules: RewriteRules) -> None:
         plan = self.plan
+        if not suspects.suspects_everybody(plan):
+            if common := user_agent_regex.common_browser_expression(plan.anchors):
+                rules.add([], _user_agent_matches(common, any_case=False), to="end")
+            harmless = [_user_agent_matches(pattern) for pattern in suspects.harmless(plan, _MAX_EXPRESSION)]
+            bot = user_agent_regex.CALLS_ITSELF_A_BOT
+            harmless += [_user_agent_matches(f"!{bot}")] if plan.unknown_bot.restricted else []
+            rules.add([], *harmless, to="end")
         if plan.exempt_networks:
             exempt = " || ".join(f"-R '{network}'" for network in plan.exempt_networks)
             rules.add([], f"expr {quote_argument(exempt)}", to="end")
-        common = user_agent_regex.common_browser_expression(plan.anchors)
-        browsers = [_user_agent_matches(common, any_case=False)] if common else []
-        browsers.append(_user_agent_matches(user_agent_regex.browser_expression(plan.anchors, possessive=True)))
-        for browser in browsers:
-            rules.add([], browser, to="nobody")
-        prefilters = user_agent_regex.prefilters(plan.relevant_tokens, _MAX_EXPRESSION)
-        rules.add([], *(_user_agent_matches(f"!{prefilter}") for prefilter in prefilters), to="hosts")
-        for tokens in (tokens for tier in plan.tiers for tokens in plan.ranked(tier)):
+        self._excerpt(rules)
+        for number, tokens in enumerate(tokens for tier in plan.tiers for tokens in plan.ranked(tier)):
+            # A name costs microseconds in each expression with its surroundings, so those are tried where one occurs.
+            prefilters = user_agent_regex.prefilters(tokens, _MAX_EXPRESSION)
+            rules.add([], *(_read_matches(f"!{prefilter}") for prefilter in prefilters), to=f"not {number}")
             for names in user_agent_regex.expressions(tokens, _MAX_EXPRESSION):
-                rules.add(["E=NOAI_NAME:%1"], _user_agent_matches(names.pattern()), to="named")
-        rules.label("hosts")
-        rules.add([], _user_agent_matches(user_agent_regex.NO_URL), to="unknown")
+                rules.add(["E=NOAI_NAME:%1"], _read_matches(names.pattern()), to="named")
+            rules.label(f"not {number}")
+        rules.add([], _read_matches(user_agent_regex.NO_URL), to="unknown")
         other_names = user_agent_regex.expressions(plan.other_tokens, _MAX_EXPRESSION)
-        others = [_user_agent_matches(f"!{names.pattern()}") for names in other_names]
+        others = [_read_matches(f"!{names.pattern()}") for names in other_names]
         for token in plan.host_tokens:
-            host = _user_agent_matches(user_agent_regex.host_expression(token))
+            host = _read_matches(user_agent_regex.host_expression(token))
             rules.add(
                 [f"E=NOAI_AGENT:{self.tables.ids.get(token.value, self.tables.KNOWN)}"], host, *others, to="agent"
             )
         rules.label("unknown")
         if plan.detects_unknown_bots:
-            bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
+            bot = _read_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
             rules.add([f"E=NOAI_AGENT:{self.tables.UNKNOWN_BOT}"], bot, to="agent")
-        rules.label("nobody")
         rules.add([], to="agent")
         rules.label("named")
         key = "${noai_names:${noai_lower:%{ENV:NOAI_NAME}}|" + self.tables.KNOWN + "}"
@@ -171,6 +182,16 @@ class VirtualHost:
                 rules.add([f"E=NOAI_AGENT:{key}"], condition)
         rules.label("agent")
 
+    def _excerpt(self, rules: RewriteRules) -> None:
+        """Keep in NOAI_READ what is read closely, and in NOAI_UNREAD what is only searched for hidden names: the middle
+        of a long User-Agent, and one with escapes, decoded."""
+        rules.add(["E=NOAI_READ:%1"], _user_agent_matches("(?s)^(.*)$", any_case=False))
+        excerpt = ["E=NOAI_READ:%1%2__%4%5", "E=NOAI_UNREAD:%2%3%4"]
+        rules.add(excerpt, _user_agent_matches(user_agent_regex.EXCERPT, any_case=False))
+        decoded = "${noai_unescape:${noai_unescape:%1}}"
+        whole = f"(?s)^(?=(.*)$).*?(?:{suspects.ESCAPED})"
+        rules.add([f"E=NOAI_UNREAD:{decoded}", "E=NOAI_ESCAPED:%1"], _user_agent_matches(whole))
+
     def _decision(self, rules: RewriteRules) -> None:
         tables = self.tables
         unclaimed = tables.class_names[""]
@@ -178,10 +199,14 @@ class VirtualHost:
         if self.plan.hidden_tokens:
             stronger = "|".join(tables.stronger_classes)
             weaker = [f'%{{ENV:NOAI_CLASS}} "!^(?:{stronger})$"'] if stronger else []
-            long = _user_agent_matches(user_agent_regex.LONG, any_case=False)
             unread = [f"E=NOAI_CLASS:{self.plan.unreadable.name}", f"E=NOAI_AGENT:{_NO_AGENT}"]
-            for expression in user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION):
-                rules.add(unread, *weaker, long, _user_agent_matches(expression))
+            texts = sorted({token.written.decode("ascii") for token in self.plan.hidden_tokens})
+            for words in user_agent_regex.split_words(texts, _MAX_EXPRESSION):
+                names = expression(user_agent_regex.trie(words))
+                # Apache does not decode what logs write (`\\x41`), and stops at an escaped NUL.
+                hidden = f"%{{ENV:NOAI_UNREAD}} {names} [NC,OR]"
+                undecoded = '%{ENV:NOAI_ESCAPED} "%(?:25)*00|\\x5c(?:x|u00)" [NC]'
+                rules.add(unread, *weaker, hidden, undecoded)
         if unclaimed == tables.NONE:
             rules.add([], f"%{{ENV:NOAI_CLASS}} ={tables.NONE}", to="end")
         for agent_class, paths, decision in tables.rows:

@@ -1,8 +1,9 @@
 """Caddy 2.6 or newer, without any plugin, as snippets that a Caddyfile imports.
 
-Caddy sorts directives, and runs only one of a site's `handle` blocks. Ours comes first whatever the site has: the
-longest path pattern is tried first, and a pattern may be a placeholder. Ours is longer than any pattern of a site, and
-expands to `*` where we respond. Seen in 2.6.2 and 2.11.7.
+Caddy sorts directives, and runs only one of a site's `handle` blocks: the one with the longest path pattern, and of
+those that it cannot compare (several patterns, other matchers) the first in the file. A pattern may be a placeholder.
+Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle`
+(`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
 Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
 User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
@@ -12,12 +13,13 @@ read, its plain rows one by one, and only the outputs may contain placeholders. 
 
 import re
 from collections.abc import Iterable, Iterator
+from string import ascii_lowercase, ascii_uppercase, digits
 
 from noai_guard.core.model import HeaderField
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets import go_regex, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, header_title, names_of
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan, grouped, host_form
 from noai_guard.targets.target import File, ServerTarget, head, safe_document_files, text_file
@@ -37,12 +39,16 @@ _SEPARATORS = "()/;,.:+-_[]=&@"
 _MAX_SET = 60_000
 """Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
 
+_MAX_SPLIT = 512
+"""Characters of a User-Agent that is divided into words."""
+
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
 
 _UNKNOWN = f"//{LookupTables.UNKNOWN_BOT}"
 
-_BEFORE_ALL = "_whose_path_pattern_is_longer_than_those_of_the_site_so_that_caddy_tries_it_first"
+_BEFORE_ALL = "_whose_path_pattern_is_longer_than_those_of_the_site_so_that_caddy_tries_it_first" * 12
+"""A thousand characters."""
 _REFUSED = f"noai_refused{_BEFORE_ALL}"
 _DOCUMENT = f"noai_document{_BEFORE_ALL}_of_all"
 
@@ -78,6 +84,18 @@ def _cel(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _decoded(text: str) -> str:
+    """Return a CEL expression for a text in lower case, in which the escapes of `suspects.ESCAPED` are decoded."""
+    characters = f"{ascii_lowercase}{ascii_uppercase}{digits}-._"
+    escapes = {f"%{ord(character):02x}": character.lower() for character in characters}
+    # Logs write `\x41` and `\u0041`.
+    marks = dict.fromkeys((r"\x", r"\u00"), "%")
+    replaced = [*marks.items(), ("%25", "%"), ("%25", "%"), *escapes.items()]
+    return f"{text}.lowerAscii()" + "".join(
+        f".replace({_cel(escape)},{_cel(character)})" for escape, character in replaced
+    )
+
+
 def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
     yield f"\tmap {source} {' '.join(f'{{{name}}}' for name in names)} {{"
     yield from (f"\t\t{row}" for row in rows)
@@ -92,6 +110,7 @@ class Caddyfile:
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
+        self.suspects_everybody = suspects.suspects_everybody(plan)
         words = sorted(go_regex.token_words(plan.relevant_tokens))
         size = max(1, _MAX_SET // max(map(len, words), default=1))
         self.word_sets = [words[start : start + size] for start in range(0, len(words), size)]
@@ -100,7 +119,7 @@ class Caddyfile:
         yield f"# {head(self.plan, 'caddy')}"
         yield "# In the Caddyfile, before the sites:"
         yield f"#     import {self.root}/noai-guard.caddy"
-        yield "# In each site that noai-guard protects, below its own header lines:"
+        yield "# In each site that noai-guard protects, at its top:"
         yield "#     import noai_guard"
         yield "#     handle_errors {"
         yield "#         import noai_guard_errors"
@@ -140,11 +159,13 @@ class Caddyfile:
         bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
         for number, word_set in enumerate(self.word_sets, 1):
             words_of_names = ",".join(f'"{word}"' for word in word_set)
+            # CEL takes ten microseconds for each word of a User-Agent, so in a long one words are found as substrings.
+            contains = f"[{user_agent}.lowerAscii()].exists(text, [{words_of_names}].exists(word, text.contains(word)))"
+            has_word = f'{words}.split(" ").exists(word, word in [{words_of_names}])'
             yield (
-                f"\t@noai_named_{number} expression `{user_agent}.size() > {_MAX_USER_AGENT} "
-                f'|| !({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
+                f'\t@noai_named_{number} expression `!({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
                 f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f'|| {words}.split(" ").exists(w, w in [{words_of_names}]))`'
+                f"|| ({user_agent}.size() > {_MAX_SPLIT} ? {contains} : {has_word}))`"
             )
 
     def _name(self) -> Iterator[str]:
@@ -196,6 +217,10 @@ class Caddyfile:
             yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
             yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
             yield "\tvars @noai_long noai_hidden {noai_hidden}"
+            names = user_agent_regex.names_anywhere(self.plan.hidden_tokens)
+            escaped = f"{_FULL_USER_AGENT}.matches({_cel(f'(?i){suspects.ESCAPED}')})"
+            yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
+            yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
             raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
             condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
@@ -221,11 +246,16 @@ class Caddyfile:
             for name, paths, decision in tables.rows
         ]
         source = f"`{{vars.noai_exempt_address}}:{{vars.noai_hidden}}{{noai_class}}:{self.flags}`"
-        yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
+        if self.suspects_everybody:
+            yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
+        else:
+            yield from _map(source, ["noai_decision_on_suspect"], [*rows, 'default ""'])
+            suspect = ['"" ""', "default {noai_decision_on_suspect}"]
+            yield from _map("`{vars.noai_agent}{vars.noai_hidden}`", ["noai_decision"], suspect)
         prefixes = {key: quote(decision.verdict_prefix)[:-1] for decision, key in tables.decisions.items()}
         rows = [f"{key} {prefix}{{noai_agent_name}}`" for key, prefix in prefixes.items()]
         yield "\t# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
-        yield from _map("{noai_decision}", ["noai_verdict"], [*rows, "default allow"])
+        yield from _map("{noai_decision}", ["noai_verdict"], ['"" allow', *rows, "default allow"])
         yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
         yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
 
@@ -235,6 +265,10 @@ class Caddyfile:
 
     def _declarations(self) -> Iterator[str]:
         yield "\t# Declarations. Where a backend sends a field of the same kind, that one stands."
+        if not self.plan.path_policies:
+            yield from _map("{vars.noai_document}", ["noai_section"], ['"" 0', "default document"])
+            yield from self._fields("noai_declares")
+            return
         sections = ((self._path_flags(paths), str(number)) for paths, number in self.plan.path_policies)
         rows = [_row("^/", "document"), *(_row(f"^:{flags}", number) for flags, number in sections)]
         yield from _map(f"`{{vars.noai_document}}:{self.flags}`", ["noai_section"], [*rows, "default 0"])
@@ -278,7 +312,9 @@ class Caddyfile:
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
         rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
-        yield from _map("{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], [*rows, 'default none 200 ""'])
+        yield from _map(
+            "{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""']
+        )
         yield f"\t@noai_refused path {{{_REFUSED}}}"
         yield "\thandle @noai_refused {"
         for number, (field, decisions) in enumerate(self.tables.refusal_fields.items(), 1):

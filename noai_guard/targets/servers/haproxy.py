@@ -1,17 +1,15 @@
 """HAProxy 2.4 or newer, built with Lua, as Debian's is.
 
-Most requests never reach Lua: one regular expression finds User-Agents that contain a word of a restricted agent. For
-these the judge in Lua decides (`noai_guard.targets.lua`, connected by haproxy.lua).
+Most requests never reach Lua: for suspects alone (`noai_guard.targets.suspects`) the judge in Lua decides
+(`noai_guard.targets.lua`, connected by haproxy.lua).
 """
 
 from collections.abc import Iterator, Sequence
 
 from noai_guard import resources
-from noai_guard.core.guard import CALLS_ITSELF_A_BOT
-from noai_guard.core.user_agent_matcher import HEAD_BYTES
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
 from noai_guard.targets.plan import TargetPlan
@@ -33,29 +31,14 @@ def quote_format(text: str) -> str:
     return quote(text.replace("%", "%%"))
 
 
-def suspects(plan: TargetPlan) -> list[str]:
-    """Return expressions (PCRE, case-insensitive) of which at least one matches every User-Agent to be judged.
-
-    Return an empty list if every client has to be judged.
-    """
-    if plan.unclaimed.restricted:
-        return []
-    patterns = [rf"[%\x5c]|^[\x00-\xff]{{{HEAD_BYTES + 1}}}"]
-    if plan.unknown_bot.restricted:
-        patterns.append(CALLS_ITSELF_A_BOT.pattern.decode("ascii"))
-    anchors = {token.anchor.decode("ascii") for token in plan.tokens if plan.class_of(token.value).restricted}
-    parts = user_agent_regex.split_words(sorted(anchors), _MAX_EXPRESSION) if anchors else ()
-    patterns.extend(rf"(?<![a-z]){user_agent_regex.trie(words)}(?![a-z])" for words in parts)
-    return ["|".join(patterns)] if sum(map(len, patterns)) <= _MAX_EXPRESSION else patterns
-
-
 class Frontend:
     """The lines of frontend.cfg for one plan."""
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
-        self.suspects = suspects(plan)
+        everybody = suspects.suspects_everybody(plan)
+        self.suspects = [] if everybody else suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"
@@ -71,42 +54,23 @@ class Frontend:
         plan = self.plan
         yield "del-header '^x[^a-z0-9]noai[^a-z0-9]verdict$' -m reg"
         yield "set-header X-NoAI-Verdict allow"
-        # `OPTIONS *` has no path.
-        yield "set-var(txn.noai_path) str(*)"
-        yield "set-var(txn.noai_path) path if { path -m found }"
         if plan.path_policies:
-            yield "set-var(txn.noai_section) var(txn.noai_path),lua.noai_section"
+            # `OPTIONS *` has no path.
+            yield "set-var(txn.noai_section) str(*),lua.noai_section"
+            yield "set-var(txn.noai_section) path,lua.noai_section if { path -m found }"
         if plan.documents:
             # Lua is called only for paths with the last segment of a document.
             ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
-        set_agent = "set-var(txn.noai_agent) req.fhdr(user-agent),lua.noai_agent if"
-        if self.suspects:
-            yield f"{set_agent} {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
-        else:
-            yield f"{set_agent} {{ req.fhdr(user-agent) -m found }}"
-        if plan.unclaimed.restricted:
-            # Without a User-Agent: a value without a name.
-            yield "set-var(txn.noai_agent) str(-),lua.noai_agent if !{ req.fhdr(user-agent) -m found }"
-        yield "lua.noai_agent if { var(txn.noai_agent) -m found } { req.fhdr_cnt(user-agent) gt 1 }"
-        decided = "{ var(txn.noai_decision) -m len gt 0 }"
-        yield (
-            "set-var(txn.noai_decision) var(txn.noai_path),concat(|,txn.noai_agent),lua.noai_decision "
-            "if { var(txn.noai_agent) -m len gt 0 }"
-        )
-        if plan.exempt_networks:
-            networks = " ".join(map(str, plan.exempt_networks))
-            exempt = "str(exempt),concat(|,txn.noai_decision)"
-            yield f"set-var(txn.noai_decision) {exempt} if {decided} {{ src {networks} }}"
-        yield f"set-var(txn.noai_verdict) var(txn.noai_decision),lua.noai_verdict if {decided}"
-        yield "set-header X-NoAI-Verdict %[var(txn.noai_verdict)] if { var(txn.noai_verdict) -m found }"
+        suspect = f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+        yield f"lua.noai_judge{suspect if self.suspects else ''}"
         for index, (status, fields) in enumerate(refusals(plan), 1):
             media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
             others = [(name.decode("ascii"), value) for name, value in fields if name != b"content-type"]
             headers = "".join(f" hdr {name} {quote_format(value.decode())}" for name, value in others)
-            text = r'lf-string "%[var(txn.noai_decision),lua.noai_text]\n"'
-            condition = f"{{ var(txn.noai_decision) -m beg {index}| }}"
+            text = r'lf-string "%[var(txn.noai_text)]\n"'
+            condition = f"{{ var(txn.noai_refusal) -m str {index} }}"
             yield f"return status {status} content-type {media_type} {text}{headers} if {condition}"
 
     def _declared(self) -> Iterator[str]:

@@ -1,15 +1,22 @@
 """Apache httpd 2.4, as lines of a .htaccess file, for sites without access to the server's configuration.
 
-Apache reads and compiles the file for every request; a <VirtualHost> is better (`targets.servers.apache`). mod_rewrite
-is not used, because rules in a subfolder would replace ours; <If> stays in force there. A refusal does not contain the
-agent's name: that would take a line for each.
+Apache reads and compiles the file for every request (28 ns for each character of an expression, 2026-11-29); a
+<VirtualHost> is better (`targets.servers.apache`). So the file has only a first look for suspects. The expressions that
+read as the judge does are in files of their own, which Apache reads only for a suspect: the .htaccess in a folder with
+one empty file for each group of agents that are treated alike. The condition `-F` asks by a subrequest whether the
+client is accepted for such a file. Hosts, and names where nothing is read closely, are in further folders, and asked
+for by the first in the same way.
+
+mod_rewrite is not used, because rules in a subfolder would replace ours; <If> stays in force there. A refusal does not
+contain the agent's name: that would take a line for each.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.apache_directives import (
     declared_fields,
     expression,
@@ -25,6 +32,12 @@ _MAX_EXPRESSION = 7700
 """Characters of one regular expression: a line has at most 8,190 (HUGE_STRING_LEN, seen in 2.4.71)."""
 
 _MAX_LINE = 8189
+
+_NOBODY = 0
+"""The number of the group of those who are restricted nowhere."""
+
+_FOLDER = "noai-guard"
+"""The folder of the further files, below DocumentRoot."""
 
 _USER_AGENT = "req_novary('User-Agent')"
 """The User-Agent, without `Vary: User-Agent` on every response."""
@@ -65,6 +78,22 @@ def _short_enough(tokens: Sequence[AgentToken], of: Callable[[Sequence[AgentToke
     yield from _short_enough(tokens[len(tokens) // 2 :], of)
 
 
+def _is_accepted(folder: str, group: int) -> str:
+    """Return a condition: this folder accepts the client for the file of this group."""
+    return f"-F '%{{DOCUMENT_ROOT}}/{_FOLDER}/{folder}/{group}'" if group else "false"
+
+
+def _accepted(group: int) -> Iterator[str]:
+    """Yield the line that accepts a client for the file of this group and no other."""
+    if group:
+        yield f"Require expr \"%{{REQUEST_FILENAME}} -strmatch '*/{group}'\""
+
+
+def _treatment(agents: AgentClass) -> tuple[object, ...]:
+    """Return what agents of one group have in common: all but the usage that their refusal names."""
+    return tuple((row.paths, row.label, row.status, row.verdict.message) for row in agents.rows)
+
+
 class _IfChain:
     """A chain of <If>, <ElseIf> ... <Else>."""
 
@@ -86,18 +115,23 @@ class _IfChain:
 
 
 class Htaccess:
-    """The lines of .htaccess for one plan."""
+    """The lines of .htaccess for one plan, and those of the second one, which Apache reads for suspects only."""
 
     def __init__(self, plan: TargetPlan) -> None:
         self.plan = plan
         self.tables = LookupTables(plan)
         is_document = f"%{{REQUEST_URI}} =~ {_regex(plan.documents_regex)}"
         self.is_document = f"%{{REQUEST_METHOD}} in {{'GET', 'HEAD'}} && {is_document}"
+        restricted = [agents for agents in plan.all_classes if agents.restricted]
+        self.groups = list(grouped(restricted, _treatment).values())
+        self._numbers = {agents.name: number for number, group in enumerate(self.groups, 1) for agents in group}
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'htaccess')}"
-        yield "# Put these lines into the .htaccess of your site's folder, above everything else in it, and copy"
-        yield "# noai-guard/documents into that folder. Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
+        yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy"
+        yield "# what is in noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
+        yield "# Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
+        yield "# Apache reads no .htaccess for what it proxies by ProxyPass or by rules of its own configuration."
         yield f"# Refused: {self.tables.refused_names}."
         yield from self._sections()
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
@@ -127,41 +161,54 @@ class Htaccess:
         conditions = ["-z reqenv('REDIRECT_STATUS') && %{IS_SUBREQ} == 'false'"]
         if plan.documents:
             conditions.append(f"!({self.is_document})")
+        looks = [] if suspects.suspects_everybody(plan) else suspects.short_first_look(plan)
+        look = " || ".join(map(_user_agent_matches, looks))
+        # A line that is too long is left out: everybody is a suspect then.
+        conditions += [look] if look and len(look) < _MAX_EXPRESSION else []
         networks = [f"-R '{network}'" for network in plan.exempt_networks]
         conditions += [f"!({' || '.join(networks[n : n + 100])})" for n in range(0, len(networks), 100)]
-        common = user_agent_regex.common_browser_expression(plan.anchors)
-        if common and not plan.unclaimed.restricted:
-            conditions.append(f"!({_user_agent_matches(common, any_case=False)})")
-        conditions += self._prefilter()
         yield from (f'<If "{condition}">' for condition in conditions)
-        yield from self._chain()
+        chain = _IfChain()
+        for number, group in enumerate(self.groups, 1):
+            largest = max(group, key=lambda agents: len(agents.agents))
+            yield from chain.then(_is_accepted("names", number), self._decisions(largest))
         yield from ["</If>"] * len(conditions)
 
-    def _prefilter(self) -> Sequence[str]:
-        """Return a fast condition that is false for most clients, unless it is too long for a line."""
-        plan = self.plan
-        if plan.detects_unknown_bots:
-            return ()
-        hosts = user_agent_regex.trie(sorted({token.text.decode("ascii") for token in plan.host_tokens}))
-        names = user_agent_regex.prefilters(plan.relevant_tokens, _MAX_EXPRESSION)
-        long = user_agent_regex.LONG if plan.hidden_tokens else ""
-        condition = " || ".join(map(_user_agent_matches, filter(None, [*names, hosts, long])))
-        return (condition,) if condition and len(condition) < _MAX_EXPRESSION else ()
+    def further_files(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield path and lines of every file below `_FOLDER`."""
+        yield ".htaccess", self._refusing_all()
+        for folder, chain in (("names", self._names()), ("hosts", self._hosts()), ("unread", self._unread())):
+            yield f"{folder}/.htaccess", (f"# {head(self.plan, 'htaccess')}", *chain)
+            yield from ((f"{folder}/{number}", ()) for number, _ in enumerate(self.groups, 1))
 
-    def _chain(self) -> Iterator[str]:
-        """Yield a condition for each class; the first that is true decides."""
+    def _refusing_all(self) -> Iterator[str]:
+        yield f"# {head(self.plan, 'htaccess')}"
+        yield "# The .htaccess of the site asks in the folders below who is refused. Nobody can fetch what is in them."
+        yield "<IfModule mod_rewrite.c>"
+        yield "RewriteEngine Off"
+        yield "</IfModule>"
+        yield "Require all denied"
+
+    def _names(self) -> Iterator[str]:
+        """Yield a condition for each group; the first that is true decides."""
         plan = self.plan
         chain = _IfChain()
         if plan.hidden_tokens:
-            long = _user_agent_matches(user_agent_regex.LONG)
-            for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
-                yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", self._decisions(plan.unreadable))
+            unread = " || ".join(map(_user_agent_matches, (user_agent_regex.LONG, suspects.ESCAPED)))
+            number = self._numbers[plan.unreadable.name]
+            yield from chain.then(f"({unread}) && {_is_accepted('unread', number)}", _accepted(number))
         for tier in plan.tiers:
-            for agents, tokens in grouped(tier, lambda token: plan.class_of(token.value)).items():
+            for number, tokens in grouped(tier, self._number).items():
                 for names in _short_enough(tokens):
-                    yield from chain.then(_user_agent_matches(names), self._decisions(agents))
+                    yield from chain.then(_user_agent_matches(names), _accepted(number))
         if plan.host_tokens:
-            yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", self._hosts())
+            numbers = dict.fromkeys(map(self._number, plan.host_tokens))
+            hosts = _IfChain()
+            lines = [
+                line for number in numbers for line in hosts.then(_is_accepted("hosts", number), _accepted(number))
+            ]
+            lines += self._unrecognised(hosts)
+            yield from chain.then(f"!({_user_agent_matches(user_agent_regex.NO_URL)})", lines)
         yield from self._unrecognised(chain)
 
     def _hosts(self) -> Iterator[str]:
@@ -172,16 +219,37 @@ class Htaccess:
             yield from chain.then(_user_agent_matches(names.pattern()), ())
         for token in plan.host_tokens:
             host = user_agent_regex.host_expression(token)
-            yield from chain.then(_user_agent_matches(host), self._decisions(plan.class_of(token.value)))
-        yield from self._unrecognised(chain)
+            yield from chain.then(_user_agent_matches(host), _accepted(self._number(token)))
+
+    def _unread(self) -> Iterator[str]:
+        """Yield conditions on names in the middle of a long User-Agent, and on names with escaped letters."""
+        plan = self.plan
+        if not plan.hidden_tokens:
+            return
+        accepted = list(_accepted(self._numbers[plan.unreadable.name]))
+        chain = _IfChain()
+        long = _user_agent_matches(user_agent_regex.LONG)
+        for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
+            yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", accepted)
+        escaped = _user_agent_matches(suspects.ESCAPED)
+        backslash = _user_agent_matches(r"\x5c(?:x|u00)")
+        decoded = f"unescape(unescape({_USER_AGENT}))"
+        for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
+            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\\x41`).
+            yield from chain.then(
+                f"{escaped} && ({backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i)", accepted
+            )
 
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan
         if plan.detects_unknown_bots:
             bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
-            yield from chain.then(bot, self._decisions(plan.unknown_bot))
+            yield from chain.then(bot, _accepted(self._numbers.get(plan.unknown_bot.name, _NOBODY)))
         if plan.unclaimed.restricted:
-            yield from chain.otherwise(self._decisions(plan.unclaimed))
+            yield from chain.otherwise(_accepted(self._numbers[plan.unclaimed.name]))
+
+    def _number(self, token: AgentToken) -> int:
+        return self._numbers.get(self.plan.class_of(token.value).name, _NOBODY)
 
     def _decisions(self, agents: AgentClass) -> Iterator[str]:
         if not agents.restricted:
@@ -202,10 +270,21 @@ class Htaccess:
 
 
 def _render(plan: TargetPlan, root: str) -> list[File]:
-    lines = list(Htaccess(plan).lines())
-    if max(map(len, lines)) > _MAX_LINE:
+    htaccess = Htaccess(plan)
+    files = {"noai-guard/htaccess": tuple(htaccess.lines())}
+    files |= {f"noai-guard/documents/{_FOLDER}/{path}": tuple(lines) for path, lines in htaccess.further_files()}
+    if any(len(line) > _MAX_LINE for lines in files.values() for line in lines):
         raise CannotExpress(f"Apache: a line of .htaccess would have more than {_MAX_LINE:,} characters")
-    return [text_file("noai-guard/htaccess", lines), *document_files(plan, "noai-guard/documents")]
+    return [*itertools.starmap(text_file, files.items()), *document_files(plan, "noai-guard/documents")]
+
+
+def _limitations(plan: TargetPlan) -> Iterator[str]:
+    yield "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
+    yield "Apache (.htaccess): agents that are treated alike are told the reason of one of them."
+    yield (
+        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not "
+        "covered, because Apache reads no .htaccess for it: use `config apache` there."
+    )
 
 
 TARGET = ServerTarget(
@@ -213,7 +292,5 @@ TARGET = ServerTarget(
     "Apache (.htaccess)",
     _render,
     supports=frozenset(Feature) - {Feature.BODIES},
-    specific_limitations=lambda plan: (
-        "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend.",
-    ),
+    specific_limitations=_limitations,
 )

@@ -1,4 +1,4 @@
--- Runs for each request. The judge is loaded once, and again after a restart.
+-- Runs for suspects and for documents. The judge is loaded once, and again after a restart.
 local guard = package.loaded["noai-guard"]
 if not guard then
   guard = dofile(__GUARD_FILE__)
@@ -7,7 +7,6 @@ end
 
 local r = lighty.r
 local target = r.req_attr["request.orig-uri"]
-if guard.has_sections then r.req_env["NOAI_SECTION"] = tostring(guard.section_of(guard.path_of(target))) end
 local document, status = guard.document(r.req_attr["request.method"], target, r.req_header["If-None-Match"])
 if document then
   for _, field in ipairs(document.headers) do r.resp_header[field[1]] = field[2] end

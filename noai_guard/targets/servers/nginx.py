@@ -2,7 +2,7 @@
 
 One regular expression splits a User-Agent into names; each name is looked up in a `map` of plain strings, which is a
 hash: 10,000 names cost as much as 300. Agents that are not recognised by one word take a few more expressions. The very
-first expression lets User-Agents through that consist of browsers' words.
+first expressions let through everybody but suspects (`noai_guard.targets.suspects`).
 
 Our header lines stand in http { }, beside the site's own, and are empty in the servers of other sites. nginx inherits
 the lines of a level only where the next one has none, so in the site's server { } they would remove those of its
@@ -20,7 +20,7 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import nginx_language, user_agent_regex
+from noai_guard.targets import nginx_language, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
@@ -37,6 +37,10 @@ _NAMES_PER_STEP = 6
 
 PCRE 8 without JIT, which some builds of nginx have, cannot recurse in an expression with more than 9 groups: it would
 have to allocate memory, which nginx does not allow while it matches (seen in a build of 1.31 with 8.45)."""
+
+_MAX_LOOKS = 6
+"""Number of expressions of a first look for suspects that cost less than taking apart whoever is not a browser by its
+words: those of a catalogue of about 1,500 restricted names."""
 
 _STEPS = 2
 """Number of expressions that capture names of one User-Agent; the rest of it is searched by expression."""
@@ -131,16 +135,27 @@ class NginxConfiguration:
         for step in range(_STEPS, 1, -1):
             rows = [(nginx_language.expression(self._split(step)), f'"{self._hits_from(step)}"')]
             yield from map_blocks(f"$noaic_rest_{step - 1}", f"{p}hits_{step}", rows)
-        anchors = self.plan.anchors
-        common = user_agent_regex.common_browser_expression(anchors)
-        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
-        rows.append((nginx_language.expression(user_agent_regex.browser_expression(anchors, possessive=True)), "-"))
+        yield from self._first_look()
         prefilters = user_agent_regex.prefilters(self.phrases, _MAX_EXPRESSION)
-        rows += [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
+        rows = [(nginx_language.expression(prefilter), f"${p}all") for prefilter in prefilters]
         rows.append((nginx_language.expression(self._split(1)), f'"{self._hits_from(1)}"'))
-        yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
+        yield from map_blocks("$http_user_agent", f"{p}read_of", rows, "-")
         rows = [(nginx_language.expression(self._split(1)), f'"${p}phrase{self._hits_from(1)}"')]
         yield from map_blocks("$http_user_agent", f"{p}all", rows)
+
+    def _first_look(self) -> Iterator[str]:
+        """Yield the map from a User-Agent to its hits: none for who is no suspect."""
+        p, anchors = self.prefix, self.plan.anchors
+        common = user_agent_regex.common_browser_expression(anchors)
+        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
+        looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
+        if suspects.suspects_everybody(self.plan) or len(looks) > _MAX_LOOKS:
+            browser = user_agent_regex.browser_expression(anchors, possessive=True)
+            rows.append((nginx_language.expression(browser), "-"))
+            yield from map_blocks("$http_user_agent", f"{p}hits", rows, f"${p}read_of")
+            return
+        rows += [(nginx_language.expression(look), f"${p}read_of") for look in looks]
+        yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
 
     def _hits_from(self, step: int) -> str:
         """Return the variables with the hits of a step and of all later ones."""
@@ -221,7 +236,10 @@ class NginxConfiguration:
             yield from map_blocks(f"${p}agent", f"{p}read", classes.items(), default)
             stronger = [(name, name) for name in tables.stronger_classes]
             yield from map_blocks(f"${p}read", f"{p}class", stronger, f"${p}if_long")
-            rows = [(nginx_language.expression(user_agent_regex.LONG, any_case=False), f"${p}if_hid")]
+            rows = [
+                (nginx_language.expression(suspects.ESCAPED), self.plan.unreadable.name),
+                (nginx_language.expression(suspects.TOO_LONG, any_case=False), f"${p}if_hid"),
+            ]
             yield from map_blocks("$http_user_agent", f"{p}if_long", rows, f"${p}read")
             hidden = user_agent_regex.hidden_expressions(self.plan.hidden_tokens, _MAX_EXPRESSION)
             rows = [(nginx_language.expression(each), self.plan.unreadable.name) for each in hidden]
@@ -289,6 +307,17 @@ class NginxConfiguration:
             lines.append(_add_header(name, text))
         return maps, lines
 
+    def _once(self, variable: str, value: str) -> Iterator[str]:
+        """Yield the maps of a line that is not added again to a 416.
+
+        Where a range is beyond a file, nginx has added its lines already and adds them to the response to the error too
+        (seen in 1.22). The status of that is 416, that of the backend, if there is one, is not. Without a Range there
+        is one lookup of an empty text.
+        """
+        yield from map_blocks("$http_range", variable, [('""', value)], f"${variable}r", volatile=True)
+        rows = [(f'"416:{upstream}"', '""') for upstream in ("", "200", "206")]
+        yield from map_blocks('"$status:$upstream_status"', f"{variable}r", rows, value, volatile=True)
+
     @cached_property
     def _declared_fields(self) -> tuple[list[str], list[str], dict[str, str]]:
         """Maps and add_header lines for declarations, by section, and by the field of the site if it has one.
@@ -302,8 +331,9 @@ class NginxConfiguration:
         for name in dict.fromkeys(name for section in declared for name, _ in section.fields):
             values = [[quote(v.decode("ascii")) for n, v in section.fields if n == name] for section in declared]
             for by_section in zip_longest(*values, fillvalue='""'):
-                variable = f"{p}d{len(lines) + 1}"
-                lines.append(_add_header(name, f"${variable}"))
+                variable = f"{p}e{len(lines) + 1}"
+                lines.append(_add_header(name, f"${p}d{len(lines) + 1}"))
+                maps += self._once(f"{p}d{len(lines)}", f"${variable}")
                 if name in REPEATABLE and len(by_section) == 1:
                     everywhere[variable] = by_section[0]
                     maps.append(f'geo ${variable} {{ default ""; }}')
@@ -342,6 +372,7 @@ class NginxConfiguration:
             yield from (f"    {line}" for line in public_document(document.media_type))
             yield from (f'    set ${variable} "";' for variable in (f"{p}sec", *self._declared_fields[2]))
             yield f'    set ${p}doc "*";'
+            yield "    max_ranges 0;"
             yield f"    root {quote(f'{self.folder}/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
             yield "}"

@@ -1,22 +1,23 @@
 """Traefik 3: a dynamic file with routers that refuse and a middleware that declares.
 
-For each class of refused agents there is a router of a higher priority than those of the site. It has no backend; its
+For each status of a refusal there is a router of a higher priority than those of the site. It has no backend; its
 middleware, which allows no client address, responds with the status. Go's expressions with hundreds of names are slow,
-so at first one expression looks for a word of a name. Conditions match if any line of a field does, so none may be true
-of a User-Agent line that names nobody: a second line could name somebody. JSON is YAML, which Traefik reads.
+so one expression looks for suspects before (`noai_guard.targets.suspects`). Conditions match if any line of a field
+does, so none may be true of a User-Agent line that names nobody: a second line could name somebody. JSON is YAML, which
+Traefik reads.
 
 Traefik removes dot segments and double slashes before it routes and passes the path on. Rules see the rest decoded, but
 for reserved characters.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from noai_guard.core.path_patterns import pattern_to_regex
-from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets import go_regex, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
-from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, PathSet, TargetPlan
+from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, Decision, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000
@@ -29,65 +30,114 @@ def _user_agent_matches(pattern: str) -> str:
     return f"HeaderRegexp(`User-Agent`, `(?i){pattern}`)"
 
 
-def _any(conditions: Iterable[str]) -> str:
+Condition = str | bool
+"""A part of a rule, or what it always is."""
+
+
+def _not(condition: Condition) -> Condition:
+    return f"!({condition})" if isinstance(condition, str) else not condition
+
+
+def _either(conditions: Iterable[Condition]) -> Condition:
     listed = list(conditions)
-    return listed[0] if len(listed) == 1 else f"({' || '.join(listed)})"
+    if True in listed:
+        return True
+    left = [condition for condition in listed if isinstance(condition, str)]
+    return (left[0] if len(left) == 1 else f"({' || '.join(left)})") if left else False
 
 
-def _named(tokens: Iterable[AgentToken]) -> str:
-    return _any(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
+def _all(conditions: Iterable[Condition]) -> Condition:
+    listed = list(conditions)
+    if False in listed:
+        return False
+    left = [condition for condition in listed if isinstance(condition, str)]
+    return (left[0] if len(left) == 1 else f"({' && '.join(left)})") if left else True
+
+
+def _named(tokens: Iterable[AgentToken]) -> Condition:
+    return _either(_user_agent_matches(names.pattern()) for names in user_agent_regex.expressions(tokens))
 
 
 def _path_matches(pattern: str) -> str:
     return f"PathRegexp(`{go_regex.with_characters(pattern)}`)"
 
 
-def _in_paths(paths: PathSet) -> str:
+def _in_paths(paths: PathSet) -> Condition:
     if paths.raw:
         # What is no UTF-8 is read as U+FFFD.
-        conditions = (_path_matches(pattern.replace(NOT_ASCII, r"\x{fffd}")) for pattern in paths.raw)
-        return f"({' && '.join(conditions)})"
-    return _any(map(_path_matches, paths.regexes))
+        return _all(_path_matches(pattern.replace(NOT_ASCII, r"\x{fffd}")) for pattern in paths.raw)
+    return _either(map(_path_matches, paths.regexes))
 
 
-def _clients(plan: TargetPlan) -> Iterator[tuple[AgentClass, list[str]]]:
-    """Yield each class with the conditions on the User-Agent, all of which must be true, by precedence."""
-    word = _user_agent_matches(rf"(?:^|[^a-z]){user_agent_regex.trie(sorted(plan.anchors))}(?:[^a-z]|$)")
-    suspect = [] if plan.unclaimed.restricted else [word]
-    known: list[str] = []
+def _clients(plan: TargetPlan) -> Iterator[tuple[Condition, AgentClass | None]]:
+    """Yield conditions on the User-Agent with the class of clients, None for one that is allowed; the first decides."""
     for tier in plan.tiers:
         for agents, tokens in plan.by_outcome(tier):
-            named = _named(tokens)
-            yield agents, [*suspect, named, *(f"!{other}" for other in known)]
-            known.append(named)
-    others = [_named(plan.other_tokens)] if any(not token.host for token in plan.other_tokens) else []
-    unnamed = [f"!{other}" for other in (*known, *others)]
+            yield _named(tokens), agents
+    if any(not token.host for token in plan.other_tokens):
+        yield _named(plan.other_tokens), None
     for token in plan.host_tokens:
-        host = _user_agent_matches(user_agent_regex.host_expression(token))
-        yield plan.class_of(token.value), [host, *unnamed]
-        unnamed.append(f"!{host}")
+        yield _user_agent_matches(user_agent_regex.host_expression(token)), plan.class_of(token.value)
     if plan.detects_unknown_bots:
-        bot = _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT)
-        yield plan.unknown_bot, [bot, *unnamed]
-        yield plan.unclaimed, [f"!{bot}", *unnamed]
-    if plan.hidden_tokens:
-        hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
-        yield plan.unreadable, [_user_agent_matches(user_agent_regex.LONG), _user_agent_matches(hidden)]
+        yield _user_agent_matches(user_agent_regex.CALLS_ITSELF_A_BOT), plan.unknown_bot
+        yield True, plan.unclaimed
+
+
+def _refused_with(status: int, clients: Iterable[tuple[Condition, AgentClass | None]]) -> Condition:
+    """Return who is refused with this status, and where.
+
+    Each condition stands for its class in one nested expression, so that its length grows with their number.
+    """
+    refused: Condition = False
+    for client, agents in reversed(list(clients)):
+        here = _refused_in(status, agents.rows if agents and agents.restricted else ())
+        if here is False:
+            refused = _all([_not(client), refused])
+        elif here is True:
+            refused = _either([client, refused])
+        else:
+            refused = _either([_all([client, here]), _all([_not(client), refused])])
+    return refused
+
+
+def _refused_in(status: int, decisions: Sequence[Decision]) -> Condition:
+    """Return where the first of these decisions whose paths match has this status."""
+    refused: Condition = False
+    for decision in reversed(decisions):
+        paths = _in_paths(decision.paths) if decision.paths else True
+        here = _either if decision.status == status else _all
+        refused = here([paths if decision.status == status else _not(paths), refused])
+    return refused
 
 
 def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
-    """Yield (rule, status) of each router that refuses."""
-    documents = [_path_matches(pattern_to_regex(document.path)) for document in plan.documents]
-    exceptions = [f"!({_any(documents)} && (Method(`GET`) || Method(`HEAD`)))"] if documents else []
+    """Yield (rule, status) of each router that refuses: one for each status, and one for who cannot be read.
+
+    Of a long User-Agent only the names are looked for: the exact expressions take half a millisecond each for 7 KB.
+    """
+    documents = _either(_path_matches(pattern_to_regex(document.path)) for document in plan.documents)
+    exceptions = [_not(_all([documents, "(Method(`GET`) || Method(`HEAD`))"]))]
     exceptions += [f"!ClientIP(`{network}`)" for network in plan.exempt_networks]
-    for agents, conditions in _clients(plan):
-        earlier: list[str] = []
-        for decision in agents.rows if agents.restricted else ():
-            paths = [_in_paths(decision.paths)] if decision.paths else []
-            if decision.status:
-                excluded = (f"!{other}" for other in earlier)
-                yield " && ".join([*conditions, *paths, *excluded, *exceptions]), decision.status
-            earlier += paths
+    everybody = suspects.suspects_everybody(plan)
+    suspect = everybody or _either(map(_user_agent_matches, suspects.words_without_look_around(plan)))
+    long = _user_agent_matches(user_agent_regex.LONG)
+    read = _not(long) if plan.hidden_tokens and not everybody else True
+    clients = list(_clients(plan))
+    refusing = (row.status for agents in plan.all_classes if agents.restricted for row in agents.rows if row.status)
+    for status in sorted(set(refusing)):
+        yield from _rule([read, suspect, *exceptions, _refused_with(status, clients)], status)
+    if plan.hidden_tokens:
+        hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
+        named = _user_agent_matches(hidden if everybody else suspects.anywhere_without_look_around(plan))
+        escapes = (f"HeaderRegexp(`User-Agent`, `{escape}`)" for escape in suspects.ESCAPES)
+        unreadable = _either([_all([long, named]), *escapes])
+        status = max(row.status for row in plan.unreadable.rows)
+        yield from _rule([unreadable, *exceptions, _refused_in(status, plan.unreadable.rows)], status)
+
+
+def _rule(conditions: Iterable[Condition], status: int) -> Iterator[tuple[str, int]]:
+    if rule := _all(conditions):
+        yield (rule if isinstance(rule, str) else "PathPrefix(`/`)"), status
 
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:

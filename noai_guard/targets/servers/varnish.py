@@ -16,7 +16,7 @@ from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables
 from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped, host_form
 from noai_guard.targets.target import Feature, ServerTarget, block, head, text_file
@@ -55,6 +55,11 @@ def _matches(field: str, pattern: str, any_case: bool = False) -> str:
     return f"{field} ~ {quote(('(?i)' if any_case else '') + _to_the_end(pattern))}"
 
 
+def _matches_any(patterns: Iterable[str]) -> str:
+    """Return whether the User-Agent matches any of these expressions."""
+    return f"({' || '.join(_matches(_ALL, pattern, any_case=True) for pattern in patterns)})"
+
+
 _FIRST, _SECOND, _HEAD_TO_TAIL = quote(r"\1"), quote(r"\2"), quote(r"\1__\2")
 
 
@@ -91,6 +96,7 @@ class VclFile:
         for name, body in (
             ("noai_agent", self._agent()),
             ("noai_path", self._path()),
+            ("noai_judge", self._judge()),
             ("vcl_recv", self._recv()),
             ("vcl_backend_fetch", iter(["unset bereq.http.X-NoAI-Section;"])),
             ("vcl_deliver", self._declares()),
@@ -100,13 +106,6 @@ class VclFile:
 
     def _agent(self) -> Iterator[str]:
         """Yield the lines that set X-NoAI-Name to the recognised name, as in the catalogue, or leave it empty."""
-        anchors = self.plan.anchors
-        common = user_agent_regex.common_browser_expression(anchors)
-        if common and not self.plan.unclaimed.restricted:
-            yield from _if(_matches(_USER_AGENT, common), ["return;"])
-        if not self.plan.unclaimed.restricted:
-            browser = user_agent_regex.browser_expression(anchors, possessive=True)
-            yield from _if(_matches(_USER_AGENT, browser, any_case=True), ["return;"])
         for tier in self.plan.tiers:
             for tokens in self.plan.ranked(tier):
                 for expression in user_agent_regex.expressions(tokens, _MAX_EXPRESSION):
@@ -154,15 +153,20 @@ class VclFile:
             return
         stronger = "|".join(self.tables.stronger_classes)
         long, chunk = (_matches(_ALL, pattern) for pattern in (user_agent_regex.LONG, _LONG_CHUNK))
-        hidden = _matches(_ALL, user_agent_regex.hidden_expression(plan.hidden_tokens), any_case=True)
-        named = _matches(_ALL, user_agent_regex.names_anywhere(plan.hidden_tokens), any_case=True)
+        hidden = _matches_any(user_agent_regex.hidden_expressions(plan.hidden_tokens, _MAX_EXPRESSION))
+        named = _matches_any(user_agent_regex.names_anywhere_in_parts(plan.hidden_tokens, _MAX_EXPRESSION))
+        escaped = _matches_any([suspects.ESCAPED])
         weaker = f"{_CLASS} !~ {quote(f'^(?:{stronger})$')} && " if stronger else ""
         unreadable = [f'set {_CLASS} = "{plan.unreadable.name}";', f"unset {_LINE};"]
-        yield from _if(f"{weaker}(({long} && {hidden}) || ({chunk} && {named}))", unreadable)
+        yield from _if(f"{weaker}({escaped} || ({long} && {hidden}) || ({chunk} && {named}))", unreadable)
 
     def _path(self) -> Iterator[str]:
         """Yield the lines that set X-NoAI-Path: without query, decoded once, without empty and dot segments."""
-        yield f'set {_PATH} = regsub(regsub(req.url, "^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", ""), {quote("[?].*")}, "");'
+        whole = f'set {_PATH} = regsub(regsub(req.url, "^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", ""), {quote("[?].*")}, "");'
+        yield f"set {_PATH} = req.url;"
+        yield from _if(f"{_PATH} ~ {quote('[?%]|//|/[.]|^[^/]|^$')}", [whole, *self._cleaned()])
+
+    def _cleaned(self) -> Iterator[str]:
         literals = {char: quote(char) for char in _DECODED} | {"\\": quote(r"\\")}
         decoded = [
             f"set {_PATH} = regsuball({_PATH}, {quote(f'(?i)%{ord(char):02x}')}, {literal});"
@@ -186,11 +190,20 @@ class VclFile:
             condition = f"!req.http.X-NoAI-Section && ({_in_paths(section)})"
             yield from _if(condition, [f'set req.http.X-NoAI-Section = "{number}";'])
         for number, document in enumerate(self.plan.documents):
-            path = _matches(_PATH, _decoded_path_regex(pattern_to_regex(document.path)))
-            condition = f'{path} && (req.method == "GET" || req.method == "HEAD")'
+            condition = f'{_is_at(document.path)} && (req.method == "GET" || req.method == "HEAD")'
             yield from _if(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
         # Of several User-Agent lines Varnish reads the first.
         yield f"std.collect({_ALL});"
+        yield 'set req.http.X-NoAI-Verdict = "allow";'
+        if suspects.suspects_everybody(self.plan):
+            yield "call noai_judge;"
+        else:
+            looks = suspects.first_look(self.plan, suspects.FAST)
+            yield from _if(_matches_any(looks), ["call noai_judge;"])
+        yield f"unset {_PATH};"
+
+    def _judge(self) -> Iterator[str]:
+        """Yield the lines that refuse a suspect, or set the verdict for the backend."""
         yield f'set {_NAME} = "";'
         yield f"set {_USER_AGENT} = regsub({_ALL}, {quote(_HEAD_AND_TAIL)}, {_HEAD_TO_TAIL});"
         chunk = quote(f"{_LONG_CHUNK}[^{user_agent_regex.DELIMITERS}]*")
@@ -205,7 +218,6 @@ class VclFile:
             in_paths = f" && ({_in_paths(paths)})" if paths else ""
             condition = f'{exempt}!{_DECISION} && {_CLASS} == "{agent_class}"{in_paths}'
             yield from _if(condition, [f'set {_DECISION} = "{name}";'])
-        yield 'set req.http.X-NoAI-Verdict = "allow";'
         for decision, name in self.tables.decisions.items():
             value = f"{quote(decision.verdict_prefix)} + regsub({_LINE}, {quote(_field(2))}, {_FIRST})"
             verdict = [f"set req.http.X-NoAI-Verdict = {value};"] if decision.label != "allow" else []
@@ -217,12 +229,15 @@ class VclFile:
         if refused:
             yield "# Varnish does not look at what follows on a piped connection."
             yield from _if(f"{_CLASS} ~ {quote(f'^(?:{refused})$')}", ["unset req.http.Upgrade;"])
-        yield from (f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Verdict", "Section"))
+        yield from (
+            f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Path", "Verdict", "Section")
+        )
 
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
         for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
-            fields = one_line_per_name(declared.fields).items()
+            # tdm-policy belongs to tdm-reservation, so it is decided on before ours is set.
+            fields = sorted(one_line_per_name(declared.fields).items(), key=lambda field: field[0] != b"tdm-policy")
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
             yield from _if(condition, (line for name, value in fields for line in _declared(name, value)))
 
@@ -242,6 +257,12 @@ class VclFile:
             yield from _if(f'{_DECISION} == "{name}"', [*fields, default, body, "return (deliver);"])
 
 
+def _is_at(path: str) -> str:
+    if re.fullmatch("[A-Za-z0-9/._-]+", path):
+        return f"{_PATH} == {quote(path)}"
+    return _matches(_PATH, _decoded_path_regex(pattern_to_regex(path)))
+
+
 def _in_paths(paths: PathSet) -> str:
     if paths.raw:
         return " && ".join(_matches("req.url", pattern) for pattern in paths.raw)
@@ -257,7 +278,8 @@ def _declared(name: bytes, value: bytes) -> Iterator[str]:
     if name in REPEATABLE:
         yield f"std.collect({header});"
         yield from _if(header, [f"set {header} = {quote(f'{text}, ')} + {header};"])
-    yield from _if(f"!{header}", [f"set {header} = {quote(text)};"])
+    reserved = " && !resp.http.tdm-reservation" if name == b"tdm-policy" else ""
+    yield from _if(f"!{header}{reserved}", [f"set {header} = {quote(text)};"])
 
 
 def _decoded_path_regex(regex: str) -> str:

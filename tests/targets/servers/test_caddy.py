@@ -55,7 +55,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[int]:
         for name in ("index.html", "robots.txt", "app.html"):
             (public / name).write_text(f"{name}\n")
         text = (
-            f"\theader X-Robots-Tag nosnippet\n\troot * {public}\n\timport noai_guard\n"
+            f"\timport noai_guard\n\theader X-Robots-Tag nosnippet\n\troot * {public}\n"
             "\thandle_errors {\n\t\timport noai_guard_errors\n\t\trespond `error {http.error.status_code}`\n\t}\n"
             "\tvars noai_agent_of_mine 1\n\tmap {path} {mine} {\n\t\tdefault mine\n\t}\n"
             f"\thandle /a/very/long/path/pattern/of/this/site/* {{\n\t\trespond long\n\t}}\n"
@@ -109,3 +109,72 @@ def test_both_versions_recognise_the_corpus_alike(site: int) -> None:
     requests = [("/index.html", user_agent) for user_agent in corpus()[::11]]
     statuses = {request: response.status for request, response in fetch_all(site, requests)}
     assert statuses == {(path, agent): refusal(COMPILED, path, agent)[0] or 200 for path, agent in requests}
+
+
+LONG = "/a" * 240
+
+PRECEDING = f"""
+	@several path /several/* /or-this/*
+	handle @several {{
+		respond several
+	}}
+	@by_expression path_regexp ^/expression/
+	handle @by_expression {{
+		respond expression
+	}}
+	handle {LONG}/* {{
+		respond long
+	}}
+	handle /answered/* {{
+		respond answered
+	}}
+	handle /broken/* {{
+		error "broken" 500
+	}}
+	redir /old/* /new/ 302
+	respond /direct/* direct
+	error /missing/* "missing" 404
+	reverse_proxy /down/* 127.0.0.1:1
+	file_server
+"""
+"""Directives that would respond before ours, if the order of the file or the longest path decided."""
+
+FIRST = "\timport noai_guard\n{site}"
+IN_ROUTE = "\troute {{\n\t\timport noai_guard\n\t\thandle {{\n{site}\t\t}}\n\t}}\n"
+ERRORS = "\troot * {public}\n\thandle_errors {{\n\t\timport noai_guard_errors\n\t\trespond `error {{http.error.status_code}}`\n\t}}\n"
+
+
+@pytest.fixture(scope="module", params=[(debian, FIRST), (current, FIRST), (debian, IN_ROUTE), (current, IN_ROUTE)])
+def crowded(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
+    """Yield the port of a site whose own directives are in the way, and whether `route` holds them."""
+    caddy, form = request.param
+    with readable_folder() as folder:
+        render("caddy", COMPILED, folder)
+        public = folder / "public"
+        public.mkdir()
+        (public / "song.txt").write_text("la la\n")
+        text = form.format(site=PRECEDING) + ERRORS.format(public=public)
+        port = free_port()
+        with running(caddy_command(caddy(), caddyfile(folder, port, text)), port, folder):
+            yield port, form == IN_ROUTE
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/several/x", 200), ("/or-this/x", 200), ("/expression/x", 200), (f"{LONG}/x", 200), ("/answered/x", 200),
+        ("/broken/x", 500), ("/direct/x", 200), ("/missing/x", 404), ("/down/x", 502), ("/song.txt", 200), ("/old/x", 302),
+    ],
+)  # fmt: skip
+def test_no_directive_of_the_site_responds_to_an_agent_or_loses_the_declarations(
+    crowded: tuple[int, bool], path: str, status: int
+) -> None:
+    port, in_route = crowded
+    declared = {(name.decode(), value.decode()) for name, value in COMPILED.site_declared.fields}
+    response = fetch(port, path, BROWSER)
+    assert response.status == status
+    assert not declared - set(response.headers)
+    refused = fetch(port, path, GPTBOT)
+    assert not declared - set(refused.headers)
+    # Caddy redirects before it runs any `handle`, except in a `route`.
+    assert refused.status == (403 if in_route or status != 302 else 302)

@@ -232,6 +232,33 @@ def test_a_player_gets_the_range_that_it_requests(plain: RunningServer) -> None:
     assert fetch(plain.port, "/tracks/song.mp3", GPTBOT, headers=[b"Range: bytes=0-"]).status == 403
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize(
+    ("status", "path", "headers"),
+    [
+        (200, "/tracks/song.mp3", []),
+        (206, "/tracks/song.mp3", [b"Range: bytes=0-9"]),
+        (304, "/tracks/song.mp3", [b"If-None-Match: {etag}"]),
+        (404, "/nothing-here", []),
+        (404, "/nothing-here", [b"Range: bytes=0-9"]),
+        (416, "/tracks/song.mp3", [b"Range: bytes=999999999-"]),
+    ],
+)
+def test_no_response_has_one_of_our_lines_twice(
+    plain: RunningServer, status: int, path: str, headers: list[bytes], method: bytes
+) -> None:
+    etag = ",".join(fetch(plain.port, path, BROWSER).values("etag"))
+    asked = [line.replace(b"{etag}", etag.encode()) for line in headers]
+    response = fetch(plain.port, path, BROWSER, method, asked)
+    if response.status != status:
+        pytest.skip(f"{plain.key} answers {response.status} where others answer {status}")
+    ours = set(plain.compiled.site_declared.fields)
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
+    assert not [field for field in ours if lines.count(field) > 1]
+    if plain.key == "nginx":
+        assert not undeclared(plain, response)
+
+
 def test_the_backend_gets_the_verdict_and_no_client_can_set_it(rich: RunningServer) -> None:
     if not rich.supports(Feature.VERDICT):
         pytest.skip(f"{rich.key} cannot pass the verdict on")
@@ -256,6 +283,17 @@ def test_content_usage_of_the_site_takes_precedence(plain: RunningServer) -> Non
     if not plain.supports(Feature.OWN):
         pytest.skip(f"{plain.key} overwrites it")
     assert fetch(plain.port, "/own", BROWSER).values("content-usage") == ["train-ai=y"]
+
+
+def test_a_reservation_of_the_site_does_not_get_our_policy(rich: RunningServer) -> None:
+    if not rich.supports(Feature.OWN):
+        pytest.skip(f"{rich.key} overwrites it")
+    if rich.key == "caddy":
+        pytest.xfail("Caddy's `?` looks at no other field of the response")
+    response = fetch(rich.port, "/unreserved", BROWSER)
+    assert response.values("tdm-reservation") == ["0"]
+    assert response.values("tdm-policy") == []
+    assert fetch(rich.port, "/index.html", BROWSER).values("tdm-policy")
 
 
 @pytest.mark.parametrize("key", SERVERS)
