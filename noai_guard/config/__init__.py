@@ -34,6 +34,23 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     return rules_source(folder).catalog
 
 
+def catalog_of(policy: Policy) -> Catalog:
+    """Return the packaged catalogue with what `noai-guard refresh` has fetched for a policy.
+
+    Raises what `load_catalog` raises; lists that are damaged are left out, which `noai-guard refresh` reports.
+    """
+    catalog = load_catalog()
+    if not policy.refresh.folder:
+        return catalog
+    from noai_guard.config.refreshed import read_refreshed, with_refreshed
+
+    try:
+        refreshed = read_refreshed(policy.refresh.folder)
+    except ValueError:
+        return catalog
+    return with_refreshed(catalog, refreshed, policy.feeds)
+
+
 def load_stance(name: str = "no-ai") -> Policy:
     """Return a packaged stance: no-ai, no-training or search-only. Raises PolicyInvalid for any other name."""
     stances = rules_source().stances
@@ -81,10 +98,25 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
 
         data["page_texts"], problems_of_texts = read_page_texts(Path(file).parent / texts_file)
         problems += problems_of_texts
+    if key_files := data.get("signatures", {}).pop("keys", {}):
+        from noai_guard.config.key_files import read_key_files
+
+        data["key_sets"], problems_of_keys = read_key_files(key_files, Path(file).parent)
+        problems += problems_of_keys
     if not all(problem.warning for problem in problems):
         return None, problems
+    if refresh := data.get("refresh"):
+        refresh["folder"] = str(Path(file).parent / refresh["folder"])
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems
+
+
+def welcome_user_agents() -> tuple[str, ...]:
+    """Return the user agents of rules/browsers.yaml, which must never be refused. Raises CatalogInvalid."""
+    from noai_guard.config.catalogue_schema import read_browsers
+
+    groups = read_browsers(rules_folder() / "browsers.yaml")
+    return tuple(user_agent for user_agents in groups.values() for user_agent in user_agents)
 
 
 def sample_user_agent(agent: str = "", source: str = "") -> str:

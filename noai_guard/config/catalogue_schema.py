@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from noai_guard.config import scalars
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse, printable
@@ -33,6 +35,20 @@ def _robots_token(text: str) -> str | Rejection:
     return Rejection("C002", message, "letters, digits, - _ .")
 
 
+def _signature_agent(text: str) -> str | Rejection:
+    if re.fullmatch(r"\.?([a-z0-9_-]+|\*)(\.([a-z0-9_-]+|\*))+", text):
+        return text
+    message = f"{printable(text)!r} is not a host of a Signature-Agent"
+    return Rejection("C007", message, "keys.example.com; .example.com for all below; * for one label")
+
+
+def _date(text: str) -> str | Rejection:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return Rejection("C008", f"{printable(text)!r} is not a date", "write YYYY-MM-DD")
+
+
 def _words(*words: str) -> Choice:
     return Choice(dict.fromkeys(words, ""))
 
@@ -56,6 +72,7 @@ _VERIFY = Record(
         "web_bot_auth": Field(_texts, "signature agents"),
     }
 )
+_NETWORK = Text(scalars.network, 100)
 _SOURCE = Record(
     {
         "url": Field(_long_text, "a public page", required=True),
@@ -81,6 +98,7 @@ _AGENT = Record(
         "opt_out": Field(_OPT_OUT, "how a site opts out of the AI part and keeps its search listing"),
         "rfc9309_compliance": Field(_words("claimed", "ignored", "unknown"), "what the operator says"),
         "verify": Field(_VERIFY, "how a claim can be checked"),
+        "signature_agents": Field(ListOf(Text(_signature_agent, 255)), "hosts in its Signature-Agent, if others too"),
         "note": Field(_long_text, "a trap worth knowing"),
         "sources": Field(ListOf(_SOURCE, allow_single=False), "where the facts are from", required=True),
         "samples": Field(_SAMPLES, "the conformance corpus", required=True),
@@ -91,6 +109,13 @@ AGENTS_FILE = Record(
         "operator": Field(_name, "organisation that runs the agents", required=True),
         "url": Field(_long_text, "its site"),
         "agents": Field(ListOf(_AGENT, allow_single=False), "one entry each", required=True),
+    }
+)
+RANGES_FILE = Record(
+    {
+        "uri": Field(_long_text, "where the operator publishes the list: an ips_uri of its agents", required=True),
+        "published": Field(Text(_date, 10), "the day that the list itself says, YYYY-MM-DD", required=True),
+        "networks": Field(ListOf(_NETWORK, max_items=100_000, min_items=1), "what it holds", required=True),
     }
 )
 _BROWSERS = Record(
@@ -151,6 +176,21 @@ def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
     if problems:
         raise CatalogInvalid(problems)
     return entries
+
+
+def read_ranges_files(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the lists of networks of rules/ranges as plain data. Raises CatalogInvalid with every problem."""
+    lists: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for file in sorted(files):
+        data, log = _read(file, RANGES_FILE)
+        if any(each.get("uri") == data.get("uri") for each in lists):
+            log.add("C003", f"{data.get('uri')} stands in another file too", "remove one", path=("uri",))
+        lists.append(data)
+        problems += (problem for problem in log.problems if not problem.warning)
+    if problems:
+        raise CatalogInvalid(problems)
+    return lists
 
 
 def samples_from(entry: Mapping[str, Any]) -> Samples:

@@ -102,6 +102,14 @@ _TRUSTED_PROXIES = Record(
         "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
     }
 )
+_networks = ListOf(Text(scalars.network), min_items=1)
+_IDENTITY = Record(
+    {
+        "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
+        "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
+        "networks": Field(MapOf(_name, _networks), "networks of agents, by name, in place of what is published"),
+    }
+)
 _THROTTLE = Record(
     {
         "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
@@ -120,6 +128,53 @@ _reload = Choice(
     {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
     {"no": "off", "false": "off"},
     noun="way to reload",
+)
+_day = Text(scalars.day, max_length=10, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=("2027-12-31",))
+_directory = Text(scalars.key_directory, max_length=512, pattern="^https://", examples=("https://agent.example",))
+_https = Text(
+    scalars.https_address, pattern="^[Hh][Tt][Tt][Pp][Ss]://", examples=("https://lists.example/robots.json",)
+)
+_SIGNATURE = Record(
+    {
+        "directory": Field(_directory, "where the partner publishes its keys", required=True),
+        "key_ids": Field(ListOf(Text(scalars.key_thumbprint, max_length=64), min_items=1), "only these of its keys"),
+    }
+)
+_digest = Text(scalars.key_digest, max_length=500, pattern="^[0-9A-Fa-f]{64}$")
+_PROOF = Record(
+    {
+        "api_key": Field(ListOf(_digest, min_items=1, max_items=10), "SHA-256 of the key in Authorization: Bearer"),
+        "networks": Field(ListOf(Text(scalars.network), min_items=1), "networks that the partner comes from"),
+        "signature": Field(_SIGNATURE, "the partner signs its requests (Web Bot Auth)"),
+    }
+)
+_PARTNER = Record(
+    {
+        "name": Field(Text(scalars.rule_id, max_length=64), "name in logs, metrics and refusals", required=True),
+        "proof": Field(_PROOF, "how the partner proves itself; all that is given has to hold", required=True),
+        "usages": Field(ListOf(_usage, min_items=1), "what is licensed", required=True),
+        "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
+        "from": Field(_day, "the first day of the grant (UTC)"),
+        "until": Field(_day, "the last day of the grant (UTC)"),
+        "named": Field(FLAG, "the page for people may name the partner"),
+    }
+)
+_SIGNATURES = Record(
+    {
+        "hosts": Field(ListOf(Text(scalars.authority, max_length=255), max_items=20), "further host names of the site"),
+        "keys": Field(
+            MapOf(_directory, Text(max_length=500), max_items=100),
+            "files with the keys of a directory (JWKS), beside this file; such a directory is not fetched",
+        ),
+    }
+)
+_REFRESH = Record(
+    {
+        "folder": Field(Text(max_length=500), "where refreshed lists are kept, relative to this file", required=True),
+        "every": Field(
+            Number(1, 720, "hours"), "refresh while serving, every so many hours; else by the command alone"
+        ),
+    }
 )
 _FEATURES = Record(
     {
@@ -144,11 +199,16 @@ POLICY_FILE = Record(
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(_paths, "different wishes for parts of the site; the most specific pattern counts"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
+        "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
         "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
+        "identity": Field(_IDENTITY, "how far the claim of a client to be an agent is believed"),
+        "signatures": Field(_SIGNATURES, "signed requests (Web Bot Auth)"),
+        "refresh": Field(_REFRESH, "published networks and feeds, fetched anew"),
+        "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
         "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),

@@ -10,7 +10,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.identity.signing_keys import decoded
+from noai_guard.core.identity.web_bot_auth import directory_address
 from noai_guard.core.networks import InvalidNetwork, parse_network
+from noai_guard.core.partners import midnight
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.core.works import work_pattern_problem
@@ -148,3 +151,57 @@ def rule_id(text: str) -> str | Rejection:
         return text
     hint = "use letters, digits, dot, dash and underscore, at most 64"
     return Rejection("P007", f"bad rule id {printable(text)!r}", hint)
+
+
+def key_digest(text: str) -> str | Rejection:
+    """Return the SHA-256 of an API key, 64 hexadecimal digits in lower case. The text is never repeated."""
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        return text.lower()
+    message = "an API key is given by its SHA-256, 64 hexadecimal digits, never by itself"
+    return Rejection("P040", message, "noai-guard partners key makes a key and prints its SHA-256")
+
+
+def day(text: str) -> str | Rejection:
+    """Return a date as YYYY-MM-DD."""
+    try:
+        midnight(text, 1)
+    except (ValueError, OverflowError):
+        return Rejection("P041", f"{printable(text)!r} is not a date", "write YYYY-MM-DD, such as 2027-12-31")
+    return text
+
+
+def key_directory(text: str) -> str | Rejection:
+    """Return the address of the key set that a signature agent stands for."""
+    hint = "write https://agent.example, or the https address of the key set"
+    message = f"{printable(text)!r} is not the address of a key directory"
+    return directory_address(text) or Rejection("P042", message, hint)
+
+
+def key_thumbprint(text: str) -> str | Rejection:
+    """Return the thumbprint of a key: the `keyid` of its signatures."""
+    try:
+        is_thumbprint = len(decoded(text)) == 32
+    except ValueError:
+        is_thumbprint = False
+    message = f"{printable(text)!r} is not the thumbprint of a key"
+    hint = "write the keyid of a signature: 43 letters, digits, - and _ (RFC 7638)"
+    return text if is_thumbprint else Rejection("P042", message, hint)
+
+
+def authority(text: str) -> str | Rejection:
+    """Return a host name, with a port if it is not the usual one, as it stands in Host."""
+    host, colon, port = text.rpartition(":") if re.search(r":[0-9]{1,5}\Z", text) else (text, "", "")
+    name = ascii_host(host.removeprefix("[").removesuffix("]")) if host else None
+    if name is None:
+        return Rejection("P014", f"{printable(text)!r} is not a host name", "write www.example.org, without https://")
+    return f"{name}{colon}{port}"
+
+
+def https_address(text: str) -> str | Rejection:
+    """Return an https address in ASCII."""
+    address = web_address(text)
+    if isinstance(address, str) and not address.startswith("https:"):
+        return Rejection(
+            "P014", f"{printable(text)!r} is not an https address", f"write {address.replace('http', 'https', 1)}"
+        )
+    return address

@@ -1,7 +1,7 @@
 """Semantic checks across the whole policy and the catalogue."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -29,20 +29,47 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
     _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
+    networks = tuple(data.get("identity", {}).get("networks", {}))
+    _check_agents(networks, ("identity", "networks"), catalog, log, is_mapping=True)
     _check_patterns(data, log)
+    _check_partners(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
             _check_agents(rule.get("agents") or (), ("rules", index, "agents"), catalog, log)
             _check_operators(rule.get("operators") or (), ("rules", index, "operators"), catalog, log)
     valid = {index: rule_from(rules[index], index + 1) for index in rules if log.is_valid("rules", index)}
-    _check_rules(valid, data.get("exemptions", {}) if log.is_valid("exemptions") else {}, catalog, log)
+    exemptions = data.get("exemptions", {}) if log.is_valid("exemptions") else {}
+    _check_rules(valid, exemptions, {name.lower() for name in networks}, catalog, log)
+
+
+def _check_partners(data: Mapping[str, Any], log: ProblemLog) -> None:
+    seen: set[str] = set()
+    for index, partner in enumerate(data.get("partners") or ()):
+        if partner is None:
+            continue
+        path = ("partners", index)
+        name = partner.get("name", "")
+        if name.lower() in seen:
+            log.add("P043", f"two partners are called {name!r}", "rename one", path=(*path, "name"))
+        seen.add(name.lower())
+        if partner.get("proof") == {} and log.is_valid(*path, "proof"):
+            hint = "give proof: {api_key: ...}, {networks: ...} or {signature: ...}"
+            log.add("P044", f"partner {name!r} has nothing to prove itself with", hint, path=(*path, "proof"))
+        first, last = partner.get("from", ""), partner.get("until", "")
+        if first and last and last < first:
+            log.add("P041", f"the grant of {name!r} ends before it begins", "exchange from and until", path=path)
+        signature = partner.get("proof", {}).get("signature")
+        if signature and not data.get("site", {}).get("url") and not data.get("signatures", {}).get("hosts"):
+            message = f"partner {name!r} signs its requests for a host, and the policy does not say which host this is"
+            log.add("P045", message, "write site: {url: https://...}", path=(*path, "proof"), warning=True)
 
 
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
     patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
     lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
-    lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
+    for key in ("rules", "partners"):
+        lists |= {(key, i, "paths"): (entry or {}).get("paths", ()) for i, entry in enumerate(data.get(key) or ())}
     patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
     for path, pattern in patterns:
         if pattern is not None and perhaps_query(pattern):
@@ -62,9 +89,13 @@ def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
             log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
 
 
-def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
+def _check_agents(
+    names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog, *, is_mapping: bool = False
+) -> None:
+    """Log names that are no agents'. They stand in a list, or are the keys of a mapping."""
     operators = {operator.lower(): operator for operator in catalog.operators}
-    for index, name in enumerate(names):
+    for position, name in enumerate(names):
+        index = name if is_mapping and name is not None else position
         if name is None:
             continue
         if agent := catalog.agent(name):
@@ -132,7 +163,13 @@ class _Scope:
         )
 
 
-def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
+def _check_rules(
+    rules: Mapping[int, Rule],
+    exemptions: Mapping[str, Any],
+    own_networks: Set[str],
+    catalog: Catalog,
+    log: ProblemLog,
+) -> None:
     _check_ids(rules, log)
     proven = (Identity.UNVERIFIED, Identity.VERIFIED, Identity.SPOOFED)
     clients: list[tuple[Agent | None, Identity]] = [
@@ -154,9 +191,11 @@ def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catal
         scope = scope_of(rule, rule.action)
         _check_scope(scope, earlier, ("rules", index), log)
         earlier.append(scope)
-        if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED}:
-            message = "no way to verify a claim is installed: this rule never holds"
-            log.add("P019", message, "name unverified too", path=("rules", index, "identities"), warning=True)
+        if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED} and scope.clients:
+            meant = [agent for agent in catalog.agents if any(rule.holds_for(agent, each) for each in rule.identities)]
+            if not any(agent.verify or agent.name.lower() in own_networks for agent in meant):
+                message = "no agent that is meant has published anything to be checked by: this rule never holds"
+                log.add("P019", message, "name unverified too", path=("rules", index, "identities"), warning=True)
         if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED):
             message = f"rule {rule.id!r} turns people away too, because it names no agents, operators or usages"
             hint = "name whom it is for, unless that is meant"

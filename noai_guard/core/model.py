@@ -1,6 +1,6 @@
 """The types of the domain: usages, actions, agents, requests, verdicts, responses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -97,7 +97,8 @@ class Agent:
 
     Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
     `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists
-    only in robots.txt (`robots_only`) or cannot be told from a browser.
+    only in robots.txt (`robots_only`) or cannot be told from a browser. `signature_agents` are hosts that it signs
+    with, beside those of `verify["web_bot_auth"]`.
     """
 
     name: str
@@ -111,7 +112,8 @@ class Agent:
     rfc9309_compliance: str = "unknown"
     robots_only: bool = False
     opt_out: OptOut | None = None
-    verify: Mapping[str, object] = field(default_factory=dict)
+    verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    signature_agents: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -139,8 +141,34 @@ class PartlyRead:
     hidden: frozenset[Agent]
 
 
-Claim = Agent | PartlyRead | None
-"""The claim of a user agent: an agent, one that was partly read, or None if it names nobody."""
+@dataclass(frozen=True, slots=True)
+class SignedAs:
+    """The claim of a Signature-Agent: an agent that signs with the host it names, or UNKNOWN_BOT."""
+
+    agent: Agent
+
+
+SingleClaim = Agent | PartlyRead | SignedAs | None
+"""One claim of a client: an agent, one that was partly read, one that signs, or None if it names nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralClaims:
+    """The claims of one client: first that of its user agent, then those of its Signature-Agent. The strictest
+    counts."""
+
+    claims: tuple[SingleClaim, ...]
+
+
+Claim = SingleClaim | SeveralClaims
+"""All that a client claims to be."""
+
+
+def agent_of(claim: Claim) -> Agent | None:
+    """Return the agent that a client claims to be, the first if it claims several, or None."""
+    if isinstance(claim, SeveralClaims):
+        return next((agent for agent in map(agent_of, claim.claims) if agent is not None), None)
+    return claim.agent if isinstance(claim, (PartlyRead, SignedAs)) else claim
 
 
 @dataclass(frozen=True, slots=True)

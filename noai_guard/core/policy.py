@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
+from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import (
     UNKNOWN_BOT,
     Action,
@@ -15,10 +18,14 @@ from noai_guard.core.model import (
     Mode,
     PartlyRead,
     PathPolicy,
+    SeveralClaims,
+    SignedAs,
     Usage,
     Verdict,
+    agent_of,
 )
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -27,7 +34,10 @@ from noai_guard.core.works import Works
 UNREADABLE = "unreadable"
 """Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
 
-OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE)
+SPOOFED = "spoofed"
+"""Id of the verdict on a client that is not the agent it names."""
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE, SPOOFED)
 """Ids of verdicts that neither a rule nor a usage of the policy decided."""
 
 CERTIFICATE_CHECKS = ("/.well-known/acme-challenge/**", "/.well-known/pki-validation/**")
@@ -98,13 +108,23 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """Where refreshed lists are kept, as a path relative to the policy file (empty if nowhere), and the hours between
+    two refreshes while serving (0 for none)."""
+
+    folder: str = ""
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
     `store` is the address of what workers know together, perhaps with a password; it has `store_deadline` milliseconds
     for each answer. `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and
-    `reload` those under `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the
-    English ones.
+    `reload` those under `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named
+    there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
+    people, by the keys of the English ones.
     """
 
     stance: str
@@ -116,6 +136,7 @@ class Policy:
     exemptions: Exemptions = field(default_factory=Exemptions)
     on_unknown: Action = Action.ALLOW
     unreadable: Action = Action.DENY
+    identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
     store: str = field(default="memory:", repr=False)
@@ -125,7 +146,18 @@ class Policy:
     shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
+    partners: tuple[Partner, ...] = ()
+    hosts: tuple[str, ...] = ()
+    key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
+    refresh: Refresh = field(default_factory=Refresh)
+    feeds: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names that requests to this site are signed for: the host of its address, then `hosts`."""
+        own = urlsplit(self.site.url).netloc.lower()
+        return tuple(dict.fromkeys((own, *self.hosts) if own else self.hosts))
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -227,6 +259,7 @@ class DecisionTable:
         self.policy = policy
         self.catalog = catalog
         self.path_policies = policy.all_path_policies
+        self.identity = IdentitySettings(policy.identity, catalog.ranges, policy.authorities)
         self._matchers = _Matchers.of(policy)
         lower = _Matchers.of(policy, str.lower)
         self._in_lower_case = self._matchers if lower.patterns == self._matchers.patterns else lower
@@ -288,7 +321,7 @@ class DecisionTable:
         return path_class
 
     def verdict(self, claim: Claim, path_class: PathClass) -> Verdict:
-        """Return the verdict on a client whose user agent makes this claim, without proof."""
+        """Return the verdict on a client that makes this claim, without proof."""
         return path_class.verdicts[claim, identity_of_claim(claim)]
 
     def decide(self, claim: Claim, identity: Identity, path_class: PathClass) -> Verdict:
@@ -296,7 +329,13 @@ class DecisionTable:
 
         Of usages that are treated equally, the one that the agent lists first counts. A client that names a refused
         agent where not all could be read gets the action `unreadable` of the policy, unless its verdict is stricter.
+        Of several claims, the strictest verdict counts.
         """
+        if isinstance(claim, SeveralClaims):
+            return strictest(self.verdict(each, path_class) for each in claim.claims)
+        if isinstance(claim, SignedAs):
+            verdict = path_class.verdicts[claim.agent, identity]
+            return replace(verdict, reasons=(_signed(claim.agent), *verdict.reasons[1:]))
         if isinstance(claim, PartlyRead):
             verdict = path_class.verdicts[claim.agent, identity]
             is_refused = any(self.verdict(agent, path_class).action.restricts for agent in claim.hidden)
@@ -307,7 +346,7 @@ class DecisionTable:
             return self._unreadable(replace(verdict, agent=None, usage=None, identity=Identity.UNCLAIMED), reason)
         if path_class.readings:
             verdicts = [reading.verdicts[claim, identity] for reading in path_class.readings]
-            verdict = max(verdicts, key=lambda verdict: verdict.action.strictness)
+            verdict = strictest(verdicts)
             if path_class.unread and self._refused_anywhere[claim]:
                 return self._unreadable(verdict, "the path can be read in more ways than are looked at")
             return verdict
@@ -348,9 +387,16 @@ class DecisionTable:
             return verdict(Action.ALLOW, "exempt-path", "the path is exempt")
         if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
             return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
+        is_spoofed, spoofed = identity is Identity.SPOOFED, self.policy.identity.spoofed
         for rule in path_class.rules:
-            if rule.holds_for(agent, identity):
+            # Nobody lies to be refused; but a rule that is milder is meant for the agent itself.
+            is_meant = (
+                not is_spoofed or Identity.SPOOFED in rule.identities or rule.action.strictness >= spoofed.strictness
+            )
+            if is_meant and rule.holds_for(agent, identity):
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
+        if is_spoofed and (usage is None or usages[usage].strictness < spoofed.strictness):
+            return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
         where = "" if path_policy is self.path_policies[0] else f" under {path_policy.pattern}"
@@ -360,8 +406,13 @@ class DecisionTable:
 
 def identity_of_claim(claim: Claim) -> Identity:
     """Return the identity of a client whose claim has not been checked."""
-    agent = claim.agent if isinstance(claim, PartlyRead) else claim
+    agent = agent_of(claim)
     return Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the strictest of several verdicts; of equally strict ones the first that names an agent."""
+    return max(verdicts, key=lambda verdict: (verdict.action.strictness, verdict.agent is not None))
 
 
 def rule_id(path_policy: PathPolicy, usage: Usage) -> str:
@@ -375,6 +426,12 @@ def _claim(agent: Agent | None) -> str:
     if agent is UNKNOWN_BOT:
         return "the user agent calls itself a bot and is in no catalogue"
     return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
+
+
+def _signed(agent: Agent) -> str:
+    if agent is UNKNOWN_BOT:
+        return "the header Signature-Agent names a host that is in no catalogue"
+    return f"the header Signature-Agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
 def bing_directive(path_policy: PathPolicy) -> str:

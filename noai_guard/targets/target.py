@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Generic, Literal, Protocol, TypeVar
 
 from noai_guard.core.model import Action, Document
+from noai_guard.core.text import listed
 from noai_guard.responses.documents import document_file
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.version import __version__
@@ -83,6 +84,9 @@ class ServerTarget(Target[TargetPlan]):
             yield f"throttle: requests are not counted here; {allowed}."
         if setup.policy.second_look:
             yield "second_look: user agents are recognised by name only."
+        if setup.policy.partners:
+            names = listed([partner.name for partner in setup.policy.partners])
+            yield f"partners ({names}): no proof is checked here, so they are refused; ask the gateway (--ask-gateway)."
         if any(path_policy.reserves_anything for path_policy in setup.compiled.guard.table.path_policies):
             yield "HTML metas: pages are not changed; the header fields declare the same."
         needed = {

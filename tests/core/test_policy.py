@@ -1,7 +1,7 @@
 """The judge and the policy: who is let in where, by which rule, and for what reasons."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
 from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, bing_directive, opt_out_notes, rule_id
-from noai_guard.core.questions import Count, run
+from noai_guard.core.questions import Count, Question, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered
 from noai_guard.stores.memory import MemoryStore
@@ -54,15 +55,15 @@ def judged(text: str, user_agent: str, path: str = "/", catalog: Catalog | None 
 
 
 class Questions:
-    """Answers every question with the same number and remembers what was asked."""
+    """Answers every count with the same number, nothing else, and remembers what was asked."""
 
     def __init__(self, answer: int | None) -> None:
-        self.asked: list[Count] = []
+        self.asked: list[Question[Any]] = []
         self._answer = answer
 
-    def answer(self, question: Count) -> int:
+    def answer(self, question: Question[Any]) -> int:
         self.asked.append(question)
-        if self._answer is None:
+        if self._answer is None or not isinstance(question, Count):
             raise Unanswered("nobody there")
         return self._answer
 
@@ -315,10 +316,11 @@ def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_a
     assert {verdict.rule for verdict in verdicts} == {"search"}
 
 
-def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
+def test_the_judge_asks_for_the_name_of_the_address_and_for_a_count() -> None:
     questions = Questions(1)
     examined(THROTTLE, Asked("/", b"bingbot/2.0", "192.0.2.1", received_at=7.0), questions)
-    assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0, limit=3)]
+    names = HostName("192.0.2.1", (".search.msn.com",))
+    assert questions.asked == [names, Count("bingbot|192.0.2.1/32", 10, 7.0, 3)]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_clients_of_one_address_block_share_a_count_and_agents_do_not() -> None:
         (b"bingbot/2.0", "2001:db8::1"), (b"bingbot/2.0", "2001:db8::2"), (b"YandexBot/3.0", "2001:db8::1"),
     ]:  # fmt: skip
         examined(THROTTLE, Asked("/", user_agent, address), questions)
-    first, second, third = (question.key for question in questions.asked)
+    first, second, third = (question.key for question in questions.asked if isinstance(question, Count))
     assert first == second != third
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.model import Document
-from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import (
     UNUSUAL_PATH,
     GatewaySetup,
@@ -57,7 +57,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         connection="socket()" if gateway.path else "socket.tcp()",
         address=f'"{gateway.path}"' if gateway.path else f'"{gateway.host}", {gateway.port}',
         verify=VERIFY,
-        read=", ".join(f'"{name}"' for name in (*READ, *CDN)),
+        read=", ".join(f'"{name}"' for name in (*setup.read, *CDN)),
         passed_on=", ".join(f'["{name}"] = "{name.title()}"' for name in VERDICT),
         declared=", ".join(f'["{name}"] = "{_environment(name)}"' for name in setup.declared_names),
         spoofed=", ".join(f'"{name}"' for name in spoofable_names()),

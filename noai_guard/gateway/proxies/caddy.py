@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 from noai_guard.core.model import Document
-from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
+from noai_guard.gateway.contract import AUTHORIZATION, SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, repeatable, variable
 from noai_guard.targets import go_regex
 from noai_guard.targets.lookup_tables import file_server_headers
@@ -18,7 +18,7 @@ _SET = {"x-forwarded-uri": "{http.request.orig_uri}", "x-forwarded-method": "{ht
 _SPOOFABLE = ("X-NoAI*", "X_noai*", "X.noai*")
 """Request headers that only the gateway may set, in every spelling that some server or language takes for the same."""
 
-_NOT_ASKED = ("Connection", "Upgrade", "Sec-WebSocket-*", "Cookie", "Authorization")
+_NOT_ASKED = ("Connection", "Upgrade", "Sec-WebSocket-*", "Cookie")
 """Fields that would make a websocket of the question, and those that are no business of the gateway."""
 
 _SET_BY_CADDY = "x-forwarded-host"
@@ -93,7 +93,8 @@ def _request(setup: GatewaySetup) -> Iterator[str]:
     if setup.client_address_header not in ("x-forwarded-for", "x-real-ip"):
         kept.append(setup.client_address_header.title())
     yield from (f"header_up {name} {{http.request.header.{name}}}" for name in kept)
-    yield from (f"header_up -{name}" for name in _NOT_ASKED)
+    not_asked = _NOT_ASKED if setup.asks_for_keys else (*_NOT_ASKED, AUTHORIZATION.title())
+    yield from (f"header_up -{name}" for name in not_asked)
     if setup.client_address_header == "x-real-ip":
         yield "header_up X-Real-IP {http.request.remote.host}"
     yield "transport http {"

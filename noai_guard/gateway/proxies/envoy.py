@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from noai_guard.core.model import Document
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import CDN, READ, SOURCES, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, SOURCES, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import (
     GatewaySetup,
     Proxy,
@@ -42,7 +42,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         _FILES,
         spoofable=(f"- {{remove: {name.lower()}}}" for name in (*spoofable_names(), *SOURCES)),
         fail_open=str(setup.fail_open).lower(),
-        passed_on=(f"- {{exact: {name}}}" for name in (*READ, *CDN, setup.client_address_header)),
+        passed_on=(f"- {{exact: {name}}}" for name in (*setup.read, *CDN, setup.client_address_header)),
         gateway="127.0.0.1:80" if gateway.path else str(gateway),
         verify=VERIFY,
         verdict=_exactly(VERDICT),

@@ -10,7 +10,7 @@ one for each question takes HAProxy a quarter more CPU time, and the gateway twi
 
 from collections.abc import Iterator, Sequence
 
-from noai_guard.gateway.contract import CDN, READ, VERDICT, VERIFY
+from noai_guard.gateway.contract import CDN, VERDICT, VERIFY
 from noai_guard.gateway.proxies.proxy import (
     UNUSUAL_PATH,
     GatewaySetup,
@@ -47,7 +47,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("HAProxy")
     gateway, address_header = setup.gateway, setup.client_address_header
     socket = f"unix@{gateway.path}" if gateway.path else ""
-    read = (*READ, *CDN) if address_header == "x-real-ip" else (*READ, *CDN, address_header)
+    read = (*setup.read, *CDN) if address_header == "x-real-ip" else (*setup.read, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     stored = setup.stored_documents("noai-guard-documents")
     looks = setup.first_look(_MAX_EXPRESSION) if setup.suspects_only else []
@@ -101,7 +101,7 @@ def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
 
 
 def _client_address(header: str, asking: str = "txn") -> Iterator[str]:
-    """Yield the Lua statements that pass the client's address to the gateway, unless it is one of READ."""
+    """Yield the Lua statements that pass the client's address to the gateway, unless it is read anyway."""
     if header in ("x-forwarded-for", "x-real-ip"):
         yield f'local addresses = headers["{header}"] or {{}}'
         yield f"addresses[#addresses + 1] = {asking}.f:src()"

@@ -62,6 +62,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         answer_maps=(line for name, field in fields.items() for line in _answer_map(name, p, field, setup)),
         declared_maps=(line for name in setup.declared_names for line in _declared_map(name, p, fields[name])),
         status=variable(STATUS),
+        no_authorization=[] if setup.asks_for_keys else ['proxy_set_header Authorization "";'],
         answer_variables=(f"auth_request_set ${p}{field} ${p}s_{field};" for field in fields.values()),
         verify=VERIFY_NGINX,
         answer=ANSWER,
@@ -247,7 +248,7 @@ def _cache_key(setup: GatewaySetup, p: str, who: str) -> str:
     classes = "|".join(f"${p}in_{number}" for number in range(len(setup.path_classes)))
     header = setup.client_address_header
     address = _CLIENT_ADDRESS.get(header, f"$http_{variable(header)}") if setup.compiled.guard.uses_address else "*"
-    return f'"$request_method|{address}|${p}unusual|{classes}|{who}"'
+    return f'"$request_method|{address}|${p}unusual|{classes}|{who}|$http_signature_agent"'
 
 
 PROXY = Proxy(

@@ -11,7 +11,7 @@ from noai_guard.core.model import Action, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import REASON, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, READ, REASON, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
@@ -166,6 +166,16 @@ class GatewaySetup:
         context = user_agent_regex.short_context
         found = user_agent_regex.expressions(self.refused_tokens, max_length, context)
         return tuple(f"{expression.before}{expression.names}{expression.after}" for expression in found)
+
+    @cached_property
+    def asks_for_keys(self) -> bool:
+        """True if a partner proves itself by a key, so that Authorization is passed on to the gateway."""
+        return any(partner.api_keys for partner in self.compiled.policy.partners)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Names of the client's headers that the gateway reads."""
+        return (*READ, AUTHORIZATION) if self.asks_for_keys else READ
 
     @property
     def client_address_header(self) -> str:

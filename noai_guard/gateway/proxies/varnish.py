@@ -51,6 +51,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         documents="|".join(map(_expression, setup.document_paths)),
         cleared=(f"unset bereq.http.{name.title()};" for name in SOURCES if name != "x-original-uri"),
         client_address=["set bereq.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
+        no_authorization=[] if setup.asks_for_keys else ["unset bereq.http.Authorization;"],
         max_body=str(_MAX_BODY),
         verify=VERIFY,
         verdict=_verdict(),

@@ -54,7 +54,7 @@ sub vcl_backend_fetch {
     if (bereq.backend == noai_question) {
         __CLEARED__
         unset bereq.http.Cookie;
-        unset bereq.http.Authorization;
+        __NO_AUTHORIZATION__
         unset bereq.http.Accept-Encoding;
         set bereq.http.X-Original-URI = bereq.url;
         if (bereq.method != "GET") { set bereq.http.X-Original-Method = bereq.method; }
