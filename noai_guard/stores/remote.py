@@ -168,7 +168,7 @@ class RemoteStore:
         process = self._process
         process.closed = True
         process.wake.set()
-        if process.thread is not None and process.pid == os.getpid():
+        if process.thread is not None and process.pid == os.getpid() and process.thread.is_alive():
             process.thread.join(NETWORK_SECONDS)
 
     def answer(self, question: Question[Any]) -> Any:
@@ -236,15 +236,19 @@ class RemoteStore:
             return process
         with self._starting:
             process = self._process
-            if process.pid != pid or process.closed:
-                process = _Process(pid, process.counts if process.pid == pid else ExchangedCounts())
-                name = "noai-guard-store"
-                process.thread = threading.Thread(target=_serve, args=(ref(self), process), name=name, daemon=True)
-                try:
-                    process.thread.start()
-                except RuntimeError as error:  # no thread to be had: the next request tries again
-                    raise Unanswered(f"{self.name}: {error}") from None
-                self._process = process
+            if process.pid == pid and not process.closed:
+                return process
+            process = _Process(pid, process.counts if process.pid == pid else ExchangedCounts())
+            process.thread = threading.Thread(
+                target=_serve, args=(ref(self), process), name="noai-guard-store", daemon=True
+            )
+            self._process = process
+        # Outside of the lock, which is older than gevent's replacements may be: this lets other greenlets run.
+        try:
+            process.thread.start()
+        except RuntimeError as error:  # no thread to be had: the next request tries again
+            process.closed, process.thread = True, None
+            raise Unanswered(f"{self.name}: {error}") from None
         return process
 
     def key(self, *parts: object) -> str:

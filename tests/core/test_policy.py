@@ -571,3 +571,16 @@ def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_wher
     text = TRACKS_CLOSED + "rules: [{id: closed, paths: [/backstage/**], action: deny}]\n"
     assert judged(text, "Mozilla/5.0 Firefox/143.0", "/backstage/a").rule == "closed"
     assert judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).rule == "unclaimed"
+
+
+@pytest.mark.parametrize(
+    ("text", "throttles"),
+    [
+        ("mode: enforce", False),
+        ("usages: {seo: throttle}", True),
+        ("paths: {/a/**: {usages: {seo: throttle}}}", True),
+        ("rules: [{agents: GPTBot, action: throttle}]", True),
+    ],
+)
+def test_a_policy_knows_whether_requests_are_counted(text: str, throttles: bool) -> None:
+    assert policy_of(text).throttles is throttles
