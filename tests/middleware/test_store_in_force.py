@@ -218,9 +218,10 @@ def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
             return error.code
 
     statuses = [get() for _ in range(40)]
-    assert set(statuses) == {200, 429}
-    # One more for each of three workers, and one that comes during its exchange.
-    assert LIMIT <= statuses.count(200) <= LIMIT + 2 * 3
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) >= LIMIT
+    # How many more depends on how long an exchange takes here; then every worker knows.
+    wait_for(lambda: {get() for _ in range(12)} == {429})
     client = redis.client()
     names = [each["name"] for each in client.client_list()]
     assert 1 <= names.count("noai-guard") <= 4  # a worker that got no request has none
