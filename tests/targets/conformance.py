@@ -273,6 +273,7 @@ NAMED_SOMEWHERE = {
     "at the end of 7 KB": user_agent_lines(BROWSER + b" Foo/1.0" * 860 + b" GPTBot/1.3"),
     "after 1,400 letters": user_agent_lines(b"a" * 1400 + b" GPTBot/1.3"),
     "after 1,400 characters of one chunk": user_agent_lines(b"x.1/" * 350 + b" GPTBot/1.3"),
+    "inside of a word, in several lines that are long together": user_agent_lines(b"x" * 1100 + b"GPTBot" + b"x" * 100, b"y" * 800),
     "before an escape": user_agent_lines(b"GPTBot%41"),
     "by an escaped letter": user_agent_lines(b"Mozilla/5.0 (compatible; %47PTBot/1.3)"),
     "by a letter that is escaped twice": user_agent_lines(b"%2547PTBot/1.3"),

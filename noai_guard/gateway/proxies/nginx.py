@@ -152,7 +152,7 @@ def _suspects(setup: GatewaySetup, p: str, fields: Mapping[str, str]) -> Iterato
     for pattern in (UNUSUAL_PATH, *setup.sections_that_declare_otherwise):
         yield f"    {expression(pattern)} 1;"
     yield "}"
-    yield f'map "${p}suspect${p}special_path" ${p}unasked {{ "00" 1; default ""; }}'
+    yield f'map "${p}suspect${p}special_path$http_signature_agent" ${p}unasked {{ "00" 1; default ""; }}'
     for name, field in fields.items():
         if value := setup.site_fields.get(name):
             yield f'map "${p}unasked" ${p}u_{field} {{ 1 {quote(value)}; default ${p}{field}; }}'

@@ -11,7 +11,7 @@ from noai_guard.core.model import Action, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import AUTHORIZATION, READ, REASON, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SOURCES, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
@@ -22,6 +22,11 @@ from noai_guard.version import __version__
 
 UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
 """Matches a path that may be read as another one, or that is none."""
+
+_OF_THE_QUESTION = frozenset(
+    {"connection", "content-length", "cookie", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers that mean something else in a question to the gateway, or are none of its business."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,10 @@ class GatewaySetup:
             return "second_look of the policy looks at all user agents"
         if rules := [rule.id for rule in policy.rules if rule.identities and rule.action.restricts]:
             return f"the policy restricts by identity ({', '.join(rules)})"
+        if rules := [rule.id for rule in policy.rules if rule.needs_origin and rule.action.restricts]:
+            return f"the policy restricts by network or header field ({', '.join(rules)})"
+        if agents := [agent.name for agent in self.compiled.catalog.agents if agent.networks or agent.headers]:
+            return f"agents are recognised by network or header field ({', '.join(agents)})"
         return ""
 
     def first_look(self, max_length: int) -> list[str]:
@@ -134,7 +143,7 @@ class GatewaySetup:
         sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
         return [
             "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
-            f"policy restricts, or hide one, and about paths that may be read in several ways{sections}.",
+            f"policy restricts, or hide one, about signed requests, and about paths that may be read in several ways{sections}.",
             "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
             "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
         ]
@@ -174,8 +183,16 @@ class GatewaySetup:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Names of the client's headers that the gateway reads."""
-        return (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        """Names of the client's headers that the gateway reads, each once."""
+        names = (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        return tuple(dict.fromkeys((*names, *self._condition_names)))
+
+    @cached_property
+    def _condition_names(self) -> tuple[str, ...]:
+        """Names of the headers that rules and agents ask for, without those that a proxy writes itself."""
+        having = (*self.compiled.policy.rules, *self.compiled.catalog.agents)
+        names = {condition.name for each in having for condition in each.headers}
+        return tuple(sorted(names.difference(_OF_THE_QUESTION, SOURCES, CDN, {self.client_address_header})))
 
     @property
     def client_address_header(self) -> str:

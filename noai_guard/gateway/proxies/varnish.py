@@ -102,7 +102,7 @@ def _suspects(setup: GatewaySetup) -> Iterator[str]:
     yield "std.collect(req.http.User-Agent);"
     yield f'if (regsub(req.url, "[?].*$", "") !~ {quote(f"(?i){special}")}'
     yield from (f"    && {look}" for look in looks)
-    yield ") {"
+    yield "    && !req.http.Signature-Agent) {"
     yield f"    set req.http.X-NoAI-Kept = {quote(values)};"
     yield "} else"
 
