@@ -24,7 +24,18 @@ UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
 """Matches a path that may be read as another one, or that is none."""
 
 _OF_THE_QUESTION = frozenset(
-    {"connection", "content-length", "cookie", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+    {
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 """Headers that mean something else in a question to the gateway, or are none of its business."""
 
