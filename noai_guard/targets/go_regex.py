@@ -52,8 +52,8 @@ def _rarity(word: str) -> tuple[bool, bool, int]:
 
 
 LONG = (user_agent_regex.LONG, rf"(?s)^.{{{(HEAD_BYTES + TAIL_BYTES) // 4}}}.", "[^\\x00-\\x7f]")
-"""Go counts characters, of which one has up to four bytes: a User-Agent is long if it matches the first expression, or the
-two others."""
+"""Go counts characters, of which one has up to four bytes: a User-Agent is long if it matches the first expression, or
+the two others."""
 
 
 def with_ascii_letters(pattern: str) -> str:

@@ -154,7 +154,8 @@ class GatewaySetup:
         sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
         return [
             "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
-            f"policy restricts, or hide one, about signed requests, and about paths that may be read in several ways{sections}.",
+            "policy restricts, or hide one, about signed requests, and about paths that may be read in several",
+            f"ways{sections}.",
             "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
             "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
         ]
