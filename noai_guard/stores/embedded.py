@@ -29,9 +29,11 @@ class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "valkey.sock"
         self._lock = os.open(folder / "workers.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        # Not waited for: the keeper has it alone only while it ends the server.
+        # Not waited for: the keeper has it alone only while it ends the server, and then removes the file.
         try:
             fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock), (folder / "workers.lock").stat()):
+                raise OSError("the server before this one is just ending")
         except OSError:
             os.close(self._lock)
             raise
@@ -131,7 +133,11 @@ def _keep(folder: Path, program: str) -> None:
     finally:
         server.terminate()
         server.wait(10)
-        path.unlink(missing_ok=True)
+        # workers.lock last: while it is there, no worker that comes gets any further.
+        for file in (path, folder / "log", folder / "start.lock", folder / "workers.lock"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder is another's, or a worker has come
+            folder.rmdir()
 
 
 if __name__ == "__main__":
