@@ -92,8 +92,11 @@ def open_store(address: str, site: str, deadline: float = DEADLINE_SECONDS) -> t
 def _connecting(address: str) -> Callable[[str], Client]:
     embedded = address.startswith("embedded:")
     try:
-        # Whatever is needed to connect is imported here: while a thread imports a module, a fork leaves its lock locked
-        # for ever in the child. The socket module imports this one for the first host name.
+        # Whatever is needed to connect is imported here and not in the thread: a process that is forked while another
+        # thread imports a module waits for ever where it needs the same one. A worker of gevent then hangs with all its
+        # requests (seen 2026-11-29). The socket module imports encodings.idna for its first host name, redis-py
+        # email.parser for its own version.
+        import email.parser  # noqa: F401
         import encodings.idna  # noqa: F401
 
         import redis

@@ -71,6 +71,7 @@ _PROBE_SECONDS = 0.1
 _STALE_SECONDS = 3.0
 """Counts that were not exchanged for so long are not known."""
 
+_SCRIPTS = ("count", "first_use", "keep", "lookup", "members", "present")
 _GONE_SECONDS = 10
 _KEY_VERSION = 1
 _SPARE_SECONDS = 10
@@ -146,6 +147,8 @@ class RemoteStore:
         self._prefix = f"{{noai:{_KEY_VERSION}:{_digest(site)}}}:"
         self.deadline = deadline
         self.name = name
+        # Read before there is a thread: to read a file of the package the first time imports modules (`addresses.py`).
+        self._scripts = {name: text(f"stores/{name}.lua") for name in _SCRIPTS}
         self._starting = threading.Lock()
         self._process = _Process(0, ExchangedCounts())
         self.awaited = _AwaitedRemoteStore(self)
@@ -271,15 +274,15 @@ class RemoteStore:
         match question:
             case FirstUse():
                 used = _digest(question.key), question.seconds, MAX_USED_KEYS
-                pipeline.eval(text("stores/first_use.lua"), 1, self.key("used"), *used)
+                pipeline.eval(self._scripts["first_use"], 1, self.key("used"), *used)
             case Lookup():
                 keys = self.key("values"), self.key("expiry")
-                pipeline.eval(text("stores/lookup.lua"), 2, *keys, _digest(question.key))
+                pipeline.eval(self._scripts["lookup"], 2, *keys, _digest(question.key))
             case Keep():
                 keys = self.key("values"), self.key("expiry")
                 expected = () if question.expected is None else (_bytes(question.expected),)
                 arguments = _digest(question.key), _bytes(question.value), question.seconds, MAX_VALUES
-                pipeline.eval(text("stores/keep.lua"), 2, *keys, *arguments, *expected)
+                pipeline.eval(self._scripts["keep"], 2, *keys, *arguments, *expected)
 
     def ask_all(self, client: Client, process: _Process, questions: Sequence[_Waiting]) -> None:
         """Ask in one round trip, and give the answers to those who wait. Raise what the client raises."""
@@ -293,15 +296,15 @@ class RemoteStore:
     def exchange(self, client: Client, process: _Process, batches: list[Batch]) -> None:
         """Exchange counts and members in one round trip. Raise what the client raises."""
         pipeline = client.pipeline(transaction=False)
-        pipeline.eval(text("stores/present.lua"), 1, self.key("workers"), process.worker, _GONE_SECONDS)
+        pipeline.eval(self._scripts["present"], 1, self.key("workers"), process.worker, _GONE_SECONDS)
         told = list(process.told)
         members = MEMBER_SECONDS, MAX_MEMBERS, process.heard_until - _HEARD_AGAIN_SECONDS, *map(_bytes, told)
-        pipeline.eval(text("stores/members.lua"), 1, self.key("members"), *members)
+        pipeline.eval(self._scripts["members"], 1, self.key("members"), *members)
         for batch in batches:
             key = self.key("count", batch.seconds, batch.number)
             flat = [part for counted, mine in batch.counts for part in (_bytes(counted), mine)]
             arguments = batch.seconds + _SPARE_SECONDS, MAX_FIELDS, batch.worker, *flat
-            pipeline.eval(text("stores/count.lua"), 1, key, *arguments)
+            pipeline.eval(self._scripts["count"], 1, key, *arguments)
         asked_at = time.monotonic()
         (seconds, microseconds, processes), (until, *heard), *totals = self._executed(pipeline, process)
         now = time.monotonic()

@@ -175,7 +175,9 @@ def test_a_guard_whose_store_answers_does_not_hide_that_anothers_does_not(redis:
     bad, good = (guard.runtime for guard in guards)
     for runtime in (bad, good):
         runtime.start()
-    wait_for(lambda: bad.store.remote and bad.store.remote.problem and good.store.remote and good.store.remote.processes)
+    wait_for(
+        lambda: bad.store.remote and bad.store.remote.problem and good.store.remote and good.store.remote.processes
+    )
     for runtime in (bad, good):
         runtime.report_store()
     assert metric(guards[1], "store_unreachable") == 1
@@ -225,15 +227,13 @@ def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
     server: Callable[..., Server], redis: StoreServer, tmp_path: Path, kind: str
 ) -> None:
     policy_file(tmp_path, redis.address)
-    # With gevent and --preload a request has hung (2026-11-29, cause not found): docs/how-to/many-hosts.md.
-    preload = ("--preload",) if kind == "gunicorn-sync" else ()
-    (tmp_path / "preloaded.py").write_text(APP + (CONNECTED if kind == "gunicorn-sync" else ""))
-    gunicorn = server(kind, "preloaded:app", tmp_path, options=(*preload, "--workers=3"))
+    (tmp_path / "preloaded.py").write_text(APP + CONNECTED)
+    gunicorn = server(kind, "preloaded:app", tmp_path, options=("--preload", "--workers=3"))
 
     def get() -> int:
         request = urllib.request.Request(f"http://127.0.0.1:{gunicorn.port}/", headers={"User-Agent": "GPTBot/1.3"})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=40) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -265,7 +265,7 @@ def test_the_embedded_server_ends_with_the_last_worker_however_that_ends(tmp_pat
                 store = StoreInForce(f"embedded:{folder}")
                 store.use(Policy("no-ai", {}))
                 store.start()
-                wait_for(lambda: store.remote and store.remote.processes)
+                wait_for(lambda: store.remote and store.remote.processes)  # noqa: B023
                 os.write(writing, b"x")
                 time.sleep(60)
             finally:
