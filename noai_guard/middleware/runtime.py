@@ -286,7 +286,8 @@ class GuardRuntime:
             client = self.client(request, active)
             guard = active.compiled.guard
             doubt = None
-            if needs & (Needs.IDENTITY | Needs.PARTNER):
+            # Who is recognised by its origin may be somebody else than `needs` was computed for.
+            if guard.origins is not None or needs & (Needs.IDENTITY | Needs.PARTNER):
                 doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
                 if doubt is not None and needs & Needs.IDENTITY:
                     self._report_doubt(doubt)
