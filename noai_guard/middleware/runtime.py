@@ -575,11 +575,18 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
-    def _watch(self, files: Iterable[str]) -> None:
-        """Watch these files. What was seen of one before it was read stays, so that no change is missed."""
+    def _watch(self, files: Iterable[str]) -> bool:
+        """Watch these files, and return True if some were not watched before.
+
+        What was seen of one before it was read stays, so that no change is missed.
+        """
         files = tuple(files)
         new = file_identities(file for file in files if file not in self._seen)
         self._seen = {file: self._seen.get(file, new.get(file, ())) for file in files}
+        return bool(new)
+
+    def _watch_too(self, files: Iterable[str]) -> bool:
+        return self._watch(dict.fromkeys((*self._seen, *files)))
 
     def reload_if_changed(self) -> None:
         """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
@@ -601,16 +608,15 @@ class GuardRuntime:
             self._reload_due = False
             try:
                 rules_source().reload()
-                policy = _policy_to_reload(self._file)
+                policy = _policy_to_reload(self._file, self._watch_too)
                 compiled = CompiledPolicy(policy, catalog_of(policy), today())
                 self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
                 if isinstance(error, Invalid):
-                    # A file that only the new policy names has to be mended, and is in no list yet.
-                    wrong = (problem.file for problem in error.problems if problem.file)
-                    self._watch(dict.fromkeys((*self._seen, *wrong)))
+                    # A file of the catalogue that has to be mended may be in no list yet.
+                    self._watch_too(problem.file for problem in error.problems if problem.file)
                 return False
             self._activate(compiled)
             self.start_error = None
@@ -663,10 +669,16 @@ def _scheduler() -> Callable[[Callable[[], None]], object]:
         return lambda call: call()
 
 
-def _policy_to_reload(file: Path) -> Policy:
+def _policy_to_reload(file: Path, watch: Callable[[Iterable[str]], bool]) -> Policy:
     """Load a policy as `load_policy` does, except that an empty file is not the packaged stance: an editor is about to
-    write it."""
+    write it.
+
+    `watch` is given the files that it names, and returns True if some were not watched: these may have changed since
+    they were read, so all is read again.
+    """
     policy, problems = check_policy(file)
+    while watch(policy.files if policy else [problem.file for problem in problems if problem.file]):
+        policy, problems = check_policy(file)
     if policy is None or any(problem.code == "P021" for problem in problems):
         raise PolicyInvalid(problems)
     return policy
