@@ -92,7 +92,7 @@ class GatewaySetup:
 
     @cached_property
     def everybody_matters(self) -> str:
-        """Why a look at the user agent and `claim_headers` cannot tell whom the policy does not restrict; empty if it can."""
+        """Why a look at the user agent and `claim_headers` does not tell who is not restricted; empty if it does."""
         policy = self.compiled.policy
         if suspects.suspects_everybody(self.plan):
             return "the policy restricts clients that name no agent"
