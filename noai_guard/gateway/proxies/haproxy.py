@@ -94,7 +94,8 @@ def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
     yield from (f"acl noai_special path -m reg -i {quote(pattern)}" for pattern in special)
     yield "acl noai_path path -m found"
     yield "acl noai_unasked var(txn.noai_unasked) -m bool"
-    condition = "noai_path !noai_special !noai_suspect !noai_document"
+    yield from (f"acl noai_claim req.fhdr({name}) -m len gt 0" for name in setup.claim_headers)
+    condition = "noai_path !noai_special !noai_suspect !noai_claim !noai_document"
     yield f"http-request set-var(txn.noai_unasked) bool(true) if {condition}"
     if not setup.fail_open:
         yield "http-request set-var(txn.noai_status) int(200) if noai_unasked"
