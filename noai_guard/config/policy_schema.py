@@ -127,6 +127,7 @@ _IDENTITY = Record(
         "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
         "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
         "networks": Field(MapOf(_name, _network_list), "networks of agents, by name, in place of what is published"),
+        "edge_ranges": Field(FLAG, "generated configuration of servers refuses by networks too"),
     }
 )
 _THROTTLE = Record(
@@ -138,7 +139,7 @@ _THROTTLE = Record(
 _LIMITS = Record(
     {
         "throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block"),
-        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an answer of the store"),
+        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an exact answer"),
     }
 )
 _STORE_FORMS = ("memory", "embedded", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")

@@ -11,10 +11,11 @@ A name is represented by its rarest run of letters, its anchor. Where that is a 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from noai_guard.core import browser_words
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
+from noai_guard.core.model import Agent
 from noai_guard.core.user_agent_matcher import COMMON_WORDS, HEAD_BYTES, TAIL_BYTES
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.plan import AgentToken, TargetPlan
@@ -53,12 +54,13 @@ def suspects_everybody(plan: TargetPlan) -> bool:
     return plan.unclaimed.restricted or plan.nameless.restricted
 
 
-def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
-    """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one.
+def suspect_words(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[str, ...]:
+    """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one, and every
+    one with the name of an agent of `also`.
 
     No letter stands beside one. A blank in a text may be another character there, or an escape (`user_agent_regex`).
     """
-    tokens = (token for token in plan.tokens if plan.class_of(token.value).restricted)
+    tokens = (token for token in plan.tokens if token.value in also or plan.class_of(token.value).restricted)
     return tuple(sorted({_rarest(token) for token in tokens}))
 
 
@@ -82,13 +84,16 @@ def _without_signs_around(text: str) -> str:
     return text[start : len(text) - stop]
 
 
-def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False) -> list[str]:
+def first_look(
+    plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False, also: Collection[Agent] = ()
+) -> list[str]:
     """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by none
     of them is no suspect.
 
-    `decodes` is for servers with the judge, which reads escapes. Ask `suspects_everybody` before.
+    `decodes` is for servers with the judge, which reads escapes; `also` as for `suspect_words`. Ask
+    `suspects_everybody` before.
     """
-    words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan), max_length)]
+    words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan, also), max_length)]
     bots = [CALLS_ITSELF_A_BOT.pattern.decode("ascii")] if plan.unknown_bot.restricted else []
     return [*words, _ANY_ESCAPE if decodes else f"{ESCAPED}|{_LETTER_BEHIND_ESCAPE}", *bots, TOO_LONG]
 

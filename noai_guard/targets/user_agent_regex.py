@@ -7,8 +7,8 @@ agree; ASCII only, to be matched case-insensitively.
 
 Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`, see `suspects.ESCAPED`), underscores
 instead of spaces, names and addresses with escaped signs inside, names after a part of a domain (`node.js+GPTBot`) or
-after several of `.:/` in the same chunk. There is no limit of 1,536 bytes: a longer User-Agent is read closely up to its
-end, and also searched for hidden names (`hidden_expression`).
+after several of `.:/` in the same chunk. There is no limit of 1,536 bytes: a longer User-Agent is read closely up to
+its end, and also searched for hidden names (`hidden_expression`).
 """
 
 import re

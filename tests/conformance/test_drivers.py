@@ -1,6 +1,7 @@
 """ASGI, WSGI, gateway, reverse proxy and `explain` decide alike, also about requests that nobody should send."""
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from noai_guard.reverse_proxy.request_validation import RequestValidation
 from tests.middleware import asgi_kit, wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, LIBRARY, SCRAPER, metric
 from tests.signing import Signer, directory_of
+from tests.stores.shared_servers import running, wait_for
 
 PROXY = ("127.0.0.1", 40000)
 TRUSTED = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
@@ -295,6 +297,29 @@ SIGNER = Signer()
 PARTNER_KEY = b"noai_a_key_of_a_partner_that_is_long_enough_______"
 
 
+def test_a_count_is_shared_by_all_drivers_through_one_store(tmp_path: Path) -> None:
+    limit = 500
+    headers = user_agents(SCRAPER)
+    with running("redis", tmp_path) as redis:
+        drivers = Drivers(
+            tmp_path,
+            f"site: {{url: https://music.example}}\nusages: {{train-ai: throttle}}\nstore: {redis.address}\n"
+            f"limits: {{throttle: {{requests: {limit}, seconds: 86400}}}}\n",
+        )
+        for each in drivers.counted:
+            each.runtime.start()
+        stores = [each.runtime.store.remote for each in drivers.counted]
+        wait_for(lambda: all(store and store.processes for store in stores))
+        statuses = [drivers.asgi("/song", headers).status for _ in range(limit + 1)]
+        assert statuses == [200] * limit + [429]
+        for name in ("wsgi", "reverse proxy", "gateway"):
+            asked = itertools.count()
+            wait_for(lambda: next(asked) is None or drivers.all[name]("/song", headers).status == 429)  # noqa: B023
+            assert next(asked) <= limit, f"{name} counts alone"
+        for each in drivers.counted:
+            each.runtime.close()
+
+
 def _with_partners(folder: Path, text: str = "") -> Drivers:
     keys = folder / "keys.json"
     keys.write_bytes(directory_of(SIGNER))
@@ -412,6 +437,45 @@ def test_the_sites_own_agents_networks_and_header_conditions_decide_alike_in_eve
     if user_agent is not None:
         fields.insert(0, (b"user-agent", user_agent))
     decisions = {name: driver(path, fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+RECOGNISED = (
+    GOOGLES
+    + """
+usages: {monitoring: log}
+agents:
+  - {name: Office, usages: [monitoring], networks: [198.51.100.0/24, 203.0.113.0/24]}
+  - {name: Taker, usages: [scraper], headers: {X-Taker: present}}
+partners:
+  - {name: acme, proof: {networks: [192.0.2.0/24, 10.0.0.0/8]}, usages: [train-ai, scraper]}
+"""
+)
+TAKER = [(b"x-taker", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "address", "headers", "status", "rule"),
+    [
+        # Who is recognised by its network takes another's name.
+        (BROWSER, b"203.0.113.9", [], 200, "monitoring"),
+        (GOOGLEBOT, b"203.0.113.9", [], 403, "spoofed"),
+        (GOOGLEBOT, b"198.51.100.9", [], 200, "monitoring"),
+        (BROWSER, b"203.0.113.9", [(b"signature-agent", b'"https://chatgpt.com"')], 403, "ai-agent"),
+        # Who is refused for its header fields comes from a partner's network, or from an address that proves nothing.
+        (BROWSER, b"192.0.2.9", TAKER, 200, "partner:acme"),
+        (BROWSER, b"10.1.2.3", TAKER, 403, "scraper"),
+        (SCRAPER, b"192.0.2.9", [], 200, "partner:acme"),
+        (SCRAPER, b"10.1.2.3", [], 403, "train-ai"),
+    ],
+)
+def test_who_is_recognised_by_its_origin_is_still_checked_for_what_it_claims_in_every_driver(
+    user_agent: bytes, address: bytes, headers: list[HeaderField], status: int, rule: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, RECOGNISED)
+    fields = [(b"user-agent", user_agent), *headers, (b"x-forwarded-for", address)]
+    decisions = {name: driver("/song", fields) for name, driver in drivers.all.items()}
     assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
     assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core.model import Action, Document
+from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SOURCES, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SIGNATURE_AGENT, SOURCES, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
@@ -108,7 +108,7 @@ class GatewaySetup:
 
     @cached_property
     def everybody_matters(self) -> str:
-        """Why a look at the user agent cannot tell whom the policy does not restrict; empty if it can."""
+        """Why a look at the user agent and `claim_headers` does not tell who is not restricted; empty if it does."""
         policy = self.compiled.policy
         if suspects.suspects_everybody(self.plan):
             return "the policy restricts clients that name no agent"
@@ -116,21 +116,37 @@ class GatewaySetup:
             return "second_look of the policy looks at all user agents"
         if rules := [rule.id for rule in policy.rules if rule.identities and rule.action.restricts]:
             return f"the policy restricts by identity ({', '.join(rules)})"
-        if rules := [rule.id for rule in policy.rules if rule.needs_origin and rule.action.restricts]:
-            return f"the policy restricts by network or header field ({', '.join(rules)})"
-        if agents := [agent.name for agent in self.compiled.catalog.agents if agent.networks or agent.headers]:
-            return f"agents are recognised by network or header field ({', '.join(agents)})"
-        return ""
+        names = [f"the rule {rule.id}" for rule in policy.rules if rule.needs_origin and rule.action.restricts]
+        own = (agent for agent in self.compiled.catalog.agents if agent.networks or agent.headers)
+        names += [f"the agent {agent.name}" for agent in own if self._is_restricted(agent)]
+        return f"the policy restricts by networks or header fields ({', '.join(names)})" if names else ""
+
+    def _is_restricted(self, agent: Agent) -> bool:
+        return any(decision.verdict.action.restricts for decision in self.plan.decisions_of(agent))
+
+    @property
+    def claim_headers(self) -> tuple[str, ...]:
+        """Names of the header fields, beside User-Agent, with which a client says or proves who it is: the proxy asks
+        about every request that has one."""
+        return (SIGNATURE_AGENT, AUTHORIZATION) if self.asks_for_keys else (SIGNATURE_AGENT,)
 
     def first_look(self, max_length: int) -> list[str]:
         """Return expressions (PCRE, without regard to case) of which one matches each suspect: a user agent with a word
-        of a restricted agent's name, or that is not read closely. Everybody else is let in by the policy everywhere.
+        of the name of an agent that is restricted, or whose claim the guard checks, or that is not read closely.
+        Everybody else without any of `claim_headers` is let in by the policy everywhere.
 
         Raises CannotExpress if the policy restricts others too.
         """
         if self.everybody_matters:
             raise CannotExpress(f"--ask suspects: {self.everybody_matters}, so the proxy has to ask about everybody")
-        return suspects.first_look(self.plan, max_length)
+        return suspects.first_look(self.plan, max_length, also=self.compiled.guard.checked_agents)
+
+    @property
+    def suspect_anchors(self) -> frozenset[str]:
+        """Runs of letters of which every user agent with a name that `first_look` looks for has at least one."""
+        checked = self.compiled.guard.checked_agents
+        anchors = (token.anchor.decode("ascii") for token in self.plan.tokens if token.value in checked)
+        return self.plan.anchors.union(anchors)
 
     @cached_property
     def sections_that_declare_otherwise(self) -> tuple[str, ...]:
@@ -154,10 +170,11 @@ class GatewaySetup:
         sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
         return [
             "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
-            "policy restricts, or hide one, about signed requests, and about paths that may be read in several",
+            "policy restricts or whose claim it checks, or hide one, about requests with",
+            f"{' or '.join(name.title() for name in self.claim_headers)}, and about paths that may be read in several "
             f"ways{sections}.",
-            "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
-            "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
+            "Everybody else is let in unasked: not counted, not logged, not throttled, and without X-NoAI-Verdict.",
+            "Generate these files again when the policy or the catalogue changes.",
         ]
 
     @property
@@ -202,8 +219,13 @@ class GatewaySetup:
     @cached_property
     def _condition_names(self) -> tuple[str, ...]:
         """Names of the headers that rules and agents ask for, without those that a proxy writes itself."""
-        having = (*self.compiled.policy.rules, *self.compiled.catalog.agents)
-        names = {condition.name for each in having for condition in each.headers}
+        rules, agents = self.compiled.policy.rules, self.compiled.catalog.agents
+        conditions = (
+            condition
+            for each in (*(rule.headers for rule in rules), *(agent.headers for agent in agents))
+            for condition in each
+        )
+        names = {condition.name for condition in conditions}
         return tuple(sorted(names.difference(_OF_THE_QUESTION, SOURCES, CDN, {self.client_address_header})))
 
     @property

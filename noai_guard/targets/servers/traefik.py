@@ -139,7 +139,11 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
     spared = [f"!{_path_matches(pattern)}" for pattern in (target, path) if pattern]
     for origin in origin_refusals(plan, MANY):
         networks = [_either(f"ClientIP(`{network}`)" for network in origin.networks)] if origin.networks else []
-        fields = [f"HeaderRegexp(`{condition.name}`, `(?i){condition.regex}`)" for condition in origin.headers]
+        networks += [f"!ClientIP(`{network}`)" for network in origin.outside]
+        fields = [
+            f"{'!' * condition.negated}HeaderRegexp(`{condition.name}`, `(?i){condition.regex or '.'}`)"
+            for condition in origin.headers
+        ]
         yield from _rule([*networks, *fields, *spared, *exceptions], origin.status)
 
 
