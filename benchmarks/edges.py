@@ -214,7 +214,7 @@ def _worker(process: int) -> int:
     """The process that answers: Varnish's child; other servers here have none."""
     children = Path(f"/proc/{process}/task/{process}/children")
     with suppress(OSError):
-        return int((children.read_text().split() or [process])[-1])
+        return int((children.read_text().split() or [str(process)])[-1])
     return process
 
 

@@ -235,7 +235,7 @@ class Htaccess:
         backslash = _user_agent_matches(r"\x5c(?:x|u00)")
         decoded = f"unescape(unescape({_USER_AGENT}))"
         for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
-            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\\x41`).
+            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\x41`).
             yield from chain.then(
                 f"{escaped} && ({backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i)", accepted
             )
