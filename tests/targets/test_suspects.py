@@ -11,6 +11,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_browsers
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent, Usage
 from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.plan import TargetPlan
@@ -180,7 +181,7 @@ HARMLESS = {name: compiled(suspects.harmless(plan, 8000)) for name, plan in PLAN
 @settings(max_examples=500, deadline=None)
 @given(user_agents(NAMES))
 def test_nobody_is_a_suspect_in_one_form_and_harmless_in_the_other(user_agent: bytes) -> None:
-    bot = suspects.CALLS_ITSELF_A_BOT
+    bot = CALLS_ITSELF_A_BOT
     for policy, plan in PLANS.items():
         harmless = all(each.search(user_agent) for each in HARMLESS[policy])
         if plan.unknown_bot.restricted:
