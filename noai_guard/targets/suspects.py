@@ -52,8 +52,18 @@ def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
 
     No letter stands beside one. A blank in a text may be another character there, or an escape (`user_agent_regex`).
     """
-    tokens = (token for token in plan.tokens if plan.class_of(token.value).restricted)
-    return tuple(sorted({_rarest(token) for token in tokens}))
+    return tuple(sorted({_rarest(token) for token in restricted_tokens(plan)}))
+
+
+def restricted_tokens(plan: TargetPlan) -> tuple[AgentToken, ...]:
+    """Return the tokens of agents that are restricted somewhere."""
+    return tuple(token for token in plan.tokens if plan.class_of(token.value).restricted)
+
+
+def letter_runs(tokens: Iterable[AgentToken]) -> frozenset[str]:
+    """Return for each token one run of letters that is a whole word of every User-Agent with that token."""
+    runs = (re.findall("[a-z]+", _rarest(token)) for token in tokens)
+    return frozenset(max(words, key=lambda word: (word not in browser_words.ALL, len(word))) for words in runs)
 
 
 def _rarest(token: AgentToken) -> str:

@@ -11,7 +11,6 @@ read, its plain rows one by one, and only the outputs may contain placeholders. 
 `vars`, early, while the path is still that of the request.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -33,14 +32,8 @@ _MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
 """Characters of a User-Agent that are read closely as a whole; the guard counts bytes. Of a longer one it is head and
 tail."""
 
-_SEPARATORS = "()/;,.:+-_[]=&@"
-"""Characters between words in most User-Agents. Those with other characters are searched by expression."""
-
-_MAX_SET = 60_000
-"""Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
-
-_MAX_SPLIT = 512
-"""Characters of a User-Agent that is divided into words."""
+_LOWER = f"{_FULL_USER_AGENT}.lowerAscii()"
+_IS_LONG = f"{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}"
 
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
@@ -102,6 +95,11 @@ def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str
     yield "\t}"
 
 
+def _map_of_suspects(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
+    """Yield a map whose outputs are empty for whom is no suspect."""
+    yield from _map(f"@noai_suspect {source}", names, rows)
+
+
 class Caddyfile:
     """The snippets of one plan."""
 
@@ -111,9 +109,6 @@ class Caddyfile:
         self.tables = LookupTables(plan)
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
-        words = sorted(go_regex.token_words(plan.relevant_tokens))
-        size = max(1, _MAX_SET // max(map(len, words), default=1))
-        self.word_sets = [words[start : start + size] for start in range(0, len(words), size)]
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -128,7 +123,7 @@ class Caddyfile:
         yield f"# Refused: {self.tables.refused_names}."
         yield "(noai_guard) {"
         yield from self._characters()
-        yield from self._name_matchers()
+        yield from self._suspects()
         yield from self._name()
         yield from self._agent()
         yield from self._vars()
@@ -148,44 +143,40 @@ class Caddyfile:
             yield from _map(source, [name], ["`~^-(.)` ${1}"])
         yield from _map("-", ["noai_nothing"], ['- ""'])
 
-    def _name_matchers(self) -> Iterator[str]:
-        """Yield matchers `@noai_named_1` ...: the User-Agent contains a word of a name."""
-        yield "\t# Whether the User-Agent may contain a name: not if it consists of browsers' words."
-        user_agent = _FULL_USER_AGENT
-        browser = go_regex.browser_expression(self.plan.anchors)
-        other = "[^A-Za-z0-9 " + re.sub(r"([\[\]-])", r"\\\1", _SEPARATORS) + "]"
-        words = f"{user_agent}.lowerAscii()" + "".join(f'.replace("{separator}"," ")' for separator in _SEPARATORS)
-        bot_words = user_agent_regex.BOT_WORDS if self.plan.detects_unknown_bots else ()
-        bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
-        for number, word_set in enumerate(self.word_sets, 1):
-            words_of_names = ",".join(f'"{word}"' for word in word_set)
-            # CEL takes ten microseconds for each word of a User-Agent, so in a long one words are found as substrings.
-            contains = f"[{user_agent}.lowerAscii()].exists(text, [{words_of_names}].exists(word, text.contains(word)))"
-            has_word = f'{words}.split(" ").exists(word, word in [{words_of_names}])'
-            yield (
-                f'\t@noai_named_{number} expression `!({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
-                f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f"|| ({user_agent}.size() > {_MAX_SPLIT} ? {contains} : {has_word}))`"
-            )
+    def _suspects(self) -> Iterator[str]:
+        """Yield a matcher for who may have a name that matters. All maps with it become one route: it runs once."""
+        yield "\t# Whose User-Agent has the beginning of a word of a name that matters."
+        plan = self.plan
+        browser = go_regex.browser_expression(plan.anchors)
+        tokens = plan.relevant_tokens if self.suspects_everybody else suspects.restricted_tokens(plan)
+        bot_words = user_agent_regex.BOT_WORDS if plan.detects_unknown_bots else ()
+        some = [f'{_LOWER}.contains("{word}")' for word in bot_words]
+        harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
+        some += [f'!({_LOWER} + " ").matches({_cel(expression)})' for expression in harmless]
+        usual = f'!({_LOWER} + " ").matches({_cel(browser)}) && ({" || ".join(some)})'
+        # In a long one, only names of restricted agents are searched for, with one expression.
+        looks = plan.hidden_tokens and not (self.suspects_everybody or bot_words)
+        long = f"{_LOWER}.matches({_cel(suspects.anywhere_without_look_around(plan))})" if looks else "true"
+        yield f"\t@noai_suspect expression `{_IS_LONG} ? {long} : {usual}`"
 
     def _name(self) -> Iterator[str]:
         plan = self.plan
         yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
         long = _row(rf"(?s)^(.{{1000}}.{{{HEAD_BYTES - 1000}}}).+(.{{{TAIL_BYTES}}})$", "${1}__${2}")
-        yield from _map(_FULL_USER_AGENT, ["noai_user_agent"], [long, f"default {_FULL_USER_AGENT}"])
-        yield from _map(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
+        yield from _map_of_suspects(_FULL_USER_AGENT, ["noai_user_agent"], [long, f"default {_FULL_USER_AGENT}"])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
         ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
-        yield from _map(_USER_AGENT, ["noai_weightiest_name"], ranked)
-        yield from _map("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_weightiest_name"], ranked)
+        yield from _map_of_suspects("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
         host = user_agent_regex.host_expression
         hosts = [_row(_anywhere(host(token)), quote(host_form(token))) for token in plan.host_tokens]
-        yield from _map(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
         other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
         others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
-        yield from _map(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
-        yield from _map("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
+        yield from _map_of_suspects("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
         bot = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.detects_unknown_bots else []
-        yield from _map(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
 
     def _agent(self) -> Iterator[str]:
         tables = self.tables
@@ -201,7 +192,7 @@ class Caddyfile:
             if words:
                 expressions.append(_row(f"(?i)^(?:{user_agent_regex.trie(words)})$", key))
         rows = [f"{name} {key}" for name, key in plain.items()]
-        yield from _map("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
+        yield from _map_of_suspects("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
         texts = {key: map(_output, tables.agent_texts.get(key, (UNNAMED_CLIENT, ""))) for key in tables.class_names}
         rows = [" ".join((key or '""', name, *texts[key])) for key, name in tables.class_names.items()]
         yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
@@ -209,18 +200,10 @@ class Caddyfile:
     def _vars(self) -> Iterator[str]:
         """Yield `vars` with the facts of a request, independent of each other: Caddy 2.11 reverses their order."""
         yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
-        yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
-        for number in range(1, len(self.word_sets) + 1):
-            yield f"\tvars @noai_named_{number} noai_agent {{noai_agent}}"
+        yield from ("\tvars {", "\t\tnoai_agent {noai_agent}", '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
         if self.plan.hidden_tokens:
-            hidden = f"(?i){user_agent_regex.hidden_expression(self.plan.hidden_tokens)}.*$"
-            yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
-            yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
-            yield "\tvars @noai_long noai_hidden {noai_hidden}"
-            names = user_agent_regex.names_anywhere(self.plan.hidden_tokens)
-            escaped = f"{_FULL_USER_AGENT}.matches({_cel(f'(?i){suspects.ESCAPED}')})"
-            yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
-            yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
+            yield f"\t@noai_hidden expression `{self._hides_a_name()}`"
+            yield f"\tvars @noai_hidden noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
             raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
             condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
@@ -234,6 +217,22 @@ class Caddyfile:
             path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
+
+    def _hides_a_name(self) -> str:
+        """Return a CEL expression for names where the User-Agent is not read closely."""
+        anywhere = _cel(suspects.anywhere_without_look_around(self.plan))
+        names = _cel(user_agent_regex.names_anywhere(self.plan.hidden_tokens))
+        middle = f"{_LOWER}.substring({user_agent_regex.UNREAD_HEAD}, {_FULL_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL})"
+        escapes = ((mark, escape) for mark, escape in zip("%\\", suspects.ESCAPES, strict=True))
+        escaped = " || ".join(
+            f"{_FULL_USER_AGENT}.contains({_cel(mark)}) && {_FULL_USER_AGENT}.matches({_cel(escape)})"
+            for mark, escape in escapes
+        )
+        decoded = _decoded(_FULL_USER_AGENT)
+        return (
+            f"{_IS_LONG} && {middle}.matches({anywhere}) "
+            f"|| ({escaped}) && [{decoded}].exists(text, text.matches({anywhere}) && ({_IS_LONG} || text.matches({names})))"
+        )
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables
