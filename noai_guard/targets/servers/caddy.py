@@ -26,14 +26,13 @@ from noai_guard.targets.target import File, ServerTarget, head, safe_document_fi
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
 
-_FULL_USER_AGENT = "{http.request.header.User-Agent}"
-_USER_AGENT = "{noai_user_agent}"
+_USER_AGENT = "{http.request.header.User-Agent}"
 _MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
 """Characters of a User-Agent that are read closely as a whole; the guard counts bytes. Of a longer one it is head and
 tail."""
 
-_LOWER = f"{_FULL_USER_AGENT}.lowerAscii()"
-_IS_LONG = f"{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}"
+_LOWER = f"{_USER_AGENT}.lowerAscii()"
+_IS_LONG = f"{_USER_AGENT}.size() > {_MAX_USER_AGENT}"
 
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
@@ -109,6 +108,10 @@ class Caddyfile:
         self.tables = LookupTables(plan)
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
+        # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
+        self.reads_no_long_ones = bool(plan.hidden_tokens) and not (
+            self.suspects_everybody or plan.detects_unknown_bots
+        )
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -154,27 +157,29 @@ class Caddyfile:
         harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
         some += [f'!({_LOWER} + " ").matches({_cel(expression)})' for expression in harmless]
         usual = f'!({_LOWER} + " ").matches({_cel(browser)}) && ({" || ".join(some)})'
-        # In a long one, only names of restricted agents are searched for, with one expression.
-        looks = plan.hidden_tokens and not (self.suspects_everybody or bot_words)
-        long = f"{_LOWER}.matches({_cel(suspects.anywhere_without_look_around(plan))})" if looks else "true"
-        yield f"\t@noai_suspect expression `{_IS_LONG} ? {long} : {usual}`"
+        read = f"!({_IS_LONG}) && {usual}" if self.reads_no_long_ones else f"{_IS_LONG} || {usual}"
+        yield f"\t@noai_suspect expression `{read}`"
 
     def _name(self) -> Iterator[str]:
         plan = self.plan
         yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
-        long = _row(rf"(?s)^(.{{1000}}.{{{HEAD_BYTES - 1000}}}).+(.{{{TAIL_BYTES}}})$", "${1}__${2}")
-        yield from _map_of_suspects(_FULL_USER_AGENT, ["noai_user_agent"], [long, f"default {_FULL_USER_AGENT}"])
         yield from _map_of_suspects(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
         ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
         yield from _map_of_suspects(_USER_AGENT, ["noai_weightiest_name"], ranked)
-        yield from _map_of_suspects("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
+        yield from _map_of_suspects(
+            "{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"]
+        )
         host = user_agent_regex.host_expression
         hosts = [_row(_anywhere(host(token)), quote(host_form(token))) for token in plan.host_tokens]
-        yield from _map_of_suspects(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
+        yield from _map_of_suspects(
+            _USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""']
+        )
         other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
         others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
         yield from _map_of_suspects(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
-        yield from _map_of_suspects("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
+        yield from _map_of_suspects(
+            "{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"]
+        )
         bot = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.detects_unknown_bots else []
         yield from _map_of_suspects(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
 
@@ -219,20 +224,22 @@ class Caddyfile:
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
 
     def _hides_a_name(self) -> str:
-        """Return a CEL expression for names where the User-Agent is not read closely."""
+        """Return a CEL expression for names where the User-Agent is not read closely.
+
+        Of a long one it is decided by the one expression that is fast enough for it.
+        """
         anywhere = _cel(suspects.anywhere_without_look_around(self.plan))
         names = _cel(user_agent_regex.names_anywhere(self.plan.hidden_tokens))
-        middle = f"{_LOWER}.substring({user_agent_regex.UNREAD_HEAD}, {_FULL_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL})"
-        escapes = ((mark, escape) for mark, escape in zip("%\\", suspects.ESCAPES, strict=True))
+        unread = f"{user_agent_regex.UNREAD_HEAD}, {_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL}"
+        searched = _LOWER if self.reads_no_long_ones else f"{_LOWER}.substring({unread})"
         escaped = " || ".join(
-            f"{_FULL_USER_AGENT}.contains({_cel(mark)}) && {_FULL_USER_AGENT}.matches({_cel(escape)})"
-            for mark, escape in escapes
+            f"{_USER_AGENT}.contains({_cel(mark)}) && {_USER_AGENT}.matches({_cel(escape)})"
+            for mark, escape in zip("%\\", suspects.ESCAPES, strict=True)
         )
-        decoded = _decoded(_FULL_USER_AGENT)
-        return (
-            f"{_IS_LONG} && {middle}.matches({anywhere}) "
-            f"|| ({escaped}) && [{decoded}].exists(text, text.matches({anywhere}) && ({_IS_LONG} || text.matches({names})))"
-        )
+        # Decoding keeps every name that is written without escapes.
+        text = f'({escaped}) ? {_decoded(_USER_AGENT)} : {_IS_LONG} ? {searched} : ""'
+        found = f"text.matches({anywhere}) && ({_IS_LONG} || text.matches({names}))"
+        return f"({_IS_LONG} || {escaped}) && [{text}].exists(text, {found})"
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables
