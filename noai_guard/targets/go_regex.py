@@ -8,14 +8,10 @@ and that contain a word of a name.
 import re
 from collections.abc import Collection, Iterable
 from string import ascii_lowercase
-from typing import TypeVar
 
 from noai_guard.core import browser_words
-from noai_guard.core.user_agent_matcher import Token
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.plan import grouped
-
-V = TypeVar("V")
 
 
 def browser_expression(anchors: Collection[str]) -> str:

@@ -47,6 +47,12 @@ def suspects_everybody(plan: TargetPlan) -> bool:
     return plan.unclaimed.restricted
 
 
+def reads_no_long_ones(plan: TargetPlan) -> bool:
+    """Return True if of a User-Agent longer than `MAX_READ` a look for names (`anywhere_without_look_around`) is enough:
+    who is found is unreadable, and nobody else can be restricted."""
+    return bool(plan.hidden_tokens) and not (suspects_everybody(plan) or plan.detects_unknown_bots)
+
+
 def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
     """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one.
 
@@ -130,7 +136,8 @@ def short_first_look(plan: TargetPlan) -> list[str]:
     whole = [word for word, beginning in cuts.items() if word == beginning]
     beginnings = {beginning for word, beginning in cuts.items() if word != beginning}
     kinds = [_trie(beginnings)] * bool(beginnings) + [rf"{_trie(whole)}(?![a-z])"] * bool(whole)
-    return [f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:]]
+    *_, long = first_look(plan)
+    return [long, f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:-1]]
 
 
 def _cut(word: str, known: str) -> str:
@@ -150,13 +157,13 @@ def words_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> li
     return [*words, *([user_agent_regex.CALLS_ITSELF_A_BOT] if plan.unknown_bot.restricted else [])]
 
 
-def anywhere_without_look_around(plan: TargetPlan) -> str:
-    """Return an expression for the `hidden_tokens` of a plan wherever they stand, also inside of words.
+def anywhere_without_look_around(tokens: Iterable[AgentToken]) -> str:
+    """Return an expression for these tokens wherever they stand, also inside of words.
 
     Each is represented by an end of its rarest word that begins with one of few letters: Go follows every alternative
     whose first letter it sees, at each character.
     """
-    ends = {token.written: _ends(token) for token in plan.hidden_tokens}
+    ends = {token.written: _ends(token) for token in tokens}
     chosen: set[str] = set()
     while ends:
         firsts = Counter(first for choices in ends.values() for first in sorted({end[0] for end in choices}))

@@ -109,9 +109,7 @@ class Caddyfile:
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
         # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
-        self.reads_no_long_ones = bool(plan.hidden_tokens) and not (
-            self.suspects_everybody or plan.detects_unknown_bots
-        )
+        self.reads_no_long_ones = suspects.reads_no_long_ones(plan)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -228,7 +226,7 @@ class Caddyfile:
 
         Of a long one it is decided by the one expression that is fast enough for it.
         """
-        anywhere = _cel(suspects.anywhere_without_look_around(self.plan))
+        anywhere = _cel(suspects.anywhere_without_look_around(self.plan.hidden_tokens))
         names = _cel(user_agent_regex.names_anywhere(self.plan.hidden_tokens))
         unread = f"{user_agent_regex.UNREAD_HEAD}, {_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL}"
         searched = _LOWER if self.reads_no_long_ones else f"{_LOWER}.substring({unread})"
