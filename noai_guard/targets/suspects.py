@@ -48,8 +48,10 @@ def suspects_everybody(plan: TargetPlan) -> bool:
 
 
 def reads_no_long_ones(plan: TargetPlan) -> bool:
-    """Return True if of a User-Agent longer than `MAX_READ` a look for names (`anywhere_without_look_around`) is enough:
-    who is found is unreadable, and nobody else can be restricted."""
+    """Return True if a look for names (`anywhere_without_look_around`) is enough in a User-Agent above `MAX_READ`.
+
+    Who is found is unreadable then, and nobody else can be restricted.
+    """
     return bool(plan.hidden_tokens) and not (suspects_everybody(plan) or plan.detects_unknown_bots)
 
 

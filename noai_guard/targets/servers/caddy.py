@@ -99,6 +99,16 @@ def _map_of_suspects(source: str, names: Iterable[str], rows: Iterable[str]) -> 
     yield from _map(f"@noai_suspect {source}", names, rows)
 
 
+def _characters(text: str) -> Iterator[str]:
+    """Yield the maps of those placeholders of `quote` and `_output` that a text contains: each map costs time."""
+    yield "\t# Characters that cannot stand in a text here."
+    for character, name in _SPECIAL.items():
+        if f"{{{name}}}" in text:
+            source = f'"-{character}"' if character == "`" else f"`-{character}`"
+            yield from _map(source, [name], ["`~^-(.)` ${1}"])
+    yield from _map("-", ["noai_nothing"], ['- ""'])
+
+
 class Caddyfile:
     """The snippets of one plan."""
 
@@ -122,27 +132,24 @@ class Caddyfile:
         yield "#     }"
         yield "# A site that has handle_errors already imports noai_guard_errors there."
         yield f"# Refused: {self.tables.refused_names}."
+        guard = [
+            *self._suspects(),
+            *self._name(),
+            *self._agent(),
+            *self._vars(),
+            *self._decision(),
+            *self._declarations(),
+            *self._documents(),
+            *self._refusal(),
+        ]
+        errors = list(self._fields("noai_error_declares"))
         yield "(noai_guard) {"
-        yield from self._characters()
-        yield from self._suspects()
-        yield from self._name()
-        yield from self._agent()
-        yield from self._vars()
-        yield from self._decision()
-        yield from self._declarations()
-        yield from self._documents()
-        yield from self._refusal()
+        yield from _characters("\n".join((*guard, *errors)))
+        yield from guard
         yield "}"
         yield "(noai_guard_errors) {"
-        yield from self._fields("noai_error_declares")
+        yield from errors
         yield "}"
-
-    def _characters(self) -> Iterator[str]:
-        yield "\t# Characters that cannot stand in a text here."
-        for character, name in _SPECIAL.items():
-            source = f'"-{character}"' if character == "`" else f"`-{character}`"
-            yield from _map(source, [name], ["`~^-(.)` ${1}"])
-        yield from _map("-", ["noai_nothing"], ['- ""'])
 
     def _suspects(self) -> Iterator[str]:
         """Yield a matcher for who may have a name that matters. All maps with it become one route: it runs once."""
