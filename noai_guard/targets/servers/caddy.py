@@ -158,10 +158,11 @@ class Caddyfile:
         browser = go_regex.browser_expression(plan.anchors)
         tokens = plan.relevant_tokens if self.suspects_everybody else suspects.restricted_tokens(plan)
         bot_words = user_agent_regex.BOT_WORDS if plan.detects_unknown_bots else ()
-        some = [f'{_LOWER}.contains("{word}")' for word in bot_words]
+        some = [f'text.contains("{word}")' for word in bot_words]
         harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
-        some += [f'!({_LOWER} + " ").matches({_cel(expression)})' for expression in harmless]
-        usual = f'!({_LOWER} + " ").matches({_cel(browser)}) && ({" || ".join(some)})'
+        some += [f"!text.matches({_cel(expression)})" for expression in harmless]
+        text = f'{_LOWER} + " "'
+        usual = f"!({text}).matches({_cel(browser)}) && [{text}].exists(text, {' || '.join(some)})"
         read = f"!({_IS_LONG}) && {usual}" if self.reads_no_long_ones else f"{_IS_LONG} || {usual}"
         yield f"\t@noai_suspect expression `{read}`"
 
