@@ -26,7 +26,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 
-_PATH = "/tracks/first.txt"
+PATH = "/tracks/first.txt"
 
 Arrange = Callable[[Path, int, bool, int], list[str]]
 """Folder with the rendered files below `rendered`, port, whether they are to be used, port of a site to stand in front
@@ -142,9 +142,9 @@ def rows(effort: Effort) -> Iterator[Row]:
                 name: stack.enter_context(_running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
-            mixes = _mixes(count * (effort.rounds + 1))
-            for bound, (mix, user_agents) in zip(bounds, mixes.items(), strict=True):
-                visits = [request(_PATH, user_agent) for user_agent in user_agents]
+            crowds = mixes(count * (effort.rounds + 1))
+            for bound, (mix, user_agents) in zip(bounds, crowds.items(), strict=True):
+                visits = [request(PATH, user_agent) for user_agent in user_agents]
                 timings = in_turns(servers, visits, count, effort.rounds)
                 bare = timings["bare"]
                 for name in ("packaged", "300"):
@@ -157,7 +157,7 @@ def _is_installed(program: str) -> bool:
     return any(shutil.which(program, path=path) for path in (None, "/usr/sbin"))
 
 
-def _mixes(count: int) -> dict[str, list[bytes]]:
+def mixes(count: int) -> dict[str, list[bytes]]:
     """Who asks: one browser; people, most of whom use one of few browsers; and a crowd in which nobody comes twice,
     with every player, phone and agent that the rules know (`benchmarks.visitors.MIX`)."""
     random = Random(13)
@@ -194,16 +194,16 @@ def _running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0)
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "site" / "tracks").mkdir(parents=True)
-        (folder / "site" / _PATH[1:]).write_bytes(b"la " * 400)
+        (folder / "site" / PATH[1:]).write_bytes(b"la " * 400)
         if catalog is not None:
-            _render(key, catalog, folder / "rendered")
+            render(key, catalog, folder / "rendered")
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
         probe.close()
         process = subprocess.Popen(arrange(folder, port, catalog is not None, site), stdout=subprocess.DEVNULL)
         try:
             pin(process.pid)
-            _wait(process, port)
+            until_it_listens(process, port)
             yield _worker(process.pid), port
         finally:
             process.terminate()
@@ -218,7 +218,7 @@ def _worker(process: int) -> int:
     return process
 
 
-def _render(key: str, catalog: Catalog, folder: Path) -> None:
+def render(key: str, catalog: Catalog, folder: Path) -> None:
     compiled = CompiledPolicy(replace(load_stance("no-ai"), rules=()), catalog)
     for file in TARGETS[key].render(TargetPlan(compiled), str(folder)):
         path = folder / file.path
@@ -226,7 +226,7 @@ def _render(key: str, catalog: Catalog, folder: Path) -> None:
         path.write_bytes(file.content)
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+def until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError):

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from benchmarks.load import request
@@ -17,6 +16,7 @@ from benchmarks.measure import Effort, Row, faster
 from benchmarks.processes import children_of, cpu_in_turns, free_port, from_two_clients, started
 from benchmarks.requests import BROWSER
 from benchmarks.throughput import mix
+from benchmarks.visitors import MIX, unique
 from noai_guard import load_catalog, load_policy
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.gateway.proxies import PROXIES
@@ -26,7 +26,7 @@ from noai_guard.socket_address import SocketAddress
 _ROOT = Path(__file__).parent.parent
 _POLICY = 'trusted_proxies: {peers: ["unix:"], header: x-forwarded-for}\n'
 _NGINX = """
-daemon off; master_process off; pid nginx.pid; error_log stderr crit;
+daemon off; master_process off; pcre_jit on; pid nginx.pid; error_log stderr crit;
 events {{ worker_connections 512; }}
 http {{
     access_log off; keepalive_requests 1000000;
@@ -56,7 +56,7 @@ def rows(effort: Effort) -> Iterator[Row]:
         (site_port, site), socket = _site(stack), folder / "gateway.sock"
         gateway = children_of(_gateway(stack, folder, socket))
         contenders: dict[str, tuple[int, list[int]]] = {}
-        for name, others in (("bare", []), ("asking", gateway), ("keeping", gateway)):
+        for name, others in (("bare", []), ("asking", gateway), ("keeping", gateway), ("suspects", gateway)):
             port, process = _nginx(stack, nginx, folder / name, site_port, socket)
             contenders[name] = port, [process, site, *others]
         visits = mix(count)
@@ -64,12 +64,20 @@ def rows(effort: Effort) -> Iterator[Row]:
             "an app's page, one browser": [request("/text", BROWSER)] * count,
             "an app's pages, a mix of visitors": visits,
             "a small file of nginx's own, one browser": [request("/files/small", BROWSER)] * count,
+            "a small file of nginx's own, nobody twice": [],
         }
+        crowd = iter(unique(MIX, count * (effort.rounds + 1) * len(contenders), seed=12))
         for what, asked in kinds.items():
             bounds = (None, None) if "file" in what else (0.5, 0.85)
-            rounds = cpu_in_turns(contenders, partial(from_two_clients, asked=asked), count, effort.rounds)
+
+            def work(port: int, asked: list[bytes] = asked) -> None:
+                new = asked or [request("/files/small", next(crowd)) for _ in range(count)]
+                from_two_clients(port, new)
+
+            rounds = cpu_in_turns(contenders, work, count, effort.rounds)
             yield faster(f"{what}: asks each time", rounds["asking"], rounds["bare"], "the same nginx", bounds[0])
             yield faster(f"{what}: keeps verdicts", rounds["keeping"], rounds["bare"], "the same nginx", bounds[1])
+            yield faster(f"{what}: asks about suspects", rounds["suspects"], rounds["bare"], "the same nginx")
 
 
 def _site(stack: ExitStack) -> tuple[int, int]:
@@ -97,9 +105,10 @@ def _nginx(stack: ExitStack, nginx: str, folder: Path, site: int, gateway: Path)
     if folder.name != "bare":
         compiled = CompiledPolicy(load_policy(folder.parent / "noai.yaml"), load_catalog())
         cache = str(folder / "cache") if folder.name == "keeping" else None
-        setup = GatewaySetup(compiled, SocketAddress(path=str(gateway)), SocketAddress("127.0.0.1", site), cache)
+        at, site_at = SocketAddress(path=str(gateway)), SocketAddress("127.0.0.1", site)
+        setup = GatewaySetup(compiled, at, site_at, cache, suspects_only=folder.name == "suspects")
         for file in PROXIES["nginx"].render(setup, str(folder)):
-            (folder / file.path).parent.mkdir(exist_ok=True)
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             (folder / file.path).write_bytes(file.content)
         included = f"include {folder}/noai-guard-gateway"
         http, server, proxy = f"{included}.conf;", f"{included}/server.conf;", f"{included}/proxy.conf;"

@@ -16,10 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Effort, Row
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -76,6 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, count in counts.items():
         print(f"{CONTENDERS[name]:55} {count:10,.0f} instructions  {(count / counts['bare'] - 1) * 100:+9.1f} %")
     return 0
+
+
+def rows(effort: "Effort") -> "Iterator[Row]":
+    """Yield what a settled request costs against the bare app; nothing if valgrind is not installed."""
+    from benchmarks.measure import Bound, Row
+
+    if shutil.which("valgrind"):
+        requests, checkout = effort.of(500, 20), Path(__file__).parent.parent
+        base, ours = (per_request(name, requests, checkout) for name in ("bare", "settled"))
+        added = (ours / base - 1) * 100
+        what, baseline = CONTENDERS["settled"], CONTENDERS["bare"]
+        yield Row(what, baseline, base, ours, "instructions", added, "% added", bound=Bound(25))
 
 
 def per_request(name: str, requests: int, checkout: Path) -> float:

@@ -72,9 +72,15 @@ class Row:
 
 
 def interleaved(
-    contenders: Mapping[str, Batch], rounds: int, before_each: Callable[[], object] = lambda: None
+    contenders: Mapping[str, Batch],
+    rounds: int,
+    before_each: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = thread_time,
 ) -> dict[str, Timing]:
-    """Runs every contender once to warm up, then `rounds` times in turns. `before_each` is not measured."""
+    """Runs every contender once to warm up, then `rounds` times in turns. `before_each` is not measured.
+
+    `clock` gives the CPU seconds that are compared.
+    """
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
@@ -86,9 +92,9 @@ def interleaved(
     for _ in range(rounds):
         for name in order:
             before_each()
-            wall_start, cpu_start = perf_counter(), thread_time()
+            wall_start, cpu_start = perf_counter(), clock()
             operations = contenders[name]()
-            cpu[name].append((thread_time() - cpu_start) / operations)
+            cpu[name].append((clock() - cpu_start) / operations)
             wall[name].append((perf_counter() - wall_start) / operations)
         order.reverse()
     gc.unfreeze()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from benchmarks.measure import Effort, Row, interleaved, percent_added
 from benchmarks.requests import answered, scope
+from benchmarks.same_lines import starlette_same_lines
 from benchmarks.sites import App, decision_log_on, empty_base_middleware, everything_on, guarded, starlette_bare
 from benchmarks.visitors import unique
 
@@ -13,10 +14,15 @@ _BASELINE = "bare Starlette route"
 def rows(effort: Effort) -> Iterator[Row]:
     apps: dict[str, App] = {
         "bare": starlette_bare(),
+        "lines": starlette_same_lines(),
         "guarded": guarded(starlette_bare()),
         "empty": empty_base_middleware(starlette_bare()),
     }
-    labels = {"guarded": ("guard", 25.0), "empty": ("an empty BaseHTTPMiddleware", None)}
+    labels = {
+        "lines": ("an app that sends the same lines itself", None),
+        "guarded": ("guard", 25.0),
+        "empty": ("an empty BaseHTTPMiddleware", None),
+    }
     known = [scope("/text")]
     rotating = [scope("/text", user_agent) for user_agent in unique({"browsers": 1.0}, 300)]
     page = [scope("/")]

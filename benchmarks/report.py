@@ -22,14 +22,20 @@ _TITLES = {
         "The whole middleware, in process",
         "A Starlette app with a route that answers five bytes; a browser's request with 11 headers.",
     ),
+    "instructions": (
+        "The whole middleware, in instructions",
+        "Counted by callgrind, so that it holds on a busy machine. `python -m benchmarks.instructions` counts more.",
+    ),
     "wsgi": (
         "The whole WSGI middleware, in process",
         "Bottle and Flask apps with a route that answers five bytes; a browser's request with 11 headers.",
     ),
     "throughput": (
         "Under uvicorn",
-        "httptools and uvloop, one worker; HTML pages, JSON and audio; 85 % people, 10 % agents, half of them "
-        "refused, 5 % clients never seen before. By CPU time of the server.",
+        "httptools and uvloop, one worker. By CPU time of the server. First one path at a time, for a browser and for "
+        "an agent that is refused; an app that sends the same header lines and metas itself is the baseline, because "
+        "the server needs time for each line. Then a mix: HTML pages, JSON and audio; 85 % people, 10 % agents, half "
+        "of them refused, 5 % clients never seen before.",
     ),
     "injection": (
         "Metas in HTML pages",
@@ -42,6 +48,11 @@ _TITLES = {
         "three judges, of which the fastest counts. Figure: the 99th percentile; spread: up to the slowest.",
     ),
     "telemetry": ("Metrics", "The statements with which a request is counted, against calls that count nothing."),
+    "stores": (
+        "A store that workers share",
+        "A Starlette app with a route that answers five bytes, and a Valkey on the same machine. CPU time of all "
+        "threads of the worker, without the server's.",
+    ),
     "memory": ("Memory", "In a process of its own; half of the user agents are short enough to be remembered."),
     "proxy": (
         "noai-guard serve --upstream",

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -15,6 +15,7 @@ from benchmarks.requests import BROWSER
 from benchmarks.visitors import unique
 
 _PATHS = {"/": 0.25, "/api/tracks/7": 0.45, "/tracks/7/segment.mp3": 0.3}
+_SAME_LINES = "app that sends the same lines itself"
 _REFUSED = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.3; +https://openai.com/gptbot)"
 
 
@@ -22,20 +23,39 @@ def rows(effort: Effort) -> Iterator[Row]:
     count = effort.of(2000, 50)
     with ExitStack() as stack:
         servers = {
-            f"{framework}_{kind}": stack.enter_context(_server(f"{framework}_{kind}"))
-            for framework in ("starlette", "fastapi")
-            for kind in ("bare", "guarded")
+            name: stack.enter_context(_server(f"benchmarks.{module}:{name}"))
+            for module, name in (
+                ("sites", "starlette_bare"),
+                ("same_lines", "starlette_same_lines"),
+                ("sites", "starlette_guarded"),
+                ("sites", "fastapi_bare"),
+                ("sites", "fastapi_guarded"),
+            )
         }
+        yield from _by_path(servers, count, effort.rounds)
         visits = mix(count * (effort.rounds + 1))
-        timings = in_turns(servers, visits, count, effort.rounds)
+        mixed = {name: server for name, server in servers.items() if name != "starlette_same_lines"}
+        timings = in_turns(mixed, visits, count, effort.rounds)
         for framework, title, bound in (("starlette", "Starlette", 0.93), ("fastapi", "FastAPI", 0.97)):
             ours, bare = timings[f"{framework}_guarded"], timings[f"{framework}_bare"]
             yield faster(f"uvicorn, {title}, mix", ours, bare, "bare app", bound)
-        refusals = [request("/", _REFUSED)]
-        starlette = {name: server for name, server in servers.items() if name.startswith("starlette")}
-        timings = in_turns(starlette, refusals * (count * (effort.rounds + 1)), count, effort.rounds)
-        what = "uvicorn, Starlette, a refusal against the bare app's page"
-        yield faster(what, timings["starlette_guarded"], timings["starlette_bare"], "bare app", 1.3)
+
+
+def _by_path(servers: Mapping[str, tuple[int, int]], count: int, rounds: int) -> Iterator[Row]:
+    """One path at a time: a browser that gets it, and an agent that is refused."""
+    starlette = {name: server for name, server in servers.items() if name.startswith("starlette")}
+    for path, answer, what, bound in (
+        ("/api/tracks/7", "JSON", "small JSON", 0.95),
+        ("/", "page", "a page of 5 KB that gets metas", 0.9),
+    ):
+        timings = in_turns(starlette, [request(path, BROWSER)] * (count * (rounds + 1)), count, rounds)
+        guard, bare = timings["starlette_guarded"], timings["starlette_bare"]
+        yield faster(f"uvicorn, Starlette, {what}", guard, timings["starlette_same_lines"], _SAME_LINES, bound)
+        yield faster(f"uvicorn, Starlette, {what}", guard, bare, "bare app")
+        pair = {name: starlette[name] for name in ("starlette_bare", "starlette_guarded")}
+        refused = in_turns(pair, [request(path, _REFUSED)] * (count * (rounds + 1)), count, rounds)
+        what = f"uvicorn, Starlette, a refusal against the bare app's {answer}"
+        yield faster(what, refused["starlette_guarded"], refused["starlette_bare"], "bare app", 1.3)
 
 
 def mix(count: int) -> list[bytes]:
@@ -62,7 +82,7 @@ def _server(app: str) -> Iterator[tuple[int, int]]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.sites:{app}", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     process = subprocess.Popen([*command, "--no-proxy-headers"], cwd=Path(__file__).parent.parent)
     try:

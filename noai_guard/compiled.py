@@ -22,6 +22,10 @@ _STANDARD_USAGES = frozenset({Usage.TRAIN_AI, Usage.AI_SEARCH, Usage.AI_INPUT, U
 """Usages that the standards beside robots.txt have words for."""
 
 
+_UNDECLARED = (Usage.UNKNOWN_BOT, Usage.NAMELESS)
+"""Usages of clients that no declaration can address."""
+
+
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
@@ -31,8 +35,8 @@ class CompiledPolicy:
 
     def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:
         self.policy = policy
-        self.catalog = catalog
         self.guard = Guard(policy, catalog)
+        self.catalog = self.guard.catalog
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents = {
@@ -93,11 +97,12 @@ class CompiledPolicy:
                 ids = ", ".join(rule.id for rule in policy.rules)
                 yield f"only robots.txt addresses single agents: the other declarations do not express the rules {ids}."
             reserved = [usage for usage in Usage if usage not in _STANDARD_USAGES and policy.reserves(usage)]
-            others = ", ".join(usage for usage in reserved if usage is not Usage.UNKNOWN_BOT)
+            others = ", ".join(usage for usage in reserved if usage not in _UNDECLARED)
             if others:
                 yield f"only robots.txt denies {others}, agent by agent: the other standards have no word for it."
-            if Usage.UNKNOWN_BOT in reserved:
-                yield "unknown-bot: nothing is declared to clients that are not in the catalogue."
+            for usage in _UNDECLARED:
+                if usage in reserved:
+                    yield f"{usage}: nothing is declared to clients that are not in the catalogue."
         for standard in self.standards:
             yield from standard.limitations(policy)
 

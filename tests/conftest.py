@@ -1,11 +1,13 @@
 """Fixtures of all tests, the hypothesis profiles, and more time for the longest tests."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from noai_guard.errors import Unanswered
 from tests.servers import server as server
 
 FULL = os.environ.get("NOAI_FULL") == "1"
@@ -19,6 +21,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("full" if FULL el
 
 if FULL:
     os.environ.setdefault("PYTEST_TIMEOUT", "3600")
+
+
+@pytest.fixture(autouse=True)
+def no_questions_to_the_open_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks the machine's resolvers: whether 203.0.113.7 has a name is not for a test to depend on."""
+    from noai_guard.stores import reverse_dns
+
+    asking = reverse_dns.resolver
+
+    def resolver(nameservers: Sequence[str] | None, port: int) -> reverse_dns.Resolve:
+        if nameservers is None:
+            raise Unanswered("tests ask servers of their own")
+        return asking(nameservers, port)
+
+    monkeypatch.setattr(reverse_dns, "resolver", resolver)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

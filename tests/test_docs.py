@@ -16,7 +16,7 @@ import pytest
 import noai_guard
 from noai_guard.config import check_policy_text
 from noai_guard.core.model import Action, Verdict
-from noai_guard.core.questions import AsyncStore, Count, Store
+from noai_guard.core.questions import AsyncStore, Count, FirstUse, Keep, Lookup, Store
 from noai_guard.declarations import json_ld
 from noai_guard.declarations.rsl import FeedTerms
 from noai_guard.gateway.app import Gateway
@@ -115,7 +115,9 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*noai_guard.__all__, *(each.__name__ for each in (AsyncStore, Count, Store))])
+@pytest.mark.parametrize(
+    "name", [*noai_guard.__all__, *(each.__name__ for each in (AsyncStore, Count, FirstUse, Keep, Lookup, Store))]
+)
 def test_every_public_name_is_in_the_reference_of_the_python_api(name: str) -> None:
     assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", API)
 
@@ -180,7 +182,9 @@ def test_every_option_of_serve_is_explained() -> None:
 
 def options_of(name: str) -> set[str]:
     command = import_module(f"noai_guard.cli.{name}").command
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    commands = [command, *getattr(command, "commands", {}).values()]
+    parameters = [parameter for each in commands for parameter in each.params]
+    return {option for parameter in parameters for option in parameter.opts if option.startswith("--")}
 
 
 RECIPES = (ROOT / "docs" / "how-to" / "frameworks.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from examples.demo import proofs
 from examples.demo.site import Site, Visit
 from examples.music_site.app import create_app
 from examples.music_site.visitors import VISITORS
@@ -52,6 +53,7 @@ def main(once: bool, port: int | None) -> None:
         visits = [visit for visitor in VISITORS for visit in site.visited_by(visitor)]
         _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
+        failures += _show_proofs()
         _show_metrics(REGISTRY)
         _show_outcome(visits, failures)
         if once:
@@ -89,6 +91,15 @@ def _show(visits: Sequence[Visit]) -> None:
         refused = visit.verdict is not None and visit.verdict.refuses
         noted = visit.verdict is not None and visit.verdict.action is Action.LOG
         click.secho(line, fg="red" if refused else "yellow" if noted else "green")
+
+
+def _show_proofs() -> list[str]:
+    """Show who can prove who it is; return a sentence for each that did not get what it should."""
+    click.secho("\nWho can prove it (by a policy with a partner and a rule for signed agents)", bold=True)
+    shown = list(proofs.attempts())
+    for attempt in shown:
+        click.secho(attempt.line, fg="red" if attempt.verdict.refuses else "yellow")
+    return [line for attempt in shown for line in proofs.failures_of(attempt)]
 
 
 def _show_metrics(registry: CollectorRegistry) -> None:

@@ -3,19 +3,24 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
 
+from examples import music_site
 from examples.music_site.visitors import Visitor
 from noai_guard.cli.console import CannotRun
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, load_stance
+from noai_guard.config import load_catalog, load_policy
 from noai_guard.core.model import Verdict
 from noai_guard.observability.metrics_app import metrics_app
+
+# The site runs in a thread, where no signal asks for a reload.
+POLICY = replace(load_policy(Path(music_site.__file__).with_name("noai.yaml")), reload="off")
 
 _TIMEOUT = 20.0
 """Seconds for the site to start, and for one answer."""
@@ -48,17 +53,18 @@ class Visit:
 class Site:
     """Context manager that serves an app and /metrics on 127.0.0.1, in a thread.
 
-    `create_app(url=...)` returns the guarded app. Raises CannotRun if the port is taken or the site does not start.
+    `create_app(policy, url=...)` returns the guarded app. Raises CannotRun if the port is taken or the site does not
+    start.
     """
 
     def __init__(self, create_app: Callable[..., Any], port: int) -> None:
         self._socket = _listening(port)
         self._host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self.url = f"http://{self._host}"
-        self._app = create_app(url=self.url)
+        self._app = create_app(POLICY, url=self.url)
         self._metrics = metrics_app()
         self._verdict: Verdict | None = None
-        self.documents = tuple(CompiledPolicy(load_stance(), load_catalog()).documents)
+        self.documents = tuple(CompiledPolicy(POLICY, load_catalog()).documents)
         # proxy_headers would replace the client's address before the guard sees it; the sizes let a user agent of
         # 64 KB come as far as the guard.
         config = uvicorn.Config(

@@ -36,7 +36,8 @@ class Store:
     async def answer(self, question: Count) -> int:
         if self.down:
             raise Unanswered("the store of counts is down")
-        return self._memory.answer(question)
+        count: int = self._memory.answer(question)
+        return count
 
 
 class DecisionLog(logging.Handler):

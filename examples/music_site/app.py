@@ -14,6 +14,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from noai_guard import NoAIMiddleware
 from noai_guard.config import load_policy, load_stance
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.rsl import FeedTerms
 
 from . import feeds, label, pages, shelf
@@ -186,10 +187,12 @@ def create_site(
 
 
 def create_app(
-    policy: str | Path | None = None, url: str = "http://127.0.0.1:8000", cache: Path | None = None
+    policy: str | Path | Policy | None = None, url: str = "http://127.0.0.1:8000", cache: Path | None = None
 ) -> Starlette:
-    """The site with its guard: `policy` is a noai.yaml, None the packaged stance."""
-    terms = FeedTerms(load_stance() if policy is None else load_policy(policy))
+    """The site with its guard: `policy` is a noai.yaml or a Policy, None the packaged stance."""
+    if policy is None:
+        policy = load_stance()
+    terms = FeedTerms(policy if isinstance(policy, Policy) else load_policy(policy))
     app = create_site(url, cache, terms)
     app.add_middleware(NoAIMiddleware, policy=policy)
     return app

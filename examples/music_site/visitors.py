@@ -152,6 +152,8 @@ From: googlebot(at)googlebot.com
 User-Agent: Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like Gecko) \
 Chrome/154.0.7801.92 Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)
 Accept-Encoding: gzip, deflate, br"""
+_REAL_GOOGLEBOT = f"{_GOOGLEBOT}\nX-Forwarded-For: 198.51.100.66"
+_SPOOFED_GOOGLEBOT = f"{_GOOGLEBOT}\nX-Forwarded-For: 203.0.113.50"
 _BINGBOT = """Cache-Control: no-cache
 Connection: Keep-Alive
 Pragma: no-cache
@@ -160,7 +162,8 @@ Accept-Encoding: gzip, deflate
 From: bingbot(at)microsoft.com
 Host: {host}
 User-Agent: Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; bingbot/2.0; \
-+http://www.bing.com/bingbot.htm) Chrome/136.0.0.0 Safari/537.36"""
++http://www.bing.com/bingbot.htm) Chrome/136.0.0.0 Safari/537.36
+X-Forwarded-For: 198.51.100.130"""
 _CURL = "Host: {host}\nUser-Agent: curl/8.16.0\nAccept: */*"
 
 VISITORS: tuple[Visitor, ...] = (
@@ -286,7 +289,8 @@ Connection: close""",
             ),
         ),
     ),
-    Visitor("Googlebot", "search", (_get("/robots.txt", _GOOGLEBOT), _get("/tracks/", _GOOGLEBOT))),
+    Visitor("Googlebot", "search", (_get("/robots.txt", _REAL_GOOGLEBOT), _get("/tracks/", _REAL_GOOGLEBOT))),
+    Visitor("spoofed Googlebot", "ai", (_get("/robots.txt", _SPOOFED_GOOGLEBOT), _get("/tracks/", _SPOOFED_GOOGLEBOT))),
     Visitor("bingbot", "search", (_get("/robots.txt", _BINGBOT), _get("/artists/moth-atlas", _BINGBOT))),
     Visitor(
         "Discord preview",

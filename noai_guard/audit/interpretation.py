@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cached_property
 
 from noai_guard.audit import statements
-from noai_guard.audit.addresses import origin_of
 from noai_guard.audit.probe.result import ClientResponses, Observations, ProbeResult, Resource
 from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.readers.html import WebPage, read_page
@@ -16,6 +15,7 @@ from noai_guard.audit.readers.xml import Unreadable
 from noai_guard.audit.statements import Statement
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
+from noai_guard.core.web_addresses import origin_of
 
 
 class Interpretation:

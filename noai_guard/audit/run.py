@@ -1,6 +1,5 @@
 """One audit, from the address of a page to findings."""
 
-from noai_guard.audit.addresses import is_inside
 from noai_guard.audit.checks import findings
 from noai_guard.audit.finding import Finding
 from noai_guard.audit.interpretation import Interpretation
@@ -8,6 +7,7 @@ from noai_guard.audit.probe.fetch import Fetcher
 from noai_guard.audit.probe.result import CLIENTS
 from noai_guard.audit.probe.survey import survey
 from noai_guard.config import load_catalog, sample_user_agent
+from noai_guard.core.web_addresses import is_inside
 
 _TOTAL_TIMEOUT = 300
 _MAX_REQUESTS = 80

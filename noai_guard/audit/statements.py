@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from noai_guard.audit.addresses import path_of
 from noai_guard.audit.probe.result import Observations, ProbeResult
 from noai_guard.audit.readers import header_values, tdmrep
 from noai_guard.audit.readers.header_values import TRAINING, Preferences
 from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.core.model import Agent
+from noai_guard.core.web_addresses import path_of
 from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.declarations.content_usage import split_usage
 from noai_guard.declarations.shared.robots_file import Line, matches

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from noai_guard.cli.agents_add import add
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.config import load_catalog
@@ -16,11 +17,26 @@ from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import DecisionTable
 from noai_guard.core.text import did_you_mean, table
 
-_USAGES = [usage.value for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+_USAGES = [usage.value for usage in Usage if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)]
 _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 
 
-@click.command("agents")
+class _ListByDefault(click.Group):
+    """Group whose command `list` is run unless another one is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args[:1] == ["add"] else ["list", *args])
+
+
+@click.group("agents", cls=_ListByDefault, add_help_option=False)
+def command() -> None:
+    """List the known agents, or add one of your own."""
+
+
+command.add_command(add)
+
+
+@command.command("list")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--usage", "usages", multiple=True, type=click.Choice(_USAGES),
               help="Only agents of this usage; repeatable.")  # fmt: skip
@@ -29,7 +45,7 @@ _HEADER = ("name", "operator", "usages", "robots.txt", "action", "status")
 @click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
               help="table is fitted to a terminal; in a pipe it is tab-separated, without a header.")  # fmt: skip
 @policy_option
-def command(
+def list_agents(
     names: Sequence[str],
     usages: Sequence[str],
     operator: str | None,
@@ -39,7 +55,8 @@ def command(
 ) -> None:
     """List the known agents: name, operator, usages, robots.txt token, action under the policy, status.
 
-    With a NAME, as in the catalogue or in robots.txt, show everything that is known about that agent.
+    With a NAME, as in the catalogue or in robots.txt, show everything that is known about that agent. The site's own
+    agents are among them; `noai-guard agents add --help` says how to add one.
 
     The action is the one for a request of /. An agent marked * has no user agent of its own: its action is declared in
     robots.txt, and cannot be enforced.
@@ -51,12 +68,12 @@ def command(
       noai-guard agents --usage train-ai --usage scraper --format csv > refused.csv
       noai-guard agents --operator google --policy noai.yaml
     """
-    catalog = load_catalog()
+    decisions = DecisionTable(chosen_policy(policy_file), load_catalog())
+    catalog = decisions.catalog
     if operator is not None and operator.lower() not in map(str.lower, catalog.operators):
         hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists them"
         raise CannotRun(f"no operator is called {operator!r}; {hint}")
     named = {agent.name for name in names for agent in _called(name, catalog)}
-    decisions = DecisionTable(chosen_policy(policy_file), catalog)
     path_class = decisions.path_classes["/"]
     facts = [
         _facts(agent, decisions.verdict(agent, path_class).action)
@@ -106,6 +123,8 @@ def _details(facts: dict[str, Any]) -> Iterator[str]:
         "operator": facts["operator"],
         "usages": ", ".join(facts["usages"]),
         "user agent": ", ".join(facts["user_agent"]),
+        "networks": ", ".join(facts["networks"]),
+        "headers": ", ".join(facts["headers"]),
         "robots.txt": ", ".join(facts["robots_txt"]),
         "obeys it": facts["rfc9309_compliance"] if facts["robots_txt"] else "",
         "action": action,
@@ -123,8 +142,10 @@ def _facts(agent: Agent, action: str) -> dict[str, Any]:
         "ai": agent.ai,
         "robots_txt": agent.all_robots_tokens,
         "user_agent": agent.expected_user_agent,
+        "networks": [str(network) for network in agent.networks],
+        "headers": [f"{each.name}: {' or '.join(each.words) or 'present'}" for each in agent.headers],
         "action": action,
-        "enforceable": bool(agent.expected_user_agent),
+        "enforceable": agent.is_recognisable,
         "status": agent.status,
         "trigger": agent.trigger,
         "rfc9309_compliance": agent.rfc9309_compliance,

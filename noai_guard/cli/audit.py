@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from noai_guard.audit.addresses import is_web_address, numeric_host
 from noai_guard.audit.finding import Severity
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
 from noai_guard.core.text import printable
+from noai_guard.core.web_addresses import is_web_address, numeric_host
 from noai_guard.errors import MissingExtra
 
 _EXTRA_MODULES = ("http_sf", "httpx2", "protego")

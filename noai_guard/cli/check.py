@@ -13,10 +13,13 @@ from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Mode
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
 from noai_guard.errors import PolicyTooLong, Problem
+from noai_guard.stores import reverse_dns
+from noai_guard.stores.addresses import is_shared
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -94,12 +97,32 @@ def _limits(policy: Policy) -> Iterator[str]:
     catalog = load_catalog()
     yield from opt_out_notes(policy, catalog)
     yield from CompiledPolicy(policy, catalog).limitations
+    yield from _identity_limits(policy, catalog)
+
+
+def _identity_limits(policy: Policy, catalog: Catalog) -> Iterator[str]:
+    """Yield what stands in the way of checking claims."""
+    if policy.trusted_proxies.header_name is None:
+        yield (
+            "trusted_proxies names nobody: a request in which a header shows a proxy (X-Forwarded-For, Via ...) is let "
+            "in under any name that is let in, because its address proves nothing."
+        )
+    if not reverse_dns.is_installed():
+        yield (
+            "names of addresses cannot be asked for, so claims are checked by published networks alone: "
+            "pip install 'noai-guard[identity]'."
+        )
+    if not catalog.ranges and not policy.identity.networks:
+        yield "no published networks are known, so claims are checked by names of addresses alone."
 
 
 def _cautions(policy: Policy) -> Iterator[str]:
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
+    if policy.throttles and not is_shared(policy.store):
+        rate = f"{policy.throttle.requests} requests in {policy.throttle.seconds} s"
+        yield f"throttle: each worker counts for itself: {rate} is the limit of one. store: lets them count together."
 
 
 def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Iterator[str]:
@@ -110,6 +133,9 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
     yield f"{'Refuses' if enforced else 'Would refuse'} {agents}{mode}."
     if outcomes.asked:
         yield f"Only asks, by declarations: {listed(sorted(agent.name for agent in outcomes.asked))}."
+    if outcomes.inseparable:
+        names = listed(sorted(agent.name for agent in outcomes.inseparable))
+        yield f"Lets in, though they feed AI too and offer no opt-out of that: {names}."
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."

@@ -12,7 +12,7 @@ from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.config import load_catalog
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.guard import Guard
-from noai_guard.core.model import UNKNOWN_BOT, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, Verdict
 
 _BLOCK = 256 * 1024
 
@@ -60,7 +60,7 @@ def classifier(guard: Guard) -> Callable[[bytes], bytes]:
 
 
 def _tail(verdict: Verdict) -> bytes:
-    agent = None if verdict.agent is UNKNOWN_BOT else verdict.agent
+    agent = None if verdict.agent in UNCLAIMED_AGENTS else verdict.agent
     about: dict[str, object] = {"agent": None, "operator": None, "usages": [], "ai": False}
     if agent:
         about = {"agent": agent.name, "operator": agent.operator, "usages": list(agent.usages), "ai": agent.ai}

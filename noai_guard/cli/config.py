@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -41,11 +41,11 @@ _SECTIONS = {
 }
 """Heading in the help -> the servers below it."""
 
-_CONDITIONAL = ("root", "merge", "no_merge", "name", "inspect", "gateway", "origin", "cache", "vercel")
+_CONDITIONAL = ("root", "merge", "no_merge", "name", "inspect", "gateway", "origin", "ask", "cache", "vercel")
 """Options that only some forms have."""
 
 _FOLDER = click.Path(file_okay=False)
-_RECORDED = ("name", "merge", "gateway", "origin", "cache")
+_RECORDED = ("name", "merge", "gateway", "origin", "ask", "cache")
 """Options that the files say they were made with."""
 
 _MADE_WITH = re.compile(rb"enerated by `noai-guard config ([^`\n]*)`")
@@ -101,6 +101,13 @@ _ADDRESS: Mapping[str, Any] = {
               "[default: /etc/nginx/nginx.conf]")  # fmt: skip
 @click.option("--gateway", default="127.0.0.1:9797", help="With --ask-gateway: where the gateway listens.", **_ADDRESS)
 @click.option("--origin", default="127.0.0.1:8080", help="With --ask-gateway: where the site listens.", **_ADDRESS)
+@click.option(
+    "--ask",
+    type=click.Choice(["everybody", "suspects"]),
+    default="everybody",
+    show_default=True,
+    help="With --ask-gateway: whom the proxy asks about; the others are let in, and not counted.",
+)
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
 @click.option("--vercel", type=click.Path(), metavar="FILE",
               help="With vercel: the vercel.json.  [default: DIR/vercel.json]")  # fmt: skip
@@ -119,6 +126,7 @@ def command(
     inspect: str | None,
     gateway: SocketAddress,
     origin: SocketAddress,
+    ask: str,
     cache: str | None,
     vercel: str | None,
     policy_file: str | None,
@@ -169,10 +177,20 @@ def command(
         files, limitations = target.render(site, "/"), target.limitations(site)
     elif isinstance(target, Proxy):
         setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
-        setup = replace(setup, arguments=_arguments(ctx), name=name or "")
+        setup = replace(setup, arguments=_arguments(ctx), name=name or "", suspects_only=ask == "suspects")
         root = _absolute(root or (str(folder.resolve()) if out or nginx else target.root)).rstrip("/")
+        files = target.render(setup, root)
         lost = _lost_robots(setup.compiled, "noai-guard serve --own-robots")
-        files, limitations = target.render(setup, root), chain(lost, target.limitations(setup))
+        if "merge" in target.options:
+            merge = _remembered_merge(merge, no_merge, folder, files)
+        if merge is not None:
+            setup.compiled.merge_own_robots(existing_robots(merge))
+            setup = replace(setup, arguments=_arguments(ctx, merge))
+            files = target.render(setup, root)
+        elif "merge" in target.options and setup.compiled.merges_robots and robots_txt.PATH in setup.compiled.documents:
+            kept = "--merge ROBOTS.TXT keeps its rules there too"
+            lost = chain(lost, [f"robots.txt, while the gateway does not answer: {kept}."])
+        limitations = chain(lost, target.limitations(setup))
     else:
         compiled = CompiledPolicy(policy, load_catalog())
         root = root or str(folder.resolve())
@@ -180,8 +198,7 @@ def command(
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
         plan = TargetPlan(compiled, _arguments(ctx), name or "")
         files, limitations = target.render(plan, root), target.limitations(plan)
-        if merge is None and not no_merge and (merge := _made_with(folder, files, "--merge")) is not None:
-            print_limitations([f"--merge {merge}, as before (--no-merge forgets it)."])
+        merge = _remembered_merge(merge, no_merge, folder, files)
         if merge is not None:
             compiled.merge_own_robots(existing_robots(merge))
             plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
@@ -216,7 +233,7 @@ def command(
 def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost | Proxy) -> None:
     """Raise CannotRun for an option that the chosen form would ignore."""
     if isinstance(target, Proxy):
-        applicable = {"root", "gateway"} | target.options
+        applicable = {"root", "gateway"} | target.options | ({"no_merge"} if "merge" in target.options else set())
     elif isinstance(target, StaticHost):
         applicable = {"merge"} | ({"vercel"} & {target.key})
     else:
@@ -257,6 +274,13 @@ def _lost_robots(compiled: CompiledPolicy, keep: str) -> Iterator[str]:
     """Yield what becomes of the site's own robots.txt, and how its rules are kept."""
     if compiled.merges_robots and robots_txt.PATH in compiled.documents:
         yield f"robots.txt: if the site has its own, it is not sent any more; {keep} ROBOTS.TXT keeps its rules."
+
+
+def _remembered_merge(merge: str | None, no_merge: bool, folder: Path, files: Sequence[File]) -> str | None:
+    """Return the site's own robots.txt: the one that was named, or that of an earlier run."""
+    if merge is None and not no_merge and (merge := _made_with(folder, files, "--merge")) is not None:
+        print_limitations([f"--merge {merge}, as before (--no-merge forgets it)."])
+    return merge
 
 
 def _made_with(folder: Path, files: Iterable[File], option: str) -> str | None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import time
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,17 +16,37 @@ from noai_guard.cli.options import chosen_policy, name_policy, policy_name, poli
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import ClientAddress, client_address
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Action, Document, HeaderField, Response, Verdict
+from noai_guard.core.guard import Needs
+from noai_guard.core.identity.addresses import doubt
+from noai_guard.core.identity.reverse_dns import HostName
+from noai_guard.core.identity.signed_claims import is_own
+from noai_guard.core.identity.signing_keys import SigningKey
+from noai_guard.core.identity.web_bot_auth import SignedRequest, check_signatures, is_signed
+from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
+    UNKNOWN_BOT,
+    Action,
+    Document,
+    HeaderField,
+    Response,
+    SignedAs,
+    Verdict,
+    single_claims,
+)
+from noai_guard.core.partners import admission, may_prove
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import asked
-from noai_guard.core.questions import Count, run
+from noai_guard.core.questions import STORE_QUESTIONS, Examination, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.responses.documents import document_headers
+from noai_guard.stores.key_directory import LIMITS
 from noai_guard.stores.memory import MemoryStore
+from noai_guard.stores.reverse_dns import LOOKUP_SECONDS, ReverseDns
 from noai_guard.stores.router import Router
 
 _COLOURS = {Action.ALLOW: "green", Action.LOG: "green"}
@@ -46,6 +67,7 @@ class Explanation:
     tags: str = ""
     looks_like: str | None = None
     also_named: tuple[str, ...] = ()
+    proof: tuple[str, ...] = ()
 
 
 @click.command("explain")
@@ -95,7 +117,8 @@ def described_request(
     address = None if peer in (None, "unix:") else (peer, None)
     # Decoded as an ASGI server decodes it.
     path = unquote(target.partition("?")[0])
-    return PlainRequest(path, [*lines, *map(_field, headers)], method.upper(), address)
+    sent = os.fsencode(target) if target.startswith("/") else b""
+    return PlainRequest(path, [*lines, *map(_field, headers)], method.upper(), address, target=sent)
 
 
 def _value(value: bytes, option: str) -> bytes:
@@ -115,6 +138,7 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     """Decide a first request of its client, and add what helps to understand the decision."""
     compiled = runtime.compiled
     client = runtime.client(request, runtime.active)
+    names = _NoticedNames()
     outcome = runtime.decide(request)
     if isinstance(outcome, ServeDocument):
         merged = outcome.document.path == robots_txt.PATH and compiled.merges_robots
@@ -122,36 +146,94 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
         reasons = ("declarations are sent to everyone, before any judgement",)
         return Explanation(request, client, reasons, document_headers(outcome.document), notes, outcome.document)
     if not isinstance(outcome, Decided):
-        outcome = run(outcome, Router({Count: MemoryStore()}), runtime.unanswered)
+        outcome = run(outcome, _stores(runtime, names), runtime.unanswered)
     verdict = outcome.cached.verdict
     declared = compiled.declared[verdict.path_policy]
     looks_like = None
-    if verdict.agent in (None, UNKNOWN_BOT) and request.user_agent:
+    if verdict.agent in (None, *UNCLAIMED_AGENTS) and request.user_agent:
         description = user_agent_description.describe(request.user_agent)
         looks_like = str(description) if description else None
-    notes, tags = tuple(_notes(compiled, request, verdict)), declared.tags.decode("ascii")
-    also_named = tuple(agent.name for agent in compiled.catalog.candidates(request.user_agent))[1:]
+    notes, tags = (*names.notes, *_notes(compiled, request, verdict, client)), declared.tags.decode("ascii")
+    named = (agent.name for agent in compiled.catalog.candidates(request.user_agent))
+    also_named = tuple(name for name in named if verdict.agent is None or name != verdict.agent.name)
+    proof = run(_proof(runtime, request, verdict), _stores(runtime, names), lambda question, error: None)
     return Explanation(
         request, client, verdict.reasons, declared.fields, notes, None, verdict, outcome.refusal, tags, looks_like,
-        also_named,
+        also_named, proof,
     )  # fmt: skip
 
 
-def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict) -> Iterator[str]:
+def _stores(runtime: GuardRuntime, names: "_NoticedNames") -> Router:
+    """Return stores that know nothing of other requests."""
+    runtime.keys.deadline = LIMITS.seconds
+    return Router({**dict.fromkeys(STORE_QUESTIONS, MemoryStore()), HostName: names, SigningKey: runtime.keys})
+
+
+def _proof(runtime: GuardRuntime, request: PlainRequest, verdict: Verdict) -> Examination[tuple[str, ...]]:
+    """Return the steps by which the request proves, or does not, whom it comes from."""
+    steps: list[str] = []
+    policy, now = runtime.compiled.policy, time()
+    claim = runtime.compiled.guard.claims[request.claim_key]
+    signer = next((each.agent for each in single_claims(claim) if isinstance(each, SignedAs)), verdict.agent)
+    if is_signed(request.headers) and signer is not None and signer not in UNCLAIMED_AGENTS:
+        signed = SignedRequest(request.method, request.target, request.headers, policy.authorities)
+        check = yield from check_signatures(signed, now, lambda directory, key: is_own(signer, directory))
+        steps += (f"{signer.name}: {step}" for step in check.steps)
+    if policy.partners:
+        client = runtime.client(request, runtime.active)
+        address = None if doubt(client, request.headers, policy.trusted_proxies) else client.address
+        if may_prove(policy.partners, request, address):
+            admitted = yield from admission(
+                policy.partners, request, claim, verdict.path_policy, address, policy.authorities, now
+            )
+            steps += admitted.steps
+    return tuple(steps)
+
+
+class _NoticedNames:
+    """Asks the DNS for names of addresses, and keeps a sentence about each answer."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._names = ReverseDns(LOOKUP_SECONDS)
+
+    def answer(self, question: HostName) -> str:
+        try:
+            name = self._names.answer(question)
+        except Exception as error:
+            self.notes.append(f"reverse DNS did not answer for {question.address}: {error}")
+            raise
+        said = f"says {printable(name)}, which leads back to it" if name else "has no such name"
+        self.notes.append(f"reverse DNS of {question.address} {said}")
+        return name
+
+
+def _notes(compiled: CompiledPolicy, request: PlainRequest, verdict: Verdict, client: ClientAddress) -> Iterator[str]:
     agent = verdict.agent
+    guard = compiled.guard
+    path_class = guard.table.path_classes[normal_path(request.path)]
+    if guard.needs(guard.claims[request.claim_key], path_class) & Needs.ADDRESS and not _is_known(client):
+        yield "the client's address is not known for certain, so no condition on networks is met"
     if agent and agent.opt_out and not verdict.refuses:
         usages = ", ".join(agent.opt_out.usages)
         how = asked(compiled.policy, verdict.path_policy, agent)
         is_reserved = how.form and any(map(verdict.path_policy.reserves, agent.opt_out.usages))
         declared = f"declared by {how}" if is_reserved else "not declared here"
-        yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
+        if agent.opt_out.by:
+            yield f"{agent.name} serves {usages} too, under the same user agent; the opt-out of that is {declared}"
+        else:
+            yield f"{agent.name} serves {usages} too, under the same user agent; its operator offers no opt-out of that"
     if agent and agent.note:
         yield agent.note
     if not verdict.enforced and verdict.action.restricts:
         yield "mode is monitor: this is counted and the request is let in"
-    if compiled.guard.judged(normal_path(request.path), request.user_agent).action is Action.THROTTLE:
+    if compiled.guard.judged(normal_path(request.path), request.claim_key).action is Action.THROTTLE:
         limit = compiled.policy.throttle
         yield f"this is the answer to a first request; after {limit.requests} in {limit.seconds} s it is 429"
+
+
+def _is_known(client: ClientAddress) -> bool:
+    return client.address is not None and client.is_proven
 
 
 def as_facts(explanation: Explanation) -> dict[str, Any]:
@@ -180,6 +262,7 @@ def as_facts(explanation: Explanation) -> dict[str, Any]:
         "identity": verdict.identity if verdict else None,
         "section": verdict.path_policy.pattern if verdict else None,
         "reasons": explanation.reasons,
+        "proof": explanation.proof,
         "also_named": explanation.also_named,
         "looks_like": explanation.looks_like,
         "declares": _fields(explanation.fields),
@@ -215,6 +298,8 @@ def _text(compiled: CompiledPolicy, explanation: Explanation, policy: str) -> It
     yield _row("client", f"{client.address}, from {source}{problem}" if client.address else "not given")
     for index, reason in enumerate(explanation.reasons):
         yield _row("" if index else "because", reason)
+    for index, step in enumerate(explanation.proof):
+        yield _row("" if index else "proof", printable(step))
     if explanation.also_named:
         yield _row("also", f"names {', '.join(explanation.also_named)}, which weigh less")
     if explanation.looks_like:
@@ -244,4 +329,6 @@ def _agent(verdict: Verdict) -> str:
         return f"none ({verdict.identity})"
     if agent is UNKNOWN_BOT:
         return f"an unknown bot ({verdict.identity})"
+    if agent is NAMELESS:
+        return f"none, without a name ({verdict.identity})"
     return f"{agent.name} of {agent.operator}, {agent.trigger} for {', '.join(agent.usages)} ({verdict.identity})"

@@ -13,6 +13,8 @@ from noai_guard.targets.target import File
 
 _NOTES = {
     "noai-guard.service": "systemd unit of noai-guard serve",
+    "noai-guard-refresh.service": "systemd unit of noai-guard refresh",
+    "noai-guard-refresh.timer": "systemd timer: refresh once a day",
     "docker-compose.yml": "Prometheus and Grafana, with the files below",
     "prometheus/prometheus.yml": "what Prometheus scrapes",
     "prometheus/alerts.yml": "alerts, with their runbooks",

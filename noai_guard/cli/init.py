@@ -28,12 +28,17 @@ _EXAMPLES: Mapping[str, str] = {
     "site.tdm_policy": "https://example.org/tdm-policy.json",
     f"paths.{_EXAMPLE_PATH}.usages.train-ai": "license_required",
     f"paths.{_EXAMPLE_PATH}.usages.ai-search": "yes",
+    "agents": "[{name: ExampleGrab, usages: [scraper], expected_user_agent: [ExampleGrab]}]",
+    "agents_dir": "./agents/",
+    "networks": "{office: [203.0.113.0/24]}",
     "rules.id": "training-by-licence",
     "rules.agents": "[GPTBot]",
     "rules.operators": "[OpenAI]",
     "rules.usages": "[train-ai]",
     "rules.identities": "[unverified, verified]",
     "rules.paths": "[/tracks/**]",
+    "rules.networks": "[office]",
+    "rules.headers": "{X-Crawler: present}",
     "rules.action": "license_required",
     "rules.message": "Ask us for a licence.",
     "exemptions.paths": "[/open/**]",
@@ -117,7 +122,8 @@ def template(policy: Policy) -> str:
     lines = [*head, *(f"##   {word:<18}{doc}" for word, doc in actions.items()), ""]
     values = {**_EXAMPLES, **_values_of(policy)}
     for key, field in POLICY_FILE.fields.items():
-        mark = "" if key == "extends" else "# "
+        # A folder has to be there before it is named.
+        mark = "" if key == "extends" else "## " if key == "agents_dir" else "# "
         depth = len("# ") - len(mark)
         lines += [f"{mark}{line}" for line in _field(key, field, key, values, -depth)] + [""]
     return "\n".join(lines[:-1]) + "\n"
@@ -147,7 +153,7 @@ def _field(key: str, field: Field, path: str, values: Mapping[str, str], depth: 
     doc = field.doc
     if isinstance(kind, Choice) and set(kind.words).isdisjoint({"yes", Action.LOG}) and len(kind.words) < 6:
         doc += f" ({', '.join(kind.words)})"
-    below = list(_below(kind, path, values, depth + 2))
+    below = [] if path in values else list(_below(kind, path, values, depth + 2))
     first_word = next(iter(kind.words)) if isinstance(kind, Choice) else ""
     text = f"{key}:" if below else f"{key}: {values.get(path) or first_word}"
     yield f"{text:<{_KEY_WIDTH - depth}}  # {doc}"
@@ -181,6 +187,7 @@ def _summary(policy: Policy) -> Iterator[str]:
     yield f"{logged} more are allowed and logged (HTTP libraries, headless browsers); nothing changes for the others."
     only_declared = {
         "Only asked, by declarations, because no user agent of their own tells them apart": outcomes.asked,
+        "Let in, though they feed AI too and offer no opt-out of that": outcomes.inseparable,
         "Neither refused nor asked, for want of a name": outcomes.nameless,
     }
     for reason, agents in only_declared.items():

@@ -110,6 +110,13 @@ def command(
         if not (trusted.peers or trusted.unix):
             consequence = "no header about the client is believed" if upstream else "no proxy may ask"
             title += f", trusts nobody ({consequence}: the policy has no trusted_proxies)"
+        policy = served.runtime.compiled.policy
+        if workers > 1 and policy.throttles and served.runtime.store.remote is None:
+            most = workers * policy.throttle.requests
+            title += (
+                f", throttles at up to {most:,} instead of {policy.throttle.requests:,} requests (each worker counts "
+            )
+            title += "for itself; store: embedded in the policy lets them count together)"
         with ExitStack() as stack:
             bound = [_bound(address, socket_mode, stack) for address in addresses]
             metrics = [_bound(metrics_address, socket_mode, stack)] if metrics_address else []

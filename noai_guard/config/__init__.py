@@ -1,14 +1,21 @@
 """Read files into objects: a site's noai.yaml into a Policy, rules/ into a Catalog. Only this package reads YAML."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from noai_guard.config.build import build_policy, merge
+from noai_guard.config.build import agent_from, build_policy, merge
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.rules_source import RulesSource
 from noai_guard.config.rules_source import compile_rules as compile_rules
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.policy import Policy
 from noai_guard.errors import PolicyInvalid, Problem
+
+if TYPE_CHECKING:
+    from noai_guard.config.files_beside import FilesBeside
+    from noai_guard.config.own_agents import OwnAgentProblem
+    from noai_guard.config.yaml_nodes import ProblemLog
 
 _sources: dict[Path, RulesSource] = {}
 
@@ -32,6 +39,23 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     Raises CatalogInvalid or PolicyInvalid, with every problem, when the folder cannot be used.
     """
     return rules_source(folder).catalog
+
+
+def catalog_of(policy: Policy) -> Catalog:
+    """Return the packaged catalogue with what `noai-guard refresh` has fetched for a policy.
+
+    Raises what `load_catalog` raises; lists that are damaged are left out, which `noai-guard refresh` reports.
+    """
+    catalog = load_catalog()
+    if not policy.refresh.folder:
+        return catalog
+    from noai_guard.config.refreshed import read_refreshed, with_refreshed
+
+    try:
+        refreshed = read_refreshed(policy.refresh.folder)
+    except ValueError:
+        return catalog
+    return with_refreshed(catalog, refreshed, policy.feeds)
 
 
 def load_stance(name: str = "no-ai") -> Policy:
@@ -73,18 +97,76 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
     from noai_guard.config.policy_schema import read_policy
 
     rules = rules_source()
-    data, log = read_policy(text, file, rules.catalog)
+    data, log = read_policy(text, file)
+    beside = _read_beside(data, log, Path(file).parent, rules.catalog)
     problems = tuple(sorted(log.problems, key=lambda problem: (problem.line, problem.column, problem.code)))
+    problems += tuple(beside.problems)
     texts_file = data.get("site", {}).pop("page_texts", "en")
     if texts_file != "en":
         from noai_guard.config.page_texts import read_page_texts
 
         data["page_texts"], problems_of_texts = read_page_texts(Path(file).parent / texts_file)
         problems += problems_of_texts
+        beside.files.append(str(Path(file).parent / texts_file))
+    if key_files := data.get("signatures", {}).pop("keys", {}):
+        from noai_guard.config.key_files import read_key_files
+
+        data["key_sets"], problems_of_keys = read_key_files(key_files, Path(file).parent)
+        problems += problems_of_keys
+        beside.files += (str(Path(file).parent / key_file) for key_file in key_files.values())
+    data["files"] = beside.files
     if not all(problem.warning for problem in problems):
         return None, problems
+    if refresh := data.get("refresh"):
+        refresh["folder"] = str(Path(file).parent / refresh["folder"])
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems
+
+
+def welcome_user_agents() -> tuple[str, ...]:
+    """Return the user agents of rules/browsers.yaml, which must never be refused. Raises CatalogInvalid."""
+    from noai_guard.config.catalogue_schema import read_browsers
+
+    groups = read_browsers(rules_folder() / "browsers.yaml")
+    return tuple(user_agent for user_agents in groups.values() for user_agent in user_agents)
+
+
+def _read_beside(data: dict[str, Any], log: "ProblemLog", folder: Path, catalog: Catalog) -> "FilesBeside":
+    """Read what a policy names, put it into the data, and check the policy as a whole."""
+    from noai_guard.config.files_beside import read_files_beside
+    from noai_guard.config.semantic_checks import check_semantics
+    from noai_guard.config.yaml_nodes import TooManyProblems
+
+    beside = read_files_beside(data, log, folder)
+    inline = [(index, entry) for index, entry in enumerate(data.get("agents") or ()) if log.is_valid("agents", index)]
+    entries = [entry for _, entry in inline] + [entry for _, entry in beside.agents]
+    try:
+        for problem in _own_agent_problems(entries, catalog):
+            if problem.number < len(inline):
+                log.add(
+                    problem.code, problem.message, problem.hint, path=("agents", inline[problem.number][0], problem.key)
+                )
+            else:
+                of_file = beside.agents[problem.number - len(inline)][0]
+                beside.problems.append(Problem(problem.code, problem.message, problem.hint, of_file))
+        if not any(problem.code == "P023" for problem in log.problems):
+            own = [agent_from(entry) for entry in entries]
+            check_semantics(data, catalog.extended(own), log)
+    except TooManyProblems:
+        pass
+    data["agents"] = entries
+    data["networks"] = beside.networks
+    return beside
+
+
+def _own_agent_problems(entries: Sequence[Mapping[str, Any]], catalog: Catalog) -> "Iterable[OwnAgentProblem]":
+    if not entries:
+        return ()
+    from noai_guard.config.catalogue_schema import read_browsers
+    from noai_guard.config.own_agents import own_agent_problems
+
+    by_name = any(entry.get("expected_user_agent") for entry in entries)
+    return own_agent_problems(entries, catalog, read_browsers(rules_folder() / "browsers.yaml") if by_name else {})
 
 
 def sample_user_agent(agent: str = "", source: str = "") -> str:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from noai_guard.config import scalars
 from noai_guard.config.regular_file import read_regular_file
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, Record, Rejection, Text
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse, printable
 from noai_guard.core.model import Usage
 from noai_guard.core.user_agent_matcher import token_problem
@@ -33,6 +35,20 @@ def _robots_token(text: str) -> str | Rejection:
     return Rejection("C002", message, "letters, digits, - _ .")
 
 
+def _signature_agent(text: str) -> str | Rejection:
+    if re.fullmatch(r"\.?([a-z0-9_-]+|\*)(\.([a-z0-9_-]+|\*))+", text):
+        return text
+    message = f"{printable(text)!r} is not a host of a Signature-Agent"
+    return Rejection("C007", message, "keys.example.com; .example.com for all below; * for one label")
+
+
+def _date(text: str) -> str | Rejection:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return Rejection("C008", f"{printable(text)!r} is not a date", "write YYYY-MM-DD")
+
+
 def _words(*words: str) -> Choice:
     return Choice(dict.fromkeys(words, ""))
 
@@ -46,7 +62,7 @@ _user_agents = ListOf(Text(max_length=3000), allow_single=False)
 _OPT_OUT = Record(
     {
         "usages": Field(_usages, "the AI usages served under the same user agent", required=True),
-        "by": Field(_name, "a robots-only product token, or noarchive", required=True),
+        "by": Field(_name, "a robots-only product token, or noarchive; left out if the operator offers no way"),
     }
 )
 _VERIFY = Record(
@@ -56,6 +72,7 @@ _VERIFY = Record(
         "web_bot_auth": Field(_texts, "signature agents"),
     }
 )
+_NETWORK = Text(scalars.network, 100)
 _SOURCE = Record(
     {
         "url": Field(_long_text, "a public page", required=True),
@@ -81,9 +98,36 @@ _AGENT = Record(
         "opt_out": Field(_OPT_OUT, "how a site opts out of the AI part and keeps its search listing"),
         "rfc9309_compliance": Field(_words("claimed", "ignored", "unknown"), "what the operator says"),
         "verify": Field(_VERIFY, "how a claim can be checked"),
+        "signature_agents": Field(ListOf(Text(_signature_agent, 255)), "hosts in its Signature-Agent, if others too"),
         "note": Field(_long_text, "a trap worth knowing"),
         "sources": Field(ListOf(_SOURCE, allow_single=False), "where the facts are from", required=True),
         "samples": Field(_SAMPLES, "the conformance corpus", required=True),
+    }
+)
+HEADERS = MapOf(
+    Text(scalars.header_name, max_length=64),
+    ListOf(Text(scalars.header_word, max_length=100), min_items=1, max_items=50),
+    max_items=10,
+)
+"""Conditions on header fields: name -> words of which one must be in the value, or the one word `present`."""
+
+_NETWORK_LIST = ListOf(Text(scalars.network, max_length=64), max_items=10_000)
+_OWN_AGENT = Record(
+    {
+        **{key: replace(entry, required=key in ("name", "usages")) for key, entry in _AGENT.fields.items()},
+        "operator": Field(_name, "organisation that runs it"),
+        "networks": Field(_NETWORK_LIST, "networks from which every request is the agent's"),
+        "headers": Field(HEADERS, "header fields that every request of the agent has, and nobody else's"),
+    }
+)
+OWN_AGENTS = ListOf(_OWN_AGENT, allow_single=False, max_items=500)
+"""Agents that a site knows itself: entries of the catalogue of which only name and usages are needed."""
+
+OWN_AGENTS_FILE = Record(
+    {
+        "operator": Field(_name, "organisation that runs the agents"),
+        "url": Field(_long_text, "its site"),
+        "agents": Field(OWN_AGENTS, "one entry each", required=True),
     }
 )
 AGENTS_FILE = Record(
@@ -91,6 +135,13 @@ AGENTS_FILE = Record(
         "operator": Field(_name, "organisation that runs the agents", required=True),
         "url": Field(_long_text, "its site"),
         "agents": Field(ListOf(_AGENT, allow_single=False), "one entry each", required=True),
+    }
+)
+RANGES_FILE = Record(
+    {
+        "uri": Field(_long_text, "where the operator publishes the list: an ips_uri of its agents", required=True),
+        "published": Field(Text(_date, 10), "the day that the list itself says, YYYY-MM-DD", required=True),
+        "networks": Field(ListOf(_NETWORK, max_items=100_000, min_items=1), "what it holds", required=True),
     }
 )
 _BROWSERS = Record(
@@ -119,15 +170,23 @@ def agents_schema() -> dict[str, Any]:
 
 
 def _read(file: Path, table: Record) -> tuple[dict[str, Any], ProblemLog]:
-    log = ProblemLog(file.name)
+    try:
+        text = read_regular_file(file, MAX_BYTES + 1)
+    except OSError as error:
+        log = ProblemLog(file.name)
+        log.add("P001", f"cannot be read: {error.strerror}")
+        return {}, log
+    return _read_text(text, file.name, table)
+
+
+def _read_text(text: bytes, name: str, table: Record) -> tuple[dict[str, Any], ProblemLog]:
+    log = ProblemLog(name)
     data = None
     try:
-        root = parse(read_regular_file(file, MAX_BYTES + 1), log)
+        root = parse(text, log)
         data = table.read(NodeContext(root, (), log)) if root is not None else None
         if root is None and log.is_valid():
             log.add("P021", "the file says nothing", "remove it, or write what it is for")
-    except OSError as error:
-        log.add("P001", f"cannot be read: {error.strerror}")
     except TooManyProblems:
         pass
     return data or {}, log
@@ -151,6 +210,42 @@ def read_agent_files(files: Iterable[Path]) -> list[dict[str, Any]]:
     if problems:
         raise CatalogInvalid(problems)
     return entries
+
+
+def read_ranges_files(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the lists of networks of rules/ranges as plain data. Raises CatalogInvalid with every problem."""
+    lists: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for file in sorted(files):
+        data, log = _read(file, RANGES_FILE)
+        if any(each.get("uri") == data.get("uri") for each in lists):
+            log.add("C003", f"{data.get('uri')} stands in another file too", "remove one", path=("uri",))
+        lists.append(data)
+        problems += (problem for problem in log.problems if not problem.warning)
+    if problems:
+        raise CatalogInvalid(problems)
+    return lists
+
+
+def read_own_agents_file(file: Path) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """Return the agents of one file of a site's own, as plain data, and its problems."""
+    entries, problems = _own_agents(*_read(file, OWN_AGENTS_FILE))
+    return entries, tuple(replace(problem, file=str(file)) for problem in problems)
+
+
+def read_own_agents_text(text: bytes, name: str) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """Return what `read_own_agents_file` returns, for the content of a file."""
+    return _own_agents(*_read_text(text, name, OWN_AGENTS_FILE))
+
+
+def _own_agents(data: Mapping[str, Any], log: ProblemLog) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    operator = {"operator": data["operator"]} if data.get("operator") else {}
+    entries = [
+        {**operator, **entry}
+        for index, entry in enumerate(data.get("agents") or ())
+        if entry and log.is_valid("agents", index)
+    ]
+    return entries, tuple(log.problems)
 
 
 def samples_from(entry: Mapping[str, Any]) -> Samples:

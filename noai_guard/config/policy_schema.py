@@ -3,11 +3,11 @@
 from typing import Any
 
 from noai_guard.config import scalars
-from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, MapOf, Number, Record, Text
-from noai_guard.config.semantic_checks import check_semantics
+from noai_guard.config.catalogue_schema import HEADERS as HEADER_CONDITIONS
+from noai_guard.config.catalogue_schema import OWN_AGENTS
+from noai_guard.config.schema_types import FLAG, Choice, Field, ListOf, ListOrRecord, MapOf, Number, Record, Text
 from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblems, is_null, parse
 from noai_guard.core.address_headers import HEADERS
-from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Usage
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations import STANDARDS
@@ -51,6 +51,23 @@ _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", exampl
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
 _paths = MapOf(_pattern, _PATH_POLICY)
+_network_name = Text(scalars.network_name, max_length=64)
+_file_name = Text(max_length=500)
+_asn = ListOf(Number(1, 4_294_967_295, "an autonomous system"), min_items=1)
+_NETWORKS = (
+    Record({"file": Field(_file_name, "a file with one network a line, beside this one", required=True)}),
+    Record(
+        {
+            "asn": Field(_asn, "autonomous systems", required=True),
+            "database": Field(_file_name, "a file in MaxMind's format, in which their networks are", required=True),
+        }
+    ),
+)
+_networks = MapOf(
+    _network_name,
+    ListOrRecord(ListOf(Text(scalars.network, max_length=64), min_items=1, max_items=10_000), _NETWORKS),
+    max_items=50,
+)
 # A condition is never empty: a rule without conditions holds for everybody.
 _RULE = Record(
     {
@@ -60,6 +77,8 @@ _RULE = Record(
         "usages": Field(ListOf(_usage, min_items=1), "agents by what they fetch for"),
         "identities": Field(ListOf(_identity, min_items=1), "how far the claim has been checked"),
         "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
+        "networks": Field(ListOf(_network_name, min_items=1, max_items=100), "only from these, by name"),
+        "headers": Field(HEADER_CONDITIONS, "only with these header fields: present, or words in the value"),
         "action": Field(_action, "what is done", required=True),
         "message": Field(Text(max_length=300), "a sentence added to a refusal"),
     }
@@ -102,17 +121,79 @@ _TRUSTED_PROXIES = Record(
         "max_hops": Field(Number(1, 32, "hops"), "how many proxies at most"),
     }
 )
+_network_list = ListOf(Text(scalars.network), min_items=1)
+_IDENTITY = Record(
+    {
+        "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
+        "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
+        "networks": Field(MapOf(_name, _network_list), "networks of agents, by name, in place of what is published"),
+    }
+)
 _THROTTLE = Record(
     {
         "requests": Field(Number(1, 1_000_000, "requests"), "how many requests", required=True),
         "seconds": Field(Number(1, 86_400, "seconds"), "per so many seconds"),
     }
 )
-_LIMITS = Record({"throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block")})
+_LIMITS = Record(
+    {
+        "throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block"),
+        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an answer of the store"),
+    }
+)
+_STORE_FORMS = ("memory", "embedded", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")
+_store = Text(scalars.store_address, max_length=1000, examples=_STORE_FORMS)
 _reload = Choice(
     {"off": "", "signal": "on SIGHUP", "watch": "when the file changes, and on SIGHUP"},
     {"no": "off", "false": "off"},
     noun="way to reload",
+)
+_day = Text(scalars.day, max_length=10, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=("2027-12-31",))
+_directory = Text(scalars.key_directory, max_length=512, pattern="^https://", examples=("https://agent.example",))
+_https = Text(
+    scalars.https_address, pattern="^[Hh][Tt][Tt][Pp][Ss]://", examples=("https://lists.example/robots.json",)
+)
+_SIGNATURE = Record(
+    {
+        "directory": Field(_directory, "where the partner publishes its keys", required=True),
+        "key_ids": Field(ListOf(Text(scalars.key_thumbprint, max_length=64), min_items=1), "only these of its keys"),
+    }
+)
+_digest = Text(scalars.key_digest, max_length=500, pattern="^[0-9A-Fa-f]{64}$")
+_PROOF = Record(
+    {
+        "api_key": Field(ListOf(_digest, min_items=1, max_items=10), "SHA-256 of the key in Authorization: Bearer"),
+        "networks": Field(_network_list, "networks that the partner comes from"),
+        "signature": Field(_SIGNATURE, "the partner signs its requests (Web Bot Auth)"),
+    }
+)
+_PARTNER = Record(
+    {
+        "name": Field(Text(scalars.rule_id, max_length=64), "name in logs, metrics and refusals", required=True),
+        "proof": Field(_PROOF, "how the partner proves itself; all that is given has to hold", required=True),
+        "usages": Field(ListOf(_usage, min_items=1), "what is licensed", required=True),
+        "paths": Field(ListOf(_pattern, min_items=1, max_items=100), "only under these paths"),
+        "from": Field(_day, "the first day of the grant (UTC)"),
+        "until": Field(_day, "the last day of the grant (UTC)"),
+        "named": Field(FLAG, "the page for people may name the partner"),
+    }
+)
+_SIGNATURES = Record(
+    {
+        "hosts": Field(ListOf(Text(scalars.authority, max_length=255), max_items=20), "further host names of the site"),
+        "keys": Field(
+            MapOf(_directory, Text(max_length=500), max_items=100),
+            "files with the keys of a directory (JWKS), beside this file; such a directory is not fetched",
+        ),
+    }
+)
+_REFRESH = Record(
+    {
+        "folder": Field(Text(max_length=500), "where refreshed lists are kept, relative to this file", required=True),
+        "every": Field(
+            Number(1, 720, "hours"), "refresh while serving, every so many hours; else by the command alone"
+        ),
+    }
 )
 _FEATURES = Record(
     {
@@ -136,12 +217,21 @@ POLICY_FILE = Record(
         "site": Field(_SITE, "facts about the site, shown in refusals and declarations"),
         "usages": Field(_wishes, "what fetched content may be used for: yes, no, or an action"),
         "paths": Field(_paths, "different wishes for parts of the site; the most specific pattern counts"),
+        "agents": Field(OWN_AGENTS, "agents that the site knows itself, beside the catalogue or in place of an entry"),
+        "agents_dir": Field(_file_name, "a folder beside this file with more of them, as in the catalogue"),
+        "networks": Field(_networks, "networks by name, for rules: a list, a file, or autonomous systems"),
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
+        "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
         "trusted_proxies": Field(_TRUSTED_PROXIES, "who may say where a request came from; nobody unless named here"),
+        "identity": Field(_IDENTITY, "how far the claim of a client to be an agent is believed"),
+        "signatures": Field(_SIGNATURES, "signed requests (Web Bot Auth)"),
+        "refresh": Field(_REFRESH, "published networks and feeds, fetched anew"),
+        "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
+        "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),
@@ -154,8 +244,8 @@ def policy_schema() -> dict[str, Any]:
     return POLICY_FILE.root_schema("policy", "noai-guard policy (noai.yaml)")
 
 
-def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple[dict[str, Any], ProblemLog]:
-    """Return the content of a policy file as plain data, and its problems. A catalogue adds the semantic checks."""
+def read_policy(text: bytes, file: str) -> tuple[dict[str, Any], ProblemLog]:
+    """Return the content of a policy file as plain data, and its problems."""
     log = ProblemLog(file, _KEY_PARENTS)
     data: dict[str, Any] = {}
     try:
@@ -164,8 +254,6 @@ def read_policy(text: bytes, file: str, catalog: Catalog | None = None) -> tuple
             data = POLICY_FILE.read(NodeContext(root, (), log)) or {}
         elif log.is_valid():
             log.add("P021", "the file says nothing", "everything is as in the stance no-ai", warning=True)
-        if catalog is not None:
-            check_semantics(data, catalog, log)
     except TooManyProblems:
         pass
     return data, log

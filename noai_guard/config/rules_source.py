@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noai_guard.config.build import agent_from
+from noai_guard.config.build import agent_from, ranges_from
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.catalog import Catalog
 from noai_guard.errors import CatalogInvalid, PolicyInvalid, Problem
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised when the shape of the compiled file changes."""
 
 _MAX_BYTES = 64 * 1024 * 1024
 """Maximum size of one file. The compiled rules are 250 KB (2026-11)."""
+
+
+_OPTIONAL = frozenset({"ranges"})
+"""Folders that a folder of rules need not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,17 @@ class RulesSource:
 
     def _read(self, digest: str) -> _Rules:
         data = _compiled(self.folder, digest) or _read_yaml(self.folder)
-        self._last = _Rules(digest, Catalog(map(agent_from, data["agents"]), digest[:12]), data["stances"])
+        self._last = _Rules(digest, _catalog(data, digest[:12]), data["stances"])
         return self._last
 
 
+def _catalog(data: Mapping[str, Any], version: str) -> Catalog:
+    ranges = map(ranges_from, data["ranges"])
+    return Catalog(map(agent_from, data["agents"]), version, {each.uri: each for each in ranges})
+
+
 def compile_rules(folder: Path) -> Path:
-    """Read agents/ and policies/ in a folder, write compiled/rules.json, and return its path.
+    """Read agents/, ranges/ and policies/ in a folder, write compiled/rules.json, and return its path.
 
     Raises CatalogInvalid or PolicyInvalid with every problem.
     """
@@ -91,6 +100,8 @@ def _yaml_files(folder: Path, name: str) -> list[str]:
     try:
         return [f"{path}/{file}" for file in sorted(os.listdir(path)) if file.endswith(".yaml")]
     except OSError as error:
+        if name in _OPTIONAL and isinstance(error, FileNotFoundError):
+            return []
         problem = Problem("P001", f"cannot be read: {error.strerror}", "reinstall noai-guard", path)
         raise CatalogInvalid([problem]) from None
 
@@ -98,7 +109,7 @@ def _yaml_files(folder: Path, name: str) -> list[str]:
 def _digest(folder: Path) -> str:
     """Return a hash of the names and contents of all files that the rules are made from."""
     digest = hashlib.sha256(str(_FORMAT).encode())
-    for name in ("agents", "policies"):
+    for name in ("agents", "policies", "ranges"):
         for file in _yaml_files(folder, name):
             content = _content(file)
             digest.update(f"{file[file.rindex('/') :]} {len(content)}\n".encode() + content)
@@ -131,7 +142,7 @@ def _compiled(folder: Path, digest: str) -> dict[str, Any] | None:
 
 def _read_yaml(folder: Path) -> dict[str, Any]:
     # Only here, so that PyYAML is not imported while the compiled file is current.
-    from noai_guard.config.catalogue_schema import read_agent_files
+    from noai_guard.config.catalogue_schema import read_agent_files, read_ranges_files
     from noai_guard.config.policy_schema import STANCES, read_policy
 
     stances: dict[str, Any] = {}
@@ -145,4 +156,5 @@ def _read_yaml(folder: Path) -> dict[str, Any]:
             raise PolicyInvalid(log.problems)
     entries = read_agent_files(map(Path, _yaml_files(folder, "agents")))
     agents = [{key: value for key, value in entry.items() if key not in ("samples", "sources")} for entry in entries]
-    return {"agents": agents, "stances": stances}
+    ranges = read_ranges_files(map(Path, _yaml_files(folder, "ranges")))
+    return {"agents": agents, "ranges": ranges, "stances": stances}

@@ -10,11 +10,16 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.header_conditions import HEADER_NAME, WORD
+from noai_guard.core.identity.signing_keys import decoded
+from noai_guard.core.identity.web_bot_auth import directory_address
 from noai_guard.core.networks import InvalidNetwork, parse_network
+from noai_guard.core.partners import midnight
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
 from noai_guard.core.works import work_pattern_problem
 from noai_guard.declarations import robots_txt, tdmrep
+from noai_guard.stores.addresses import FORMS, full_address, problem_of_address
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -133,9 +138,99 @@ def network(text: str) -> str | Rejection:
     return str(parsed)
 
 
+def store_address(text: str) -> str | Rejection:
+    """Return the address of a store. A rejection does not repeat it: it may hold a password."""
+    text = full_address(text)
+    if problem := problem_of_address(text):
+        return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
+    return text
+
+
+def network_name(text: str) -> str | Rejection:
+    """Return the name that a policy gives to networks, in lower case."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text):
+        return text.lower()
+    hint = "begin with a letter, then letters, digits, dash and underscore, at most 64"
+    return Rejection("P007", f"bad name of networks {printable(text)!r}", hint)
+
+
+def header_name(text: str) -> str | Rejection:
+    """Return the name of a header field that a condition may be about, in lower case."""
+    if text.lower() == "user-agent":
+        return Rejection(
+            "P007", "User-Agent is no header condition", "write agents:, or expected_user_agent: in agents:"
+        )
+    if HEADER_NAME.fullmatch(text):
+        return text.lower()
+    hint = "letters, digits and -, such as X-Crawler"
+    return Rejection("P007", f"{printable(text)!r} is not the name of a header field", hint)
+
+
+def header_word(text: str) -> str | Rejection:
+    """Return a word that may be looked for in the value of a header field."""
+    if WORD.fullmatch(text) and any(map(str.isalnum, text)):
+        return text
+    hint = "write a word of printable ASCII, at most 100 characters; no regular expression"
+    return Rejection("P007", f"{printable(text)!r} cannot be looked for in a header field", hint)
+
+
 def rule_id(text: str) -> str | Rejection:
     """Return the id of a rule, fit for logs and metric labels."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         return text
     hint = "use letters, digits, dot, dash and underscore, at most 64"
     return Rejection("P007", f"bad rule id {printable(text)!r}", hint)
+
+
+def key_digest(text: str) -> str | Rejection:
+    """Return the SHA-256 of an API key, 64 hexadecimal digits in lower case. The text is never repeated."""
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        return text.lower()
+    message = "an API key is given by its SHA-256, 64 hexadecimal digits, never by itself"
+    return Rejection("P040", message, "noai-guard partners key makes a key and prints its SHA-256")
+
+
+def day(text: str) -> str | Rejection:
+    """Return a date as YYYY-MM-DD."""
+    try:
+        midnight(text, 1)
+    except (ValueError, OverflowError):
+        return Rejection("P041", f"{printable(text)!r} is not a date", "write YYYY-MM-DD, such as 2027-12-31")
+    return text
+
+
+def key_directory(text: str) -> str | Rejection:
+    """Return the address of the key set that a signature agent stands for."""
+    hint = "write https://agent.example, or the https address of the key set"
+    message = f"{printable(text)!r} is not the address of a key directory"
+    return directory_address(text) or Rejection("P042", message, hint)
+
+
+def key_thumbprint(text: str) -> str | Rejection:
+    """Return the thumbprint of a key: the `keyid` of its signatures."""
+    try:
+        is_thumbprint = len(decoded(text)) == 32
+    except ValueError:
+        is_thumbprint = False
+    message = f"{printable(text)!r} is not the thumbprint of a key"
+    hint = "write the keyid of a signature: 43 letters, digits, - and _ (RFC 7638)"
+    return text if is_thumbprint else Rejection("P042", message, hint)
+
+
+def authority(text: str) -> str | Rejection:
+    """Return a host name, with a port if it is not the usual one, as it stands in Host."""
+    host, colon, port = text.rpartition(":") if re.search(r":[0-9]{1,5}\Z", text) else (text, "", "")
+    name = ascii_host(host.removeprefix("[").removesuffix("]")) if host else None
+    if name is None:
+        return Rejection("P014", f"{printable(text)!r} is not a host name", "write www.example.org, without https://")
+    return f"{name}{colon}{port}"
+
+
+def https_address(text: str) -> str | Rejection:
+    """Return an https address in ASCII."""
+    address = web_address(text)
+    if isinstance(address, str) and not address.startswith("https:"):
+        return Rejection(
+            "P014", f"{printable(text)!r} is not an https address", f"write {address.replace('http', 'https', 1)}"
+        )
+    return address

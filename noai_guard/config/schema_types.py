@@ -194,7 +194,7 @@ class MapOf:
         for text, key_node, value_node in items(context):
             key = self.key.read(NodeContext(key_node, (*context.path, text), context.log))
             if key in values:
-                message = f"{printable(text)!r} is the same as a pattern above"
+                message = f"{printable(text)!r} is the same as a key above"
                 context.report("P004", message, "remove one", key=key_node)
                 continue
             value = self.value.read(context.child(key or text, value_node, shown_at=key_node))
@@ -209,6 +209,24 @@ class MapOf:
             "additionalProperties": self.value.schema(),
             "maxProperties": self.max_items,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrRecord:
+    """A list, or one of several mappings that say where the list comes from; a mapping is told by its keys."""
+
+    items: ListOf
+    records: tuple["Record", ...]
+
+    def read(self, context: NodeContext) -> Value:
+        if not isinstance(context.node, MappingNode):
+            return self.items.read(context)
+        keys = {key.value for key, _ in context.node.value if isinstance(key, ScalarNode)}
+        record = next((record for record in self.records if not keys.isdisjoint(record.fields)), self.records[0])
+        return record.read(context)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.items.schema(), *(record.schema() for record in self.records)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +284,10 @@ class Record:
             value_type = entry.value_type
             while isinstance(value_type, (ListOf, MapOf)):
                 value_type = value_type.item if isinstance(value_type, ListOf) else value_type.value
-            if isinstance(value_type, Record):
-                yield from value_type.key_parents(f"{under}.{name}" if under else name)
+            records = value_type.records if isinstance(value_type, ListOrRecord) else (value_type,)
+            for record in records:
+                if isinstance(record, Record):
+                    yield from record.key_parents(f"{under}.{name}" if under else name)
 
     def schema(self) -> dict[str, Any]:
         return {

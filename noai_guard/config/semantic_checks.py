@@ -1,7 +1,7 @@
 """Semantic checks across the whole policy and the catalogue."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -10,34 +10,67 @@ from typing import Any
 from noai_guard.config.build import rule_from
 from noai_guard.config.yaml_nodes import KeyPath, ProblemLog, printable
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, Usage
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, Identity, Usage
 from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.stores.addresses import MEMORY, is_shared
 
 
 def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
     """Log the problems of a policy that was read. Parts in which a problem was logged before are left out."""
     _check_proxies(data.get("trusted_proxies") or {}, log)
+    site = data.get("site") or {}
+    if is_shared(data.get("store") or MEMORY) and not (site.get("url") or site.get("name")):
+        message = "the site has neither a url nor a name: whatever else uses the store without one has the same counts"
+        log.add("P026", message, "write site: {url: ...}", path=("store",), warning=True)
     if "/**" in data.get("paths", {}):
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)
     _check_agents(data.get("exemptions", {}).get("agents", ()), ("exemptions", "agents"), catalog, log)
+    networks = tuple(data.get("identity", {}).get("networks", {}))
+    _check_agents(networks, ("identity", "networks"), catalog, log, is_mapping=True)
     _check_patterns(data, log)
+    _check_partners(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
             _check_agents(rule.get("agents") or (), ("rules", index, "agents"), catalog, log)
+            _check_networks(rule.get("networks") or (), ("rules", index, "networks"), data.get("networks") or {}, log)
             _check_operators(rule.get("operators") or (), ("rules", index, "operators"), catalog, log)
     valid = {index: rule_from(rules[index], index + 1) for index in rules if log.is_valid("rules", index)}
-    _check_rules(valid, data.get("exemptions", {}) if log.is_valid("exemptions") else {}, catalog, log)
+    exemptions = data.get("exemptions", {}) if log.is_valid("exemptions") else {}
+    _check_rules(valid, exemptions, {name.lower() for name in networks}, catalog, log)
+
+
+def _check_partners(data: Mapping[str, Any], log: ProblemLog) -> None:
+    seen: set[str] = set()
+    for index, partner in enumerate(data.get("partners") or ()):
+        if partner is None:
+            continue
+        path = ("partners", index)
+        name = partner.get("name", "")
+        if name.lower() in seen:
+            log.add("P043", f"two partners are called {name!r}", "rename one", path=(*path, "name"))
+        seen.add(name.lower())
+        if partner.get("proof") == {} and log.is_valid(*path, "proof"):
+            hint = "give proof: {api_key: ...}, {networks: ...} or {signature: ...}"
+            log.add("P044", f"partner {name!r} has nothing to prove itself with", hint, path=(*path, "proof"))
+        first, last = partner.get("from", ""), partner.get("until", "")
+        if first and last and last < first:
+            log.add("P041", f"the grant of {name!r} ends before it begins", "exchange from and until", path=path)
+        signature = partner.get("proof", {}).get("signature")
+        if signature and not data.get("site", {}).get("url") and not data.get("signatures", {}).get("hosts"):
+            message = f"partner {name!r} signs its requests for a host, and the policy does not say which host this is"
+            log.add("P045", message, "write site: {url: https://...}", path=(*path, "proof"), warning=True)
 
 
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:
     patterns: list[tuple[KeyPath, str | None]] = [(("paths", pattern), pattern) for pattern in data.get("paths", {})]
     lists: dict[KeyPath, Sequence[str | None]] = {("exemptions", "paths"): data.get("exemptions", {}).get("paths", ())}
-    lists |= {("rules", i, "paths"): (rule or {}).get("paths", ()) for i, rule in enumerate(data.get("rules", ()))}
+    for key in ("rules", "partners"):
+        lists |= {(key, i, "paths"): (entry or {}).get("paths", ()) for i, entry in enumerate(data.get(key) or ())}
     patterns += [((*path, index), pattern) for path, each in lists.items() for index, pattern in enumerate(each or ())]
     for path, pattern in patterns:
         if pattern is not None and perhaps_query(pattern):
@@ -57,13 +90,17 @@ def _check_proxies(trusted: Mapping[str, Any], log: ProblemLog) -> None:
             log.add("P013", problem.message, problem.hint, path=("trusted_proxies", problem.setting, *index))
 
 
-def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
+def _check_agents(
+    names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog, *, is_mapping: bool = False
+) -> None:
+    """Log names that are no agents'. They stand in a list, or are the keys of a mapping."""
     operators = {operator.lower(): operator for operator in catalog.operators}
-    for index, name in enumerate(names):
+    for position, name in enumerate(names):
+        index = name if is_mapping and name is not None else position
         if name is None:
             continue
         if agent := catalog.agent(name):
-            if not agent.expected_user_agent:
+            if not agent.is_recognisable:
                 message = f"{agent.name} cannot be recognised by its user agent: it is declared, not enforced"
                 log.add("P020", message, "nothing to change: robots.txt says it", path=(*path, index), warning=True)
             continue
@@ -77,6 +114,13 @@ def _check_agents(names: Sequence[str | None], path: KeyPath, catalog: Catalog, 
             known = (agent.name for agent in catalog.agents)
             hint = f"write {match.name!r}" if match else did_you_mean(name, known) or "`noai-guard agents` lists them"
         log.add("P017", f"no agent is called {printable(name)!r}", hint, path=(*path, index))
+
+
+def _check_networks(names: Sequence[str | None], path: KeyPath, known: Mapping[str, Any], log: ProblemLog) -> None:
+    for index, name in enumerate(names):
+        if name is not None and name not in known:
+            hint = did_you_mean(name, known) or f"write networks: {{{name}: [203.0.113.0/24]}} at the top"
+            log.add("P017", f"no networks are called {printable(name)!r}", hint, path=(*path, index))
 
 
 def _check_operators(names: Sequence[str | None], path: KeyPath, catalog: Catalog, log: ProblemLog) -> None:
@@ -127,12 +171,19 @@ class _Scope:
         )
 
 
-def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catalog: Catalog, log: ProblemLog) -> None:
+def _check_rules(
+    rules: Mapping[int, Rule],
+    exemptions: Mapping[str, Any],
+    own_networks: Set[str],
+    catalog: Catalog,
+    log: ProblemLog,
+) -> None:
     _check_ids(rules, log)
     proven = (Identity.UNVERIFIED, Identity.VERIFIED, Identity.SPOOFED)
     clients: list[tuple[Agent | None, Identity]] = [
         (None, Identity.UNCLAIMED),
         (UNKNOWN_BOT, Identity.UNCLAIMED),
+        (NAMELESS, Identity.UNCLAIMED),
         *((agent, identity) for agent in catalog.agents for identity in proven),
     ]
 
@@ -148,11 +199,14 @@ def _check_rules(rules: Mapping[int, Rule], exemptions: Mapping[str, Any], catal
     for index, rule in rules.items():
         scope = scope_of(rule, rule.action)
         _check_scope(scope, earlier, ("rules", index), log)
-        earlier.append(scope)
-        if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED}:
-            message = "no way to verify a claim is installed: this rule never holds"
-            log.add("P019", message, "name unverified too", path=("rules", index, "identities"), warning=True)
-        if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED):
+        if not rule.needs_origin:
+            earlier.append(scope)
+        if rule.identities and rule.identities <= {Identity.VERIFIED, Identity.SPOOFED} and scope.clients:
+            meant = [agent for agent in catalog.agents if any(rule.holds_for(agent, each) for each in rule.identities)]
+            if not any(agent.verify or agent.name.lower() in own_networks for agent in meant):
+                message = "no agent that is meant has published anything to be checked by: this rule never holds"
+                log.add("P019", message, "name unverified too", path=("rules", index, "identities"), warning=True)
+        if rule.action.restricts and rule.holds_for(None, Identity.UNCLAIMED) and not rule.needs_origin:
             message = f"rule {rule.id!r} turns people away too, because it names no agents, operators or usages"
             hint = "name whom it is for, unless that is meant"
             log.add("P022", message, hint, path=("rules", index), warning=True)

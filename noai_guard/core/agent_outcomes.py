@@ -12,13 +12,16 @@ from noai_guard.core.policy import DecisionTable
 class AgentOutcomes:
     """The agents of a catalogue by what they get of the whole site, whatever the mode.
 
-    `refused` are recognised by their user agent. `asked` are not: they have no user agent of their own, but a name in
-    robots.txt, or are search engines that use pages for AI under the same user agent; declarations alone tell them no.
-    `nameless` have neither a user agent nor a name in robots.txt.
+    `refused` are recognised, nearly all by their user agent. `asked` are not: they have no user agent of their own, but
+    a name in robots.txt, or are search engines that use pages for AI under the same user agent; declarations
+    alone tell them no.
+    `inseparable` are let in although they serve reserved usages too: their operators offer no way to opt out of these
+    alone. `nameless` have neither a user agent nor a name in robots.txt.
     """
 
     refused: tuple[Agent, ...]
     asked: tuple[Agent, ...]
+    inseparable: tuple[Agent, ...]
     nameless: tuple[Agent, ...]
     logged: tuple[Agent, ...]
     known: int
@@ -28,15 +31,23 @@ class AgentOutcomes:
         """Sort the agents of a catalogue, each list in the order of the catalogue."""
         whole_site = table.policy.whole_site
         path_class = table.path_class(ELSEWHERE)
-        refused, asked, nameless, logged = list[Agent](), list[Agent](), list[Agent](), list[Agent]()
+        refused, asked, inseparable = list[Agent](), list[Agent](), list[Agent]()
+        nameless, logged = list[Agent](), list[Agent]()
         for agent in table.catalog.agents:
             action = table.verdict(agent, path_class).action
-            if action.restricts and agent.expected_user_agent:
+            if action.restricts and agent.is_recognisable:
                 refused.append(agent)
             elif action.restricts:
                 (asked if agent.all_robots_tokens else nameless).append(agent)
             elif agent.opt_out and any(map(whole_site.reserves, agent.opt_out.usages)):
-                asked.append(agent)
+                (asked if agent.opt_out.by else inseparable).append(agent)
             elif action is Action.LOG:
                 logged.append(agent)
-        return cls(tuple(refused), tuple(asked), tuple(nameless), tuple(logged), len(table.catalog.agents))
+        return cls(
+            refused=tuple(refused),
+            asked=tuple(asked),
+            inseparable=tuple(inseparable),
+            nameless=tuple(nameless),
+            logged=tuple(logged),
+            known=len(table.catalog.agents),
+        )

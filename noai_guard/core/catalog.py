@@ -1,8 +1,10 @@
 """The known agents, and the one that a user agent names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from noai_guard.core.model import Agent, Claim, PartlyRead, Usage
+from noai_guard.core.identity.published import PublishedRanges
+from noai_guard.core.identity.signature_agents import SignatureAgents
+from noai_guard.core.model import Agent, Claim, PartlyRead, SeveralClaims, Usage, agent_of
 from noai_guard.core.user_agent_matcher import Hit, TokenIndex, compile_token
 
 _RANK = {usage: rank for rank, usage in enumerate(Usage)}
@@ -12,18 +14,31 @@ _RANK = {usage: rank for rank, usage in enumerate(Usage)}
 class Catalog:
     """All known agents, indexed by the tokens that their user agents carry. It never changes after construction.
 
-    `version` differs between different states of the rules; empty if not known.
+    `version` differs between different states of the rules; empty if not known. `ranges` are the networks that
+    operators publish, by their address; `signature_agents` finds agents by the host that they sign with.
     """
 
-    __slots__ = ("_by_name", "_index", "agents", "version")
+    __slots__ = ("_by_name", "_index", "agents", "ranges", "signature_agents", "version")
 
-    def __init__(self, agents: Iterable[Agent], version: str = "") -> None:
+    def __init__(
+        self, agents: Iterable[Agent], version: str = "", ranges: Mapping[str, PublishedRanges] | None = None
+    ) -> None:
         self.agents: tuple[Agent, ...] = tuple(agents)
         self.version = version
+        self.ranges = dict(ranges or {})
+        self.signature_agents = SignatureAgents(self.agents)
         self._by_name = {agent.name.lower(): agent for agent in self.agents}
         self._index = TokenIndex(
             compile_token(form, agent) for agent in self.agents for form in agent.expected_user_agent
         )
+
+    def extended(self, agents: Sequence[Agent]) -> "Catalog":
+        """Return this catalogue with further agents, which replace those of the same name; itself if it has them."""
+        if all(self._by_name.get(agent.name.lower()) is agent for agent in agents):
+            return self
+        names = {agent.name.lower() for agent in agents}
+        others = (agent for agent in self.agents if agent.name.lower() not in names)
+        return Catalog((*others, *agents), f"{self.version}+{len(agents)}" if self.version else "", self.ranges)
 
     def find(self, user_agent: bytes) -> Agent | None:
         """Return the agent that a user agent names, or None. Several User-Agent lines are joined by line feeds.
@@ -34,7 +49,7 @@ class Catalog:
         hits = self._index.hits(user_agent)
         return min(hits, key=_precedence).value if hits else None
 
-    def read(self, user_agent: bytes) -> Claim:
+    def read(self, user_agent: bytes) -> Agent | PartlyRead | None:
         """Return what `find` returns; a PartlyRead if names of other agents stand in what is not read closely."""
         hits, hidden = self._index.read(user_agent)
         agent = min(hits, key=_precedence).value if hits else None
@@ -62,7 +77,9 @@ def _precedence(hit: Hit[Agent]) -> tuple[int, int, int, str]:
 
 def rank_of_claim(claim: Claim) -> int:
     """Return the precedence of a claim among several readings of a user agent; last if it names nobody."""
-    agents = {claim.agent, *claim.hidden} if isinstance(claim, PartlyRead) else {claim}
+    if isinstance(claim, SeveralClaims):
+        return min(map(rank_of_claim, claim.claims))
+    agents = {claim.agent, *claim.hidden} if isinstance(claim, PartlyRead) else {agent_of(claim)}
     return min((rank(agent) for agent in agents if agent is not None), default=len(_RANK))
 
 

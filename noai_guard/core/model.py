@@ -1,8 +1,11 @@
 """The types of the domain: usages, actions, agents, requests, verdicts, responses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from noai_guard.core.header_conditions import HeaderCondition
+from noai_guard.core.networks import NetworkSet
 
 
 class Usage(StrEnum):
@@ -24,11 +27,16 @@ class Usage(StrEnum):
     MONITORING = "monitoring"
     AUTOMATION = "automation"
     UNKNOWN_BOT = "unknown-bot"
+    NAMELESS = "nameless"
 
 
 AI_USAGES = frozenset(
     {Usage.TRAIN_AI, Usage.DATA_BROKER, Usage.SCRAPER, Usage.AI_AGENT, Usage.AI_INPUT, Usage.AI_SEARCH}
 )
+"""What a policy against AI reserves: data brokers too, who sell what they fetch for AI among other things."""
+
+NAMED_AI = AI_USAGES - {Usage.DATA_BROKER}
+"""Usages of which it may be said that they are AI: a broker sells to anybody, and is called what it is."""
 
 
 class Action(StrEnum):
@@ -79,11 +87,12 @@ class Mode(StrEnum):
 class OptOut:
     """A way to keep a search listing and opt out of the AI usages served under the same user agent.
 
-    `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`.
+    `by` is a robots-only product token (`Google-Extended`) or the robots directive `noarchive`; empty if the operator
+    offers no way, so that a site lets the agent in with the AI usages or refuses it with the others.
     """
 
     usages: tuple[Usage, ...]
-    by: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +101,9 @@ class Agent:
 
     Field names follow the Web Bot Auth Signature Agent Card where it has a word for the fact.
     `expected_user_agent` holds token forms (see `noai_guard.core.user_agent_matcher`); empty when the agent exists
-    only in robots.txt (`robots_only`) or cannot be told from a browser.
+    only in robots.txt (`robots_only`) or cannot be told from a browser. `signature_agents` are hosts that it signs
+    with, beside those of `verify["web_bot_auth"]`. A request from one of `networks`, or one that meets all `headers`,
+    is the agent's too, whatever its user agent.
     """
 
     name: str
@@ -106,13 +117,21 @@ class Agent:
     rfc9309_compliance: str = "unknown"
     robots_only: bool = False
     opt_out: OptOut | None = None
-    verify: Mapping[str, object] = field(default_factory=dict)
+    verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    signature_agents: tuple[str, ...] = ()
     note: str = ""
+    networks: NetworkSet = field(default_factory=NetworkSet)
+    headers: tuple[HeaderCondition, ...] = ()
+
+    @property
+    def is_recognisable(self) -> bool:
+        """True if some request can be told to be the agent's, by whatever means."""
+        return bool(self.expected_user_agent or self.networks or self.headers)
 
     @property
     def ai(self) -> bool:
-        """True if at least one usage is AI."""
-        return not AI_USAGES.isdisjoint(self.usages)
+        """True if at least one usage is named AI."""
+        return not NAMED_AI.isdisjoint(self.usages)
 
     @property
     def all_robots_tokens(self) -> tuple[str, ...]:
@@ -124,6 +143,12 @@ class Agent:
 UNKNOWN_BOT = Agent(name="unknown-bot", operator="unknown", usages=(Usage.UNKNOWN_BOT,))
 """Placeholder for every client that calls itself a bot and is in no catalogue."""
 
+NAMELESS = Agent(name="nameless", operator="unknown", usages=(Usage.NAMELESS,))
+"""Placeholder for every client whose user agent is missing or a single word that is in no catalogue."""
+
+UNCLAIMED_AGENTS = (UNKNOWN_BOT, NAMELESS)
+"""Placeholders: who is one of these claims to be nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartlyRead:
@@ -134,8 +159,39 @@ class PartlyRead:
     hidden: frozenset[Agent]
 
 
-Claim = Agent | PartlyRead | None
-"""The claim of a user agent: an agent, one that was partly read, or None if it names nobody."""
+@dataclass(frozen=True, slots=True)
+class SignedAs:
+    """The claim of a Signature-Agent: an agent that signs with the host it names, or UNKNOWN_BOT."""
+
+    agent: Agent
+
+
+SingleClaim = Agent | PartlyRead | SignedAs | None
+"""One claim of a client: an agent, one that was partly read, one that signs, or None if it names nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralClaims:
+    """The claims of one client: first that of its user agent, then those of its Signature-Agent. The strictest
+    counts."""
+
+    claims: tuple[SingleClaim, ...]
+
+
+Claim = SingleClaim | SeveralClaims
+"""All that a client claims to be."""
+
+
+def single_claims(claim: Claim) -> tuple[SingleClaim, ...]:
+    """Return the claims of which a claim consists."""
+    return claim.claims if isinstance(claim, SeveralClaims) else (claim,)
+
+
+def agent_of(claim: Claim) -> Agent | None:
+    """Return the agent that a client claims to be, the first if it claims several, or None."""
+    if isinstance(claim, SeveralClaims):
+        return next((agent for agent in map(agent_of, claim.claims) if agent is not None), None)
+    return claim.agent if isinstance(claim, (PartlyRead, SignedAs)) else claim
 
 
 @dataclass(frozen=True, slots=True)

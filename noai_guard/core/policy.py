@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.header_conditions import HeaderCondition
+from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
+from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
     UNKNOWN_BOT,
     Action,
     Agent,
@@ -15,10 +21,14 @@ from noai_guard.core.model import (
     Mode,
     PartlyRead,
     PathPolicy,
+    SeveralClaims,
+    SignedAs,
     Usage,
     Verdict,
+    agent_of,
 )
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
@@ -27,7 +37,10 @@ from noai_guard.core.works import Works
 UNREADABLE = "unreadable"
 """Id of the verdict on a client that names a refused agent, in a request that could not be read closely."""
 
-OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE)
+SPOOFED = "spoofed"
+"""Id of the verdict on a client that is not the agent it names."""
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE, SPOOFED)
 """Ids of verdicts that neither a rule nor a usage of the policy decided."""
 
 CERTIFICATE_CHECKS = ("/.well-known/acme-challenge/**", "/.well-known/pki-validation/**")
@@ -55,7 +68,8 @@ class Site:
 class Rule:
     """An action for the requests that meet all conditions; an empty condition is met by every request.
 
-    Names in `agents` and `operators` are in lower case.
+    Names in `agents` and `operators` are in lower case. `networks` are names of `Policy.networks`: the client's address
+    has to be in one. All of `headers` have to be met.
     """
 
     id: str
@@ -66,9 +80,16 @@ class Rule:
     identities: frozenset[Identity] = frozenset()
     paths: tuple[str, ...] = ()
     message: str = ""
+    networks: tuple[str, ...] = ()
+    headers: tuple[HeaderCondition, ...] = ()
+
+    @property
+    def needs_origin(self) -> bool:
+        """True if the rule holds only for some addresses or header fields."""
+        return bool(self.networks or self.headers)
 
     def holds_for(self, agent: Agent | None, identity: Identity) -> bool:
-        """Return True if a client meets the conditions other than `paths`."""
+        """Return True if a client meets the conditions other than `paths`, `networks` and `headers`."""
         if self.identities and identity not in self.identities:
             return False
         if agent is None:
@@ -98,11 +119,25 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """Where refreshed lists are kept, as a path relative to the policy file (empty if nowhere), and the hours between
+    two refreshes while serving (0 for none)."""
+
+    folder: str = ""
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
-    `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and `reload` those under
-    `features:`. `page_texts` are the site's own texts for the page for people, by the keys of the English ones.
+    `store` is the address of what workers know together, perhaps with a password; it has `store_deadline` milliseconds
+    for each answer. `declarations` holds the values under `declarations:` by key, `second_look`, `shared_cache` and
+    `reload` those under `features:`. `hosts` are those under `signatures:`, `key_sets` the keys in the files named
+    there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
+    people, by the keys of the English ones.
+    `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
+    `files` are the paths of all files and folders that were read beside the policy's own.
     """
 
     stance: str
@@ -114,14 +149,31 @@ class Policy:
     exemptions: Exemptions = field(default_factory=Exemptions)
     on_unknown: Action = Action.ALLOW
     unreadable: Action = Action.DENY
+    identity: IdentityPolicy = field(default_factory=IdentityPolicy)
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
+    store: str = field(default="memory:", repr=False)
+    store_deadline: int = 5
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
     shared_cache: bool = False
     reload: str = "off"
     page_texts: Mapping[str, str] = field(default_factory=dict)
+    partners: tuple[Partner, ...] = ()
+    hosts: tuple[str, ...] = ()
+    key_sets: Mapping[str, Mapping[str, PublicKey]] = field(default_factory=dict)
+    refresh: Refresh = field(default_factory=Refresh)
+    feeds: tuple[str, ...] = ()
+    agents: tuple[Agent, ...] = ()
+    networks: Mapping[str, NetworkSet] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names that requests to this site are signed for: the host of its address, then `hosts`."""
+        own = urlsplit(self.site.url).netloc.lower()
+        return tuple(dict.fromkeys((own, *self.hosts) if own else self.hosts))
 
     @property
     def whole_site(self) -> PathPolicy:
@@ -157,6 +209,13 @@ class Policy:
         actions = (*path_policy.usages.values(), *(rule.action for rule in self.rules))
         return Action.LICENSE_REQUIRED in actions
 
+    @property
+    def throttles(self) -> bool:
+        """True if some requests are counted for the action throttle."""
+        actions = [rule.action for rule in self.rules]
+        actions += [action for path_policy in self.all_path_policies for action in path_policy.usages.values()]
+        return Action.THROTTLE in actions
+
     def declares(self, key: str) -> bool:
         """Return True unless the policy switches the declaration `key` off: `no`, or `off` for robots_txt."""
         return self.declarations.get(key, True) not in (False, "off")
@@ -169,6 +228,9 @@ class PathClass:
     A path that servers read in several ways is in a class of its own, whose `readings` are the classes of all its
     readings: there the strictest verdict counts. `path_policy`, `rules` and `exempt` are those of the first reading.
     `unread`: the path has more readings than are looked at, so what is refused anywhere is refused here.
+
+    Rules that need the client's address or header fields are in `rules` only where the request meets them.
+    `origin_rules` are the numbers of all such rules on these paths; `rule_numbers` of all rules.
     """
 
     path_policy: PathPolicy
@@ -176,6 +238,8 @@ class PathClass:
     exempt: bool
     readings: tuple["PathClass", ...] = ()
     unread: bool = False
+    rule_numbers: tuple[int, ...] = ()
+    origin_rules: frozenset[int] = frozenset()
     verdicts: BoundedCache[tuple[Claim, Identity], Verdict] = field(init=False)
 
 
@@ -205,8 +269,13 @@ class _Matchers:
         return [matcher.patterns for matcher in matchers if matcher is not None]
 
 
+_Place = tuple[PathPolicy, tuple[int, ...], bool]
+"""Path policy, numbers of the rules, and exemption of a path."""
+
+
 class DecisionTable:
-    """A policy compiled against a catalogue. `path_classes[path].verdicts[claim, identity]` is a verdict.
+    """A policy compiled against a catalogue with its own agents. `path_classes[path].verdicts[claim, identity]` is a
+    verdict.
 
     Paths are as servers hand them over, decoded once; `target_classes` takes them as they were sent, several if a
     request names its path several times. Each verdict is computed once.
@@ -214,12 +283,16 @@ class DecisionTable:
 
     def __init__(self, policy: Policy, catalog: Catalog) -> None:
         self.policy = policy
-        self.catalog = catalog
+        self.catalog = catalog.extended(policy.agents)
         self.path_policies = policy.all_path_policies
+        self.identity = IdentitySettings(policy.identity, catalog.ranges, policy.authorities)
+        self._origin_rules = frozenset(number for number, rule in enumerate(policy.rules) if rule.needs_origin)
         self._matchers = _Matchers.of(policy)
         lower = _Matchers.of(policy, str.lower)
         self._in_lower_case = self._matchers if lower.patterns == self._matchers.patterns else lower
-        self._path_classes = BoundedCache(self._new_path_class, max_entries=_MAX_PATH_CLASSES)
+        self._path_classes: BoundedCache[tuple[_Place, frozenset[int]], PathClass] = BoundedCache(
+            self._new_path_class, max_entries=_MAX_PATH_CLASSES
+        )
         self._several: BoundedCache[tuple[tuple[PathClass, ...], bool], PathClass] = BoundedCache(
             self._class_of_several, max_entries=_MAX_PATH_CLASSES
         )
@@ -233,9 +306,9 @@ class DecisionTable:
 
     def path_class(self, path: str) -> PathClass:
         """Return the class of a normalised path in exactly this spelling: one object for all paths of a class."""
-        return self._path_classes[self._place(path, self._matchers)]
+        return self._path_classes[self._place(path, self._matchers), frozenset()]
 
-    def _place(self, path: str, matchers: _Matchers) -> tuple[PathPolicy, tuple[int, ...], bool]:
+    def _place(self, path: str, matchers: _Matchers) -> _Place:
         path_policy = self.path_policies[matchers.path_policies.first(path) + 1]
         holding = tuple(
             number for number, matcher in enumerate(matchers.rules) if matcher is None or matcher.first(path) >= 0
@@ -255,7 +328,7 @@ class DecisionTable:
                 # Some servers and file systems do not tell upper from lower case.
                 lower = path.lower()
                 if lower != path or self._in_lower_case is not self._matchers:
-                    classes[self._path_classes[self._place(lower, self._in_lower_case)]] = None
+                    classes[self._path_classes[self._place(lower, self._in_lower_case), frozenset()]] = None
         unread = not all(way.complete for way in ways)
         return plain if len(classes) == 1 and not unread else self._several[tuple(classes), unread]
 
@@ -266,18 +339,31 @@ class DecisionTable:
     def _class_of_several(self, key: tuple[tuple[PathClass, ...], bool]) -> PathClass:
         classes, unread = key
         first = classes[0]
-        return self._judging(PathClass(first.path_policy, first.rules, first.exempt, classes, unread))
+        origin_rules = frozenset[int]().union(*(reading.origin_rules for reading in classes))
+        return self._judging(
+            PathClass(first.path_policy, first.rules, first.exempt, classes, unread, first.rule_numbers, origin_rules)
+        )
 
-    def _new_path_class(self, key: tuple[PathPolicy, tuple[int, ...], bool]) -> PathClass:
-        path_policy, holding, exempt = key
-        return self._judging(PathClass(path_policy, tuple(self.policy.rules[number] for number in holding), exempt))
+    def _new_path_class(self, key: tuple[_Place, frozenset[int]]) -> PathClass:
+        (path_policy, numbers, exempt), met = key
+        origin_rules = self._origin_rules.intersection(numbers)
+        rules = tuple(self.policy.rules[number] for number in numbers if number in met or number not in origin_rules)
+        return self._judging(PathClass(path_policy, rules, exempt, rule_numbers=numbers, origin_rules=origin_rules))
+
+    def from_origin(self, path_class: PathClass, met: frozenset[int]) -> PathClass:
+        """Return the class of requests for these paths that meet the rules with these numbers, of `origin_rules`."""
+        if path_class.readings:
+            readings = dict.fromkeys(self.from_origin(reading, met) for reading in path_class.readings)
+            return self._several[tuple(readings), path_class.unread]
+        place = path_class.path_policy, path_class.rule_numbers, path_class.exempt
+        return self._path_classes[place, met & path_class.origin_rules]
 
     def _judging(self, path_class: PathClass) -> PathClass:
         path_class.verdicts = BoundedCache(lambda claim: self.decide(*claim, path_class))
         return path_class
 
     def verdict(self, claim: Claim, path_class: PathClass) -> Verdict:
-        """Return the verdict on a client whose user agent makes this claim, without proof."""
+        """Return the verdict on a client that makes this claim, without proof."""
         return path_class.verdicts[claim, identity_of_claim(claim)]
 
     def decide(self, claim: Claim, identity: Identity, path_class: PathClass) -> Verdict:
@@ -285,7 +371,13 @@ class DecisionTable:
 
         Of usages that are treated equally, the one that the agent lists first counts. A client that names a refused
         agent where not all could be read gets the action `unreadable` of the policy, unless its verdict is stricter.
+        Of several claims, the strictest verdict counts.
         """
+        if isinstance(claim, SeveralClaims):
+            return strictest(self.verdict(each, path_class) for each in claim.claims)
+        if isinstance(claim, SignedAs):
+            verdict = path_class.verdicts[claim.agent, identity]
+            return replace(verdict, reasons=(_signed(claim.agent), *verdict.reasons[1:]))
         if isinstance(claim, PartlyRead):
             verdict = path_class.verdicts[claim.agent, identity]
             is_refused = any(self.verdict(agent, path_class).action.restricts for agent in claim.hidden)
@@ -296,7 +388,7 @@ class DecisionTable:
             return self._unreadable(replace(verdict, agent=None, usage=None, identity=Identity.UNCLAIMED), reason)
         if path_class.readings:
             verdicts = [reading.verdicts[claim, identity] for reading in path_class.readings]
-            verdict = max(verdicts, key=lambda verdict: verdict.action.strictness)
+            verdict = strictest(verdicts)
             if path_class.unread and self._refused_anywhere[claim]:
                 return self._unreadable(verdict, "the path can be read in more ways than are looked at")
             return verdict
@@ -311,10 +403,10 @@ class DecisionTable:
 
     def _is_refused_anywhere(self, agent: Agent | None) -> bool:
         """Return True if there may be a path on which the agent is refused. A client that names nobody never is."""
-        if agent is None or agent.name.lower() in self.policy.exemptions.agents:
+        if agent in (None, NAMELESS) or agent.name.lower() in self.policy.exemptions.agents:
             return False
         for rule in self.policy.rules:
-            if rule.holds_for(agent, identity_of_claim(agent)):
+            if not rule.needs_origin and rule.holds_for(agent, identity_of_claim(agent)):
                 if rule.action.restricts:
                     return True
                 if not rule.paths:
@@ -337,9 +429,16 @@ class DecisionTable:
             return verdict(Action.ALLOW, "exempt-path", "the path is exempt")
         if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
             return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
+        is_spoofed, spoofed = identity is Identity.SPOOFED, self.policy.identity.spoofed
         for rule in path_class.rules:
-            if rule.holds_for(agent, identity):
+            # Nobody lies to be refused; but a rule that is milder is meant for the agent itself.
+            is_meant = (
+                not is_spoofed or Identity.SPOOFED in rule.identities or rule.action.strictness >= spoofed.strictness
+            )
+            if is_meant and rule.holds_for(agent, identity):
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
+        if is_spoofed and (usage is None or usages[usage].strictness < spoofed.strictness):
+            return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
         where = "" if path_policy is self.path_policies[0] else f" under {path_policy.pattern}"
@@ -349,8 +448,13 @@ class DecisionTable:
 
 def identity_of_claim(claim: Claim) -> Identity:
     """Return the identity of a client whose claim has not been checked."""
-    agent = claim.agent if isinstance(claim, PartlyRead) else claim
-    return Identity.UNCLAIMED if agent is None or agent is UNKNOWN_BOT else Identity.UNVERIFIED
+    agent = agent_of(claim)
+    return Identity.UNCLAIMED if agent is None or agent in UNCLAIMED_AGENTS else Identity.UNVERIFIED
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the strictest of several verdicts; of equally strict ones the first that names an agent."""
+    return max(verdicts, key=lambda verdict: (verdict.action.strictness, verdict.agent is not None))
 
 
 def rule_id(path_policy: PathPolicy, usage: Usage) -> str:
@@ -363,7 +467,18 @@ def _claim(agent: Agent | None) -> str:
         return "the user agent names no known automated client"
     if agent is UNKNOWN_BOT:
         return "the user agent calls itself a bot and is in no catalogue"
+    if agent is NAMELESS:
+        return "the user agent is missing, or a single word that no catalogue knows"
+    if agent.networks or agent.headers:
+        usages = ", ".join(agent.usages)
+        return f"the request is recognised as one of {agent.name} ({agent.operator}), known for {usages}"
     return f"the user agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
+
+
+def _signed(agent: Agent) -> str:
+    if agent is UNKNOWN_BOT:
+        return "the header Signature-Agent names a host that is in no catalogue"
+    return f"the header Signature-Agent names {agent.name} ({agent.operator}), known for {', '.join(agent.usages)}"
 
 
 def bing_directive(path_policy: PathPolicy) -> str:
@@ -393,6 +508,8 @@ class Asked:
 def asked(policy: Policy, path_policy: PathPolicy, agent: Agent) -> Asked:
     """Return how an agent is asked on the paths of a path policy: by its opt-out, else by its name in robots.txt."""
     out = agent.opt_out
+    if out and not out.by:
+        return Asked()
     if out and out.by == "noarchive":
         forms = [form for key, form in _DIRECTIVE_FORMS.items() if policy.declares(key) and policy.declares(out.by)]
         directive = bing_directive(path_policy)
@@ -408,17 +525,20 @@ def opt_out_notes(policy: Policy, catalog: Catalog) -> Iterator[str]:
     """Yield a sentence for each agent whose usages are reserved, but can only be declared, not enforced."""
     table = DecisionTable(policy, catalog)
     path_class = table.path_class(ELSEWHERE)
-    for agent in catalog.agents:
+    for agent in table.catalog.agents:
         is_let_in = not table.verdict(agent, path_class).action.restricts
         how = asked(policy, policy.whole_site, agent)
         if agent.robots_only and not is_let_in:
             declared = "declared" if how.form else _SWITCHED_OFF
             yield f"{agent.name} ({agent.operator}) exists only in robots.txt: {declared}, never enforced."
         if agent.opt_out and is_let_in and any(map(policy.whole_site.reserves, agent.opt_out.usages)):
-            declared = f"declared ({how})" if how.form else _SWITCHED_OFF
+            usages = ", ".join((*agent.usages, *agent.opt_out.usages))
+            opt_out = "its operator offers no opt-out"
+            if agent.opt_out.by:
+                opt_out = f"the opt-out is {f'declared ({how})' if how.form else _SWITCHED_OFF}"
             yield (
-                f"{agent.name} ({agent.operator}) serves search and {', '.join(agent.opt_out.usages)} under one user "
-                f"agent: it stays let in, the opt-out is {declared}.{_NOCACHE if how.value == 'nocache' else ''}"
+                f"{agent.name} ({agent.operator}) serves {usages} under one user agent: it stays let in, {opt_out}."
+                f"{_NOCACHE if how.value == 'nocache' else ''}"
             )
 
 

@@ -22,11 +22,53 @@ class Question(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Count(Question[int]):
-    """The number of requests, this one included, that `key` made in the window of `seconds` that contains `at`."""
+    """The number of requests, this one included, that `key` made in the window of `seconds` that contains `at`.
+
+    A store that cannot know the number may still answer with one that is too low, if that is above `limit`; 0 for none.
+    """
 
     key: str
     seconds: int
     at: float
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse(Question[bool]):
+    """True if the key has not been used in the last `seconds`. To ask is to use it."""
+
+    key: str
+    seconds: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Question[str]):
+    """The value kept under `key`; an empty text if there is none, or not any more."""
+
+    key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Question[bool]):
+    """Keep `value` under `key` for `seconds`; True if it is kept.
+
+    It is not if another value than `expected` is there; None for any, an empty text for none. At most MAX_VALUE_CHARS.
+    """
+
+    key: str
+    value: str
+    seconds: int
+    at: float
+    expected: str | None = None
+
+
+STORE_QUESTIONS: tuple[type[Question[Any]], ...] = (Count, FirstUse, Lookup, Keep)
+"""The questions that a store answers which all workers may share."""
+
+MAX_VALUE_CHARS = 4096
+"""Characters of a value that stores keep; more are unanswered."""
 
 
 Examination = Generator[Question[Any], Any, R]

@@ -7,6 +7,12 @@ from urllib.parse import quote
 
 from noai_guard.core.model import HeaderField
 
+SIGNATURE_AGENT = b"signature-agent"
+"""The field in which a client says where its keys are published (Web Bot Auth)."""
+
+ClaimKey = bytes | tuple[bytes, bytes]
+"""What a client says of who it is: its user agent, or that and its Signature-Agent."""
+
 Peer = Sequence[object] | None
 """The socket's peer as (host, port), or None if it has no address (a UNIX domain socket)."""
 
@@ -17,7 +23,9 @@ class Request(Protocol):
     `path` is percent-decoded once and otherwise as sent, like ASGI's `scope["path"]`; `root_path` is the path that
     the app is mounted at. `raw_paths` hold the path as it was sent, if it goes on to another server: in each
     spelling, where several are given. They mean the same as `path`; empty if only the app reads it. `method` is in
-    upper case, names in `headers` are in lower case. `user_agent` is the return value of `read_user_agent`.
+    upper case, names in `headers` are in lower case. `user_agent` is the return value of `read_user_agent`,
+    `claim_key` that of `claim_key_of`. `target` is path and query as they were sent, for signatures; empty if the
+    server does not tell.
     """
 
     @property
@@ -27,6 +35,8 @@ class Request(Protocol):
     @property
     def raw_paths(self) -> tuple[bytes, ...]: ...
     @property
+    def target(self) -> bytes: ...
+    @property
     def root_path(self) -> str: ...
     @property
     def headers(self) -> Sequence[HeaderField]: ...
@@ -34,6 +44,8 @@ class Request(Protocol):
     def peer(self) -> Peer: ...
     @property
     def user_agent(self) -> bytes: ...
+    @property
+    def claim_key(self) -> ClaimKey: ...
 
 
 @dataclass(slots=True)
@@ -46,11 +58,17 @@ class PlainRequest:
     peer: Peer = None
     root_path: str = ""
     raw_paths: tuple[bytes, ...] = ()
+    target: bytes = b""
 
     @property
     def user_agent(self) -> bytes:
         """The User-Agent lines in `headers`, as `read_user_agent` returns them."""
         return read_user_agent(self.headers)
+
+    @property
+    def claim_key(self) -> ClaimKey:
+        """All that the client says of who it is."""
+        return claim_key_of(self.headers)
 
 
 def header_value(headers: Iterable[HeaderField], name: bytes) -> bytes:
@@ -61,6 +79,13 @@ def header_value(headers: Iterable[HeaderField], name: bytes) -> bytes:
 def read_user_agent(headers: Sequence[HeaderField]) -> bytes:
     """Return all User-Agent lines, joined by line feeds: different apps read different ones."""
     return b"\n".join(value for name, value in headers if name == b"user-agent")
+
+
+def claim_key_of(headers: Sequence[HeaderField]) -> ClaimKey:
+    """Return the user agent, as `read_user_agent` does; if there is a Signature-Agent, both."""
+    signature_agent = b", ".join(value for name, value in headers if name == SIGNATURE_AGENT)
+    user_agent = read_user_agent(headers)
+    return (user_agent, signature_agent) if signature_agent else user_agent
 
 
 def lower_case_names(headers: Iterable[HeaderField]) -> list[HeaderField]:

@@ -33,5 +33,6 @@ USAGE_WORDS: Mapping[Usage, UsageWords] = {
     Usage.SEO: UsageWords("search engine optimisation tools", "for SEO analysis"),
     Usage.AUTOMATION: UsageWords("HTTP libraries and headless browsers", "automatically"),
     Usage.UNKNOWN_BOT: UsageWords("clients that call themselves bots and are in no catalogue"),
+    Usage.NAMELESS: UsageWords("clients without a user agent, or with a single word that no catalogue knows"),
 }
 """Every usage, in the order of the policy page, which has its own words for them."""

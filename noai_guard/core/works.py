@@ -35,3 +35,9 @@ class Works:
         match = self._regexes[index].match(path) if index >= 0 else None
         name = match[1] if match else ""
         return name if len(name) <= MAX_NAME else ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Works) and self.patterns == other.patterns
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)

@@ -67,6 +67,7 @@ class _Words:
 class _Page:
     def __init__(self, table: DecisionTable, generated: str) -> None:
         self.table = table
+        self.generated = generated
         self.policy = table.policy
         self.say = _Words(self.policy.page_texts)
         self.outcomes = AgentOutcomes.of(table)
@@ -114,8 +115,21 @@ class _Page:
                 yield f"<h2>{heading}</h2>\n<p>{say('no_differences')}</p>"
         if policy.rules:
             yield f"<p>{say('rules')}</p>"
+        yield from self._partners()
         yield from self._contact()
         yield from self._agents()
+
+    def _partners(self) -> Iterator[str]:
+        """Yield the partners that agree to be named, without those whose grant had ended on the day of the page."""
+        say, day = self.say, self.generated[:10]
+        named = [each for each in self.policy.partners if each.named and not (day and each.until and each.until < day)]
+        if named:
+            yield f"<h2>{say('partners')}</h2>\n<p>{say('partners_lead')}</p>\n<ul>"
+            for partner in named:
+                until = f", {say('partner_until', date=f'<time>{partner.until}</time>')}" if partner.until else ""
+                licensed = ", ".join(self.say(usage) for usage in sorted(partner.usages) if usage in _USAGES)
+                yield f"<li>{html.escape(partner.name)} <small>{licensed}{until}</small></li>"
+            yield "</ul>"
 
     def _path_heading(self, path_policy: PathPolicy) -> str:
         directory = path_policy.pattern.removesuffix("/**")
@@ -164,6 +178,9 @@ class _Page:
         if outcomes.asked:
             yield f"<p>{say('asked', asked=str(len(outcomes.asked)))}</p>"
             yield from _list(outcomes.asked, self._how_asked)
+        if outcomes.inseparable:
+            yield f"<p>{say('inseparable', inseparable=str(len(outcomes.inseparable)))}</p>"
+            yield from _list(outcomes.inseparable)
         if refused:
             yield f"<details>\n<summary>{say(f'refused_names{now}', refused=str(len(refused)))}</summary>"
             yield from _list(refused)

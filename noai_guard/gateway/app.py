@@ -16,7 +16,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Action, Response
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import AsyncStore, Count, Examination, arun
+from noai_guard.core.questions import AsyncStore, Examination, arun
 from noai_guard.core.request import PlainRequest, Request, header_value
 from noai_guard.declarations import robots_txt
 from noai_guard.gateway import contract
@@ -26,11 +26,11 @@ from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocu
 from noai_guard.middleware.asgi_request import method_of
 from noai_guard.middleware.asgi_response import send_response, text_response
 from noai_guard.middleware.own_robots import OwnRobots
+from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.metrics_app import metrics_app
 from noai_guard.responses.actions import TEMPLATES
-from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
+from noai_guard.stores.reverse_dns import ReverseDns
 
 _log = logging.getLogger("noai_guard")
 
@@ -46,10 +46,10 @@ _HINTS = {
 class Gateway:
     """ASGI app that answers proxies' questions, publishes the declarations, and shows metrics and health.
 
-    `policy`, `registry` and `store` as for NoAIMiddleware; `deadline` is for each answer of the store, in seconds, and
-    less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for `hold`
-    seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the site's
-    own robots.txt, which ours is merged with, as the policy says.
+    `policy`, `registry`, `store` and `names` as for NoAIMiddleware; `deadline` is for each answer, in
+    seconds, and less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for
+    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the
+    site's own robots.txt, which ours is merged with, as the policy says.
     """
 
     def __init__(
@@ -57,13 +57,14 @@ class Gateway:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: AsyncStore | None = None,
+        store: AsyncStore | str | None = None,
+        names: ReverseDns | None = None,
         deadline: float = 0.25,
         hold: int = 10,
         own_robots: str | Path | None = None,
     ) -> None:
-        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True)
-        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True, store=store)
+        self._stores = awaited_routes(self.runtime, names, deadline)
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
             lambda active: _Prepared(active, hold), max_entries=1
         )
@@ -184,7 +185,7 @@ class Gateway:
         """Decide a question that does not name one request: no to who is refused anywhere, yes to everybody else."""
         uri = next((value for name in contract.URI if (value := header_value(request.headers, name.encode()))), b"")
         unread = PlainRequest(uri.decode("latin-1"), request.headers, "GET", request.peer)
-        cached = active.unread.decisions[active.claims[request.user_agent]]
+        cached = active.unread.decisions[active.claims[request.claim_key]]
         refusal = None
         if cached.refuses:
             refusal = active.compiled.refusal(cached.verdict, "/", "GET", request.headers)
@@ -216,7 +217,7 @@ class Gateway:
             original = original_request(request)
             compiled, action = active.compiled, _ACTIONS[status]
             resolved = active.targets[original.raw_paths]
-            verdict = resolved.decisions[active.claims[original.user_agent]].verdict
+            verdict = resolved.decisions[active.claims[original.claim_key]].verdict
             if verdict.action is not action:
                 verdict = compiled.guard.with_action(verdict, action, "as was decided")
             cached = active.after[verdict]

@@ -65,7 +65,7 @@ class AuthResponses:
         if cache_key:
             # nginx before 1.23 has the first of several User-Agent lines in variables, but all of them in Vary.
             lifetime = (b"cache-control", b"max-age=%d" % self._hold)
-            caching = (lifetime, (b"vary", b"user-agent"), (contract.KEY.encode("ascii"), cache_key))
+            caching = (lifetime, (b"vary", b"user-agent, signature-agent"), (contract.KEY.encode("ascii"), cache_key))
         verdict = verdict_headers(cached)
         if refusal is None:
             # One line for each name, because auth_request_set and the like see one value. (None of our X-Robots-Tag

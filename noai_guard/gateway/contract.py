@@ -32,6 +32,9 @@ READ = (
 )
 """The client's own headers that a verdict or the format of a refusal may depend on."""
 
+AUTHORIZATION = "authorization"
+"""Holds the key of a partner. It is the gateway's business only if a partner has one: else it may be a password."""
+
 CDN = ("akamai-origin-hop", "cdn-loop", "cdn-serverid", "cf-ray", "fastly-ff", "x-amz-cf-id")
 """Headers by which a CDN before the proxy makes itself known, so that the gateway can warn of its cache."""
 

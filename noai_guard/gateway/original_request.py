@@ -67,7 +67,17 @@ def original_request(request: Request, appended: bytes = b"") -> PlainRequest:
     if not _TOKEN.fullmatch(method):
         raise Malformed("method_malformed")
     headers = [(b"host", hosts[0] if hosts else host), *others]
-    return PlainRequest(paths[0], headers, method.decode("ascii"), request.peer, raw_paths=tuple(raw_paths))
+    # Several spellings cannot all be as the request was sent.
+    target = _target(uris[0]) if len(raw_paths) == 1 and uris else b""
+    return PlainRequest(
+        paths[0], headers, method.decode("ascii"), request.peer, raw_paths=tuple(raw_paths), target=target
+    )
+
+
+def _target(uri: bytes) -> bytes:
+    """Return path and query of a request target, as they were sent."""
+    absolute = _ABSOLUTE.match(uri.partition(b"?")[0])
+    return uri[absolute.end() :] if absolute else uri
 
 
 def _path(uri: bytes) -> bytes:

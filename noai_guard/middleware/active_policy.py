@@ -46,11 +46,11 @@ Outcome = ServeDocument | Decided | Examination[Decided]
 class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
-    `settled`: nothing else has to be known, the verdict is final. `plain`: passed on, nothing to note. `refuses` as the
-    verdict does. `passed` is the outcome if the request is passed on.
+    `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
+    to note. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "passed", "plain", "refuses", "settled", "verdict")
+    __slots__ = ("counts", "declared", "needs", "passed", "plain", "refuses", "settled", "verdict")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class CachedDecision:
         self.verdict = verdict
         self.counts = counts
         self.declared = compiled.declared[verdict.path_policy]
+        self.needs = needs
         self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
         self.refuses = verdict.refuses

@@ -19,15 +19,15 @@ from noai_guard.asgi_types import App, Message, Receive, Scope, Send
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import AsyncStore, Count, arun
+from noai_guard.core.questions import AsyncStore, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import Changing, declare, release, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
+from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
-from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import AsyncRouter, AwaitedStore, Route
+from noai_guard.stores.reverse_dns import ReverseDns
 
 _VERDICT = "noai_guard.verdict"
 """The scope key of the last guard's verdict. A guard within a guard judges too, so that the stricter of both counts."""
@@ -44,7 +44,8 @@ class NoAIMiddleware:
 
     `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
     Prometheus registry (the default one if None). `store` answers what the judge asks, within `deadline` seconds for
-    each answer; in memory if None.
+    each answer: an object, or an address as under `store:` in a policy; None for what the policy names. `names` asks
+    the DNS for names of addresses, by the machine's resolvers if None.
 
     A policy that cannot be used stops the server when it starts (`lifespan.startup.failed`, with every problem): the
     constructor does not raise, because `add_middleware` calls it so late that visitors would get the exception. Where
@@ -64,12 +65,15 @@ class NoAIMiddleware:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: AsyncStore | None = None,
+        store: AsyncStore | str | None = None,
+        names: ReverseDns | None = None,
         deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True)
-        self._stores = AsyncRouter({Count: Route(store or AwaitedStore(MemoryStore()), deadline)})
+        self.runtime = GuardRuntime(
+            policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True, store=store
+        )
+        self._stores = awaited_routes(self.runtime, names, deadline)
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         if "starlette.routing" in sys.modules:  # else nothing is mounted by it, and it need not be imported
             from noai_guard.observability.metrics_app import answer_without_slash
@@ -147,12 +151,10 @@ class NoAIMiddleware:
         return closing_at_shutdown
 
 
-async def _read_body(scope: Scope, receive: Receive) -> None:
-    """Read the body of a request, if it is to have one, and drop it. Never raises."""
+async def _read_body(receive: Receive) -> None:
+    """Read the body of a request and drop it. Never raises."""
     left, more = MAX_UNREAD_BYTES, True
     with suppress(Exception):  # the time is over, the client is gone, or the event loop is not asyncio's
-        if not sends_body(scope):
-            return
         async with asyncio.timeout(UNREAD_SECONDS):
             while more and left > 0:
                 message = await receive()
@@ -183,7 +185,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Response)
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "refused by policy"})
         return 0
-    await _read_body(scope, receive)
-    body = b"" if method_of(scope) == "HEAD" else refusal.body
-    await send_response(send, Response(refusal.status, refusal.headers, body))
-    return len(body)
+    if sends_body(scope):
+        await _read_body(receive)
+    if method_of(scope) == "HEAD":
+        refusal = Response(refusal.status, refusal.headers, b"")
+    await send_response(send, refusal)
+    return len(refusal.body)

@@ -4,7 +4,15 @@ import sys
 
 from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
-from noai_guard.core.request import MOUNTING_HEADERS, Peer, lower_case_names, mounted_paths, read_user_agent
+from noai_guard.core.request import (
+    MOUNTING_HEADERS,
+    ClaimKey,
+    Peer,
+    claim_key_of,
+    lower_case_names,
+    mounted_paths,
+    read_user_agent,
+)
 
 _BODY_FIELDS = frozenset(
     spelling
@@ -16,8 +24,9 @@ _BODY_FIELDS = frozenset(
 class ScopeRequest:
     """The Request of one scope, http or websocket; `read_scope` makes it."""
 
-    __slots__ = ("headers", "path", "raw_paths", "scope", "user_agent")
+    __slots__ = ("claim_key", "headers", "path", "raw_paths", "scope", "user_agent")
 
+    claim_key: ClaimKey
     headers: list[HeaderField]
     path: str
     raw_paths: tuple[bytes, ...]
@@ -27,6 +36,15 @@ class ScopeRequest:
     @property
     def method(self) -> str:
         return method_of(self.scope)
+
+    @property
+    def target(self) -> bytes:
+        raw_path = self.scope.get("raw_path")
+        if not isinstance(raw_path, bytes):
+            return b""
+        # Some servers leave the query in it.
+        query = self.scope.get("query_string", b"")
+        return raw_path.partition(b"?")[0] + (b"?" + query if query else b"")
 
     @property
     def root_path(self) -> str:
@@ -59,10 +77,16 @@ def read_scope(scope: Scope) -> ScopeRequest:
                     user_agent = None
                     break
                 user_agent = value
-        # Nearly every request has one line of it. Some servers leave names as they were sent.
+            elif name == b"signature-agent":  # one test for both names, by `in`, costs 2 % more
+                user_agent = None
+                break
+        # Nearly every request has one line of it, and no Signature-Agent. Some servers leave names as they were sent.
         if user_agent is None:
             request.headers = lower_case_names(headers)
             user_agent = read_user_agent(request.headers)
+            request.claim_key = claim_key_of(request.headers)
+        else:
+            request.claim_key = user_agent
         request.user_agent = user_agent
         if scope.get("root_path"):
             request.raw_paths = _mounted_paths(scope)
@@ -82,18 +106,23 @@ def _mounted_paths(scope: Scope) -> tuple[bytes, ...]:
 
 
 def sends_body(scope: Scope) -> bool:
-    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`."""
-    fields = {name.lower(): value for name, value in scope["headers"] if name in _BODY_FIELDS}
+    """Return True if the client sends a body without being asked for it: not if it waits for `100 Continue`.
+
+    Never raises: of headers that cannot be read, none announces a body.
+    """
+    try:
+        fields = dict(scope["headers"])
+        if _BODY_FIELDS.isdisjoint(fields):  # HTTP/2 ends a body without having announced it
+            return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
+        fields = {name.lower(): value for name, value in fields.items() if name in _BODY_FIELDS}
+    except (LookupError, TypeError, ValueError):
+        return False
     if b"expect" in fields:
         return False  # to read the body is to ask for it
-    if b"transfer-encoding" in fields:
-        return True
-    length = fields.get(b"content-length")
-    if length is None:  # HTTP/2 ends a body without having announced it
-        return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
-    return bool(length.strip() != b"0")
+    return b"transfer-encoding" in fields or fields[b"content-length"].strip() != b"0"
 
 
 def method_of(scope: Scope) -> str:
     """Return the method in upper case: four of five servers pass lower-case methods on as they came."""
-    return str(scope.get("method", "GET")).upper()
+    method = scope.get("method", "GET")
+    return "GET" if method == "GET" else str(method).upper()

@@ -9,7 +9,7 @@ from noai_guard.asgi_types import Message, Send
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.asgi_request import ScopeRequest
-from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, length_of_page, tagged, whole_page
+from noai_guard.middleware.html_tags import feed, length_of_page, perhaps_html, tagged, whole_page
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector
@@ -64,12 +64,12 @@ def declare(
                 cached.counts.bytes += len(message["body"])
         elif kind == "http.response.start":
             declared = cached.declared
-            headers = message.get("headers") or ()
+            headers = message.get("headers")
             if type(headers) is not list:
-                headers = list(headers)
+                headers = list(headers or ())
             watched = declared.watched
             for name, value in headers:
-                if name in watched and (name != b"content-type" or value.startswith(PERHAPS_HTML)):
+                if name in watched and (name != b"content-type" or perhaps_html[value]):
                     status = message["status"]
                     length = length_of_page(declared, status, headers, request.scope["method"], request.headers)
                     if length >= 0:
@@ -79,7 +79,8 @@ def declare(
                     break
             else:
                 headers = [*headers, *declared.fields]
-            message = {**message, "headers": headers}
+            message = dict(message)
+            message["headers"] = headers
         elif kind in ("http.response.zerocopysend", "http.response.pathsend"):
             if changing:
                 return _inject(telemetry, send, change, cached.counts, message)  # type: ignore[arg-type]
@@ -113,9 +114,9 @@ async def _send_held(
             headers, body, outcome = whole_page(declared, held.headers, held.length, body)
             if request.scope["method"] == "GET":
                 cached.counts.bytes += len(body)
-                with telemetry.counting:
-                    telemetry.injected[outcome] += 1
-            message, is_whole = {**message, "body": body}, True
+                telemetry.injected[outcome] += 1  # without the lock: it is for drivers with several threads
+            message, is_whole = dict(message), True
+            message["body"] = body
         elif is_last and announced.isdigit() and len(body) < int(announced) and request.scope["method"] == "GET":
             # Starlette's BaseHTTPMiddleware ends a page so that the app broke off (1.10, 2026-11-29). With its length,
             # server and client notice that; to HEAD some apps leave the body out.
@@ -123,7 +124,8 @@ async def _send_held(
         else:
             method, status = request.method, start["status"]
             headers, changing[:] = tagged(telemetry, declared, status, held.headers, method, request.headers)
-        start = {**start, "headers": headers}
+        start = dict(start)
+        start["headers"] = headers
     except Exception as error:
         telemetry.failed("declaring", error)
     await send(start)

@@ -24,6 +24,9 @@ _log = logging.getLogger("noai_guard")
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 """Beginnings of a Content-Type that may be HTML. Everything else needs no closer look."""
 
+perhaps_html: BoundedCache[bytes, bool] = BoundedCache(lambda value: value.startswith(PERHAPS_HTML), max_entries=256)
+"""For each Content-Type: True if it begins so. Apps send few different ones."""
+
 Headers = list[HeaderField]
 
 

@@ -5,12 +5,11 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from types import FrameType
 from typing import Any
 
@@ -18,8 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy, load_catalog, load_policy, load_stance, rules_source
-from noai_guard.config.regular_file import file_identity
+from noai_guard.config import catalog_of, check_policy, load_policy, load_stance, rules_source
+from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
@@ -29,15 +28,20 @@ from noai_guard.core.client_address import (
     may_be_rewritten,
     proxy_headers_rewritten,
 )
-from noai_guard.core.model import AI_USAGES, Action, PartlyRead, Response, Usage, Verdict
+from noai_guard.core.guard import Needs
+from noai_guard.core.identity.addresses import doubt as address_doubt
+from noai_guard.core.identity.refusing import RefusedOperators
+from noai_guard.core.identity.signed_claims import REASONS, failure_of
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome
+from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Examination, Question
+from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
 from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
-from noai_guard.errors import Invalid, PolicyInvalid
+from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
     ActivePolicy,
     Decided,
@@ -47,9 +51,12 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.refreshed_lists import RefreshedLists
+from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
+from noai_guard.stores.key_directory import KeyDirectory
 
 _log = logging.getLogger("noai_guard")
 
@@ -60,7 +67,7 @@ the histogram costs as much as judging."""
 HOUSEKEEPING_SECONDS = 1.0
 
 _COMPLAINT_SECONDS = 60.0
-"""The time between two log lines that say that the policy could not be used at start."""
+"""Seconds between two log lines that say the same: the policy could not be used at start, a backend does not answer."""
 
 ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
@@ -84,6 +91,28 @@ _USER_AGENT_HIDDEN = (
     "whitelist, Headers: [User-Agent]). See docs/how-to/behind-a-cdn.md"
 )
 
+_OUR_SIGNATURE_FAULTS = frozenset(
+    {
+        SignatureOutcome.NOT_YET,
+        SignatureOutcome.EXPIRED,
+        SignatureOutcome.HOST_UNKNOWN,
+        SignatureOutcome.NOT_INSTALLED,
+        SignatureOutcome.DIRECTORY_UNAVAILABLE,
+        SignatureOutcome.REPLAY_UNKNOWN,
+    }
+)
+"""Failures that clients are not to blame for if they are many: a clock, a setting, a network."""
+
+_DOUBTS = {
+    "address_unknown": "a client that names an agent has no address, so its claim cannot be checked by it",
+    "address_not_public": "a client that names an agent comes from a private address, probably a proxy of your own, so "
+    "its claim cannot be checked by it: name your proxies under trusted_proxies",
+    "address_not_proven": "the address of a client that names an agent may be text from a header, so its claim cannot "
+    "be checked by it: name your proxies under trusted_proxies, and start the server with --no-proxy-headers",
+    "proxy_not_named": "a client that names an agent came through a proxy, and trusted_proxies names none, so its "
+    "claim cannot be checked by its address: name your proxies, or what spoofs an agent is let in",
+}
+
 
 class GuardRuntime:
     """The policy in force, and what happens around each decision: caches, counts, decision log, reload.
@@ -92,6 +121,9 @@ class GuardRuntime:
     registry (the default one if None). `threads`: requests are decided in several threads at once. `peer_is_real`:
     the server does not replace the peer's address by one from a header. Raises PolicyInvalid, with every problem, if
     the policy cannot be used at start; later a broken file leaves the last good policy running.
+
+    `store` is what answers questions: an address as under `store:` in a policy, an object that answers at once or is
+    awaited, or None for what the policy names.
 
     `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
     used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
@@ -109,8 +141,13 @@ class GuardRuntime:
         threads: bool = False,
         peer_is_real: bool = False,
         always_starts: bool = False,
+        store: Store | AsyncStore | str | None = None,
     ) -> None:
         self.start_error: Exception | None = None
+        self.store = StoreInForce(store)
+        self._store_reported = False
+        self._next_store_line = 0.0
+        self._unanswered: dict[str, tuple[float, int]] = {}
         self._next_complaint = 0.0
         self.telemetry = Telemetry(registry, owner=self)
         self._threads = threads
@@ -126,18 +163,25 @@ class GuardRuntime:
         self._reported_notes: set[str] = set()
         self._rewriting_reported = False
         self._nesting_reported = False
+        self._next_signature_line = 0.0
+        self._doubts_reported: set[str] = set()
+        self._operators = RefusedOperators()
+        self._stopped_reported: frozenset[str] = frozenset()
         self._caches_reported: set[tuple[str, str]] = set()
         self._flush_failed = False
         self._reloading = threading.Lock()
         self._reload_due = False
-        self._seen = file_identity(self._file) if self._file else ()
+        self._seen = file_identities([str(self._file)] if self._file else [])
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
+        self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
+        self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
             compiled = compiled_policy(policy)
+            self.store.use(compiled.policy)
         except Exception as error:
             if not always_starts:
                 raise
@@ -148,11 +192,18 @@ class GuardRuntime:
             self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
+        compiled.guard.identity.operators = self._operators
         # One assignment: a request that has read it sees one policy from beginning to end.
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
         self._undecidable = self.active.undecidable
         policy, catalog = compiled.policy, compiled.catalog
+        if self._file:
+            self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
+        for task in (self.report_store, self.learn_robots_readers):
+            (self._tasks.add if self.store.remote else self._tasks.remove)(task)
+        self.keys.known = policy.key_sets
+        self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
     @property
@@ -167,11 +218,19 @@ class GuardRuntime:
         again, from any thread.
         """
         self._tasks.start()
+        self._start_store()
         self.handle_hangup()
 
+    def _start_store(self) -> None:
+        try:
+            self.store.start()
+        except Exception as error:
+            self.telemetry.failed("store", error)
+
     def close(self) -> None:
-        """Stop the periodic tasks and bring the metrics up to date. The guard can still decide."""
+        """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
+        self.store.close()
         self._next_housekeeping = 0.0
         self.flush()
 
@@ -201,9 +260,9 @@ class GuardRuntime:
             resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
             if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
-            cached = resolved.decisions[active.claims[request.user_agent]]
+            cached = resolved.decisions[active.claims[request.claim_key]]
             if not cached.settled:
-                return self._examine(active, resolved, request, started)
+                return self._examine(active, resolved, cached.needs, request, started)
             decided = cached.passed
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
@@ -211,24 +270,44 @@ class GuardRuntime:
             decided = self._decide_without(active, error)
             cached = decided.cached
         counts = cached.counts
-        if cached.plain and counts.requests & self._untimed_mask:
+        if counts.requests & self._untimed_mask:
             counts.requests += 1
+            if not cached.plain:
+                self.note(active, decided, request)
             return decided
         return self._finish(active, decided, request, started)
 
     def _examine(
-        self, active: ActivePolicy, resolved: ResolvedPath, request: Request, started: float
+        self, active: ActivePolicy, resolved: ResolvedPath, needs: Needs, request: Request, started: float
     ) -> Examination[Decided]:
         """Decide a request whose verdict takes an address or an answer from outside."""
         client = None
         try:
             client = self.client(request, active)
-            examination = active.compiled.guard.examine(
-                request, client.address, monotonic(), path_class=resolved.path_class, is_proven=client.is_proven
+            guard = active.compiled.guard
+            doubt = None
+            if needs & (Needs.IDENTITY | Needs.PARTNER):
+                doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
+                if doubt is not None and needs & Needs.IDENTITY:
+                    self._report_doubt(doubt)
+            examination = guard.examine(
+                request,
+                client.address,
+                time(),
+                path_class=resolved.path_class,
+                is_proven=client.is_proven,
+                doubt=doubt,
             )
             verdict, asked = yield from _noticing_questions(examination)
+            if self._operators.stopped is not self._stopped_reported:
+                self._report_stopped(self._operators.stopped)
             cached = active.after[verdict]
-            decided = Decided(cached, None, resolved.path_class, cacheable=not asked, client=client)
+            if needs & Needs.IDENTITY and (failure := failure_of(verdict.reasons)):
+                self._report_signature(failure)
+            # Proxies keep a verdict by user agent, address block and path only; and what a client proves with one
+            # request says nothing about the next.
+            cacheable = not asked and not needs & (Needs.IDENTITY | Needs.PARTNER) and guard.origins is None
+            decided = Decided(cached, None, resolved.path_class, cacheable=cacheable, client=client)
             if cached.refuses:
                 decided = self._refuse(active, decided, request, resolved)
         except Exception as error:
@@ -265,17 +344,19 @@ class GuardRuntime:
         action = verdict.action
         try:
             noted = self.telemetry.wants(verdict)
-            if not noted and not (action.refuses and self._robots_readers):
+            # robots.txt speaks to the agent, not to who takes its name.
+            ignores = action.refuses and verdict.identity is not Identity.SPOOFED and bool(self._robots_readers)
+            if not noted and not ignores:
                 return
             client = decided.client or self.client(request, active)
             agent = verdict.agent.name if verdict.agent else ""
-            if action.refuses and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+            if ignores and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
                 with self.telemetry.counting:
                     counts.robots_ignored += 1
             if noted:
                 path = normal_path(request.path)
                 host = header_value(request.headers, b"host").decode("latin-1")
-                event = Event(time.time(), verdict, request.method, host, path, request.user_agent, client)
+                event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
         except Exception as error:
             self.telemetry.failed("noting", error)
@@ -283,8 +364,57 @@ class GuardRuntime:
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
         kind = type(question).__name__
-        self.telemetry.metrics.backend_failures.labels(kind).inc()
-        _log.warning("a backend could not answer %s: %s", kind, error)
+        # What was never installed does not fail.
+        if not isinstance(error.__cause__, MissingExtra):
+            self.telemetry.metrics.backend_failures.labels(kind).inc()
+        now = monotonic()
+        due, unreported = self._unanswered.get(kind, (0.0, 0))
+        if now < due:
+            self._unanswered[kind] = due, unreported + 1
+            return
+        self._unanswered[kind] = now + _COMPLAINT_SECONDS, 0
+        since = f" ({unreported:,} more since the last such line)" if unreported else ""
+        _log.warning("a backend could not answer %s: %s%s", kind, error, since)
+
+    def report_store(self) -> None:
+        """Publish whether the store can be asked. Never raises."""
+        remote = self.store.remote
+        problem = remote.problem if remote is not None else ""
+        try:
+            self.telemetry.metrics.store_unreachable.set(bool(problem))
+        except Exception as error:
+            self.telemetry.failed("store", error)
+        now = monotonic()
+        if remote is not None and bool(problem) != self._store_reported and now >= self._next_store_line:
+            self._store_reported = bool(problem)
+            self._next_store_line = now + _COMPLAINT_SECONDS
+            _log.warning("%s %s", remote.name, f"cannot be asked: {problem}" if problem else "answers again")
+
+    def _report_signature(self, failure: SignatureOutcome) -> None:
+        """Count a signature that proved nothing; log it once a minute if it may be the site that is wrong."""
+        self.telemetry.metrics.signature_failures.labels(failure.value).inc()
+        if failure in _OUR_SIGNATURE_FAULTS and monotonic() >= self._next_signature_line:
+            self._next_signature_line = monotonic() + _COMPLAINT_SECONDS
+            _log.warning("signatures of agents prove nothing: %s", REASONS[failure])
+
+    def _report_doubt(self, doubt: str) -> None:
+        """Count a claim that no address could prove, and say so once."""
+        self.telemetry.metrics.identity_doubts.labels(doubt).inc()
+        if doubt not in self._doubts_reported:
+            self._doubts_reported.add(doubt)
+            _log.warning("%s (this is said once; the metric noai_identity_doubts_total counts)", _DOUBTS[doubt])
+
+    def _report_stopped(self, stopped: frozenset[str]) -> None:
+        """Show the operators whose claims are let in although they fail, and log a change."""
+        before, self._stopped_reported = self._stopped_reported, stopped
+        for operator in stopped | before:
+            self.telemetry.metrics.identity_stopped.labels(operator).set(operator in stopped)
+        for operator in stopped - before:
+            _log.error(
+                "so many claims to be an agent of %s fail, from so few addresses, that these are probably a proxy's: "
+                "they are let in until one is proven. Name your proxies under trusted_proxies",
+                operator,
+            )
 
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
@@ -378,11 +508,22 @@ class GuardRuntime:
     def remember_robots_reader(self, active: ActivePolicy, request: Request) -> None:
         """Remember that the client has read robots.txt. Never raises."""
         try:
-            claim = active.claims[request.user_agent]
-            agent = claim.agent if isinstance(claim, PartlyRead) else claim
+            agent = agent_of(active.claims[request.claim_key])
             if agent is not None:
                 block = address_block(self.client(request, active).address)
                 self._robots_readers.put((agent.name, block), True, monotonic())
+                if self.store.remote is not None:
+                    self.store.remote.share(f"{agent.name}|{block}")
+        except Exception as error:
+            self.telemetry.failed("robots_txt", error)
+
+    def learn_robots_readers(self) -> None:
+        """Remember who has read robots.txt at other workers that share the store. Never raises."""
+        try:
+            remote = self.store.remote
+            for member, age in remote.take_shared() if remote is not None else ():
+                agent, _, block = member.rpartition("|")
+                self._robots_readers.put((agent, block), True, monotonic() - age)
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
 
@@ -433,12 +574,18 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
+    def _watch(self, files: Iterable[str]) -> None:
+        """Watch these files. What was seen of one before it was read stays, so that no change is missed."""
+        files = tuple(files)
+        new = file_identities(file for file in files if file not in self._seen)
+        self._seen = {file: self._seen.get(file, new.get(file, ())) for file in files}
+
     def reload_if_changed(self) -> None:
-        """Reload if the policy is to be watched and its file has changed, or is gone, since the last look."""
+        """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
         if self._file is not None and self.compiled.policy.reload == "watch":
-            identity = file_identity(self._file)
-            if identity != self._seen:
-                self._seen = identity
+            seen = file_identities(self._seen)
+            if seen != self._seen:
+                self._seen = seen
                 self.reload()
 
     def reload(self) -> bool:
@@ -453,10 +600,16 @@ class GuardRuntime:
             self._reload_due = False
             try:
                 rules_source().reload()
-                compiled = CompiledPolicy(_policy_to_reload(self._file), load_catalog(), today())
+                policy = _policy_to_reload(self._file)
+                compiled = CompiledPolicy(policy, catalog_of(policy), today())
+                self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
+                if isinstance(error, Invalid):
+                    # A file that only the new policy names has to be mended, and is in no list yet.
+                    wrong = (problem.file for problem in error.problems if problem.file)
+                    self._watch(dict.fromkeys((*self._seen, *wrong)))
                 return False
             self._activate(compiled)
             self.start_error = None
@@ -471,7 +624,7 @@ def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
         loaded = load_stance()
     else:
         loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-    return CompiledPolicy(loaded, load_catalog(), today())
+    return CompiledPolicy(loaded, catalog_of(loaded), today())
 
 
 def _packaged_policy() -> CompiledPolicy:

@@ -18,16 +18,16 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import Response
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Count, Store, run
+from noai_guard.core.questions import Store, run
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
+from noai_guard.middleware.routes import blocking_routes
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
 from noai_guard.responses.header_fields import native
-from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import Router
+from noai_guard.stores.reverse_dns import ReverseDns
 
 VERDICT = "noai.verdict"
 """The environ key of the last guard's verdict. A guard within a guard judges too; the stricter verdict counts."""
@@ -36,9 +36,10 @@ VERDICT = "noai.verdict"
 class NoAIWSGIMiddleware:
     """`app = NoAIWSGIMiddleware(app)`; the app finds the Verdict in `environ["noai.verdict"]`.
 
-    `policy`, `registry`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at once and
-    within a time of its own, perhaps in several threads; in memory if None. Raises PolicyInvalid, with every problem,
-    if the policy cannot be used: WSGI servers stop when an app cannot be imported.
+    `policy`, `registry`, `names`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at
+    once and within a time of its own, perhaps in several threads, or is an address; None for what the policy names.
+    Raises PolicyInvalid, with every problem, if the policy cannot be used: WSGI servers stop when an app cannot be
+    imported.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class NoAIWSGIMiddleware:
         policy: str | Path | Policy | None = None,
         *,
         registry: CollectorRegistry | None = None,
-        store: Store | None = None,
+        store: Store | str | None = None,
+        names: ReverseDns | None = None,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry, threads=True)
-        self._stores = Router({Count: store or MemoryStore()})
+        self.runtime = GuardRuntime(policy, registry=registry, threads=True, store=store)
+        self._stores = blocking_routes(self.runtime, names)
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
         self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 from wsgiref.types import WSGIEnvironment
 
 from noai_guard.core.catalog import rank_of_claim
 from noai_guard.core.model import Claim, HeaderField
-from noai_guard.core.request import MOUNTING_HEADERS, Peer, mounted_paths
+from noai_guard.core.request import MOUNTING_HEADERS, ClaimKey, Peer, mounted_paths
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +35,17 @@ class EnvironRequest:
         return mounted_paths(self.path, _characters(str(environ.get("PATH_INFO", ""))))
 
     @property
+    def target(self) -> bytes:
+        """As the server tells it (gunicorn, waitress 3: RAW_URI or REQUEST_URI), else encoded anew, which need not be
+        as it was sent: a signature then proves nothing."""
+        environ = self.environ
+        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+        if isinstance(raw, str) and raw.startswith("/"):
+            return latin_1(raw)
+        query = environ.get("QUERY_STRING", "")
+        return quote(self.path, safe=_UNQUOTED).encode("ascii") + (b"?" + latin_1(query) if query else b"")
+
+    @property
     def root_path(self) -> str:
         return _characters(str(self.environ.get("SCRIPT_NAME", "")))
 
@@ -55,6 +67,15 @@ class EnvironRequest:
     @property
     def user_agent(self) -> bytes:
         return self.user_agents[self.environ.get("HTTP_USER_AGENT", "")]
+
+    @property
+    def claim_key(self) -> ClaimKey:
+        signature_agent = self.environ.get("HTTP_SIGNATURE_AGENT")
+        return (self.user_agent, latin_1(signature_agent)) if signature_agent else self.user_agent
+
+
+_UNQUOTED = "/!$&'()*+,;=:@~"
+"""What browsers and HTTP libraries leave as it is in a path (RFC 3986 section 3.3)."""
 
 
 def method_of(environ: WSGIEnvironment) -> str:
@@ -89,7 +110,7 @@ def latin_1(text: object) -> bytes:
     return str(text).encode("latin-1", "replace")
 
 
-def user_agent_lines(text: str, claims: Mapping[bytes, Claim]) -> bytes:
+def user_agent_lines(text: str, claims: Mapping[ClaimKey, Claim]) -> bytes:
     """Return what is judged of HTTP_USER_AGENT, in which servers join several User-Agent lines with commas.
 
     Commas also stand in single lines, even outside of comments (`Pocket Casts, iOS v4.2`). So it is one line, unless

@@ -5,7 +5,7 @@ import logging
 import time
 
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNKNOWN_BOT, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, Verdict
 from noai_guard.core.text import printable_ascii
 from noai_guard.observability.events import MAX_CHARS, Event
 
@@ -29,7 +29,7 @@ class DecisionLog:
         """Log one request. Values from the request are cut and escaped."""
         facts = facts_of(event)
         verdict, agent = event.verdict, event.verdict.agent
-        if agent is None or agent is UNKNOWN_BOT:
+        if agent is None or agent in UNCLAIMED_AGENTS:
             facts["looks_like"] = self._description(event.user_agent)
         name = f"{agent.name} ({agent.operator})" if agent else "a client"
         would = "" if verdict.enforced else " (monitor only)"

@@ -23,9 +23,13 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from noai_guard.core.client_address import PROBLEMS
+from noai_guard.core.identity.addresses import DOUBTS
+from noai_guard.core.identity.reverse_dns import HostName
+from noai_guard.core.identity.signing_keys import SigningKey
+from noai_guard.core.identity.web_bot_auth import SignatureOutcome
 from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
-from noai_guard.core.questions import Count
+from noai_guard.core.questions import STORE_QUESTIONS
 from noai_guard.core.shared_caches import CACHES
 from noai_guard.observability.counters import Delta, LocalCounts
 from noai_guard.observability.decision_log import DecisionLog
@@ -43,6 +47,13 @@ GATEWAY_PROBLEMS = (
     "sources_disagree",  # two headers, or two lines of one, name different requests
 )
 """Every value of the label `problem` of noai_gateway_problems_total."""
+
+SIGNATURE_FAILURES = tuple(
+    outcome.value
+    for outcome in SignatureOutcome
+    if outcome not in (SignatureOutcome.VERIFIED, SignatureOutcome.NOT_SIGNED)
+)
+"""Every value of the label `outcome` of noai_signature_failures_total."""
 
 _REQUEST_LABELS = ("action", "agent", "operator", "usage", "rule", "identity", "mode")
 
@@ -113,6 +124,37 @@ class Metrics(Collector):
         self.backend_failures = counter(
             "noai_backend_failures_total", "Questions that a backend could not answer.", ("question",)
         )
+        self.store_unreachable = gauge(
+            "noai_store_unreachable", "1 while the store that workers share cannot be asked."
+        )
+        self.identity_doubts = counter(
+            "noai_identity_doubts_total",
+            "Claims that could not be checked by the client's address, by why it is not known to be the client's.",
+            ("doubt",),
+        )
+        self.identity_stopped = gauge(
+            "noai_identity_refusing_stopped",
+            "1 while failed claims of an operator's agents are let in, because the addresses are probably a proxy's.",
+            ("operator",),
+        )
+        self.signature_failures = counter(
+            "noai_signature_failures_total",
+            "Signatures of requests that were checked and proved nothing, by why.",
+            ("outcome",),
+        )
+        self.key_fetches = counter(
+            "noai_key_directory_fetches_total", "Times a key directory of signing agents was fetched.", ("result",)
+        )
+        self.list_refreshed = gauge(
+            "noai_list_refreshed_timestamp_seconds",
+            "When a list of networks or a feed was last fetched with success, in seconds since 1970.",
+            ("list",),
+        )
+        self.list_failed = gauge(
+            "noai_list_refresh_failed",
+            "1 if the last refresh of a list failed, so that the last good one stays.",
+            ("list",),
+        )
         self.guard_failures = counter(
             "noai_guard_failures_total",
             "Times something of the guard itself failed and the request went on, by place.",
@@ -145,8 +187,14 @@ class Metrics(Collector):
         # Series with values known beforehand start at zero: Prometheus sees no increase in a series born at 1.
         for metric, values in (
             (self.reloads, ("ok", "failed")),
-            (self.backend_failures, (Count.__name__,)),
-            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring")),
+            (
+                self.backend_failures,
+                tuple(question.__name__ for question in (*STORE_QUESTIONS, HostName, SigningKey)),
+            ),
+            (self.identity_doubts, DOUBTS),
+            (self.key_fetches, ("ok", "failed")),
+            (self.signature_failures, SIGNATURE_FAILURES),
+            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh")),
             (self.address_problems, PROBLEMS),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
@@ -292,7 +340,10 @@ class Telemetry:
 
     def wants(self, verdict: Verdict) -> bool:
         """Return True if a sink wants events with this verdict; else no event need be made."""
-        return any(sink.wants(verdict) for sink in self.metrics.sinks)
+        for sink in self.metrics.sinks:  # noqa: SIM110  any() costs a generator for each refusal
+            if sink.wants(verdict):
+                return True
+        return False
 
     def note(self, event: Event) -> None:
         """Write an event to every sink that wants it. Never raises; a sink that fails is counted."""

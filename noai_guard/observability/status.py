@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from noai_guard.core.model import AI_USAGES, Action, Mode, Verdict
+from noai_guard.core.model import NAMED_AI, Action, Mode, Verdict
 from noai_guard.observability.decision_log import facts_of
 from noai_guard.observability.events import MAX_CHARS, Event
 from noai_guard.observability.metrics import Metrics
@@ -106,6 +106,7 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
         status.last_refusals.append({"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts})
     status.health["reload_failed"] = any(sample.value for sample in samples["noai_reload_failed"])
+    status.health["store_unreachable"] = any(sample.value for sample in samples["noai_store_unreachable"])
     for key, label in _HEALTH_COUNTERS.items():
         status.health[key] = {sample.labels[label]: int(sample.value) for sample in samples[f"noai_{key}"]}
     return status
@@ -123,7 +124,7 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
         labels, number = sample.labels, int(sample.value - scrapes.get(_key(sample.labels), 0))
         if number <= 0:
             continue
-        if labels["usage"] in AI_USAGES:
+        if labels["usage"] in NAMED_AI:
             for label, names in ai.items():
                 names.add(labels[label])
         operator_of[labels["agent"]] = labels["operator"]

@@ -151,6 +151,8 @@ def _health(status: Status) -> str:
                 or " The log of a worker has the problems."
             )
         )
+    if health["store_unreachable"]:
+        problems.append("A worker cannot ask the store that workers share: it counts alone. The log says why.")
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
         if sentence and number:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
+from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.model import HeaderField
 from noai_guard.responses.refusal import Format
 
@@ -21,13 +23,19 @@ def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> For
     HTML is for page loads only, JSON for clients that prefer it. Requests for media get plain text, whatever their
     Accept field says.
     """
-    accept = b""
-    media = _MEDIA_PATH.search(path) is not None
-    script = method not in ("GET", "HEAD")
+    relevant: list[bytes] = []
     for name, value in headers:
-        if name not in _RELEVANT_FIELDS:
-            continue
-        value = value[:1024].strip().lower()
+        if name in _RELEVANT_FIELDS:
+            relevant += name, value[:1024]
+    return _formats["." in path and _MEDIA_PATH.search(path) is not None, method not in ("GET", "HEAD"), *relevant]
+
+
+def _format(key: tuple[Any, ...]) -> Format:
+    """Return the format for (is a path of media, is from a script, name, value, name, value ...)."""
+    accept = b""
+    media, script, *relevant = key
+    for name, value in zip(relevant[::2], relevant[1::2], strict=True):
+        value = value.strip().lower()
         if name == b"accept":
             accept += value + b","
         elif name == b"sec-fetch-dest":
@@ -43,3 +51,7 @@ def chosen_format(path: str, method: str, headers: Iterable[HeaderField]) -> For
     if json >= 0 and (script or not 0 <= page < json):
         return Format.JSON
     return Format.HTML if page >= 0 and not script else Format.TEXT
+
+
+_formats: BoundedCache[tuple[Any, ...], Format] = BoundedCache(_format, max_entries=256)
+"""The same programs ask again and again, with the same few fields."""

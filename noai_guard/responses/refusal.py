@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from noai_guard.core.model import HeaderField, Usage, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, HeaderField, Identity, Verdict
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, policy_address
 from noai_guard.core.text import one_line
@@ -36,12 +36,14 @@ class RefusalTemplate:
 
 
 def client_name(verdict: Verdict) -> str:
-    """Return the subject of the sentence, taken from the catalogue only: `GPTBot (OpenAI)` or `This client`."""
+    """Return the subject of the sentence, taken from the catalogue only: `GPTBot (OpenAI)`, `This client`, or `Who only
+    claims to be Googlebot (Google)`."""
     agent = verdict.agent
-    if agent is None or verdict.usage is Usage.UNKNOWN_BOT:
+    if agent is None or agent in UNCLAIMED_AGENTS:
         return "This client"
     operator = "" if agent.operator in ("", agent.name) else f" ({agent.operator})"
-    return one_line(f"{agent.name}{operator}")
+    name = f"{agent.name}{operator}"
+    return one_line(f"Who only claims to be {name}" if verdict.identity is Identity.SPOOFED else name)
 
 
 def sentence(template: str, verdict: Verdict) -> str:

@@ -38,7 +38,9 @@ class LookupTables:
         numbered = enumerate(self.restricted_agents if agents is None else agents, 1)
         self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in numbered}
         self.path_sets = tuple(paths for paths in plan.row_path_sets if paths.globs or paths.raw)
-        unlisted = (agents for agents in (plan.unknown_bot, plan.unclaimed, plan.unreadable) if agents.restricted)
+        unlisted = (
+            agents for agents in (plan.unknown_bot, plan.unclaimed, plan.nameless, plan.unreadable) if agents.restricted
+        )
         self._judged_classes = (*self.restricted_classes, *unlisted)
         alike = grouped((row for agents in self._judged_classes for row in agents.rows), lambda row: row.effect)
         self._decision_ids = {effect: f"d{number}" for number, effect in enumerate(alike, 1)}

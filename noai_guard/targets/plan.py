@@ -15,7 +15,7 @@ from zlib import crc32
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core import paths
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
 from noai_guard.core.site_addresses import site_host
@@ -222,7 +222,8 @@ class TargetPlan:
 
     `relevant_tokens` belong to agents that are restricted somewhere, or that could outweigh those in one User-Agent;
     `other_tokens` are the rest of the catalogue. `detects_unknown_bots` is true if clients that call themselves bots
-    and are in no catalogue, or all unclaimed ones, are restricted. Everybody may fetch the `documents`. `arguments` are
+    and are in no catalogue, or all unclaimed ones, are restricted; `detects_nameless` if clients without a name are
+    restricted in another way than other unclaimed ones. Everybody may fetch the `documents`. `arguments` are
     those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
     """
 
@@ -240,16 +241,19 @@ class TargetPlan:
         self._rule_paths = {
             rule.id: PathSet(f"rule_{number + 1}", rule.paths)
             for number, rule in enumerate(self.policy.rules)
-            if rule.paths
+            if rule.paths and not rule.needs_origin
         }
         decisions = {agent: self._decisions(agent) for agent in compiled.catalog.agents if agent.expected_user_agent}
         alike = grouped(decisions, lambda agent: tuple((each.paths, each.effect) for each in decisions[agent]))
         self.classes = tuple(self._agent_class(f"c{number}", agents) for number, agents in enumerate(alike.values(), 1))
         self.unclaimed = self._agent_class("unclaimed", ())
         self.unknown_bot = self._agent_class("unknown_bot", (UNKNOWN_BOT,))
+        self.nameless = self._agent_class("nameless", (NAMELESS,))
         self.unreadable = self._unreadable_class()
-        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot, self.unreadable)
-        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted
+        self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot, self.nameless, self.unreadable)
+        self.detects_nameless = _restrictions(self.nameless) != _restrictions(self.unclaimed)
+        # Who calls itself a bot has a name.
+        self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted or self.detects_nameless
         self.documents = tuple(compiled.documents.values())
         self.exempt_networks = self.policy.exemptions.addresses
 
@@ -273,7 +277,7 @@ class TargetPlan:
         decisions = [self._decided(unreadable, None)]
         if self.exempt.globs:
             decisions.insert(0, self._decision(None, self.exempt, exempt=True))
-        others = (*self.classes, self.unclaimed, self.unknown_bot)
+        others = (*self.classes, self.unclaimed, self.unknown_bot, self.nameless)
         if not (action.restricts and any(agents.restricted for agents in others)):
             decisions = [self._decision(None, None, exempt=True)]
         return AgentClass("unreadable", (), tuple(decisions), self.unclaimed.open)
@@ -287,6 +291,8 @@ class TargetPlan:
         if self.exempt.globs:
             decisions.append(self._decision(agent, self.exempt, exempt=True))
         for rule in self.policy.rules:
+            if rule.needs_origin:
+                continue
             paths = self._rule_paths.get(rule.id)
             decisions.append(self._decision(agent, paths, rules=(rule,)))
             if decisions[-1].verdict.rule != rule.id:
@@ -299,6 +305,14 @@ class TargetPlan:
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
         return tuple(decisions)
+
+    def decisions_of(self, agent: Agent) -> tuple[Decision, ...]:
+        """Return the decisions for an agent, in order; also for one that no user agent names."""
+        return self._decisions(agent)
+
+    def decision_of(self, rule: Rule) -> Decision:
+        """Return the decision of a rule for clients that name nobody."""
+        return self._decision(None, None, rules=(rule,))
 
     def _decision(
         self,
@@ -459,6 +473,14 @@ class TargetPlan:
     def anchors(self) -> frozenset[str]:
         """Runs of letters of which every User-Agent with a relevant token contains at least one."""
         return frozenset(token.anchor.decode("ascii") for token in self.relevant_tokens)
+
+
+def _restrictions(agents: AgentClass) -> list[tuple[PathSet | None, str, int]]:
+    """Return `outcome` without what does not restrict: nobody is refused or let in for its label."""
+    rows = [(paths, label if status or "throttle" in label else "", status) for paths, label, status in agents.outcome]
+    while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
+        del rows[-2]
+    return rows
 
 
 def _by_rank(tokens: Iterable[AgentToken], first: Collection[int]) -> Iterator[tuple[AgentToken, ...]]:

@@ -44,7 +44,7 @@ FAST = 2500
 
 def suspects_everybody(plan: TargetPlan) -> bool:
     """Return True if clients without any name are restricted: no look can then tell who may pass."""
-    return plan.unclaimed.restricted
+    return plan.unclaimed.restricted or plan.nameless.restricted
 
 
 def reads_no_long_ones(plan: TargetPlan) -> bool:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from noai_guard.core.model import Action, Document
+from noai_guard.core.text import listed
 from noai_guard.responses.documents import document_file
+from noai_guard.targets import origins
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.version import __version__
 
@@ -28,6 +30,12 @@ class Feature(StrEnum):
     ADDRESSES = "exempt addresses"
     MONITOR = "monitor mode: nobody is refused, the verdict is passed on"
     VERDICT = "a header to the backend with the verdict"
+    ORIGINS = "networks and header fields as conditions"
+    NAMELESS = "clients without a name"
+
+
+USUAL = frozenset(Feature) - {Feature.ORIGINS, Feature.NAMELESS}
+"""What most servers can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +75,12 @@ class Target(Generic[Setup]):
 class ServerTarget(Target[TargetPlan]):
     """A server that carries the policy out itself, without noai-guard running.
 
-    `proof` says how it was tested: by sending every sample to the running server, or by a schema only.
+    `proof` says how it was tested: by sending every sample to the running server, or by a schema only. `max_networks`
+    are those of one condition that the server can look up; None if it has an index for any number.
     """
 
-    supports: frozenset[Feature] = frozenset(Feature)
+    supports: frozenset[Feature] = USUAL
+    max_networks: int | None = None
     proof: Literal["server", "schema"] = "server"
 
     def limitations(self, setup: TargetPlan) -> Iterator[str]:
@@ -83,6 +93,9 @@ class ServerTarget(Target[TargetPlan]):
             yield f"throttle: requests are not counted here; {allowed}."
         if setup.policy.second_look:
             yield "second_look: user agents are recognised by name only."
+        if setup.policy.partners:
+            names = listed([partner.name for partner in setup.policy.partners])
+            yield f"partners ({names}): no proof is checked here, so they are refused; ask the gateway (--ask-gateway)."
         if any(path_policy.reserves_anything for path_policy in setup.compiled.guard.table.path_policies):
             yield "HTML metas: pages are not changed; the header fields declare the same."
         needed = {
@@ -93,10 +106,12 @@ class ServerTarget(Target[TargetPlan]):
             Feature.PATHS: bool(setup.path_sets),
             Feature.ADDRESSES: bool(setup.exempt_networks),
             Feature.VERDICT: True,
+            Feature.NAMELESS: setup.nameless.restricted,
         }
         for feature, is_needed in needed.items():
             if is_needed and feature not in self.supports:
                 yield f"{self.title} cannot do this: {feature}."
+        yield from origins.limitations(setup, Feature.ORIGINS in self.supports, self.max_networks)
         yield from self.specific_limitations(setup)
 
 
@@ -129,7 +144,14 @@ def document_files(plan: TargetPlan, folder: str) -> list[File]:
     return [File(f"{folder}/{document_file(document)}", document.body) for document in plan.documents]
 
 
-def safe_document_files(plan: TargetPlan, folder: str) -> list[tuple[Document, File]]:
+class Publishing(Protocol):
+    """A plan or setup with documents to be served."""
+
+    @property
+    def documents(self) -> Sequence[Document]: ...
+
+
+def safe_document_files(plan: Publishing, folder: str) -> list[tuple[Document, File]]:
     """Return the documents and their files; a path with characters that servers read differently becomes a number."""
     files = []
     for number, document in enumerate(plan.documents, 1):

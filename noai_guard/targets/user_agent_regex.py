@@ -37,6 +37,9 @@ BOT_WORDS = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
 CALLS_ITSELF_A_BOT = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
 """`noai_guard.core.guard.CALLS_ITSELF_A_BOT` without look-around."""
 
+SINGLE_WORD = r"^[!-\x24&\x27*,-\x5b\x5d-~]{0,256}$"
+"""`noai_guard.core.guard.SINGLE_WORD`, matched as a whole."""
+
 NO_URL = r"^(?:[^:]|:(?::|/:)*(?:[^:/]|/[^:/]))*(?::(?::|/:)*/?)?$"
 """Matches a User-Agent without `://`, in which no host form can match."""
 

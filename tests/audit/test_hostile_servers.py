@@ -309,7 +309,7 @@ def test_audio_that_plays_forever_is_left_after_a_few_kilobytes() -> None:
 
 
 def test_a_site_on_the_open_network_cannot_lead_the_audit_inside() -> None:
-    from noai_guard.audit.addresses import leads_inside
+    from noai_guard.core.web_addresses import leads_inside
 
     for target in (
         "http://127.0.0.1/",

@@ -113,6 +113,20 @@ def test_a_header_that_clients_can_set_themselves_is_pointed_out(run: Run, write
     assert "note: true-client-ip passes on a value the client sent" in run("check", file).stdout
 
 
+def test_a_limit_that_each_worker_counts_for_itself_is_pointed_out(run: Run, write: Write) -> None:
+    text = "site: {url: https://music.example}\nusages: {train-ai: throttle}\nlimits: {throttle: {requests: 7}}\n"
+    assert "each worker counts for itself: 7 requests in 60 s" in run("check", write(text)).stdout
+    assert "each worker" not in run("check", write(f"{text}store: embedded\n")).stdout
+    assert "each worker" not in run("check", write("mode: enforce\n")).stdout
+
+
+def test_an_address_of_a_store_is_not_printed(run: Run, write: Write) -> None:
+    for address, code in (("redis://me:horse@db/x", 1), ("postgres://me:horse@db", 1), ("redis://me:horse@db", 0)):
+        for style in ("text", "json", "github"):
+            result = run("check", "--verbose", "--format", style, write(f"store: {address}\n"), code=code)
+            assert "horse" not in result.stdout + result.stderr
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xff\xfe\x00", b"a: &a [*a, *a]", b"[" * 100_000, b"x" * (1024 * 1024 + 1), b"- 1\n---\n- 2", b"\0"],

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from noai_guard.cli import COMMANDS
@@ -76,13 +77,10 @@ def test_standard_output_is_for_programs_and_the_policy_is_named_beside_it(run: 
 def test_every_command_that_takes_a_policy_is_tried_here() -> None:
     from importlib import import_module
 
-    taking = {
-        name
-        for name in COMMANDS
-        if any(
-            param.name == "policy_file"
-            for param in getattr(import_module(f"noai_guard.cli.{name}").command, "params", ())
-        )
-    }
+    def takes_policy(command: click.Command) -> bool:
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        return any(param.name == "policy_file" for param in command.params) or any(map(takes_policy, below))
+
+    taking = {name for name in COMMANDS if takes_policy(import_module(f"noai_guard.cli.{name}").command)}
     # serve is tried in tests/server/test_serve_command.py.
     assert taking == {case.split()[0] for case in ARGUMENTS} | {"serve"}

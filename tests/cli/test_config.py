@@ -158,7 +158,7 @@ def test_a_folder_on_the_server_is_absolute(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "option"), [
     ("nginx --gateway 127.0.0.1:1", "--gateway"), ("nginx --cache /var/c", "--cache"), ("caddy --origin a:1", "--origin"),
-    ("nginx --vercel a", "--vercel"), ("nginx --ask-gateway --merge a", "--merge"), ("traefik --merge a", "--merge"),
+    ("nginx --vercel a", "--vercel"), ("traefik --ask-gateway --merge a", "--merge"), ("envoy --ask-gateway --ask suspects", "--ask"), ("traefik --merge a", "--merge"),
     ("caddy --ask-gateway --cache /var/c", "--cache"), ("nginx --ask-gateway --origin a:1", "--origin"),
     ("netlify --root /a", "--root"), ("netlify --vercel a", "--vercel"), ("vercel --gateway 127.0.0.1:1", "--gateway"),
 ])  # fmt: skip
@@ -278,8 +278,37 @@ def test_limitations_of_a_server_are_notes(run: Run, write: Write, tmp_path: Pat
 def test_a_configuration_is_printed_with_where_each_part_belongs(run: Run, write: Write) -> None:
     text = run("config", "nginx", "--ask-gateway", "--policy", write(ASKING)).stdout
     assert "# ---- /etc/nginx/conf.d/noai-guard-gateway/server.conf: in each server { }" in text
-    assert "server 127.0.0.1:9797;" in text
+    assert "server 127.0.0.1:9797 max_fails=3" in text
     assert "return 204;" in text
+
+
+def test_the_sites_own_robots_txt_stays_while_the_gateway_does_not_answer(
+    run: Run, write: Write, tmp_path: Path
+) -> None:
+    own, out = tmp_path / "own.txt", tmp_path / "out"
+    own.write_text("User-agent: *\nDisallow: /private\n")
+    command = ("config", "nginx", "--ask-gateway", "--out", str(out), "--policy", write(ASKING))
+    assert "--merge ROBOTS.TXT keeps its rules there too" in run(*command).stderr
+    assert "there too" not in run(*command, "--merge", str(own)).stderr
+    robots = out / "noai-guard-gateway" / "documents" / "robots.txt"
+    assert "Disallow: /private" in robots.read_text()
+    assert "as before" in run(*command, "--check").stderr
+    run(*command, "--no-merge")
+    assert "Disallow: /private" not in robots.read_text()
+
+
+def test_a_policy_that_has_to_see_everybody_cannot_ask_about_suspects_alone(run: Run, write: Write) -> None:
+    command = ("config", "nginx", "--ask-gateway", "--ask", "suspects", "--policy")
+    text = run(*command, write(ASKING)).stdout
+    assert "not counted, not logged, not throttled, not verified" in text
+    assert "--ask suspects" in text
+    run(*command, write(ASKING + "exemptions: {addresses: [198.51.100.7]}\n"))
+    for more, why in (
+        ("rules: [{id: slow, identities: [unclaimed], action: throttle}]\n", "restricts clients that name no agent"),
+        ("features: {second_look: yes}\n", "second_look of the policy looks at all user agents"),
+    ):
+        stderr = run(*command, write(ASKING + "usages: {unknown-bot: deny}\n" + more), code=1).stderr
+        assert f"--ask suspects: the policy {why}" in stderr or f"--ask suspects: {why}" in stderr
 
 
 def test_a_gateway_that_does_not_answer_is_as_the_policy_says(run: Run, write: Write) -> None:

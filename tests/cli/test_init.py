@@ -39,7 +39,7 @@ def test_every_key_of_a_policy_stands_in_the_file_with_its_meaning() -> None:
 
     def keys(record: Record) -> None:
         for name, field in record.fields.items():
-            assert re.search(rf"^(?:# )? *(?:- )?{name}:.*# {re.escape(field.doc)}", text, re.MULTILINE), name
+            assert re.search(rf"^(?:##? )? *(?:- )?{name}:.*# {re.escape(field.doc)}", text, re.MULTILINE), name
             if isinstance(field.value_type, Record):
                 keys(field.value_type)
 

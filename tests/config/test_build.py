@@ -61,6 +61,9 @@ def test_a_file_of_every_key_becomes_a_policy_of_these_values() -> None:
     assert policy.trusted_proxies.unix
     assert policy.trusted_proxies.max_hops == 2
     assert policy.throttle == Throttle(10, 60)
+    assert policy.store == "redis://noai:secret@127.0.0.1:6379/1"
+    assert "secret" not in repr(policy)
+    assert policy.store_deadline == 20
     assert policy.declarations == {
         "robots_txt": "replace", "x_robots_tag": True, "noarchive": False, "noml": True, "content_usage": True,
         "content_signal": True, "content_signal_header": True, "tdmrep": True, "html_meta": True,

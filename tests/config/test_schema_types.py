@@ -7,6 +7,7 @@ from noai_guard.config.schema_types import (
     Choice,
     Field,
     ListOf,
+    ListOrRecord,
     MapOf,
     Number,
     Record,
@@ -53,7 +54,7 @@ def wrong_values(value_type: ValueType) -> list[str]:
         return [*scalar, "12", "3.5", "nonsense", *(() if value_type is FLAG else ("''",))]
     if isinstance(value_type, Number):
         return [*scalar, "no", "many", "1.5", "1e3", "'1'", "-1", "999999999999999999999", "01", "1_000", "0x1"]
-    if isinstance(value_type, ListOf):
+    if isinstance(value_type, ListOf | ListOrRecord):
         return ["{a: b}"]
     return ["12", "text", "yes", "[a]"]
 
@@ -65,7 +66,7 @@ def misfits(value_type: ValueType, path: tuple[str, ...] = ()) -> list[tuple[tup
             assert isinstance(entry, Field)
             result += misfits(entry.value_type, (*path, name))
     elif isinstance(value_type, MapOf):
-        result += misfits(value_type.value, (*path, "/a/**"))
+        result += misfits(value_type.value, (*path, "/a/**" if value_type.key.pattern else "abc"))
     elif isinstance(value_type, ListOf) and isinstance(value_type.item, Record):
         result += misfits(value_type.item, (*path, "- "))
     return result
@@ -80,9 +81,10 @@ def test_a_value_of_the_wrong_type_is_a_mistake_on_its_line(path: tuple[str, ...
             continue
         lines.append(f"{' ' * 4 * depth}{dash}{key}:")
         dash = ""
-    text = "\n".join(lines) + (f" {value}\n" if not dash else f"\n  - {value}\n")
+    text = "\n".join(lines) + (f" {value}\n" if not dash else f"\n{' ' * 4 * len(path)}- {value}\n")
     _, problems = check_policy_text(text.encode())
     assert {problem.code for problem in problems if not problem.warning} <= {
         "P005", "P006", "P008", "P009", "P010", "P012",
+        "P042",  # /a/** is no key directory
     }  # fmt: skip
     assert any(problem.line >= text.count("\n") - 1 for problem in problems if not problem.warning)

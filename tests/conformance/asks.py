@@ -16,7 +16,7 @@ from noai_guard.build_date import today
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import HeaderField, Response, Usage, Verdict
 from noai_guard.core.paths import normal_path
-from noai_guard.core.request import read_user_agent
+from noai_guard.core.request import claim_key_of
 from noai_guard.declarations.robots_txt import undated
 from noai_guard.responses.documents import document_response
 from tests.raw_http import Answer, exchanged, parsed
@@ -67,6 +67,7 @@ def asks(user_agents: Iterator[bytes]) -> Iterator[Ask]:
     """Every kind of request, then each of these user agents."""
     yield from _answers()
     yield from _refusals()
+    yield from _signature_agents()
     yield from _documents()
     yield from _odd()
     yield from (Ask("user agent", user_agents=(user_agent,)) for user_agent in user_agents)
@@ -106,6 +107,25 @@ def _refusals() -> Iterator[Ask]:
     yield Ask("no user agent", user_agents=())
     yield Ask("a user agent that names itself at its end", user_agents=(b"x" * 2000 + b" " + SCRAPER,))
     yield Ask("a long user agent", user_agents=(b"x" * 7000 + b" " + SCRAPER,), odd=True)
+
+
+def _signature_agents() -> Iterator[Ask]:
+    """An agent with a browser's user agent, and forms of the header in which it says who it is."""
+    for value in (
+        *(b'"https://chatgpt.com"', b"https://chatgpt.com", b'sig1="https://chatgpt.com/keys";type=jwks_uri'),
+        *(
+            b"chatgpt.com",
+            b'"https://unknown.example"',
+            b'"https://CHATGPT.com:443"',
+            b"-",
+            b'"//x", "https://chatgpt.com"',
+        ),
+    ):
+        yield Ask("a Signature-Agent", user_agents=(BROWSER,), headers=((b"signature-agent", value),))
+        yield Ask("a Signature-Agent", user_agents=(LIBRARY,), headers=((b"signature-agent", value),))
+    lines = ((b"signature-agent", b'"https://unknown.example"'), (b"signature-agent", b'"https://chatgpt.com"'))
+    yield Ask("two lines of Signature-Agent", headers=lines)
+    yield Ask("a Signature-Agent and no user agent", user_agents=(), headers=lines)
 
 
 def _documents() -> Iterator[Ask]:
@@ -204,7 +224,7 @@ def _verdict(path: str, ask: Ask, manner: Manner) -> Verdict:
     table = FRONT.guard.table
     target = ask.target.partition(b"?")[0]
     path_class = table.target_classes[(target,)] if manner.passes_on else table.path_classes[path]
-    return table.verdict(FRONT.guard.claims[read_user_agent(ask.fields)], path_class)
+    return table.verdict(FRONT.guard.claims[claim_key_of(ask.fields)], path_class)
 
 
 def _published(path: str, ask: Ask, manner: Manner, answer: Answer) -> Response | None:

@@ -1,6 +1,8 @@
 """ASGI, WSGI, gateway, reverse proxy and `explain` decide alike, also about requests that nobody should send."""
 
+import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from noai_guard.reverse_proxy.guard import ProxyGuard
 from noai_guard.reverse_proxy.request_validation import RequestValidation
 from tests.middleware import asgi_kit, wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, LIBRARY, SCRAPER, metric
+from tests.signing import Signer, directory_of
 
 PROXY = ("127.0.0.1", 40000)
 TRUSTED = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
@@ -241,3 +244,183 @@ def test_a_shared_cache_in_front_is_noticed_by_every_driver(
     for guard in drivers.counted:
         assert metric(guard, "shared_caches", cache=cache, problem=problem) >= 1
         assert metric(guard, "shared_caches") == metric(guard, "shared_caches", cache=cache, problem=problem)
+
+
+GOOGLEBOT = b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+GOOGLES = "identity: {networks: {Googlebot: [198.51.100.0/24, '2001:db8:1::/48']}}\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "rule", "reason"),
+    [
+        (b"198.51.100.7", 200, "search", "the address is in a network that the policy gives for Googlebot"),
+        (b"2001:db8:1::9", 200, "search", "the address is in a network that the policy gives for Googlebot"),
+        (b"203.0.113.9", 403, "spoofed", "the address is in no network that the policy gives for Googlebot"),
+        (b"10.1.2.3", 200, "search", "the address is a private one, of a proxy perhaps, so it proves nothing"),
+    ],
+)
+def test_a_spoofed_googlebot_is_refused_by_every_driver_and_a_real_one_let_in(
+    address: bytes, status: int, rule: str, reason: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, GOOGLES)
+    headers = [(b"user-agent", GOOGLEBOT), (b"x-forwarded-for", address)]
+    decisions = {name: driver("/song", headers) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+    assert reason in decisions["asgi"].reasons
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "signature_agent", "status", "rule"),
+    [
+        (BROWSER, b'"https://chatgpt.com"', 403, "ai-agent"),
+        (BROWSER, b"https://chatgpt.com", 403, "ai-agent"),
+        (BROWSER, b'sig1="https://chatgpt.com/keys.json";type=jwks_uri, sig2="https://x.example"', 403, "ai-agent"),
+        (BROWSER, b'"https://nobody.example"', 200, "unknown-bot"),
+        (GOOGLEBOT, b'"https://chatgpt.com"', 403, "ai-agent"),
+        (SCRAPER, b'"https://nobody.example"', 403, "train-ai"),
+    ],
+)
+def test_an_agent_named_in_signature_agent_is_refused_by_every_driver_and_nobody_is_let_in_for_one(
+    user_agent: bytes, signature_agent: bytes, status: int, rule: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, GOOGLES)
+    headers = [*user_agents(user_agent), (b"signature-agent", signature_agent)]
+    decisions = {name: driver("/song", headers) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+SIGNER = Signer()
+PARTNER_KEY = b"noai_a_key_of_a_partner_that_is_long_enough_______"
+
+
+def _with_partners(folder: Path, text: str = "") -> Drivers:
+    keys = folder / "keys.json"
+    keys.write_bytes(directory_of(SIGNER))
+    digest = hashlib.sha256(PARTNER_KEY).hexdigest()
+    return Drivers(
+        folder,
+        "site: {url: https://music.example}\n"
+        f"signatures: {{keys: {{https://rye.xyz: {keys}, https://partner.example: {keys}}}}}\npartners:\n"
+        f"- {{name: by-key, proof: {{api_key: {digest}}}, usages: train-ai, paths: [/song/**]}}\n"
+        "- {name: by-network, proof: {networks: [198.51.100.0/24]}, usages: train-ai, until: 2020-01-01}\n"
+        "- {name: by-signature, proof: {signature: {directory: https://partner.example}}, usages: train-ai}\n" + text,
+    )
+
+
+def _signed(signer: Signer, host: str, agent: str) -> list[HeaderField]:
+    covered = ("@authority", "signature-agent")
+    return signer.headers(f"https://{host}/song/1", time.time(), agent=f'"{agent}"', covered=covered)
+
+
+PARTNER = "https://partner.example"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "rule"),
+    [
+        ("/song/1", [(b"authorization", b"Bearer " + PARTNER_KEY)], 200, "partner:by-key"),
+        ("/other", [(b"authorization", b"Bearer " + PARTNER_KEY)], 403, "partner:by-key"),
+        ("/song/../other", [(b"authorization", b"Bearer " + PARTNER_KEY)], 403, "partner:by-key"),
+        ("/song/1", [(b"authorization", b"Bearer " + PARTNER_KEY + b"x")], 403, "train-ai"),
+        ("/song/1", [(b"authorization", b"Basic eDp5")], 403, "train-ai"),
+        ("/song/1", [(b"x-forwarded-for", b"198.51.100.9")], 403, "partner:by-network"),
+        ("/song/1", _signed(SIGNER, "music.example", PARTNER), 200, "partner:by-signature"),
+        ("/song/1", _signed(SIGNER, "evil.example", PARTNER), 403, "train-ai"),
+        ("/song/1", _signed(Signer(), "music.example", PARTNER), 403, "train-ai"),
+        ("/song/1", _signed(SIGNER, "music.example", "https://evil.example"), 403, "train-ai"),
+    ],
+)
+def test_a_partner_is_admitted_by_its_proof_in_every_driver_and_only_to_what_it_is_granted(
+    path: str, headers: list[HeaderField], status: int, rule: str, tmp_path: Path
+) -> None:
+    drivers = _with_partners(tmp_path)
+    sent = [(b"user-agent", SCRAPER), *headers]
+    if headers[0][0] != b"x-forwarded-for":
+        sent.append((b"x-forwarded-for", b"203.0.113.9"))
+    decisions = {name: driver(path, sent) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+def test_a_signed_agent_is_verified_by_every_driver_and_one_with_another_key_is_not(tmp_path: Path) -> None:
+    drivers = _with_partners(tmp_path, "rules: [{id: signed, agents: [RyeBot], identities: [verified], action: log}]\n")
+    for signer, rule in ((SIGNER, "signed"), (Signer(), "ai-agent")):
+        headers = [*user_agents(BROWSER), *_signed(signer, "music.example", "https://rye.xyz")]
+        decisions = {name: driver("/song/1", headers) for name, driver in drivers.all.items()}
+        assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+        assert decisions["asgi"].rule == rule
+    for guard in drivers.counted:
+        assert metric(guard, "signature_failures", outcome="key_unknown") == 1
+
+
+OWN = """
+agents:
+  - {name: TrackGrab, usages: [scraper], expected_user_agent: [TrackGrab]}
+  - {name: Silent, usages: [scraper], networks: [198.51.100.0/24, "2001:db8:5::/48"]}
+  - {name: Proxied, usages: [scraper], headers: {X-Crawler: present, Via: [scrapoxy]}}
+networks:
+  hosting: [203.0.113.0/24]
+paths: {/api/**: {usages: {nameless: no}}}
+rules:
+  - {id: hosting, networks: [hosting], identities: [unclaimed], paths: [/song], action: deny}
+  - {id: service, headers: {X-Service: [zyte]}, action: deny}
+  - {id: unlocked, networks: [hosting], headers: {X-Key: [abc]}, agents: [GPTBot], action: allow}
+"""
+ELSEWHERE = b"192.0.2.9"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "address", "headers", "path", "status", "rule"),
+    [
+        (b"TrackGrab/1.0", ELSEWHERE, {}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {}, "/song", 200, "unclaimed"),
+        (BROWSER, b"198.51.100.7", {}, "/song", 403, "scraper"),
+        (BROWSER, b"::ffff:198.51.100.7", {}, "/song", 403, "scraper"),
+        (BROWSER, b"2001:db8:5::1", {}, "/", 403, "scraper"),
+        (b"Googlebot/2.1", b"198.51.100.7", {}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {b"x-crawler": b"", b"via": b"1.1 Scrapoxy"}, "/", 403, "scraper"),
+        (BROWSER, ELSEWHERE, {b"x-crawler": b"1", b"via": b"1.1 scrapoxys"}, "/", 200, "unclaimed"),
+        (BROWSER, ELSEWHERE, {b"via": b"1.1 scrapoxy"}, "/", 200, "unclaimed"),
+        (BROWSER, b"203.0.113.7", {}, "/song", 403, "hosting"),
+        (BROWSER, b"203.0.113.7", {}, "/", 200, "unclaimed"),
+        (BROWSER, b"203.0.113.7", {}, "//x/../song", 403, "hosting"),
+        (b"VLC/3.0.21 LibVLC/3.0.21", b"203.0.113.7", {}, "/song", 200, "player"),
+        (BROWSER, b"nonsense", {}, "/song", 200, "unclaimed"),
+        (BROWSER, ELSEWHERE, {b"x-service": b"a zyte b"}, "/", 403, "service"),
+        (BROWSER, ELSEWHERE, {b"x-service": b"a"}, "/", 200, "unclaimed"),
+        (SCRAPER, b"203.0.113.7", {b"x-key": b"abc"}, "/", 200, "unlocked"),
+        (SCRAPER, b"203.0.113.7", {b"x-key": b"abcd"}, "/", 403, "train-ai"),
+        (SCRAPER, b"nonsense", {b"x-key": b"abc"}, "/", 403, "train-ai"),
+        (b"-", ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"Mozilla/5.0", ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"foo/1.0", ELSEWHERE, {}, "/api//song", 403, "nameless@/api/**"),
+        (b"foo/1.0", ELSEWHERE, {}, "/song", 200, "nameless"),
+        (None, ELSEWHERE, {}, "/api/song", 403, "nameless@/api/**"),
+        (b"My%20Band/1.0", ELSEWHERE, {}, "/api/song", 200, "unclaimed"),
+        (b"Krant Audio/2.0.0 (Android 12)", ELSEWHERE, {}, "/api/song", 200, "unclaimed"),
+        (b"VLC/3.0.21", ELSEWHERE, {}, "/api/song", 200, "player@/api/**"),
+    ],
+)
+def test_the_sites_own_agents_networks_and_header_conditions_decide_alike_in_every_driver(
+    user_agent: bytes | None, address: bytes, headers: dict[bytes, bytes], path: str, status: int, rule: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    drivers = Drivers(tmp_path, OWN)
+    fields = [*headers.items(), (b"x-forwarded-for", address)]
+    if user_agent is not None:
+        fields.insert(0, (b"user-agent", user_agent))
+    decisions = {name: driver(path, fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+@pytest.mark.parametrize("user_agent", [None, b"", b"-", b"Mozilla/5.0", b"foo/1.0", b"org.example.player"])
+def test_a_client_without_a_name_is_refused_by_no_stance(user_agent: bytes | None, stance: str, tmp_path: Path) -> None:
+    drivers = Drivers(tmp_path, f"extends: {stance}\n")
+    fields = user_agents() if user_agent is None else user_agents(user_agent)
+    decisions = {name: driver("/song", fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (200, "nameless")

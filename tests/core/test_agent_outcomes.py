@@ -14,6 +14,7 @@ CATALOG = Catalog(
         Agent("Token", "B", (Usage.TRAIN_AI,), (), "Token", robots_only=True),
         Agent("Nameless", "C", (Usage.AI_AGENT,)),
         Agent("Engine", "D", (Usage.SEARCH,), ("Engine",), "Engine", opt_out=OptOut((Usage.TRAIN_AI,), "Token")),
+        Agent("Both", "G", (Usage.SEARCH,), ("Both",), "Both", opt_out=OptOut((Usage.TRAIN_AI,))),
         Agent("Library", "E", (Usage.AUTOMATION,), ("Library",)),
         Agent("Player", "F", (Usage.PLAYER,), ("Player",)),
     ]
@@ -24,11 +25,18 @@ def outcomes(text: str) -> dict[str, list[str]]:
     policy, problems = check_policy_text(text.encode())
     assert policy is not None, problems
     found = AgentOutcomes.of(DecisionTable(policy, CATALOG))
-    assert found.known == 6
-    return {name: [agent.name for agent in getattr(found, name)] for name in ("refused", "asked", "nameless", "logged")}
+    assert found.known == 7
+    return {name: [agent.name for agent in getattr(found, name)] for name in KINDS}
 
 
-NO_AI = {"refused": ["Trainer"], "asked": ["Token", "Engine"], "nameless": ["Nameless"], "logged": ["Library"]}
+KINDS = ("refused", "asked", "inseparable", "nameless", "logged")
+NO_AI = {
+    "refused": ["Trainer"],
+    "asked": ["Token", "Engine"],
+    "inseparable": ["Both"],
+    "nameless": ["Nameless"],
+    "logged": ["Library"],
+}
 
 
 @pytest.mark.parametrize(
@@ -39,11 +47,11 @@ NO_AI = {"refused": ["Trainer"], "asked": ["Token", "Engine"], "nameless": ["Nam
         ("paths: {/: {usages: {train-ai: yes, ai-agent: yes}}}\n", NO_AI),
         (
             "usages: {train-ai: yes, ai-agent: yes, automation: no}\n",
-            {"refused": ["Library"], "asked": [], "nameless": [], "logged": []},
+            {"refused": ["Library"], "asked": [], "inseparable": [], "nameless": [], "logged": []},
         ),
         (
             "usages: {train-ai: throttle}\n",
-            {"refused": ["Trainer"], "asked": ["Token", "Engine"], "nameless": ["Nameless"], "logged": ["Library"]},
+            NO_AI,
         ),
     ],
     ids=["no AI", "in monitor mode as if enforced", "a section does not count", "other usages", "throttled"],

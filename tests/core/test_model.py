@@ -1,6 +1,6 @@
 import pytest
 
-from noai_guard.core.model import AI_USAGES, UNKNOWN_BOT, Action, Agent, Identity, PathPolicy, Usage, Verdict
+from noai_guard.core.model import NAMED_AI, UNKNOWN_BOT, Action, Agent, Identity, PathPolicy, Usage, Verdict
 
 
 def test_actions_are_ordered_from_the_mildest_to_the_strictest() -> None:
@@ -30,7 +30,7 @@ def test_a_verdict_refuses_only_where_the_policy_is_enforced(action: Action, enf
 
 @pytest.mark.parametrize("usage", Usage)
 def test_an_agent_is_ai_if_one_of_its_usages_is(usage: Usage) -> None:
-    assert Agent("Bot", "Example", (Usage.SEARCH, usage)).ai is (usage in AI_USAGES)
+    assert Agent("Bot", "Example", (Usage.SEARCH, usage)).ai is (usage in NAMED_AI)
 
 
 def test_an_agent_is_named_in_robots_txt_by_its_product_token_first_and_no_name_twice() -> None:

@@ -1,4 +1,9 @@
+import json
+import tracemalloc
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import chain
+from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -66,14 +71,16 @@ def test_an_empty_set_is_false_and_holds_nothing() -> None:
     assert "10.0.0.1" not in NetworkSet()
 
 
-def test_a_set_gives_its_networks_as_listed() -> None:
-    networks = NetworkSet(["192.0.2.7", ip_network("10.0.0.0/9"), "10.128.0.0/9", "::ffff:10.0.0.0/104"])
-    assert list(map(str, networks)) == ["192.0.2.7/32", "10.0.0.0/9", "10.128.0.0/9", "10.0.0.0/8"]
-    assert len(networks) == 4
+def test_a_set_gives_the_fewest_networks_that_hold_its_addresses() -> None:
+    networks = NetworkSet(["fd00::/8", "192.0.2.7", ip_network("10.0.0.0/9"), "10.128.0.0/9", "::ffff:10.1.0.0/112"])
+    assert list(map(str, networks)) == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+    assert len(networks) == 3
     assert repr(NetworkSet(["192.0.2.7"])) == "NetworkSet(['192.0.2.7/32'])"
+    assert repr(NetworkSet(f"10.0.{number}.1" for number in range(10))).endswith("'10.0.7.1/32'] and 2 more)")
 
 
-def test_sets_of_the_same_networks_are_equal() -> None:
+def test_sets_of_the_same_addresses_are_equal() -> None:
+    assert NetworkSet(["10.128.0.0/9", "10.0.0.0/9"]) == NetworkSet(["10.0.0.0/8"])
     assert NetworkSet(["10.0.0.0/8"]) == NetworkSet([ip_network("10.0.0.0/8")])
     assert hash(NetworkSet(["10.0.0.0/8"])) == hash(NetworkSet(["10.0.0.0/8"]))
     assert NetworkSet(["10.0.0.0/8"]) != NetworkSet(["10.0.0.0/9"])
@@ -106,6 +113,11 @@ def test_an_address_or_network_is_parsed_to_its_canonical_form(text: str, networ
         ("203.0.113.7/24", "203.0.113.0/24"),
         ("2001:db8::1/32", "2001:db8::/32"),
         ("203.0.113.0/33", ""),
+        ("203.0.113.0/-1", ""),
+        ("203.0.113.00/24", ""),
+        ("fe80::%eth0/64", ""),
+        ("2001:db8::/129", ""),
+        ("2001:db8:::/32", ""),
         ("proxy.example", ""),
         ("", ""),
     ],
@@ -165,3 +177,55 @@ def test_no_text_makes_the_search_fail(text: str) -> None:
         assert text not in NETWORKS
     else:
         assert (text in NETWORKS) is (str(address) in NETWORKS)
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ip_ranges.json").read_text())
+"""Published lists of networks, and what a reader of them must do."""
+
+
+def _prefixes(value: object) -> list[str]:
+    """Return every network in a published list, whatever its format."""
+    if isinstance(value, dict):
+        return list(chain.from_iterable(map(_prefixes, value.values())))
+    if isinstance(value, list):
+        return list(chain.from_iterable(map(_prefixes, value)))
+    return [line for line in str(value).split() if "/" in line]
+
+
+@pytest.mark.parametrize("name", VECTORS["formats"])
+def test_the_networks_of_every_published_format_are_read(name: str) -> None:
+    listed = _prefixes(VECTORS["formats"][name])
+    networks = NetworkSet(listed)
+    assert listed
+    assert all(str(ip_network(text)[0]) in networks for text in listed)
+    assert "9.9.9.9" not in networks
+
+
+def test_a_published_case_with_an_ipv4_mapped_address_is_looked_up_as_ipv4() -> None:
+    address = next(case["ip"] for case in VECTORS["cases"] if "ip" in case)
+    assert address in NetworkSet([*_prefixes(VECTORS["formats"]["google"]), "66.249.64.0/19"])
+
+
+@pytest.mark.parametrize("address", ["fe80::1%eth0", "fe80::1%25", "fe80::1"])
+def test_the_zone_of_an_address_does_not_count(address: str) -> None:
+    assert address in NetworkSet(["fe80::/10"])
+    assert address not in NetworkSet(["2001:db8::/32"])
+
+
+def test_100_000_networks_take_less_than_25_mb_and_answer_as_each_alone() -> None:
+    chance = Random(1)
+    texts = [f"{IPv4Address(chance.getrandbits(24) << 8)}/{chance.choice((24, 28, 32))}" for _ in range(80_000)]
+    texts += [f"{IPv6Address(0x2000 << 112 | chance.getrandbits(40) << 72)}/56" for _ in range(20_000)]
+    tracemalloc.start()
+    try:
+        networks = NetworkSet(texts)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 5_000_000
+    assert most < 25_000_000
+    for text in chance.sample(texts, 200):
+        network = ip_network(text)
+        assert str(network[0]) in networks
+        assert str(network[-1]) in networks
+    assert "9.9.9.9" in networks or not any(text.startswith("9.9.9.") for text in texts)

@@ -1,7 +1,7 @@
 """The judge and the policy: who is let in where, by which rule, and for what reasons."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
 from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, bing_directive, opt_out_notes, rule_id
-from noai_guard.core.questions import Count, run
+from noai_guard.core.questions import Count, Question, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered
 from noai_guard.stores.memory import MemoryStore
@@ -35,11 +36,16 @@ STANCES = {
     "seo": ("allow", "allow", "deny"),
     "automation": ("log", "log", "log"),
     "unknown-bot": ("log", "log", "log"),
+    "nameless": ("log", "log", "log"),
 }
 NAMES = ("no-ai", "no-training", "search-only")
 
 ONE_EACH = Catalog(
-    [Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",)) for usage in Usage if usage is not Usage.UNKNOWN_BOT]
+    [
+        Agent(f"Test-{usage}", "Test", (usage,), (f"Test-{usage}",))
+        for usage in Usage
+        if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)
+    ]
 )
 
 
@@ -54,15 +60,15 @@ def judged(text: str, user_agent: str, path: str = "/", catalog: Catalog | None 
 
 
 class Questions:
-    """Answers every question with the same number and remembers what was asked."""
+    """Answers every count with the same number, nothing else, and remembers what was asked."""
 
     def __init__(self, answer: int | None) -> None:
-        self.asked: list[Count] = []
+        self.asked: list[Question[Any]] = []
         self._answer = answer
 
-    def answer(self, question: Count) -> int:
+    def answer(self, question: Question[Any]) -> int:
         self.asked.append(question)
-        if self._answer is None:
+        if self._answer is None or not isinstance(question, Count):
             raise Unanswered("nobody there")
         return self._answer
 
@@ -93,7 +99,7 @@ def test_the_table_names_every_usage() -> None:
 @pytest.mark.parametrize(("stance", "usage", "action"), list(cells()))
 def test_a_stance_does_to_every_usage_what_it_promises(stance: str, usage: str, action: str) -> None:
     guard = Guard(load_stance(stance), ONE_EACH)
-    user_agent = f"Test-{usage}/1.0" if usage != "unknown-bot" else "NobodysBot/1.0"
+    user_agent = {"unknown-bot": "NobodysBot/1.0", "nameless": "foo/1.0"}.get(usage, f"Test-{usage}/1.0")
     verdict = guard.judged("/tracks/1.mp3", user_agent.encode())
     assert (verdict.action, verdict.usage, verdict.rule) == (action, usage, usage)
     assert verdict.refuses == (action == "deny")
@@ -315,10 +321,11 @@ def test_a_throttled_agent_is_let_in_up_to_its_rate_and_then_told_when_to_come_a
     assert {verdict.rule for verdict in verdicts} == {"search"}
 
 
-def test_the_judge_asks_for_a_count_and_nothing_else() -> None:
+def test_the_judge_asks_for_the_name_of_the_address_and_for_a_count() -> None:
     questions = Questions(1)
     examined(THROTTLE, Asked("/", b"bingbot/2.0", "192.0.2.1", received_at=7.0), questions)
-    assert questions.asked == [Count("bingbot|192.0.2.1/32", 10, 7.0)]
+    names = HostName("192.0.2.1", (".search.msn.com",))
+    assert questions.asked == [names, Count("bingbot|192.0.2.1/32", 10, 7.0, 3)]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +350,7 @@ def test_clients_of_one_address_block_share_a_count_and_agents_do_not() -> None:
         (b"bingbot/2.0", "2001:db8::1"), (b"bingbot/2.0", "2001:db8::2"), (b"YandexBot/3.0", "2001:db8::1"),
     ]:  # fmt: skip
         examined(THROTTLE, Asked("/", user_agent, address), questions)
-    first, second, third = (question.key for question in questions.asked)
+    first, second, third = (question.key for question in questions.asked if isinstance(question, Count))
     assert first == second != third
 
 
@@ -373,7 +380,7 @@ paths = st.sampled_from(
     ["/", "/press/kit", "/press/embargo/today.html", "/a/b.flac", "/secret/x", "/open/1", "/feed.xml"]
 )
 user_agents = st.sampled_from(
-    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Firefox", b"AhrefsBot/7"]
+    [b"GPTBot/1.2", b"CCBot/2.0", b"bingbot/2.0", b"NobodysBot/1", b"Mozilla/5.0 Firefox/143.0", b"AhrefsBot/7"]
 )
 
 
@@ -485,7 +492,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
     verdict = judged(TRACKS_CLOSED, "GPTBot/1", path)
     assert verdict.rule == rule
     assert verdict.action.refuses == (rule != "train-ai")
-    assert judged(TRACKS_CLOSED, "Firefox", path).rule == "unclaimed"
+    assert judged(TRACKS_CLOSED, "Mozilla/5.0 Firefox/143.0", path).rule == "unclaimed"
 
 
 @pytest.mark.parametrize(
@@ -503,7 +510,7 @@ def test_the_strictest_reading_of_a_path_counts(path: str, rule: str) -> None:
 )
 def test_a_path_that_is_not_read_refuses_who_is_refused_on_some_path(text: str, refused: bool) -> None:
     assert judged(text, "GPTBot/1", "/shop/" + "a" * 9_000).action.refuses is refused
-    assert not judged(text, "Firefox", "/shop/" + "a" * 9_000).action.refuses
+    assert not judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).action.refuses
 
 
 def test_requests_that_nobody_understood_refuse_who_is_refused_on_some_path() -> None:
@@ -562,5 +569,18 @@ def test_a_402_can_come_where_a_usage_or_a_rule_needs_a_licence(text: str, expec
 
 def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_where_a_path_is_not_read() -> None:
     text = TRACKS_CLOSED + "rules: [{id: closed, paths: [/backstage/**], action: deny}]\n"
-    assert judged(text, "Firefox", "/backstage/a").rule == "closed"
-    assert judged(text, "Firefox", "/shop/" + "a" * 9_000).rule == "unclaimed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/backstage/a").rule == "closed"
+    assert judged(text, "Mozilla/5.0 Firefox/143.0", "/shop/" + "a" * 9_000).rule == "unclaimed"
+
+
+@pytest.mark.parametrize(
+    ("text", "throttles"),
+    [
+        ("mode: enforce", False),
+        ("usages: {seo: throttle}", True),
+        ("paths: {/a/**: {usages: {seo: throttle}}}", True),
+        ("rules: [{agents: GPTBot, action: throttle}]", True),
+    ],
+)
+def test_a_policy_knows_whether_requests_are_counted(text: str, throttles: bool) -> None:
+    assert policy_of(text).throttles is throttles

@@ -59,6 +59,13 @@ def test_a_pattern_of_works_is_checked(pattern, problem):
     assert work_pattern_problem(pattern) == problem
 
 
+def test_works_of_the_same_patterns_are_equal():
+    assert Works(["/hls/{work}/**"]) == Works(["/hls/{work}/**"])
+    assert Works(["/hls/{work}/**"]) != Works(["/audio/{work}.mp3"])
+    assert Works() != ()
+    assert len({Works(), Works()}) == 1
+
+
 _name = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=MAX_NAME)
 
 

@@ -174,7 +174,7 @@ def test_the_search_engines_that_feed_ai_are_named_and_the_numbers_are_those_of_
     asked = {item.text.strip() for item in tree.findall(".//main/ul/li")}
     assert {"Googlebot", "Google-Extended", "bingbot", "Applebot", "Applebot-Extended"} <= asked
     outcomes = AgentOutcomes.of(DecisionTable(policy, catalog))
-    assert asked == {agent.name for agent in outcomes.asked}
+    assert asked == {agent.name for agent in (*outcomes.asked, *outcomes.inseparable)}
     assert len(tree.findall(".//details/ul/li")) == len(outcomes.refused)
     assert f"refuses {len(outcomes.refused)} of the {outcomes.known} programs" in body.decode()
 

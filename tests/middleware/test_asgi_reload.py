@@ -434,3 +434,76 @@ def test_a_reload_reads_a_changed_catalogue_too(file: Path, tmp_path: Path, monk
     assert guard.runtime.reload()
     agents.append(len(guard.runtime.compiled.catalog.agents))
     assert agents[1] > agents[0] > 0
+
+
+HOSTING = "networks: {hosting: {file: hosting.txt}}\nrules: [{id: hosting, networks: [hosting], action: deny}]\n"
+
+
+async def status_of_browser(guard: NoAIMiddleware) -> int:
+    return (await asked(guard, http(user_agent=b"Mozilla/5.0 (X11) Firefox/143.0"))).status
+
+
+async def until_browser(guard: NoAIMiddleware, wanted: int) -> None:
+    async with asyncio.timeout(10):
+        while await status_of_browser(guard) != wanted:
+            await asyncio.sleep(0.01)
+
+
+def test_a_changed_list_of_networks_is_in_force_without_a_restart_and_a_broken_one_keeps_the_last(file, caplog):
+    networks = file.parent / "hosting.txt"
+    networks.write_text("192.0.2.0/24\n")
+    guard = guard_of(file, WATCHED + HOSTING)
+
+    async def story():
+        assert await status_of_browser(guard) == 200
+        networks.write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        await until_browser(guard, 403)
+        for count, broken in enumerate(("nonsense\n", "10.0.0.0/8\n" * 200_001), 1):
+            networks.write_text(broken)
+            await until_counted(guard, "failed", count)
+            assert await status_of_browser(guard) == 403
+        networks.unlink()
+        await until_counted(guard, "failed", 3)
+        assert await status_of_browser(guard) == 403
+        networks.write_text("192.0.2.0/24\n")
+        await until_browser(guard, 200)
+
+    asyncio.run(story())
+    assert f"{networks}:1: P013" in caplog.text
+
+
+def test_a_list_that_only_a_refused_policy_names_is_watched_until_it_is_mended(file):
+    guard = guard_of(file, WATCHED)
+
+    async def story():
+        assert await status_of_browser(guard) == 200
+        file.write_text(WATCHED + HOSTING)
+        await until_counted(guard, "failed", 1)
+        (file.parent / "hosting.txt").write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        await until_browser(guard, 403)
+
+    asyncio.run(story())
+
+
+def test_an_agent_that_is_put_into_the_folder_is_refused_without_a_restart(file):
+    folder = file.parent / "agents"
+    folder.mkdir()
+    guard = guard_of(file, WATCHED + "agents_dir: agents\n")
+
+    async def status_of(user_agent: bytes) -> int:
+        return (await asked(guard, http(user_agent=user_agent))).status
+
+    async def until_status(user_agent: bytes, wanted: int) -> None:
+        async with asyncio.timeout(10):
+            while await status_of(user_agent) != wanted:
+                await asyncio.sleep(0.01)
+
+    async def story():
+        assert await status_of(b"TrackGrab/1.0") == 200
+        (folder / "a.yaml").write_text("agents: [{name: T, usages: [scraper], expected_user_agent: [TrackGrab]}]\n")
+        await until_status(b"TrackGrab/1.0", 403)
+        (folder / "a.yaml").write_text("agents: [{name: T, usages: [scraper], expected_user_agent: [OtherGrab]}]\n")
+        await until_status(b"TrackGrab/1.0", 200)
+        assert await status_of(b"OtherGrab/1.0") == 403
+
+    asyncio.run(story())

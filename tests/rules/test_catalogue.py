@@ -12,7 +12,9 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import rules_folder
 from noai_guard.config.catalogue_schema import Samples, read_agent_files, read_browsers, samples_from
 from noai_guard.core import browser_words
+from noai_guard.core.guard import Guard
 from noai_guard.core.model import Action, Agent
+from noai_guard.core.policy import opt_out_notes
 
 CATALOG = load_catalog()
 ENTRIES = read_agent_files((rules_folder() / "agents").glob("*.yaml"))
@@ -123,9 +125,49 @@ def test_search_engines_that_also_feed_ai_are_let_in_and_say_how_to_opt_out() ->
         assert agent.opt_out.by == way
 
 
+ALSO_FOR_AI = ("Bravebot", "PetalBot", "SeekportBot", "IbouBot", "YouBot", "Timpibot", "GoogleOther")
+
+
+@pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
+@pytest.mark.parametrize("name", ALSO_FOR_AI)
+def test_who_serves_ai_too_and_offers_no_opt_out_is_let_in_and_check_says_so(stance: str, name: str) -> None:
+    policy = load_stance(stance)
+    verdict = Guard(policy, CATALOG).judged("/podcast/feed.xml", f"Mozilla/5.0 (compatible; {name}/1.0)".encode())
+    assert verdict.action is Action.ALLOW
+    agent = verdict.agent
+    assert agent is not None
+    assert agent.name == name
+    assert not agent.ai
+    assert agent.opt_out is not None
+    notes = [note for note in opt_out_notes(policy, CATALOG) if note.startswith(f"{name} (")]
+    assert len(notes) == any(map(policy.whole_site.reserves, agent.opt_out.usages))
+    assert all("its operator offers no opt-out" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "Mozilla/5.0 (compatible; TikTokSpider; ttspider-feedback@tiktok.com)",
+        "meta-externalads/1.1 (+https://developers.facebook.com/docs/sharing/webmasters/crawler)",
+        "IAS crawler (ias_crawler; http://integralads.com/site-indexing-policy/)",
+        "Mozilla/5.0 (compatible; OAI-AdsBot/1.0; +https://openai.com/adsbot)",
+    ],
+)
+def test_previews_and_advertising_checks_are_welcome(user_agent: str) -> None:
+    assert Guard(load_stance(), CATALOG).judged("/", user_agent.encode()).action is Action.ALLOW
+
+
+def test_data_brokers_are_refused_and_not_called_ai() -> None:
+    table = CompiledPolicy(load_stance(), CATALOG).guard.table
+    for name in ("Turnitin", "BuiltWith", "MuckRack", "Dataprovider", "ZoominfoBot", "Buck"):
+        agent = next(agent for agent in CATALOG.agents if agent.name == name)
+        assert not agent.ai
+        assert table.verdict(agent, table.path_class("/")).action is Action.DENY
+
+
 def test_every_opt_out_leads_to_something_that_is_declared() -> None:
     tokens = {agent.rfc9309_product_token for agent in CATALOG.agents if agent.robots_only}
-    ways = {agent.opt_out.by for agent in CATALOG.agents if agent.opt_out}
+    ways = {agent.opt_out.by for agent in CATALOG.agents if agent.opt_out and agent.opt_out.by}
     assert ways <= tokens | {"noarchive"}
 
 

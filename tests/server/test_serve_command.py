@@ -110,6 +110,13 @@ def test_a_running_download_is_finished_and_nothing_new_is_accepted(origin: Orig
     manager.close()
 
 
+def test_it_says_at_the_start_that_workers_count_each_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "noai.yaml").write_text("usages: {train-ai: throttle}\n")
+    running = start_serve(tmp_path, *ANYWHERE, "--workers", "3", cwd=tmp_path)
+    assert "throttles at up to 180 instead of 60 requests" in running.stderr
+    assert running.stop() == 0
+
+
 def test_it_says_at_the_start_which_policy_it_serves_and_that_nobody_is_trusted(origin: Origin, tmp_path: Path) -> None:
     up = ("--upstream", f"http://127.0.0.1:{origin.port}")
     trusting = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.addresses import is_web_address
 from noai_guard.audit.finding import Finding, read_rules
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.result import ProbeResult
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.statements import declaring_headers, from_headers, missing_headers
+from noai_guard.core.web_addresses import is_web_address
 
 RULES = read_rules("headers")
 

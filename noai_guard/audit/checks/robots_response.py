@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.addresses import origin_of
 from noai_guard.audit.finding import Finding, read_rules
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.probe.result import ProbeResult
+from noai_guard.core.web_addresses import origin_of
 from noai_guard.declarations.shared.robots_file import MAX_BYTES
 
 RULES = read_rules("robots_response")

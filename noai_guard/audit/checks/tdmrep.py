@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.addresses import is_web_address
 from noai_guard.audit.finding import Finding, read_rules
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.readers import tdmrep
 from noai_guard.audit.readers.html import parsed_json
+from noai_guard.core.web_addresses import is_web_address
 from noai_guard.declarations.tdmrep import PATH
 
 RULES = read_rules("tdmrep", example='[{"location": "/", "tdm-reservation": 1}]')

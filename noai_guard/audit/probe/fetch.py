@@ -8,25 +8,20 @@ timeout begins anew with each byte.
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from ipaddress import ip_address
 from time import monotonic
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
-from noai_guard.audit.addresses import absolute_url, is_inside, is_inside_address, is_web_address, leads_inside
 from noai_guard.audit.probe.result import Probe, ProbeResult, Redirect
+from noai_guard.core.web_addresses import absolute_url, is_inside, is_web_address, leads_inside
+from noai_guard.outbound import LeadsInside, peer_check
 
 _MAX_REDIRECTS = 5
 """Redirects that crawlers follow at least (RFC 9309, 2.3.1.2)."""
 
 _INSIDE = "it leads to this machine or its own network; if that is where the site is, say --allow-private"
-
-
-class _LeadsInside(OSError):
-    """Raised when a name leads to an address that a site on the open network has no business with."""
 
 
 class Fetcher:
@@ -106,9 +101,9 @@ class Fetcher:
             if probe.user_agent is not None:
                 request.headers["user-agent"] = probe.user_agent
             if not self.allow_private:
-                request.extensions["trace"] = _peer_check(request.url.raw_host.decode("ascii"))
+                request.extensions["trace"] = peer_check(request.url.raw_host.decode("ascii"))
             response = await self._client.send(request, stream=True)
-        except _LeadsInside:
+        except LeadsInside:
             return replace(pending, problem=_INSIDE)
         except Exception as error:  # whatever a server makes the client raise is a result
             return replace(pending, problem=_description(error))
@@ -123,27 +118,6 @@ class Fetcher:
             return replace(result, problem="the body did not come to an end", complete=False)
         finally:
             await response.aclose()
-
-
-def _peer_check(host: str) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
-    """Return a trace of httpcore2 that ends a connection to `host` whose peer is inside, before anything is sent.
-
-    A name that resolves to another address the second time (DNS rebinding) cannot pass it, because it looks at the
-    connection itself. A connection to another host is one to a proxy of the environment, which looks up names itself.
-    """
-    connecting_to = ""
-
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        nonlocal connecting_to
-        if event == "connection.connect_tcp.started":
-            connecting_to = info["host"]
-        elif event == "connection.connect_tcp.complete" and connecting_to == host:
-            peer = info["return_value"].get_extra_info("server_addr")
-            if is_inside_address(ip_address(str(peer[0]).partition("%")[0])):
-                await info["return_value"].aclose()
-                raise _LeadsInside
-
-    return trace
 
 
 async def _with_body(response: httpx2.Response, result: ProbeResult, max_bytes: int) -> ProbeResult:

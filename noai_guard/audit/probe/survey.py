@@ -7,7 +7,6 @@ from secrets import token_hex
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from noai_guard.audit.addresses import absolute_url, leads_inside, origin_of
 from noai_guard.audit.interpretation import read_html, read_robots
 from noai_guard.audit.probe.result import (
     CLIENTS,
@@ -26,6 +25,7 @@ from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.tdmrep import read_entries
 from noai_guard.audit.readers.xml import enclosures
+from noai_guard.core.web_addresses import absolute_url, leads_inside, origin_of
 from noai_guard.declarations import ai_txt, robots_txt, rsl, tdmrep, trust_txt
 from noai_guard.errors import NoAIGuardError
 

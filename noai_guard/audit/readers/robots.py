@@ -11,8 +11,8 @@ from functools import cached_property
 
 from protego import Protego
 
-from noai_guard.audit.addresses import path_of
 from noai_guard.audit.readers.guarded import describe, guarded
+from noai_guard.core.web_addresses import path_of
 from noai_guard.declarations.shared import robots_file
 from noai_guard.declarations.shared.robots_file import Group, Line
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from noai_guard.audit.addresses import path_of
 from noai_guard.audit.readers.xml import Element, read_elements
+from noai_guard.core.web_addresses import path_of
 from noai_guard.declarations import rsl
 from noai_guard.declarations.shared.robots_file import matches
 

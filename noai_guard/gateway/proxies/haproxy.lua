@@ -1,5 +1,13 @@
 -- __HEADER_COMMENT__
 local VERIFY, URL = "__VERIFY__", "__URL__"
+-- Documents: path -> text and media type, for when the gateway does not answer.
+local DOCUMENTS = {}
+local function read_document(path, file, media_type)
+  local opened = assert(io.open(file, "rb"))
+  DOCUMENTS[path] = { opened:read("*a"), media_type }
+  opened:close()
+end
+__DOCUMENTS__
 local BY_CLIENT = ... == "httpclient"
 local READ = { __READ__ }
 local PASSED_ON = { __PASSED_ON__ }
@@ -31,9 +39,9 @@ local function question(txn, received)
 end
 
 -- Status, header lines and body of the response, or nil.
-local function by_client(headers)
+local function by_client(headers, path)
   local client = core.httpclient()
-  local got = client:get({ url = URL, headers = headers, timeout = __TIMEOUT__ })
+  local got = client:get({ url = URL .. path, headers = headers, timeout = __TIMEOUT__ })
   if not got or not got.status or got.status == 0 then return nil end
   local lines = {}
   for name, values in pairs(got.headers) do
@@ -44,28 +52,79 @@ end
 
 __EXCHANGE__
 
-local function by_socket(headers)
+-- Connections to the gateway that no request uses, of this thread. A new one for each question costs as much again.
+-- HAProxy closes one after settimeout, so it is used before.
+local MAX_IDLE, MAX_IDLE_SECONDS = 64, 0.25
+local idle = {}
+
+local function seconds()
+  local now = core.now()
+  return now.sec + now.usec / 1e6
+end
+
+local function taken_from_idle()
+  local last = table.remove(idle)
+  if not last or seconds() - last.since < MAX_IDLE_SECONDS then return last and last.socket end
+  last.socket:close()
+  -- The others have been idle for longer.
+  for _, other in ipairs(idle) do other.socket:close() end
+  idle = {}
+end
+
+local function by_socket(headers, path)
   local lines = {}
   for name, values in pairs(headers) do
     for _, value in ipairs(values) do lines[#lines + 1] = name .. ": " .. value end
   end
-  local socket = core.tcp()
-  socket:settimeout(0.5)
-  local status, got, body
-  if socket:connect(__ADDRESS__) then status, got, body = exchanged(socket, lines) end
-  socket:close()
-  return status, got, body
+  local socket, kept = taken_from_idle(), true
+  local started = seconds()
+  while true do
+    if not socket then
+      socket, kept = core.tcp(), false
+      socket:settimeout(0.5)
+    end
+    local status, got, body, reusable
+    if kept or socket:connect(__ADDRESS__) then status, got, body, reusable = exchanged(socket, lines, path) end
+    if reusable and #idle < MAX_IDLE then
+      idle[#idle + 1] = { socket = socket, since = seconds() }
+    else
+      socket:close()
+    end
+    -- The gateway may have closed a connection that was idle, which is seen at once.
+    if status or not kept or seconds() - started > 0.25 then return status, got, body end
+    socket = nil
+  end
 end
 
-local function answer(txn, received)
-  return (BY_CLIENT and by_client or by_socket)(question(txn, received))
+-- After three requests without an answer nobody waits for five seconds; then one request tries again.
+local failures, asked_again = 0, 0
+
+local function may_ask()
+  local now = core.now().sec
+  if failures < 3 then return true end
+  if now < asked_again then return false end
+  asked_again = now + 5
+  return true
+end
+
+-- Status, header lines and body of the gateway's response, or nil.
+local function answer(headers, path)
+  if not may_ask() then return nil end
+  local asked, status, lines, body = pcall(BY_CLIENT and by_client or by_socket, headers, path)
+  if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
+  -- 504 is the HTTP client's own word for no answer in time.
+  if asked and status and status ~= 504 then
+    failures = 0
+    return status, lines, body
+  end
+  failures = failures + 1
+  if failures == 3 then asked_again = core.now().sec + 5 end
 end
 
 local function ask(txn)
   local received = txn.http:req_get_headers()
-  local asked, status, headers, body = pcall(answer, txn, received)
-  if not asked then core.Warning("noai-guard: cannot ask: " .. tostring(status)) end
-  if not asked or not is_verdict(status) then
+  local status, headers, body = answer(question(txn, received), VERIFY)
+  if not is_verdict(status) then
     __UNANSWERED__
     return
   end
@@ -84,3 +143,27 @@ local function ask(txn)
 end
 
 core.register_action("noai_ask", { "http-req" }, ask, 0)
+
+core.register_service("noai_document", "http", function(applet)
+  local headers = {}
+  for _, name in ipairs({ "user-agent", "if-none-match", __ADDRESS_NAMES__ }) do
+    headers[name] = lines_of(applet.headers, name)
+  end
+  __DOCUMENT_CLIENT_ADDRESS__
+  local status, lines, body = answer(headers, applet.path)
+  if status and status < 500 then
+    applet:set_status(status)
+    for _, header in ipairs(lines) do
+      if not NEVER_COPIED[header[1]] then applet:add_header(header[1], header[2]) end
+    end
+  else
+    body = DOCUMENTS[applet.path][1]
+    applet:set_status(200)
+    applet:add_header("content-type", DOCUMENTS[applet.path][2])
+    applet:add_header("cache-control", "public, max-age=3600")
+    applet:add_header("access-control-allow-origin", "*")
+  end
+  if status ~= 304 then applet:add_header("content-length", tostring(#body)) end
+  applet:start_response()
+  if applet.method ~= "HEAD" and status ~= 304 then applet:send(body) end
+end)

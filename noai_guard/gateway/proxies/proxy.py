@@ -2,23 +2,26 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action, Document
-from noai_guard.core.path_patterns import by_specificity
+from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import REASON, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, READ, REASON, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
-from noai_guard.responses.header_fields import REPEATABLE
+from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
-from noai_guard.targets import user_agent_regex
+from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.plan import AgentToken, TargetPlan
-from noai_guard.targets.target import File, Target
+from noai_guard.targets.target import File, Target, safe_document_files
 from noai_guard.version import __version__
+
+UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
+"""Matches a path that may be read as another one, or that is none."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class GatewaySetup:
     may `cache` verdicts (None: it asks about each request).
 
     `arguments` are those of the command that made the files, which say so; `name` is the one that it gave the policy.
+    `suspects_only`: the proxy asks about suspects alone (`asks_about`).
     """
 
     compiled: CompiledPolicy
@@ -35,6 +39,7 @@ class GatewaySetup:
     cache: str | None = None
     arguments: str = ""
     name: str = ""
+    suspects_only: bool = False
 
     @property
     def policy_name(self) -> str:
@@ -62,6 +67,14 @@ class GatewaySetup:
         """Paths that the gateway serves."""
         return tuple(self.compiled.documents)
 
+    def stored_documents(self, folder: str) -> list[tuple[Document, File]]:
+        """Return the documents and their files below a folder, which a proxy serves while the gateway does not answer.
+
+        To a crawler, a robots.txt with status 502 or 503 disallows the whole site (RFC 9309 section 2.3.1.4).
+        """
+        note = "served while the gateway does not answer"
+        return [(document, replace(file, note=note)) for document, file in safe_document_files(self, folder)]
+
     @cached_property
     def path_classes(self) -> tuple[tuple[tuple[str, str], ...], ...]:
         """Lists of (pattern, name of the class), of which the first that matches counts. Paths with equal classes in
@@ -72,6 +85,59 @@ class GatewaySetup:
         plain = (policy.open_paths, *(rule.paths for rule in policy.rules), self.document_paths)
         lists += [[(pattern, "x") for pattern in paths] for paths in plain]
         return tuple(tuple(rows) for rows in lists if rows)
+
+    @cached_property
+    def plan(self) -> TargetPlan:
+        return TargetPlan(self.compiled)
+
+    @cached_property
+    def everybody_matters(self) -> str:
+        """Why a look at the user agent cannot tell whom the policy does not restrict; empty if it can."""
+        policy = self.compiled.policy
+        if suspects.suspects_everybody(self.plan):
+            return "the policy restricts clients that name no agent"
+        if policy.second_look and self.plan.unknown_bot.restricted:
+            return "second_look of the policy looks at all user agents"
+        if rules := [rule.id for rule in policy.rules if rule.identities and rule.action.restricts]:
+            return f"the policy restricts by identity ({', '.join(rules)})"
+        return ""
+
+    def first_look(self, max_length: int) -> list[str]:
+        """Return expressions (PCRE, without regard to case) of which one matches each suspect: a user agent with a word
+        of a restricted agent's name, or that is not read closely. Everybody else is let in by the policy everywhere.
+
+        Raises CannotExpress if the policy restricts others too.
+        """
+        if self.everybody_matters:
+            raise CannotExpress(f"--ask suspects: {self.everybody_matters}, so the proxy has to ask about everybody")
+        return suspects.first_look(self.plan, max_length)
+
+    @cached_property
+    def sections_that_declare_otherwise(self) -> tuple[str, ...]:
+        """Expressions for paths in lower case, where who is not asked about would get another section's declaration."""
+        declared = self.compiled.declared
+        sections = self.compiled.policy.path_policies
+        others = (one for one in sections if declared[one].fields != self.compiled.site_declared.fields)
+        return tuple(pattern_to_regex(one.pattern.lower()) for one in others)
+
+    @cached_property
+    def site_fields(self) -> Mapping[str, str]:
+        """The declarations of the whole site, one line for each name."""
+        fields = one_line_per_name(self.compiled.site_declared.fields)
+        return {name.decode("ascii"): value.decode("ascii") for name, value in fields.items()}
+
+    @property
+    def not_asked_about(self) -> list[str]:
+        """What becomes of requests that the proxy does not ask about, as lines of a comment without their sign."""
+        if not self.suspects_only:
+            return []
+        sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
+        return [
+            "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
+            f"policy restricts, or hide one, and about paths that may be read in several ways{sections}.",
+            "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
+            "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
+        ]
 
     @property
     def refuses_by_name(self) -> bool:
@@ -84,7 +150,7 @@ class GatewaySetup:
         `unreadable` of the policy lets them in."""
         if not self.compiled.policy.unreadable.refuses:
             return ()
-        plan = TargetPlan(self.compiled)
+        plan = self.plan
         refusing = (agents for agents in plan.classes if any(decision.status for decision in agents.decisions))
         refused = {agent for agents in refusing for agent in agents.agents}
         return tuple(token for token in plan.tokens if token.value in refused and not token.host)
@@ -101,10 +167,30 @@ class GatewaySetup:
         found = user_agent_regex.expressions(self.refused_tokens, max_length, context)
         return tuple(f"{expression.before}{expression.names}{expression.after}" for expression in found)
 
+    @cached_property
+    def asks_for_keys(self) -> bool:
+        """True if a partner proves itself by a key, so that Authorization is passed on to the gateway."""
+        return any(partner.api_keys for partner in self.compiled.policy.partners)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Names of the client's headers that the gateway reads."""
+        return (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+
     @property
     def client_address_header(self) -> str:
         """Name of the header in which the policy expects the client's address."""
         return self.compiled.policy.trusted_proxies.header or "x-forwarded-for"
+
+    def header_comment(self, proxy: str) -> str:
+        """Return the first line of every file, without a comment sign."""
+        outcome = "refuses every request"
+        if self.fail_open:
+            outcome = "lets every request in" + " that names no refused agent" * self.refuses_by_name
+        return (
+            f"noai-guard {__version__}, generated by `noai-guard config {proxy} --ask-gateway{self.arguments}`. "
+            f"While the gateway does not answer, this {outcome} (on_unknown)."
+        )
 
     def generated(
         self, proxy: str, templates: Mapping[str, tuple[str, str]], **values: str | Iterable[str]
@@ -113,13 +199,7 @@ class GatewaySetup:
 
         Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added.
         """
-        outcome = "refuses every request"
-        if self.fail_open:
-            outcome = "lets every request in" + " that names no refused agent" * self.refuses_by_name
-        values["header_comment"] = (
-            f"noai-guard {__version__}, generated by `noai-guard config {proxy} --ask-gateway{self.arguments}`. "
-            f"While the gateway does not answer, this {outcome} (on_unknown)."
-        )
+        values["header_comment"] = self.header_comment(proxy)
         names = {path: f"gateway/proxies/{template}" for path, (template, _) in templates.items()}
         if unused := values.keys() - set().union(*map(placeholders, names.values())):
             raise KeyError(f"no placeholder for {', '.join(sorted(unused))}")

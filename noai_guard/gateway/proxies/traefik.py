@@ -98,6 +98,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         entry_point=_ENTRY_POINT,
         verify=VERIFY,
         gateway=str(setup.gateway),
+        origin=str(setup.origin),
         cleared=(f'{name}: ""' for name in cleared),
         verdict=", ".join(name.title() for name in VERDICT),
         declared=(f"{name}: {_quoted(value)}" for name, value in _declared(setup)),
@@ -149,6 +150,9 @@ def _quoted(text: str) -> str:
 
 
 def _limitations(setup: GatewaySetup) -> Iterator[str]:
+    if setup.documents:
+        own = f"the documents are those of the site at {setup.origin} (--origin; `noai-guard build` writes them)"
+        yield f"Traefik sends no files: while the gateway does not answer, {own}, and 418 if it has none."
     if setup.refused_tokens:
         yield "Traefik removes what the client's Connection names: set `forwardedHeaders: {connection: [User-Agent]}`."
     names = ", ".join(name for name, _ in _declared(setup))
@@ -160,4 +164,4 @@ def _limitations(setup: GatewaySetup) -> Iterator[str]:
         yield "Traefik declares the same for every path: the declaration of the whole site, not those of `paths`."
 
 
-PROXY = Proxy("traefik", "Traefik", _render, _limitations, root="/etc/traefik")
+PROXY = Proxy("traefik", "Traefik", _render, _limitations, root="/etc/traefik", options=frozenset({"origin"}))

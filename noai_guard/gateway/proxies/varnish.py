@@ -7,8 +7,18 @@ import re
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.text import ascii_text
-from noai_guard.gateway.contract import SOURCES, VERDICT, VERIFY
-from noai_guard.gateway.proxies.proxy import GatewaySetup, Proxy, batched, repeatable, spoofable_names, unquoted
+from noai_guard.gateway.contract import HEALTH, SOURCES, VERDICT, VERIFY
+from noai_guard.gateway.proxies.proxy import (
+    UNUSUAL_PATH,
+    GatewaySetup,
+    Proxy,
+    batched,
+    repeatable,
+    spoofable_names,
+    unquoted,
+)
+from noai_guard.responses.documents import document_headers
+from noai_guard.targets.servers.varnish import quote
 from noai_guard.targets.target import File
 
 _MAX_BODY = 1024 * 1024
@@ -28,23 +38,47 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     setup.reject_forwarded("Varnish")
     names, gateway = setup.declared_names, setup.gateway
     address = [f'.host = "{gateway.host}";', f'.port = "{gateway.port}";']
-    return setup.generated(
+    comment = setup.header_comment("varnish")
+    stored = "".join(f"{line}\n" for line in (f"# {comment}", *_document_texts(setup))).encode()
+    configuration = setup.generated(
         "varnish",
         {"noai-guard.vcl": ("varnish.vcl", "behind your backends and before your subs, by include")},
+        root=root,
+        health=HEALTH,
         gateway=[f'.path = "{gateway.path}";'] if gateway.path else address,
         spoofable=(f"unset req.http.{name};" for name in spoofable_names("-_")),
         stripped=_STRIPPED if setup.refused_tokens else [],
         documents="|".join(map(_expression, setup.document_paths)),
         cleared=(f"unset bereq.http.{name.title()};" for name in SOURCES if name != "x-original-uri"),
         client_address=["set bereq.http.X-Real-IP = client.ip;"] if setup.client_address_header == "x-real-ip" else [],
+        no_authorization=[] if setup.asks_for_keys else ["unset bereq.http.Authorization;"],
         max_body=str(_MAX_BODY),
         verify=VERIFY,
         verdict=_verdict(),
+        not_asked_about=(f"# {line}" for line in setup.not_asked_about),
+        suspects=_suspects(setup) if setup.suspects_only else [],
+        unless_unasked=' && bereq.http.X-NoAI-Kept !~ "^-"' if setup.suspects_only else "",
         never_piped=list(_never_piped(setup)),
         kept=' + "\t" + '.join(f"resp.http.{name.title()}" for name in (*VERDICT, *names)),
         unanswered=list(_unanswered(setup)),
         declared=(line for place, name in enumerate(names, len(VERDICT)) for line in _declared(name, place)),
     )
+    return [*configuration, File("noai-guard-documents.vcl", stored, "included by noai-guard.vcl")]
+
+
+def _document_texts(setup: GatewaySetup) -> Iterator[str]:
+    """Yield a sub that sends the documents while the gateway does not answer."""
+    yield "sub vcl_synth {"
+    yield "    if (req.backend_hint == noai_gateway) {"
+    for document in setup.documents:
+        yield rf'        if (req.url ~ "^{_expression(document.path)}(?:\?|$)") {{'
+        fields = (field for field in document_headers(document) if field[0] != b"content-length")
+        yield from (f"            set resp.http.{name.decode()} = {quote(value.decode())};" for name, value in fields)
+        yield f"            synthetic({quote(document.body.decode())});"
+        yield "            return (deliver);"
+        yield "        }"
+    yield "    }"
+    yield "}"
 
 
 def _unanswered(setup: GatewaySetup) -> Iterator[str]:
@@ -55,6 +89,22 @@ def _unanswered(setup: GatewaySetup) -> Iterator[str]:
         yield "std.collect(req.http.User-Agent);"
         for expression in setup.refused_expressions(_MAX_EXPRESSION):
             yield f'if (req.http.User-Agent ~ "(?i){expression}") {{ {_REFUSE} }}'
+
+
+def _suspects(setup: GatewaySetup) -> Iterator[str]:
+    """Yield what lets in unasked who is no suspect, with the declarations of the whole site."""
+    # The dash stands for a verdict. (Varnish drops a blank at the beginning of a value.)
+    values = "\t".join(
+        ("-", *("" for _ in VERDICT[1:]), *(setup.site_fields.get(name, "") for name in setup.declared_names))
+    )
+    special = "|".join((UNUSUAL_PATH, *setup.sections_that_declare_otherwise))
+    looks = [f"req.http.User-Agent !~ {quote(f'(?i){look}')}" for look in setup.first_look(_MAX_EXPRESSION)]
+    yield "std.collect(req.http.User-Agent);"
+    yield f'if (regsub(req.url, "[?].*$", "") !~ {quote(f"(?i){special}")}'
+    yield from (f"    && {look}" for look in looks)
+    yield ") {"
+    yield f"    set req.http.X-NoAI-Kept = {quote(values)};"
+    yield "} else"
 
 
 def _never_piped(setup: GatewaySetup) -> Iterator[str]:
@@ -101,4 +151,4 @@ def _limitations(setup: GatewaySetup) -> Iterator[str]:
         yield f"Varnish has no second line of a name: {joined} is joined to the site's own."
 
 
-PROXY = Proxy("varnish", "Varnish", _render, _limitations, root="/etc/varnish")
+PROXY = Proxy("varnish", "Varnish", _render, _limitations, root="/etc/varnish", options=frozenset({"ask", "merge"}))

@@ -1,8 +1,19 @@
 # __HEADER_COMMENT__
 # On top of your VCL: vcl 4.1; include "noai-guard.vcl"; Your subs of the same names come behind ours.
+__NOT_ASKED_ABOUT__
 import std;
+# While it fails, nobody waits for the gateway.
+probe noai_alive {
+    .url = "__HEALTH__";
+    .interval = 1s;
+    .timeout = 0.5s;
+    .window = 3;
+    .threshold = 2;
+    .initial = 3;
+}
 backend noai_gateway {
     __GATEWAY__
+    .probe = noai_alive;
     .connect_timeout = 0.3s;
     .first_byte_timeout = 0.5s;
     .between_bytes_timeout = 0.5s;
@@ -10,6 +21,7 @@ backend noai_gateway {
 # The same; a request that has it as its backend is a question.
 backend noai_question {
     __GATEWAY__
+    .probe = noai_alive;
     .connect_timeout = 0.3s;
     .first_byte_timeout = 0.5s;
     .between_bytes_timeout = 0.5s;
@@ -23,6 +35,7 @@ sub vcl_recv {
             set req.backend_hint = noai_gateway;
             return (pass);
         }
+        __SUSPECTS__
         if (req.http.Transfer-Encoding || std.integer(req.http.Content-Length, 0) > __MAX_BODY__) {
             if (req.method == "GET" || req.method == "HEAD") { return (synth(413, "Content Too Large")); }
             set req.backend_hint = noai_question;
@@ -41,7 +54,7 @@ sub vcl_backend_fetch {
     if (bereq.backend == noai_question) {
         __CLEARED__
         unset bereq.http.Cookie;
-        unset bereq.http.Authorization;
+        __NO_AUTHORIZATION__
         unset bereq.http.Accept-Encoding;
         set bereq.http.X-Original-URI = bereq.url;
         if (bereq.method != "GET") { set bereq.http.X-Original-Method = bereq.method; }
@@ -62,7 +75,7 @@ sub vcl_pipe {
 }
 # The site gets the verdict, as far as there is room: regsub fails once a header did not fit.
 sub noai_pass_on {
-    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish) {
+    if (bereq.http.X-NoAI-Kept && bereq.http.X-Varnish__UNLESS_UNASKED__) {
         __VERDICT__
     }
     unset bereq.http.X-NoAI-Kept;
@@ -90,8 +103,11 @@ sub vcl_deliver {
         __UNANSWERED__
         return (restart);
     }
+    if (req.backend_hint == noai_gateway && resp.status >= 500) { return (synth(200)); }
     __DECLARED__
 }
+# Documents while the gateway does not answer.
+include "__ROOT__/noai-guard-documents.vcl";
 sub vcl_synth {
     if (req.backend_hint == noai_question && resp.status == 403) {
         set resp.http.Content-Type = "text/plain";

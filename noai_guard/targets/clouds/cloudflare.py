@@ -11,7 +11,7 @@ from typing import Any
 from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
 from noai_guard.targets.plan import OPEN, AgentToken, PathSet, TargetPlan
-from noai_guard.targets.target import Feature, File, ServerTarget, json_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000
 _MAX_RULES = 1000
@@ -123,7 +123,7 @@ TARGET = ServerTarget(
     "cloudflare",
     "Cloudflare",
     _render,
-    supports=frozenset(Feature) - {Feature.OWN, Feature.DOCUMENTS, Feature.BODIES, Feature.VERDICT},
+    supports=USUAL - {Feature.OWN, Feature.DOCUMENTS, Feature.BODIES, Feature.VERDICT},
     proof="schema",
     specific_limitations=_limitations,
 )

@@ -61,6 +61,7 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     rows = [f"{token.anchor.decode('ascii')}\t{indexes[token.value]}\t{_form(token)}\n" for token in plan.tokens]
     yield f"tokens = {quote(''.join(rows))},"
     yield f"detects_unknown_bots = {str(plan.detects_unknown_bots).lower()},"
+    yield f"detects_nameless = {str(plan.detects_nameless).lower()},"
     yield "classes = {"
     for agent_class in plan.all_classes:
         if agent_class.restricted:

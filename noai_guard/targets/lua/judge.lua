@@ -36,6 +36,12 @@ local function parse_tokens(lines, agents)
   return by_anchor, by_text
 end
 
+-- True if a User-Agent is missing or one word, in which nothing is encoded.
+local function is_single_word(user_agent)
+  local word = match(user_agent, "^%s*(.-)%s*$")
+  return #word <= 256 and not find(word, "[^!-$&'*,-[%]^-~]")
+end
+
 local function outweighs(hit, other)
   local token, other_token = hit.token, other.token
   if token.agent.rank ~= other_token.agent.rank then return token.agent.rank < other_token.agent.rank end
@@ -49,8 +55,10 @@ local function new_guard(policy)
   local by_anchor, by_text = parse_tokens(policy.tokens, agents)
   local unknown_bot = {index = #agents + 1, class = "unknown_bot", name = "unknown-bot", subject = "This client"}
   local unclaimed = {index = #agents + 2, class = "unclaimed", name = "", subject = "This client"}
+  local nameless = {index = #agents + 3, class = "nameless", name = "nameless", subject = "This client"}
   agents[#agents + 1] = unknown_bot
   agents[#agents + 1] = unclaimed
+  agents[#agents + 1] = nameless
   local networks = {}
   for index, text in ipairs(policy.addresses) do networks[index] = network(text) end
   for index, decision in ipairs(policy.decisions) do decision.index = index end
@@ -151,6 +159,7 @@ local function new_guard(policy)
         hidden[#hidden + 1] = unknown_bot
       end
     end
+    if not agent and policy.detects_nameless and is_single_word(user_agent) then agent = nameless end
     agent = agent or unclaimed
     return #hidden > 0 and {agent = agent, hidden = hidden} or agent
   end
@@ -198,7 +207,7 @@ local function new_guard(policy)
       decision = stricter(decision, decision_at(class, path, policy.path_sets))
       decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets))
     end
-    if complete or agent == unclaimed then return decision end
+    if complete or agent == unclaimed or agent == nameless then return decision end
     return stricter(decision, policy.decisions[policy.unreadable])
   end
 
@@ -223,7 +232,7 @@ local function new_guard(policy)
   function guard.unread_claim()
     local hidden, classes = {}, {}
     for _, agent in ipairs(agents) do
-      if agent ~= unclaimed and is_restricted(agent) and not classes[agent.class] then
+      if agent ~= unclaimed and agent ~= nameless and is_restricted(agent) and not classes[agent.class] then
         classes[agent.class] = true
         hidden[#hidden + 1] = agent
       end

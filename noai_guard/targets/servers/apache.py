@@ -23,8 +23,9 @@ from noai_guard.targets.apache_directives import (
     quote_argument,
 )
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
+from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head, safe_document_files, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, safe_document_files, text_file
 
 _MAX_EXPRESSION = 8000
 """Characters of one expression. PCRE counts compiled bytes, 65,535 at most; Apache reads lines of any length."""
@@ -110,6 +111,7 @@ class VirtualHost:
         self._decision(rules)
         yield from rules.lines()
         yield from self._refusals()
+        yield from self._origins()
         yield from declared_fields(self.tables, "%{reqenv:NOAI_SECTION}")
         yield "# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
@@ -238,6 +240,28 @@ class VirtualHost:
                     yield f"    {header_directive(field, condition)}"
             yield "</If>"
 
+    def _origins(self) -> Iterator[str]:
+        """Yield an <If> for each refusal by network and header field."""
+        target, path = open_expressions(self.plan)
+        spared = ["%{IS_SUBREQ} != 'false'", "reqenv('NOAI_SECTION') == 'document'"]
+        spared.append(f"%{{THE_REQUEST}} =~ {_literal(in_request_line(target))}")
+        spared += [f"%{{REQUEST_URI}} =~ {_literal(path)}"] if path else []
+        spared += [f"-R '{network}'" for network in self.plan.exempt_networks]
+        for origin in origin_refusals(self.plan, MANY):
+            conditions = [f"!({each})" for each in spared]
+            if origin.networks:
+                networks = [f"-R '{network}'" for network in origin.networks]
+                conditions.append(f"({' || '.join(networks)})")
+            for condition in origin.headers:
+                pattern = condition.regex or "^.*$"
+                conditions.append(f"req_novary('{condition.name}') =~ {_literal(f'(?i){pattern}')}")
+                conditions += [] if condition.words else [f"-n req_novary('{condition.name}')"]
+            yield f"<If {quote_argument(' && '.join(conditions))}>"
+            yield f"    ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
+            yield f"    Redirect {origin.status} /"
+            yield from (f"    {header_directive(field, '')}" for field in origin.fields)
+            yield "</If>"
+
     def names(self) -> Iterator[str]:
         """Yield the rows of names.txt: names in lower case -> agent ids, and agent ids -> classes."""
         rows = {name.lower(): key for agent, key in self.tables.ids.items() for name in names_of(agent)}
@@ -247,6 +271,11 @@ class VirtualHost:
     def text_lines(self) -> Iterator[str]:
         for key, text in self.texts.items():
             yield from (f"{key}.{number} {part}" for number, part in enumerate(_split(quote(text)), 1))
+
+
+def _literal(pattern: str) -> str:
+    """Return an expression between signs that stand in none of ours."""
+    return f"m#{pattern.replace('#', '[#]')}#"
 
 
 def _is_key(name: str) -> bool:
@@ -287,4 +316,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = ServerTarget("apache", "Apache", _render)
+TARGET = ServerTarget("apache", "Apache", _render, supports=USUAL | {Feature.ORIGINS}, max_networks=MANY)

@@ -20,8 +20,9 @@ from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, header_title, names_of
+from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan, grouped, host_form
-from noai_guard.targets.target import File, ServerTarget, head, safe_document_files, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, safe_document_files, text_file
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
@@ -116,6 +117,7 @@ class Caddyfile:
         self.plan = plan
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
+        self.origins = origin_refusals(plan, MANY)
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
         # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
@@ -140,6 +142,7 @@ class Caddyfile:
             *self._decision(),
             *self._declarations(),
             *self._documents(),
+            *self._by_origin(),
             *self._refusal(),
         ]
         errors = list(self._fields("noai_error_declares"))
@@ -321,6 +324,32 @@ class Caddyfile:
         yield "\t\tfile_server"
         yield "\t}"
 
+    def _by_origin(self) -> Iterator[str]:
+        """Yield a `handle` for each refusal by network and header field."""
+        target, path = open_expressions(self.plan)
+        for number, origin in enumerate(self.origins, 1):
+            name = f"noai_origin_{number}"
+            yield f"\t@{name}_facts {{"
+            if origin.networks:
+                yield f"\t\tremote_ip {' '.join(map(str, origin.networks))}"
+            for condition in origin.headers:
+                # A name can stand in a matcher only once.
+                found = f"header_regexp {condition.name} {_expression(f'(?i){condition.regex}')}"
+                yield f"\t\t{found if condition.words else f'header {condition.name} *'}"
+            yield f"\t\tnot expression `{{http.request.orig_uri}}.matches({_cel(target)})`"
+            if path:
+                yield f"\t\tnot path_regexp {_expression(path)}"
+            if self.plan.exempt_networks:
+                yield f"\t\tnot remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
+            yield "\t}"
+            yield f"\tvars @{name}_facts {name} 1"
+            yield from _map(f"{{vars.{name}}}", [f"{name}{_BEFORE_ALL}"], ["1 *", "default none"])
+            yield f"\t@{name} path {{{name}{_BEFORE_ALL}}}"
+            yield f"\thandle @{name} {{"
+            yield from (f"\t\theader {_header(field)}" for field in origin.fields)
+            yield f"\t\trespond {quote(origin.text)} {origin.status}"
+            yield "\t}"
+
     def _refusal(self) -> Iterator[str]:
         refusals = self.tables.refusals
         rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
@@ -355,4 +384,4 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
     return [text_file("noai-guard.caddy", Caddyfile(plan, root).lines()), *documents]
 
 
-TARGET = ServerTarget("caddy", "Caddy", _render)
+TARGET = ServerTarget("caddy", "Caddy", _render, supports=USUAL | {Feature.ORIGINS}, max_networks=MANY)

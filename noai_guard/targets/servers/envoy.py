@@ -6,7 +6,7 @@ from noai_guard import resources
 from noai_guard.errors import CannotExpress
 from noai_guard.targets.lua import guard_source
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
 LOST_USER_AGENT = "targets/servers/envoy_lost_user_agent.lua"
 """Lua for who asks in front of Envoy's filters: `lost_user_agent`, with the header that it needs."""
@@ -32,4 +32,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     ]
 
 
-TARGET = ServerTarget("envoy", "Envoy", _render)
+TARGET = ServerTarget("envoy", "Envoy", _render, supports=USUAL | {Feature.NAMELESS})

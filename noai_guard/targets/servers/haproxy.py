@@ -12,8 +12,9 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
+from noai_guard.targets.origins import open_expressions, origin_refusals
 from noai_guard.targets.plan import TargetPlan
-from noai_guard.targets.target import File, ServerTarget, head, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, text_file
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
@@ -39,6 +40,7 @@ class Frontend:
         self.folder = f"{root.rstrip('/')}/noai-guard"
         everybody = suspects.suspects_everybody(plan)
         self.suspects = [] if everybody else suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
+        self.origins = origin_refusals(plan)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"
@@ -63,6 +65,7 @@ class Frontend:
             ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
+        yield from self._origins()
         suspect = f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
         yield f"lua.noai_judge{suspect if self.suspects else ''}"
         for index, (status, fields) in enumerate(refusals(plan), 1):
@@ -72,6 +75,32 @@ class Frontend:
             text = r'lf-string "%[var(txn.noai_text)]\n"'
             condition = f"{{ var(txn.noai_refusal) -m str {index} }}"
             yield f"return status {status} content-type {media_type} {text}{headers} if {condition}"
+
+    def _origins(self) -> Iterator[str]:
+        """Yield a response for each refusal by network and header field."""
+        target, path = open_expressions(self.plan)
+        spared = [f"!{{ url -m reg {quote(target)} }}"]
+        spared += [f"!{{ path,url_dec -m reg {quote(path)} }}"] if path else []
+        if self.plan.exempt_networks:
+            spared.append(f"!{{ src {' '.join(map(str, self.plan.exempt_networks))} }}")
+        for number, origin in enumerate(self.origins, 1):
+            conditions = [f"{{ src -f {quote(f'{self.folder}/origin-{number}.networks')} }}"] if origin.networks else []
+            for condition in origin.headers:
+                match = f"-m reg -i {quote(condition.regex)}" if condition.words else "-m found"
+                conditions.append(f"{{ req.fhdr({condition.name}) {match} }}")
+            media_type = quote(dict(origin.fields)[b"content-type"].decode("ascii"))
+            others = [(name.decode("ascii"), value) for name, value in origin.fields if name != b"content-type"]
+            headers = "".join(f" hdr {name} {quote_format(value.decode())}" for name, value in others)
+            text = f"string {quote(origin.text.rstrip())}\\n"
+            yield (
+                f"return status {origin.status} content-type {media_type} {text}{headers} "
+                f"if {' '.join([*conditions, *spared])}"
+            )
+
+    def network_files(self) -> Iterator[File]:
+        for number, origin in enumerate(self.origins, 1):
+            if origin.networks:
+                yield text_file(f"noai-guard/origin-{number}.networks", map(str, origin.networks))
 
     def _declared(self) -> Iterator[str]:
         """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
@@ -98,8 +127,9 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     files = [
         text_file("noai-guard/frontend.cfg", frontend.lines()),
         File("noai-guard/guard.lua", guard.encode("utf-8")),
+        *frontend.network_files(),
     ]
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = ServerTarget("haproxy", "HAProxy", _render)
+TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS})

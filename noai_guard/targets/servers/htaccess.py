@@ -26,7 +26,7 @@ from noai_guard.targets.apache_directives import (
 )
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers
 from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan, grouped
-from noai_guard.targets.target import Feature, File, ServerTarget, document_files, head, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, document_files, head, text_file
 
 _MAX_EXPRESSION = 7700
 """Characters of one regular expression: a line has at most 8,190 (HUGE_STRING_LEN, seen in 2.4.71)."""
@@ -312,6 +312,6 @@ TARGET = ServerTarget(
     "htaccess",
     "Apache (.htaccess)",
     _render,
-    supports=frozenset(Feature) - {Feature.BODIES},
+    supports=USUAL - {Feature.BODIES},
     specific_limitations=_limitations,
 )

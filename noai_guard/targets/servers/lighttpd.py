@@ -14,7 +14,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import lua, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.plan import TargetPlan, grouped
-from noai_guard.targets.target import File, ServerTarget, head
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
 
 def quote(text: str) -> str:
@@ -89,4 +89,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = ServerTarget("lighttpd", "lighttpd", _render)
+TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS})

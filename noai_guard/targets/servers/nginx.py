@@ -23,8 +23,9 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
+from noai_guard.targets.origins import open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
-from noai_guard.targets.target import File, ServerTarget, block, document_files, head, text_file
+from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
 """Characters of one expression, with room for quoting, below nginx's 4,096 bytes of a parameter."""
@@ -61,6 +62,7 @@ class NginxConfiguration:
         self.plan = plan
         self.prefix = nginx_language.prefix(plan.policy_name, "n", "noai_")
         self.folder = f"{root.rstrip('/')}/{plan.file_name}"
+        self.origins = origin_refusals(plan)
         self.tables = LookupTables(plan, plan.compiled.catalog.agents)
         self.by_name = {token.text.decode("ascii"): token for token in plan.tokens if _is_name(token)}
         by_expression = [token for token in plan.tokens if not (token.host or _is_name(token))]
@@ -96,6 +98,7 @@ class NginxConfiguration:
         yield from self._decision()
         yield from self._verdict()
         yield from self._status()
+        yield from self._origins()
         yield from self._refusal_fields[0]
         yield "# Declarations of every response, by section. The site's own Content-Usage and tdm-... take precedence."
         yield from self._declared_fields[0]
@@ -147,7 +150,10 @@ class NginxConfiguration:
         """Yield the map from a User-Agent to its hits: none for who is no suspect."""
         p, anchors = self.prefix, self.plan.anchors
         common = user_agent_regex.common_browser_expression(anchors)
-        rows = [('""', "-"), *([(nginx_language.expression(common, any_case=False), "-")] if common else [])]
+        nameless = self.plan.detects_nameless
+        single = [(nginx_language.expression(user_agent_regex.SINGLE_WORD), f"${p}all")] if nameless else []
+        rows = [('""', '""' if nameless else "-"), *single]
+        rows += [(nginx_language.expression(common, any_case=False), "-")] if common else []
         looks = suspects.first_look(self.plan, _MAX_EXPRESSION)
         if suspects.suspects_everybody(self.plan) or len(looks) > _MAX_LOOKS:
             browser = user_agent_regex.browser_expression(anchors, possessive=True)
@@ -227,6 +233,11 @@ class NginxConfiguration:
         yield "# The decision for each class of agents: the first row that matches."
         tables, p = self.tables, self.prefix
         default = tables.class_names[""]
+        if self.plan.detects_nameless:
+            nameless = self.plan.nameless.name if self.plan.nameless.restricted else tables.NONE
+            rows = [('""', nameless), (nginx_language.expression(user_agent_regex.SINGLE_WORD), nameless)]
+            yield from map_blocks("$http_user_agent", f"{p}anon", rows, default)
+            default = f"${p}anon"
         classes = {key: name for key, name in tables.class_names.items() if key not in ("", tables.KNOWN)}
         classes = {key: name for key, name in classes.items() if name != default}
         if default != tables.NONE:
@@ -285,6 +296,33 @@ class NginxConfiguration:
         yield "# The status of the refusal, or empty."
         rows = [] if self.plan.unclaimed.restricted else [("-", '""')]
         yield from map_blocks(f"${p}hits", f"{p}status", rows, f"${p}st_of")
+
+    def _origins(self) -> Iterator[str]:
+        """Yield maps to the number of the first refusal by network and header field, or to nothing."""
+        p = self.prefix
+        for number, origin in enumerate(self.origins, 1):
+            conditions = []
+            if origin.networks:
+                conditions.append(f"${p}net{number}")
+                networks = (f"{network} 1;" for network in origin.networks)
+                yield from block(f"geo ${p}net{number}", ['default "";', *networks])
+            for index, condition in enumerate(origin.headers):
+                conditions.append(f"${p}hd{number}_{index}")
+                row = (nginx_language.expression(condition.regex or "."), "1")
+                yield from map_blocks(f"$http_{_variable(condition.name.encode())}", f"{p}hd{number}_{index}", [row])
+            row = (f'"{"1" * len(conditions)}"', str(number))
+            yield from map_blocks(f'"{"".join(conditions)}"', f"{p}or{number}", [row])
+        if self.origins:
+            target, path = open_expressions(self.plan)
+            yield from map_blocks(
+                "$request_uri", f"{p}open", [(nginx_language.expression(target, any_case=False), "1")]
+            )
+            rows = [(nginx_language.expression(path, any_case=False), "1")] if path else []
+            yield from map_blocks("$uri", f"{p}free", rows)
+            exempt = f"${p}exempt" if self.plan.exempt_networks else ""
+            numbers = "".join(f"${p}or{number}:" for number in range(1, len(self.origins) + 1))
+            rows = [('"~^::*(?<noaic_origin>[0-9]+):"', "$noaic_origin")]
+            yield from map_blocks(f'"{exempt}${p}open${p}free${p}is_doc:{numbers}"', f"{p}origin", rows)
 
     @cached_property
     def _refusal_fields(self) -> tuple[list[str], list[str]]:
@@ -355,6 +393,8 @@ class NginxConfiguration:
         yield f"set ${p}sec {f'${p}at' if self.plan.path_policies else '0'};"
         yield f'set ${p}doc "";'
         yield from (f"set ${variable} {value};" for variable, value in self._declared_fields[2].items())
+        if self.origins:
+            yield f"if (${p}origin) {{ rewrite ^ /.noai-guard/origin? last; }}"
         yield f"if (${p}status) {{ rewrite ^ /.noai-guard/refusal? last; }}"
         yield "location = /.noai-guard/refusal {"
         yield "    internal;"
@@ -366,6 +406,8 @@ class NginxConfiguration:
             yield f'    if (${p}status = {status}) {{ return {status} "${p}who${p}tail"; }}'
         yield "    return 403;"
         yield "}"
+        if self.origins:
+            yield from self._origin_location()
         for document in self.plan.documents:
             # A location has no variables: a dollar sign is literal.
             yield f"location = {quote(document.path).replace('${noai_dollar}', '$')} {{"
@@ -376,6 +418,22 @@ class NginxConfiguration:
             yield f"    root {quote(f'{self.folder}/documents')};"
             yield f"    try_files {quote(f'/{document_file(document)}')} =404;"
             yield "}"
+
+    def _origin_location(self) -> Iterator[str]:
+        p = self.prefix
+        yield "location = /.noai-guard/origin {"
+        yield "    internal;"
+        yield '    default_type "text/plain; charset=utf-8";'
+        yield "    charset off;"
+        fields = dict.fromkeys(field for origin in self.origins for field in origin.fields)
+        for name, value in fields:
+            if name != b"content-type":
+                yield f"    {_add_header(name, quote(value.decode('ascii')))}"
+        yield f"    include {self.folder}/headers.conf;"
+        for number, origin in enumerate(self.origins, 1):
+            yield f"    if (${p}origin = {number}) {{ return {origin.status} {quote(origin.text)}; }}"
+        yield "    return 403;"
+        yield "}"
 
     def headers(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'nginx')}"
@@ -420,4 +478,10 @@ def files(plan: TargetPlan, root: str) -> list[File]:
     ]
 
 
-TARGET = ServerTarget("nginx", "nginx", files, options=frozenset({"name", "inspect"}))
+TARGET = ServerTarget(
+    "nginx",
+    "nginx",
+    files,
+    supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS},
+    options=frozenset({"name", "inspect"}),
+)

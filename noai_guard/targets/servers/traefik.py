@@ -17,6 +17,7 @@ from typing import Any
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.targets import go_regex, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
+from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
 from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, Decision, PathSet, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
@@ -133,6 +134,12 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
         unreadable = _either([_all([long, named]), *escapes])
         status = max(row.status for row in plan.unreadable.rows)
         yield from _rule([unreadable, *exceptions, _refused_in(status, plan.unreadable.rows)], status)
+    target, path = open_expressions(plan)
+    spared = [f"!{_path_matches(pattern)}" for pattern in (target, path) if pattern]
+    for origin in origin_refusals(plan, MANY):
+        networks = [_either(f"ClientIP(`{network}`)" for network in origin.networks)] if origin.networks else []
+        fields = [f"HeaderRegexp(`{condition.name}`, `(?i){condition.regex}`)" for condition in origin.headers]
+        yield from _rule([*networks, *fields, *spared, *exceptions], origin.status)
 
 
 def _rule(conditions: Iterable[Condition], status: int) -> Iterator[tuple[str, int]]:
@@ -189,6 +196,9 @@ TARGET = ServerTarget(
     "traefik",
     "Traefik",
     _render,
-    supports=frozenset({Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}),
+    max_networks=MANY,
+    supports=frozenset(
+        {Feature.ORIGINS, Feature.HEADERS, Feature.REFUSALS, Feature.PATHS, Feature.ADDRESSES, Feature.MONITOR}
+    ),
     specific_limitations=_limitations,
 )

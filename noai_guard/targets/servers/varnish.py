@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import HeaderField
+from noai_guard.core.networks import NetworkSet
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
@@ -18,8 +19,9 @@ from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables
+from noai_guard.targets.origins import open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped, host_form
-from noai_guard.targets.target import Feature, ServerTarget, block, head, text_file
+from noai_guard.targets.target import USUAL, Feature, ServerTarget, block, head, text_file
 
 _MAX_EXPRESSION = 16_000
 """Characters of one expression; PCRE2 compiles to at most 64 KiB if it is built with links of two bytes."""
@@ -83,6 +85,7 @@ class VclFile:
     def __init__(self, plan: TargetPlan) -> None:
         self.plan = plan
         self.tables = LookupTables(plan)
+        self.origins = origin_refusals(plan)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'varnish')}"
@@ -90,9 +93,10 @@ class VclFile:
         yield f"# Refused: {self.tables.refused_names}."
         yield "import std;"
         if self.plan.exempt_networks:
-            networks = self.plan.exempt_networks
-            rows = (f'"{network.network_address}"/{network.prefixlen};' for network in networks)
-            yield from block("acl noai_exempt", rows, "  ")
+            yield from block("acl noai_exempt", _acl(self.plan.exempt_networks), "  ")
+        for number, origin in enumerate(self.origins, 1):
+            if origin.networks:
+                yield from block(f"acl noai_origin_{number}", _acl(origin.networks), "  ")
         for name, body in (
             ("noai_agent", self._agent()),
             ("noai_path", self._path()),
@@ -192,6 +196,7 @@ class VclFile:
         for number, document in enumerate(self.plan.documents):
             condition = f'{_is_at(document.path)} && (req.method == "GET" || req.method == "HEAD")'
             yield from _if(condition, [f'set {_DECISION} = "document_{number}";', "return (synth(200));"])
+        yield from self._by_origin()
         # Of several User-Agent lines Varnish reads the first.
         yield f"std.collect({_ALL});"
         yield 'set req.http.X-NoAI-Verdict = "allow";'
@@ -233,6 +238,25 @@ class VclFile:
             f"unset req.http.X-NoAI-{name};" for name in _VARIABLES if name not in ("Path", "Verdict", "Section")
         )
 
+    def _by_origin(self) -> Iterator[str]:
+        """Yield the lines that refuse by network and header field."""
+        target, path = open_expressions(self.plan)
+        spared = [f"!({_matches('req.url', target)})"]
+        spared += [f"!({_matches(_PATH, _decoded_path_regex(path))})"] if path else []
+        spared += ["client.ip !~ noai_exempt"] if self.plan.exempt_networks else []
+        for number, origin in enumerate(self.origins, 1):
+            conditions = [f"client.ip ~ noai_origin_{number}"] if origin.networks else []
+            for condition in origin.headers:
+                name = f"req.http.{condition.name}"
+                yield f"std.collect({name});"
+                conditions.append(_matches(name, condition.regex, any_case=True) if condition.words else name)
+            refuse = [
+                f'set {_DECISION} = "origin_{number}";',
+                f"set req.http.X-NoAI-Verdict = {quote(origin.verdict)};",
+                f"return (synth({origin.status}));",
+            ]
+            yield from _if(" && ".join([*conditions, *spared]), refuse)
+
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
         for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
@@ -247,6 +271,9 @@ class VclFile:
             body = f"synthetic({quote(document.body.decode('utf-8'))});"
             yield from _if(f'{_DECISION} == "document_{number}"', [*fields, body, "return (deliver);"])
         yield from self._declares()
+        for number, origin in enumerate(self.origins, 1):
+            lines = [*map(_set, origin.fields), f"synthetic({quote(origin.text)});", "return (deliver);"]
+            yield from _if(f'{_DECISION} == "origin_{number}"', lines)
         for name, decision in self.tables.refusals.items():
             fields = [_set(field) for field in decision.headers if field in self.tables.refusal_fields]
             client = f"regsub({_LINE}, {quote(_field(3))}, {_FIRST})"
@@ -255,6 +282,10 @@ class VclFile:
             )
             body = f"synthetic({client} + {quote(decision.tail)});"
             yield from _if(f'{_DECISION} == "{name}"', [*fields, default, body, "return (deliver);"])
+
+
+def _acl(networks: NetworkSet) -> Iterator[str]:
+    return (f'"{network.network_address}"/{network.prefixlen};' for network in networks)
 
 
 def _is_at(path: str) -> str:
@@ -291,5 +322,5 @@ TARGET = ServerTarget(
     "varnish",
     "Varnish",
     lambda plan, root: [text_file("noai-guard.vcl", VclFile(plan).lines())],
-    supports=frozenset(Feature) - {Feature.LINES},
+    supports=(USUAL | {Feature.ORIGINS}) - {Feature.LINES},
 )

@@ -13,6 +13,7 @@ from noai_guard.socket_address import SocketAddress
 from tests.gateway.proxies.running_proxies import (
     POLICY,
     STARTERS,
+    VARIANTS,
     Environment,
     RunningServer,
     compiled_policy,
@@ -73,7 +74,7 @@ def start_proxy(origin: int) -> Iterator[Callable[..., RunningServer]]:
             address = gateway if isinstance(gateway, SocketAddress) else SocketAddress("127.0.0.1", gateway)
             folder = stack.enter_context(readable_folder())
             environment = Environment(folder, origin, address, compiled_policy(text), **more)
-            proxy = STARTERS[key](environment)
+            proxy = {**STARTERS, **VARIANTS}[key](environment)
             stack.callback(proxy.stop)
             return proxy
 

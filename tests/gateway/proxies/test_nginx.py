@@ -49,7 +49,28 @@ def test_a_cached_verdict_is_not_asked_for_again(start_proxy, own_gateway):
             assert fetch(port, path, SCRAPER).status == 403
             assert b"GPTBot" in fetch(port, path, SCRAPER).body
             assert fetch(port, "/press/kit", SCRAPER).status == 200
-    assert judged(gateway) == 3
+    assert judged(gateway) == 6  # What is asked for once is not kept.
+
+
+def test_people_share_a_cached_verdict_and_suspects_do_not(start_proxy, own_gateway):
+    gateway = own_gateway()
+    port = start_proxy("nginx-current-caching", gateway).port
+    browsers = [
+        BROWSER,
+        *(f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:{n}.0) Firefox/{n}.0" for n in range(90, 110)),
+    ]
+    for number, browser in enumerate(browsers):
+        listened = fetch(port, f"/songs/{number}", browser)
+        assert listened.status == 200
+        assert listened.received("x-noai-agent") == ["none"]
+        assert listened.values("content-usage") == ["train-ai=n, ai-use=n, search=y"]
+    assert judged(gateway) == 1
+    for _ in range(3):
+        assert fetch(port, "/songs/1", SCRAPER).status == 403
+        assert fetch(port, "/songs/1", BROWSER, [("User-Agent", SCRAPER)]).status == 403
+        assert fetch(port, "/press/kit", SCRAPER).status == 200
+        assert fetch(port, "/press/kit", BROWSER).values("content-usage") == []
+        assert fetch(port, "/song/1", "Mozilla/5.0 (compatible; %47PTBot/1.0)").status == 403
 
 
 def test_no_client_can_leave_a_cached_verdict_for_another(start_proxy, own_gateway):

@@ -14,6 +14,7 @@ from noai_guard.config.catalogue_schema import read_browsers
 from noai_guard.gateway.proxies import PROXIES
 from noai_guard.gateway.proxies.proxy import GatewaySetup, lua_names
 from noai_guard.socket_address import SocketAddress
+from noai_guard.targets.target import File
 from tests.gateway.proxies.running_proxies import (
     BROWSER,
     SCRAPER,
@@ -77,19 +78,24 @@ def test_expressions_and_lua_find_the_same_names(
     assert not [text for text in texts if by_expression(text) is not in_lua(text)]
 
 
+def configuration(key: str, text: str) -> list[File]:
+    """The files that are no documents, which name agents for crawlers to read."""
+    return [file for file in PROXIES[key].render(setup(text), "/etc/x") if "documents" not in file.path]
+
+
 @pytest.mark.parametrize("key", PROXIES)
 @pytest.mark.parametrize("text", [
     "extends: no-ai\nmode: monitor\n", "extends: no-ai\nunreadable: log\n", "extends: no-ai\nunreadable: allow\n",
 ])  # fmt: skip
 def test_a_policy_that_refuses_nobody_unread_names_nobody(key: str, text: str) -> None:
-    for file in PROXIES[key].render(setup(text), "/etc/x"):
+    for file in configuration(key, text):
         assert b"gptbot" not in file.content.lower()
         assert not re.search(rb"noai-bad-request|synth\(400", file.content)
 
 
 @pytest.mark.parametrize("key", PROXIES)
 def test_a_policy_that_refuses_everybody_unasked_needs_no_names_for_that(key: str) -> None:
-    files = PROXIES[key].render(setup("extends: no-ai\non_unknown: deny\n"), "/etc/x")
+    files = configuration(key, "extends: no-ai\non_unknown: deny\n")
     assert any(b"refuses every request" in file.content for file in files)
     # Traefik asks about the first of several User-Agent lines, Varnish about no request behind a websocket's.
     if key not in ("traefik", "varnish"):

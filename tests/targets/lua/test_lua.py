@@ -20,7 +20,7 @@ import noai_guard
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Mode, PartlyRead, PathPolicy, Usage
+from noai_guard.core.model import Action, Agent, Mode, PartlyRead, PathPolicy, Usage, agent_of
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.policy import UNREADABLE, Exemptions, Policy, Rule
@@ -96,7 +96,8 @@ class Guard:
 
 @cache
 def guards_policy() -> CompiledPolicy:
-    return CompiledPolicy(replace(NO_AI, usages={**NO_AI.usages, Usage.UNKNOWN_BOT: Action.DENY}), CATALOG)
+    refused = dict.fromkeys((Usage.UNKNOWN_BOT, Usage.NAMELESS), Action.DENY)
+    return CompiledPolicy(replace(NO_AI, usages={**NO_AI.usages, **refused}), CATALOG)
 
 
 @cache
@@ -113,7 +114,7 @@ def recognised(user_agent: bytes, compiled: CompiledPolicy) -> str:
     guard = compiled.guard
     claim = guard.claims[user_agent]
     if not isinstance(claim, PartlyRead):
-        return ascii_name(claim)
+        return ascii_name(agent_of(claim))
     name = ascii_name(claim.agent)
     return name if claim.hidden.isdisjoint(restricted_agents(compiled)) else f"({name})"
 

@@ -1,0 +1,1 @@
+"""Two hosts of four workers behind one nginx, which count together in one Redis."""

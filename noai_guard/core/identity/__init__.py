@@ -1,0 +1,1 @@
+"""Check the claims of clients to be agents: by published networks, by reverse DNS, by signatures."""

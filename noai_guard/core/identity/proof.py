@@ -1,0 +1,96 @@
+"""The shape of a way to verify a claim: what it is told, and what it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from noai_guard.core.identity.settings import IdentitySettings
+from noai_guard.core.model import Agent, Identity
+from noai_guard.core.questions import Examination
+from noai_guard.core.request import Request
+
+
+class Finding(StrEnum):
+    """What one way to verify a claim found out."""
+
+    PROVEN = "proven"
+    """The client is the agent. One such finding outweighs all others."""
+    DISPROVEN = "disproven"
+    """The client is not the agent, unless another way proves that it is."""
+    SILENT = "silent"
+    """Nothing follows, either way."""
+    UNANSWERED = "unanswered"
+    """Somebody who should have answered did not: our fault, or our network's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The finding of one way, and why: a sentence made from the catalogue and the policy only, never from what a client
+    sent, so that the number of different ones is bounded."""
+
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim to be checked.
+
+    `address` is the client's, canonical as `ClientAddress.address`; None if it is not known to be the client's, and
+    then `doubt` is one of `addresses.DOUBTS`. `received_at` is in seconds since 1970.
+    """
+
+    agent: Agent
+    request: Request
+    address: str | None
+    received_at: float
+    settings: IdentitySettings
+    doubt: str | None = None
+
+
+class Basis(StrEnum):
+    """What the answer of a way depends on, beside the agent. Answers by address or block are remembered for a while,
+    and asked for only where the address is known to be the client's."""
+
+    REQUEST = "request"
+    """The request itself: asked each time, and first, because such a proof goes with the client wherever it is."""
+    ADDRESS = "address"
+    BLOCK = "block"
+    """The address, which stands for its whole `address_block`: for what is dear to find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to verify a claim.
+
+    `applies` says whether the agent has published what is needed for it. `check` is asked only then; it may yield
+    questions.
+    """
+
+    name: str
+    basis: Basis
+    applies: Callable[[Agent, IdentitySettings], bool]
+    check: Callable[[Claimed], Examination[Proof]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The result of all ways: an identity, with the reason of each way in the order they were asked.
+
+    `unanswered`: somebody did not answer, and no other way decided.
+    """
+
+    identity: Identity
+    reasons: tuple[str, ...] = ()
+    unanswered: bool = False
+
+
+def conclusion(proofs: tuple[Proof, ...]) -> Identified:
+    """Return what follows from the findings together: proven outweighs disproven, which outweighs the others."""
+    findings = {proof.finding for proof in proofs}
+    reasons = tuple(proof.reason for proof in proofs)
+    if Finding.PROVEN in findings:
+        return Identified(Identity.VERIFIED, reasons)
+    if Finding.DISPROVEN in findings:
+        return Identified(Identity.SPOOFED, reasons)
+    return Identified(Identity.UNVERIFIED, reasons, Finding.UNANSWERED in findings)

@@ -1,0 +1,112 @@
+"""What is told by where a request comes from and by its header fields: rules that hold, agents that are recognised."""
+
+from collections.abc import Iterator, Sequence
+
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.model import (
+    NAMELESS,
+    UNCLAIMED_AGENTS,
+    Action,
+    Agent,
+    Claim,
+    HeaderField,
+    Identity,
+    PartlyRead,
+    SingleClaim,
+    agent_of,
+    single_claims,
+)
+from noai_guard.core.policy import DecisionTable, PathClass, Rule
+
+_MAX_ADDRESSES = 16_384
+_CLAIMED = tuple(identity for identity in Identity if identity is not Identity.UNCLAIMED)
+
+
+class Origins:
+    """The rules of a policy that need an address or header fields, and the agents that are recognised by them.
+
+    An address that is not proven is given as None. It meets no condition, with one exception: where the policy says
+    `on_unknown: deny`, a rule that restricts holds for whoever names an agent. Who names nobody is never refused
+    because an address is not known, and nobody is let in for it.
+    """
+
+    def __init__(self, table: DecisionTable) -> None:
+        self._table = table
+        self._rules = table.policy.rules
+        self._by_network = tuple(agent for agent in table.catalog.agents if agent.networks)
+        self._by_header = tuple(agent for agent in table.catalog.agents if agent.headers)
+        self._networks: BoundedCache[str, frozenset[str]] = BoundedCache(
+            self._networks_with, max_entries=_MAX_ADDRESSES
+        )
+        self._agents: BoundedCache[str, tuple[Agent, ...]] = BoundedCache(self._agents_at, max_entries=_MAX_ADDRESSES)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_network or self._by_header or any(rule.needs_origin for rule in self._rules))
+
+    def _networks_with(self, address: str) -> frozenset[str]:
+        return frozenset(name for name, networks in self._table.policy.networks.items() if address in networks)
+
+    def _agents_at(self, address: str) -> tuple[Agent, ...]:
+        return tuple(agent for agent in self._by_network if address in agent.networks)
+
+    def needs(self, claim: Claim, path_class: PathClass) -> tuple[bool, bool]:
+        """Return whether the address, and whether the header fields, may change the verdict on a claim."""
+        if path_class.exempt and not path_class.readings:
+            return False, False
+        claims = single_claims(claim)
+        rules = [
+            rule
+            for rule in map(self._rules.__getitem__, path_class.origin_rules)
+            if any(_may_hold(rule, each) for each in claims)
+        ]
+        # Of several claims the strictest counts, and there is no stricter one.
+        denied = self._table.verdict(claim, path_class).action is Action.DENY
+        return (
+            any(rule.networks for rule in rules) or bool(self._by_network and not denied),
+            any(rule.headers for rule in rules) or bool(self._by_header and not denied),
+        )
+
+    def judged_as(
+        self, claim: Claim, path_class: PathClass, address: str | None, headers: Sequence[HeaderField]
+    ) -> tuple[Claim, PathClass]:
+        """Return the claim and the path class by which a request is judged.
+
+        Of the agents that the user agent, the address and the header fields tell, the one counts that is treated most
+        strictly; of equals, the one that the user agent names.
+        """
+        met = frozenset(
+            number for number in path_class.origin_rules if self._holds(self._rules[number], claim, address, headers)
+        )
+        if met:
+            path_class = self._table.from_origin(path_class, met)
+        claims: list[Claim] = list(self._recognised(address, headers))
+        if not claims:
+            return claim, path_class
+        if claim not in (None, NAMELESS):
+            claims.insert(0, claim)
+        return max(claims, key=lambda each: self._table.verdict(each, path_class).action.strictness), path_class
+
+    def _recognised(self, address: str | None, headers: Sequence[HeaderField]) -> Iterator[Agent]:
+        if address is not None and self._by_network:
+            yield from self._agents[address]
+        for agent in self._by_header:
+            if all(condition.holds(headers) for condition in agent.headers):
+                yield agent
+
+    def _holds(self, rule: Rule, claim: Claim, address: str | None, headers: Sequence[HeaderField]) -> bool:
+        if not all(condition.holds(headers) for condition in rule.headers):
+            return False
+        if not rule.networks:
+            return True
+        if address is None:
+            names_agent = claim not in (None, NAMELESS)
+            return names_agent and rule.action.restricts and self._table.policy.on_unknown is Action.DENY
+        return not self._networks[address].isdisjoint(rule.networks)
+
+
+def _may_hold(rule: Rule, claim: SingleClaim) -> bool:
+    if isinstance(claim, PartlyRead):
+        return True
+    agent = agent_of(claim)
+    identities = (Identity.UNCLAIMED,) if agent is None or agent in UNCLAIMED_AGENTS else _CLAIMED
+    return any(rule.holds_for(agent, identity) for identity in identities)
