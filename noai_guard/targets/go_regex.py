@@ -2,7 +2,7 @@
 
 Go's engine follows all alternatives at once: an expression of some hundred names takes a microsecond for each character
 of a User-Agent (measured 2026-11-26). So only those User-Agents are searched for names that are not a common browser's
-and that contain a word of a name.
+and in which a word begins like one of a name.
 """
 
 import re

@@ -5,13 +5,13 @@ those that it cannot compare (several patterns, other matchers) the first in the
 Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle`
 (`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
-Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
-User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
+Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only for
+suspects (`go_regex.harmless_expressions`). Caddy evaluates a `map` each time its placeholder is
 read, its plain rows one by one, and only the outputs may contain placeholders. What later directives need is stored in
 `vars`, early, while the path is still that of the request.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_lowercase, ascii_uppercase, digits
 
 from noai_guard.core.model import HeaderField
@@ -34,6 +34,9 @@ tail."""
 
 _LOWER = f"{_USER_AGENT}.lowerAscii()"
 _IS_LONG = f"{_USER_AGENT}.size() > {_MAX_USER_AGENT}"
+
+_MAX_CEL = 90_000
+"""Characters of an expression: CEL reads at most 100,000."""
 
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
@@ -163,7 +166,9 @@ class Caddyfile:
         bot_words = user_agent_regex.BOT_WORDS if plan.detects_unknown_bots else ()
         some = [f'text.contains("{word}")' for word in bot_words]
         harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
-        some += [f"!text.matches({_cel(expression)})" for expression in harmless]
+        looks = [*some, *(f"!text.matches({_cel(expression)})" for expression in harmless)]
+        # With many thousands of names, everybody but usual browsers is a suspect.
+        some = looks if sum(map(len, looks)) < _MAX_CEL - len(browser) else ["true"]
         text = f'{_LOWER} + " "'
         usual = f"!({text}).matches({_cel(browser)}) && [{text}].exists(text, {' || '.join(some)})"
         read = f"!({_IS_LONG}) && {usual}" if self.reads_no_long_ones else f"{_IS_LONG} || {usual}"
@@ -216,8 +221,9 @@ class Caddyfile:
         yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
         yield from ("\tvars {", "\t\tnoai_agent {noai_agent}", '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
         if self.plan.hidden_tokens:
-            yield f"\t@noai_hidden expression `{self._hides_a_name()}`"
-            yield f"\tvars @noai_hidden noai_hidden {_HIDDEN}"
+            for number, hides in enumerate(self._hides_a_name(self.plan.hidden_tokens), 1):
+                yield f"\t@noai_hidden_{number} expression `{hides}`"
+                yield f"\tvars @noai_hidden_{number} noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
             raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
             condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
@@ -232,13 +238,13 @@ class Caddyfile:
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
 
-    def _hides_a_name(self) -> str:
-        """Return a CEL expression for names where the User-Agent is not read closely.
+    def _hides_a_name(self, tokens: Sequence[AgentToken]) -> Iterator[str]:
+        """Yield CEL expressions, each short enough, for names where the User-Agent is not read closely.
 
         Of a long one it is decided by the one expression that is fast enough for it.
         """
-        anywhere = _cel(suspects.anywhere_without_look_around(self.plan.hidden_tokens))
-        names = _cel(user_agent_regex.names_anywhere(self.plan.hidden_tokens))
+        anywhere = _cel(suspects.anywhere_without_look_around(tokens))
+        names = _cel(user_agent_regex.names_anywhere(tokens))
         unread = f"{user_agent_regex.UNREAD_HEAD}, {_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL}"
         searched = _LOWER if self.reads_no_long_ones else f"{_LOWER}.substring({unread})"
         escaped = " || ".join(
@@ -248,7 +254,12 @@ class Caddyfile:
         # Decoding keeps every name that is written without escapes.
         text = f'({escaped}) ? {_decoded(_USER_AGENT)} : {_IS_LONG} ? {searched} : ""'
         found = f"text.matches({anywhere}) && ({_IS_LONG} || text.matches({names}))"
-        return f"({_IS_LONG} || {escaped}) && [{text}].exists(text, {found})"
+        hides = f"({_IS_LONG} || {escaped}) && [{text}].exists(text, {found})"
+        if len(hides) < _MAX_CEL:
+            yield hides
+            return
+        yield from self._hides_a_name(tokens[: len(tokens) // 2])
+        yield from self._hides_a_name(tokens[len(tokens) // 2 :])
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables
