@@ -33,7 +33,6 @@ _MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
 tail."""
 
 _LOWER = f"{_USER_AGENT}.lowerAscii()"
-_IS_LONG = f"{_USER_AGENT}.size() > {_MAX_USER_AGENT}"
 
 _MAX_CEL = 90_000
 """Characters of an expression: CEL reads at most 100,000."""
@@ -73,7 +72,7 @@ def _row(pattern: str, output: str) -> str:
 
 def _anywhere(pattern: str) -> str:
     """Return an expression that matches only once, because a map concatenates the outputs of all matches."""
-    return f"(?is)^.*?{pattern}"
+    return f"(?is)^.*?{go_regex.with_ascii_letters(pattern)}"
 
 
 def _cel(text: str) -> str:
@@ -125,6 +124,8 @@ class Caddyfile:
         self.suspects_everybody = suspects.suspects_everybody(plan)
         # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
         self.reads_no_long_ones = suspects.reads_no_long_ones(plan)
+        size = f"bytes({_USER_AGENT}).size()" if self.reads_no_long_ones else f"{_USER_AGENT}.size()"
+        self.is_long = f"{size} > {_MAX_USER_AGENT}"
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -171,7 +172,7 @@ class Caddyfile:
         some = looks if sum(map(len, looks)) < _MAX_CEL - len(browser) else ["true"]
         text = f'{_LOWER} + " "'
         usual = f"!({text}).matches({_cel(browser)}) && [{text}].exists(text, {' || '.join(some)})"
-        read = f"!({_IS_LONG}) && {usual}" if self.reads_no_long_ones else f"{_IS_LONG} || {usual}"
+        read = f"!({self.is_long}) && {usual}" if self.reads_no_long_ones else f"{self.is_long} || {usual}"
         yield f"\t@noai_suspect expression `{read}`"
 
     def _name(self) -> Iterator[str]:
@@ -252,9 +253,9 @@ class Caddyfile:
             for mark, escape in zip("%\\", suspects.ESCAPES, strict=True)
         )
         # Decoding keeps every name that is written without escapes.
-        text = f'({escaped}) ? {_decoded(_USER_AGENT)} : {_IS_LONG} ? {searched} : ""'
-        found = f"text.matches({anywhere}) && ({_IS_LONG} || text.matches({names}))"
-        hides = f"({_IS_LONG} || {escaped}) && [{text}].exists(text, {found})"
+        text = f'({escaped}) ? {_decoded(_USER_AGENT)} : {self.is_long} ? {searched} : ""'
+        found = f"text.matches({anywhere}) && ({self.is_long} || text.matches({names}))"
+        hides = f"({self.is_long} || {escaped}) && [{text}].exists(text, {found})"
         if len(hides) < _MAX_CEL:
             yield hides
             return
