@@ -35,8 +35,9 @@ _SIGN = r"(?:[01][0-9A-Fa-f]|2[0-9A-Ca-cFf]|3[A-Ea-e]|5[B-Eb-e]|60|7[B-Fb-f]|[89
 ESCAPED_SIGN = rf"(?:%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
 
 _UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|(?::/?|/+)[^{DELIMITERS}@?:./])"
+_IN_CHUNK = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
 _BEFORE = (
-    rf"(?:(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
+    rf"(?:{_IN_CHUNK}"
     rf"|(?:^[^ ]*|[\s;,(][A-Za-z0-9_.%\-]*)%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
 )
 """The start of a chunk and what may be in it before a name: nothing, or text that ends with a sign or an escape."""
@@ -128,6 +129,12 @@ def exact_context(family: bool, begins_with_word: bool, ends_with_word: bool, at
     before = _AT_START if at_start else _BEFORE if begins_with_word else ""
     after = _AFTER_WORD if ends_with_word else _AFTER_OTHER
     return before, f"[{WORD}]*{_AFTER_WORD}" if family else after
+
+
+def unescaped_context(family: bool, begins_with_word: bool, ends_with_word: bool, at_start: bool) -> tuple[str, str]:
+    """Return `exact_context` without names behind escapes, which is 150 characters shorter."""
+    before, after = exact_context(family, begins_with_word, ends_with_word, at_start)
+    return _IN_CHUNK if before == _BEFORE else before, after
 
 
 def short_context(family: bool, begins_with_word: bool, ends_with_word: bool, at_start: bool) -> tuple[str, str]:

@@ -64,7 +64,7 @@ def _waf(plan: TargetPlan) -> Iterator[dict[str, Any]]:
         excluded += [_in_paths(paths) for paths in rule.excluded_paths]
         conditions = [*([_in_paths(rule.paths)] if rule.paths else []), *(f"not {condition}" for condition in excluded)]
         max_length = _MAX_EXPRESSION - len(" and ".join(["", *conditions]))
-        for agents in _named(rule.tokens, max_length, user_agent_regex.exact_context) or ["true"]:
+        for agents in _named(rule.tokens, max_length, user_agent_regex.unescaped_context) or ["true"]:
             expression = " and ".join([agents, *conditions])
             _check_length(expression)
             description = f"noai-guard: {rule.decision.label}, {rule.decision.verdict.rule}"
