@@ -49,7 +49,7 @@ from noai_guard.middleware.active_policy import (
     ResolvedPath,
     ServeDocument,
 )
-from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
+from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
@@ -494,7 +494,9 @@ class GuardRuntime:
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
         """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
         try:
-            return active.compiled.guard.judged(path, USER_AGENT)
+            table = active.compiled.guard.table
+            # No agent: our user agent is a single word, and what a policy says of the nameless is not meant for us.
+            return table.verdict(None, table.path_classes[path])
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
             return active.undecidable.cached.verdict
