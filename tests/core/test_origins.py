@@ -138,6 +138,29 @@ def test_nothing_is_refused_anywhere_only_because_of_a_rule_by_network() -> None
     assert judged(guard, "SearchBot/1", "203.0.113.9", path="/" + "a" * 9_000).action is Action.ALLOW
 
 
+def test_a_rule_by_header_fields_alone_asks_no_address() -> None:
+    guard = guard_of("rules: [{id: keyed, headers: {X-Key: [a]}, action: deny}]")
+    assert judged(guard, FIREFOX, None, (b"x-key", b"a")).rule == "keyed"
+    assert judged(guard, FIREFOX, None, (b"x-key", b"b")).rule == "unclaimed"
+
+
+def test_a_rule_by_network_may_hold_for_an_agent_that_is_hidden_in_a_long_user_agent() -> None:
+    guard = guard_of(CLOSED.replace("action", "agents: [GPTBot], action"))
+    hidden = b"x" * 2000 + b" TestBot " + b"x" * 2000
+    path_class = guard.table.path_class("/")
+    assert guard.needs(guard.claims[hidden], path_class) & Needs.ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("host", "names"), [("nobody.example", "a host that is in no catalogue"), ("sign.example", "SignBot (Somebody), ")]
+)
+def test_the_reason_says_whom_a_signature_agent_names(host: str, names: str) -> None:
+    signer = Agent("SignBot", "Somebody", (Usage.AI_AGENT,), signature_agents=("sign.example",))
+    guard = Guard(guard_of("extends: no-ai").policy, Catalog([signer]))
+    verdict = judged(guard, FIREFOX, None, (b"signature-agent", f"https://{host}".encode()))
+    assert verdict.reasons[0].startswith(f"the header Signature-Agent names {names}")
+
+
 def test_rules_keep_their_order_whatever_they_need() -> None:
     text = HOSTING + (
         "rules:\n"
