@@ -223,7 +223,9 @@ def _identities(status: Status) -> str:
         rows.append(f'<tr><th scope="row">{escape(operator)}{mark}</th>{numbers}</tr>')
     columns = ("Operator", "Unverified", "Verified", "Spoofed")
     title = "Who could prove it"
-    table = f'<div class="wide" tabindex="0" role="region" aria-label="{title}">{_table(columns, rows[:_MAX_ROWS])}</div>'
+    table = (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{title}">{_table(columns, rows[:_MAX_ROWS])}</div>'
+    )
     return f"<h2>{title}</h2>{table}"
 
 
