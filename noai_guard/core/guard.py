@@ -191,6 +191,7 @@ class Guard:
         table = self.table
         claim = self.claims[request.claim_key]
         path_class = path_class or table.path_classes[request.path]
+        doubt = doubt if is_proven else doubt or "address_not_proven"
         if self.origins is not None:
             proven = address if is_proven else None
             claim, path_class = self.origins.judged_as(claim, path_class, proven, request.headers)

@@ -90,6 +90,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
     """Yield what tells about whom not to ask, and declares for the whole site there."""
     yield f"acl noai_suspect req.fhdr(user-agent) -m reg -i -f {root}/{_SUSPECTS}"
+    # Several lines are one User-Agent, which may be too long to be read closely.
+    yield "acl noai_suspect req.fhdr_cnt(user-agent) gt 1"
     special = (UNUSUAL_PATH, *setup.sections_that_declare_otherwise)
     yield from (f"acl noai_special path -m reg -i {quote(pattern)}" for pattern in special)
     yield "acl noai_path path -m found"

@@ -167,12 +167,13 @@ def _unasked(setup: GatewaySetup, p: str) -> list[str]:
 
 
 def _ask_people(setup: GatewaySetup, p: str, folder: str) -> Iterator[str]:
-    """Yield a location that asks once about all who are no suspects: as about a client without a name."""
+    """Yield a location that asks once about all who are no suspects: as about a client that names nobody."""
     if _looks(setup) and not setup.suspects_only:
         yield "location = /.noai-guard/ask-people {"
         yield "    internal;"
         yield f"    include {folder}/ask.conf;"
-        yield '    proxy_set_header User-Agent "";'
+        # More than one word: a client of one word, or of none, is a nameless one.
+        yield '    proxy_set_header User-Agent "Mozilla/5.0 (no suspect)";'
         yield f"    proxy_pass http://{_gate(p)}{VERIFY_NGINX};"
         yield from (f"    {line}" for line in _kept(setup, p, "no suspect", 1))
         yield "    proxy_ignore_headers Vary;"

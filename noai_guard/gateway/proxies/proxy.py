@@ -11,7 +11,7 @@ from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import AUTHORIZATION, READ, REASON, SIGNATURE_AGENT, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SIGNATURE_AGENT, SOURCES, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
@@ -22,6 +22,22 @@ from noai_guard.version import __version__
 
 UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
 """Matches a path that may be read as another one, or that is none."""
+
+_OF_THE_QUESTION = frozenset(
+    {
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that mean something else in a question to the gateway, or are none of its business."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +212,21 @@ class GatewaySetup:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Names of the client's headers that the gateway reads."""
-        return (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        """Names of the client's headers that the gateway reads, each once."""
+        names = (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        return tuple(dict.fromkeys((*names, *self._condition_names)))
+
+    @cached_property
+    def _condition_names(self) -> tuple[str, ...]:
+        """Names of the headers that rules and agents ask for, without those that a proxy writes itself."""
+        rules, agents = self.compiled.policy.rules, self.compiled.catalog.agents
+        conditions = (
+            condition
+            for each in (*(rule.headers for rule in rules), *(agent.headers for agent in agents))
+            for condition in each
+        )
+        names = {condition.name for condition in conditions}
+        return tuple(sorted(names.difference(_OF_THE_QUESTION, SOURCES, CDN, {self.client_address_header})))
 
     @property
     def client_address_header(self) -> str:

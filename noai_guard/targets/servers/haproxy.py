@@ -73,7 +73,11 @@ class Frontend:
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
         yield from self._origins()
-        suspect = f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+        # Several lines are one User-Agent to the judge, which may be too long to be read closely.
+        suspect = (
+            f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+            " || { req.fhdr_cnt(user-agent) gt 1 }"
+        )
         yield f"lua.noai_judge{suspect if self.suspects else ''}"
         for index, (status, fields) in enumerate(refusals(plan), 1):
             media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
