@@ -157,8 +157,8 @@ def _health(status: Status) -> str:
     if health["identity_stopped"]:
         names = escape(", ".join(health["identity_stopped"]))
         problems.append(
-            f"So many claims to be of {names} fail that the addresses are probably a proxy's: they are let in. Name your "
-            "proxies under trusted_proxies."
+            f"So many claims to be of {names} fail that the addresses are probably a proxy's: they are let in. Name "
+            "your proxies under trusted_proxies."
         )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
@@ -223,7 +223,9 @@ def _identities(status: Status) -> str:
         rows.append(f'<tr><th scope="row">{escape(operator)}{mark}</th>{numbers}</tr>')
     columns = ("Operator", "Unverified", "Verified", "Spoofed")
     title = "Who could prove it"
-    table = f'<div class="wide" tabindex="0" role="region" aria-label="{title}">{_table(columns, rows[:_MAX_ROWS])}</div>'
+    table = (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{title}">{_table(columns, rows[:_MAX_ROWS])}</div>'
+    )
     return f"<h2>{title}</h2>{table}"
 
 

@@ -81,8 +81,7 @@ def limitations(plan: TargetPlan, supported: bool, max_networks: int | None = No
     missing = [
         name
         for name, refusals in _all(plan)
-        if not (supported and refusals)
-        or not all(_fits(each, max_networks) for each in refusals)
+        if not (supported and refusals) or not all(_fits(each, max_networks) for each in refusals)
     ]
     if missing:
         what = f"depends on networks or header fields, and is not carried out here: {listed(missing)}"
