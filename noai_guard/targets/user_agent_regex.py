@@ -6,9 +6,9 @@ one. The expressions here match the same without look-around and without back-re
 agree; ASCII only, to be matched case-insensitively.
 
 Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`, see `suspects.ESCAPED`), underscores
-instead of spaces, addresses with escaped signs, names after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There
-is no limit of 1,536 bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names
-(`hidden_expression`).
+instead of spaces, names and addresses with escaped signs inside, names after a part of a domain (`node.js+GPTBot`) or
+after several of `.:/` in the same chunk. There is no limit of 1,536 bytes: a longer User-Agent is read closely up to
+its end, and also searched for hidden names (`hidden_expression`).
 """
 
 import re
@@ -39,7 +39,7 @@ _BEFORE = (
     rf"(?:(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
     rf"|(?:^[^ ]*|[\s;,(][A-Za-z0-9_.%\-]*)%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
 )
-"""The start of a chunk and what may be in it before a name: nothing, or text that ends with punctuation or an escape."""
+"""The start of a chunk and what may be in it before a name: nothing, or text that ends with a sign or an escape."""
 
 BOT_WORDS = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
 CALLS_ITSELF_A_BOT = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
