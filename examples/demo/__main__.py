@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -48,12 +50,12 @@ def main(once: bool, port: int | None) -> None:
     if port is None:
         port = 0 if once else 8000
     click.echo("Starting the site (the first time it records its music, which takes a few seconds) ...")
-    with Site(create_app, port) as site:
+    with TemporaryDirectory(prefix="noai-demo-") as folder, Site(create_app, port) as site:
         click.echo(f"Night Ferry Records plays at {site.url}, guarded by one line: add_middleware(NoAIMiddleware)\n")
         visits = [visit for visitor in VISITORS for visit in site.visited_by(visitor)]
         _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
-        failures += _show_proofs()
+        failures += _show_proofs(Path(folder))
         _show_metrics(REGISTRY)
         _show_outcome(visits, failures)
         if once:
@@ -93,12 +95,13 @@ def _show(visits: Sequence[Visit]) -> None:
         click.secho(line, fg="red" if refused else "yellow" if noted else "green")
 
 
-def _show_proofs() -> list[str]:
+def _show_proofs(folder: Path) -> list[str]:
     """Show who can prove who it is; return a sentence for each that did not get what it should."""
-    click.secho("\nWho can prove it (by a policy with a partner and a rule for signed agents)", bold=True)
-    shown = list(proofs.attempts())
+    click.secho("\nWho can prove it (a second site, with partners, a rule for signed agents and one of its own)", bold=True)
+    shown = list(proofs.attempts(folder))
     for attempt in shown:
-        click.secho(attempt.line, fg="red" if attempt.verdict.refuses else "yellow")
+        click.secho(attempt.line, fg="red" if attempt.is_refused else "green")
+        click.echo(f"  {attempt.command}")
     return [line for attempt in shown for line in proofs.failures_of(attempt)]
 
 

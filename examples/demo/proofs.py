@@ -1,98 +1,129 @@
-"""Who can prove who it is: a licensed partner, until its grant ends, and an agent that signs its requests."""
+"""Who can prove who it is: search engines by their addresses, a licensed partner until its grant ends, an agent that
+signs its requests; and an agent of the site's own, which needs no proof to be refused."""
 
 import hashlib
 import json
 import secrets
-import time
+import shlex
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
+from prometheus_client import CollectorRegistry
 
-from noai_guard.config import load_catalog, load_policy
-from noai_guard.core.guard import Guard
-from noai_guard.core.identity.signing_keys import SigningKey, thumbprint
-from noai_guard.core.model import HeaderField, Verdict
-from noai_guard.core.questions import STORE_QUESTIONS, run
-from noai_guard.core.request import PlainRequest
-from noai_guard.stores.key_directory import KeyDirectory
-from noai_guard.stores.memory import MemoryStore
-from noai_guard.stores.router import Router
+from examples.demo.site import Site, Visit
+from examples.music_site.visitors import Line, Visitor
+from noai_guard import NoAIMiddleware
+from noai_guard.core.identity.signing_keys import thumbprint
+from noai_guard.core.model import HeaderField
 
-_GPTBOT = (b"user-agent", b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2)")
-_BROWSER = (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0")
+_GPTBOT = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2)"
+_GOOGLEBOT = b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+_BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:154.0) Gecko/20100101 Firefox/154.0"
 _DIRECTORY = "https://agent.bot.goog"
 """Where the catalogue says that Google's user-triggered agent publishes its keys; here the demo's own key stands in."""
 
+_HOST = "night-ferry.example"
 _POLICY = """\
 site: {{url: https://night-ferry.example}}
+trusted_proxies: {{peers: [127.0.0.1], header: x-forwarded-for}}
+identity: {{networks: {{Googlebot: [198.51.100.0/25]}}}}
 signatures: {{keys: {{{directory}: keys.json}}}}
+agents:
+  - {{name: Harvester, usages: [scraper], expected_user_agent: [TrackHarvest]}}
 partners:
-  - name: example-ai
-    proof: {{api_key: {digest}}}
-    usages: [train-ai]
-    paths: [/tracks/**]
-    until: {until}
+  - {{name: example-ai, proof: {{api_key: {current}}}, usages: [train-ai], paths: [/tracks/**], until: {tomorrow}}}
+  - {{name: former-ai, proof: {{api_key: {former}}}, usages: [train-ai], paths: [/tracks/**], until: {yesterday}}}
 rules:
-  - {{id: signed-agents, operators: [Google], identities: [verified], paths: [/tracks/**], action: log}}
+  - {{id: signed-agents, operators: [Google], identities: [verified], usages: [ai-agent], paths: [/tracks/**], action: log}}
+features: {{reload: "off"}}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request, what it got and why. `expected` is the rule that should have decided."""
+    """One visit, the rule that should have decided about it, and the command that explains it."""
 
-    who: str
-    verdict: Verdict
+    visit: Visit
     expected: str
+    command: str
+
+    @property
+    def rule(self) -> str:
+        """The id of what decided, empty if the guard did not see the request."""
+        return self.visit.verdict.rule if self.visit.verdict else ""
+
+    @property
+    def is_refused(self) -> bool:
+        return self.visit.verdict is not None and self.visit.verdict.refuses
 
     @property
     def line(self) -> str:
-        """The attempt in words."""
-        outcome = "refused" if self.verdict.refuses else "let in"
-        return f"{self.who}: {outcome}, because {self.verdict.reasons[-1]} (rule {self.verdict.rule})"
+        """The visit in words."""
+        outcome = "refused" if self.is_refused else "let in"
+        reasons = "; ".join(self.visit.verdict.reasons[1:]) if self.visit.verdict else self.visit.why
+        return f"{self.visit.visitor}: {self.visit.status}, {outcome}, because {reasons} (rule {self.rule})"
 
 
-def attempts() -> Iterator[Attempt]:
-    """Yield each attempt, judged by a guard with a policy of its own."""
-    key, signer = secrets.token_urlsafe(32), _Signer()
-    today = datetime.now(UTC)
-    until = (today + timedelta(days=30)).strftime("%Y-%m-%d")
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "keys.json").write_text(json.dumps({"keys": [signer.jwk]}))
-        file = Path(folder) / "noai.yaml"
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        file.write_text(_POLICY.format(directory=_DIRECTORY, digest=digest, until=until))
-        policy = load_policy(file)
-    guard = Guard(policy, load_catalog())
-    keys = KeyDirectory()
-    keys.known = policy.key_sets
-    stores = Router({**dict.fromkeys(STORE_QUESTIONS, MemoryStore()), SigningKey: keys})
+def attempts(folder: Path) -> Iterator[Attempt]:
+    """Yield each visit to a site of its own, whose policy is written to `noai.yaml` in a folder."""
+    signer = _Signer()
+    keys = [secrets.token_urlsafe(32) for _ in range(2)]
+    current, former = (hashlib.sha256(key.encode()).hexdigest() for key in keys)
+    yesterday, tomorrow = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-1, 1))
+    file = folder / "noai.yaml"
+    (folder / "keys.json").write_text(json.dumps({"keys": [signer.jwk]}))
+    file.write_text(
+        _POLICY.format(directory=_DIRECTORY, current=current, former=former, yesterday=yesterday, tomorrow=tomorrow)
+    )
+    bearer, ended = ((b"authorization", f"Bearer {key}".encode()) for key in keys)
+    google, elsewhere = ((b"x-forwarded-for", address) for address in (b"198.51.100.7", b"203.0.113.7"))
+    partner, former_partner = "partner:example-ai", "partner:former-ai"
+    with Site(lambda policy, url: NoAIMiddleware(_tracks, file, registry=CollectorRegistry()), 0) as site:
 
-    def judged(*headers: HeaderField, path: str = "/tracks/1", days: int = 0) -> Verdict:
-        request = PlainRequest(path, headers, target=path.encode())
-        return run(guard.examine(request, None, time.time() + days * 86_400), stores, lambda question, error: None)
+        def attempt(
+            who: str, expected: str, user_agent: bytes, *fields: HeaderField, path: str = "/tracks/1"
+        ) -> Iterator[Attempt]:
+            headers = ((b"host", _HOST.encode()), (b"user-agent", user_agent), *fields)
+            command = _explanation(file, path, user_agent, (headers[0], *fields))
+            for visit in site.visited_by(Visitor(who, "odd", (Line("GET", path, headers),))):
+                yield Attempt(visit, expected, command)
 
-    bearer = (b"authorization", f"Bearer {key}".encode())
-    yield Attempt("GPTBot without a licence", judged(_GPTBOT), "train-ai")
-    yield Attempt("a partner with its key", judged(_GPTBOT, bearer), "partner:example-ai")
-    yield Attempt("the partner, outside of what is licensed", judged(_GPTBOT, bearer, path="/"), "partner:example-ai")
-    yield Attempt("the partner, the day after its grant", judged(_GPTBOT, bearer, days=31), "partner:example-ai")
-    yield Attempt("an agent that signs its request", judged(_BROWSER, *signer.headers()), "signed-agents")
-    yield Attempt("somebody who only says so", judged(_BROWSER, *_Signer().headers()), "ai-agent")
+        yield from attempt("somebody who says to be Googlebot", "spoofed", _GOOGLEBOT, elsewhere)
+        yield from attempt("Googlebot", "search", _GOOGLEBOT, google)
+        yield from attempt("GPTBot without a licence", "train-ai", _GPTBOT, elsewhere)
+        yield from attempt("a partner with its key", partner, _GPTBOT, elsewhere, bearer)
+        yield from attempt("the partner, outside of what is licensed", partner, _GPTBOT, elsewhere, bearer, path="/")
+        yield from attempt("a partner whose grant has ended", former_partner, _GPTBOT, elsewhere, ended)
+        yield from attempt("an agent that signs its request", "signed-agents", _BROWSER, elsewhere, *signer.headers())
+        yield from attempt("somebody who only says so", "ai-agent", _BROWSER, elsewhere, *_Signer().headers())
+        yield from attempt("an agent that only this site knows", "scraper", b"TrackHarvest/2.0", elsewhere)
+
+
+async def _tracks(scope: Any, receive: Any, send: Any) -> None:
+    """The app behind the guard."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"A track.\n"})
+
+
+def _explanation(file: Path, path: str, user_agent: bytes, fields: tuple[HeaderField, ...]) -> str:
+    """Return the command that explains a request."""
+    headers = [option for name, value in fields for option in ("--header", f"{name.decode()}: {value.decode()}")]
+    words = ("--policy", str(file), "--ip", "127.0.0.1", "--path", path, "--ua", user_agent.decode(), *headers)
+    return f"noai-guard explain {shlex.join(words)}"
 
 
 def failures_of(attempt: Attempt) -> Iterator[str]:
     """Yield a sentence if another rule decided than the one that should have."""
-    if attempt.verdict.rule != attempt.expected:
-        yield f"{attempt.who}: rule {attempt.verdict.rule} decided, not {attempt.expected}"
+    if attempt.rule != attempt.expected:
+        yield f"{attempt.visit.visitor}: rule {attempt.rule} decided, not {attempt.expected}"
 
 
 class _Signer(HTTPSignatureKeyResolver):

@@ -53,7 +53,7 @@ class Visit:
 class Site:
     """Context manager that serves an app and /metrics on 127.0.0.1, in a thread.
 
-    `create_app(policy, url=...)` returns the guarded app. Raises CannotRun if the port is taken or the site does not
+    `create_app(policy, url=...)` returns the guarded app, by `policy` or one that it knows better. Raises CannotRun if the port is taken or the site does not
     start.
     """
 

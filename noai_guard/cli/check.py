@@ -14,6 +14,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.guard import Guard
 from noai_guard.core.model import Mode
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
@@ -101,12 +102,7 @@ def _limits(policy: Policy) -> Iterator[str]:
 
 
 def _identity_limits(policy: Policy, catalog: Catalog) -> Iterator[str]:
-    """Yield what stands in the way of checking claims."""
-    if policy.trusted_proxies.header_name is None:
-        yield (
-            "trusted_proxies names nobody: a request in which a header shows a proxy (X-Forwarded-For, Via ...) is let "
-            "in under any name that is let in, because its address proves nothing."
-        )
+    """Yield what stands in the way of checking claims, beside what `_cautions` says."""
     if not reverse_dns.is_installed():
         yield (
             "names of addresses cannot be asked for, so claims are checked by published networks alone: "
@@ -120,6 +116,11 @@ def _cautions(policy: Policy) -> Iterator[str]:
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
+    if policy.trusted_proxies.header_name is None and Guard(policy, load_catalog()).checked_agents:
+        yield (
+            "trusted_proxies names nobody: a request in which a header shows a proxy (X-Forwarded-For, Via ...) is let "
+            "in under any name that is let in, because its address proves nothing."
+        )
     if policy.throttles and not is_shared(policy.store):
         rate = f"{policy.throttle.requests} requests in {policy.throttle.seconds} s"
         yield f"throttle: each worker counts for itself: {rate} is the limit of one. store: lets them count together."

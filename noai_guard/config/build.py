@@ -109,6 +109,7 @@ def identity_from(data: Mapping[str, Any]) -> IdentityPolicy:
         spoofed=Action(data.get("spoofed", "deny")),
         stale_after=data.get("stale_after", STALE_AFTER_DAYS),
         networks={name.lower(): NetworkSet(networks) for name, networks in data.get("networks", {}).items()},
+        edge_ranges=data.get("edge_ranges", False),
     )
 
 

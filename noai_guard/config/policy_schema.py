@@ -127,6 +127,7 @@ _IDENTITY = Record(
         "spoofed": Field(_action, "what is done with a client that is not the agent it names"),
         "stale_after": Field(Number(1, 365, "days"), "age at which a published list of networks refuses nobody"),
         "networks": Field(MapOf(_name, _network_list), "networks of agents, by name, in place of what is published"),
+        "edge_ranges": Field(FLAG, "generated configuration of servers refuses by networks too"),
     }
 )
 _THROTTLE = Record(

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from enum import IntFlag
+from functools import cached_property
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
@@ -159,6 +160,17 @@ class Guard:
             return False
         return len({(verdict.action, verdict.rule) for verdict in verdicts}) > 1
 
+    @cached_property
+    def checked_agents(self) -> frozenset[Agent]:
+        """The agents that a user agent may name and whose claims are checked somewhere: who names one may be refused
+        for not being it."""
+        policy = self.policy
+        if not policy.identity.spoofed.restricts and not any(rule.identities for rule in policy.rules):
+            return frozenset()
+        exempt = policy.exemptions.agents
+        named = (agent for agent in self.catalog.agents if agent.expected_user_agent)
+        return frozenset(agent for agent in named if self.identity.ways[agent] and agent.name.lower() not in exempt)
+
     def examine(
         self,
         request: Request,
@@ -179,6 +191,7 @@ class Guard:
         table = self.table
         claim = self.claims[request.claim_key]
         path_class = path_class or table.path_classes[request.path]
+        doubt = doubt if is_proven else doubt or "address_not_proven"
         if self.origins is not None:
             proven = address if is_proven else None
             claim, path_class = self.origins.judged_as(claim, path_class, proven, request.headers)

@@ -90,11 +90,7 @@ def _parsed(text: str) -> tuple[int, int, int]:
     prefix = _LENGTHS.get(length, 129) if slash else bits
     if prefix <= bits and not start & ((1 << bits - prefix) - 1):
         return (4, start, prefix) if bits == 32 else _unmapped(start, prefix)
-    try:
-        suggestion = str(ip_network(text, strict=False)) if prefix <= bits else ""
-    except ValueError:
-        suggestion = ""
-    raise InvalidNetwork(text, suggestion)
+    raise InvalidNetwork(text, str(ip_network(text, strict=False)) if prefix <= bits else "")
 
 
 def _unmapped(start: int, prefix: int) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from noai_guard.core.model import (
     HeaderField,
     Identity,
     PartlyRead,
+    SeveralClaims,
     SingleClaim,
     agent_of,
     single_claims,
@@ -71,20 +72,21 @@ class Origins:
     ) -> tuple[Claim, PathClass]:
         """Return the claim and the path class by which a request is judged.
 
-        Of the agents that the user agent, the address and the header fields tell, the one counts that is treated most
-        strictly; of equals, the one that the user agent names.
+        The agents that the address and the header fields tell stand beside those that the client names, of which each
+        is checked if it can be: the one counts that is treated most strictly; of equals, one that the client names.
         """
         met = frozenset(
             number for number in path_class.origin_rules if self._holds(self._rules[number], claim, address, headers)
         )
         if met:
             path_class = self._table.from_origin(path_class, met)
-        claims: list[Claim] = list(self._recognised(address, headers))
-        if not claims:
+        recognised = tuple(self._recognised(address, headers))
+        if not recognised:
             return claim, path_class
-        if claim not in (None, NAMELESS):
-            claims.insert(0, claim)
-        return max(claims, key=lambda each: self._table.verdict(each, path_class).action.strictness), path_class
+        # Who is recognised is somebody, with or without a name.
+        named = (each for each in single_claims(claim) if each not in (None, NAMELESS))
+        claims = tuple(dict.fromkeys((*named, *recognised)))
+        return (claims[0] if len(claims) == 1 else SeveralClaims(claims)), path_class
 
     def _recognised(self, address: str | None, headers: Sequence[HeaderField]) -> Iterator[Agent]:
         if address is not None and self._by_network:

@@ -26,9 +26,11 @@ HOST = ("x-original-host", "x-forwarded-host")
 SOURCES = (*URI, *METHOD, *HOST)
 """Headers that the gateway believes from a trusted proxy beside the client's address. A proxy sets or removes each."""
 
+SIGNATURE_AGENT = "signature-agent"
+
 READ = (
     *("user-agent", "accept", "range", "icy-metadata", "sec-fetch-dest", "x-requested-with"),
-    *("signature", "signature-input", "signature-agent"),
+    *("signature", "signature-input", SIGNATURE_AGENT),
 )
 """The client's own headers that a verdict or the format of a refusal may depend on."""
 

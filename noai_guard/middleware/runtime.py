@@ -49,7 +49,7 @@ from noai_guard.middleware.active_policy import (
     ResolvedPath,
     ServeDocument,
 )
-from noai_guard.middleware.own_robots import USER_AGENT, Elsewhere, OwnFile
+from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
@@ -286,7 +286,8 @@ class GuardRuntime:
             client = self.client(request, active)
             guard = active.compiled.guard
             doubt = None
-            if needs & (Needs.IDENTITY | Needs.PARTNER):
+            # Who is recognised by its origin may be somebody else than `needs` was computed for.
+            if guard.origins is not None or needs & (Needs.IDENTITY | Needs.PARTNER):
                 doubt = address_doubt(client, request.headers, guard.policy.trusted_proxies)
                 if doubt is not None and needs & Needs.IDENTITY:
                     self._report_doubt(doubt)
@@ -493,7 +494,9 @@ class GuardRuntime:
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
         """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
         try:
-            return active.compiled.guard.judged(path, USER_AGENT)
+            table = active.compiled.guard.table
+            # No agent: our user agent is a single word, and what a policy says of the nameless is not meant for us.
+            return table.verdict(None, table.path_classes[path])
         except Exception as error:
             self.telemetry.failed("robots_txt", error)
             return active.undecidable.cached.verdict
@@ -574,11 +577,18 @@ class GuardRuntime:
             self._reload_due = True
             threading.Thread(target=self.reload, name="noai-guard-reload", daemon=True).start()
 
-    def _watch(self, files: Iterable[str]) -> None:
-        """Watch these files. What was seen of one before it was read stays, so that no change is missed."""
+    def _watch(self, files: Iterable[str]) -> bool:
+        """Watch these files, and return True if some were not watched before.
+
+        What was seen of one before it was read stays, so that no change is missed.
+        """
         files = tuple(files)
         new = file_identities(file for file in files if file not in self._seen)
         self._seen = {file: self._seen.get(file, new.get(file, ())) for file in files}
+        return bool(new)
+
+    def _watch_too(self, files: Iterable[str]) -> bool:
+        return self._watch(dict.fromkeys((*self._seen, *files)))
 
     def reload_if_changed(self) -> None:
         """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
@@ -600,16 +610,15 @@ class GuardRuntime:
             self._reload_due = False
             try:
                 rules_source().reload()
-                policy = _policy_to_reload(self._file)
+                policy = _policy_to_reload(self._file, self._watch_too)
                 compiled = CompiledPolicy(policy, catalog_of(policy), today())
                 self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))
                 if isinstance(error, Invalid):
-                    # A file that only the new policy names has to be mended, and is in no list yet.
-                    wrong = (problem.file for problem in error.problems if problem.file)
-                    self._watch(dict.fromkeys((*self._seen, *wrong)))
+                    # A file of the catalogue that has to be mended may be in no list yet.
+                    self._watch_too(problem.file for problem in error.problems if problem.file)
                 return False
             self._activate(compiled)
             self.start_error = None
@@ -662,10 +671,16 @@ def _scheduler() -> Callable[[Callable[[], None]], object]:
         return lambda call: call()
 
 
-def _policy_to_reload(file: Path) -> Policy:
+def _policy_to_reload(file: Path, watch: Callable[[Iterable[str]], bool]) -> Policy:
     """Load a policy as `load_policy` does, except that an empty file is not the packaged stance: an editor is about to
-    write it."""
+    write it.
+
+    `watch` is given the files that it names, and returns True if some were not watched: these may have changed since
+    they were read, so all is read again.
+    """
     policy, problems = check_policy(file)
+    while watch(policy.files if policy else [problem.file for problem in problems if problem.file]):
+        policy, problems = check_policy(file)
     if policy is None or any(problem.code == "P021" for problem in problems):
         raise PolicyInvalid(problems)
     return policy

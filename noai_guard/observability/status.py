@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from noai_guard.core.model import NAMED_AI, Action, Mode, Verdict
+from noai_guard.core.model import NAMED_AI, Action, Identity, Mode, Verdict
 from noai_guard.observability.decision_log import facts_of
 from noai_guard.observability.events import MAX_CHARS, Event
 from noai_guard.observability.metrics import Metrics
@@ -20,6 +20,7 @@ from noai_guard.version import __version__
 _RESTRICTING = frozenset(action.value for action in Action if action.restricts)
 _NOT_ON_THE_PAGE = frozenset({"host", "client", "client_from"})
 _MAX_PROBLEM_CHARS = 4000
+_CLAIMED = tuple(str(identity) for identity in Identity if identity is not Identity.UNCLAIMED)
 _HEALTH_COUNTERS = {
     "reloads": "result",
     "guard_failures": "place",
@@ -63,7 +64,8 @@ class Status:
     """Everything on the status page; `asdict` of it is the JSON.
 
     Counts begin at `since`, and leave out requests that metrics_app and status_app answered. `ai` are the names among
-    `operators`, `agents` and `usages` that came for AI.
+    `operators`, `agents` and `usages` that came for AI. `identities` are the requests by operator and identity, of the
+    operators of which a claim was proven or disproven, or is not refused although it fails.
     """
 
     at: str
@@ -78,6 +80,7 @@ class Status:
     usages: dict[str, Count] = field(default_factory=dict)
     actions: dict[str, Count] = field(default_factory=dict)
     ai: dict[str, list[str]] = field(default_factory=dict)
+    identities: dict[str, dict[str, int]] = field(default_factory=dict)
     last_refusals: list[dict[str, Any]] = field(default_factory=list)
     health: dict[str, Any] = field(default_factory=dict)
 
@@ -101,6 +104,8 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         refusals_of="this process" if workers is None else f"the worker that answered, process {os.getpid()}",
         policies=_policies(metrics),
     )
+    stopped = (sample.labels["operator"] for sample in samples["noai_identity_refusing_stopped"] if sample.value)
+    status.health["identity_stopped"] = sorted(set(stopped))
     _count(status, samples)
     for event in refusals:
         facts = {name: fact for name, fact in facts_of(event).items() if name not in _NOT_ON_THE_PAGE}
@@ -119,6 +124,7 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
     }
     ai: dict[str, set[str]] = {label: set() for label in ("operator", "agent", "usage")}
     operator_of: dict[str, str] = {}
+    identities: defaultdict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_CLAIMED, 0))
     scrapes = {_key(sample.labels): sample.value for sample in samples["noai_scrapes"]}
     for sample in samples["noai_requests"]:
         labels, number = sample.labels, int(sample.value - scrapes.get(_key(sample.labels), 0))
@@ -128,12 +134,20 @@ def _count(status: Status, samples: dict[str, list[Any]]) -> None:
             for label, names in ai.items():
                 names.add(labels[label])
         operator_of[labels["agent"]] = labels["operator"]
+        if labels["identity"] in _CLAIMED:
+            identities[labels["operator"]][labels["identity"]] += number
         restricted = labels["action"] in _RESTRICTING
         refused = number if restricted and labels["mode"] == Mode.ENFORCE else 0
         for count in (status.total, *(by[label][labels[label]] for label in by)):
             count.requests += number
             count.refused += refused
             count.would_refuse += number - refused if restricted else 0
+    stopped = status.health["identity_stopped"]
+    status.identities = {
+        operator: counts
+        for operator, counts in sorted(identities.items())
+        if counts[Identity.VERIFIED] or counts[Identity.SPOOFED] or operator in stopped
+    }
     scrape_bytes = {_key(sample.labels): sample.value for sample in samples["noai_scrape_body_bytes"]}
     for sample in samples["noai_response_body_bytes"]:
         agent, usage = sample.labels["agent"], sample.labels["usage"]

@@ -124,6 +124,7 @@ def _page(status: Status, reloading: bool) -> str:
         ),
         usages=_counts("What for", "Usage", status.usages, "No known usage", status.ai["usages"]),
         actions=_counts("What was decided", "Action", status.actions),
+        identities=_identities(status),
         refusals_of=status.refusals_of,
         refusals=_refusals(status.last_refusals),
         policies_in_force="".join(map(_policy, policies)),
@@ -153,6 +154,12 @@ def _health(status: Status) -> str:
         )
     if health["store_unreachable"]:
         problems.append("A worker cannot ask the store that workers share: it counts alone. The log says why.")
+    if health["identity_stopped"]:
+        names = escape(", ".join(health["identity_stopped"]))
+        problems.append(
+            f"So many claims to be of {names} fail that the addresses are probably a proxy's: they are let in. Name your "
+            "proxies under trusted_proxies."
+        )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())
         if sentence and number:
@@ -203,6 +210,21 @@ def _counts(
     )
     left = f'<p class="soft">{len(rows) - _MAX_ROWS} more in the JSON.</p>' if len(rows) > _MAX_ROWS else ""
     return f"<h2>{title}</h2>{first}{_details(len(rows) - _FIRST_ROWS, rest)}{left}"
+
+
+def _identities(status: Status) -> str:
+    """Return a table of what came out of checking claims; empty if none was proven or disproven."""
+    if not status.identities:
+        return ""
+    rows = []
+    for operator, counts in status.identities.items():
+        mark = " (refusing stopped)" if operator in status.health["identity_stopped"] else ""
+        numbers = "".join(f"<td>{_number(number)}</td>" for number in counts.values())
+        rows.append(f'<tr><th scope="row">{escape(operator)}{mark}</th>{numbers}</tr>')
+    columns = ("Operator", "Unverified", "Verified", "Spoofed")
+    title = "Who could prove it"
+    table = f'<div class="wide" tabindex="0" role="region" aria-label="{title}">{_table(columns, rows[:_MAX_ROWS])}</div>'
+    return f"<h2>{title}</h2>{table}"
 
 
 def _refusals(refusals: Iterable[Mapping[str, Any]]) -> str:

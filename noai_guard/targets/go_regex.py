@@ -11,7 +11,7 @@ from string import ascii_lowercase
 from typing import TypeVar
 
 from noai_guard.core import browser_words
-from noai_guard.core.user_agent_matcher import Token
+from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES, Token
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.plan import grouped
 
@@ -49,6 +49,24 @@ def token_words(tokens: Iterable[Token[V]]) -> frozenset[str]:
 
 def _rarity(word: str) -> tuple[bool, bool, int]:
     return word not in user_agent_regex.BROWSER_WORDS and not word.isdigit(), not word.isdigit(), len(word)
+
+
+LONG = (user_agent_regex.LONG, rf"(?s)^.{{{(HEAD_BYTES + TAIL_BYTES) // 4}}}.", "[^\\x00-\\x7f]")
+"""Go counts characters, of which one has up to four bytes: a User-Agent is long if it matches the first expression, or the
+two others."""
+
+
+def with_ascii_letters(pattern: str) -> str:
+    """Return an expression whose negated classes leave out the letters of ASCII alone, to be matched in any case.
+
+    To Go, U+212A is a K and U+017F an s, so that neither would be the end of a name.
+    """
+
+    def negated(match: re.Match[str]) -> str:
+        characters = match[1] if "A-Z" in match[1] else match[1].replace("a-z", "A-Za-z")
+        return f"(?-i:[^{characters}])"
+
+    return re.sub(r"\[\^((?:\\.|[^]\\])*a-z(?:\\.|[^]\\])*)\]", negated, pattern)
 
 
 def with_characters(pattern: str) -> str:

@@ -15,7 +15,7 @@ from zlib import crc32
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core import paths
 from noai_guard.core.catalog import rank
-from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Verdict
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
 from noai_guard.core.site_addresses import site_host
@@ -282,7 +282,7 @@ class TargetPlan:
             decisions = [self._decision(None, None, exempt=True)]
         return AgentClass("unreadable", (), tuple(decisions), self.unclaimed.open)
 
-    def _decisions(self, agent: Agent | None) -> tuple[Decision, ...]:
+    def _decisions(self, agent: Agent | None, identity: Identity | None = None) -> tuple[Decision, ...]:
         """Return the decisions in order: the first that matches applies, the last has no paths.
 
         A decision without a consequence is left out.
@@ -294,21 +294,24 @@ class TargetPlan:
             if rule.needs_origin:
                 continue
             paths = self._rule_paths.get(rule.id)
-            decisions.append(self._decision(agent, paths, rules=(rule,)))
+            decisions.append(self._decision(agent, paths, rules=(rule,), identity=identity))
             if decisions[-1].verdict.rule != rule.id:
                 decisions.pop()
             elif paths is None:
                 break
         else:
             by_path = (*self.path_policies, (None, 0))
-            decisions += [self._decision(agent, paths, path_policy) for paths, path_policy in by_path]
+            decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in by_path]
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
         return tuple(decisions)
 
-    def decisions_of(self, agent: Agent) -> tuple[Decision, ...]:
-        """Return the decisions for an agent, in order; also for one that no user agent names."""
-        return self._decisions(agent)
+    def decisions_of(self, agent: Agent, identity: Identity | None = None) -> tuple[Decision, ...]:
+        """Return the decisions for an agent, in order; also for one that no user agent names.
+
+        `identity` is what came out of checking the claim, None if it was not checked.
+        """
+        return self._decisions(agent, identity)
 
     def decision_of(self, rule: Rule) -> Decision:
         """Return the decision of a rule for clients that name nobody."""
@@ -322,9 +325,10 @@ class TargetPlan:
         *,
         rules: tuple[Rule, ...] = (),
         exempt: bool = False,
+        identity: Identity | None = None,
     ) -> Decision:
         path_class = PathClass(self._table.path_policies[path_policy], rules, exempt)
-        return self._decided(self._table.decide(agent, identity_of_claim(agent), path_class), paths)
+        return self._decided(self._table.decide(agent, identity or identity_of_claim(agent), path_class), paths)
 
     def _decided(self, verdict: Verdict, paths: PathSet | None) -> Decision:
         if not verdict.refuses or verdict.action is Action.THROTTLE:

@@ -11,10 +11,11 @@ A name is represented by its rarest run of letters, its anchor. Where that is a 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from noai_guard.core import browser_words
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
+from noai_guard.core.model import Agent
 from noai_guard.core.user_agent_matcher import COMMON_WORDS, HEAD_BYTES, TAIL_BYTES
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.plan import AgentToken, TargetPlan
@@ -23,12 +24,18 @@ _COMMON = browser_words.ALL | frozenset(word.decode("ascii") for word in COMMON_
 _SHORT = 3
 """Letters of an anchor that by itself is in too many other words' company: `exa`, `ias`, `lcc`."""
 
-_LETTER_OR_DIGIT = "(?:[46][1-9A-Fa-f]|[57][0-9Aa]|3[0-9])"
-ESCAPES = (rf"%(?:25)*(?:{_LETTER_OR_DIGIT}|2[DEde]|5[Ff])", rf"\x5c(?:[Xx]|[Uu]00){_LETTER_OR_DIGIT}")
-"""A letter, digit, `-`, `.` or `_` that is written as an escape. Nothing that encodes for a reason encodes those (RFC
-3986, 2.3): it hides a name. Each begins with one character in one case, which every engine finds fast."""
+ESCAPES = (
+    r"%(?:25)*(?:[46][1-9A-Fa-f]|[57][0-9Aa]|3[0-9]|2[DEde]|5[Ff])",
+    r"\x5c(?:[Xx]|[Uu]00)(?:2[013-9A-Fa-f]|[346][0-9A-Fa-f]|5[0-9ABDEFabdef]|7[0-9A-Ea-e])",
+)
+"""A letter, digit, `-`, `.` or `_` that is percent-encoded, or a printable character but for `"` and the backslash that
+is written as in a log. Nothing that encodes for a reason encodes those (RFC 3986, 2.3; nginx's log_format): it hides a
+name. Each begins with one character in one case, which every engine finds fast."""
 
 ESCAPED = "|".join(ESCAPES)
+
+_LETTER_BEHIND_ESCAPE = r"%[0-9a-f][a-f][a-z]|\x5c(?:[nrt]|(?:x|u00)[0-9a-f][a-f])[a-z]"
+"""A word of which the first letters are the end of an escape, so that a name may begin inside of it: `%2CGPTBot`."""
 
 MAX_READ = HEAD_BYTES + TAIL_BYTES
 """Bytes of the longest User-Agent that is read closely as a whole."""
@@ -47,12 +54,13 @@ def suspects_everybody(plan: TargetPlan) -> bool:
     return plan.unclaimed.restricted or plan.nameless.restricted
 
 
-def suspect_words(plan: TargetPlan) -> tuple[str, ...]:
-    """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one.
+def suspect_words(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[str, ...]:
+    """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one, and every
+    one with the name of an agent of `also`.
 
     No letter stands beside one. A blank in a text may be another character there, or an escape (`user_agent_regex`).
     """
-    tokens = (token for token in plan.tokens if plan.class_of(token.value).restricted)
+    tokens = (token for token in plan.tokens if token.value in also or plan.class_of(token.value).restricted)
     return tuple(sorted({_rarest(token) for token in tokens}))
 
 
@@ -76,15 +84,18 @@ def _without_signs_around(text: str) -> str:
     return text[start : len(text) - stop]
 
 
-def first_look(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False) -> list[str]:
+def first_look(
+    plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False, also: Collection[Agent] = ()
+) -> list[str]:
     """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by none
     of them is no suspect.
 
-    `decodes` is for servers with the judge, which reads escapes. Ask `suspects_everybody` before.
+    `decodes` is for servers with the judge, which reads escapes; `also` as for `suspect_words`. Ask
+    `suspects_everybody` before.
     """
-    words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan), max_length)]
+    words = [rf"(?<![a-z]){_trie(part)}(?![a-z])" for part in _parts(suspect_words(plan, also), max_length)]
     bots = [CALLS_ITSELF_A_BOT.pattern.decode("ascii")] if plan.unknown_bot.restricted else []
-    return [*words, _ANY_ESCAPE if decodes else ESCAPED, *bots, TOO_LONG]
+    return [*words, _ANY_ESCAPE if decodes else f"{ESCAPED}|{_LETTER_BEHIND_ESCAPE}", *bots, TOO_LONG]
 
 
 def harmless(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
@@ -101,7 +112,9 @@ def harmless(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
 
     def words_but(names: Iterable[str]) -> str:
         word = rf"(?:{usual}(?![a-z])|(?!{_trie(names)}(?![a-z]))[a-z]++)"
-        return rf"(?s)^(?!.{{{MAX_READ + 1}}}){other}(?:(?:{word}|(?!{ESCAPED})[%\x5c]){other})*+$"
+        return (
+            rf"(?s)^(?!.{{{MAX_READ + 1}}}){other}(?:(?:{word}|(?!{ESCAPED}|{_LETTER_BEHIND_ESCAPE})[%\x5c]){other})*+$"
+        )
 
     return [words_but(part) for part in _parts(texts, max_length - len(words_but(("",))))]
 
@@ -137,7 +150,11 @@ def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) 
 def words_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
     """Return the expressions of that look for names, and for words of unknown bots if these are restricted."""
     words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in _parts(suspect_words(plan), max_length)]
-    return [*words, *([user_agent_regex.CALLS_ITSELF_A_BOT] if plan.unknown_bot.restricted else [])]
+    return [
+        *words,
+        _LETTER_BEHIND_ESCAPE,
+        *([user_agent_regex.CALLS_ITSELF_A_BOT] if plan.unknown_bot.restricted else []),
+    ]
 
 
 def anywhere_without_look_around(plan: TargetPlan) -> str:

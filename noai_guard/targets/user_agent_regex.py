@@ -6,7 +6,7 @@ one. The expressions here match the same without look-around and without back-re
 agree; ASCII only, to be matched case-insensitively.
 
 Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`, see `suspects.ESCAPED`), underscores
-instead of spaces, names after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There
+instead of spaces, addresses with escaped signs, names after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There
 is no limit of 1,536 bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names
 (`hidden_expression`).
 """
@@ -29,9 +29,17 @@ DELIMITERS = r"\s\x22\x27(),;<>\[\]{}|"
 BLANK = r"(?:[ +]|%20)"
 """A space in a name; some clients and logs encode it."""
 
+_SIGN = r"(?:[01][0-9A-Fa-f]|2[0-9A-Ca-cFf]|3[A-Ea-e]|5[B-Eb-e]|60|7[B-Fb-f]|[89A-Fa-f][0-9A-Fa-f])"
+"""The two digits of an escape of what may stand before a name: no letter, no digit, none of `-._@?`."""
+
+ESCAPED_SIGN = rf"(?:%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
+
 _UNIT = rf"(?:[^{DELIMITERS}@?:./]|\.[^{DELIMITERS}@?:./A-Za-z]|(?::/?|/+)[^{DELIMITERS}@?:./])"
-_BEFORE = rf"(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
-"""The start of a chunk and what may be in it before a name: nothing, or text that ends with punctuation."""
+_BEFORE = (
+    rf"(?:(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
+    rf"|(?:^[^ ]*|[\s;,(][A-Za-z0-9_.%\-]*)%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
+)
+"""The start of a chunk and what may be in it before a name: nothing, or text that ends with punctuation or an escape."""
 
 BOT_WORDS = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
 CALLS_ITSELF_A_BOT = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
@@ -230,6 +238,7 @@ def skip_to_name(names: Container[str]) -> str:
     domain = r"\.[A-Za-z]{2,}+(?![A-Za-z0-9\-]*\.?[0-9])"
     items = (
         rf"[{DELIMITERS}]++",
+        ESCAPED_SIGN,
         rf"{words}(?![{WORD}])",
         rf"/[0-9][0-9.]*+(?![{WORD}])",
         rf"[0-9_\-]++(?![{WORD}])",
@@ -282,7 +291,8 @@ def prefilters(tokens: Iterable[Token[V]], max_length: int) -> Iterator[str]:
     texts = sorted({token.text.decode("ascii") for token in tokens if not token.host})
     for begins in (True, False):
         chosen = [text for text in texts if bool(_IS_WORD.match(text)) is begins]
-        before = rf"(?<![{WORD}])" if begins else ""
+        # A digit or one of these letters may be the end of an escape.
+        before = rf"(?:(?<![{WORD}])|(?<=[0-9a-fnrt]))" if begins else ""
         for words in split_words(chosen, max_length - len(before)) if chosen else ():
             yield f"{before}{trie(words)}"
 

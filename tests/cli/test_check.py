@@ -29,8 +29,9 @@ def test_the_limits_of_a_policy_are_counted_and_printed_only_when_asked_for(run:
     notes = [line for line in verbose if line.startswith("note: ")]
     assert len(notes) > 200
     lines = run("check", file).stdout.splitlines()
-    assert len(lines) < 6
-    assert f"{len(notes)} notes on what is not declared or not enforced: --verbose prints them." in lines
+    assert len(lines) < 7
+    hidden = [note for note in notes if note not in lines]
+    assert f"{len(hidden)} notes on what is not declared or not enforced: --verbose prints them." in lines
     assert lines[-1] == verbose[-1]
     assert len(json.loads(run("check", "--format", "json", file).stdout)["notes"]) == len(notes)
     assert len(run("check", "--format", "github", file).stdout.splitlines()) == 1

@@ -307,7 +307,7 @@ def test_a_policy_that_has_to_see_everybody_cannot_ask_about_suspects_alone(run:
         ("rules: [{id: slow, identities: [unclaimed], action: throttle}]\n", "restricts clients that name no agent"),
         ("features: {second_look: yes}\n", "second_look of the policy looks at all user agents"),
     ):
-        stderr = run(*command, write(ASKING + "usages: {unknown-bot: deny}\n" + more), code=1).stderr
+        stderr = run(*command, write(ASKING + "usages: {unknown-bot: deny}\n" + more), code=2).stderr
         assert f"--ask suspects: the policy {why}" in stderr or f"--ask suspects: {why}" in stderr
 
 
@@ -360,7 +360,7 @@ def test_a_server_that_cannot_ask_the_gateway_says_so(run: Run, write: Write, se
 def test_limitations_of_a_proxy_are_notes(run: Run, write: Write) -> None:
     *notes, last = run("config", "varnish", "--ask-gateway", "--policy", write(ASKING)).stderr.splitlines()
     assert last.startswith("policy: ")
-    assert "more than 1 MiB of body" in notes[1]
+    assert any("more than 1 MiB of body" in line for line in notes)
     assert all(line.startswith("note: ") for line in notes)
 
 

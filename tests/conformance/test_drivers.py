@@ -416,6 +416,45 @@ def test_the_sites_own_agents_networks_and_header_conditions_decide_alike_in_eve
     assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
 
 
+RECOGNISED = (
+    GOOGLES
+    + """
+usages: {monitoring: log}
+agents:
+  - {name: Office, usages: [monitoring], networks: [198.51.100.0/24, 203.0.113.0/24]}
+  - {name: Taker, usages: [scraper], headers: {X-Taker: present}}
+partners:
+  - {name: acme, proof: {networks: [192.0.2.0/24, 10.0.0.0/8]}, usages: [train-ai, scraper]}
+"""
+)
+TAKER = [(b"x-taker", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "address", "headers", "status", "rule"),
+    [
+        # Who is recognised by its network takes another's name.
+        (BROWSER, b"203.0.113.9", [], 200, "monitoring"),
+        (GOOGLEBOT, b"203.0.113.9", [], 403, "spoofed"),
+        (GOOGLEBOT, b"198.51.100.9", [], 200, "monitoring"),
+        (BROWSER, b"203.0.113.9", [(b"signature-agent", b'"https://chatgpt.com"')], 403, "ai-agent"),
+        # Who is refused for its header fields comes from a partner's network, or from an address that proves nothing.
+        (BROWSER, b"192.0.2.9", TAKER, 200, "partner:acme"),
+        (BROWSER, b"10.1.2.3", TAKER, 403, "scraper"),
+        (SCRAPER, b"192.0.2.9", [], 200, "partner:acme"),
+        (SCRAPER, b"10.1.2.3", [], 403, "train-ai"),
+    ],
+)
+def test_who_is_recognised_by_its_origin_is_still_checked_for_what_it_claims_in_every_driver(
+    user_agent: bytes, address: bytes, headers: list[HeaderField], status: int, rule: str, tmp_path: Path
+) -> None:
+    drivers = Drivers(tmp_path, RECOGNISED)
+    fields = [(b"user-agent", user_agent), *headers, (b"x-forwarded-for", address)]
+    decisions = {name: driver("/song", fields) for name, driver in drivers.all.items()}
+    assert decisions == dict.fromkeys(drivers.all, decisions["asgi"])
+    assert (decisions["asgi"].status, decisions["asgi"].rule) == (status, rule)
+
+
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
 @pytest.mark.parametrize("user_agent", [None, b"", b"-", b"Mozilla/5.0", b"foo/1.0", b"org.example.player"])
 def test_a_client_without_a_name_is_refused_by_no_stance(user_agent: bytes | None, stance: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from noai_guard.core.catalog import Catalog, rank, rank_of_claim
-from noai_guard.core.model import Agent, PartlyRead, Usage
+from noai_guard.core.model import Agent, PartlyRead, SeveralClaims, SignedAs, Usage
 
 
 def an_agent(name: str, *usages: Usage) -> Agent:
@@ -65,3 +65,8 @@ def test_of_a_user_agent_that_is_partly_read_the_names_in_the_rest_are_told() ->
 def test_the_rank_of_an_agent_is_that_of_its_weightiest_usage() -> None:
     assert rank(CATALOG.agents[3]) == 0
     assert rank(CATALOG.agents[2]) > rank(CATALOG.agents[4])
+
+
+def test_of_several_claims_the_weightiest_ranks() -> None:
+    searcher, trainer = CATALOG.agents[2:4]
+    assert rank_of_claim(SeveralClaims((None, searcher, SignedAs(trainer)))) == rank(trainer) < rank(searcher)

@@ -138,6 +138,24 @@ def test_nothing_is_refused_anywhere_only_because_of_a_rule_by_network() -> None
     assert judged(guard, "SearchBot/1", "203.0.113.9", path="/" + "a" * 9_000).action is Action.ALLOW
 
 
+def test_a_rule_by_header_fields_alone_asks_no_address() -> None:
+    guard = guard_of("rules: [{id: keyed, headers: {X-Key: [a]}, action: deny}]")
+    assert judged(guard, FIREFOX, None, (b"x-key", b"a")).rule == "keyed"
+    assert judged(guard, FIREFOX, None, (b"x-key", b"b")).rule == "unclaimed"
+
+
+def test_a_rule_by_network_may_hold_for_an_agent_that_is_hidden_in_a_long_user_agent() -> None:
+    guard = guard_of(CLOSED.replace("action", "agents: [GPTBot], action"))
+    hidden = b"x" * 2000 + b" TestBot " + b"x" * 2000
+    path_class = guard.table.path_class("/")
+    assert guard.needs(guard.claims[hidden], path_class) & Needs.ADDRESS
+
+
+def test_who_signs_for_nobody_known_is_said_to_be_in_no_catalogue() -> None:
+    verdict = judged(guard_of("extends: no-ai"), FIREFOX, None, (b"signature-agent", b"https://nobody.example"))
+    assert verdict.reasons[0] == "the header Signature-Agent names a host that is in no catalogue"
+
+
 def test_rules_keep_their_order_whatever_they_need() -> None:
     text = HOSTING + (
         "rules:\n"

@@ -1,6 +1,8 @@
 """The demonstration serves people, refuses AI, and notices if it does not."""
 
+import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from examples.demo import proofs
 from examples.demo.__main__ import failures_of
 from examples.demo.site import Visit
+from noai_guard.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-u", "-m", "examples.demo")
@@ -26,6 +31,20 @@ def test_the_demo_serves_people_and_refuses_ai() -> None:
     assert "Everybody got what they should." in answer.stdout
     assert 'noai_requests_total{action="deny",agent="GPTBot"' in answer.stdout
     assert 'noai_robots_ignored_total{agent="GPTBot"}' in answer.stdout
+
+
+def test_each_proof_is_explained_by_the_command_that_the_demo_prints(tmp_path: Path) -> None:
+    attempts = list(proofs.attempts(tmp_path))
+    assert [line for attempt in attempts for line in proofs.failures_of(attempt)] == []
+    assert {attempt.visit.status for attempt in attempts} == {200, 403}
+    for attempt in attempts:
+        program, *arguments = shlex.split(attempt.command)
+        answer = CliRunner().invoke(cli, [*arguments, "--format", "json"])
+        assert (program, answer.exit_code) == ("noai-guard", 0), answer.output
+        verdict = attempt.visit.verdict
+        facts = json.loads(answer.stdout)
+        assert verdict is not None
+        assert (facts["rule"], facts["action"]) == (attempt.expected, verdict.action)
 
 
 @pytest.mark.parametrize(

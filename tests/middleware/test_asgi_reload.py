@@ -485,6 +485,24 @@ def test_a_list_that_only_a_refused_policy_names_is_watched_until_it_is_mended(f
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("before", [None, "192.0.2.0/24\n"], ids=["is missing", "holds other networks"])
+def test_a_list_that_changes_while_the_first_policy_that_names_it_is_read_is_in_force(file, before, monkeypatch):
+    guard = guard_of(file, WATCHED)
+    networks = file.parent / "hosting.txt"
+    if before is not None:
+        networks.write_text(before)
+    file.write_text(WATCHED + HOSTING)
+
+    def changed_behind(path):
+        found = check_policy(path)
+        networks.write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        return found
+
+    monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", changed_behind)
+    assert guard.runtime.reload()
+    assert asyncio.run(status_of_browser(guard)) == 403
+
+
 def test_an_agent_that_is_put_into_the_folder_is_refused_without_a_restart(file):
     folder = file.parent / "agents"
     folder.mkdir()

@@ -15,13 +15,14 @@ DOUBTS = (
 )
 """Every reason for which an address is not known to be the client's, fit for a metric label."""
 
-_NOT_PUBLIC = NetworkSet(
+NOT_PUBLIC = NetworkSet(
     # IANA special-purpose registries, 2026-11: this host, private use, shared (RFC 6598), loopback, link-local, ULA.
     (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.168.0.0/16", "::/127", "fc00::/7", "fe80::/10"),
     )
 )
+"""Addresses that no client on the internet has."""
 
 FORWARDING = frozenset(name.encode("ascii") for name in HEADERS) | {
     # Fields that proxies and CDNs add beside the client's address: RFC 9110 section 7.6.3, RFC 8586, and the CDNs' own
@@ -39,7 +40,7 @@ def doubt(client: ClientAddress, headers: Iterable[tuple[bytes, bytes]], trusted
     """Return why an address is not known to be the client's, one of `DOUBTS`; None if it is known to be."""
     if client.address is None:
         return "address_unknown"
-    if client.address in _NOT_PUBLIC:
+    if client.address in NOT_PUBLIC:
         return "address_not_public"
     if trusted.header_name is None and any(name.lower() in FORWARDING for name, _ in headers):
         return "proxy_not_named"

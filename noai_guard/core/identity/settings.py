@@ -19,12 +19,14 @@ class IdentityPolicy:
 
     `spoofed` is the action for clients that are not the agent they name. A list of networks proves nothing against
     somebody when it is older than `stale_after` days. `networks` holds, by agent (name in lower case), those that the
-    site vouches for in place of the published ones.
+    site vouches for in place of the published ones. `edge_ranges`: servers that carry out the policy by themselves
+    refuse by networks too, as these were when their configuration was generated.
     """
 
     spoofed: Action = Action.DENY
     stale_after: int = STALE_AFTER_DAYS
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
+    edge_ranges: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,3 @@ class SignatureAgents:
             found |= dict.fromkeys(self._exact.get(host, ()))
             found |= {agent: None for pattern, agent in self._patterns if pattern.fullmatch(host)}
         return tuple(found)
-
-    def __bool__(self) -> bool:
-        return bool(self._exact or self._patterns)

@@ -74,6 +74,8 @@ def _suspects(setup: GatewaySetup) -> Iterator[str]:
     yield from (f"# {line}" for line in setup.not_asked_about)
     for look in setup.first_look(_MAX_EXPRESSION):
         yield f"SetEnvIfNoCase User-Agent {quote_argument(look)} NOAI_SUSPECT"
+    for name in setup.claim_headers:
+        yield f"SetEnvIf {name.title()} . NOAI_SUSPECT"
     for pattern in (UNUSUAL_PATH, *setup.sections_that_declare_otherwise):
         yield f"SetEnvIfNoCase Request_URI {quote_argument(pattern)} NOAI_SUSPECT"
 

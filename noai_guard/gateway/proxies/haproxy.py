@@ -90,11 +90,14 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
 def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
     """Yield what tells about whom not to ask, and declares for the whole site there."""
     yield f"acl noai_suspect req.fhdr(user-agent) -m reg -i -f {root}/{_SUSPECTS}"
+    # Several lines are one User-Agent, which may be too long to be read closely.
+    yield "acl noai_suspect req.fhdr_cnt(user-agent) gt 1"
     special = (UNUSUAL_PATH, *setup.sections_that_declare_otherwise)
     yield from (f"acl noai_special path -m reg -i {quote(pattern)}" for pattern in special)
     yield "acl noai_path path -m found"
     yield "acl noai_unasked var(txn.noai_unasked) -m bool"
-    condition = "noai_path !noai_special !noai_suspect !noai_document"
+    yield from (f"acl noai_claim req.fhdr({name}) -m len gt 0" for name in setup.claim_headers)
+    condition = "noai_path !noai_special !noai_suspect !noai_claim !noai_document"
     yield f"http-request set-var(txn.noai_unasked) bool(true) if {condition}"
     if not setup.fail_open:
         yield "http-request set-var(txn.noai_status) int(200) if noai_unasked"

@@ -133,16 +133,17 @@ def _suspects(setup: GatewaySetup, p: str, fields: Mapping[str, str]) -> Iterato
     if not _looks(setup):
         return
     yield "# A first look: who may have the name of an agent that the policy restricts, or hides one."
-    usual = user_agent_regex.common_browser_expression(setup.plan.anchors)
+    usual = user_agent_regex.common_browser_expression(setup.suspect_anchors)
     yield f"map $http_user_agent ${p}suspect {{"
     yield "    default 0;"
     if usual:
         yield f"    {expression(usual, any_case=False)} 0;"
     yield from (f"    {expression(look)} 1;" for look in setup.first_look(_MAX_EXPRESSION))
     yield "}"
+    claims = "".join(f"$http_{variable(name)}" for name in setup.claim_headers)
     if not setup.suspects_only:
         yield "# nginx before 1.23 sees the first of several User-Agent lines only: there everybody is a suspect."
-        yield f'map ${p}suspect ${p}no_suspect {{ 0 1; default ""; }}'
+        yield f'map "${p}suspect{claims}" ${p}no_suspect {{ 0 1; default ""; }}'
         yield f'map $nginx_version ${p}person {{ {_ONE_USER_AGENT} ""; default ${p}no_suspect; }}'
         return
     yield _path(p)
@@ -152,7 +153,7 @@ def _suspects(setup: GatewaySetup, p: str, fields: Mapping[str, str]) -> Iterato
     for pattern in (UNUSUAL_PATH, *setup.sections_that_declare_otherwise):
         yield f"    {expression(pattern)} 1;"
     yield "}"
-    yield f'map "${p}suspect${p}special_path" ${p}unasked {{ "00" 1; default ""; }}'
+    yield f'map "${p}suspect${p}special_path{claims}" ${p}unasked {{ "00" 1; default ""; }}'
     for name, field in fields.items():
         if value := setup.site_fields.get(name):
             yield f'map "${p}unasked" ${p}u_{field} {{ 1 {quote(value)}; default ${p}{field}; }}'
@@ -166,12 +167,13 @@ def _unasked(setup: GatewaySetup, p: str) -> list[str]:
 
 
 def _ask_people(setup: GatewaySetup, p: str, folder: str) -> Iterator[str]:
-    """Yield a location that asks once about all who are no suspects: as about a client without a name."""
+    """Yield a location that asks once about all who are no suspects: as about a client that names nobody."""
     if _looks(setup) and not setup.suspects_only:
         yield "location = /.noai-guard/ask-people {"
         yield "    internal;"
         yield f"    include {folder}/ask.conf;"
-        yield '    proxy_set_header User-Agent "";'
+        # More than one word: a client of one word, or of none, is a nameless one.
+        yield '    proxy_set_header User-Agent "Mozilla/5.0 (no suspect)";'
         yield f"    proxy_pass http://{_gate(p)}{VERIFY_NGINX};"
         yield from (f"    {line}" for line in _kept(setup, p, "no suspect", 1))
         yield "    proxy_ignore_headers Vary;"

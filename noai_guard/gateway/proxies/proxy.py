@@ -7,11 +7,11 @@ from functools import cached_property
 from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core.model import Action, Document
+from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.errors import CannotExpress
-from noai_guard.gateway.contract import AUTHORIZATION, READ, REASON, STATUS, VERDICT
+from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SIGNATURE_AGENT, SOURCES, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.socket_address import SocketAddress
@@ -22,6 +22,22 @@ from noai_guard.version import __version__
 
 UNUSUAL_PATH = r"^[^/]|[^!-~]|[%#;\\]|//|/[.]"
 """Matches a path that may be read as another one, or that is none."""
+
+_OF_THE_QUESTION = frozenset(
+    {
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that mean something else in a question to the gateway, or are none of its business."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class GatewaySetup:
 
     @cached_property
     def everybody_matters(self) -> str:
-        """Why a look at the user agent cannot tell whom the policy does not restrict; empty if it can."""
+        """Why a look at the user agent and `claim_headers` does not tell who is not restricted; empty if it does."""
         policy = self.compiled.policy
         if suspects.suspects_everybody(self.plan):
             return "the policy restricts clients that name no agent"
@@ -100,17 +116,37 @@ class GatewaySetup:
             return "second_look of the policy looks at all user agents"
         if rules := [rule.id for rule in policy.rules if rule.identities and rule.action.restricts]:
             return f"the policy restricts by identity ({', '.join(rules)})"
-        return ""
+        names = [f"the rule {rule.id}" for rule in policy.rules if rule.needs_origin and rule.action.restricts]
+        own = (agent for agent in self.compiled.catalog.agents if agent.networks or agent.headers)
+        names += [f"the agent {agent.name}" for agent in own if self._is_restricted(agent)]
+        return f"the policy restricts by networks or header fields ({', '.join(names)})" if names else ""
+
+    def _is_restricted(self, agent: Agent) -> bool:
+        return any(decision.verdict.action.restricts for decision in self.plan.decisions_of(agent))
+
+    @property
+    def claim_headers(self) -> tuple[str, ...]:
+        """Names of the header fields, beside User-Agent, with which a client says or proves who it is: the proxy asks
+        about every request that has one."""
+        return (SIGNATURE_AGENT, AUTHORIZATION) if self.asks_for_keys else (SIGNATURE_AGENT,)
 
     def first_look(self, max_length: int) -> list[str]:
         """Return expressions (PCRE, without regard to case) of which one matches each suspect: a user agent with a word
-        of a restricted agent's name, or that is not read closely. Everybody else is let in by the policy everywhere.
+        of the name of an agent that is restricted, or whose claim the guard checks, or that is not read closely.
+        Everybody else without any of `claim_headers` is let in by the policy everywhere.
 
         Raises CannotExpress if the policy restricts others too.
         """
         if self.everybody_matters:
             raise CannotExpress(f"--ask suspects: {self.everybody_matters}, so the proxy has to ask about everybody")
-        return suspects.first_look(self.plan, max_length)
+        return suspects.first_look(self.plan, max_length, also=self.compiled.guard.checked_agents)
+
+    @property
+    def suspect_anchors(self) -> frozenset[str]:
+        """Runs of letters of which every user agent with a name that `first_look` looks for has at least one."""
+        checked = self.compiled.guard.checked_agents
+        anchors = (token.anchor.decode("ascii") for token in self.plan.tokens if token.value in checked)
+        return self.plan.anchors.union(anchors)
 
     @cached_property
     def sections_that_declare_otherwise(self) -> tuple[str, ...]:
@@ -134,9 +170,11 @@ class GatewaySetup:
         sections = " or in a section that declares otherwise" if self.sections_that_declare_otherwise else ""
         return [
             "--ask suspects: the gateway is asked about user agents that may have the name of an agent which the",
-            f"policy restricts, or hide one, and about paths that may be read in several ways{sections}.",
-            "Everybody else is let in unasked: not counted, not logged, not throttled, not verified, and without",
-            "X-NoAI-Verdict. Generate these files again when the policy or the catalogue changes.",
+            "policy restricts or whose claim it checks, or hide one, about requests with",
+            f"{' or '.join(name.title() for name in self.claim_headers)}, and about paths that may be read in several "
+            f"ways{sections}.",
+            "Everybody else is let in unasked: not counted, not logged, not throttled, and without X-NoAI-Verdict.",
+            "Generate these files again when the policy or the catalogue changes.",
         ]
 
     @property
@@ -174,8 +212,21 @@ class GatewaySetup:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Names of the client's headers that the gateway reads."""
-        return (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        """Names of the client's headers that the gateway reads, each once."""
+        names = (*READ, AUTHORIZATION) if self.asks_for_keys else READ
+        return tuple(dict.fromkeys((*names, *self._condition_names)))
+
+    @cached_property
+    def _condition_names(self) -> tuple[str, ...]:
+        """Names of the headers that rules and agents ask for, without those that a proxy writes itself."""
+        rules, agents = self.compiled.policy.rules, self.compiled.catalog.agents
+        conditions = (
+            condition
+            for each in (*(rule.headers for rule in rules), *(agent.headers for agent in agents))
+            for condition in each
+        )
+        names = {condition.name for condition in conditions}
+        return tuple(sorted(names.difference(_OF_THE_QUESTION, SOURCES, CDN, {self.client_address_header})))
 
     @property
     def client_address_header(self) -> str:

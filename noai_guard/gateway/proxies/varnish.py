@@ -101,6 +101,7 @@ def _suspects(setup: GatewaySetup) -> Iterator[str]:
     looks = [f"req.http.User-Agent !~ {quote(f'(?i){look}')}" for look in setup.first_look(_MAX_EXPRESSION)]
     yield "std.collect(req.http.User-Agent);"
     yield f'if (regsub(req.url, "[?].*$", "") !~ {quote(f"(?i){special}")}'
+    yield from (f"    && !req.http.{name.title()}" for name in setup.claim_headers)
     yield from (f"    && {look}" for look in looks)
     yield ") {"
     yield f"    set req.http.X-NoAI-Kept = {quote(values)};"

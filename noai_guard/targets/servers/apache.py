@@ -252,10 +252,14 @@ class VirtualHost:
             if origin.networks:
                 networks = [f"-R '{network}'" for network in origin.networks]
                 conditions.append(f"({' || '.join(networks)})")
+            if origin.outside:
+                networks = [f"-R '{network}'" for network in origin.outside]
+                conditions.append(f"!({' || '.join(networks)})")
             for condition in origin.headers:
-                pattern = condition.regex or "^.*$"
-                conditions.append(f"req_novary('{condition.name}') =~ {_literal(f'(?i){pattern}')}")
-                conditions += [] if condition.words else [f"-n req_novary('{condition.name}')"]
+                value = f"req_novary('{condition.name}')"
+                met = f"{value} =~ {_literal(f'(?i){condition.regex}')}" if condition.regex else f"-n {value}"
+                conditions.append(f"!({met})" if condition.negated else met)
+            yield from ([f"# {origin.note}"] if origin.note else [])
             yield f"<If {quote_argument(' && '.join(conditions))}>"
             yield f"    ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
             yield f"    Redirect {origin.status} /"

@@ -320,10 +320,14 @@ class Caddyfile:
             yield f"\t@{name}_facts {{"
             if origin.networks:
                 yield f"\t\tremote_ip {' '.join(map(str, origin.networks))}"
+            if origin.outside:
+                yield f"\t\t# {origin.note}"
+                yield f"\t\tnot remote_ip {' '.join(map(str, origin.outside))}"
             for condition in origin.headers:
                 # A name can stand in a matcher only once.
                 found = f"header_regexp {condition.name} {_expression(f'(?i){condition.regex}')}"
-                yield f"\t\t{found if condition.words else f'header {condition.name} *'}"
+                met = found if condition.regex else f"header {condition.name} *"
+                yield f"\t\t{'not ' * condition.negated}{met}"
             yield f"\t\tnot expression `{{http.request.orig_uri}}.matches({_cel(target)})`"
             if path:
                 yield f"\t\tnot path_regexp {_expression(path)}"

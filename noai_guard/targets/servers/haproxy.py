@@ -12,12 +12,18 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
-from noai_guard.targets.origins import open_expressions, origin_refusals
+from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, text_file
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
+
+_MAX_ARGUMENT = 500
+"""Characters of an expression on a line of the frontend; longer ones are files."""
+
+_MAX_CONDITIONS = 4
+"""Conditions on one line, with room for the paths and addresses that are spared."""
 
 
 def quote(text: str) -> str:
@@ -48,6 +54,7 @@ class Frontend:
         yield f"#        lua-load-per-thread {quote(f'{self.folder}/guard.lua')}"
         yield "# 2. Copy these lines to the beginning of each frontend that noai-guard protects, before its own rules."
         yield "#    They change only with the policy; `--check` reports it. The catalogue is in the other files."
+        yield from (f"# {note}" for note in identity_notes(self.plan))
         yield "# For a log-format: %[var(txn.noai_verdict)] is empty for agents that are allowed everywhere."
         yield from map("    http-request {}".format, self._requests())
         yield from map("    http-after-response {}".format, self._declared())
@@ -66,7 +73,11 @@ class Frontend:
             yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
             yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
         yield from self._origins()
-        suspect = f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+        # Several lines are one User-Agent to the judge, which may be too long to be read closely.
+        suspect = (
+            f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
+            " || { req.fhdr_cnt(user-agent) gt 1 }"
+        )
         yield f"lua.noai_judge{suspect if self.suspects else ''}"
         for index, (status, fields) in enumerate(refusals(plan), 1):
             media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
@@ -85,9 +96,20 @@ class Frontend:
             spared.append(f"!{{ src {' '.join(map(str, self.plan.exempt_networks))} }}")
         for number, origin in enumerate(self.origins, 1):
             conditions = [f"{{ src -f {quote(f'{self.folder}/origin-{number}.networks')} }}"] if origin.networks else []
-            for condition in origin.headers:
-                match = f"-m reg -i {quote(condition.regex)}" if condition.words else "-m found"
-                conditions.append(f"{{ req.fhdr({condition.name}) {match} }}")
+            if origin.outside:
+                conditions.append(f"!{{ src -f {quote(f'{self.folder}/outside-{number}.networks')} }}")
+            for index, condition in enumerate(origin.headers, 1):
+                match = "-m found"
+                if len(condition.regex) > _MAX_ARGUMENT:
+                    match = f"-m reg -i -f {quote(f'{self.folder}/origin-{number}-{index}.regex')}"
+                elif condition.regex:
+                    match = f"-m reg -i {quote(condition.regex)}"
+                negation = "!" if condition.negated else ""
+                conditions.append(f"{negation}{{ req.fhdr({condition.name}) {match} }}")
+            while len(conditions) > _MAX_CONDITIONS:  # a line has at most 64 words
+                met = f"txn.noai_origin_{number}_{len(conditions)}"
+                yield f"set-var({met}) bool(true) if {' '.join(conditions[:_MAX_CONDITIONS])}"
+                conditions = [f"{{ var({met}) -m bool }}", *conditions[_MAX_CONDITIONS:]]
             media_type = quote(dict(origin.fields)[b"content-type"].decode("ascii"))
             others = [(name.decode("ascii"), value) for name, value in origin.fields if name != b"content-type"]
             headers = "".join(f" hdr {name} {quote_format(value.decode())}" for name, value in others)
@@ -97,10 +119,15 @@ class Frontend:
                 f"if {' '.join([*conditions, *spared])}"
             )
 
-    def network_files(self) -> Iterator[File]:
+    def origin_files(self) -> Iterator[File]:
         for number, origin in enumerate(self.origins, 1):
-            if origin.networks:
-                yield text_file(f"noai-guard/origin-{number}.networks", map(str, origin.networks))
+            for kind, networks in (("origin", origin.networks), ("outside", origin.outside)):
+                note = [f"# {origin.note}"] if origin.note else []
+                if networks:
+                    yield text_file(f"noai-guard/{kind}-{number}.networks", [*note, *map(str, networks)])
+            for index, condition in enumerate(origin.headers, 1):
+                if len(condition.regex) > _MAX_ARGUMENT:
+                    yield text_file(f"noai-guard/origin-{number}-{index}.regex", [condition.regex])
 
     def _declared(self) -> Iterator[str]:
         """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
@@ -127,7 +154,7 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     files = [
         text_file("noai-guard/frontend.cfg", frontend.lines()),
         File("noai-guard/guard.lua", guard.encode("utf-8")),
-        *frontend.network_files(),
+        *frontend.origin_files(),
     ]
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 

@@ -17,6 +17,9 @@ from noai_guard.targets.plan import TargetPlan, grouped
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
 
+_ASCII = r"^[\x00-\x7f]*$"
+
+
 def quote(text: str) -> str:
     """Return a text as a literal string of lighttpd.conf, where only a quotation mark is escaped."""
     if not text.isprintable() or text.endswith("\\"):
@@ -35,7 +38,8 @@ def _requests(plan: TargetPlan, request_lua: str) -> Iterator[str]:
     paths = (spelling for document in plan.documents for spelling in (document.path, percent_encoded(document.path)))
     documents = user_agent_regex.trie(sorted({*paths}))
     yield "# Suspects, documents, and clients that send our header go to the judge. Everybody else is allowed."
-    conditions = [f'$HTTP["user-agent"] =~ {quote(f"(?i){look}")}']
+    # lighttpd matches characters: bytes that are none match nothing, and one in any case may be a letter of ASCII.
+    conditions = [f'$HTTP["user-agent"] !~ {quote(_ASCII)}', f'$HTTP["user-agent"] =~ {quote(f"(?i){look}")}']
     conditions += [f'$HTTP["url"] =~ {quote(f"^{documents}")}'] if plan.documents else []
     conditions += [f'$REQUEST_HEADER["{name}"] =~ "."' for name in (VERDICT_HEADER, *VERDICT_ALIASES)]
     yield from (f"{'else ' * bool(number)}{each} {{ {attract} }}" for number, each in enumerate(conditions))

@@ -23,7 +23,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
-from noai_guard.targets.origins import open_expressions, origin_refusals
+from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
@@ -86,6 +86,7 @@ class NginxConfiguration:
         name = plan.policy_name or "without a name"
         yield f"# Policy: {name}. Its variables begin with ${p}; ${p}verdict is for log_format."
         yield f"# Refused: {self.tables.refused_names}."
+        yield from (f"# {note}" for note in identity_notes(plan))
         yield "# Nobody is sent to this upstream: with it, two policies of one name do not load. --name gives a name."
         yield f"upstream {p}policy {{ server 127.0.0.1:9; }}"
         yield 'geo $noai_dollar { default "$"; }'
@@ -301,17 +302,22 @@ class NginxConfiguration:
         """Yield maps to the number of the first refusal by network and header field, or to nothing."""
         p = self.prefix
         for number, origin in enumerate(self.origins, 1):
-            conditions = []
-            if origin.networks:
-                conditions.append(f"${p}net{number}")
-                networks = (f"{network} 1;" for network in origin.networks)
-                yield from block(f"geo ${p}net{number}", ['default "";', *networks])
-            for index, condition in enumerate(origin.headers):
-                conditions.append(f"${p}hd{number}_{index}")
-                row = (nginx_language.expression(condition.regex or "."), "1")
-                yield from map_blocks(f"$http_{_variable(condition.name.encode())}", f"{p}hd{number}_{index}", [row])
-            row = (f'"{"1" * len(conditions)}"', str(number))
-            yield from map_blocks(f'"{"".join(conditions)}"', f"{p}or{number}", [row])
+            yield from ([f"# {origin.note}"] if origin.note else [])
+            tests: list[tuple[str, str, bool]] = []
+            for condition in origin.headers:
+                source = f"$http_{_variable(condition.name.encode())}"
+                pattern = nginx_language.expression(condition.regex or ".")
+                tests.append((source, pattern, condition.negated))
+            for name, networks in (("net", origin.networks), ("out", origin.outside)):
+                if networks:
+                    lines = ('default "";', *(f"{network} 1;" for network in networks))
+                    yield from block(f"geo ${p}{name}{number}", lines)
+                    tests.append((f"${p}{name}{number}", "1", name == "out"))
+            # One after the other: the next condition is looked at only where the one before is met.
+            for index, (source, pattern, negated) in reversed(list(enumerate(tests))):
+                met = f"${p}or{number}_{index + 1}" if index + 1 < len(tests) else str(number)
+                value, default = ('""', met) if negated else (met, '""')
+                yield from map_blocks(source, f"{p}or{number}{f'_{index}' * bool(index)}", [(pattern, value)], default)
         if self.origins:
             target, path = open_expressions(self.plan)
             yield from map_blocks(

@@ -28,7 +28,7 @@ _DECLARE = "noai-declare"
 
 
 def _user_agent_matches(pattern: str) -> str:
-    return f"HeaderRegexp(`User-Agent`, `(?i){pattern}`)"
+    return f"HeaderRegexp(`User-Agent`, `(?i){go_regex.with_ascii_letters(pattern)}`)"
 
 
 Condition = str | bool
@@ -121,7 +121,8 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
     exceptions += [f"!ClientIP(`{network}`)" for network in plan.exempt_networks]
     everybody = suspects.suspects_everybody(plan)
     suspect = everybody or _either(map(_user_agent_matches, suspects.words_without_look_around(plan)))
-    long = _user_agent_matches(user_agent_regex.LONG)
+    long, *in_bytes = map(_user_agent_matches, go_regex.LONG)
+    long = _either([long, _all(in_bytes)])
     read = _not(long) if plan.hidden_tokens and not everybody else True
     clients = list(_clients(plan))
     refusing = (row.status for agents in plan.all_classes if agents.restricted for row in agents.rows if row.status)
@@ -138,7 +139,11 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
     spared = [f"!{_path_matches(pattern)}" for pattern in (target, path) if pattern]
     for origin in origin_refusals(plan, MANY):
         networks = [_either(f"ClientIP(`{network}`)" for network in origin.networks)] if origin.networks else []
-        fields = [f"HeaderRegexp(`{condition.name}`, `(?i){condition.regex}`)" for condition in origin.headers]
+        networks += [f"!ClientIP(`{network}`)" for network in origin.outside]
+        fields = [
+            f"{'!' * condition.negated}HeaderRegexp(`{condition.name}`, `(?i){condition.regex or '.'}`)"
+            for condition in origin.headers
+        ]
         yield from _rule([*networks, *fields, *spared, *exceptions], origin.status)
 
 

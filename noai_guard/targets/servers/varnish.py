@@ -97,6 +97,9 @@ class VclFile:
         for number, origin in enumerate(self.origins, 1):
             if origin.networks:
                 yield from block(f"acl noai_origin_{number}", _acl(origin.networks), "  ")
+            if origin.outside:
+                yield f"# {origin.note}"
+                yield from block(f"acl noai_outside_{number}", _acl(origin.outside), "  ")
         for name, body in (
             ("noai_agent", self._agent()),
             ("noai_path", self._path()),
@@ -246,10 +249,12 @@ class VclFile:
         spared += ["client.ip !~ noai_exempt"] if self.plan.exempt_networks else []
         for number, origin in enumerate(self.origins, 1):
             conditions = [f"client.ip ~ noai_origin_{number}"] if origin.networks else []
+            conditions += [f"client.ip !~ noai_outside_{number}"] if origin.outside else []
             for condition in origin.headers:
                 name = f"req.http.{condition.name}"
                 yield f"std.collect({name});"
-                conditions.append(_matches(name, condition.regex, any_case=True) if condition.words else name)
+                met = f"({_matches(name, condition.regex, any_case=True)})" if condition.regex else name
+                conditions.append(f"!{met}" if condition.negated else met)
             refuse = [
                 f'set {_DECISION} = "origin_{number}";',
                 f"set req.http.X-NoAI-Verdict = {quote(origin.verdict)};",

@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 
-from noai_guard.core.identity.proof import Claimed, Finding, Proof
+from noai_guard.core.identity.check import NOT_PUBLISHED, IdentityCheck
+from noai_guard.core.identity.proof import Claimed, Finding, Identified, Proof
+from noai_guard.core.identity.published import PublishedRanges
+from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.identity.settings import IdentitySettings
 from noai_guard.core.identity.signed_claims import WAY, failure_of, is_own
 from noai_guard.core.identity.signing_keys import SigningKey
 from noai_guard.core.identity.web_bot_auth import WELL_KNOWN, SignatureOutcome
-from noai_guard.core.model import Agent, HeaderField, Usage
+from noai_guard.core.model import Agent, HeaderField, Identity, Usage
+from noai_guard.core.questions import Question, run
 from noai_guard.core.request import PlainRequest
+from noai_guard.errors import Unanswered
 from tests.signing import Signer
 
 NOW = 1_700_000_000.0
@@ -86,3 +91,43 @@ def test_only_an_agent_that_signs_is_checked_by_a_signature() -> None:
     assert WAY.applies(AGENT, SETTINGS)
     assert WAY.applies(FAMILY, SETTINGS)
     assert not WAY.applies(Agent("Plain", "Example", (Usage.AI_AGENT,)), SETTINGS)
+
+
+LIST = "https://agent.example/ips.json"
+BOTH = Agent("Both", "Example", (Usage.AI_AGENT,), verify={**AGENT.verify, "ips_uri": (LIST,)})
+NAMED = Agent("Named", "Example", (Usage.AI_AGENT,), verify={**AGENT.verify, "reverse_dns": (".agent.example",)})
+INSIDE, OUTSIDE = "198.51.100.7", "203.0.113.9"
+NOT_SIGNED, IN_LIST = "the request is not signed", f"the address is in a network of {LIST} of 2023-11-14"
+NOT_IN_LIST = f"the address is in no network of {LIST} of 2023-11-14"
+NO_ANSWER = "reverse DNS did not answer whether the address has a name under .agent.example"
+IS_SIGNED = "a key of {} has signed the request"
+
+
+class Keys:
+    """Answers with the key of the signer, and to nothing else."""
+
+    def answer(self, question: Question[Any]) -> Any:
+        if isinstance(question, HostName):
+            raise Unanswered("nobody there")
+        return (SIGNER.public,)
+
+
+@pytest.mark.parametrize(
+    ("agent", "headers", "address", "identified"),
+    [
+        (BOTH, signed(), OUTSIDE, Identified(Identity.VERIFIED, (IS_SIGNED.format("Both"),))),
+        (BOTH, [], INSIDE, Identified(Identity.VERIFIED, (NOT_SIGNED, IN_LIST))),
+        (BOTH, [], OUTSIDE, Identified(Identity.SPOOFED, (NOT_SIGNED, NOT_IN_LIST))),
+        (NAMED, [], OUTSIDE, Identified(Identity.UNVERIFIED, (NOT_SIGNED, NO_ANSWER), unanswered=True)),
+        (NAMED, signed(), OUTSIDE, Identified(Identity.VERIFIED, (IS_SIGNED.format("Named"),))),
+        (AGENT, [], OUTSIDE, Identified(Identity.UNVERIFIED, (NOT_SIGNED,))),
+        (Agent("Plain", "Example", (Usage.SEARCH,)), signed(), INSIDE, NOT_PUBLISHED),
+    ],
+)
+def test_a_signature_goes_before_the_address_and_the_address_counts_where_nothing_is_signed(
+    agent: Agent, headers: list[HeaderField], address: str, identified: Identified
+) -> None:
+    ranges = {LIST: PublishedRanges(LIST, "2023-11-14", NOW, ["198.51.100.0/24"])}
+    settings = IdentitySettings(ranges=ranges, authorities=("music.example",))
+    claimed = Claimed(agent, PlainRequest("/", headers, target=b"/"), address, NOW, settings)
+    assert run(IdentityCheck(settings).identify(claimed), Keys(), lambda question, error: None) == identified

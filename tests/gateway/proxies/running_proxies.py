@@ -245,6 +245,13 @@ def _until_configured(proxy: RunningServer) -> None:
         time.sleep(0.05)
 
 
+_ON_LOOPBACK = """function envoy_on_request(handle)
+  local addresses = handle:headers():get("x-forwarded-for") or ""
+  handle:headers():replace("x-forwarded-for", (addresses:gsub("[^, ]+$", "127.0.0.1")))
+end"""
+"""Envoy writes an address of the machine for a client on loopback (seen in 1.40): a public one would be no crawler's."""
+
+
 def envoy(environment: Environment) -> RunningServer:
     write_configuration("envoy", environment)
     port = free_port()
@@ -254,6 +261,8 @@ def envoy(environment: Environment) -> RunningServer:
     )
     types = "type.googleapis.com/envoy.extensions.filters"
     router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
+    lua = {"@type": f"{types}.http.lua.v3.Lua", "default_source_code": {"inline_string": _ON_LOOPBACK}}
+    loopback = {"name": "loopback", "typed_config": lua}
     host = {
         "name": "all",
         "domains": ["*"],
@@ -266,7 +275,7 @@ def envoy(environment: Environment) -> RunningServer:
         "normalize_path": True,
         "merge_slashes": True,
         "route_config": {"virtual_hosts": [host]},
-        "http_filters": [*filters, router],
+        "http_filters": [loopback, *filters, router],
         "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
     chain = {"filters": [{"name": "manager", "typed_config": manager}]}

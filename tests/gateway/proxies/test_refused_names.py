@@ -108,7 +108,7 @@ def changed_apache(origin: int, old: str, new: str) -> Iterator[tuple[list[str],
     with readable_folder() as folder:
         environment = Environment(folder, origin, SocketAddress("127.0.0.1", free_port()))
         command, port = apache_command(environment)
-        for file in (folder / "noai-guard-gateway").iterdir():
+        for file in filter(Path.is_file, (folder / "noai-guard-gateway").iterdir()):
             file.write_text(file.read_text().replace(old, new))
         yield command, port, folder
 
