@@ -81,7 +81,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         trusted_proxies=TrustedProxies.parse(**{"peers": (), **data.get("trusted_proxies", {})})[0],
         throttle=Throttle(**limits.get("throttle", {})),
         store=data.get("store", "memory:"),
-        store_deadline=limits.get("store_deadline", 5),
+        store_deadline=limits.get("store_deadline", 50),
         declarations=data.get("declarations", {}),
         second_look=features.get("second_look", False),
         shared_cache=features.get("shared_cache", False),

@@ -139,7 +139,7 @@ _THROTTLE = Record(
 _LIMITS = Record(
     {
         "throttle": Field(_THROTTLE, "the rate of the action throttle, per agent and address block"),
-        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an answer of the store"),
+        "store_deadline": Field(Number(1, 1000, "milliseconds"), "how long a request waits for an exact answer"),
     }
 )
 _STORE_FORMS = ("memory", "embedded", "redis://127.0.0.1:6379/0", "unix:/run/redis/redis.sock")

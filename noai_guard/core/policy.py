@@ -153,7 +153,7 @@ class Policy:
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     throttle: Throttle = field(default_factory=Throttle)
     store: str = field(default="memory:", repr=False)
-    store_deadline: int = 5
+    store_deadline: int = 50
     declarations: Mapping[str, Any] = field(default_factory=dict)
     second_look: bool = False
     shared_cache: bool = False

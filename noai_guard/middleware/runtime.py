@@ -202,6 +202,8 @@ class GuardRuntime:
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
         for task in (self.report_store, self.learn_robots_readers):
             (self._tasks.add if self.store.remote else self._tasks.remove)(task)
+        if not self.store.remote:
+            self.report_store()
         self.keys.known = policy.key_sets
         self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
@@ -382,7 +384,7 @@ class GuardRuntime:
         remote = self.store.remote
         problem = remote.problem if remote is not None else ""
         try:
-            self.telemetry.metrics.store_unreachable.set(bool(problem))
+            self.telemetry.set_store(unreachable=bool(problem))
         except Exception as error:
             self.telemetry.failed("store", error)
         now = monotonic()

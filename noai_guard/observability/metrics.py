@@ -255,14 +255,15 @@ class Metrics(Collector):
             self.update_gauges()
 
     def update_gauges(self) -> None:
-        """Set the gauges to what holds for the guards together: each policy in force is 1, and one failed reload is
-        enough for `noai_reload_failed`."""
+        """Set the gauges to what holds for the guards together: each policy in force is 1, and one failed reload
+        or store is enough for `noai_reload_failed` or `noai_store_unreachable`."""
         with self._changing_policy:
             in_force = {guard.policy_labels for guard in self.guards if guard.policy_labels}
             self._policy_labels |= in_force
             for labels in self._policy_labels:
                 self.policy_info.labels(*labels).set(labels in in_force)
             self.reload_failed.set(any(guard.policy_file_broken for guard in self.guards))
+            self.store_unreachable.set(any(guard.store_unreachable for guard in self.guards))
 
     def forget_parent(self) -> None:
         """After a fork, in the child: what the parent counted is the parent's to flush."""
@@ -290,6 +291,7 @@ class Telemetry:
         self.policy_problem = ""
         """Why the policy file cannot be used; empty while it can."""
 
+        self.store_unreachable = False
         self._counts: dict[tuple[object, ...], LocalCounts] = {}
         self._injected_deltas: dict[str, Delta] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
@@ -361,6 +363,12 @@ class Telemetry:
         self.policy_problem = ""
         self.metrics.update_gauges()
         self.metrics.catalogue_agents.set(agents)
+
+    def set_store(self, *, unreachable: bool) -> None:
+        """Publish whether the store that this guard shares with others cannot be asked."""
+        if unreachable != self.store_unreachable:
+            self.store_unreachable = unreachable
+            self.metrics.update_gauges()
 
     def reload_succeeded(self) -> None:
         """Count a successful reload."""

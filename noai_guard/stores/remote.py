@@ -25,7 +25,9 @@ from noai_guard.errors import Unanswered
 from noai_guard.resources import text
 from noai_guard.stores.exchanged_counts import Batch, ExchangedCounts
 
-DEADLINE_SECONDS = 0.005
+DEADLINE_SECONDS = 0.05
+"""How long a request waits for an exact answer; counts wait for nothing."""
+
 EXCHANGE_SECONDS = 1.0
 """The longest time between two exchanges of counts."""
 
@@ -59,12 +61,17 @@ _KEYS_PER_EXCHANGE = 500
 _MAX_WAITING = 4096
 """Questions of one process that wait for the store; more are unanswered."""
 
-_LATE_ANSWERS = 5
-"""After so many late answers in a row, nobody is asked until the store is fast again."""
+_LATE_SECONDS = 0.25
+"""When answers were late for so long and none came in time, nobody waits until the store is fast again: a moment in
+which the machine runs something else is shorter, however many requests it makes late."""
+
+_PROBE_SECONDS = 0.1
+"""The time between two exchanges while the store is slow, so that it is soon noticed when it is fast again."""
 
 _STALE_SECONDS = 3.0
 """Counts that were not exchanged for so long are not known."""
 
+_SCRIPTS = ("count", "first_use", "keep", "lookup", "members", "present")
 _GONE_SECONDS = 10
 _KEY_VERSION = 1
 _SPARE_SECONDS = 10
@@ -106,7 +113,9 @@ class _Process:
         """Why the store cannot be asked; empty while it can."""
 
         self.slow = False
-        self.late_answers = 0
+        self.late_since = 0.0
+        """When the first answer was late since the last that was in time; 0 if none was."""
+
         self.exchanged_at = time.monotonic()
         self.processes = 0
         self.worker = secrets.token_hex(8)
@@ -138,6 +147,8 @@ class RemoteStore:
         self._prefix = f"{{noai:{_KEY_VERSION}:{_digest(site)}}}:"
         self.deadline = deadline
         self.name = name
+        # Read before there is a thread: to read a file of the package the first time imports modules (`addresses.py`).
+        self._scripts = {name: text(f"stores/{name}.lua") for name in _SCRIPTS}
         self._starting = threading.Lock()
         self._process = _Process(0, ExchangedCounts())
         self.awaited = _AwaitedRemoteStore(self)
@@ -223,9 +234,12 @@ class RemoteStore:
 
     def _late(self) -> Unanswered:
         process = self._process
-        process.late_answers += 1
-        if process.late_answers >= _LATE_ANSWERS:
+        now = time.monotonic()
+        if not process.late_since:
+            process.late_since = now
+        elif now - process.late_since >= _LATE_SECONDS and not process.slow:
             process.slow = True
+            process.wake.set()
         return Unanswered(f"{self.name}: no answer within {self.deadline * 1000:g} ms")
 
     def _own(self) -> _Process:
@@ -260,15 +274,15 @@ class RemoteStore:
         match question:
             case FirstUse():
                 used = _digest(question.key), question.seconds, MAX_USED_KEYS
-                pipeline.eval(text("stores/first_use.lua"), 1, self.key("used"), *used)
+                pipeline.eval(self._scripts["first_use"], 1, self.key("used"), *used)
             case Lookup():
                 keys = self.key("values"), self.key("expiry")
-                pipeline.eval(text("stores/lookup.lua"), 2, *keys, _digest(question.key))
+                pipeline.eval(self._scripts["lookup"], 2, *keys, _digest(question.key))
             case Keep():
                 keys = self.key("values"), self.key("expiry")
                 expected = () if question.expected is None else (_bytes(question.expected),)
                 arguments = _digest(question.key), _bytes(question.value), question.seconds, MAX_VALUES
-                pipeline.eval(text("stores/keep.lua"), 2, *keys, *arguments, *expected)
+                pipeline.eval(self._scripts["keep"], 2, *keys, *arguments, *expected)
 
     def ask_all(self, client: Client, process: _Process, questions: Sequence[_Waiting]) -> None:
         """Ask in one round trip, and give the answers to those who wait. Raise what the client raises."""
@@ -282,15 +296,15 @@ class RemoteStore:
     def exchange(self, client: Client, process: _Process, batches: list[Batch]) -> None:
         """Exchange counts and members in one round trip. Raise what the client raises."""
         pipeline = client.pipeline(transaction=False)
-        pipeline.eval(text("stores/present.lua"), 1, self.key("workers"), process.worker, _GONE_SECONDS)
+        pipeline.eval(self._scripts["present"], 1, self.key("workers"), process.worker, _GONE_SECONDS)
         told = list(process.told)
         members = MEMBER_SECONDS, MAX_MEMBERS, process.heard_until - _HEARD_AGAIN_SECONDS, *map(_bytes, told)
-        pipeline.eval(text("stores/members.lua"), 1, self.key("members"), *members)
+        pipeline.eval(self._scripts["members"], 1, self.key("members"), *members)
         for batch in batches:
             key = self.key("count", batch.seconds, batch.number)
             flat = [part for counted, mine in batch.counts for part in (_bytes(counted), mine)]
             arguments = batch.seconds + _SPARE_SECONDS, MAX_FIELDS, batch.worker, *flat
-            pipeline.eval(text("stores/count.lua"), 1, key, *arguments)
+            pipeline.eval(self._scripts["count"], 1, key, *arguments)
         asked_at = time.monotonic()
         (seconds, microseconds, processes), (until, *heard), *totals = self._executed(pipeline, process)
         now = time.monotonic()
@@ -310,7 +324,7 @@ class RemoteStore:
         asked_at = time.monotonic()
         replies = pipeline.execute()
         if time.monotonic() - asked_at <= self.deadline:
-            process.slow, process.late_answers = False, 0
+            process.slow, process.late_since = False, 0.0
         return replies
 
 
@@ -355,8 +369,9 @@ def _serve(store: "ref[RemoteStore]", process: _Process) -> None:
         owner = store()
         closing = process.closed or owner is None
         now = time.monotonic()
-        if process.exchange_due and not process.problem:
-            next_exchange = min(next_exchange, last_exchange + _MIN_GAP_SECONDS)
+        if not process.problem and (process.exchange_due or process.slow):
+            gap = _MIN_GAP_SECONDS if process.exchange_due else _PROBE_SECONDS
+            next_exchange = min(next_exchange, last_exchange + gap)
         questions = [process.waiting.popleft() for _ in range(len(process.waiting))]
         if not questions and now < next_exchange and not closing:
             del owner

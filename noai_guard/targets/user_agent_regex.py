@@ -177,14 +177,14 @@ def split_words(words: Sequence[str], max_length: int) -> Iterator[Sequence[str]
     yield from split_words(words[middle:], max_length)
 
 
-_UNREAD_HEAD, _UNREAD_TAIL = HEAD_BYTES - 256, TAIL_BYTES - 256
+UNREAD_HEAD, UNREAD_TAIL = HEAD_BYTES - 256, TAIL_BYTES - 256
 """Bytes at both ends of a long User-Agent in which the guard searches for no hidden names."""
 
 LONG = rf"(?s)^.{{1000}}.{{{HEAD_BYTES + TAIL_BYTES - 999}}}"
 """Matches a User-Agent of which the guard reads a part not closely. Go repeats nothing more than 1,000 times."""
 
 
-EXCERPT = rf"(?s)^(.{{{_UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{_UNREAD_TAIL}}})$"
+EXCERPT = rf"(?s)^(.{{{UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{UNREAD_TAIL}}})$"
 """Groups 1, 2, 4 and 5 of a long User-Agent (PCRE) are read closely; 2, 3 and 4 are searched for hidden names."""
 
 
@@ -208,7 +208,7 @@ def names_anywhere_in_parts(tokens: Iterable[Token[V]], max_length: int) -> Iter
 
 
 def _hidden(names: str) -> str:
-    return rf"(?s)^.{{{_UNREAD_HEAD}}}.*?{names}.{{{_UNREAD_TAIL}}}"
+    return rf"(?s)^.{{{UNREAD_HEAD}}}.*?{names}.{{{UNREAD_TAIL}}}"
 
 
 def names_anywhere(tokens: Iterable[Token[V]]) -> str:

@@ -1,6 +1,7 @@
 """ASGI, WSGI, gateway, reverse proxy and `explain` decide alike, also about requests that nobody should send."""
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from noai_guard.reverse_proxy.request_validation import RequestValidation
 from tests.middleware import asgi_kit, wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, LIBRARY, SCRAPER, metric
 from tests.signing import Signer, directory_of
+from tests.stores.shared_servers import running, wait_for
 
 PROXY = ("127.0.0.1", 40000)
 TRUSTED = "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
@@ -293,6 +295,29 @@ def test_an_agent_named_in_signature_agent_is_refused_by_every_driver_and_nobody
 
 SIGNER = Signer()
 PARTNER_KEY = b"noai_a_key_of_a_partner_that_is_long_enough_______"
+
+
+def test_a_count_is_shared_by_all_drivers_through_one_store(tmp_path: Path) -> None:
+    limit = 500
+    headers = user_agents(SCRAPER)
+    with running("redis", tmp_path) as redis:
+        drivers = Drivers(
+            tmp_path,
+            f"site: {{url: https://music.example}}\nusages: {{train-ai: throttle}}\nstore: {redis.address}\n"
+            f"limits: {{throttle: {{requests: {limit}, seconds: 86400}}}}\n",
+        )
+        for each in drivers.counted:
+            each.runtime.start()
+        stores = [each.runtime.store.remote for each in drivers.counted]
+        wait_for(lambda: all(store and store.processes for store in stores))
+        statuses = [drivers.asgi("/song", headers).status for _ in range(limit + 1)]
+        assert statuses == [200] * limit + [429]
+        for name in ("wsgi", "reverse proxy", "gateway"):
+            asked = itertools.count()
+            wait_for(lambda: next(asked) is None or drivers.all[name]("/song", headers).status == 429)  # noqa: B023
+            assert next(asked) <= limit, f"{name} counts alone"
+        for each in drivers.counted:
+            each.runtime.close()
 
 
 def _with_partners(folder: Path, text: str = "") -> Drivers:

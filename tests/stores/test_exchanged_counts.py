@@ -7,11 +7,14 @@ import pytest
 
 from noai_guard.core.questions import Count
 from noai_guard.stores.addresses import open_store
-from noai_guard.stores.exchanged_counts import SHARE, ExchangedCounts
+from noai_guard.stores.exchanged_counts import MAX_KEYS, SHARE, ExchangedCounts
 from noai_guard.stores.remote import MAX_FIELDS, RemoteStore
 from tests.stores.shared_servers import running, wait_for
 
 LIMIT = 1000
+FLOOD = 4 * MAX_KEYS
+"""Addresses: the bounds are reached with the first MAX_KEYS, and more change nothing."""
+
 HOUR = 3600
 
 
@@ -109,11 +112,11 @@ def test_a_flood_of_addresses_stays_within_its_bounds(tmp_path: Path) -> None:
         store.start()
         wait_for(lambda: store.processes)
         before = client.info("memory")["used_memory"]
-        for number in range(1_000_000):
+        for number in range(FLOOD):
             store.answer(Count(f"GPTBot|{number}", 24 * HOUR, time.monotonic(), 60))
         largest = lambda: max((client.hlen(key) for key in client.scan_iter("*:count:*")), default=0)  # noqa: E731
         wait_for(lambda: largest() >= MAX_FIELDS - 1)
         assert largest() <= MAX_FIELDS + 1
         assert client.info("memory")["used_memory"] - before < 30_000_000
-        assert sum(len(window.entries) for window in store._process.counts._windows.values()) <= 65_536
+        assert sum(len(window.entries) for window in store._process.counts._windows.values()) <= MAX_KEYS
         store.close()

@@ -1,6 +1,8 @@
 """A store that fails in the middle of load: nobody waits longer than the deadline, and everything comes back by itself."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from noai_guard.errors import Unanswered
 from noai_guard.stores.addresses import open_store
 from noai_guard.stores.exchanged_counts import ExchangedCounts
 from noai_guard.stores.remote import RemoteStore
-from tests.stores.shared_servers import PROGRAMS, BadProxy, StoreServer, running, wait_for
+from tests.stores.shared_servers import PROGRAMS, BadProxy, StoreServer, program, running, wait_for
 
 HOUR = 3600
 LIMIT = 60
@@ -235,6 +237,38 @@ def test_a_fork_gets_a_connection_of_its_own(redis: StoreServer) -> None:
     assert os.read(reading, 100) == b"[False, True]"
     assert not store.answer(FirstUse("child", 60, 0.0))
     store.close()
+
+
+IMPORTED = """
+import sys, time
+from noai_guard.core.questions import FirstUse
+from noai_guard.errors import Unanswered
+from noai_guard.stores.addresses import open_store
+
+store, _ = open_store(sys.argv[1], "https://music.example", 5.0)
+before = set(sys.modules)
+store.start()
+while not store.processes and not store.problem:
+    time.sleep(0.01)
+try:
+    store.answer(FirstUse("imported", 60, 0.0))
+except Unanswered as error:
+    print(error, file=sys.stderr)
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("form", ["redis://localhost:{port}", "redis://localhost:1", "embedded:{folder}/embedded"])
+def test_the_thread_imports_nothing_so_that_a_fork_finds_no_module_half_imported(
+    redis: StoreServer, tmp_path: Path, form: str
+) -> None:
+    if form.startswith("embedded"):
+        program("valkey")
+    address = form.format(port=redis.port, folder=tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTED, address], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.split() == []
 
 
 def test_a_closed_store_leaves_no_connection_and_opens_one_again_if_asked(redis: StoreServer) -> None:

@@ -246,7 +246,7 @@ def _check_replay(parameters: Mapping[str, Any], received_at: float, steps: list
         return
     left = max(1, int(parameters["expires"] - received_at) + 2 * MAX_SKEW)
     is_first = yield FirstUse(f"nonce|{parameters['keyid']}|{nonce}", left, received_at)
-    if is_first is None:
+    if not isinstance(is_first, bool):  # a store of the site's own may answer anything
         raise _Rejected(SignatureOutcome.REPLAY_UNKNOWN, "the store did not say whether its nonce was used before")
     if not is_first:
         raise _Rejected(SignatureOutcome.REPLAYED, "its nonce has been used before")

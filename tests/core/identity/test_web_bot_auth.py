@@ -208,6 +208,15 @@ def test_what_nobody_answers_is_no_statement_on_the_client() -> None:
     assert (result.outcome, result.unanswered) == (SignatureOutcome.REPLAY_UNKNOWN, True)
 
 
+@pytest.mark.parametrize("answer", [1, 0, "yes", "", b"1", [True]])
+def test_a_store_that_answers_something_else_has_not_said_that_a_nonce_is_new(answer: object) -> None:
+    class Odd(Outside):
+        def answer(self, question: Any) -> Any:
+            return answer if isinstance(question, FirstUse) else super().answer(question)
+
+    assert check(signed(nonce="n"), Odd()).outcome is SignatureOutcome.REPLAY_UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("headers", "outcome"),
     [
