@@ -2,20 +2,17 @@
 
 Go's engine follows all alternatives at once: an expression of some hundred names takes a microsecond for each character
 of a User-Agent (measured 2026-11-26). So only those User-Agents are searched for names that are not a common browser's
-and that contain a word of a name.
+and in which a word begins like one of a name.
 """
 
 import re
 from collections.abc import Collection, Iterable
 from string import ascii_lowercase
-from typing import TypeVar
 
 from noai_guard.core import browser_words
-from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES, Token
+from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.targets import user_agent_regex
 from noai_guard.targets.plan import grouped
-
-V = TypeVar("V")
 
 
 def browser_expression(anchors: Collection[str]) -> str:
@@ -40,20 +37,59 @@ def _branches(node: user_agent_regex.Node) -> str:
     return f"(?:{'|'.join(branches)}){'?' if '' in node else ''}" if branches else ""
 
 
-def token_words(tokens: Iterable[Token[V]]) -> frozenset[str]:
-    """Return for each token one run of letters and digits that is a whole word of every User-Agent with that token."""
-    # The last segment of a host's path is only a prefix, so it is left out.
-    texts = ((token.text + token.path[: token.path.rfind(b"/") + 1]).decode("ascii") for token in tokens)
-    return frozenset(max(re.findall("[a-z0-9]+", text), key=_rarity) for text in texts)
+def harmless_expressions(words: Iterable[str]) -> list[str]:
+    """Return expressions for a User-Agent in lower case with a space appended. Whom all match has none of these words.
+
+    `words` are runs of letters that are whole words of a User-Agent with a name. Each expression is as fast as
+    `browser_expression`, and looks only at the beginnings of words, so some harmless words do not pass either.
+    """
+    tree = user_agent_regex.word_tree(sorted(map(_beginning, set(words))))
+    parts: list[user_agent_regex.Node] = [{}]
+    for letter, below in sorted(tree.items()):
+        if _size(parts[-1]) + _size({letter: below}) > _ONE_PASS:
+            parts.append({})
+        parts[-1][letter] = below
+    return [rf"^{_NO_WORD}*(?:{_other_words(part).removesuffix('?')}{_NO_WORD}+)*$" for part in parts]
 
 
-def _rarity(word: str) -> tuple[bool, bool, int]:
-    return word not in user_agent_regex.BROWSER_WORDS and not word.isdigit(), not word.isdigit(), len(word)
+_NO_WORD = r"(?:[^a-z%\x5c]|%(?:20|[89a-f][0-9a-f]))"
+"""A character between words; apps encode blanks and letters beyond ASCII in their names."""
+
+_ONE_PASS = 900
+"""Instructions, as `_size` estimates them."""
+
+_LEAST = 4
+_ENDS, _GOES_ON = "$", "*"
+
+
+def _beginning(word: str) -> str:
+    """Return the shortest beginning of a word that no known word has, with a mark for whether it is the whole word."""
+    lengths = range(_LEAST, len(word))
+    cuts = (word[:length] for length in lengths if not any(known.startswith(word[:length]) for known in _KNOWN))
+    cut = next(cuts, "")
+    return f"{cut}{_GOES_ON}" if cut else f"{word}{_ENDS}"
+
+
+_KNOWN = sorted(browser_words.ALL)
+
+
+def _other_words(node: user_agent_regex.Node) -> str:
+    """Return an expression for the rest of every word that does not go on as one of the tree does."""
+    letters = "".join(letter for letter in ascii_lowercase if letter not in node)
+    on = {letter: below for letter, below in node.items() if letter not in (_ENDS, _GOES_ON) and _GOES_ON not in below}
+    by_rest = grouped(sorted(on), lambda letter: _other_words(on[letter]))
+    branches = [f"[{letters}][a-z]*"] * bool(letters) + [f"[{''.join(some)}]{rest}" for rest, some in by_rest.items()]
+    return f"(?:{'|'.join(branches)}){'' if _ENDS in node else '?'}"
+
+
+def _size(node: user_agent_regex.Node) -> int:
+    """Return about how many instructions Go compiles `_other_words` to."""
+    return sum(1 if letter in (_ENDS, _GOES_ON) else 5 + _size(below) for letter, below in node.items())
 
 
 LONG = (user_agent_regex.LONG, rf"(?s)^.{{{(HEAD_BYTES + TAIL_BYTES) // 4}}}.", "[^\\x00-\\x7f]")
-"""Go counts characters, of which one has up to four bytes: a User-Agent is long if it matches the first expression, or the
-two others."""
+"""Go counts characters, of which one has up to four bytes: a User-Agent is long if it matches the first expression, or
+the two others."""
 
 
 def with_ascii_letters(pattern: str) -> str:

@@ -54,14 +54,32 @@ def suspects_everybody(plan: TargetPlan) -> bool:
     return plan.unclaimed.restricted or plan.nameless.restricted
 
 
+def reads_no_long_ones(plan: TargetPlan) -> bool:
+    """Return True if a look for names (`anywhere_without_look_around`) is enough in a User-Agent above `MAX_READ`.
+
+    Who is found is unreadable then, and nobody else can be restricted.
+    """
+    return bool(plan.hidden_tokens) and not (suspects_everybody(plan) or plan.detects_unknown_bots)
+
+
 def suspect_words(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[str, ...]:
     """Return texts in lower case, sorted, of which every User-Agent with a restricted agent's name has one, and every
     one with the name of an agent of `also`.
 
     No letter stands beside one. A blank in a text may be another character there, or an escape (`user_agent_regex`).
     """
-    tokens = (token for token in plan.tokens if token.value in also or plan.class_of(token.value).restricted)
-    return tuple(sorted({_rarest(token) for token in tokens}))
+    return tuple(sorted({_rarest(token) for token in restricted_tokens(plan, also)}))
+
+
+def restricted_tokens(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[AgentToken, ...]:
+    """Return the tokens of agents that are restricted somewhere, and of those in `also`."""
+    return tuple(token for token in plan.tokens if token.value in also or plan.class_of(token.value).restricted)
+
+
+def letter_runs(tokens: Iterable[AgentToken]) -> frozenset[str]:
+    """Return for each token one run of letters that is a whole word of every User-Agent with that token."""
+    runs = (re.findall("[a-z]+", _rarest(token)) for token in tokens)
+    return frozenset(max(words, key=lambda word: (word not in browser_words.ALL, len(word))) for words in runs)
 
 
 def _rarest(token: AgentToken) -> str:
@@ -133,7 +151,8 @@ def short_first_look(plan: TargetPlan) -> list[str]:
     whole = [word for word, beginning in cuts.items() if word == beginning]
     beginnings = {beginning for word, beginning in cuts.items() if word != beginning}
     kinds = [_trie(beginnings)] * bool(beginnings) + [rf"{_trie(whole)}(?![a-z])"] * bool(whole)
-    return [f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:]]
+    *_, long = first_look(plan)
+    return [long, f"(?<![a-z])(?:{'|'.join(kinds)})", *first_look(plan)[1:-1]]
 
 
 def _cut(word: str, known: str) -> str:
@@ -157,13 +176,13 @@ def words_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> li
     ]
 
 
-def anywhere_without_look_around(plan: TargetPlan) -> str:
-    """Return an expression for the `hidden_tokens` of a plan wherever they stand, also inside of words.
+def anywhere_without_look_around(tokens: Iterable[AgentToken]) -> str:
+    """Return an expression for these tokens wherever they stand, also inside of words.
 
     Each is represented by an end of its rarest word that begins with one of few letters: Go follows every alternative
     whose first letter it sees, at each character.
     """
-    ends = {token.written: _ends(token) for token in plan.hidden_tokens}
+    ends = {token.written: _ends(token) for token in tokens}
     chosen: set[str] = set()
     while ends:
         firsts = Counter(first for choices in ends.values() for first in sorted({end[0] for end in choices}))

@@ -6,9 +6,9 @@ one. The expressions here match the same without look-around and without back-re
 agree; ASCII only, to be matched case-insensitively.
 
 Not recognised, unlike in Python and Lua: names with escaped letters (`%47PTBot`, see `suspects.ESCAPED`), underscores
-instead of spaces, addresses with escaped signs, names after a part of a domain (`node.js+GPTBot`) or after several of `.:/` in the same chunk. There
-is no limit of 1,536 bytes: a longer User-Agent is read closely up to its end, and also searched for hidden names
-(`hidden_expression`).
+instead of spaces, names and addresses with escaped signs inside, names after a part of a domain (`node.js+GPTBot`) or
+after several of `.:/` in the same chunk. There is no limit of 1,536 bytes: a longer User-Agent is read closely up to
+its end, and also searched for hidden names (`hidden_expression`).
 """
 
 import re
@@ -39,7 +39,7 @@ _BEFORE = (
     rf"(?:(?:^|[{DELIMITERS}])(?:{_UNIT}*(?:(?:\.|:/?|/+)?[^{WORD}{DELIMITERS}@?.:/]|[:/]))?"
     rf"|(?:^[^ ]*|[\s;,(][A-Za-z0-9_.%\-]*)%(?:25)*{_SIGN}|\x5c(?:[nrt]|(?:[Xx]|[Uu]00){_SIGN}))"
 )
-"""The start of a chunk and what may be in it before a name: nothing, or text that ends with punctuation or an escape."""
+"""The start of a chunk and what may be in it before a name: nothing, or text that ends with a sign or an escape."""
 
 BOT_WORDS = ("bot", "crawler", "spider", "scraper", "fetcher", "archiver")
 CALLS_ITSELF_A_BOT = r"(?:(?:^|[^u])bot|(?:^|[^c])ubot|crawler|spider|scraper|fetcher|archiver)(?:[^a-z]|$)"
@@ -177,14 +177,14 @@ def split_words(words: Sequence[str], max_length: int) -> Iterator[Sequence[str]
     yield from split_words(words[middle:], max_length)
 
 
-_UNREAD_HEAD, _UNREAD_TAIL = HEAD_BYTES - 256, TAIL_BYTES - 256
+UNREAD_HEAD, UNREAD_TAIL = HEAD_BYTES - 256, TAIL_BYTES - 256
 """Bytes at both ends of a long User-Agent in which the guard searches for no hidden names."""
 
 LONG = rf"(?s)^.{{1000}}.{{{HEAD_BYTES + TAIL_BYTES - 999}}}"
 """Matches a User-Agent of which the guard reads a part not closely. Go repeats nothing more than 1,000 times."""
 
 
-EXCERPT = rf"(?s)^(.{{{_UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{_UNREAD_TAIL}}})$"
+EXCERPT = rf"(?s)^(.{{{UNREAD_HEAD}}})(.{{256}})(.+)(.{{256}})(.{{{UNREAD_TAIL}}})$"
 """Groups 1, 2, 4 and 5 of a long User-Agent (PCRE) are read closely; 2, 3 and 4 are searched for hidden names."""
 
 
@@ -208,7 +208,7 @@ def names_anywhere_in_parts(tokens: Iterable[Token[V]], max_length: int) -> Iter
 
 
 def _hidden(names: str) -> str:
-    return rf"(?s)^.{{{_UNREAD_HEAD}}}.*?{names}.{{{_UNREAD_TAIL}}}"
+    return rf"(?s)^.{{{UNREAD_HEAD}}}.*?{names}.{{{UNREAD_TAIL}}}"
 
 
 def names_anywhere(tokens: Iterable[Token[V]]) -> str:

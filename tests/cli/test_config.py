@@ -300,7 +300,7 @@ def test_the_sites_own_robots_txt_stays_while_the_gateway_does_not_answer(
 def test_a_policy_that_has_to_see_everybody_cannot_ask_about_suspects_alone(run: Run, write: Write) -> None:
     command = ("config", "nginx", "--ask-gateway", "--ask", "suspects", "--policy")
     text = run(*command, write(ASKING)).stdout
-    assert "not counted, not logged, not throttled, not verified" in text
+    assert "not counted, not logged, not throttled" in text
     assert "--ask suspects" in text
     run(*command, write(ASKING + "exemptions: {addresses: [198.51.100.7]}\n"))
     for more, why in (

@@ -6,6 +6,7 @@ Without NOAI_FULL=1 each example and each server comes once, and a slice of the 
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ import pytest
 
 from examples.one_song import song
 from noai_guard.socket_address import SocketAddress
-from tests.conformance.asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
+from tests.conformance.asks import AUDIO, BROWSER, FRONT, Answer, Ask, Manner, asks, check, spread
 from tests.gateway.proxies.running_proxies import STARTERS, Environment, RunningServer, start_process
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
 from tests.targets.web_servers import readable_folder
@@ -151,15 +152,27 @@ def port(row, rig):
         running.stop()
 
 
+def disagreement(ask: Ask, answer: Answer, manner: Manner) -> str:
+    """How an answer is not what the judge says; empty if it is."""
+    try:
+        check(ask, answer, manner)
+    except AssertionError as error:
+        return f"differs {error}"
+    return ""
+
+
 def test_every_answer_is_the_judges(row, port):
     wrong = []
     for ask in asks(spread(1 if FULL else 25)):
         if ask.name in row.manner.but:
             continue
-        answer = ask.sent_to(port)
-        try:
-            check(ask, answer, row.manner)
-        except AssertionError as error:
+        # On a busy machine a proxy may not wait for the gateway, and decides by itself.
+        for wait in (0, 1, 2, 4) if row.manner.tells else (0,):
+            time.sleep(wait)
+            answer = ask.sent_to(port)
+            if not (error := disagreement(ask, answer, row.manner)):
+                break
+        else:
             wrong.append(
                 f"{ask.method.decode()} {ask.target[:60]!r} ({ask.name}) {ask.user_agents!r:.90}: {answer.status} {error}"
             )

@@ -2,35 +2,86 @@
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, load_stance
+from noai_guard.config import load_catalog, load_stance, rules_folder
+from noai_guard.config.catalogue_schema import read_browsers
 from noai_guard.core.guard import calls_itself_a_bot
 from noai_guard.core.path_patterns import PathMatcher, pattern_problem, pattern_to_regex
-from noai_guard.targets import go_regex, user_agent_regex
+from noai_guard.targets import go_regex, suspects, user_agent_regex
 from noai_guard.targets.plan import TargetPlan
 from tests.targets.conformance import corpus
+from tests.targets.strategies import NAMES, user_agents
 
 CATALOG = load_catalog()
 PLANS = [TargetPlan(CompiledPolicy(load_stance(stance), CATALOG)) for stance in ("no-ai", "no-training", "search-only")]
 BROWSERS = [re.compile(go_regex.browser_expression(plan.anchors), re.IGNORECASE | re.ASCII) for plan in PLANS]
-WORDS = [go_regex.token_words(plan.relevant_tokens) for plan in PLANS]
+HARMLESS = [
+    [
+        re.compile(each, re.ASCII)
+        for each in go_regex.harmless_expressions(suspects.letter_runs(suspects.restricted_tokens(plan)))
+    ]
+    for plan in PLANS
+]
+
+
+NAMED = [
+    [
+        re.compile(re.sub(r"\$(?=\)|\||$)", r"\\Z", pattern).encode(), re.IGNORECASE | re.ASCII)
+        for pattern in (
+            *(each.pattern() for each in user_agent_regex.expressions(suspects.restricted_tokens(plan))),
+            *(user_agent_regex.host_expression(token) for token in suspects.restricted_tokens(plan) if token.host),
+        )
+    ]
+    for plan in PLANS
+]
 
 
 def refused(plan: TargetPlan, user_agent: str) -> bool:
     return plan.compiled.guard.judged("/", user_agent.encode("latin-1", "replace")).refuses
 
 
-def test_no_refused_sample_passes_as_a_browser_or_lacks_a_word_of_a_name() -> None:
+def is_harmless(expressions: list[re.Pattern[str]], text: str) -> bool:
+    return all(each.search(f"{text.lower()} ") for each in expressions)
+
+
+def test_no_refused_sample_passes_as_a_browser_or_as_harmless() -> None:
     texts = [user_agent.decode("latin-1") for user_agent in corpus()]
-    for plan, browser, words in zip(PLANS, BROWSERS, WORDS, strict=True):
-        refused_texts = [text for text in texts if refused(plan, text)]
+    for plan, browser, harmless in zip(PLANS, BROWSERS, HARMLESS, strict=True):
+        # Of a long one, names inside of words are looked for by another expression.
+        refused_texts = [text for text in texts if refused(plan, text) and len(text) <= suspects.MAX_READ]
         assert refused_texts
-        assert not [text for text in refused_texts if browser.search(f"{text} ")]
-        plain = [text for text in refused_texts if re.fullmatch(r"[A-Za-z0-9 ()/;,.:+_=&@\[\]-]*", text)]
-        assert not [text for text in plain if words.isdisjoint(re.findall("[a-z0-9]+", text.lower()))]
+        assert not [text for text in refused_texts if browser.search(f"{text} ") or is_harmless(harmless, text)]
+
+
+@settings(max_examples=500, deadline=None)
+@given(user_agents(NAMES))
+def test_whom_an_expression_of_names_recognises_is_not_harmless(user_agent: bytes) -> None:
+    text = user_agent.decode("latin-1")
+    for named, harmless in zip(NAMED, HARMLESS, strict=True):
+        if any(each.search(user_agent) for each in named):
+            assert not is_harmless(harmless, text)
+
+
+def test_most_people_are_harmless() -> None:
+    groups = read_browsers(rules_folder() / "browsers.yaml").values()
+    people = [text for group in groups for text in group]
+    assert sum(is_harmless(HARMLESS[0], text) for text in people) > len(people) * 0.75
+
+
+@pytest.mark.parametrize("text", ["My%20App/1 CFNetwork/1", "%E9%85%B7 1.0", "Mozilla/5.0 (Windows NT 10.0) \xe9"])
+def test_what_apps_encode_is_harmless(text: str) -> None:
+    assert is_harmless(HARMLESS[0], text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Kangaroo%20Bot", "%47PTBot", "%2547PTBot", r"\x47PTBot", "v0bot", "x-v0-bot", "80legs"]
+)
+def test_a_name_in_any_spelling_is_not_harmless(text: str) -> None:
+    assert not is_harmless(HARMLESS[0], text)
 
 
 def test_common_browsers_pass_as_browsers() -> None:

@@ -11,6 +11,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_browsers
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent, Usage
 from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.plan import TargetPlan
@@ -39,6 +40,7 @@ LOOKS = {
     for kind, patterns in (
         ("expressions", suspects.first_look(plan)),
         ("judge", suspects.first_look(plan, decodes=True)),
+        ("short", suspects.short_first_look(plan)),
         ("Go", suspects.first_look_without_look_around(plan)),
     )
 }
@@ -84,6 +86,7 @@ def test_whom_an_expression_recognises_is_a_suspect(user_agent: bytes) -> None:
             name = match[1].decode("latin-1").lower() if match and expression.groups else ""
             if match and (not name or re.sub(r"\+|%20", " ", name) in restricted):
                 assert is_suspect(policy, "expressions", user_agent)
+                assert is_suspect(policy, "short", user_agent)
                 assert is_suspect(policy, "Go", user_agent)
 
 
@@ -99,7 +102,7 @@ def test_every_name_in_any_letter_case_is_a_suspect(policy: str) -> None:
             f"Mozilla/5.0 (compatible; x) https://{name}{'x' * bool(token.path)}/" if token.host else f"{name}/1.0 (x)"
         )
         for spelling in (text, text.upper(), "".join(random.choice((c.upper(), c.lower())) for c in text)):
-            for kind in ("expressions", "judge", "Go"):
+            for kind in ("expressions", "judge", "short", "Go"):
                 assert is_suspect(policy, kind, spelling.encode()), spelling
 
 
@@ -119,18 +122,18 @@ def test_names_of_any_shape_are_suspects(forms: list[str], data: st.DataObject) 
 
 def test_a_name_hidden_in_a_long_user_agent_makes_a_suspect() -> None:
     user_agent = b"Mozilla/5.0 " + b"x" * 2000 + b"gptbot" + b"y" * 2000
-    for kind in ("expressions", "judge", "Go"):
+    for kind in ("expressions", "judge", "short", "Go"):
         assert is_suspect("no-ai", kind, user_agent)
 
 
 def test_every_name_inside_of_words_is_found_by_the_look_at_long_user_agents() -> None:
-    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"])])
+    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"].hidden_tokens)])
     for token in PLANS["search-only"].hidden_tokens:
         assert anywhere.search(b"x" + token.written.upper() + b"x")
 
 
 def test_the_look_at_long_user_agents_finds_nothing_in_nearly_all_people() -> None:
-    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"])])
+    [anywhere] = compiled([suspects.anywhere_without_look_around(PLANS["search-only"].hidden_tokens)])
     groups = read_browsers(rules_folder() / "browsers.yaml").values()
     people = [text for group in groups for text in group]
     assert sum(anywhere.search(text.encode()) is not None for text in people) < len(people) * 0.02
@@ -170,3 +173,17 @@ def test_everybody_is_a_suspect_if_clients_without_a_name_are_restricted() -> No
     closed = conformance.policy(b"extends: no-ai\nrules: [{id: closed, action: deny}]")
     assert suspects.suspects_everybody(TargetPlan(CompiledPolicy(closed, load_catalog())))
     assert not suspects.suspects_everybody(PLANS["unknown bots"])
+
+
+HARMLESS = {name: compiled(suspects.harmless(plan, 8000)) for name, plan in PLANS.items()}
+
+
+@settings(max_examples=500, deadline=None)
+@given(user_agents(NAMES))
+def test_nobody_is_a_suspect_in_one_form_and_harmless_in_the_other(user_agent: bytes) -> None:
+    bot = CALLS_ITSELF_A_BOT
+    for policy, plan in PLANS.items():
+        harmless = all(each.search(user_agent) for each in HARMLESS[policy])
+        if plan.unknown_bot.restricted:
+            harmless = harmless and not re.search(bot.pattern, user_agent, re.IGNORECASE)
+        assert not (harmless and is_suspect(policy, "expressions", user_agent)), policy

@@ -115,6 +115,8 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield from ordered_rules.limitations(plan)
+    if plan.host_tokens:
+        yield "the address of a refused agent counts beside any other name: of a feed reader for its site, say."
     if (rules := sum(1 for _ in _waf(plan))) > _MAX_RULES_BUSINESS:
         yield f"these are {rules} custom rules; below the Enterprise plan a zone has {_MAX_RULES_BUSINESS}."
 

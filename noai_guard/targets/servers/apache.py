@@ -205,7 +205,7 @@ class VirtualHost:
             texts = sorted({token.written.decode("ascii") for token in self.plan.hidden_tokens})
             for words in user_agent_regex.split_words(texts, _MAX_EXPRESSION):
                 names = expression(user_agent_regex.trie(words))
-                # Apache does not decode what logs write (`\\x41`), and stops at an escaped NUL.
+                # Apache does not decode what logs write (`\x41`), and stops at an escaped NUL.
                 hidden = f"%{{ENV:NOAI_UNREAD}} {names} [NC,OR]"
                 undecoded = '%{ENV:NOAI_ESCAPED} "%(?:25)*00|\\x5c(?:x|u00)" [NC]'
                 rules.add(unread, *weaker, hidden, undecoded)

@@ -5,14 +5,13 @@ those that it cannot compare (several patterns, other matchers) the first in the
 Ours is longer than any pattern of a site, and expands to `*` where we respond. What Caddy sorts before `handle`
 (`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
-Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only if the
-User-Agent contains a word of a name: words are looked up in sets. Caddy evaluates a `map` each time its placeholder is
+Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only for
+suspects (`go_regex.harmless_expressions`). Caddy evaluates a `map` each time its placeholder is
 read, its plain rows one by one, and only the outputs may contain placeholders. What later directives need is stored in
 `vars`, early, while the path is still that of the request.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_lowercase, ascii_uppercase, digits
 
 from noai_guard.core.model import HeaderField
@@ -28,20 +27,15 @@ from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}
 """Characters with a meaning in a Caddyfile or in placeholders -> the placeholders that stand for them."""
 
-_FULL_USER_AGENT = "{http.request.header.User-Agent}"
-_USER_AGENT = "{noai_user_agent}"
+_USER_AGENT = "{http.request.header.User-Agent}"
 _MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
 """Characters of a User-Agent that are read closely as a whole; the guard counts bytes. Of a longer one it is head and
 tail."""
 
-_SEPARATORS = "()/;,.:+-_[]=&@"
-"""Characters between words in most User-Agents. Those with other characters are searched by expression."""
+_LOWER = f"{_USER_AGENT}.lowerAscii()"
 
-_MAX_SET = 60_000
-"""Characters of one set of words: CEL reads expressions of at most 100,000 characters."""
-
-_MAX_SPLIT = 512
-"""Characters of a User-Agent that is divided into words."""
+_MAX_CEL = 90_000
+"""Characters of an expression: CEL reads at most 100,000."""
 
 _HIDDEN = "hidden-"
 """What stands before the class of a client that names a refused agent where its User-Agent is not read closely."""
@@ -78,7 +72,7 @@ def _row(pattern: str, output: str) -> str:
 
 def _anywhere(pattern: str) -> str:
     """Return an expression that matches only once, because a map concatenates the outputs of all matches."""
-    return f"(?is)^.*?{pattern}"
+    return f"(?is)^.*?{go_regex.with_ascii_letters(pattern)}"
 
 
 def _cel(text: str) -> str:
@@ -103,6 +97,21 @@ def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str
     yield "\t}"
 
 
+def _map_of_suspects(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
+    """Yield a map whose outputs are empty for whom is no suspect."""
+    yield from _map(f"@noai_suspect {source}", names, rows)
+
+
+def _characters(text: str) -> Iterator[str]:
+    """Yield the maps of those placeholders of `quote` and `_output` that a text contains: each map costs time."""
+    yield "\t# Characters that cannot stand in a text here."
+    for character, name in _SPECIAL.items():
+        if f"{{{name}}}" in text:
+            source = f'"-{character}"' if character == "`" else f"`-{character}`"
+            yield from _map(source, [name], ["`~^-(.)` ${1}"])
+    yield from _map("-", ["noai_nothing"], ['- ""'])
+
+
 class Caddyfile:
     """The snippets of one plan."""
 
@@ -113,9 +122,10 @@ class Caddyfile:
         self.origins = origin_refusals(plan, MANY)
         self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
-        words = sorted(go_regex.token_words(plan.relevant_tokens))
-        size = max(1, _MAX_SET // max(map(len, words), default=1))
-        self.word_sets = [words[start : start + size] for start in range(0, len(words), size)]
+        # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
+        self.reads_no_long_ones = suspects.reads_no_long_ones(plan)
+        size = f"bytes({_USER_AGENT}).size()" if self.reads_no_long_ones else f"{_USER_AGENT}.size()"
+        self.is_long = f"{size} > {_MAX_USER_AGENT}"
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'caddy')}"
@@ -128,67 +138,65 @@ class Caddyfile:
         yield "#     }"
         yield "# A site that has handle_errors already imports noai_guard_errors there."
         yield f"# Refused: {self.tables.refused_names}."
+        guard = [
+            *self._suspects(),
+            *self._name(),
+            *self._agent(),
+            *self._vars(),
+            *self._decision(),
+            *self._declarations(),
+            *self._documents(),
+            *self._by_origin(),
+            *self._refusal(),
+        ]
+        errors = list(self._fields("noai_error_declares"))
         yield "(noai_guard) {"
-        yield from self._characters()
-        yield from self._name_matchers()
-        yield from self._name()
-        yield from self._agent()
-        yield from self._vars()
-        yield from self._decision()
-        yield from self._declarations()
-        yield from self._documents()
-        yield from self._by_origin()
-        yield from self._refusal()
+        yield from _characters("\n".join((*guard, *errors)))
+        yield from guard
         yield "}"
         yield "(noai_guard_errors) {"
-        yield from self._fields("noai_error_declares")
+        yield from errors
         yield "}"
 
-    def _characters(self) -> Iterator[str]:
-        yield "\t# Characters that cannot stand in a text here."
-        for character, name in _SPECIAL.items():
-            source = f'"-{character}"' if character == "`" else f"`-{character}`"
-            yield from _map(source, [name], ["`~^-(.)` ${1}"])
-        yield from _map("-", ["noai_nothing"], ['- ""'])
-
-    def _name_matchers(self) -> Iterator[str]:
-        """Yield matchers `@noai_named_1` ...: the User-Agent contains a word of a name."""
-        yield "\t# Whether the User-Agent may contain a name: not if it consists of browsers' words."
-        user_agent = _FULL_USER_AGENT
-        browser = go_regex.browser_expression(self.plan.anchors)
-        other = "[^A-Za-z0-9 " + re.sub(r"([\[\]-])", r"\\\1", _SEPARATORS) + "]"
-        words = f"{user_agent}.lowerAscii()" + "".join(f'.replace("{separator}"," ")' for separator in _SEPARATORS)
-        bot_words = user_agent_regex.BOT_WORDS if self.plan.detects_unknown_bots else ()
-        bot = "".join(f' || {user_agent}.lowerAscii().contains("{word}")' for word in bot_words)
-        for number, word_set in enumerate(self.word_sets, 1):
-            words_of_names = ",".join(f'"{word}"' for word in word_set)
-            # CEL takes ten microseconds for each word of a User-Agent, so in a long one words are found as substrings.
-            contains = f"[{user_agent}.lowerAscii()].exists(text, [{words_of_names}].exists(word, text.contains(word)))"
-            has_word = f'{words}.split(" ").exists(word, word in [{words_of_names}])'
-            yield (
-                f'\t@noai_named_{number} expression `!({user_agent} + " ").matches({_cel(f"(?i){browser}")}) '
-                f"&& ({user_agent}.matches({_cel(other)}){bot} "
-                f"|| ({user_agent}.size() > {_MAX_SPLIT} ? {contains} : {has_word}))`"
-            )
+    def _suspects(self) -> Iterator[str]:
+        """Yield a matcher for who may have a name that matters. All maps with it become one route: it runs once."""
+        yield "\t# Whose User-Agent has the beginning of a word of a name that matters."
+        plan = self.plan
+        browser = go_regex.browser_expression(plan.anchors)
+        tokens = plan.relevant_tokens if self.suspects_everybody else suspects.restricted_tokens(plan)
+        bot_words = user_agent_regex.BOT_WORDS if plan.detects_unknown_bots else ()
+        some = [f'text.contains("{word}")' for word in bot_words]
+        harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
+        looks = [*some, *(f"!text.matches({_cel(expression)})" for expression in harmless)]
+        # With many thousands of names, everybody but usual browsers is a suspect.
+        some = looks if sum(map(len, looks)) < _MAX_CEL - len(browser) else ["true"]
+        text = f'{_LOWER} + " "'
+        usual = f"!({text}).matches({_cel(browser)}) && [{text}].exists(text, {' || '.join(some)})"
+        read = f"!({self.is_long}) && {usual}" if self.reads_no_long_ones else f"{self.is_long} || {usual}"
+        yield f"\t@noai_suspect expression `{read}`"
 
     def _name(self) -> Iterator[str]:
         plan = self.plan
         yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
-        long = _row(rf"(?s)^(.{{1000}}.{{{HEAD_BYTES - 1000}}}).+(.{{{TAIL_BYTES}}})$", "${1}__${2}")
-        yield from _map(_FULL_USER_AGENT, ["noai_user_agent"], [long, f"default {_FULL_USER_AGENT}"])
-        yield from _map(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
         ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
-        yield from _map(_USER_AGENT, ["noai_weightiest_name"], ranked)
-        yield from _map("{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_weightiest_name"], ranked)
+        yield from _map_of_suspects(
+            "{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"]
+        )
         host = user_agent_regex.host_expression
         hosts = [_row(_anywhere(host(token)), quote(host_form(token))) for token in plan.host_tokens]
-        yield from _map(_USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""'])
+        yield from _map_of_suspects(
+            _USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""']
+        )
         other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
         others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
-        yield from _map(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
-        yield from _map("{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
+        yield from _map_of_suspects(
+            "{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"]
+        )
         bot = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.detects_unknown_bots else []
-        yield from _map(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
+        yield from _map_of_suspects(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
 
     def _agent(self) -> Iterator[str]:
         tables = self.tables
@@ -204,7 +212,7 @@ class Caddyfile:
             if words:
                 expressions.append(_row(f"(?i)^(?:{user_agent_regex.trie(words)})$", key))
         rows = [f"{name} {key}" for name, key in plain.items()]
-        yield from _map("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
+        yield from _map_of_suspects("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
         texts = {key: map(_output, tables.agent_texts.get(key, (UNNAMED_CLIENT, ""))) for key in tables.class_names}
         rows = [" ".join((key or '""', name, *texts[key])) for key, name in tables.class_names.items()]
         yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
@@ -212,18 +220,11 @@ class Caddyfile:
     def _vars(self) -> Iterator[str]:
         """Yield `vars` with the facts of a request, independent of each other: Caddy 2.11 reverses their order."""
         yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
-        yield from ("\tvars {", '\t\tnoai_agent ""', '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
-        for number in range(1, len(self.word_sets) + 1):
-            yield f"\tvars @noai_named_{number} noai_agent {{noai_agent}}"
+        yield from ("\tvars {", "\t\tnoai_agent {noai_agent}", '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
         if self.plan.hidden_tokens:
-            hidden = f"(?i){user_agent_regex.hidden_expression(self.plan.hidden_tokens)}.*$"
-            yield from _map(_FULL_USER_AGENT, ["noai_hidden"], [_row(hidden, _HIDDEN), 'default ""'])
-            yield f"\t@noai_long expression `{_FULL_USER_AGENT}.size() > {_MAX_USER_AGENT}`"
-            yield "\tvars @noai_long noai_hidden {noai_hidden}"
-            names = user_agent_regex.names_anywhere(self.plan.hidden_tokens)
-            escaped = f"{_FULL_USER_AGENT}.matches({_cel(f'(?i){suspects.ESCAPED}')})"
-            yield f"\t@noai_escaped expression `{escaped} && {_decoded(_FULL_USER_AGENT)}.matches({_cel(names)})`"
-            yield f"\tvars @noai_escaped noai_hidden {_HIDDEN}"
+            for number, hides in enumerate(self._hides_a_name(self.plan.hidden_tokens), 1):
+                yield f"\t@noai_hidden_{number} expression `{hides}`"
+                yield f"\tvars @noai_hidden_{number} noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
             raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
             condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
@@ -237,6 +238,29 @@ class Caddyfile:
             path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
             yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
             yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
+
+    def _hides_a_name(self, tokens: Sequence[AgentToken]) -> Iterator[str]:
+        """Yield CEL expressions, each short enough, for names where the User-Agent is not read closely.
+
+        Of a long one it is decided by the one expression that is fast enough for it.
+        """
+        anywhere = _cel(suspects.anywhere_without_look_around(tokens))
+        names = _cel(user_agent_regex.names_anywhere(tokens))
+        unread = f"{user_agent_regex.UNREAD_HEAD}, {_USER_AGENT}.size() - {user_agent_regex.UNREAD_TAIL}"
+        searched = _LOWER if self.reads_no_long_ones else f"{_LOWER}.substring({unread})"
+        escaped = " || ".join(
+            f"{_USER_AGENT}.contains({_cel(mark)}) && {_USER_AGENT}.matches({_cel(escape)})"
+            for mark, escape in zip("%\\", suspects.ESCAPES, strict=True)
+        )
+        # Decoding keeps every name that is written without escapes.
+        text = f'({escaped}) ? {_decoded(_USER_AGENT)} : {self.is_long} ? {searched} : ""'
+        found = f"text.matches({anywhere}) && ({self.is_long} || text.matches({names}))"
+        hides = f"({self.is_long} || {escaped}) && [{text}].exists(text, {found})"
+        if len(hides) < _MAX_CEL:
+            yield hides
+            return
+        yield from self._hides_a_name(tokens[: len(tokens) // 2])
+        yield from self._hides_a_name(tokens[len(tokens) // 2 :])
 
     def _decision(self) -> Iterator[str]:
         tables = self.tables

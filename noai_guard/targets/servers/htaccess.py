@@ -177,7 +177,12 @@ class Htaccess:
     def further_files(self) -> Iterator[tuple[str, Iterable[str]]]:
         """Yield path and lines of every file below `_FOLDER`."""
         yield ".htaccess", self._refusing_all()
-        for folder, chain in (("names", self._names()), ("hosts", self._hosts()), ("unread", self._unread())):
+        for folder, chain in (
+            ("names", self._names()),
+            ("hosts", self._hosts()),
+            ("unread", self._unread()),
+            ("long", self._long()),
+        ):
             yield f"{folder}/.htaccess", (f"# {head(self.plan, 'htaccess')}", *chain)
             yield from ((f"{folder}/{number}", ()) for number, _ in enumerate(self.groups, 1))
 
@@ -194,9 +199,12 @@ class Htaccess:
         plan = self.plan
         chain = _IfChain()
         if plan.hidden_tokens:
-            unread = " || ".join(map(_user_agent_matches, (user_agent_regex.LONG, suspects.ESCAPED)))
+            long, escaped = map(_user_agent_matches, (user_agent_regex.LONG, suspects.ESCAPED))
             number = self._numbers[plan.unreadable.name]
-            yield from chain.then(f"({unread}) && {_is_accepted('unread', number)}", _accepted(number))
+            yield from chain.then(f"{long} && {_is_accepted('long', number)}", _accepted(number))
+            if suspects.reads_no_long_ones(plan):
+                yield from chain.then(long, ())
+            yield from chain.then(f"{escaped} && {_is_accepted('unread', number)}", _accepted(number))
         for tier in plan.tiers:
             for number, tokens in grouped(tier, self._number).items():
                 for names in _short_enough(tokens):
@@ -221,24 +229,37 @@ class Htaccess:
             host = user_agent_regex.host_expression(token)
             yield from chain.then(_user_agent_matches(host), _accepted(self._number(token)))
 
+    def _long(self) -> Iterator[str]:
+        """Yield conditions on names in a long User-Agent, where it is not read closely."""
+        if suspects.reads_no_long_ones(self.plan):
+            yield from self._hidden(suspects.anywhere_without_look_around, suspects.anywhere_without_look_around)
+        else:
+            yield from self._hidden(user_agent_regex.hidden_expression, user_agent_regex.names_anywhere)
+
     def _unread(self) -> Iterator[str]:
-        """Yield conditions on names in the middle of a long User-Agent, and on names with escaped letters."""
-        plan = self.plan
-        if not plan.hidden_tokens:
+        """Yield conditions on names with escaped letters."""
+        yield from self._hidden(None, user_agent_regex.names_anywhere)
+
+    def _hidden(
+        self,
+        as_sent: Callable[[Sequence[AgentToken]], str] | None,
+        when_decoded: Callable[[Sequence[AgentToken]], str],
+    ) -> Iterator[str]:
+        """Yield conditions on names in the User-Agent as it was sent, and in the decoded one if it has escapes."""
+        tokens = self.plan.hidden_tokens
+        if not tokens:
             return
-        accepted = list(_accepted(self._numbers[plan.unreadable.name]))
+        accepted = list(_accepted(self._numbers[self.plan.unreadable.name]))
         chain = _IfChain()
-        long = _user_agent_matches(user_agent_regex.LONG)
-        for hidden in _short_enough(plan.hidden_tokens, user_agent_regex.hidden_expression):
-            yield from chain.then(f"{long} && {_user_agent_matches(hidden)}", accepted)
+        for names in _short_enough(tokens, as_sent) if as_sent else ():
+            yield from chain.then(_user_agent_matches(names), accepted)
         escaped = _user_agent_matches(suspects.ESCAPED)
         backslash = _user_agent_matches(r"\x5c(?:x|u00)")
         decoded = f"unescape(unescape({_USER_AGENT}))"
-        for names in _short_enough(plan.hidden_tokens, user_agent_regex.names_anywhere):
-            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\\x41`).
-            yield from chain.then(
-                f"{escaped} && ({backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i)", accepted
-            )
+        for names in _short_enough(tokens, when_decoded):
+            # What cannot be decoded becomes an empty text, and Apache does not decode what logs write (`\x41`).
+            found = f"{backslash} || -z {decoded} || {decoded} =~ {_regex(names)}i"
+            yield from chain.then(f"{escaped} && ({found})", accepted)
 
     def _unrecognised(self, chain: _IfChain) -> Iterator[str]:
         plan = self.plan

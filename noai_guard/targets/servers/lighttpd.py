@@ -16,7 +16,6 @@ from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.plan import TargetPlan, grouped
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
-
 _ASCII = r"^[\x00-\x7f]*$"
 
 

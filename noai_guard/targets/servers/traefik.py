@@ -130,7 +130,7 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
         yield from _rule([read, suspect, *exceptions, _refused_with(status, clients)], status)
     if plan.hidden_tokens:
         hidden = user_agent_regex.hidden_expression(plan.hidden_tokens)
-        named = _user_agent_matches(hidden if everybody else suspects.anywhere_without_look_around(plan))
+        named = _user_agent_matches(hidden if everybody else suspects.anywhere_without_look_around(plan.hidden_tokens))
         escapes = (f"HeaderRegexp(`User-Agent`, `{escape}`)" for escape in suspects.ESCAPES)
         unreadable = _either([_all([long, named]), *escapes])
         status = max(row.status for row in plan.unreadable.rows)
