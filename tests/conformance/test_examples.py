@@ -18,8 +18,9 @@ import pytest
 
 from examples.one_song import song
 from noai_guard.socket_address import SocketAddress
-from tests.conformance.asks import AUDIO, BROWSER, FRONT, Answer, Ask, Manner, asks, check, spread
+from tests.conformance.asks import AUDIO, BROWSER, FRONT, Ask, Manner, asks, check, spread
 from tests.gateway.proxies.running_proxies import STARTERS, Environment, RunningServer, start_process
+from tests.raw_http import Answer
 from tests.servers import SERVERS, WSGI_SERVERS, Server, free_port
 from tests.targets.web_servers import readable_folder
 

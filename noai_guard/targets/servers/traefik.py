@@ -121,8 +121,8 @@ def _refused(plan: TargetPlan) -> Iterator[tuple[str, int]]:
     exceptions += [f"!ClientIP(`{network}`)" for network in plan.exempt_networks]
     everybody = suspects.suspects_everybody(plan)
     suspect = everybody or _either(map(_user_agent_matches, suspects.words_without_look_around(plan)))
-    long, *in_bytes = map(_user_agent_matches, go_regex.LONG)
-    long = _either([long, _all(in_bytes)])
+    in_characters, *in_bytes = map(_user_agent_matches, go_regex.LONG)
+    long = _either([in_characters, _all(in_bytes)])
     read = _not(long) if plan.hidden_tokens and not everybody else True
     clients = list(_clients(plan))
     refusing = (row.status for agents in plan.all_classes if agents.restricted for row in agents.rows if row.status)
