@@ -1,10 +1,11 @@
 """Instructions a request, counted by callgrind: they hold on a busy machine, where times do not.
 
-`python -m benchmarks.instructions [--checkout FOLDER] [--requests N]`
+`python -m benchmarks.instructions [--checkout FOLDER] [--only NAME] [--requests N]`
 
-Every contender runs twice in a process of its own, with few and with many requests; the difference, divided by the
-requests between them, is what one request costs without imports and start. The process imports only the public names
-of noai_guard, so that `--checkout` can count any older or newer copy of the package.
+One process under callgrind imports everything and forks for each contender; that child makes the app and forks twice
+more, for few and for many requests. The difference, divided by the requests between them, is what one request costs
+without imports and start, and these, which take longest, run only once. The process imports only the public names of
+noai_guard, so that `--checkout` can count any older or newer copy of the package.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkout", type=Path, default=Path(__file__).parent.parent, metavar="FOLDER",
                         help="folder whose noai_guard is counted (default: this checkout)")  # fmt: skip
     parser.add_argument("--only", action="append", choices=CONTENDERS, metavar="NAME", help=", ".join(CONTENDERS))
-    parser.add_argument("--requests", type=int, default=500, metavar="N", help="requests counted (default: 500)")
+    parser.add_argument("--requests", type=int, default=160, metavar="N", help="requests counted (default: 160)")
     chosen = parser.parse_args(arguments)
     if not shutil.which("valgrind"):
         print("Instructions were not counted: valgrind is not installed (apt-get install valgrind).")
         return 0
     names = [name for name in CONTENDERS if name == "bare" or name in (chosen.only or CONTENDERS)]
-    with ThreadPoolExecutor(2) as pool:
-        counts = dict(
-            zip(names, pool.map(lambda n: per_request(n, chosen.requests, chosen.checkout), names), strict=True)
-        )
+    counts = per_request(names, chosen.requests, chosen.checkout)
     for name, count in counts.items():
         print(f"{CONTENDERS[name]:55} {count:10,.0f} instructions  {(count / counts['bare'] - 1) * 100:+9.1f} %")
     return 0
@@ -86,34 +85,63 @@ def rows(effort: "Effort") -> "Iterator[Row]":
     from benchmarks.measure import Bound, Row
 
     if shutil.which("valgrind"):
-        requests, checkout = effort.of(500, 20), Path(__file__).parent.parent
-        base, ours = (per_request(name, requests, checkout) for name in ("bare", "settled"))
+        counts = per_request(("bare", "settled"), effort.of(160, 16), Path(__file__).parent.parent)
+        base, ours = counts["bare"], counts["settled"]
         added = (ours / base - 1) * 100
         what, baseline = CONTENDERS["settled"], CONTENDERS["bare"]
         yield Row(what, baseline, base, ours, "instructions", added, "% added", bound=Bound(25))
 
 
-def per_request(name: str, requests: int, checkout: Path) -> float:
-    """Return the instructions that one request of a contender takes."""
-    few = max(1, requests // 10)
-    return (_counted(name, few + requests, checkout) - _counted(name, few, checkout)) / requests
+def per_request(names: Sequence[str], requests: int, checkout: Path) -> dict[str, float]:
+    """Return the instructions that one request of each contender takes. Raises RuntimeError if one fails.
 
-
-def _counted(name: str, requests: int, checkout: Path) -> int:
-    """Return the instructions of a process that answers so many requests. Raises RuntimeError if it fails."""
+    The guard times every 16th request, so a multiple of 16 has its true share of them.
+    """
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "PYTHONHASHSEED": "0"}
     valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    command = [*valgrind, sys.executable, "-P", __file__, "--answer", name, str(requests)]
+    command = [*valgrind, sys.executable, "-P", __file__, "--answer", str(requests), *names]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    collected = re.search(r"Collected : (\d+)", process.stderr)
-    if process.returncode or not collected:
-        raise RuntimeError(f"{name} could not be counted:\n{process.stderr}")
-    return int(collected[1])
+    collected = dict(re.findall(r"==(\d+)== Collected : (\d+)", process.stderr))
+    counts = {name: (int(collected[many]) - int(collected[few])) / requests
+              for name, few, many in map(str.split, process.stdout.splitlines())
+              if few in collected and many in collected}  # fmt: skip
+    if process.returncode or counts.keys() != set(names):
+        raise RuntimeError(f"not every contender could be counted:\n{process.stdout}{process.stderr}")
+    return counts
 
 
-def answer(name: str, requests: int) -> None:
-    """Answer requests with one contender; this is what the process under callgrind does."""
-    app, user_agent = _app(name), AGENT if name == "refusal" else BROWSER
+def answer(names: Sequence[str], requests: int) -> None:
+    """Answer requests with each contender, in processes of their own, and print their ids: this runs under callgrind.
+
+    A line is a contender, the process with few requests and the one with as many more as are counted.
+    """
+    _app("settled")  # what is cached in the process by the first guard is there for every contender
+    for name in names:
+        _in_child(partial(_answer_few_and_many, name, requests))
+
+
+def _answer_few_and_many(name: str, requests: int) -> None:
+    app, few = _app(name), 16
+    answering = [_in_child(partial(_answer, app, name, count)) for count in (few, few + requests)]
+    print(name, *answering, flush=True)
+
+
+def _in_child(work: Callable[[], None]) -> int:
+    """Do work in a child of this process, and return its id. Raises RuntimeError if it failed there."""
+    if not (child := os.fork()):
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("a child failed")
+    return child
+
+
+def _answer(app: App, name: str, requests: int) -> None:
+    user_agent = AGENT if name == "refusal" else BROWSER
     headers = [(field, user_agent if field == b"user-agent" else value) for field, value in TEN_HEADERS]
     scope = {
         "type": "http",
@@ -219,6 +247,6 @@ def _added(app: App, path: str) -> tuple[list[tuple[bytes, bytes]], str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--answer"]:
-        answer(sys.argv[2], int(sys.argv[3]))
+        answer(sys.argv[3:], int(sys.argv[2]))
     else:
         sys.exit(main())

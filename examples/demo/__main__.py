@@ -97,7 +97,9 @@ def _show(visits: Sequence[Visit]) -> None:
 
 def _show_proofs(folder: Path) -> list[str]:
     """Show who can prove who it is; return a sentence for each that did not get what it should."""
-    click.secho("\nWho can prove it (a second site, with partners, a rule for signed agents and one of its own)", bold=True)
+    click.secho(
+        "\nWho can prove it (a second site, with partners, a rule for signed agents and one of its own)", bold=True
+    )
     shown = list(proofs.attempts(folder))
     for attempt in shown:
         click.secho(attempt.line, fg="red" if attempt.is_refused else "green")

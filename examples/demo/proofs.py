@@ -41,7 +41,7 @@ partners:
   - {{name: example-ai, proof: {{api_key: {current}}}, usages: [train-ai], paths: [/tracks/**], until: {tomorrow}}}
   - {{name: former-ai, proof: {{api_key: {former}}}, usages: [train-ai], paths: [/tracks/**], until: {yesterday}}}
 rules:
-  - {{id: signed-agents, operators: [Google], identities: [verified], usages: [ai-agent], paths: [/tracks/**], action: log}}
+  - {{id: signed-agents, identities: [verified], usages: [ai-agent], paths: [/tracks/**], action: log}}
 features: {{reload: "off"}}
 """
 

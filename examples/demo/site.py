@@ -53,8 +53,8 @@ class Visit:
 class Site:
     """Context manager that serves an app and /metrics on 127.0.0.1, in a thread.
 
-    `create_app(policy, url=...)` returns the guarded app, by `policy` or one that it knows better. Raises CannotRun if the port is taken or the site does not
-    start.
+    `create_app(policy, url=...)` returns the guarded app, by `policy` or one that it knows better. Raises CannotRun if
+    the port is taken or the site does not start.
     """
 
     def __init__(self, create_app: Callable[..., Any], port: int) -> None:

@@ -157,8 +157,8 @@ def _health(status: Status) -> str:
     if health["identity_stopped"]:
         names = escape(", ".join(health["identity_stopped"]))
         problems.append(
-            f"So many claims to be of {names} fail that the addresses are probably a proxy's: they are let in. Name your "
-            "proxies under trusted_proxies."
+            f"So many claims to be of {names} fail that the addresses are probably a proxy's: they are let in. Name "
+            "your proxies under trusted_proxies."
         )
     for key, (_, sentence) in _HEALTH.items():
         number = sum(health[key].values())

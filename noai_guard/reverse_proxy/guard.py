@@ -2,11 +2,11 @@
 
 from noai_guard.asgi_types import Scope
 from noai_guard.middleware.asgi import NoAIMiddleware
-from noai_guard.middleware.asgi_request import ScopeRequest, read_scope
+from noai_guard.middleware.asgi_request import R, read_scope
 
 
-def _read_target(scope: Scope) -> ScopeRequest:
-    request = read_scope(scope)
+def _read_target(scope: Scope, request: R) -> R:
+    read_scope(scope, request)
     request.raw_paths = (scope["raw_path"],)
     return request
 

@@ -38,7 +38,7 @@ def middleware(server: StartServer, folder: Path) -> Iterator[Site]:
 def nginx(server: StartServer, folder: Path) -> Iterator[Site]:
     """nginx before the site, which asks the gateway."""
     policy, own_robots, log = folder / "noai.yaml", folder / "robots.txt", folder / "asked"
-    policy.write_text(POLICY.read_text() + "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n")
+    policy.write_text(POLICY.read_text())
     own_robots.touch()
     origin = free_port()
     asked = f"log_format asked escape=json '{_NGINX_ASKED}';"

@@ -109,7 +109,21 @@ def sent(url: str, line: Line, host: str) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
-@pytest.mark.parametrize("visitor", [each for each in VISITORS if each.kind != "odd"], ids=lambda visitor: visitor.name)
+SPOOFED = next(each for each in VISITORS if each.name == "spoofed Googlebot")
+
+
+def test_a_visitor_of_the_demonstration_that_takes_another_name_is_refused(guarded_site: Site) -> None:
+    # The log of the site, by which every other client is compared with the policy, holds no addresses.
+    host = urlsplit(guarded_site.url).netloc
+    statuses = {line.path: sent(guarded_site.url, line, host)[0] for line in SPOOFED.lines}
+    assert statuses == {"/robots.txt": 200, "/tracks/": 403}
+
+
+@pytest.mark.parametrize(
+    "visitor",
+    [each for each in VISITORS if each.kind != "odd" and each is not SPOOFED],
+    ids=lambda visitor: visitor.name,
+)
 def test_a_visitor_of_the_demonstration_gets_what_the_policy_says(
     site: Site, plain: PlainSite, visitor: Visitor
 ) -> None:

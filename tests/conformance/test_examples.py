@@ -94,7 +94,8 @@ BUT = {
 
 def asking(proxy: str) -> Row:
     def start(rig: Rig, folder: Path) -> RunningServer:
-        return STARTERS[proxy](Environment(folder, rig.origin, SocketAddress("127.0.0.1", rig.gateway), FRONT))
+        gateway = SocketAddress("127.0.0.1", rig.gateway)
+        return STARTERS[proxy](Environment(folder, rig.origin, gateway, FRONT, is_patient=True))
 
     # All requests for documents go to the gateway, which has nothing else.
     product = proxy.removesuffix("-current")

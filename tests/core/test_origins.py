@@ -151,9 +151,14 @@ def test_a_rule_by_network_may_hold_for_an_agent_that_is_hidden_in_a_long_user_a
     assert guard.needs(guard.claims[hidden], path_class) & Needs.ADDRESS
 
 
-def test_who_signs_for_nobody_known_is_said_to_be_in_no_catalogue() -> None:
-    verdict = judged(guard_of("extends: no-ai"), FIREFOX, None, (b"signature-agent", b"https://nobody.example"))
-    assert verdict.reasons[0] == "the header Signature-Agent names a host that is in no catalogue"
+@pytest.mark.parametrize(
+    ("host", "names"), [("nobody.example", "a host that is in no catalogue"), ("sign.example", "SignBot (Somebody), ")]
+)
+def test_the_reason_says_whom_a_signature_agent_names(host: str, names: str) -> None:
+    signer = Agent("SignBot", "Somebody", (Usage.AI_AGENT,), signature_agents=("sign.example",))
+    guard = Guard(guard_of("extends: no-ai").policy, Catalog([signer]))
+    verdict = judged(guard, FIREFOX, None, (b"signature-agent", f"https://{host}".encode()))
+    assert verdict.reasons[0].startswith(f"the header Signature-Agent names {names}")
 
 
 def test_rules_keep_their_order_whatever_they_need() -> None:

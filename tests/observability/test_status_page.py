@@ -438,3 +438,24 @@ def test_the_mistakes_of_the_policy_are_on_the_page_until_they_are_mended(tmp_pa
     assert guard.runtime.reload() is True
     assert told(page)["policies"][0]["problem"] == ""
     assert "The guard is well." in seen(page).text
+
+
+def test_the_page_shows_who_could_prove_it_by_operator() -> None:
+    text = (
+        "trusted_proxies: {peers: [127.0.0.1], header: x-forwarded-for}\n"
+        "identity: {networks: {Googlebot: [198.51.100.0/25]}}\n"
+    )
+    guard, page = visited(text)
+    googlebot = b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+    ask(guard, http("/", BROWSER))
+    assert told(page)["identities"] == {}
+    assert "Who could prove it" not in seen(page).text
+    for address in (b"198.51.100.7", b"203.0.113.7", b"203.0.113.8"):
+        ask(guard, http("/", googlebot, (b"x-forwarded-for", address), client=("127.0.0.1", 50000)))
+    assert told(page)["identities"] == {"Google": {"unverified": 0, "verified": 1, "spoofed": 2}}
+    assert told(page)["health"]["identity_stopped"] == []
+    assert "Who could prove it" in seen(page).text
+    guard.runtime.telemetry.metrics.identity_stopped.labels("Google").set(1)
+    assert told(page)["health"]["identity_stopped"] == ["Google"]
+    assert "Google (refusing stopped)" in seen(page).text
+    assert "So many claims to be of Google fail" in seen(page).text

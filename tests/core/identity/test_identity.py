@@ -273,3 +273,18 @@ def test_many_addresses_that_claim_to_be_an_agent_take_bounded_memory(monkeypatc
         judged(guard, "SeekBot", f"203.{number // 250}.113.{number % 250}", Dns(""))
     identity = guard.identity
     assert max(len(identity._remembered), len(identity._unanswered), len(identity._by_block)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("extends: no-ai", {"SeekBot", "ListBot", "NameBot", "TwoBot", "TrainBot"}),
+        ("exemptions: {agents: [Googlebot]}\nidentity: {spoofed: allow}", set()),
+        ("identity: {spoofed: allow}\nrules: [{id: r, identities: [spoofed], action: deny}]", {"SeekBot", "ListBot"}),
+    ],
+)
+def test_agents_are_checked_where_somebody_may_be_refused_for_it(text: str, names: set[str]) -> None:
+    checked = {agent.name for agent in guard_of(text).checked_agents}
+    assert names <= checked
+    assert bool(names) == bool(checked)
+    assert "PlainBot" not in checked
