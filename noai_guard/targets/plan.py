@@ -480,8 +480,10 @@ class TargetPlan:
 
 
 def _restrictions(agents: AgentClass) -> list[tuple[PathSet | None, str, int]]:
-    """Return `outcome` without what does not restrict: nobody is refused or let in for its label."""
-    rows = [(paths, label if status or "throttle" in label else "", status) for paths, label, status in agents.outcome]
+    """Return `outcome` without the labels of what does not restrict."""
+    rows = [
+        (paths, "" if label in (Action.ALLOW, Action.LOG) else label, status) for paths, label, status in agents.outcome
+    ]
     while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
         del rows[-2]
     return rows

@@ -74,6 +74,8 @@ local function send_document(r, document)
     r.status = status
     for _, header in ipairs(headers) do
       if header[1] == "content-type" then r.content_type = header[2] end
+      -- Apache knows the length only where it has seen the whole body.
+      if header[1] == "content-length" then r.headers_out["Content-Length"] = header[2] end
       if not NEVER_COPIED[header[1]] then r.err_headers_out[header[1]] = header[2] end
     end
     if not r.header_only then r:write(body) end

@@ -20,7 +20,7 @@ import noai_guard
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import Action, Agent, Mode, PartlyRead, PathPolicy, Usage, agent_of
+from noai_guard.core.model import NAMELESS, Action, Agent, Mode, PartlyRead, PathPolicy, Usage, agent_of
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.policy import UNREADABLE, Exemptions, Policy, Rule
@@ -196,7 +196,7 @@ def without_purpose(text: str) -> str:
 @settings(deadline=None, max_examples=150)
 @given(st.data(), compiled_policies(), st.sampled_from(LUAS))
 def test_lua_and_python_decide_alike_under_any_policy(data: st.DataObject, compiled: CompiledPolicy, lua: str) -> None:
-    guard = Guard(lua, compiled)
+    guard, plan = Guard(lua, compiled), TargetPlan(compiled)
     names = [
         form.strip("^/").removesuffix("*") for agent in compiled.catalog.agents for form in agent.expected_user_agent
     ]
@@ -222,7 +222,9 @@ def test_lua_and_python_decide_alike_under_any_policy(data: st.DataObject, compi
         rule = verdict.rule.encode("ascii", "replace").decode()
         if verdict.action.restricts:
             label = verdict.action if verdict.enforced else f"monitor-{verdict.action}"
-            assert header == f"{label}; rule={rule}; agent={ascii_name(verdict.agent)}"
+            # Where they are treated like everybody else, who has no name is not told from others.
+            agent = None if verdict.agent is NAMELESS and not plan.detects_nameless else verdict.agent
+            assert header == f"{label}; rule={rule}; agent={ascii_name(agent)}"
         else:
             assert header == "allow" or header.startswith(f"{verdict.action}; rule={rule}; agent=")
 
