@@ -18,6 +18,8 @@ _COMPARES = re.compile(r"\s(?:==|!=|<=|>=|<|>|and|unless)\s")
 EXCUSED = {
     "Listeners refused": "no listener is refused on a site that is well",
     "NoAIListenersRefused": "no listener is refused on a site that is well",
+    "NoAIIdentityStopped": "its policy has no proof that could fail",
+    "NoAIListsNotRefreshed": "its policy has no list to fetch",
     "Alerts now": "no alert fires on a site that is well",
 }
 """Panels and alerts that may rightly find nothing, and why."""

@@ -85,7 +85,7 @@ def caddyfile(folder: Path, port: int, site: str) -> Path:
 def caddy_command(caddy: str, file: Path) -> Command:
     """Return the command; Caddy's own files go beside the Caddyfile."""
     variables = [f"XDG_{kind}_HOME={file.parent}/caddy-{kind.lower()}" for kind in ("CONFIG", "DATA")]
-    return ["env", *variables, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
+    return ["/usr/bin/env", *variables, caddy, "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
 def caddy(folder: Path, port: int, origin: int) -> Command:

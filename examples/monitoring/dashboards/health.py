@@ -230,5 +230,44 @@ HEALTH = Board(
                 ),
             ),
         ),
+        Row(
+            103,
+            "Who proves what",
+            (
+                Panel(
+                    30,
+                    "Addresses that prove nothing",
+                    "Claims to be an agent that could not be checked by the client's address, by reason. Many of one "
+                    "reason: trusted_proxies is missing or wrong.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("doubt", series("noai_identity_doubts_total")), "{{doubt}}"),),
+                    8,
+                    at_least=10,
+                ),
+                Panel(
+                    31,
+                    "Signatures that prove nothing",
+                    "Signed requests whose signature was checked and did not hold, by reason.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("outcome", series("noai_signature_failures_total")), "{{outcome}}"),),
+                    8,
+                    at_least=10,
+                ),
+                Panel(
+                    32,
+                    "Key directories fetched",
+                    "Times the keys of signing agents were fetched in the time shown. After a failure the last good "
+                    "keys stay.",
+                    Kind.BARS,
+                    Unit.COUNT,
+                    (Query(f"sum by (result) ({counted(series('noai_key_directory_fetches_total'))})", "{{result}}"),),
+                    8,
+                    6,
+                    colours={"ok": "green", "failed": "red"},
+                ),
+            ),
+        ),
     ),
 )

@@ -16,7 +16,7 @@ engines, previews, feeds, players."""
 
 BY_AI = f'usage=~"{AI}"'
 NOT_AI = f'usage!~"{AI}"'
-BY_WELCOME = f'usage=~"{WELCOME}",rule!="unjudged"'
+BY_WELCOME = f'usage=~"{WELCOME}",rule!~"unjudged|unreadable"'
 REFUSED = f'mode="enforce",action=~"{REFUSALS}"'
 UNREAD = 'rule=~"unreadable|unjudged"'
 NAMED = 'agent!="none"'
