@@ -107,7 +107,7 @@ def test_a_part_of_the_site_that_is_open_contradicts_nothing(path: str) -> None:
 
 def test_the_example_site_as_it_is_really_served() -> None:
     require("uvicorn")
-    with Site(lambda url: create_app(MUSIC_SITE, url), 0) as site:
+    with Site(lambda _, url: create_app(MUSIC_SITE, url), 0) as site:
         observations, by_code = audited(site.url)
     assert observations.audio
     assert observations.audio.get.media_type == "audio/wav"

@@ -24,7 +24,7 @@ KEEPS_EVERYTHING = "proxy_ignore_headers Cache-Control Expires Vary Set-Cookie; 
 def origin() -> Iterator[int]:
     """Serve the example site, whose middleware refuses GPTBot, and yield its port."""
     require("uvicorn")
-    with Site(lambda url: create_app(MUSIC_SITE, url), 0) as site:
+    with Site(lambda _, url: create_app(MUSIC_SITE, url), 0) as site:
         yield int(site.url.rpartition(":")[2])
 
 
