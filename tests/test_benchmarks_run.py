@@ -20,7 +20,12 @@ TINY = Effort(rounds=2, share=0.002)
 
 
 @pytest.mark.parametrize("name", program.BENCHMARKS)
-def test_a_benchmark_gives_finite_figures_with_their_names(name: str) -> None:
+def test_a_benchmark_gives_finite_figures_with_their_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the form of the peer's own file, which this project does not carry.
+    (tmp_path / "nginx-block-ai-bots.conf").write_text('if ($http_user_agent ~* "(CCBot|GPTBot)") { return 403; }\n')
+    monkeypatch.setenv("AI_ROBOTS_TXT", str(tmp_path))
     rows = list(program.BENCHMARKS[name](TINY))
     assert rows
     assert len({(row.what, row.baseline) for row in rows}) == len(rows)

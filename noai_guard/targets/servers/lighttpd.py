@@ -16,6 +16,9 @@ from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.plan import TargetPlan, grouped
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head
 
+# PCRE takes no expression that it compiles to more than 64 KiB.
+_MAX_EXPRESSION = 20_000
+
 _ASCII = r"^[\x00-\x7f]*$"
 
 
@@ -32,13 +35,15 @@ def _requests(plan: TargetPlan, request_lua: str) -> Iterator[str]:
     if suspects.suspects_everybody(plan):
         yield attract
         return
-    look = "|".join(suspects.first_look(plan, decodes=True))
+    looks = suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
+    looks = ["|".join(looks)] if sum(map(len, looks)) <= _MAX_EXPRESSION else looks
     # The path as lighttpd decodes it; the judge compares the target as it was sent.
     paths = (spelling for document in plan.documents for spelling in (document.path, percent_encoded(document.path)))
     documents = user_agent_regex.trie(sorted({*paths}))
     yield "# Suspects, documents, and clients that send our header go to the judge. Everybody else is allowed."
     # lighttpd matches characters: bytes that are none match nothing, and one in any case may be a letter of ASCII.
-    conditions = [f'$HTTP["user-agent"] !~ {quote(_ASCII)}', f'$HTTP["user-agent"] =~ {quote(f"(?i){look}")}']
+    conditions = [f'$HTTP["user-agent"] !~ {quote(_ASCII)}']
+    conditions += (f'$HTTP["user-agent"] =~ {quote(f"(?i){look}")}' for look in looks)
     conditions += [f'$HTTP["url"] =~ {quote(f"^{documents}")}'] if plan.documents else []
     conditions += [f'$REQUEST_HEADER["{name}"] =~ "."' for name in (VERDICT_HEADER, *VERDICT_ALIASES)]
     yield from (f"{'else ' * bool(number)}{each} {{ {attract} }}" for number, each in enumerate(conditions))
