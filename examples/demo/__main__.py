@@ -142,8 +142,8 @@ def _stay(site: Site) -> None:
         ("/metrics", "metrics for Prometheus"),
     ):
         click.echo(f"  {site.url}{path:<28} {what}")
-    click.echo(f"  curl -A GPTBot {site.url}/tracks/")
     try:
+        click.echo(f"  curl -A GPTBot {site.url}/tracks/")
         site.wait()
     except KeyboardInterrupt:
         click.echo("\nBye.")
