@@ -82,6 +82,9 @@ class Guard:
         self.table = DecisionTable(policy, catalog)
         self.identity = IdentityCheck(self.table.identity)
         self.claims: BoundedCache[ClaimKey, Claim] = BoundedCache(self._read)
+        self._checked: BoundedCache[tuple[Claim, PathClass], tuple[SingleClaim, ...]] = BoundedCache(
+            self._claims_to_check
+        )
         self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
         self.catalog = self.table.catalog
         origins = Origins(self.table)
@@ -127,7 +130,7 @@ class Guard:
         needs = Needs.ADDRESS if self.uses_address else Needs.NOTHING
         if self.table.verdict(claim, path_class).action is Action.THROTTLE:
             needs |= Needs.ADDRESS | Needs.COUNT
-        if self._checked(claim, path_class):
+        if self._checked[claim, path_class]:
             needs |= Needs.ADDRESS | Needs.IDENTITY
         if self.policy.partners and self._may_be_refused(claim, path_class):
             needs |= Needs.ADDRESS | Needs.PARTNER
@@ -137,8 +140,9 @@ class Guard:
             needs |= Needs.HEADERS if by_headers else Needs.NOTHING
         return needs
 
-    def _checked(self, claim: Claim, path_class: PathClass) -> tuple[SingleClaim, ...]:
-        """Return the claims to be checked: none if one is refused whatever comes out."""
+    def _claims_to_check(self, key: tuple[Claim, PathClass]) -> tuple[SingleClaim, ...]:
+        """Return the claims to be checked on paths of a class: none if one is refused whatever comes out."""
+        claim, path_class = key
         claims = single_claims(claim)
         checked = tuple(each for each in claims if self._depends_on_identity(each, path_class))
         others = (self.table.verdict(each, path_class) for each in claims if each not in checked)
@@ -146,7 +150,7 @@ class Guard:
 
     def _may_be_refused(self, claim: Claim, path_class: PathClass) -> bool:
         """Return True if a client may be refused or rationed, whoever it turns out to be."""
-        checked = self._checked(claim, path_class)
+        checked = self._checked[claim, path_class]
         verdicts = [path_class.verdicts[each, identity] for each in checked for identity in _CHECKED]
         return any(verdict.action.restricts for verdict in (*verdicts, self.table.verdict(claim, path_class)))
 
@@ -199,7 +203,7 @@ class Guard:
         exempt = self.policy.exemptions.addresses
         if self.uses_address and is_proven and address is not None and address in exempt:
             return self._replaced[verdict, Action.ALLOW, "exempt-address", "the client's address is exempt"]
-        checked = self._checked(claim, path_class)
+        checked = self._checked[claim, path_class]
         verdicts = [table.verdict(each, path_class) for each in single_claims(claim) if each not in checked]
         for each in checked:
             agent = agent_of(each)
