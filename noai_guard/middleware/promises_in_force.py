@@ -75,6 +75,7 @@ class PromisesInForce:
         try:
             due = self._next_change is not None and self.clock() >= self._next_change
             if self.loaded is not None and (due or self._kept.has_changed(self.loaded)):
+                self._next_change = None  # what fails now is not tried each second
                 self._on_change()
         except Exception as error:
             self._telemetry.failed("ledger", error)

@@ -176,7 +176,7 @@ def _ledger(status: Status) -> Iterator[str]:
     if "damaged" in states:
         reasons = dict.fromkeys(policy["ledger_problem"] for policy in status.policies if policy["ledger_problem"])
         yield (
-            "The ledger cannot be used; the stricter of the policy and of what was last known to be promised is in force."
+            "The ledger cannot be used; the stricter of the policy and of what was last known to be promised holds."
             + "".join(f"<pre>{escape(reason)}</pre>" for reason in reasons)
         )
     if "unpublished" in states:

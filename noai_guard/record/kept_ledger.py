@@ -5,10 +5,11 @@ from pathlib import Path
 
 from noai_guard.config import load_stance
 from noai_guard.core.policy import LedgerPolicy, Policy
+from noai_guard.core.promised import Promised
 from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.ledger import Ledger, LedgerInvalid
 from noai_guard.record.ledger_files import folder_identity
-from noai_guard.record.promises import InForce, Promised, in_force, without_ledger
+from noai_guard.record.promises import InForce, in_force, without_ledger
 from noai_guard.record.verification import chain_problems
 
 
