@@ -207,7 +207,9 @@ def test_declarations_say_what_is_done() -> None:
 
 
 ACTIONS = st.sampled_from(["allow", "log", "throttle", "license_required", "deny"])
-USAGES = st.dictionaries(st.sampled_from(["train-ai", "ai-search", "search", "seo", "unknown-bot"]), ACTIONS, max_size=4)
+USAGES = st.dictionaries(
+    st.sampled_from(["train-ai", "ai-search", "search", "seo", "unknown-bot"]), ACTIONS, max_size=4
+)
 PATTERNS = st.sampled_from(["/press/**", "/press/audio/**", "/tracks/*", "/**/*.mp3", "/open/y", "/p*/kit"])
 RULES = st.fixed_dictionaries(
     {"action": ACTIONS},

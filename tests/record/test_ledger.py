@@ -293,9 +293,12 @@ def test_a_folder_that_is_not_there_or_empty_says_what_to_type(tmp_path: Path) -
 
 @st.composite
 def tampering(draw: st.DrawFn) -> tuple[str, int, int, int]:
-    return draw(st.sampled_from(["byte", "drop", "swap", "renumber"])), draw(st.integers(1, 5)), draw(
-        st.integers(1, 5)
-    ), draw(st.integers(0, 10**6))
+    return (
+        draw(st.sampled_from(["byte", "drop", "swap", "renumber"])),
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(0, 10**6)),
+    )
 
 
 @settings(max_examples=300)
@@ -372,8 +375,16 @@ def test_a_key_is_kept_from_others_and_never_repeated(tmp_path: Path) -> None:
 def test_json_is_spelled_as_rfc_8785_says() -> None:
     # The example of section 3.2.3: keys sort by UTF-16.
     names = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
-    assert list(json.loads(canonical(dict.fromkeys(names, 0)))) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
-    assert canonical({"b": [True, None, "\x0f\n\""], "a": -1}) == b'{"a":-1,"b":[true,null,"\\u000f\\n\\""]}'
+    assert list(json.loads(canonical(dict.fromkeys(names, 0)))) == [
+        "\r",
+        "1",
+        "\u0080",
+        "\u00f6",
+        "\u20ac",
+        "\U0001f600",
+        "\ufb33",
+    ]
+    assert canonical({"b": [True, None, '\x0f\n"'], "a": -1}) == b'{"a":-1,"b":[true,null,"\\u000f\\n\\""]}'
     assert digest([]) == "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
     for other in (1.5, 2**53, {1}, "\ud800"):
         with pytest.raises(ValueError):  # noqa: PT011

@@ -17,7 +17,9 @@ from tests.core.test_stricter import PATHS, POLICIES, built
 from tests.record.ledger_kit import AGENTS, policy_of
 
 NETS = "networks: {{bad: [{0}]}}\nrules: [{{id: bad, networks: [bad], action: {1}}}]\n"
-PARTNER = "partners: [{{name: acme, named: yes, usages: [{0}], paths: [{1}], until: {2}, proof: {{networks: [{3}]}}}}]\n"
+PARTNER = (
+    "partners: [{{name: acme, named: yes, usages: [{0}], paths: [{1}], until: {2}, proof: {{networks: [{3}]}}}}]\n"
+)
 SCRAPER = "agents: [{name: Harvester, usages: [scraper], expected_user_agent: [TrackHarvest]}]"
 
 
@@ -157,7 +159,10 @@ def test_what_the_whole_site_says_is_not_repeated_for_each_section() -> None:
 
 def test_a_pattern_that_may_overlap_counts_where_it_is_looser() -> None:
     found = changes("paths: {'/*/kits/**': {usages: {seo: no}}}", "paths: {/press/**: {usages: {train-ai: yes}}, '/*/kits/**': {usages: {seo: no}}}")  # fmt: skip
-    assert found == {"training: refused -> allowed under /press/**": True, "seo: refused -> allowed under /press/**": False}
+    assert found == {
+        "training: refused -> allowed under /press/**": True,
+        "seo: refused -> allowed under /press/**": False,
+    }
 
 
 def test_how_a_site_runs_and_how_the_file_is_written_is_no_promise() -> None:
@@ -185,7 +190,8 @@ def test_data_of_a_policy_builds_the_same_policy() -> None:
         " verify: {reverse_dns: [h.example]}}]\nnetworks: {bad: [192.0.2.0/24]}\nrules: [{networks: [bad], headers:"
         " {x-a: present}, identities: [unclaimed], operators: [OpenAI], usages: [train-ai], action: deny, message: m}]\n"
         "partners: [{name: p, usages: [train-ai], from: 2026-01-01, until: 2027-01-01, paths: [/a], proof: {api_key: "
-        + "a" * 64
+        + "a"
+        * 64
         + ", signature: {directory: 'https://p.example'}}}]\nidentity: {networks: {GPTBot: [10.0.0.0/8]}}\n"
         "exemptions: {paths: [/z], agents: [GPTBot], addresses: [10.0.0.0/8]}\nlimits: {throttle: {requests: 3}}\n"
     )
