@@ -1,6 +1,7 @@
 """The ledger: entries are written, verified and kept; whatever is changed in them is found and named."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -191,7 +192,7 @@ def test_the_holder_of_the_key_cannot_skip_the_notice_or_back_date(book: Book, c
     assert _forged(book, again[1], **given, policy=free) == ["L007"]
     assert _forged(book, again[2], **{**given, "kind": "correction"}) == ["L007"]
     assert "L006" in _forged(book, again[3], **{**given, "time": iso(START)})
-    assert _forged(book, again[4], **{**given, "effective": iso(START + 59 * DAY)}) == ["L006"]
+    assert "L006" in _forged(book, again[4], **{**given, "effective": iso(START + 59 * DAY)})
     assert _forged(book, again[5], **{**given, "time": iso(NOW + DAY), "effective": iso(NOW + DAY)}) == ["L006"]
 
 
@@ -389,3 +390,10 @@ def test_json_is_spelled_as_rfc_8785_says() -> None:
     for other in (1.5, 2**53, {1}, "\ud800"):
         with pytest.raises(ValueError):  # noqa: PT011
             canonical(other)
+
+
+def test_every_code_of_a_problem_is_explained() -> None:
+    root = Path(__file__).parents[2]
+    source = "".join(file.read_text() for file in (root / "noai_guard/record").glob("*.py"))
+    page = (root / "docs/reference/ledger.md").read_text()
+    assert set(re.findall(r'"(L\d{3})"', source)) == set(re.findall(r"(?m)^### (L\d{3})$", page))
