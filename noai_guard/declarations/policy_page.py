@@ -144,7 +144,7 @@ class _Page:
             return
         yield f"<h2>{say('uses')}</h2>\n<p>{say('uses_declared')}</p>\n<table>\n<caption>{say('uses_table')}</caption>"
         columns = "".join(f'<th scope="col">{say(key)}</th>' for key in ("uses_use", "uses_trains"))
-        yield f'<thead><tr>{columns}</tr></thead>\n<tbody>'
+        yield f"<thead><tr>{columns}</tr></thead>\n<tbody>"
         for use in self.policy.uses:
             facts = [say(f"{use.use}_what")] if use.use in KNOWN_USES else []
             facts.append(say("use_by", by=html.escape(use.by)))
