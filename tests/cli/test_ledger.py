@@ -106,6 +106,16 @@ def test_a_correction_takes_effect_at_once_and_needs_a_reason(begun: Run, run: R
     assert "Allow: /press/" in Path("public/robots.txt").read_text()
 
 
+@pytest.mark.parametrize("server", ["nginx", "caddy", "cloudflare-pages"])
+def test_configuration_of_servers_serves_the_history_like_other_documents(begun: Run, run: Run, server: str) -> None:
+    run("config", server, "--out", "conf")
+    assert {file.name for file in Path("conf").rglob("noai-history*")} == {
+        "noai-history",
+        "noai-history.atom",
+        "noai-history.json",
+    }
+
+
 def test_log_reads_like_git_log(begun: Run, run: Run) -> None:
     change(LOOSER)
     run("ledger", "publish")
@@ -115,7 +125,8 @@ def test_log_reads_like_git_log(begun: Run, run: Run) -> None:
     assert "    training: refused -> allowed under /press/** (looser)\n" in printed
     first, second = run("ledger", "log", "--oneline").stdout.splitlines()
     assert first.endswith("training: refused -> allowed under /press/**")
-    assert second.endswith("First policy: no changes")
+    refused = "refused: training, data-broker, scraper, ai-agent, ai-input, ai-search"
+    assert second.endswith(f"First policy: {refused}; {refused.replace(':', ' under /press/**:', 1)}")
 
 
 def written_before(folder: Path) -> Book:
