@@ -58,6 +58,11 @@ def test_init_makes_a_key_publishes_the_policy_and_names_the_ledger_in_it(run: R
     assert "looser" not in run("check").stdout
 
 
+def test_init_in_a_git_repository_says_how_to_keep_the_key_out_of_it(run: Run) -> None:
+    Path(".git").mkdir()
+    assert "echo noai-ledger.key >> .gitignore" in run("ledger", "init").stderr
+
+
 def test_init_says_what_to_write_where_it_cannot_be_added(run: Run) -> None:
     Path(DEFAULT_POLICY).write_text("{mode: enforce}\n")
     assert "write this into noai.yaml:\nledger: {" in run("ledger", "init").stdout
