@@ -196,6 +196,27 @@ _REFRESH = Record(
         ),
     }
 )
+_event_target = Text(
+    scalars.event_target,
+    max_length=300,
+    pattern="^(files|stdout|syslog:/.+|syslog://.+)$",
+    examples=("files", "stdout", "syslog:/dev/log", "syslog://logs.example:514"),
+)
+_addresses = Choice({"pseudonym": "the same for a day", "full": "as they are"}, noun="way to write addresses")
+_keys = Choice({"destroy": "when the day is over", "keep": "as long as the events"}, noun="way to treat keys")
+_EVENTS = Record(
+    {
+        "to": Field(ListOf(_event_target, min_items=1, max_items=8), "where events go: files, if left out"),
+        "folder": Field(Text(max_length=500), "where files and keys of pseudonyms are, relative to this file"),
+        "addresses": Field(_addresses, "how clients' addresses are written"),
+        "keys": Field(_keys, "what becomes of the key behind the pseudonyms of a day"),
+        "keep": Field(
+            Text(scalars.duration, max_length=20, examples=("12 months", "90 days")),
+            "after this time `noai-guard events prune` removes events",
+        ),
+        "file_size": Field(Number(1, 4096, "megabytes"), "at this size a file is closed and compressed"),
+    }
+)
 _FEATURES = Record(
     {
         "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
@@ -224,6 +245,7 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.event_settings import EventSettings
 from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
 from noai_guard.core.identity.signing_keys import PublicKey
@@ -137,7 +138,8 @@ class Policy:
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
-    `files` are the paths of all files and folders that were read beside the policy's own.
+    `events` is None where no event log is kept. `files` are the paths of all files and folders that were read beside
+    the policy's own.
     """
 
     stance: str
@@ -168,6 +170,7 @@ class Policy:
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+    events: EventSettings | None = None
 
     @property
     def authorities(self) -> tuple[str, ...]:
