@@ -122,9 +122,7 @@ def events_from(data: Mapping[str, Any]) -> EventSettings:
         given["to"] = tuple(dict.fromkeys(data["to"]))
     if "keep" in data:
         given["keep"] = days_in(data["keep"])
-    return EventSettings(
-        full_addresses=data.get("addresses") == "full", keep_keys=data.get("keys") == "keep", **given
-    )
+    return EventSettings(full_addresses=data.get("addresses") == "full", keep_keys=data.get("keys") == "keep", **given)
 
 
 def rule_from(data: Mapping[str, Any], number: int) -> Rule:

@@ -8,11 +8,29 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.guard import Needs
-from noai_guard.core.model import Action, Claim, Document, Identity, Mode, Response, Verdict
+from noai_guard.core.model import (
+    UNCLAIMED_AGENTS,
+    Action,
+    Agent,
+    Claim,
+    Document,
+    Identity,
+    Mode,
+    Response,
+    Usage,
+    Verdict,
+)
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
+from noai_guard.observability.events import Event, PolicyInForce
+from noai_guard.record.policy_digest import policy_digest
+
+_FOR_EVERYONE = "declarations are for everyone"
+
+_PEOPLE = frozenset({Usage.PLAYER, Usage.FEED})
+"""Usages of clients with which people listen."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +46,8 @@ class Decided:
     """Outcome: send `refusal`, or pass the request on if it is None.
 
     `cacheable`: every request of this user agent, client address and path class gets the same until the policy
-    changes. `client` is the client's address if it was looked at.
+    changes. `client` is the client's address if it was looked at. `event` is one for the event log: whoever sends the
+    response completes it with status and size, and hands it to `GuardRuntime.recorder`.
     """
 
     cached: "CachedDecision"
@@ -37,6 +56,7 @@ class Decided:
     _: KW_ONLY
     cacheable: bool = False
     client: ClientAddress | None = None
+    event: Event | None = None
 
 
 Outcome = ServeDocument | Decided | Examination[Decided]
@@ -47,10 +67,11 @@ class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
-    to note. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
+    to note. `recorded`: a request for the event log. `refuses` as the verdict does. `passed` is the outcome if the
+    request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "needs", "passed", "plain", "refuses", "settled", "verdict")
+    __slots__ = ("counts", "declared", "needs", "passed", "plain", "recorded", "refuses", "settled", "verdict")
 
     def __init__(
         self,
@@ -65,9 +86,16 @@ class CachedDecision:
         self.declared = compiled.declared[verdict.path_policy]
         self.needs = needs
         self.settled = needs is Needs.NOTHING
-        self.plain = verdict.action is Action.ALLOW
+        is_allowed = verdict.action is Action.ALLOW
+        self.recorded = compiled.policy.events is not None and not (is_allowed and _is_of_people(verdict))
+        self.plain = is_allowed and not self.recorded
         self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
+
+
+def _is_of_people(verdict: Verdict) -> bool:
+    """Return True if the client is a person's: a browser, a player, a podcast app."""
+    return verdict.agent is None or _PEOPLE.issuperset(verdict.agent.usages)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +130,8 @@ class ActivePolicy:
         "after",
         "claims",
         "compiled",
+        "document_verdicts",
+        "in_force",
         "paths",
         "targets",
         "undecidable",
@@ -123,6 +153,10 @@ class ActivePolicy:
         self._by_path_class: BoundedCache[PathClass, BoundedCache[Claim, CachedDecision]] = BoundedCache(
             lambda path_class: BoundedCache(lambda claim: self._decision(claim, path_class))
         )
+        self.document_verdicts: BoundedCache[Agent | None, Verdict] = BoundedCache(self._document_verdict)
+        self.in_force = PolicyInForce(
+            policy_digest(compiled.policy) if compiled.policy.events else "", works=compiled.policy.works
+        )
         self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
         self.unread = self._resolve("/", table.unread())
 
@@ -142,6 +176,13 @@ class ActivePolicy:
         verdict = guard.table.verdict(claim, path_class)
         needs = guard.needs(claim, path_class)
         return CachedDecision(self.compiled, verdict, self._counts(verdict), path_class, needs)
+
+    def _document_verdict(self, agent: Agent | None) -> Verdict:
+        """Return what an event says of a request for a declaration, which is not judged."""
+        identity = Identity.UNCLAIMED if agent is None or agent in UNCLAIMED_AGENTS else Identity.UNVERIFIED
+        usage = agent.usages[0] if agent else None
+        whole_site = self.compiled.policy.whole_site
+        return Verdict(Action.ALLOW, "declaration", agent, usage, identity, (_FOR_EVERYONE,), whole_site)
 
     def fixed(self, action: Action, reason: str) -> Decided:
         """Return the outcome for requests that cannot be judged; made up front so that the error path cannot fail."""

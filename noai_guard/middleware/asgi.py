@@ -23,7 +23,7 @@ from noai_guard.core.questions import AsyncStore, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
-from noai_guard.middleware.asgi_response import Exchange, send_response
+from noai_guard.middleware.asgi_response import Exchange, NotedSend, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
@@ -111,24 +111,33 @@ class NoAIMiddleware:
             scope["state"]["noai"] = verdict
         except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
+        event = decided.event
         if decided.refusal is not None:
+            if event is not None:
+                runtime.ended(event, decided.refusal, has_body=is_http and event.method != "HEAD")
             size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
-        if not is_http:
-            await self.app(scope, receive, send)
-            return
-        request.cached = cached
-        request.change = None
-        request.send = send
-        request.telemetry = runtime.telemetry
+        if event is not None:
+            send = NotedSend(event, send, request.method)
         try:
-            await self.app(scope, receive, request.declare)
-        except Exception:
-            await request.release()
-            raise
-        if request.change is not None:
-            await request.release()
+            if not is_http:
+                await self.app(scope, receive, send)
+                return
+            request.cached = cached
+            request.change = None
+            request.send = send
+            request.telemetry = runtime.telemetry
+            try:
+                await self.app(scope, receive, request.declare)
+            except Exception:
+                await request.release()
+                raise
+            if request.change is not None:
+                await request.release()
+        finally:
+            if event is not None:
+                runtime.recorder.write(event)
 
     async def _serve(self, scope: Scope, send: Send, served: ServeDocument, request: ScopeRequest) -> None:
         own: OwnFile = None

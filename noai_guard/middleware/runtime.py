@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, time
 from types import FrameType
@@ -23,10 +22,8 @@ from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import (
     ClientAddress,
+    SeenClient,
     address_block,
-    client_address,
-    may_be_rewritten,
-    proxy_headers_rewritten,
 )
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
@@ -39,7 +36,6 @@ from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
-from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
@@ -53,8 +49,9 @@ from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
-from noai_guard.observability.events import Event
+from noai_guard.observability.events import MAX_CHARS, Event
 from noai_guard.observability.metrics import Telemetry
+from noai_guard.record.recorder import Recorder
 from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
 from noai_guard.stores.key_directory import KeyDirectory
 
@@ -174,6 +171,7 @@ class GuardRuntime:
         self._seen = file_identities([str(self._file)] if self._file else [])
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
+        self.recorder = Recorder(self.telemetry.metrics)
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
         self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -205,6 +203,7 @@ class GuardRuntime:
         if not self.store.remote:
             self.report_store()
         self.keys.known = policy.key_sets
+        self.recorder.use(policy.events)
         self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
@@ -220,6 +219,7 @@ class GuardRuntime:
         again, from any thread.
         """
         self._tasks.start()
+        self.recorder.start()
         self._start_store()
         self.handle_hangup()
 
@@ -232,6 +232,7 @@ class GuardRuntime:
     def close(self) -> None:
         """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
+        self.recorder.close()
         self.store.close()
         self._next_housekeeping = 0.0
         self.flush()
@@ -274,9 +275,7 @@ class GuardRuntime:
         counts = cached.counts
         if counts.requests & self._untimed_mask:
             counts.requests += 1
-            if not cached.plain:
-                self.note(active, decided, request)
-            return decided
+            return decided if cached.plain else self.note(active, decided, request)
         return self._finish(active, decided, request, started)
 
     def _examine(
@@ -338,30 +337,73 @@ class GuardRuntime:
             if not counts.requests & TIMED_MASK:
                 self.telemetry.judged_in(seconds)
             counts.requests += 1
-        if not cached.plain:
-            self.note(active, decided, request)
-        return decided
+        return decided if cached.plain else self.note(active, decided, request)
 
-    def note(self, active: ActivePolicy, decided: Decided, request: Request) -> None:
-        """Log and count a request that was not plainly allowed. Never raises."""
-        verdict, counts = decided.cached.verdict, decided.cached.counts
+    def note(self, active: ActivePolicy, decided: Decided, request: Request) -> Decided:
+        """Log and count a request that was not plainly allowed, and return the decision, with an event if one is kept
+        in the record. Never raises."""
+        cached, client = decided.cached, decided.client
+        verdict = cached.verdict
         action = verdict.action
         try:
             noted = self.telemetry.wants(verdict)
             # robots.txt speaks to the agent, not to who takes its name.
             ignores = action.refuses and verdict.identity is not Identity.SPOOFED and bool(self._robots_readers)
-            if not noted and not ignores:
-                return
-            client = decided.client or self.client(request, active)
-            agent = verdict.agent.name if verdict.agent else ""
-            if ignores and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
-                with self.telemetry.counting:
-                    counts.robots_ignored += 1
-            if noted:
+            if noted or ignores:
+                client = client or self.client(request, active)
+            if ignores and client is not None:
+                agent = verdict.agent.name if verdict.agent else ""
+                if self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+                    with self.telemetry.counting:
+                        cached.counts.robots_ignored += 1
+            if noted and client is not None:
                 path = normal_path(request.path)
                 host = header_value(request.headers, b"host").decode("latin-1")
                 event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
+            if cached.recorded:
+                if decided is cached.passed or decided is active.undecidable:  # one object for many requests
+                    decided = Decided(cached, decided.refusal, decided.path_class, cacheable=decided.cacheable)
+                decided.event = self._event(active, verdict, request, client)
+                decided.event.served = cached.declared.names
+        except Exception as error:
+            self.telemetry.failed("noting", error)
+        return decided
+
+    def _event(self, active: ActivePolicy, verdict: Verdict, request: Request, client: ClientAddress | None) -> Event:
+        """Return an event for the record, in bounded memory: what takes time is left to the thread that writes."""
+        fields = dict(request.headers)
+        path = request.path
+        return Event(
+            time(),
+            verdict,
+            request.method[:16],
+            fields.get(b"host", b"")[:255].decode("latin-1"),
+            path if len(path) <= MAX_CHARS["path"] else normal_path(path)[: MAX_CHARS["path"]],
+            request.user_agent[: MAX_CHARS["user_agent"]],
+            client
+            or SeenClient(
+                request.peer, request.headers, active.compiled.policy.trusted_proxies, self._peer_is_real
+            ).small(fields),
+            active.in_force,
+        )
+
+    def ended(self, event: Event, response: Response | None, *, has_body: bool = True) -> None:
+        """Hand over the event of a request with the response to it, None if another server sends that."""
+        if response is not None:
+            event.status, event.bytes = response.status, len(response.body) if has_body else 0
+        self.recorder.write(event)
+
+    def note_document(self, active: ActivePolicy, request: Request, path: str, response: Response | None) -> None:
+        """Hand over the event of a request for a declaration, and the response if it is ours. Never raises."""
+        if active.compiled.policy.events is None:
+            return
+        try:
+            verdict = active.document_verdicts[agent_of(active.claims[request.claim_key])]
+            event = self._event(active, verdict, request, None)
+            event.document = path
+            event.served = () if request.method == "HEAD" else (path,)
+            self.ended(event, response)
         except Exception as error:
             self.telemetry.failed("noting", error)
 
@@ -423,18 +465,12 @@ class GuardRuntime:
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
         trusted = active.compiled.policy.trusted_proxies
-        peer, headers = request.peer, request.headers
-        if not self._peer_is_real and proxy_headers_rewritten(peer, headers):
-            # The peer is not the socket's but text from a header: no reason to believe more of them.
-            trusted = NOBODY
-            self._report_rewriting()
         # All headers: a proxy's own line may stand behind 300 of the client's.
-        client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
-        if client.problem and trusted.header:
+        client, is_rewritten = SeenClient(request.peer, request.headers, trusted, self._peer_is_real).seen()
+        if is_rewritten:
+            self._report_rewriting()
+        elif client.problem and trusted.header:
             self.telemetry.metrics.address_problems.labels(client.problem).inc()
-        # A proxy whose header says nothing of the client vouches for itself only, not for whom it passes on.
-        if (trusted.header and client.problem) or (not self._peer_is_real and may_be_rewritten(client, headers)):
-            client = replace(client, is_proven=False)
         return client
 
     def report_nesting(self) -> None:
@@ -492,7 +528,9 @@ class GuardRuntime:
         elif document.path == robots_txt.PATH:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
-        return document_response(document, request.method, request.headers)
+        response = document_response(document, request.method, request.headers)
+        self.note_document(served.active, request, document.path, response)
+        return response
 
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
         """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""

@@ -5,7 +5,7 @@ import logging
 import time
 
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNCLAIMED_AGENTS, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, Action, Verdict
 from noai_guard.core.text import printable_ascii
 from noai_guard.observability.events import MAX_CHARS, Event
 
@@ -23,7 +23,7 @@ class DecisionLog:
         self._descriptions_left = 0
 
     def wants(self, verdict: Verdict) -> bool:
-        return decisions.isEnabledFor(logging.INFO)
+        return verdict.action is not Action.ALLOW and decisions.isEnabledFor(logging.INFO)
 
     def write(self, event: Event) -> None:
         """Log one request. Values from the request are cut and escaped."""

@@ -175,6 +175,15 @@ class Metrics(Collector):
             "Times a look at a request found a shared cache in front of the site that the policy does not name.",
             ("cache", "problem"),
         )
+        self.events_written = counter("noai_events_written_total", "Events written to the event log.", ("sink",))
+        self.events_dropped = counter(
+            "noai_events_dropped_total",
+            "Events lost, by the sink that did not take them (queue: more came than could be written).",
+            ("sink",),
+        )
+        self.event_sink_failing = gauge(
+            "noai_event_sink_failing", "1 while a sink of the event log takes no events, or not all.", ("sink",)
+        )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed",
@@ -194,8 +203,9 @@ class Metrics(Collector):
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
             (self.signature_failures, SIGNATURE_FAILURES),
-            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh")),
+            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh", "record")),
             (self.address_problems, PROBLEMS),
+            (self.events_dropped, ("queue",)),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
             for value in values:
