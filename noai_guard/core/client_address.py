@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from noai_guard.core.address_headers import HEADERS, MAX_NODE, hops, parse_node
 from noai_guard.core.networks import address_number
@@ -32,7 +32,7 @@ PROBLEMS = (
 _FORWARDING = frozenset(name.encode("ascii") for name in HEADERS)
 """Header fields that tell the address of a client."""
 
-_TELLING = _FORWARDING | {b"x-forwarded-port"}
+TELLING = _FORWARDING | {b"x-forwarded-port"}
 """Fields that an address is worked out from."""
 
 _MAX_TOLD_BYTES = 2048
@@ -111,27 +111,18 @@ def client_address(
     return replace(socket, problem=problem) if last is None else ClientAddress(last, trusted.header or "", problem)
 
 
-class SeenClient(NamedTuple):
-    """What a client's address is worked out from, later: for a request that has no time for it.
+@dataclass(slots=True, eq=False)
+class SeenClient:
+    """What a client's address is worked out from.
 
-    `lines` are the fields of its head that may tell. `peer_is_real`: no server has replaced the peer by what such a
-    field says.
+    `lines` are the fields of its head, at least those of TELLING. `peer_is_real`: no server has replaced the peer by
+    what such a field says.
     """
 
     peer: Sequence[Any] | None
     lines: Sequence[tuple[bytes, bytes]]
     trusted: TrustedProxies
     peer_is_real: bool
-
-    @property
-    def address(self) -> str | None:
-        """The address, as `ClientAddress.address`."""
-        return self.seen()[0].address
-
-    @property
-    def source(self) -> str:
-        """Where the address is from, as `ClientAddress.source`."""
-        return self.seen()[0].source
 
     def seen(self) -> tuple[ClientAddress, bool]:
         """Return the client, and True if its peer is what the server read in a header."""
@@ -145,15 +136,11 @@ class SeenClient(NamedTuple):
             client = replace(client, is_proven=False)
         return client, is_rewritten
 
-    def small(self, names: Iterable[bytes]) -> "SeenClient | ClientAddress":
-        """Return the same in bounded memory: without other fields, or worked out if what is left is long. `names` are
-        those of all lines."""
-        if _TELLING.isdisjoint(names):
-            return self._replace(lines=())
-        lines = [line for line in self.lines if line[0] in _TELLING]
-        if sum(len(value) for _, value in lines) > _MAX_TOLD_BYTES:
-            return self.seen()[0]
-        return self._replace(lines=lines)
+
+def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the fields that a client's address is worked out from, in bounded memory: if they are longer, none."""
+    lines = tuple(line for line in headers if line[0] in TELLING)
+    return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else ()
 
 
 def address_block(address: str | None) -> str:

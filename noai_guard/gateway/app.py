@@ -175,10 +175,11 @@ class Gateway:
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
-            runtime.note_document(outcome.active, original, outcome.document.path, None)
+            runtime.record_document(outcome.active, original, outcome.document.path, None)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
-        self._ended(decided)
+        if decided.cached.recorded:
+            runtime.record(decided.cached, original, decided.client, decided.refusal)
         path_class = decided.path_class
         has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
         return decided if has_one_reading else replace(decided, cacheable=False)
@@ -194,13 +195,10 @@ class Gateway:
         decided = Decided(cached, refusal)
         cached.counts.requests += 1
         if not cached.plain:
-            self._ended(self.runtime.note(active, decided, unread))
+            self.runtime.note(active, decided, unread)
+        if cached.recorded:
+            self.runtime.record(cached, unread, None, refusal)
         return decided
-
-    def _ended(self, decided: Decided) -> None:
-        """Hand over the event of a decision, if there is one."""
-        if decided.event is not None:
-            self.runtime.ended(decided.event, decided.refusal)
 
     def _unusable(self, problem: str, request: Request) -> Response:
         """Return 503: no verdict, so the proxy does what the policy says for that. Logged once for each caller."""

@@ -24,8 +24,7 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
-from noai_guard.observability.events import Event, PolicyInForce
-from noai_guard.record.policy_digest import policy_digest
+from noai_guard.observability.events import PolicyInForce
 
 _FOR_EVERYONE = "declarations are for everyone"
 
@@ -46,8 +45,7 @@ class Decided:
     """Outcome: send `refusal`, or pass the request on if it is None.
 
     `cacheable`: every request of this user agent, client address and path class gets the same until the policy
-    changes. `client` is the client's address if it was looked at. `event` is one for the event log: whoever sends the
-    response completes it with status and size, and hands it to `GuardRuntime.recorder`.
+    changes. `client` is the client's address if it was looked at.
     """
 
     cached: "CachedDecision"
@@ -56,7 +54,6 @@ class Decided:
     _: KW_ONLY
     cacheable: bool = False
     client: ClientAddress | None = None
-    event: Event | None = None
 
 
 Outcome = ServeDocument | Decided | Examination[Decided]
@@ -67,17 +64,29 @@ class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
-    to note. `recorded`: a request for the event log. `refuses` as the verdict does. `passed` is the outcome if the
-    request is passed on.
+    to note. `recorded`: whoever sends the response hands an event to the record (`GuardRuntime.event`), which says what
+    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "needs", "passed", "plain", "recorded", "refuses", "settled", "verdict")
+    __slots__ = (
+        "counts",
+        "declared",
+        "in_force",
+        "needs",
+        "passed",
+        "plain",
+        "recorded",
+        "refuses",
+        "settled",
+        "verdict",
+    )
 
     def __init__(
         self,
         compiled: CompiledPolicy,
         verdict: Verdict,
         counts: LocalCounts,
+        in_force: PolicyInForce | None,
         path_class: PathClass | None = None,
         needs: Needs = Needs.NOTHING,
     ) -> None:
@@ -86,9 +95,9 @@ class CachedDecision:
         self.declared = compiled.declared[verdict.path_policy]
         self.needs = needs
         self.settled = needs is Needs.NOTHING
-        is_allowed = verdict.action is Action.ALLOW
-        self.recorded = compiled.policy.events is not None and not (is_allowed and _is_of_people(verdict))
-        self.plain = is_allowed and not self.recorded
+        self.plain = verdict.action is Action.ALLOW
+        self.in_force = in_force
+        self.recorded = in_force is not None and not (self.plain and _is_of_people(verdict))
         self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
@@ -121,7 +130,8 @@ class ResolvedPath:
 class ActivePolicy:
     """One policy in force. Replaced as a whole, so a request that holds it sees one policy from beginning to end.
 
-    `counts` gives the counts of a verdict. `paths` are decoded, `targets` hold each spelling of a path as it was sent.
+    `counts` gives the counts of a verdict. `in_force` is what events say of the policy, None if no record is kept;
+    `document_verdicts` are what they say of a declaration that an agent fetches. `paths` are decoded, `targets` hold each spelling of a path as it was sent.
     """
 
     __slots__ = (
@@ -138,9 +148,15 @@ class ActivePolicy:
         "unread",
     )
 
-    def __init__(self, compiled: CompiledPolicy, counts: Callable[[Verdict], LocalCounts]) -> None:
+    def __init__(
+        self,
+        compiled: CompiledPolicy,
+        counts: Callable[[Verdict], LocalCounts],
+        in_force: PolicyInForce | None = None,
+    ) -> None:
         self.compiled = compiled
         self._counts = counts
+        self.in_force = in_force
         self.claims = compiled.guard.claims
         table = compiled.guard.table
         self.paths: BoundedCache[str, ResolvedPath] = BoundedCache(
@@ -148,15 +164,12 @@ class ActivePolicy:
         )
         self.targets: BoundedCache[tuple[bytes, ...], ResolvedPath] = BoundedCache(self._resolve_target)
         self.after: BoundedCache[Verdict, CachedDecision] = BoundedCache(
-            lambda verdict: CachedDecision(compiled, verdict, counts(verdict))
+            lambda verdict: CachedDecision(compiled, verdict, counts(verdict), self.in_force)
         )
         self._by_path_class: BoundedCache[PathClass, BoundedCache[Claim, CachedDecision]] = BoundedCache(
             lambda path_class: BoundedCache(lambda claim: self._decision(claim, path_class))
         )
         self.document_verdicts: BoundedCache[Agent | None, Verdict] = BoundedCache(self._document_verdict)
-        self.in_force = PolicyInForce(
-            policy_digest(compiled.policy) if compiled.policy.events else "", works=compiled.policy.works
-        )
         self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
         self.unread = self._resolve("/", table.unread())
 
@@ -175,7 +188,7 @@ class ActivePolicy:
         guard = self.compiled.guard
         verdict = guard.table.verdict(claim, path_class)
         needs = guard.needs(claim, path_class)
-        return CachedDecision(self.compiled, verdict, self._counts(verdict), path_class, needs)
+        return CachedDecision(self.compiled, verdict, self._counts(verdict), self.in_force, path_class, needs)
 
     def _document_verdict(self, agent: Agent | None) -> Verdict:
         """Return what an event says of a request for a declaration, which is not judged."""
@@ -190,5 +203,5 @@ class ActivePolicy:
         verdict = Verdict(
             action, "unjudged", None, None, Identity.UNCLAIMED, (reason,), self.compiled.policy.whole_site, enforced
         )
-        cached = CachedDecision(self.compiled, verdict, self._counts(verdict))
+        cached = CachedDecision(self.compiled, verdict, self._counts(verdict), self.in_force)
         return Decided(cached, self.compiled.refusal(verdict, "/", "GET", ()) if verdict.refuses else None)

@@ -9,6 +9,7 @@ messages.
 import asyncio
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -111,13 +112,16 @@ class NoAIMiddleware:
             scope["state"]["noai"] = verdict
         except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
-        event = decided.event
         if decided.refusal is not None:
-            if event is not None:
-                runtime.ended(event, decided.refusal, has_body=is_http and event.method != "HEAD")
+            if cached.recorded:
+                refusal = (
+                    decided.refusal if is_http and request.method != "HEAD" else replace(decided.refusal, body=b"")
+                )
+                runtime.record(cached, request, decided.client, refusal)
             size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
+        event = runtime.event(cached, request, decided.client) if cached.recorded else None
         if event is not None:
             send = NotedSend(event, send, request.method)
         try:

@@ -41,7 +41,7 @@ class NotedSend:
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Note what a message says, and return the awaitable of the real send."""
-        with suppress(Exception):  # a message that is none is the server's to refuse
+        try:
             kind = message["type"]
             if kind == "http.response.body":
                 if self._has_body and "body" in message:
@@ -50,6 +50,8 @@ class NotedSend:
                 self._event.status, self._event.bytes = message["status"], 0
             else:
                 self._note_other(kind, message)
+        except Exception:  # a message that is none is the server's to refuse
+            pass
         return self._send(message)
 
     def _note_other(self, kind: str, message: Message) -> None:

@@ -20,11 +20,7 @@ from noai_guard.config import catalog_of, check_policy, load_policy, load_stance
 from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import (
-    ClientAddress,
-    SeenClient,
-    address_block,
-)
+from noai_guard.core.client_address import TELLING, ClientAddress, SeenClient, address_block, told
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
@@ -40,6 +36,7 @@ from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
     ActivePolicy,
+    CachedDecision,
     Decided,
     Outcome,
     ResolvedPath,
@@ -49,8 +46,9 @@ from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
-from noai_guard.observability.events import MAX_CHARS, Event
+from noai_guard.observability.events import MAX_CHARS, Event, PolicyInForce
 from noai_guard.observability.metrics import Telemetry
+from noai_guard.record.policy_digest import policy_digest
 from noai_guard.record.recorder import Recorder
 from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
 from noai_guard.stores.key_directory import KeyDirectory
@@ -70,6 +68,8 @@ ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
+
+_MAX_PATH, _MAX_USER_AGENT = MAX_CHARS["path"], MAX_CHARS["user_agent"]
 
 _ROBOTS_ELSEWHERE = (
     "the app redirects /robots.txt to another host: crawlers are sent there, and read none of our refusals in it; "
@@ -192,9 +192,17 @@ class GuardRuntime:
     def _activate(self, compiled: CompiledPolicy) -> None:
         compiled.guard.identity.operators = self._operators
         # One assignment: a request that has read it sees one policy from beginning to end.
-        self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
+        policy, in_force = compiled.policy, None
+        if policy.events is not None:
+            in_force = PolicyInForce(
+                policy_digest(policy),
+                works=policy.works,
+                trusted=policy.trusted_proxies,
+                peer_is_real=self._peer_is_real,
+            )
+        self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads), in_force)
         self._undecidable = self.active.undecidable
-        policy, catalog = compiled.policy, compiled.catalog
+        catalog = compiled.catalog
         if self._file:
             self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
@@ -275,7 +283,9 @@ class GuardRuntime:
         counts = cached.counts
         if counts.requests & self._untimed_mask:
             counts.requests += 1
-            return decided if cached.plain else self.note(active, decided, request)
+            if not cached.plain:
+                self.note(active, decided, request)
+            return decided
         return self._finish(active, decided, request, started)
 
     def _examine(
@@ -337,75 +347,80 @@ class GuardRuntime:
             if not counts.requests & TIMED_MASK:
                 self.telemetry.judged_in(seconds)
             counts.requests += 1
-        return decided if cached.plain else self.note(active, decided, request)
+        if not cached.plain:
+            self.note(active, decided, request)
+        return decided
 
-    def note(self, active: ActivePolicy, decided: Decided, request: Request) -> Decided:
-        """Log and count a request that was not plainly allowed, and return the decision, with an event if one is kept
-        in the record. Never raises."""
-        cached, client = decided.cached, decided.client
-        verdict = cached.verdict
+    def note(self, active: ActivePolicy, decided: Decided, request: Request) -> None:
+        """Log and count a request that was not plainly allowed. Never raises."""
+        verdict, counts = decided.cached.verdict, decided.cached.counts
         action = verdict.action
         try:
             noted = self.telemetry.wants(verdict)
             # robots.txt speaks to the agent, not to who takes its name.
             ignores = action.refuses and verdict.identity is not Identity.SPOOFED and bool(self._robots_readers)
-            if noted or ignores:
-                client = client or self.client(request, active)
-            if ignores and client is not None:
-                agent = verdict.agent.name if verdict.agent else ""
-                if self._robots_readers.get((agent, address_block(client.address)), monotonic()):
-                    with self.telemetry.counting:
-                        cached.counts.robots_ignored += 1
-            if noted and client is not None:
+            if not noted and not ignores:
+                return
+            client = decided.client or self.client(request, active)
+            agent = verdict.agent.name if verdict.agent else ""
+            if ignores and self._robots_readers.get((agent, address_block(client.address)), monotonic()):
+                with self.telemetry.counting:
+                    counts.robots_ignored += 1
+            if noted:
                 path = normal_path(request.path)
                 host = header_value(request.headers, b"host").decode("latin-1")
                 event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
-            if cached.recorded:
-                if decided is cached.passed or decided is active.undecidable:  # one object for many requests
-                    decided = Decided(cached, decided.refusal, decided.path_class, cacheable=decided.cacheable)
-                decided.event = self._event(active, verdict, request, client)
-                decided.event.served = cached.declared.names
         except Exception as error:
             self.telemetry.failed("noting", error)
-        return decided
 
-    def _event(self, active: ActivePolicy, verdict: Verdict, request: Request, client: ClientAddress | None) -> Event:
-        """Return an event for the record, in bounded memory: what takes time is left to the thread that writes."""
-        fields = dict(request.headers)
-        path = request.path
-        return Event(
-            time(),
-            verdict,
-            request.method[:16],
-            fields.get(b"host", b"")[:255].decode("latin-1"),
-            path if len(path) <= MAX_CHARS["path"] else normal_path(path)[: MAX_CHARS["path"]],
-            request.user_agent[: MAX_CHARS["user_agent"]],
-            client
-            or SeenClient(
-                request.peer, request.headers, active.compiled.policy.trusted_proxies, self._peer_is_real
-            ).small(fields),
-            active.in_force,
-        )
+    def event(self, cached: CachedDecision, request: Request, client: ClientAddress | None) -> Event | None:
+        """Return an event for the record, None if it cannot be made. Never raises.
 
-    def ended(self, event: Event, response: Response | None, *, has_body: bool = True) -> None:
-        """Hand over the event of a request with the response to it, None if another server sends that."""
-        if response is not None:
-            event.status, event.bytes = response.status, len(response.body) if has_body else 0
-        self.recorder.write(event)
+        It is made in 1 µs and of bounded size: what takes time is left to the thread that writes.
+        """
+        try:
+            fields = dict(request.headers)
+            path = request.path
+            return Event(
+                time(),
+                cached.verdict,
+                request.method[:16],
+                fields.get(b"host", b"")[:255].decode("latin-1"),
+                path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
+                request.user_agent[:_MAX_USER_AGENT],
+                client,
+                request.peer,
+                () if TELLING.isdisjoint(fields) else told(request.headers),
+                cached.in_force,
+                cached.declared.names,
+            )
+        except Exception as error:
+            self.telemetry.failed("noting", error)
+            return None
 
-    def note_document(self, active: ActivePolicy, request: Request, path: str, response: Response | None) -> None:
+    def record(
+        self, cached: CachedDecision, request: Request, client: ClientAddress | None, response: Response | None
+    ) -> None:
+        """Hand over the event of a request with the response to it, None if another server sends that. Never raises."""
+        if (event := self.event(cached, request, client)) is not None:
+            if response is not None:
+                event.status, event.bytes = response.status, len(response.body)
+            self.recorder.write(event)
+
+    def record_document(self, active: ActivePolicy, request: Request, path: str, response: Response | None) -> None:
         """Hand over the event of a request for a declaration, and the response if it is ours. Never raises."""
-        if active.compiled.policy.events is None:
+        if active.in_force is None or (event := self.event(active.undecidable.cached, request, None)) is None:
             return
         try:
-            verdict = active.document_verdicts[agent_of(active.claims[request.claim_key])]
-            event = self._event(active, verdict, request, None)
-            event.document = path
-            event.served = () if request.method == "HEAD" else (path,)
-            self.ended(event, response)
+            event.verdict = active.document_verdicts[agent_of(active.claims[request.claim_key])]
         except Exception as error:
             self.telemetry.failed("noting", error)
+            return
+        event.document, event.served = path, () if event.method == "HEAD" else (path,)
+        if response is not None:
+            event.status, event.bytes = response.status, len(response.body)
+        self.recorder.write(event)
 
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
@@ -529,7 +544,7 @@ class GuardRuntime:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
         response = document_response(document, request.method, request.headers)
-        self.note_document(served.active, request, document.path, response)
+        self.record_document(served.active, request, document.path, response)
         return response
 
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:

@@ -83,12 +83,12 @@ class NoAIWSGIMiddleware:
             refusal = replace(decided.refusal, body=b"") if request.method == "HEAD" else decided.refusal
             with runtime.telemetry.counting:
                 cached.counts.bytes += len(refusal.body)
-            if decided.event is not None:
-                runtime.ended(decided.event, refusal)
+            if cached.recorded:
+                runtime.record(cached, request, decided.client, refusal)
             return _sent(refusal, start_response)
         outgoing = Outgoing(runtime.telemetry, environ, cached, start_response)
-        if decided.event is not None:
-            outgoing.note(decided.event, runtime.recorder)
+        if cached.recorded and (event := runtime.event(cached, request, decided.client)) is not None:
+            outgoing.note(event, runtime.recorder)
         try:
             chunks = self.app(environ, outgoing.start)
         except Exception:

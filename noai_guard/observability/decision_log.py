@@ -5,7 +5,7 @@ import logging
 import time
 
 from noai_guard.core.evidence import user_agent_description
-from noai_guard.core.model import UNCLAIMED_AGENTS, Action, Verdict
+from noai_guard.core.model import UNCLAIMED_AGENTS, Verdict
 from noai_guard.core.text import printable_ascii
 from noai_guard.observability.events import MAX_CHARS, Event
 
@@ -23,7 +23,7 @@ class DecisionLog:
         self._descriptions_left = 0
 
     def wants(self, verdict: Verdict) -> bool:
-        return verdict.action is not Action.ALLOW and decisions.isEnabledFor(logging.INFO)
+        return decisions.isEnabledFor(logging.INFO)
 
     def write(self, event: Event) -> None:
         """Log one request. Values from the request are cut and escaped."""
@@ -64,8 +64,8 @@ def facts_of(event: Event) -> dict[str, object]:
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
         **{name: printable_ascii(getattr(event, name), MAX_CHARS[name]) for name in ("method", "host", "path")},
-        "client": event.client.address,
-        "client_from": event.client.source,
+        "client": event.address,
+        "client_from": event.client.source if event.client else None,
         "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_CHARS["user_agent"]),
     }
 

@@ -58,7 +58,7 @@ class LineWriter:
 
     def line(self, event: Event) -> bytes | None:
         """Return the line of an event, None if it is only to be remembered: a document for a client without a name."""
-        verdict, policy, address = event.verdict, event.policy or _UNKNOWN, event.client.address
+        verdict, policy, address = event.verdict, event.policy or _UNKNOWN, event.address
         name = verdict.agent.name if verdict.agent else ""
         # What another server sends with its response, only its configuration knows.
         served = event.served if event.document or event.status is not None else ()
