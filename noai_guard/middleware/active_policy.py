@@ -131,7 +131,8 @@ class ActivePolicy:
     """One policy in force. Replaced as a whole, so a request that holds it sees one policy from beginning to end.
 
     `counts` gives the counts of a verdict. `in_force` is what events say of the policy, None if no record is kept;
-    `document_verdicts` are what they say of a declaration that an agent fetches. `paths` are decoded, `targets` hold each spelling of a path as it was sent.
+    `document_verdicts` are what they say of a declaration that an agent fetches. `paths` are decoded, `targets` hold
+    each spelling of a path as it was sent.
     """
 
     __slots__ = (

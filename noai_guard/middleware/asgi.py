@@ -123,7 +123,7 @@ class NoAIMiddleware:
             return
         event = runtime.event(cached, request, decided.client) if cached.recorded else None
         if event is not None:
-            send = NotedSend(event, send, request.method)
+            send = NotedSend(event, send)
         try:
             if not is_http:
                 await self.app(scope, receive, send)

@@ -34,10 +34,10 @@ class NotedSend:
 
     __slots__ = ("_event", "_has_body", "_send")
 
-    def __init__(self, event: Event, send: Send, method: str) -> None:
+    def __init__(self, event: Event, send: Send) -> None:
         self._event = event
         self._send = send
-        self._has_body = method != "HEAD"
+        self._has_body = event.method != "HEAD"
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Note what a message says, and return the awaitable of the real send."""
