@@ -17,19 +17,15 @@ from noai_guard.core.model import (
     Identity,
     Mode,
     Response,
-    Usage,
     Verdict,
 )
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
-from noai_guard.observability.events import PolicyInForce
+from noai_guard.observability.events import PolicyInForce, is_of_people
 
 _FOR_EVERYONE = "declarations are for everyone"
-
-_PEOPLE = frozenset({Usage.PLAYER, Usage.FEED})
-"""Usages of clients with which people listen."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,14 +93,9 @@ class CachedDecision:
         self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
         self.in_force = in_force
-        self.recorded = in_force is not None and not (self.plain and _is_of_people(verdict))
+        self.recorded = in_force is not None and not (self.plain and is_of_people(verdict.agent))
         self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
-
-
-def _is_of_people(verdict: Verdict) -> bool:
-    """Return True if the client is a person's: a browser, a player, a podcast app."""
-    return verdict.agent is None or _PEOPLE.issuperset(verdict.agent.usages)
 
 
 @dataclass(slots=True, eq=False)

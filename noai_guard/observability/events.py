@@ -5,13 +5,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from noai_guard.core.client_address import ClientAddress, SeenClient
-from noai_guard.core.model import HeaderField, Verdict
+from noai_guard.core.model import Agent, HeaderField, Usage, Verdict
 from noai_guard.core.request import Peer
 from noai_guard.core.trusted_proxies import NOBODY, TrustedProxies
 from noai_guard.core.works import Works
 
 MAX_CHARS = {"method": 16, "host": 255, "path": 1024, "user_agent": 512}
 """Characters that sinks keep of the client's words."""
+
+
+_PEOPLE = frozenset({Usage.PLAYER, Usage.FEED})
+"""Usages of clients with which people listen."""
+
+
+def is_of_people(agent: Agent | None) -> bool:
+    """Return True if a client is a person's: a browser, a player, a podcast app. The record keeps nothing of them
+    unless they are refused."""
+    return agent is None or _PEOPLE.issuperset(agent.usages)
 
 
 @dataclass(slots=True, eq=False)

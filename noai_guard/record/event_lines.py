@@ -10,7 +10,7 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.model import Verdict
 from noai_guard.core.paths import normal_path
-from noai_guard.observability.events import Event, PolicyInForce
+from noai_guard.observability.events import Event, PolicyInForce, is_of_people
 from noai_guard.record.event_record import KEYS, EventRecord, encoded
 from noai_guard.record.pseudonyms import Pseudonyms
 
@@ -57,13 +57,13 @@ class LineWriter:
         self._works: BoundedCache[tuple[PolicyInForce, str], str] = BoundedCache(_work_json)
 
     def line(self, event: Event) -> bytes | None:
-        """Return the line of an event, None if it is only to be remembered: a document for a client without a name."""
+        """Return the line of an event, None if it is only to be remembered: a declaration that a person reads."""
         verdict, policy, address = event.verdict, event.policy or _UNKNOWN, event.address
         name = verdict.agent.name if verdict.agent else ""
         # What another server sends with its response, only its configuration knows.
         served = event.served if event.document or event.status is not None else ()
         before = self.served.before((name, address_block(address)), *served)
-        if event.document and not name:
+        if event.document and is_of_people(verdict.agent):
             return None
         moment = datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds")
         path = normal_path(event.path)

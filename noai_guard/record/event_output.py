@@ -138,7 +138,7 @@ class SyslogOutput:
         raise OSError(f"the address of {host} is not known yet")
 
     def _resolve(self, host: str, port: int) -> None:
-        with suppress(OSError, UnicodeError):
+        with suppress(OSError, UnicodeError, LookupError):
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
             self._found = family, address
 

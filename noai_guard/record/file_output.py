@@ -1,7 +1,8 @@
 """Event logs as files: one process writes one file at a time, which is compressed when it is closed.
 
-`events-20261129T173000-1f2e3d4c.jsonl` was begun at that moment (UTC), by one process, and holds events of one day.
-While it is written to, its process holds a lock on it (flock). When it is closed, `seal` compresses it to `.jsonl.zst`.
+`events-20261129T173000.123456-1f2e3d4c.jsonl` was begun at that moment (UTC), by one process, and holds events of one
+day. While it is written to, its process holds a lock on it (flock). When it is closed, `seal` compresses it to
+`.jsonl.zst`.
 """
 
 import fcntl
@@ -59,7 +60,7 @@ class FilesOutput:
         if self._descriptor >= 0:
             return
         self._folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        name = f"events-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}{PLAIN}"
+        name = f"events-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}{PLAIN}"
         # It gets its name when it is locked: what has a name and no lock, others may compress and remove.
         new = self._folder / f".{name}"
         descriptor = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, FILE_MODE)

@@ -12,7 +12,7 @@ from noai_guard.record.event_record import encode
 from noai_guard.record.file_output import locked, seal, write_compressed
 from noai_guard.record.pseudonyms import KEYS_FOLDER, remove_keys
 
-_NAME = re.compile(r"events-(\d{8})T\d{6}-[0-9a-f]{8}\.jsonl(?:\.zst)?", re.ASCII)
+_NAME = re.compile(r"events-(\d{8})T\d{6}\.\d{6}-[0-9a-f]{8}\.jsonl(?:\.zst)?", re.ASCII)
 
 
 @dataclass(slots=True)
