@@ -32,7 +32,7 @@ PROBLEMS = (
 _FORWARDING = frozenset(name.encode("ascii") for name in HEADERS)
 """Header fields that tell the address of a client."""
 
-TELLING = _FORWARDING | {b"x-forwarded-port"}
+_TELLING = _FORWARDING | {b"x-forwarded-port"}
 """Fields that an address is worked out from."""
 
 _MAX_TOLD_BYTES = 2048
@@ -115,7 +115,7 @@ def client_address(
 class SeenClient:
     """What a client's address is worked out from.
 
-    `lines` are the fields of its head, at least those of TELLING. `peer_is_real`: no server has replaced the peer by
+    `lines` are the fields of its head, at least those of _TELLING. `peer_is_real`: no server has replaced the peer by
     what such a field says.
     """
 
@@ -139,7 +139,7 @@ class SeenClient:
 
 def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
     """Return the fields that a client's address is worked out from, in bounded memory: if they are longer, none."""
-    lines = tuple(line for line in headers if line[0] in TELLING)
+    lines = tuple(line for line in headers if line[0] in _TELLING)
     return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else ()
 
 

@@ -44,8 +44,8 @@ class NotedSend:
         try:
             kind = message["type"]
             if kind == "http.response.body":
-                if self._has_body and "body" in message:
-                    self._event.bytes += len(message["body"])  # type: ignore[operator]
+                if (body := message.get("body")) and self._has_body:
+                    self._event.bytes += len(body)  # type: ignore[operator]
             elif kind == "http.response.start":
                 self._event.status, self._event.bytes = message["status"], 0
             else:

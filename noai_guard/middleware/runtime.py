@@ -20,7 +20,7 @@ from noai_guard.config import catalog_of, check_policy, load_policy, load_stance
 from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import TELLING, ClientAddress, SeenClient, address_block, told
+from noai_guard.core.client_address import ClientAddress, SeenClient, address_block, told
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
@@ -380,19 +380,20 @@ class GuardRuntime:
         It is made in 1 µs and of bounded size: what takes time is left to the thread that writes.
         """
         try:
-            fields = dict(request.headers)
-            path = request.path
+            headers, path, in_force = request.headers, request.path, cached.in_force
+            # Nearly every client sends it first.
+            host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
             return Event(
                 time(),
                 cached.verdict,
                 request.method[:16],
-                fields.get(b"host", b"")[:255].decode("latin-1"),
+                host[:255].decode("latin-1"),
                 path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
                 request.user_agent[:_MAX_USER_AGENT],
                 client,
                 request.peer,
-                () if TELLING.isdisjoint(fields) else told(request.headers),
-                cached.in_force,
+                told(headers) if in_force is not None and in_force.trusted.header_name else (),
+                in_force,
                 cached.declared.names,
             )
         except Exception as error:
