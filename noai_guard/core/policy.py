@@ -33,6 +33,7 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
@@ -139,7 +140,7 @@ class Policy:
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
     `events` is None where no event log is kept. `files` are the paths of all files and folders that were read beside
-    the policy's own.
+    the policy's own. `uses` and `notices` are what the site says of itself.
     """
 
     stance: str
@@ -171,6 +172,8 @@ class Policy:
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
     events: EventSettings | None = None
+    uses: tuple[Use, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def authorities(self) -> tuple[str, ...]:

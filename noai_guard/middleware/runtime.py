@@ -501,8 +501,8 @@ class GuardRuntime:
     def _look_for_caches(self, active: ActivePolicy, request: Request) -> None:
         """Count a shared cache that the policy does not name, and say so once. Never raises.
 
-        Once a second, on whichever request, and on the first refusal of a kind, which a cache could keep for others, and
-        every 16th after it: a look costs a fifth of a refusal (instructions counted, 2026-11-29).
+        Once a second, on whichever request; and on the first refusal of a kind, which a cache could keep for others,
+        and every 16th after it: a look costs a fifth of a refusal (instructions counted, 2026-11-29).
         """
         if active.compiled.policy.shared_cache:
             return

@@ -36,7 +36,9 @@ def test_the_first_request_is_looked_at_although_it_is_a_listeners(warnings: Any
     assert len(warnings()) == 1
 
 
-def test_listeners_are_looked_at_once_a_second_and_of_refusals_the_first_and_every_16th(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listeners_are_looked_at_once_a_second_and_of_refusals_the_first_and_every_16th(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     looks: list[object] = []
 
     def look(headers: object) -> dict[str, str]:
