@@ -205,7 +205,8 @@ class Metrics(Collector):
             (self.signature_failures, SIGNATURE_FAILURES),
             (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh", "record")),
             (self.address_problems, PROBLEMS),
-            (self.events_dropped, ("queue",)),
+            (self.events_written, ("files",)),
+            (self.events_dropped, ("queue", "files")),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
             for value in values:
