@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, perf_counter, time
@@ -26,7 +26,7 @@ from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.identity.signed_claims import REASONS, failure_of
 from noai_guard.core.identity.web_bot_auth import SignatureOutcome
-from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
+from noai_guard.core.model import AI_USAGES, Action, HeaderField, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
@@ -383,6 +383,11 @@ class GuardRuntime:
             headers, path, in_force = request.headers, request.path, cached.in_force
             # Nearly every client sends it first.
             host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
+            lines: Sequence[HeaderField] | None = ()
+            if client is None and in_force is not None and in_force.trusted.header_name:
+                lines = told(headers)
+                if lines is None:
+                    client = SeenClient(request.peer, headers, in_force.trusted, in_force.peer_is_real).seen()[0]
             return Event(
                 time(),
                 cached.verdict,
@@ -392,7 +397,7 @@ class GuardRuntime:
                 request.user_agent[:_MAX_USER_AGENT],
                 client,
                 request.peer,
-                told(headers) if in_force is not None and in_force.trusted.header_name else (),
+                lines or (),
                 in_force,
                 cached.declared.names,
             )
