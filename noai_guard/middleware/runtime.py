@@ -368,7 +368,7 @@ class GuardRuntime:
                     counts.robots_ignored += 1
             if noted:
                 path = normal_path(request.path)
-                host = header_value(request.headers, b"host").decode("latin-1")
+                host = header_value(request.headers, b"host")
                 event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
         except Exception as error:
@@ -384,7 +384,7 @@ class GuardRuntime:
             # Nearly every client sends it first.
             host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
             lines: Sequence[HeaderField] | None = ()
-            if client is None and in_force is not None and in_force.trusted.header_name:
+            if client is None and in_force is not None and in_force.reads_headers:
                 lines = told(headers)
                 if lines is None:
                     client = SeenClient(request.peer, headers, in_force.trusted, in_force.peer_is_real).seen()[0]
@@ -392,7 +392,7 @@ class GuardRuntime:
                 time(),
                 cached.verdict,
                 request.method[:16],
-                host[:255].decode("latin-1"),
+                host[:255],
                 path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
                 request.user_agent[:_MAX_USER_AGENT],
                 client,
