@@ -120,6 +120,8 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
         return None, problems
     if refresh := data.get("refresh"):
         refresh["folder"] = str(Path(file).parent / refresh["folder"])
+    if ledger := data.get("ledger"):
+        ledger["folder"] = str(Path(file).parent / ledger["folder"])
     if "events" in data:
         data["events"]["folder"] = str(Path(file).parent / data["events"].get("folder", EVENTS_FOLDER))
     stance = data.get("extends", "no-ai")

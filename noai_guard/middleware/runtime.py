@@ -44,13 +44,19 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.promises_in_force import PromisesInForce
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.observability.events import MAX_CHARS, Event, PolicyInForce
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.record.policy_digest import policy_digest
+from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.recorder import Recorder
-from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
+from noai_guard.responses.documents import (
+    NO_ALTERNATIVES,
+    document_response,
+    redirect_response,
+    unknown_robots_response,
+)
 from noai_guard.stores.key_directory import KeyDirectory
 
 _log = logging.getLogger("noai_guard")
@@ -174,11 +180,12 @@ class GuardRuntime:
         self.recorder = Recorder(self.telemetry.metrics)
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
         self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
+        self.promises = PromisesInForce(self.telemetry, self._tasks, self.renew_promises)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
-            compiled = compiled_policy(policy)
+            compiled = self.promises.compiled(_loaded(policy))
             self.store.use(compiled.policy)
         except Exception as error:
             if not always_starts:
@@ -190,12 +197,13 @@ class GuardRuntime:
             self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
-        compiled.guard.identity.operators = self._operators
+        compiled.guard.use_operators(self._operators)
         # One assignment: a request that has read it sees one policy from beginning to end.
         policy, in_force = compiled.policy, None
         if policy.events is not None:
             in_force = PolicyInForce(
-                policy_digest(policy),
+                compiled.promised.digest or policy_digest(policy),
+                ledger=compiled.promised.entry,
                 works=policy.works,
                 trusted=policy.trusted_proxies,
                 peer_is_real=self._peer_is_real,
@@ -549,7 +557,8 @@ class GuardRuntime:
         elif document.path == robots_txt.PATH:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
-        response = document_response(document, request.method, request.headers)
+        alternatives = compiled.promised.alternatives.get(document.path, NO_ALTERNATIVES)
+        response = document_response(document, request.method, request.headers, alternatives)
         self.record_document(served.active, request, document.path, response)
         return response
 
@@ -660,6 +669,12 @@ class GuardRuntime:
                 self._seen = seen
                 self.reload()
 
+    def renew_promises(self) -> None:
+        """Put in force what the ledger says now. The last good policy stays if that fails."""
+        with self._reloading:
+            if self.promises.loaded is not None:
+                self._activate(self.promises.compiled(self.promises.loaded))
+
     def reload(self) -> bool:
         """Read the policy file again, and the catalogue if its files changed.
 
@@ -673,7 +688,7 @@ class GuardRuntime:
             try:
                 rules_source().reload()
                 policy = _policy_to_reload(self._file, self._watch_too)
-                compiled = CompiledPolicy(policy, catalog_of(policy), today())
+                compiled = self.promises.compiled(policy)
                 self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
@@ -689,12 +704,16 @@ class GuardRuntime:
             return True
 
 
+def _loaded(policy: str | Path | Policy | None) -> Policy:
+    """Return a policy. Raises PolicyInvalid or CatalogInvalid, with every problem."""
+    if policy is None:
+        return load_stance()
+    return policy if isinstance(policy, Policy) else load_policy(policy)
+
+
 def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
     """Return a policy, ready to be put in force. Raises PolicyInvalid or CatalogInvalid, with every problem."""
-    if policy is None:
-        loaded = load_stance()
-    else:
-        loaded = policy if isinstance(policy, Policy) else load_policy(policy)
+    loaded = _loaded(policy)
     return CompiledPolicy(loaded, catalog_of(loaded), today())
 
 
