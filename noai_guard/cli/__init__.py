@@ -33,6 +33,8 @@ COMMANDS: Mapping[str, str] = {
     "partners": "List licensed partners, and make keys for them.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
     "audit": "Check what a live site declares, and whether it is enforced.",
+    "report": "Count events: who came, what they were told, tried and got.",
+    "evidence": "Pack the events of an operator, with proofs, for a lawyer.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",
     "schema": "Print the JSON Schema of a policy or catalogue file.",
     "completion": "Print the completion script of a shell.",

@@ -1,5 +1,6 @@
 """A report: who came, what they claimed and could prove, what they were told, what they tried and got."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,13 +133,7 @@ def make_report(events: EventLines, selection: Selection, site: str = "") -> Rep
             if line.record in selection:
                 tally.add(line)
         tally.finish()
-        tables = {
-            name: sorted(
-                (Row(dict(zip(facts, values, strict=True)), figures) for values, figures in tally.by(*facts).items()),
-                key=_by_month if "month" in facts else _by_events,
-            )
-            for name, facts in TABLES.items()
-        }
+        tables = {name: _rows(tally, facts) for name, facts in TABLES.items()}
         works = [Row({"work": work}, figures) for work, figures in tally.works(MAX_WORKS).items()]
         return Report(
             site=site,
@@ -156,9 +151,16 @@ def make_report(events: EventLines, selection: Selection, site: str = "") -> Rep
         )
 
 
-def _by_month(row: Row) -> tuple[object, ...]:
-    return row.facts["month"], *_by_events(row)
+def _rows(tally: Tally, facts: tuple[str, ...]) -> Sequence[Row]:
+    """Return the rows of a table: months in their order, then those with most events first; rows of one first fact stay
+    together."""
+    counted = tally.by(*facts)
+    weights: Counter[str] = Counter()
+    for values, figures in counted.items():
+        weights[values[0]] += figures.events
 
+    def rank(values: tuple[str, ...]) -> tuple[object, ...]:
+        first = 0 if facts[0] == "month" else -weights[values[0]]
+        return first, values[0], -counted[values].events, values
 
-def _by_events(row: Row) -> tuple[object, ...]:
-    return -row.figures.events, *row.facts.values()
+    return [Row(dict(zip(facts, values, strict=True)), counted[values]) for values in sorted(counted, key=rank)]

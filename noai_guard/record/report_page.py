@@ -2,7 +2,7 @@
 
 import base64
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 
@@ -17,8 +17,10 @@ from noai_guard.resources import filled, text
 from noai_guard.version import __version__
 
 _MAX_ROWS = 60
-_MAX_GROUPS = 200
+_MAX_GROUPS = 60
 _MAX_DAYS = 62
+_MAX_WORKS = 25
+_SHORT = 10
 
 _STYLE = text("record/report.css")
 OUTCOMES = {
@@ -192,9 +194,11 @@ def _table(
     title: Callable[[Row], str],
     totals: Figures | None = None,
     bars: bool = True,
+    works: bool = True,
+    max_rows: int = _MAX_ROWS,
 ) -> str:
     """Return a table of figures. `title` gives the HTML of a row's first cell; `totals` is the last row if there is more
-    than one."""
+    than one. Without `works`, each row is a single one."""
     if not rows:
         return '<p class="soft">Nothing to show.</p>'
     every = [row.figures for row in rows]
@@ -205,36 +209,37 @@ def _table(
         ("Got content", lambda each: number(each.served + each.not_enforced)),
         *([("of these not enforced", lambda each: number(each.not_enforced))] if monitored else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
-        ("Works asked for", lambda each: number(each.works_tried)),
-        ("Works got", lambda each: number(each.works_got)),
+        *([("Works asked for", lambda each: number(each.works_tried))] if works else []),
+        *([("Works got", lambda each: number(each.works_got))] if works else []),
         ("Bytes got", lambda each: size(each.bytes_got)),
     ]
     longest = max(each.events for each in every)
 
-    def line(first: str, figures: Figures, last: str) -> str:
+    def line(first: str, figures: Figures) -> str:
         cells = "".join(f"<td>{value(figures)}</td>" for _, value in columns)
-        return f'<tr><th scope="row">{first}</th>{cells}<td class="last">{last}</td></tr>'
+        return f'<tr><th scope="row">{first}</th>{cells}</tr>'
 
     body = [
         line(
-            title(row) + (bar(_outcomes(row.figures), longest) if bars else ""),
+            f"{title(row)}<code>{shown(row.reference)}</code>{bar(_outcomes(row.figures), longest) if bars else ''}",
             row.figures,
-            f"<code>{shown(row.reference)}</code>",
         )
-        for row in rows[:_MAX_ROWS]
+        for row in rows[:max_rows]
     ]
-    foot = f"<tfoot>{line('All', totals, '')}</tfoot>" if totals is not None and len(rows) > 1 else ""
-    more = f'<p class="soft">{len(rows) - _MAX_ROWS:,} more rows are in the CSV and JSON.</p>' if len(rows) > _MAX_ROWS else ""
+    foot = f"<tfoot>{line('All', totals)}</tfoot>" if totals is not None and len(rows) > 1 else ""
+    left = len(rows) - max_rows
+    more = f'<p class="soft">{left:,} more rows are in the JSON.</p>' if left > 0 else ""
     headings = [first_column, *(heading for heading, _ in columns)]
-    return grid(caption, headings, body, foot, last="Events") + more
+    return grid(caption, headings, body, foot) + more
 
 
-def grid(caption: str, headings: Sequence[str], body: Iterable[str], foot: str = "", last: str = "") -> str:
-    """Return a table that scrolls where it is wider than the screen."""
+def grid(caption: str, headings: Sequence[str], body: Sequence[str], foot: str = "", last: str = "") -> str:
+    """Return a table that scrolls where it is wider than the screen. A short one is not divided between pages."""
+    short = " short" if len(body) <= _SHORT else ""
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     head += f'<th scope="col" class="last">{last}</th>' if last else ""
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
+        f'<div class="wide{short}" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
         f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{foot}</table></div>"
     )
 
@@ -268,7 +273,7 @@ def _claims(report: Report) -> str:
         proof = f" {_PROOFS.get(facts['proof'], shown(facts['proof']))}" if facts["identity"] == "verified" else ""
         words = f"{_IDENTITIES.get(facts['identity'], shown(facts['identity']))}{proof}"
         kind = ' class="false"' if facts["identity"] == "spoofed" else ' class="soft"'
-        return f"{operator_name(facts['operator'])}: {claim} <br><span{kind}>{words}</span>"
+        return f"{operator_name(facts['operator'])}: {claim}<br><span{kind}>{words}</span>"
 
     return _table("By the name that was said, and whether it is true", "Claim, and proof", report.tables["claims"], title,
                   bars=False)  # fmt: skip
@@ -277,7 +282,7 @@ def _claims(report: Report) -> str:
 def _told(row: Row) -> str:
     name = row.facts["declaration"]
     told = _DECLARATIONS.get(name) or shown(name) if name else "nothing yet"
-    return f'{operator_name(row.facts["operator"])} <br><span class="soft">{told}</span>'
+    return f'{operator_name(row.facts["operator"])}<br><span class="soft">{told}</span>'
 
 
 def _usage(row: Row) -> str:
@@ -293,10 +298,10 @@ def _works(report: Report) -> str:
         work = row.facts["work"]
         names = report.operators_of_works[work]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        return f'{shown(work)} <br><span class="soft">{", ".join(map(operator_name, names[:6]))}{more}</span>'
+        return f'{shown(work)}<br><span class="soft">{", ".join(map(operator_name, names[:6]))}{more}</span>'
 
     caption = "Works, and who asked for them; first those of which most was taken"
-    return _table(caption, "Work", report.works[:_MAX_ROWS], title, bars=False)
+    return _table(caption, "Work", report.works, title, bars=False, works=False, max_rows=_MAX_WORKS)
 
 
 def _files(report: Report) -> str:

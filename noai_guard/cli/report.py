@@ -1,0 +1,101 @@
+"""noai-guard report: who came, what they claimed and could prove, what they were told, what they tried and got."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.output_files import replace_file
+from noai_guard.config import load_catalog
+from noai_guard.core.text import did_you_mean, printable
+from noai_guard.record.event_lines import event_lines
+from noai_guard.record.report import Report, make_report
+from noai_guard.record.report_csv import as_csv
+from noai_guard.record.report_page import as_html
+from noai_guard.record.selection import Selection, Span, parse_facts
+from noai_guard.record.shown_events import ShownEvents
+
+_FORMATS = ("html", "csv", "json")
+
+
+@click.command("report")
+@click.option("--since", required=True, metavar="WHEN", help="First month, day or moment, in UTC: 2026-10.")
+@click.option("--until", metavar="WHEN", help="Last month or day, included, or a moment.  [default: now]")
+@click.option("--path", default="", metavar="PATTERN", help="Only requests for these paths: /artists/ines/**")
+@click.option("--operator", default="", metavar="NAME", help="Only requests of this operator: OpenAI")
+@click.option("--events", "places", type=click.Path(), multiple=True, required=True, metavar="DIR|FILE",
+              help="Where the events are; may be repeated.")  # fmt: skip
+@click.option("--format", "style", type=click.Choice(_FORMATS),
+              help="html to read and print, csv for a spreadsheet, json for programs.  [default: by --out, else html]")  # fmt: skip
+@click.option("--out", type=click.Path(), metavar="FILE", help="Where to write.  [default: standard output]")
+@click.option("--show", metavar="REFERENCE", help="Print the events behind a figure, by its reference in the report.")
+@policy_option
+def command(
+    since: str,
+    until: str | None,
+    path: str,
+    operator: str,
+    places: tuple[str, ...],
+    style: str | None,
+    out: str | None,
+    show: str | None,
+    policy_file: str | None,
+) -> None:
+    """Count the events that the guard has written, and write a report: who came, what they claimed and could prove,
+    what they had been told, what they tried and got; requests, works and bytes, month by month.
+
+    A work is what works: of the policy names: parts, segments and repeats of one count once. Nobody is counted who was
+    plainly let in, because no event is written for them.
+
+    Each row of the report has a reference. --show prints the events behind it, each with its file and line, and then
+    the sums and the SHA-256 of those lines.
+
+    \b
+    Examples:
+      noai-guard report --since 2026-10 --events /var/log/noai --out october.html
+      noai-guard report --since 2026-09 --until 2026-10 --events /var/log/noai --path '/artists/ines/**' --out ines.csv
+      noai-guard report --since 2026-10 --events /var/log/noai --show 'operator=OpenAI, outcome=refused'
+    """
+    span = Span.of(since, until, datetime.now(UTC))
+    events = event_lines(places)
+    if show is not None:
+        _print_events(ShownEvents(events, Selection(span, path, operator, parse_facts(show))))
+        return
+    policy = chosen_policy(policy_file)
+    report = make_report(events, Selection(span, path, operator), policy.site.name or policy.site.owner or policy.site.url)
+    written = _written(report, style or _format_of(out)).encode("utf-8", "replace")
+    if out is None:
+        click.get_binary_stream("stdout").write(written)
+    else:
+        replace_file(Path(out), written)
+        click.echo(f"wrote {click.format_filename(out)}: {report.totals.events:,} events", err=True)
+    for note in report.notes:
+        click.echo(f"note: {printable(note)}", err=True)
+    if operator and not report.totals.events:
+        hint = did_you_mean(operator, load_catalog().operators) or "noai-guard agents lists operators"
+        click.echo(f"note: no event is of {printable(operator)!r}; {hint}", err=True)
+
+
+def _format_of(out: str | None) -> str:
+    ending = Path(out or "").suffix.removeprefix(".").lower()
+    return ending if ending in _FORMATS else "html"
+
+
+def _written(report: Report, style: str) -> str:
+    if style == "html":
+        return as_html(report)
+    return as_csv(report) if style == "csv" else json.dumps(report.as_json(), indent=1) + "\n"
+
+
+def _print_events(shown: ShownEvents) -> None:
+    for line in shown:
+        click.echo(line)
+    figures = shown.figures
+    click.echo(
+        f"{figures.events:,} events: {figures.refused:,} refused, {figures.served + figures.not_enforced:,} got content "
+        f"({figures.bytes_got:,} bytes); {figures.works_tried:,} works asked for, {figures.works_got:,} got; "
+        f"SHA-256 of these lines: {shown.sha256}",
+        err=True,
+    )
