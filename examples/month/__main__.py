@@ -39,7 +39,9 @@ _PAGES = ["/", "/press/", *(f"/artists/{artist}/" for artist in _ARTISTS), *(f"/
 def main(out: Path) -> None:
     """Write the events of October 2026 to DIR/events and their report to DIR/report.html."""
     write_events(out / "events")
-    report = make_report(event_lines([out / "events"]), Selection(Span.of("2026-10", "2026-10", _FIRST)), "Night Ferry Records")
+    report = make_report(
+        event_lines([out / "events"]), Selection(Span.of("2026-10", "2026-10", _FIRST)), "Night Ferry Records"
+    )
     (out / "report.html").write_text(as_html(report), encoding="utf-8")
     click.echo(f"{report.totals.events:,} events are in {out / 'events'}; open {out / 'report.html'}")
 
@@ -52,7 +54,8 @@ def write_events(folder: Path, days: int = _DAYS, seed: int = 10) -> None:
         day = _FIRST + timedelta(days=number)
         guard = guards[Mode.MONITOR if number < _WATCHED_DAYS else Mode.ENFORCE]
         records = sorted(
-            (record for visitor in VISITORS for record in _day_of(visitor, day, guard, random)), key=lambda each: each.time
+            (record for visitor in VISITORS for record in _day_of(visitor, day, guard, random)),
+            key=lambda each: each.time,
         )
         lines = b"".join(encode(record) + b"\n" for record in records)
         (folder / f"events-{day:%Y-%m-%d}.jsonl").write_bytes(lines)
@@ -67,7 +70,11 @@ def _day_of(visitor: Visitor, day: datetime, guard: Guard, random: Random) -> It
     for _ in range(number):
         audio = random.random() < visitor.audio
         work = random.choice(_WORKS)
-        path = random.choice((f"/audio/{work}.mp3", f"/hls/{work}/{random.randrange(40)}.ts")) if audio else random.choice(_PAGES)
+        path = (
+            random.choice((f"/audio/{work}.mp3", f"/hls/{work}/{random.randrange(40)}.ts"))
+            if audio
+            else random.choice(_PAGES)
+        )
         yield _record(visitor, day + timedelta(milliseconds=random.randrange(86_400_000)), path, guard, random)
 
 

@@ -28,7 +28,7 @@ _FORMATS = ("html", "csv", "json")
 @click.option("--events", "places", type=click.Path(), multiple=True, required=True, metavar="DIR|FILE",
               help="Where the events are; may be repeated.")  # fmt: skip
 @click.option("--format", "style", type=click.Choice(_FORMATS),
-              help="html to read and print, csv for a spreadsheet, json for programs.  [default: by --out, else html]")  # fmt: skip
+              help="For reading, spreadsheets, programs.  [default: by the name of --out, else html]")  # fmt: skip
 @click.option("--out", type=click.Path(), metavar="FILE", help="Where to write.  [default: standard output]")
 @click.option("--show", metavar="REFERENCE", help="Print the events behind a figure, by its reference in the report.")
 @policy_option
@@ -64,7 +64,9 @@ def command(
         _print_events(ShownEvents(events, Selection(span, path, operator, parse_facts(show))))
         return
     policy = chosen_policy(policy_file)
-    report = make_report(events, Selection(span, path, operator), policy.site.name or policy.site.owner or policy.site.url)
+    report = make_report(
+        events, Selection(span, path, operator), policy.site.name or policy.site.owner or policy.site.url
+    )
     written = _written(report, style or _format_of(out)).encode("utf-8", "replace")
     if out is None:
         click.get_binary_stream("stdout").write(written)
@@ -94,7 +96,7 @@ def _print_events(shown: ShownEvents) -> None:
         click.echo(line)
     figures = shown.figures
     click.echo(
-        f"{figures.events:,} events: {figures.refused:,} refused, {figures.served + figures.not_enforced:,} got content "
+        f"{figures.events:,} events: {figures.refused:,} refused, {figures.answered:,} got content "
         f"({figures.bytes_got:,} bytes); {figures.works_tried:,} works asked for, {figures.works_got:,} got; "
         f"SHA-256 of these lines: {shown.sha256}",
         err=True,

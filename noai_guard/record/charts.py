@@ -18,7 +18,8 @@ def stacked_columns(title: str, columns: Sequence[tuple[str, Mapping[str, int]]]
     top = max(step, -(-highest // step) * step)
     height, width = _HEIGHT - _TOP - _BOTTOM, (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}; the table below has the figures">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}; the tables below have the figures">'
     ]
     for value in range(0, top + 1, step):
         y = _TOP + height * (1 - value / top)
@@ -32,13 +33,9 @@ def stacked_columns(title: str, columns: Sequence[tuple[str, Mapping[str, int]]]
             if values.get(name):
                 part = height * values[name] / top
                 y -= part
-                parts.append(
-                    f'<rect class="{name}" x="{x:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{part:.2f}"/>'
-                )
+                parts.append(f'<rect class="{name}" x="{x:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{part:.2f}"/>')
         if index % every == 0:
-            parts.append(
-                f'<text x="{x + bar / 2:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>'
-            )
+            parts.append(f'<text x="{x + bar / 2:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>')
     legend = "".join(
         f'<span><span class="key {name}"></span>{escape(words)}</span>'
         for name, words in series.items()
@@ -48,16 +45,15 @@ def stacked_columns(title: str, columns: Sequence[tuple[str, Mapping[str, int]]]
 
 
 def bar(parts: Mapping[str, int], longest: int) -> str:
-    """Return a bar whose length is the share of `longest`, divided into the named parts. It repeats figures beside it."""
+    """Return a bar whose length is the share of `longest`, divided into the named parts: it repeats the figures beside
+    it."""
     x, rectangles = 0.0, []
     for name, value in parts.items():
         width = 100 * value / max(longest, 1)
         if value:
             rectangles.append(f'<rect class="{name}" x="{x:.2f}" width="{width:.2f}" height="1"/>')
         x += width
-    return (
-        f'<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">{"".join(rectangles)}</svg>'
-    )
+    return f'<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">{"".join(rectangles)}</svg>'
 
 
 def round_step(highest: int) -> int:

@@ -62,12 +62,7 @@ class Report:
     @property
     def notes(self) -> Sequence[str]:
         """Sentences about what the figures leave out."""
-        notes = []
-        if bad := self.events.bad_lines:
-            shown = "; ".join(self.events.bad[:3])
-            notes.append(f"{bad:,} lines of the files are no events and are not counted. The first: {shown}.")
-        if unfinished := [file.name for file in self.events.files if file.unfinished]:
-            notes.append(f"The last line of {', '.join(unfinished)} has no end: it was being written, or was cut off.")
+        notes = self.events.notes
         if any(group.facts["operator"] == OTHERS for group in self.groups):
             notes.append(f"Events beyond the first {MAX_GROUPS:,} groups are counted together, as {OTHERS}.")
         if self.totals.events and not self.totals.works_tried:
@@ -89,9 +84,7 @@ class Report:
             "ai_operators": sorted(self.ai_operators),
             **{name: [_row(row) for row in rows] for name, rows in self.tables.items()},
             "days": [{"day": day, **counts, "show": f"day={day}"} for day, counts in sorted(self.days.items())],
-            "works": [
-                {**_row(row), "operators": self.operators_of_works[row.facts["work"]]} for row in self.works
-            ],
+            "works": [{**_row(row), "operators": self.operators_of_works[row.facts["work"]]} for row in self.works],
             "groups": [_group(group) for group in self.groups],
             "files": [
                 {
@@ -99,8 +92,7 @@ class Report:
                     "bytes": file.bytes,
                     "sha256": file.sha256,
                     "lines": file.lines,
-                    "bad_lines": file.bad,
-                    "unfinished": file.unfinished,
+                    "events": file.events,
                 }
                 for file in self.events.files
             ],

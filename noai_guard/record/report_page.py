@@ -63,8 +63,12 @@ def as_html(report: Report) -> str:
         operators=_operators(report),
         operators_by_month=_operators_by_month(report),
         claims=_claims(report),
-        told=_table("Requests after the client had been told", "Operator, and what it had been told",
-                    report.tables["told"], _told),
+        told=_table(
+            "Requests after the client had been told",
+            "Operator, and what it had been told",
+            report.tables["told"],
+            _told,
+        ),
         usages=_table("By what the program is for", "Known for", report.tables["usages"], _usage, totals),
         works=_works(report),
         show=escape(command(report)),
@@ -128,8 +132,11 @@ def _summary(report: Report) -> str:
         sentences.append(
             f"{_many(totals.works_got, 'work')} of the {number(totals.works_tried)} that were asked for "
             f"{'was' if totals.works_got == 1 else 'were'} handed over at least once"
-            + (f", to AI operators too: {', '.join(operator_name(row.facts['operator']) for row in ai[:5])}." if ai else
-               ", to none of the known AI operators.")
+            + (
+                f", to AI operators too: {', '.join(operator_name(row.facts['operator']) for row in ai[:5])}."
+                if ai
+                else ", to none of the known AI operators."
+            )
         )
     elif totals.works_tried:
         sentences.append(f"Of the {number(totals.works_tried)} works that were asked for, none was handed over.")
@@ -152,12 +159,12 @@ def _figures(totals: Figures, named: int) -> str:
         "Operators with a name": (number(named), ""),
         "Requests noted": (number(totals.events), ""),
         "Refused": (number(totals.refused), ""),
-        "Got content": (number(totals.served + totals.not_enforced), _not_enforced(totals)),
+        "Got content": (number(totals.answered), _not_enforced(totals)),
         "Works got": (number(totals.works_got), f"of {number(totals.works_tried)} asked for"),
         "Bytes got": (size(totals.bytes_got), ""),
     }
     return "".join(
-        f"<div><dt>{title}</dt><dd>{value}<span class=\"note\">{note}</span></dd></div>"
+        f'<div><dt>{title}</dt><dd>{value}<span class="note">{note}</span></dd></div>'
         for title, (value, note) in figures.items()
     )
 
@@ -197,16 +204,16 @@ def _table(
     works: bool = True,
     max_rows: int = _MAX_ROWS,
 ) -> str:
-    """Return a table of figures. `title` gives the HTML of a row's first cell; `totals` is the last row if there is more
-    than one. Without `works`, each row is a single one."""
+    """Return a table of figures. `title` gives the HTML of a row's first cell; `totals` is the last row if there are
+    several. Without `works`, each row is a single one."""
     if not rows:
         return '<p class="soft">Nothing to show.</p>'
     every = [row.figures for row in rows]
     monitored, failed = any(each.not_enforced for each in every), any(each.failed for each in every)
-    columns = [
+    columns: list[tuple[str, Callable[[Figures], str]]] = [
         ("Requests", lambda each: number(each.events)),
         ("Refused", lambda each: number(each.refused)),
-        ("Got content", lambda each: number(each.served + each.not_enforced)),
+        ("Got content", lambda each: number(each.answered)),
         *([("of these not enforced", lambda each: number(each.not_enforced))] if monitored else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
         *([("Works asked for", lambda each: number(each.works_tried))] if works else []),
@@ -239,8 +246,8 @@ def grid(caption: str, headings: Sequence[str], body: Sequence[str], foot: str =
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     head += f'<th scope="col" class="last">{last}</th>' if last else ""
     return (
-        f'<div class="wide{short}" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{foot}</table></div>"
+        f'<div class="wide{short}" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{foot}</table></div>"
     )
 
 
@@ -275,8 +282,8 @@ def _claims(report: Report) -> str:
         kind = ' class="false"' if facts["identity"] == "spoofed" else ' class="soft"'
         return f"{operator_name(facts['operator'])}: {claim}<br><span{kind}>{words}</span>"
 
-    return _table("By the name that was said, and whether it is true", "Claim, and proof", report.tables["claims"], title,
-                  bars=False)  # fmt: skip
+    caption = "By the name that was said, and whether it is true"
+    return _table(caption, "Claim, and proof", report.tables["claims"], title, bars=False)
 
 
 def _told(row: Row) -> str:
@@ -306,11 +313,11 @@ def _works(report: Report) -> str:
 
 def _files(report: Report) -> str:
     rows = [
-        f'<tr><th scope="row">{shown(file.name)}</th><td>{number(file.lines)}</td><td>{number(file.bytes)}</td>'
+        f'<tr><th scope="row">{shown(file.name)}</th><td>{number(file.events)}</td><td>{number(file.bytes)}</td>'
         f'<td class="last"><code>{file.sha256}</code></td></tr>'
         for file in report.events.files
     ]
-    return grid("Files of events", ["File", "Lines", "Bytes"], rows, last="SHA-256")
+    return grid("Files of events", ["File", "Events", "Bytes"], rows, last="SHA-256")
 
 
 def _more_groups(report: Report) -> str:
@@ -325,7 +332,8 @@ def _groups(groups: Sequence[Group]) -> str:
         rows.append(
             f'<tr><th scope="row"><code>{shown(reference(facts)) or NOTHING}</code></th><td>{number(group.events)}</td>'
             f"<td>{number(group.works_got)} of {number(group.works_tried)}</td><td>{size(group.bytes)}</td>"
-            f'<td class="last">{shown(group.first)}<br>{shown(group.last)}<br><code>{group.sha256[:16]}…</code></td></tr>'
+            f'<td class="last">{shown(group.first)}<br>{shown(group.last)}<br>'
+            f"<code>{group.sha256[:16]}…</code></td></tr>"
         )
     headings = ["Group", "Events", "Works got", "Bytes"]
     return grid("Groups of events", headings, rows, last="First and last event, SHA-256")

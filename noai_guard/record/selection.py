@@ -97,7 +97,9 @@ class Span:
     def __str__(self) -> str:
         last = self.until - timedelta(microseconds=1)
         if self.since.time() == self.until.time() == time():
-            return day_of(self.since) if day_of(self.since) == day_of(last) else f"{day_of(self.since)} to {day_of(last)}"
+            return (
+                day_of(self.since) if day_of(self.since) == day_of(last) else f"{day_of(self.since)} to {day_of(last)}"
+            )
         return f"{self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -141,7 +143,6 @@ class Selection:
         )
 
 
-
 def _holds(record: EventRecord, name: str, value: str) -> bool:
     if name == "told":
         return not record.declared if value == NOTHING else value in record.declared
@@ -153,7 +154,9 @@ def parse_facts(text: str) -> tuple[tuple[str, str], ...]:
     names: Sequence[re.Match[str]] = list(_PAIR.finditer(text))
     if not names or names[0].start():
         known = ", ".join(_MORE_FACTS)
-        raise SelectionInvalid(f"--show {text!r} names no events; write fact=value, ... as in the report; facts: {known}")
+        raise SelectionInvalid(
+            f"--show {text!r} names no events; write fact=value, ... as in the report; facts: {known}"
+        )
     facts = []
     for match, following in zip(names, [*names[1:], None], strict=True):
         if match[1] not in _MORE_FACTS:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from noai_guard.core.text import printable
-from noai_guard.record.event_lines import EventLines
+from noai_guard.record.event_lines import EventLines, place_of
 from noai_guard.record.selection import Selection
 from noai_guard.record.tally import Figures, Tally
 
@@ -27,7 +27,7 @@ class ShownEvents:
             for line in self.events:
                 if line.record in self.selection:
                     tally.add(line)
-                    lines.update(line.raw + b"\n")
-                    yield f"{printable(line.place)}: {printable(line.raw.decode('utf-8', 'replace'))}"
+                    lines.update(line.line + b"\n")
+                    yield f"{printable(place_of(line))}: {printable(line.line.decode('utf-8', 'replace'))}"
             tally.finish()
             self.figures, self.sha256 = tally.totals(), lines.hexdigest()

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from noai_guard.record.event_lines import Line
+from noai_guard.record.event_files import EventLine
+from noai_guard.record.event_lines import place_of
 from noai_guard.record.selection import FACTS, day_of, got_content, month_of
 
 MAX_GROUPS = 20_000
-"""Groups that are told apart. Events of later ones are counted together, in a group named `OTHERS` in every fact but the
-month, so that totals stay exact."""
+"""Groups that are told apart. Events of later ones are counted together, in groups named `OTHERS` in every fact but month
+and outcome, so that totals stay exact."""
 
 OTHERS = "(others)"
 
@@ -52,7 +53,7 @@ _MAX_DAYS = 5000
 
 @dataclass(slots=True)
 class Group:
-    """The events that agree in all of `facts`. `sha256` is of their lines, each with a line feed, in order of reading."""
+    """The events that agree in all of `facts`. `sha256` is of their lines, each with a line feed, as they were read."""
 
     facts: Mapping[str, str]
     events: int = 0
@@ -73,7 +74,7 @@ class Figures:
     """Counts of some events: requests by their outcome (`outcome_of`), bytes of response bodies, and different works.
 
     `bytes_got` are of content, `bytes_refused` of refusals. A work that was asked for in ranges, segments or several
-    times is one of `works_tried`; it is one of `works_got` too if at least one request for it was answered with content.
+    times is one of `works_tried`; it is one of `works_got` too if a request for it was answered with content.
     """
 
     events: int = 0
@@ -85,6 +86,11 @@ class Figures:
     bytes_refused: int = 0
     works_tried: int = 0
     works_got: int = 0
+
+    @property
+    def answered(self) -> int:
+        """The requests that were answered with content."""
+        return self.served + self.not_enforced
 
 
 class Tally:
@@ -115,7 +121,7 @@ class Tally:
         """All groups, by their facts."""
         return [group for _, (_, group) in sorted(self._groups.items())]
 
-    def add(self, line: Line) -> None:
+    def add(self, line: EventLine) -> None:
         """Count one event."""
         record = line.record
         key = tuple(_storable(fact(record)) for fact in FACTS.values())
@@ -125,7 +131,7 @@ class Tally:
                 key = (month_of(record.time), *[OTHERS] * (len(FACTS) - 2), key[-1])
                 numbered = self._groups.get(key)
             if numbered is None:
-                group = Group(dict(zip(FACTS, key, strict=True)), first=line.place)
+                group = Group(dict(zip(FACTS, key, strict=True)), first=place_of(line))
                 numbered = self._groups[key] = len(self._groups), group
         number, group = numbered
         if (day := day_of(record.time)) in self.days or len(self.days) < _MAX_DAYS:
@@ -133,8 +139,8 @@ class Tally:
         size = min(record.bytes or 0, _MAX_BYTES)
         group.events += 1
         group.bytes += size
-        group.last = line.place
-        group.hash.update(line.raw + b"\n")
+        group.last = place_of(line)
+        group.hash.update(line.line + b"\n")
         if record.work:
             counts = self._pending.setdefault((number, _storable(record.work), got_content(record)), [0, 0])
             counts[0] += 1
@@ -181,17 +187,14 @@ class Tally:
     def works(self, max_works: int) -> Mapping[str, Figures]:
         """Return the figures of at most so many works: first those of which most bytes were got, then those that were
         asked for most often."""
-        query = f"SELECT work, {_EVENTS.format('works')}, max(got) FROM groups JOIN works ON id = group_id {_MOST_TAKEN}"
-        return {
-            work: Figures(*map(int, counts), 1, int(got))
-            for work, *counts, got in self._rows(query, [max_works])
-        }
+        query = (
+            f"SELECT work, {_EVENTS.format('works')}, max(got) FROM groups JOIN works ON id = group_id {_MOST_TAKEN}"
+        )
+        return {work: Figures(*map(int, counts), 1, int(got)) for work, *counts, got in self._rows(query, [max_works])}
 
     def operators_of(self, work: str) -> Sequence[str]:
         """Return who asked for a work, with a name, in order of name."""
-        query = (
-            "SELECT DISTINCT operator FROM groups JOIN works ON id = group_id WHERE work = ? AND operator != '' ORDER BY 1"
-        )
+        query = "SELECT DISTINCT operator FROM groups JOIN works ON id = group_id WHERE work = ? AND operator != '' ORDER BY 1"
         return [operator for (operator,) in self._rows(query, [work])]
 
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
