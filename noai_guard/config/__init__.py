@@ -119,6 +119,8 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
         return None, problems
     if refresh := data.get("refresh"):
         refresh["folder"] = str(Path(file).parent / refresh["folder"])
+    if ledger := data.get("ledger"):
+        ledger["folder"] = str(Path(file).parent / ledger["folder"])
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems
 

@@ -196,6 +196,14 @@ _REFRESH = Record(
         ),
     }
 )
+_ledger_key = Text(scalars.ledger_key, max_length=60, pattern="^ed25519:")
+_LEDGER = Record(
+    {
+        "folder": Field(Text(max_length=500), "the folder of the ledger, relative to this file", required=True),
+        "notice": Field(Number(0, 3650, "days"), "how long a looser policy is announced before it takes effect"),
+        "key": Field(_ledger_key, "the ledger's first public key, as `noai-guard ledger init` prints it"),
+    }
+)
 _FEATURES = Record(
     {
         "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
@@ -234,6 +242,7 @@ POLICY_FILE = Record(
         "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
         "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
+        "ledger": Field(_LEDGER, "every version of this policy is published, dated and signed"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),
     }

@@ -190,6 +190,18 @@ def key_digest(text: str) -> str | Rejection:
     return Rejection("P040", message, "noai-guard partners key makes a key and prints its SHA-256")
 
 
+def ledger_key(text: str) -> str | Rejection:
+    """Return the public key of a ledger: `ed25519:` and 32 octets in base64url without padding."""
+    name, _, key = text.partition(":")
+    try:
+        if name == "ed25519" and len(decoded(key)) == 32:
+            return text
+    except ValueError:
+        pass
+    message = f"{printable(text)!r} is not the public key of a ledger"
+    return Rejection("P060", message, "write it as `noai-guard ledger init` printed it: ed25519:...")
+
+
 def day(text: str) -> str | Rejection:
     """Return a date as YYYY-MM-DD."""
     try:

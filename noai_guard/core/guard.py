@@ -11,6 +11,7 @@ from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.identity.check import IdentityCheck
 from noai_guard.core.identity.proof import Claimed, Identified
+from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
     NAMELESS,
     UNKNOWN_BOT,
@@ -89,7 +90,7 @@ class Guard:
         self.catalog = self.table.catalog
         origins = Origins(self.table)
         self.origins = origins if origins else None
-        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
+        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(replaced)
         self._granted: BoundedCache[tuple[Verdict, Grant], Verdict] = BoundedCache(_with_grant)
         self.uses_address = bool(policy.exemptions.addresses)
 
@@ -256,6 +257,10 @@ class Guard:
             return self._replaced[verdict, verdict.action, verdict.rule, reason]
         return verdict
 
+    def use_operators(self, operators: RefusedOperators) -> None:
+        """Go on with what a guard before this one knew of whose claims are let in although they fail."""
+        self.identity.operators = operators
+
     def with_action(self, verdict: Verdict, action: Action, reason: str) -> Verdict:
         """Return the same verdict with another action and one more reason; one object for equal arguments."""
         return self._replaced[verdict, action, verdict.rule, reason]
@@ -282,7 +287,8 @@ def _with_reasons(key: tuple[Verdict, tuple[str, ...]]) -> Verdict:
     return replace(verdict, reasons=(claim, *reasons, *rest))
 
 
-def _replace(key: tuple[Verdict, Action, str, str]) -> Verdict:
+def replaced(key: tuple[Verdict, Action, str, str]) -> Verdict:
+    """Return a verdict with another action, rule, and one more reason."""
     verdict, action, rule, reason = key
     retry_after = verdict.retry_after if action is Action.THROTTLE else 0
     return replace(verdict, action=action, rule=rule, reasons=(*verdict.reasons, reason), retry_after=retry_after)

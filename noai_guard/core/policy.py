@@ -128,6 +128,16 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """The folder of the ledger, as a path relative to the policy file; the days of notice that a looser promise owes;
+    and the first public key of the ledger, empty if any will do."""
+
+    folder: str
+    notice: int = 30
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
@@ -168,6 +178,7 @@ class Policy:
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+    ledger: LedgerPolicy | None = None
 
     @property
     def authorities(self) -> tuple[str, ...]:
@@ -303,6 +314,16 @@ class DecisionTable:
         self._has_sections = bool(
             policy.path_policies or policy.exemptions.paths or any(rule.paths for rule in policy.rules)
         )
+
+    def changed(self, change: Callable[[Policy], Policy]) -> "DecisionTable":
+        """Return the table of a changed policy, for the same catalogue."""
+        return DecisionTable(change(self.policy), self.catalog)
+
+    def facts(self, agent: Agent) -> tuple[Any, ...]:
+        """Return all facts about an agent that verdicts on it depend on: equal facts, equal verdicts."""
+        identities = (Identity.UNVERIFIED, Identity.VERIFIED)
+        rules = [any(rule.holds_for(agent, identity) for identity in identities) for rule in self.policy.rules]
+        return agent.usages, tuple(rules), agent.name.lower() in self.policy.exemptions.agents
 
     def path_class(self, path: str) -> PathClass:
         """Return the class of a normalised path in exactly this spelling: one object for all paths of a class."""

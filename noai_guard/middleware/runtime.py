@@ -192,7 +192,7 @@ class GuardRuntime:
             self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
-        compiled.guard.identity.operators = self._operators
+        compiled.guard.use_operators(self._operators)
         # One assignment: a request that has read it sees one policy from beginning to end.
         self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
         self._undecidable = self.active.undecidable
