@@ -63,13 +63,11 @@ def command(
     if show is not None:
         _print_events(ShownEvents(events, Selection(span, path, operator, parse_facts(show))))
         return
-    policy = chosen_policy(policy_file)
-    report = make_report(
-        events, Selection(span, path, operator), policy.site.name or policy.site.owner or policy.site.url
-    )
+    site = chosen_policy(policy_file).site
+    report = make_report(events, Selection(span, path, operator), site.name or site.owner or site.url)
     written = _written(report, style or _format_of(out)).encode("utf-8", "replace")
     if out is None:
-        click.get_binary_stream("stdout").write(written)
+        click.echo(written, nl=False)
     else:
         replace_file(Path(out), written)
         click.echo(f"wrote {click.format_filename(out)}: {report.totals.events:,} events", err=True)

@@ -53,7 +53,8 @@ def bar(parts: Mapping[str, int], longest: int) -> str:
         if value:
             rectangles.append(f'<rect class="{name}" x="{x:.2f}" width="{width:.2f}" height="1"/>')
         x += width
-    return f'<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">{"".join(rectangles)}</svg>'
+    drawn = "".join(rectangles)
+    return f'<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
 
 
 def round_step(highest: int) -> int:

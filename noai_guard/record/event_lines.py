@@ -60,12 +60,12 @@ class EventLines:
 
 def event_lines(places: Iterable[str | Path]) -> EventLines:
     """Return the event logs at `places`: files, and folders of files. Raises NoEventFiles."""
-    places = list(map(Path, places))
-    for place in places:
+    folders = list(map(Path, places))
+    for place in folders:
         if not event_files([place]) or not place.exists():
             forms = f"*{PLAIN} or *{COMPRESSED}"
             raise NoEventFiles(f"{place} holds no events ({forms}); name the folder of the event log by --events")
-    paths = event_files(places)
+    paths = event_files(folders)
     names = [path.name for path in paths]
     return EventLines(
         EventFile(path.name if names.count(path.name) == 1 else path.resolve().as_posix(), path) for path in paths

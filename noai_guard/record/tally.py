@@ -17,8 +17,8 @@ from noai_guard.record.event_lines import place_of
 from noai_guard.record.selection import FACTS, day_of, got_content, month_of
 
 MAX_GROUPS = 20_000
-"""Groups that are told apart. Events of later ones are counted together, in groups named `OTHERS` in every fact but month
-and outcome, so that totals stay exact."""
+"""Groups that are told apart. Events of later ones are counted together, in groups named `OTHERS` in every fact but
+month and outcome, so that totals stay exact."""
 
 OTHERS = "(others)"
 
@@ -187,14 +187,16 @@ class Tally:
     def works(self, max_works: int) -> Mapping[str, Figures]:
         """Return the figures of at most so many works: first those of which most bytes were got, then those that were
         asked for most often."""
-        query = (
-            f"SELECT work, {_EVENTS.format('works')}, max(got) FROM groups JOIN works ON id = group_id {_MOST_TAKEN}"
-        )
-        return {work: Figures(*map(int, counts), 1, int(got)) for work, *counts, got in self._rows(query, [max_works])}
+        columns = f"work, {_EVENTS.format('works')}, max(got)"
+        rows = self._rows(f"SELECT {columns} FROM groups JOIN works ON id = group_id {_MOST_TAKEN}", [max_works])
+        return {work: Figures(*map(int, counts), works_tried=1, works_got=int(got)) for work, *counts, got in rows}
 
     def operators_of(self, work: str) -> Sequence[str]:
         """Return who asked for a work, with a name, in order of name."""
-        query = "SELECT DISTINCT operator FROM groups JOIN works ON id = group_id WHERE work = ? AND operator != '' ORDER BY 1"
+        query = (
+            "SELECT DISTINCT operator FROM groups JOIN works ON id = group_id "
+            "WHERE work = ? AND operator != '' ORDER BY operator"
+        )
         return [operator for (operator,) in self._rows(query, [work])]
 
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
