@@ -1,11 +1,12 @@
 """A report: who came, what they claimed and could prove, what they were told, what they tried and got."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from noai_guard.core.model import NAMED_AI
+from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_lines import EventLines
 from noai_guard.record.selection import Selection, reference
 from noai_guard.record.tally import MAX_GROUPS, OTHERS, Figures, Group, Tally
@@ -118,12 +119,18 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def make_report(events: EventLines, selection: Selection, site: str = "") -> Report:
-    """Count the selected events and return the report of them. Raises EventFilesInvalid."""
+def make_report(
+    events: EventLines,
+    selection: Selection,
+    site: str = "",
+    on_event: Callable[[EventLine], object] = lambda line: None,
+) -> Report:
+    """Count the selected events and return the report of them. `on_event` gets each one, in the order of reading."""
     with Tally() as tally:
         for line in events:
             if line.record in selection:
                 tally.add(line)
+                on_event(line)
         tally.finish()
         tables = {name: _rows(tally, facts) for name, facts in TABLES.items()}
         works = [Row({"work": work}, figures) for work, figures in tally.works(MAX_WORKS).items()]

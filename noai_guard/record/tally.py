@@ -189,7 +189,7 @@ class Tally:
         asked for most often."""
         columns = f"work, {_EVENTS.format('works')}, max(got)"
         rows = self._rows(f"SELECT {columns} FROM groups JOIN works ON id = group_id {_MOST_TAKEN}", [max_works])
-        return {work: Figures(*map(int, counts), works_tried=1, works_got=int(got)) for work, *counts, got in rows}
+        return {work: Figures(*map(int, (*counts, 1, got))) for work, *counts, got in rows}
 
     def operators_of(self, work: str) -> Sequence[str]:
         """Return who asked for a work, with a name, in order of name."""
