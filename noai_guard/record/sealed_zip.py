@@ -1,7 +1,7 @@
 """ZIP archives (APPNOTE.TXT 6.3) in one fixed form, so that every byte follows from a list of the members.
 
-No extra fields, comments, dates or ZIP64; names of ASCII; members stored or deflated, without gaps. Whoever has the list
-can tell of each byte of an archive whether it is the one that was written.
+No extra fields, comments, dates or ZIP64; names of ASCII; members stored or deflated, without gaps. Whoever has
+the list can tell of each byte of an archive whether it is the one that was written.
 """
 
 import hashlib
