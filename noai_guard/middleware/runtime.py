@@ -51,11 +51,17 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.promises_in_force import PromisesInForce
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
+from noai_guard.responses.documents import (
+    NO_ALTERNATIVES,
+    document_response,
+    redirect_response,
+    unknown_robots_response,
+)
 from noai_guard.stores.key_directory import KeyDirectory
 
 _log = logging.getLogger("noai_guard")
@@ -176,11 +182,12 @@ class GuardRuntime:
         self._tasks = PeriodicTasks()
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
         self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
+        self.promises = PromisesInForce(self.telemetry, self._tasks, self.renew_promises)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
-            compiled = compiled_policy(policy)
+            compiled = self.promises.compiled(_loaded(policy))
             self.store.use(compiled.policy)
         except Exception as error:
             if not always_starts:
@@ -491,7 +498,8 @@ class GuardRuntime:
         elif document.path == robots_txt.PATH:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
-        return document_response(document, request.method, request.headers)
+        alternatives = compiled.promised.alternatives.get(document.path, NO_ALTERNATIVES)
+        return document_response(document, request.method, request.headers, alternatives)
 
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
         """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
@@ -600,6 +608,12 @@ class GuardRuntime:
                 self._seen = seen
                 self.reload()
 
+    def renew_promises(self) -> None:
+        """Put in force what the ledger says now. The last good policy stays if that fails."""
+        with self._reloading:
+            if self.promises.loaded is not None:
+                self._activate(self.promises.compiled(self.promises.loaded))
+
     def reload(self) -> bool:
         """Read the policy file again, and the catalogue if its files changed.
 
@@ -613,7 +627,7 @@ class GuardRuntime:
             try:
                 rules_source().reload()
                 policy = _policy_to_reload(self._file, self._watch_too)
-                compiled = CompiledPolicy(policy, catalog_of(policy), today())
+                compiled = self.promises.compiled(policy)
                 self.store.use(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
@@ -629,12 +643,16 @@ class GuardRuntime:
             return True
 
 
+def _loaded(policy: str | Path | Policy | None) -> Policy:
+    """Return a policy. Raises PolicyInvalid or CatalogInvalid, with every problem."""
+    if policy is None:
+        return load_stance()
+    return policy if isinstance(policy, Policy) else load_policy(policy)
+
+
 def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
     """Return a policy, ready to be put in force. Raises PolicyInvalid or CatalogInvalid, with every problem."""
-    if policy is None:
-        loaded = load_stance()
-    else:
-        loaded = policy if isinstance(policy, Policy) else load_policy(policy)
+    loaded = _loaded(policy)
     return CompiledPolicy(loaded, catalog_of(loaded), today())
 
 

@@ -24,19 +24,32 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 """So far may the clock of an author be from that of others."""
 
 
-def problems_of(ledger: Ledger, key: str = "", now: datetime | None = None, earlier: Ledger | None = None,
-                authorities: timestamps.Authorities | None = None) -> tuple[Problem, ...]:  # fmt: skip
+def problems_of(
+    ledger: Ledger,
+    key: str = "",
+    now: datetime | None = None,
+    earlier: Ledger | None = None,
+    authorities: timestamps.Authorities | None = None,
+) -> tuple[Problem, ...]:
     """Return everything that is wrong with a ledger; nothing if it is what its authors have signed.
 
     `key` is the first key; if empty, that of the first entry is believed. `earlier` is an older copy, whose entries all
     have to be in this one. Timestamps are checked against `authorities`, if given. Raises MissingExtra.
     """
-    return tuple(_problems(ledger, key, now or datetime.now(UTC), earlier, authorities))
+    problems = [*chain_problems(ledger, key, now or datetime.now(UTC))]
+    for entry in ledger.entries:
+        problems += (*_documents(ledger, entry), *timestamps.problems_of(entry, authorities))
+    known = {entry.hash for entry in ledger.entries}
+    for old in earlier.entries if earlier else ():
+        if old.hash not in known:
+            message = f"entry {old.number} of {iso(old.time)} ({old.source}) is not in the ledger, or is another there"
+            hint = "the ledger was rewritten after that copy was made"
+            problems.append(Problem("L010", message, hint, ledger.head.source))
+    return tuple(problems)
 
 
-def _problems(
-    ledger: Ledger, key: str, now: datetime, earlier: Ledger | None, authorities: timestamps.Authorities | None
-) -> Iterator[Problem]:
+def chain_problems(ledger: Ledger, key: str, now: datetime) -> Iterator[Problem]:
+    """Yield what is wrong with the chain itself: entries, their order, times and signatures. Arguments as above."""
     yield from _order(ledger)
     expected = key or ledger.entries[0].key
     before: Entry | None = None
@@ -46,17 +59,11 @@ def _problems(
         if before is not None and entry.number == before.number + 1 and entry.data["previous"] != before.hash:
             yield _problem("L002", entry, f"follows another entry {before.number} than the one here")
         yield from _notice(entry, before)
-        yield from _documents(ledger, entry)
-        yield from timestamps.problems_of(entry, authorities)
         # A forged rotation hands the chain to nobody.
         if entry.kind is Kind.KEY and entry.computed_hash() == entry.hash and entry.key == expected:
             expected = entry.next_key
         before = entry
     yield from _head(ledger, expected)
-    for old in earlier.entries if earlier else ():
-        if old.hash not in {entry.hash for entry in ledger.entries}:
-            message = f"entry {old.number} of {iso(old.time)} ({old.source}) is not in the ledger, or is another there"
-            yield Problem("L010", message, "the ledger was rewritten after that copy was made", ledger.head.source)
 
 
 def _problem(code: str, entry: Entry, message: str, hint: str = _FROM_COPY) -> Problem:
