@@ -8,10 +8,9 @@ import click
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
+from noai_guard.cli.ledger import FOLDER, KEY_FILE
 from noai_guard.cli.options import chosen_policy, policy_option
-from noai_guard.config import load_catalog
-from noai_guard.config.refreshed import read_refreshed, with_refreshed
-from noai_guard.core.catalog import Catalog
+from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
 from noai_guard.record.event_lines import event_lines
@@ -32,8 +31,9 @@ _KEY_NAME = re.compile(r"ed25519:[A-Za-z0-9_-]{43}")
 @click.option("--events", "places", type=click.Path(), multiple=True, metavar="DIR|FILE",
               help="Where the events are; may be repeated.")  # fmt: skip
 @click.option("--ledger", type=click.Path(), metavar="DIR",
-              help="The site's ledger.  [default: noai-ledger where it is here, else none]")  # fmt: skip
-@click.option("--key", "key_file", type=click.Path(), metavar="FILE", help="The private key to sign with (PEM).")
+              help="The site's ledger.  [default: as the policy says, else noai-ledger if it is here]")  # fmt: skip
+@click.option("--key", "key_file", type=click.Path(), metavar="FILE", default=KEY_FILE, show_default=True,
+              envvar="NOAI_LEDGER_KEY", help="The private key to sign with (NOAI_LEDGER_KEY).")  # fmt: skip
 @click.option("--out", type=click.Path(), metavar="CASE.zip", help="Where to write the archive.")
 @policy_option
 @click.pass_context
@@ -45,30 +45,29 @@ def command(
     path: str,
     places: tuple[str, ...],
     ledger: str | None,
-    key_file: str | None,
+    key_file: str,
     out: str | None,
     policy_file: str | None,
 ) -> None:
     """Pack the events of an operator, the entries of the ledger that were in force, what was declared, the networks by
     which claims were checked, a report and a README into one archive, signed with an Ed25519 key.
 
-    The key is that of the ledger, or one that `noai-guard evidence new-key` makes. The same events, ledger, key and day
-    give the same archive, to the byte.
+    The key is that of the ledger, or one that `noai-guard evidence new-key` makes for a site without one. The same
+    events, ledger, key and day give the same archive, to the byte.
 
     \b
     Examples:
-      noai-guard evidence new-key evidence.pem
-      noai-guard evidence --operator OpenAI --since 2026-10 --events /var/log/noai --key evidence.pem --out case.zip
+      noai-guard evidence --operator OpenAI --since 2026-10 --events noai-events --out case.zip
+      noai-guard evidence --operator OpenAI --since 2026-10 --events noai-events --key evidence.pem --out case.zip
       noai-guard evidence verify case.zip --key ed25519:...
     """
     if ctx.invoked_subcommand is not None:
         return
-    needed = {"--operator": operator, "--since": since, "--events": places, "--key": key_file, "--out": out}
+    needed = {"--operator": operator, "--since": since, "--events": places, "--out": out}
     if missing := [name for name, value in needed.items() if not value]:
         raise CannotRun(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; --help shows how")
     assert operator is not None
     assert since is not None
-    assert key_file is not None
     assert out is not None
     policy = chosen_policy(policy_file)
     site = policy.site
@@ -77,9 +76,9 @@ def command(
         selection=Selection(Span.of(since, until, datetime.now(UTC)), path, operator),
         site=site.name or site.owner or site.url,
         made=today(),
-        catalog=_catalog_of(policy),
+        catalog=catalog_of(policy).extended(policy.agents),
         key=read_key(Path(key_file)),
-        ledger=_ledger(ledger),
+        ledger=_ledger(ledger, policy),
     )
     try:
         report = pack_evidence(case, Path(out))
@@ -146,22 +145,20 @@ def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool) -> None:
     click.echo(f"signed by {manifest['key']}")
     if not key_was_named:
         click.echo("this key is the archive's own word: compare it with what the site says, or give it by --key")
+    if check.ledger is not None:
+        ledger = check.ledger
+        click.echo(
+            f"the ledger in it is whole: {len(ledger.entries)} entries, the first signed by {ledger.entries[0].key}"
+        )
 
 
-def _catalog_of(policy: Policy) -> Catalog:
-    catalog = load_catalog().extended(policy.agents)
-    if not policy.refresh.folder:
-        return catalog
-    try:
-        return with_refreshed(catalog, read_refreshed(policy.refresh.folder), policy.feeds)
-    except ValueError as error:
-        raise CannotRun(str(error)) from None
-
-
-def _ledger(folder: str | None) -> Ledger | None:
-    if folder is None:
-        return Ledger.read("noai-ledger") if Path("noai-ledger").is_dir() else None
-    return Ledger.read(folder)
+def _ledger(source: str | None, policy: Policy) -> Ledger | None:
+    """Return the ledger that was named, else that of the policy, else the one in this folder, if there is one."""
+    if source is None and policy.ledger is not None:
+        source = policy.ledger.folder
+    if source is None and Path(FOLDER).is_dir():
+        source = FOLDER
+    return None if source is None else Ledger.read(source)
 
 
 def _key_name(text: str) -> str:

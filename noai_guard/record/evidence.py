@@ -15,7 +15,7 @@ from typing import IO, Any
 from noai_guard.core.catalog import Catalog
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_lines import EventLines, place_of
-from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, listed_member, manifest_message
+from noai_guard.record.evidence_check import FORMAT, LEDGER, MANIFEST, SIGNATURE, listed_member, manifest_message
 from noai_guard.record.ledger import Entry, Ledger, public_copy
 from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.report import Report, make_report
@@ -174,7 +174,7 @@ def _contents(case: Case, report: Report) -> Iterator[tuple[str, bytes]]:
     entries: Sequence[Entry] = ()
     if case.ledger is not None:
         entries = in_force(case.ledger, case.selection.span)
-        yield "ledger/noai-history.json", _json(public_copy(case.ledger))
+        yield LEDGER, _json(public_copy(case.ledger))
         for entry in entries:
             yield from _declarations(case.ledger, entry)
     yield "README.txt", _readme(case, report, entries).encode("utf-8", "replace")

@@ -6,9 +6,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from noai_guard.core.text import printable
+from noai_guard.record.ledger import Ledger, LedgerInvalid
+from noai_guard.record.ledger_files import MAX_BYTES
 from noai_guard.record.ledger_keys import is_signed_by
 from noai_guard.record.sealed_zip import (
     CHUNK_BYTES,
@@ -19,10 +22,12 @@ from noai_guard.record.sealed_zip import (
     read_stored,
     stored,
 )
+from noai_guard.record.verification import problems_of
 
 FORMAT = "noai-evidence/1"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
+LEDGER = "ledger/noai-history.json"
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 _MAX_SIGNATURE_BYTES = 4096
@@ -31,10 +36,12 @@ _DO_NOT_UNPACK = "do not unpack it, and ask for another copy"
 
 @dataclass(slots=True)
 class EvidenceCheck:
-    """What came out of verifying an archive: every problem, and the signed manifest (empty if it is not believed)."""
+    """What came out of verifying an archive: every problem, the signed manifest (empty if it is not believed), and the
+    ledger in it, if it holds one that is whole."""
 
     problems: list[str] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
+    ledger: Ledger | None = None
 
 
 def manifest_message(manifest: bytes) -> bytes:
@@ -84,9 +91,13 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
         yield f"{MANIFEST} {problem}; {_DO_NOT_UNPACK}"
         return
     check.manifest = data
+    ledger = b""
     for member in members[2:]:
-        if problem := _problem_of(file, member):
+        kept = bytearray() if member.name == LEDGER and member.bytes <= MAX_BYTES else None
+        if problem := _problem_of(file, member, kept):
             yield f"{member.name} {problem}"
+        elif kept is not None:
+            ledger = bytes(kept)
     for name, entry in directory(members):
         if file.read(len(entry)) != entry:
             yield (
@@ -96,10 +107,29 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
             )
     if file.read(1):
         yield f"bytes stand behind the end of the archive; {_DO_NOT_UNPACK}"
+    if ledger:
+        yield from _problems_of_ledger(ledger, check)
 
 
-def _problem_of(file: IO[bytes], member: Member) -> str:
-    """Return what was changed of the member that begins here; empty if nothing was. Its end is reached in any case."""
+def _problems_of_ledger(copy: bytes, check: EvidenceCheck) -> Iterator[str]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "noai-history.json")
+        file.write_bytes(copy)
+        try:
+            ledger = Ledger.read(file)
+        except LedgerInvalid as error:
+            problems = error.problems
+        else:
+            problems = problems_of(ledger)
+            check.ledger = None if problems else ledger
+        yield from (f"{LEDGER}: {problem.code} {problem.message}" for problem in problems)
+
+
+def _problem_of(file: IO[bytes], member: Member, kept: bytearray | None) -> str:
+    """Return what was changed of the member that begins here; empty if nothing was. Its end is reached in any case.
+
+    Its content is added to `kept`, unless that is None.
+    """
     header = local_header(member)
     same = file.read(len(header)) == header
     plain, packed = hashlib.sha256(), hashlib.sha256()
@@ -116,6 +146,8 @@ def _problem_of(file: IO[bytes], member: Member) -> str:
                 break
             chunk, size = unpacker.unconsumed_tail, size + len(part)
             plain.update(part)
+            if kept is not None:
+                kept += part
     if left:
         return "is cut off"
     if packed.hexdigest() != member.packed_sha256:

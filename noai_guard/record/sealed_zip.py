@@ -57,8 +57,10 @@ def problem_of_members(members: Sequence[Member]) -> str:
     names = [member.name for member in members]
     if len(names) > MAX_MEMBERS:
         return f"has more than {MAX_MEMBERS:,} files"
-    if bad := next((name for name in names if len(name) > _MAX_NAME or not _NAME.fullmatch(name)), None):
-        return f"names a file {bad[:_MAX_NAME]!r}, which no evidence has: unpacking it may write outside of its folder"
+    if bad := [name for name in names if len(name) > _MAX_NAME or not _NAME.fullmatch(name)]:
+        return (
+            f"names a file {bad[0][:_MAX_NAME]!r}, which may lead out of the folder where it is unpacked"
+        )
     folded = sorted(name.lower() for name in names)
     for name, following in pairwise(folded):
         if name == following or following.startswith(f"{name}/"):
