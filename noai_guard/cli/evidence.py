@@ -78,7 +78,7 @@ def command(
         made=today(),
         catalog=catalog_of(policy).extended(policy.agents),
         key=read_key(Path(key_file)),
-        ledger=_ledger(ledger, policy),
+        ledger=ledger_of(policy, ledger),
     )
     try:
         report = pack_evidence(case, Path(out))
@@ -152,7 +152,7 @@ def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool) -> None:
         )
 
 
-def _ledger(source: str | None, policy: Policy) -> Ledger | None:
+def ledger_of(policy: Policy, source: str | None = None) -> Ledger | None:
     """Return the ledger that was named, else that of the policy, else the one in this folder, if there is one."""
     if source is None and policy.ledger is not None:
         source = policy.ledger.folder

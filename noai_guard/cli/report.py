@@ -6,16 +6,21 @@ from pathlib import Path
 
 import click
 
+from noai_guard.cli.console import CannotRun
+from noai_guard.cli.evidence import ledger_of
 from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.cli.output_files import replace_file
 from noai_guard.config import load_catalog
+from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
-from noai_guard.record.event_lines import event_lines
+from noai_guard.record.event_lines import EventLines, event_lines
+from noai_guard.record.public_counts import PublicCounts
 from noai_guard.record.report import Report, make_report
 from noai_guard.record.report_csv import as_csv
 from noai_guard.record.report_page import as_html
 from noai_guard.record.selection import Selection, Span, parse_facts
 from noai_guard.record.shown_events import ShownEvents
+from noai_guard.record.transparency import Transparency
 
 _FORMATS = ("html", "csv", "json")
 
@@ -31,6 +36,7 @@ _FORMATS = ("html", "csv", "json")
               help="For reading, spreadsheets, programs.  [default: by the name of --out, else html]")  # fmt: skip
 @click.option("--out", type=click.Path(), metavar="FILE", help="Where to write.  [default: standard output]")
 @click.option("--show", metavar="REFERENCE", help="Print the events behind a figure, by its reference in the report.")
+@click.option("--public", is_flag=True, help="Write the transparency page instead: for everybody, nothing personal.")
 @policy_option
 def command(
     since: str,
@@ -41,6 +47,7 @@ def command(
     style: str | None,
     out: str | None,
     show: str | None,
+    public: bool,
     policy_file: str | None,
 ) -> None:
     """Count the events that the guard has written, and write a report: who came, what they claimed and could prove,
@@ -48,6 +55,9 @@ def command(
 
     A work is what works: of the policy names: parts, segments and repeats of one count once. Nobody is counted who was
     plainly let in, because no event is written for them.
+
+    --public writes a page for the site's creators and everybody: refusals by operator and month, the policy in force
+    and its history. There is no address, no user agent and no path of any visitor in it.
 
     Each row of the report has a reference. --show prints the events behind it, each with its file and line, and then
     the sums and the SHA-256 of those lines.
@@ -57,25 +67,46 @@ def command(
       noai-guard report --since 2026-10 --events /var/log/noai --out october.html
       noai-guard report --since 2026-09 --until 2026-10 --events /var/log/noai --path '/artists/ines/**' --out ines.csv
       noai-guard report --since 2026-10 --events /var/log/noai --show 'operator=OpenAI, outcome=refused'
+      noai-guard report --since 2026-01 --events /var/log/noai --public --out public/transparency.html
     """
     span = Span.of(since, until, datetime.now(UTC))
     events = event_lines(places)
     if show is not None:
         _print_events(ShownEvents(events, Selection(span, path, operator, parse_facts(show))))
         return
-    site = chosen_policy(policy_file).site
+    policy = chosen_policy(policy_file)
+    style = style or _format_of(out)
+    if public:
+        _write(out, _public_page(events, Selection(span, path, operator), policy, style))
+        return
+    site = policy.site
     report = make_report(events, Selection(span, path, operator), site.name or site.owner or site.url)
-    written = _written(report, style or _format_of(out)).encode("utf-8", "replace")
-    if out is None:
-        click.echo(written, nl=False)
-    else:
-        replace_file(Path(out), written)
-        click.echo(f"wrote {click.format_filename(out)}: {report.totals.events:,} events", err=True)
+    _write(out, _written(report, style))
     for note in report.notes:
         click.echo(f"note: {printable(note)}", err=True)
     if operator and not report.totals.events:
         hint = did_you_mean(operator, load_catalog().operators) or "noai-guard agents lists operators"
         click.echo(f"note: no event is of {printable(operator)!r}; {hint}", err=True)
+
+
+def _write(out: str | None, text: str) -> None:
+    content = text.encode("utf-8", "replace")
+    if out is None:
+        click.echo(content, nl=False)
+    else:
+        replace_file(Path(out), content)
+        click.echo(f"wrote {click.format_filename(out)}", err=True)
+
+
+def _public_page(events: EventLines, selection: Selection, policy: Policy, style: str) -> str:
+    if style == "csv":
+        raise CannotRun("--public is a page or JSON; write --format html or json")
+    counts = PublicCounts()
+    for line in events:
+        if line.record in selection:
+            counts.add(line.record)
+    page = Transparency(policy, counts, ledger_of(policy))
+    return page.as_html() if style == "html" else json.dumps(page.as_json(), indent=1) + "\n"
 
 
 def _format_of(out: str | None) -> str:

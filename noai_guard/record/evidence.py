@@ -258,6 +258,8 @@ _NO_LEDGER = (
 def _readme(case: Case, report: Report, entries: Sequence[Entry]) -> str:
     numbers = ", ".join(f"{entry.number} (effective {entry.data['effective']})" for entry in entries)
     ledger_note = f"In force, or announced, in this time were the entries of the ledger number {numbers}."
+    if entries and entries[0].time > case.selection.span.since:
+        ledger_note += " The ledger begins after this time does: what was declared before is not in it."
     notes = [f"- {note}" for note in report.notes]
     return filled(
         "record/evidence.txt",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 
-from noai_guard.core.text import printable
+from noai_guard.core.text import listed, printable
 from noai_guard.core.usage_words import USAGE_WORDS
 from noai_guard.declarations import STANDARDS
 from noai_guard.record.charts import bar, number, size, stacked_columns
@@ -126,23 +126,19 @@ def _summary(report: Report) -> str:
         f"{number(totals.events)} requests were noted, of {_many(named, 'named operator')}; "
         f"{number(totals.refused)} ({share}) were refused."
     ]
-    takers = [row for row in report.tables["operators"] if row.figures.works_got]
-    ai = [row for row in takers if row.facts["operator"] in report.ai_operators]
+    true_claims = [row for row in report.tables["claims"] if row.figures.works_got and not row.figures.spoofed]
+    takers = dict.fromkeys(row.facts["operator"] for row in true_claims)
+    ai = [operator_name(operator) for operator in takers if operator in report.ai_operators]
     if totals.works_got:
         sentences.append(
             f"{_many(totals.works_got, 'work')} of the {number(totals.works_tried)} that were asked for "
             f"{'was' if totals.works_got == 1 else 'were'} handed over at least once"
-            + (
-                f", to AI operators too: {', '.join(operator_name(row.facts['operator']) for row in ai[:5])}."
-                if ai
-                else ", to none of the known AI operators."
-            )
+            + (f", to AI operators too: {listed(ai, 5)}." if ai else ", to none of the known AI operators.")
         )
     elif totals.works_tried:
         sentences.append(f"Of the {number(totals.works_tried)} works that were asked for, none was handed over.")
-    false = sum(row.figures.events for row in report.tables["claims"] if row.facts["identity"] == "spoofed")
-    if false:
-        sentences.append(f"{_many(false, 'request')} came under a name that was proven false.")
+    if totals.spoofed:
+        sentences.append(f"{_many(totals.spoofed, 'request')} came under a name that was proven false.")
     if totals.not_enforced:
         sentences.append(
             f"{_many(totals.not_enforced, 'request')} would have been refused, but the site was only watching then."
@@ -210,11 +206,13 @@ def _table(
         return '<p class="soft">Nothing to show.</p>'
     every = [row.figures for row in rows]
     monitored, failed = any(each.not_enforced for each in every), any(each.failed for each in every)
+    false_names = any(each.spoofed for each in every)
     columns: list[tuple[str, Callable[[Figures], str]]] = [
         ("Requests", lambda each: number(each.events)),
         ("Refused", lambda each: number(each.refused)),
         ("Got content", lambda each: number(each.answered)),
         *([("of these not enforced", lambda each: number(each.not_enforced))] if monitored else []),
+        *([("Under a false name", lambda each: number(each.spoofed))] if false_names else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
         *([("Works asked for", lambda each: number(each.works_tried))] if works else []),
         *([("Works got", lambda each: number(each.works_got))] if works else []),

@@ -58,9 +58,7 @@ def problem_of_members(members: Sequence[Member]) -> str:
     if len(names) > MAX_MEMBERS:
         return f"has more than {MAX_MEMBERS:,} files"
     if bad := [name for name in names if len(name) > _MAX_NAME or not _NAME.fullmatch(name)]:
-        return (
-            f"names a file {bad[0][:_MAX_NAME]!r}, which may lead out of the folder where it is unpacked"
-        )
+        return f"names a file {bad[0][:_MAX_NAME]!r}, which may lead out of the folder where it is unpacked"
     folded = sorted(name.lower() for name in names)
     for name, following in pairwise(folded):
         if name == following or following.startswith(f"{name}/"):

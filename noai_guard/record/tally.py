@@ -41,7 +41,7 @@ total({0}.events), total({0}.events) FILTER (WHERE outcome = 'refused'),
 total({0}.events) FILTER (WHERE outcome = 'not-enforced'), total({0}.events) FILTER (WHERE outcome = 'served'),
 total({0}.events) FILTER (WHERE outcome = 'failed'),
 total({0}.bytes) FILTER (WHERE outcome IN ('served', 'not-enforced')),
-total({0}.bytes) FILTER (WHERE outcome = 'refused')
+total({0}.bytes) FILTER (WHERE outcome = 'refused'), total({0}.events) FILTER (WHERE identity = 'spoofed')
 """
 _WORKS = "count(DISTINCT work), count(DISTINCT CASE WHEN got THEN work END)"
 _MOST_TAKEN = "GROUP BY work ORDER BY 7 DESC, 2 DESC, work LIMIT ?"
@@ -73,7 +73,8 @@ class Group:
 class Figures:
     """Counts of some events: requests by their outcome (`outcome_of`), bytes of response bodies, and different works.
 
-    `bytes_got` are of content, `bytes_refused` of refusals. A work that was asked for in ranges, segments or several
+    `bytes_got` are of content, `bytes_refused` of refusals. `spoofed` are requests under a name that was proven false:
+    they are not of the operator of that name. A work that was asked for in ranges, segments or several
     times is one of `works_tried`; it is one of `works_got` too if a request for it was answered with content.
     """
 
@@ -84,6 +85,7 @@ class Figures:
     failed: int = 0
     bytes_got: int = 0
     bytes_refused: int = 0
+    spoofed: int = 0
     works_tried: int = 0
     works_got: int = 0
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, Identity
 from noai_guard.record.event_lines import EventLines
 from noai_guard.record.event_record import EventRecord, decode, encode
 from noai_guard.record.selection import FACTS, got_content, outcome_of
@@ -41,6 +41,7 @@ def counted_by_hand(records: Sequence[EventRecord]) -> Figures:
         failed=of("failed"),
         bytes_got=size("served", "not-enforced"),
         bytes_refused=size("refused"),
+        spoofed=sum(record.identity is Identity.SPOOFED for record in records),
         works_tried=len({record.work for record in records if record.work}),
         works_got=len({record.work for record in records if record.work and got_content(record)}),
     )
