@@ -87,7 +87,7 @@ class Span:
         """
         begin, _ = _moments(since, "--since")
         end = _moments(until, "--until")[1] if until is not None else max(now, begin)
-        if end < begin:
+        if until is not None and end <= begin:
             raise SelectionInvalid(f"--until {until} is before --since {since}; exchange them")
         return cls(begin, end)
 
