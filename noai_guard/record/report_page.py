@@ -127,13 +127,14 @@ def _summary(report: Report) -> str:
         f"{number(totals.refused)} ({share}) were refused."
     ]
     true_claims = [row for row in report.tables["claims"] if row.figures.works_got and not row.figures.spoofed]
-    takers = dict.fromkeys(row.facts["operator"] for row in true_claims)
-    ai = [operator_name(operator) for operator in takers if operator in report.ai_operators]
+    ai_claims = [row for row in true_claims if row.facts["operator"] in report.ai_operators]
+    ai = [operator_name(operator) for operator in dict.fromkeys(row.facts["operator"] for row in ai_claims)]
+    watching = "" if any(row.figures.served for row in ai_claims) else " (only while the site was just watching)"
     if totals.works_got:
         sentences.append(
             f"{_many(totals.works_got, 'work')} of the {number(totals.works_tried)} that were asked for "
             f"{'was' if totals.works_got == 1 else 'were'} handed over at least once"
-            + (f", to AI operators too: {listed(ai, 5)}." if ai else ", to none of the known AI operators.")
+            + (f", to AI operators too{watching}: {listed(ai, 5)}." if ai else ", to none of the known AI operators.")
         )
     elif totals.works_tried:
         sentences.append(f"Of the {number(totals.works_tried)} works that were asked for, none was handed over.")
@@ -211,8 +212,8 @@ def _table(
         ("Requests", lambda each: number(each.events)),
         ("Refused", lambda each: number(each.refused)),
         ("Got content", lambda each: number(each.answered)),
-        *([("of these not enforced", lambda each: number(each.not_enforced))] if monitored else []),
-        *([("Under a false name", lambda each: number(each.spoofed))] if false_names else []),
+        *([("not enforced", lambda each: number(each.not_enforced))] if monitored else []),
+        *([("False name", lambda each: number(each.spoofed))] if false_names else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
         *([("Works asked for", lambda each: number(each.works_tried))] if works else []),
         *([("Works got", lambda each: number(each.works_got))] if works else []),
