@@ -177,9 +177,21 @@ def _notes(notes: Sequence[str]) -> str:
 def _time_chart(report: Report, daily: bool) -> str:
     if daily:
         columns = [(day[5:], counts) for day, counts in sorted(report.days.items())]
-        return stacked_columns("Requests of each day by outcome", columns, OUTCOMES)
+        return stacked_columns("Requests of each day by outcome", columns, OUTCOMES) + _days(report)
     months = [(row.facts["month"], _outcomes(row.figures)) for row in report.tables["months"]]
     return stacked_columns("Requests of each month by outcome", months, OUTCOMES)
+
+
+def _days(report: Report) -> str:
+    """Return the figures of the chart as a table that is folded up."""
+    rows = [
+        f'<tr><th scope="row">{day}<code>day={day}</code></th>'
+        + "".join(f"<td>{number(counts.get(outcome, 0))}</td>" for outcome in OUTCOMES)
+        + "</tr>"
+        for day, counts in sorted(report.days.items())
+    ]
+    table = grid("Requests of each day by outcome", ["Day", *OUTCOMES.values()], rows)
+    return f"<details><summary>The figures of each day</summary>{table}</details>" if rows else ""
 
 
 def _outcomes(figures: Figures) -> dict[str, int]:

@@ -136,8 +136,11 @@ class Tally:
                 group = Group(dict(zip(FACTS, key, strict=True)), first=place_of(line))
                 numbered = self._groups[key] = len(self._groups), group
         number, group = numbered
-        if (day := day_of(record.time)) in self.days or len(self.days) < _MAX_DAYS:
-            self.days.setdefault(day, Counter())[group.facts["outcome"]] += 1
+        outcomes = self.days.get(day := day_of(record.time))
+        if outcomes is None and len(self.days) < _MAX_DAYS:
+            outcomes = self.days[day] = Counter()
+        if outcomes is not None:
+            outcomes[group.facts["outcome"]] += 1
         size = min(record.bytes or 0, _MAX_BYTES)
         group.events += 1
         group.bytes += size
