@@ -14,13 +14,15 @@ from typing import Any, Self
 
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_lines import place_of
-from noai_guard.record.selection import FACTS, day_of, got_content, month_of
+from noai_guard.record.selection import FACTS, day_of, got_content
 
 MAX_GROUPS = 20_000
 """Groups that are told apart. Events of later ones are counted together, in groups named `OTHERS` in every fact but
-month and outcome, so that totals stay exact."""
+month, identity and outcome, so that totals stay exact."""
 
 OTHERS = "(others)"
+
+_KEPT = ("month", "identity", "outcome")
 
 _CACHE_KIB = 64 * 1024
 _MAX_PENDING = 100_000
@@ -130,7 +132,7 @@ class Tally:
         numbered = self._groups.get(key)
         if numbered is None:
             if len(self._groups) >= self._max_groups:
-                key = (month_of(record.time), *[OTHERS] * (len(FACTS) - 2), key[-1])
+                key = tuple(value if name in _KEPT else OTHERS for name, value in zip(FACTS, key, strict=True))
                 numbered = self._groups.get(key)
             if numbered is None:
                 group = Group(dict(zip(FACTS, key, strict=True)), first=place_of(line))

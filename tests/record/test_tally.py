@@ -51,7 +51,7 @@ def as_read(records: Sequence[EventRecord]) -> list[EventRecord]:
     return [decode(encode(record)) for record in records]
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(RECORDS, st.integers(1, 5), st.integers(1, 50))
 def test_all_figures_equal_a_naive_count(records: list[EventRecord], max_pending: int, max_groups: int) -> None:
     with TemporaryDirectory() as folder:
