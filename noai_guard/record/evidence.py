@@ -35,6 +35,7 @@ from noai_guard.record.selection import Selection, Span, outcome_of
 from noai_guard.resources import filled
 from noai_guard.version import __version__
 
+_MAX_NAME = 120
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _COLUMNS = (
     *("time", "operator", "claim", "identity", "proof", "outcome", "action", "enforced", "rule", "usage", "declared"),
@@ -129,7 +130,7 @@ class _EventMembers:
 
     def add(self, event: EventLine) -> None:
         """Take one event."""
-        name, lines, size = self._files.get(event.file) or (self._name(event.file), 0, 0)
+        name, lines, size = self._files.get(event.file) or (self._new_name(event.file), 0, 0)
         size += self._lines.write(event.line + b"\n")
         self._files[event.file] = name, lines + 1, size
         record = event.record
@@ -145,6 +146,10 @@ class _EventMembers:
         }
         self._rows.writerow(cells(["" if fact is None else fact for fact in facts.values()]))
 
+    def _new_name(self, file: str) -> str:
+        taken = [name.removeprefix("events/") for name, _, _ in self._files.values()]
+        return f"events/{_safe_name(file.rsplit('/', 1)[-1].removesuffix('.zst'), 'events', taken)}"
+
     def members(self, output: IO[bytes]) -> Iterator[Member]:
         """Pack what was taken to `output` and yield the members."""
         self._text.flush()
@@ -155,15 +160,6 @@ class _EventMembers:
         self._table.seek(0)
         yield deflate("events.csv", _chunks(self._table, size), output)
         self._text.detach()
-
-    def _name(self, file: str) -> str:
-        stem = _UNSAFE.sub("-", file.rsplit("/", 1)[-1].removesuffix(".zst")).strip(".-") or "events"
-        taken = {name.lower() for name, _, _ in self._files.values()}
-        name, number = f"events/{stem}", 1
-        while name.lower() in taken:
-            number += 1
-            name = f"events/{number}-{stem}"
-        return name
 
 
 def _contents(case: Case, report: Report) -> Iterator[tuple[str, bytes]]:
@@ -210,13 +206,24 @@ def _identity(case: Case, report: Report) -> Iterator[tuple[str, bytes]]:
 
 
 def _declarations(ledger: Ledger, entry: Entry) -> Iterator[tuple[str, bytes]]:
-    folder = f"declarations/{entry.number:04}"
+    """Yield what an entry declared; `declared.json` says which file is the document of which path."""
+    folder, files = f"declarations/{entry.number:04}", dict[str, str]()
     for path, document in entry.declarations["documents"].items():
         body = ledger.document(document["sha256"])
         if body is not None:
-            name = "/".join(_UNSAFE.sub("-", part).lstrip(".-") or "file" for part in path.strip("/").split("/"))
-            yield f"{folder}/{name}", body
-    yield f"{folder}/header-fields.json", _json(entry.declarations["headers"])
+            files[path] = _safe_name(path.strip("/"), "document", {*files.values(), "declared.json"})
+            yield f"{folder}/{files[path]}", body
+    yield f"{folder}/declared.json", _json({"documents": files, "header_fields": entry.declarations["headers"]})
+
+
+def _safe_name(text: str, otherwise: str, taken: Iterable[str]) -> str:
+    """Return a file name that no system takes for anything else, and that is none of those that are taken."""
+    stem = _UNSAFE.sub("-", text).strip(".-")[:_MAX_NAME] or otherwise
+    folded, name, number = {each.lower() for each in taken}, stem, 1
+    while name.lower() in folded:
+        number += 1
+        name = f"{number}-{stem}"
+    return name
 
 
 def _manifest(case: Case, report: Report, members: Iterable[Member]) -> dict[str, Any]:
@@ -249,7 +256,8 @@ def _manifest(case: Case, report: Report, members: Iterable[Member]) -> dict[str
 
 _LEDGER_CONTENTS = """\
 ledger/                  the site's ledger: each version of its policy, dated, signed and chained, with what changed
-declarations/NUMBER/     what the site declared by the entry of that number: robots.txt, pages, header fields"""
+declarations/NUMBER/     what the site declared by the entry of that number: robots.txt, pages, header fields;
+                         declared.json in it says which file stood at which address"""
 _NO_LEDGER = (
     "The site keeps no ledger of its declarations, so this archive has none: ask the site what it declared then."
 )

@@ -65,10 +65,10 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
         return
     if changed:
         yield f"{MANIFEST} {changed}"
-    signature, changed_too = read_stored(file, SIGNATURE, _MAX_SIGNATURE_BYTES)
-    if changed_too:
-        yield f"{SIGNATURE} {changed_too}"
-    if changed or changed_too:
+        return
+    signature, changed = read_stored(file, SIGNATURE, _MAX_SIGNATURE_BYTES)
+    if changed:
+        yield f"{SIGNATURE} {changed}"
         return
     signed = _object(signature)
     signer, value = signed.get("key"), signed.get("signature")

@@ -47,6 +47,16 @@ def test_evidence_of_a_site_without_a_ledger(run: Run, here: Path) -> None:
     assert "so that no key is lost" in run("evidence", "new-key", "evidence.pem", code=2).output
 
 
+def test_the_ledger_of_this_folder_is_found_without_a_policy_that_names_it(run: Run, here: Path) -> None:
+    run("ledger", "init", "--author", "Ines")
+    (here / "noai.yaml").write_text(SITE)
+    with (here / "noai-events" / "events-2026-10.jsonl").open("ab") as file:
+        file.write(b"noise\n")
+    result = run(*PACK, "--out", "case.zip")
+    assert result.stderr.startswith("note: 1 lines are no events")
+    assert "the ledger in it is whole" in run("evidence", "verify", "case.zip").stdout
+
+
 def test_a_changed_archive_is_named_by_file_and_exits_with_1(run: Run, here: Path) -> None:
     run("evidence", "new-key", "evidence.pem")
     run(*PACK, "--key", "evidence.pem", "--out", "case.zip")

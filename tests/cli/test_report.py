@@ -48,6 +48,13 @@ def test_path_and_operator_select(run: Run, events: str) -> None:
     assert count("--path", "/artists/ines/**", "--operator", "Meta") == 0
 
 
+def test_what_cannot_be_read_is_a_note(run: Run, write: Write, events: str) -> None:
+    with (Path(events) / "events-2026-10.jsonl").open("ab") as file:
+        file.write(b"noise\n")
+    output = run("report", *OCTOBER, "--events", events, "--format", "csv").stderr
+    assert "note: 1 lines are no events" in output
+
+
 def test_show_prints_the_events_behind_a_figure(run: Run, events: str) -> None:
     result = run("report", *OCTOBER, "--events", events, "--show", "operator=OpenAI, outcome=refused")
     lines = result.stdout.splitlines()

@@ -28,7 +28,7 @@ from noai_guard.record import evidence, sealed_zip
 from noai_guard.record.event_lines import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, manifest_message, verify_evidence
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger import Entry, Ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish
 from noai_guard.record.sealed_zip import ArchiveTooLarge, Member, directory, local_header, stored
@@ -134,7 +134,7 @@ def test_what_was_declared_is_packed_for_each_entry_that_was_in_force(case: Case
     assert manifest["ledger"]["in_force"] == [1, 2]
     assert b"GPTBot" in files["declarations/0001/robots.txt"]
     assert files["declarations/0001/robots.txt"] != files["declarations/0002/robots.txt"]
-    assert "declarations/0001/header-fields.json" in files
+    assert json.loads(files["declarations/0001/declared.json"])["documents"]["/robots.txt"] == "robots.txt"
     assert "entries of the ledger number 1" in files["README.txt"].decode()
 
 
@@ -252,14 +252,14 @@ def test_another_key_is_noticed(archive: Path, tmp_path: Path) -> None:
     assert "not of the key" in problems(archive, other.name)[0] or "not of ed25519" in problems(archive, other.name)[0]
 
 
-def hostile(key: SigningKey, folder: Path, *members: tuple[Member, bytes], **facts: Any) -> Path:
+def hostile(signer: SigningKey, folder: Path, *members: tuple[Member, bytes], **facts: Any) -> Path:
     """Return an archive with these members and a manifest that somebody has signed with a key of their own."""
     listed = [
         {name: getattr(member, name) for name in Member.__dataclass_fields__ if name != "deflated"}
         for member, _ in members
     ]
-    manifest = json.dumps({"format": FORMAT, "key": key.name, "files": listed, **facts}).encode()
-    signature = json.dumps({"key": key.name, "signature": key.sign(manifest_message(manifest))}).encode()
+    manifest = json.dumps({"format": FORMAT, "key": signer.name, "files": listed} | facts).encode()
+    signature = json.dumps({"key": signer.name, "signature": signer.sign(manifest_message(manifest))}).encode()
     everything = [(stored(MANIFEST, manifest), manifest), (stored(SIGNATURE, signature), signature), *members]
     body = b"".join(local_header(member) + packed for member, packed in everything)
     body += b"".join(entry for _, entry in directory([member for member, _ in everything]))
@@ -312,6 +312,13 @@ def test_a_bomb_is_not_unpacked(key: SigningKey, tmp_path: Path) -> None:
     assert "more than 10,000 files" in problems(hostile(key, tmp_path, *[deflated(str(n)) for n in range(10_001)]))[0]
 
 
+def test_a_flood_of_files_is_refused_before_one_is_read(
+    key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_zip, "MAX_UNPACKED_BYTES", 1000)
+    assert "unpacks to more than 1,000 bytes" in problems(hostile(key, tmp_path, deflated("a", b"x" * 2000)))[0]
+
+
 def test_a_symbolic_link_is_not_what_was_packed(archive: Path, tmp_path: Path) -> None:
     body = archive.read_bytes().replace((0o100644 << 16).to_bytes(4, "little"), (0o120777 << 16).to_bytes(4, "little"))
     (tmp_path / "link.zip").write_bytes(body)
@@ -325,9 +332,34 @@ def test_a_file_that_was_added_with_common_tools_is_noticed(archive: Path, tmp_p
     assert problems(tmp_path / "case.zip")
 
 
-@pytest.mark.parametrize("files", [None, 7, [7], [{}], [{"name": 1}]])
+SHAPED = dict.fromkeys(("name", "bytes", "sha256", "crc32", "packed_bytes", "packed_sha256"), "text")
+
+
+@pytest.mark.parametrize("files", [None, 7, [7], [{}], [{"name": 1}], [SHAPED], [{**SHAPED, "name": 1}]])
 def test_a_manifest_of_another_form_is_refused(files: Any, key: SigningKey, tmp_path: Path) -> None:
     assert "is not of the form" in problems(hostile(key, tmp_path, files=files))[0]
+
+
+@pytest.mark.parametrize(
+    ("signature", "problem"),
+    [
+        (b"[]", "holds no signature"),
+        (b"{", "holds no signature"),
+        (b'{"key": 1, "signature": 2}', "holds no signature"),
+        (b'{"key": "ed25519:x", "signature": "AA"}', "one of them was changed"),
+        ("{'key': 'ü'}".encode(), "holds no signature"),
+    ],
+)
+def test_a_signature_of_another_form_is_refused(signature: bytes, problem: str, tmp_path: Path) -> None:
+    members = [(stored(MANIFEST, b"{}"), b"{}"), (stored(SIGNATURE, signature), signature)]
+    path = tmp_path / "unsigned.zip"
+    path.write_bytes(b"".join(local_header(member) + body for member, body in members))
+    assert problem in problems(path)[0]
+
+
+def test_a_manifest_that_names_another_key_is_refused(archive: Path, key: SigningKey, tmp_path: Path) -> None:
+    other = new_key(tmp_path / "other.pem")
+    assert "is not of the form" in problems(hostile(other, tmp_path, key=key.name))[0]
 
 
 def test_numbers_that_no_file_has_are_refused(key: SigningKey, tmp_path: Path) -> None:
@@ -380,6 +412,40 @@ def test_a_ledger_that_was_forged_before_packing_is_noticed(
     found = problems(packed(case, tmp_path))
     assert found
     assert all(problem.startswith("ledger/noai-history.json: L0") for problem in found)
+
+
+def test_a_ledger_that_begins_after_the_events_is_said_to(case: Case, tmp_path: Path) -> None:
+    early = replace(case, selection=replace(case.selection, span=Span.of("2026-01", "2026-10", NOVEMBER)))
+    assert "The ledger begins after this time does" in content(packed(early, tmp_path))["README.txt"].decode()
+
+
+def test_documents_that_are_not_kept_and_names_that_clash_lose_nothing(case: Case, tmp_path: Path) -> None:
+    assert case.ledger is not None
+    assert case.ledger.folder is not None
+    entry = case.ledger.entries[0]
+    document = entry.declarations["documents"]["/robots.txt"]
+    declared = {
+        "documents": {
+            **dict.fromkeys(("/a b", "/A-b", "/a/b", "/declared.json", "/"), document),
+            "/gone": {"sha256": "0" * 64},
+        },
+        "headers": {},
+    }
+    changed = Ledger((Entry({**entry.data, "declarations": declared}),), folder=case.ledger.folder)
+    files = content(packed(replace(case, ledger=changed), tmp_path))
+    names = json.loads(files["declarations/0001/declared.json"])["documents"]
+    assert names == {
+        "/a b": "a-b", "/A-b": "2-A-b", "/a/b": "3-a-b", "/declared.json": "2-declared.json", "/": "document",
+    }  # fmt: skip
+    assert all(f"declarations/0001/{name}" in files for name in names.values())
+
+
+def test_more_files_than_an_archive_holds_are_refused(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_zip, "MAX_MEMBERS", 5)
+    with pytest.raises(ArchiveTooLarge, match="has more than 5 files; choose a shorter span"):
+        packed(case, tmp_path)
 
 
 def test_files_of_the_same_name_from_two_folders_stay_apart(case: Case, tmp_path: Path) -> None:

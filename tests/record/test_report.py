@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from noai_guard.core.model import Action, Identity
+from noai_guard.record import report as report_module
 from noai_guard.record import report_page
 from noai_guard.record.event_lines import NoEventFiles, event_lines
 from noai_guard.record.event_record import EventRecord
@@ -23,6 +24,7 @@ from noai_guard.record.report_csv import COLUMNS, as_csv
 from noai_guard.record.report_page import as_html
 from noai_guard.record.selection import Selection, Span, parse_facts
 from noai_guard.record.shown_events import ShownEvents
+from noai_guard.record.tally import Tally
 from tests.record.events_kit import ALL, OCTOBER, RECORDS, event, write_events
 
 HOSTILE = "<script>alert('x')</script>&\"\x1b[31m\u202e\ud800"
@@ -57,7 +59,7 @@ def test_the_digest_of_a_group_is_what_show_prints(tmp_path: Path) -> None:
     assert lines[1].startswith("events-2026-10.jsonl:3: {")
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(RECORDS)
 def test_a_page_is_valid_and_holds_nothing_of_a_client(records: list[EventRecord]) -> None:
     hostile = [replace(each, user_agent=HOSTILE, client="198.51.100.7", host=HOSTILE) for each in records]
@@ -167,6 +169,13 @@ def test_the_json_holds_every_group_and_its_totals_add_up(records: list[EventRec
     for table in ("months", "operators", "claims", "usages", "outcomes"):
         assert sum(row["events"] for row in data[table]) == len(records)
         assert sum(row["bytes_got"] for row in data[table]) == data["totals"]["bytes_got"]
+
+
+def test_groups_beyond_the_bounds_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_module, "Tally", lambda: Tally(max_groups=3))
+    report = reported(tmp_path, [event(operator=f"Operator {number}") for number in range(9)])
+    assert any("are counted together, as (others)" in note for note in report.notes)
+    assert "All others" in as_html(report)
 
 
 def test_files_are_named_with_their_digest(tmp_path: Path) -> None:

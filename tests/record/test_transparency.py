@@ -165,6 +165,14 @@ def test_a_file_that_was_replaced_or_cut_is_counted_anew(folder: Folder) -> None
     assert folder.total == 1
 
 
+def test_reading_rests_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("noai_guard.record.public_counts.time.sleep", rests.append)
+    (tmp_path / "a.jsonl").write_bytes(LINE * 2500)
+    assert CountedFolder(tmp_path, 0.5).refresh().of() == 2500
+    assert rests == [0.5, 0.5]
+
+
 def test_lines_that_are_no_events_are_passed_over_however_long(folder: Folder) -> None:
     folder.append(b"noise\n" + LINE + b"x" * 300_000 + b"\n" + LINE + b"y" * 140_000)
     assert folder.total == 2
