@@ -25,7 +25,7 @@ from noai_guard.core.model import (
     Usage,
     Verdict,
 )
-from noai_guard.core.path_patterns import by_specificity
+from noai_guard.core.path_patterns import PathMatcher, by_specificity
 from noai_guard.core.policy import DecisionTable, Exemptions, PathClass, Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
@@ -65,7 +65,10 @@ def _covers(wide: str, narrow: str) -> bool:
 
 def _may_overlap(one: str, other: str) -> bool:
     """Return False only if surely no path matches both patterns."""
-    begins, starts = (re.split(r"/?\*|\?", pattern, maxsplit=1)[0] for pattern in (one, other))
+    if not set("*?") & set(other):
+        return PathMatcher([one]).first(other) >= 0
+    # `/a/**` matches `/a` too, which whatever else matches it begins to spell.
+    begins, starts = (re.split(r"[*?]", pattern, maxsplit=1)[0] for pattern in (one, other))
     return begins.startswith(starts) or starts.startswith(begins)
 
 

@@ -3,13 +3,13 @@
 How the site runs (proxies, store, reload, key files, works, texts of the page) is no promise and is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from noai_guard.config.build import build_policy
 from noai_guard.core.header_conditions import HeaderCondition
-from noai_guard.core.model import Agent
+from noai_guard.core.model import Agent, PathPolicy
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import by_specificity
@@ -25,16 +25,12 @@ RUNNING = (
 
 def policy_data(policy: Policy) -> dict[str, Any]:
     """Return what a policy promises, as the data that `build_policy` takes. Equal promises give equal data."""
-    site, identity, exempt, sections = policy.site, policy.identity, policy.exemptions, policy.path_policies
+    site, identity, exempt = policy.site, policy.identity, policy.exemptions
     return {
         "mode": str(policy.mode),
         "site": {name: value for name in site.__slots__ if (value := getattr(site, name))},
         "usages": _wishes(policy.usages),
-        # In the order in which they count, so that the order in the file matters only where it does.
-        "paths": [
-            {"pattern": sections[number].pattern, "usages": _wishes(sections[number].usages)}
-            for number in by_specificity([section.pattern for section in sections])
-        ],
+        "paths": [{"pattern": each.pattern, "usages": _wishes(each.usages)} for each in _ordered(policy.path_policies)],
         "rules": [_rule(rule) for rule in policy.rules],
         "exemptions": {
             "paths": sorted(exempt.paths),
@@ -75,6 +71,15 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
     place = running.ledger if running and running.ledger else LedgerPolicy("")
     kept = {name: getattr(running, name) for name in RUNNING} if running else {}
     return replace(policy, ledger=replace(place, notice=data["notice"]), **kept)
+
+
+def _ordered(sections: Sequence[PathPolicy]) -> list[PathPolicy]:
+    """Return sections in the order in which they count. That in the file is kept only where it may matter: of two
+    equally specific patterns without a wildcard but a final `/**`, no path matches both."""
+    plain = [section for section in sections if not set("*?") & set(section.pattern.removesuffix("/**"))]
+    others = [section for section in sections if section not in plain]
+    listed = [*sorted(plain, key=lambda section: section.pattern), *others]
+    return [listed[number] for number in by_specificity([section.pattern for section in listed])]
 
 
 def _wishes(usages: Mapping[Any, Any]) -> dict[str, str]:
