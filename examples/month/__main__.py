@@ -13,8 +13,8 @@ from examples.month.visitors import VISITORS, Visitor
 from noai_guard.config import load_catalog, load_policy
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Action, Identity, Mode
-from noai_guard.record.event_lines import event_lines
 from noai_guard.record.event_record import EventRecord, encode
+from noai_guard.record.event_sources import event_lines
 from noai_guard.record.report import make_report
 from noai_guard.record.report_page import as_html
 from noai_guard.record.selection import Selection, Span

@@ -13,7 +13,7 @@ from noai_guard.cli.options import chosen_policy, policy_option
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
-from noai_guard.record.event_lines import event_lines
+from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import EvidenceCheck, verify_evidence
 from noai_guard.record.ledger import Ledger

@@ -13,7 +13,7 @@ from noai_guard.cli.output_files import replace_file
 from noai_guard.config import load_catalog
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
-from noai_guard.record.event_lines import EventLines, event_lines
+from noai_guard.record.event_sources import EventLines, event_lines
 from noai_guard.record.public_counts import PublicCounts
 from noai_guard.record.report import Report, make_report
 from noai_guard.record.report_csv import as_csv

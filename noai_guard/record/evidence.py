@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from noai_guard.core.catalog import Catalog
 from noai_guard.record.event_files import EventLine
-from noai_guard.record.event_lines import EventLines, place_of
+from noai_guard.record.event_sources import EventLines, place_of
 from noai_guard.record.evidence_check import FORMAT, LEDGER, MANIFEST, SIGNATURE, listed_member, manifest_message
 from noai_guard.record.ledger import Entry, Ledger, public_copy
 from noai_guard.record.ledger_keys import SigningKey

@@ -7,7 +7,7 @@ from typing import Any
 
 from noai_guard.core.model import NAMED_AI
 from noai_guard.record.event_files import EventLine
-from noai_guard.record.event_lines import EventLines
+from noai_guard.record.event_sources import EventLines
 from noai_guard.record.selection import Selection, reference
 from noai_guard.record.tally import MAX_GROUPS, OTHERS, Figures, Group, Tally
 from noai_guard.version import __version__

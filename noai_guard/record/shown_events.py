@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from noai_guard.core.text import printable
-from noai_guard.record.event_lines import EventLines, place_of
+from noai_guard.record.event_sources import EventLines, place_of
 from noai_guard.record.selection import Selection
 from noai_guard.record.tally import Figures, Tally
 

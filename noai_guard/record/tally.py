@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from noai_guard.record.event_files import EventLine
-from noai_guard.record.event_lines import place_of
+from noai_guard.record.event_sources import place_of
 from noai_guard.record.selection import FACTS, day_of, got_content
 
 MAX_GROUPS = 20_000

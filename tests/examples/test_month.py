@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from examples.month.__main__ import main, write_events
-from noai_guard.record.event_lines import event_lines
+from noai_guard.record.event_sources import event_lines
 from noai_guard.record.report import make_report
 from noai_guard.record.selection import Selection, Span
 from tests.record.events_kit import OCTOBER

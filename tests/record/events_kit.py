@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from noai_guard.core.model import Action, Identity, Usage
-from noai_guard.record.event_lines import EventLines, event_lines
 from noai_guard.record.event_record import EventRecord, encode
+from noai_guard.record.event_sources import EventLines, event_lines
 from noai_guard.record.selection import Selection, Span
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.model import Action
 from noai_guard.core.policy import LedgerPolicy
 from noai_guard.record import evidence, sealed_zip
-from noai_guard.record.event_lines import event_lines
+from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, manifest_message, verify_evidence
 from noai_guard.record.ledger import Entry, Ledger

@@ -10,7 +10,7 @@ import pytest
 
 from examples.month.__main__ import write_events
 from noai_guard.config import load_stance
-from noai_guard.record.event_lines import event_lines
+from noai_guard.record.event_sources import event_lines
 from noai_guard.record.public_counts import PublicCounts
 from noai_guard.record.report import Report, make_report
 from noai_guard.record.report_page import as_html

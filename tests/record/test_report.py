@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from noai_guard.core.model import Action, Identity
 from noai_guard.record import report as report_module
 from noai_guard.record import report_page
-from noai_guard.record.event_lines import NoEventFiles, event_lines
 from noai_guard.record.event_record import EventRecord
+from noai_guard.record.event_sources import NoEventFiles, event_lines
 from noai_guard.record.report import Report, make_report
 from noai_guard.record.report_csv import COLUMNS, as_csv
 from noai_guard.record.report_page import as_html

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.core.model import Action, Identity
-from noai_guard.record.event_lines import EventLines
 from noai_guard.record.event_record import EventRecord, decode, encode
+from noai_guard.record.event_sources import EventLines
 from noai_guard.record.selection import FACTS, got_content, outcome_of
 from noai_guard.record.tally import OTHERS, Figures, Tally
 from tests.record.events_kit import OCTOBER, RECORDS, event, write_events
