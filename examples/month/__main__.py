@@ -12,7 +12,7 @@ import click
 from examples.month.visitors import VISITORS, Visitor
 from noai_guard.config import load_catalog, load_policy
 from noai_guard.core.guard import Guard
-from noai_guard.core.model import Action, Identity, Mode
+from noai_guard.core.model import Action, Identity, Mode, Verdict
 from noai_guard.record.event_record import EventRecord, encode
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.report import make_report
@@ -67,30 +67,27 @@ def _guard(mode: Mode) -> Guard:
 
 def _day_of(visitor: Visitor, day: datetime, guard: Guard, random: Random) -> Iterator[EventRecord]:
     number = round(visitor.daily * visitor.days(day.day) * random.uniform(0.8, 1.2))
-    for _ in range(number):
-        audio = random.random() < visitor.audio
+    for index in range(number):
+        moment = day + timedelta(milliseconds=random.randrange(86_400_000))
+        if index < len(visitor.told):
+            yield _record(visitor, moment, visitor.told[index], guard, random, is_declaration=True)
+            continue
         work = random.choice(_WORKS)
-        path = (
-            random.choice((f"/audio/{work}.mp3", f"/hls/{work}/{random.randrange(40)}.ts"))
-            if audio
-            else random.choice(_PAGES)
-        )
-        yield _record(visitor, day + timedelta(milliseconds=random.randrange(86_400_000)), path, guard, random)
+        parts = (f"/audio/{work}.mp3", f"/hls/{work}/{random.randrange(40)}.ts")
+        path = random.choice(parts if random.random() < visitor.audio else _PAGES)
+        yield _record(visitor, moment, path, guard, random)
 
 
-def _record(visitor: Visitor, time: datetime, path: str, guard: Guard, random: Random) -> EventRecord:
+def _record(
+    visitor: Visitor, time: datetime, path: str, guard: Guard, random: Random, is_declaration: bool = False
+) -> EventRecord:
     user_agent = visitor.user_agent.encode()
     verdict = guard.table.decide(guard.claims[user_agent], visitor.identity, guard.table.path_classes[path])
-    policy = guard.policy
-    audio = path.startswith(("/audio/", "/hls/"))
-    if verdict.refuses:
-        status, size = (402 if verdict.action is Action.LICENSE_REQUIRED else 403), random.randrange(900, 1100)
-    elif not audio and random.random() < 0.03:
-        status, size = 404, 512
-    else:
-        status = 206 if audio and random.random() < 0.4 else 200
-        size = random.randrange(200_000, 7_000_000) if audio else random.randrange(4_000, 30_000)
+    if is_declaration:
+        verdict = replace(verdict, action=Action.ALLOW, rule="declaration", reasons=("a declaration is for everyone",))
+    status, size = _response(path, verdict, random)
     client = f"{visitor.user_agent} {random.randrange(visitor.clients)} {time:%Y-%m-%d}"
+    known = random.random() < 0.8
     return EventRecord(
         time=time,
         claim=verdict.agent.name if verdict.agent else "",
@@ -102,8 +99,8 @@ def _record(visitor: Visitor, time: datetime, path: str, guard: Guard, random: R
         rule=verdict.rule,
         reasons=verdict.reasons,
         usage=verdict.usage,
-        declared=visitor.told if random.random() < 0.8 else (),
-        work=policy.works.work_of(path),
+        declared=(*visitor.told, "x-robots-tag", "tdm-reservation") if known and not is_declaration else (),
+        work=guard.policy.works.work_of(path),
         method="GET",
         host="nightferry.example",
         path=path,
@@ -112,6 +109,17 @@ def _record(visitor: Visitor, time: datetime, path: str, guard: Guard, random: R
         client=f"~{hashlib.sha256(client.encode()).hexdigest()[:20]}",
         user_agent=visitor.user_agent,
     )
+
+
+def _response(path: str, verdict: Verdict, random: Random) -> tuple[int, int]:
+    """Return status and bytes of the response to a request."""
+    audio = path.startswith(("/audio/", "/hls/"))
+    if verdict.refuses:
+        return (402 if verdict.action is Action.LICENSE_REQUIRED else 403), random.randrange(900, 1100)
+    if not audio and random.random() < 0.03 and verdict.rule != "declaration":
+        return 404, 512
+    status = 206 if audio and random.random() < 0.4 else 200
+    return status, random.randrange(200_000, 7_000_000) if audio else random.randrange(4_000, 30_000)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ def _bursts(*first: int) -> Callable[[int], float]:
 VERIFIED, SPOOFED, UNCLAIMED = Identity.VERIFIED, Identity.SPOOFED, Identity.UNCLAIMED
 
 VISITORS = (
-    Visitor(f"{_MOZILLA}GPTBot/1.3; +https://openai.com/gptbot)", 34, 0.2, VERIFIED, "networks", ("robots_txt",)),
+    Visitor(f"{_MOZILLA}GPTBot/1.3; +https://openai.com/gptbot)", 34, 0.2, VERIFIED, "networks", ("/robots.txt",)),
     Visitor(f"{_MOZILLA}ChatGPT-User/1.0; +https://openai.com/bot)", 16, 0.05, VERIFIED, "networks"),
     Visitor(f"{_MOZILLA}GPTBot/1.3; +https://openai.com/gptbot)", 7, 0.9, SPOOFED, "networks", clients=11),
     Visitor(
         f"{_MOZILLA}ClaudeBot/1.0; +claudebot@anthropic.com)",
-        *(22, 0.1, VERIFIED, "networks", ("robots_txt", "tdmrep")),
+        *(22, 0.1, VERIFIED, "networks", ("/robots.txt", "/.well-known/tdmrep.json")),
     ),
     Visitor(
         "Mozilla/5.0 (Linux; Android 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Mobile Safari/537.36 "
@@ -46,23 +46,23 @@ VISITORS = (
     ),
     Visitor(
         "CCBot/2.0 (https://commoncrawl.org/faq/)",
-        *(30, 0.0, VERIFIED, "reverse_dns", ("robots_txt",)),
+        *(30, 0.0, VERIFIED, "reverse_dns", ("/robots.txt",)),
         days=_bursts(6, 21),
     ),
     Visitor(
         "meta-externalagent/1.1 (+https://developers.facebook.com/docs/sharing/webmasters/crawler)",
         *(75, 0.3),
-        told=("robots_txt",),
+        told=("/robots.txt",),
         clients=20,
         days=lambda day: 1.6 if day > 15 else 0.7,
     ),
     Visitor(
         f"{_MOZILLA}PerplexityBot/1.0; +https://perplexity.ai/perplexitybot)",
-        *(14, 0.1, VERIFIED, "networks", ("robots_txt", "rsl")),
+        *(14, 0.1, VERIFIED, "networks", ("/robots.txt", "/license.xml")),
     ),
     Visitor(
         f"{_MOZILLA}Amazonbot/0.1; +https://developer.amazon.com/support/amazonbot)",
-        *(20, 0.1, VERIFIED, "networks", ("robots_txt",)),
+        *(20, 0.1, VERIFIED, "networks", ("/robots.txt",)),
     ),
     Visitor(
         "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
@@ -70,7 +70,7 @@ VISITORS = (
         clients=6,
         days=_bursts(11, 12),
     ),
-    Visitor("img2dataset", 5, 0.0, told=("x_robots_tag",), days=_bursts(17)),
+    Visitor("img2dataset", 5, 0.0, days=_bursts(17)),
     Visitor("Scrapy/2.13 (+https://scrapy.org)", 12, 0.7, days=_bursts(3, 27)),
     Visitor("yt-dlp/2026.10.02", 9, 1.0, clients=9),
     Visitor("python-requests/2.32.5", 18, 0.5, clients=14),

@@ -53,8 +53,8 @@ def command(
     """Count the events that the guard has written, and write a report: who came, what they claimed and could prove,
     what they had been told, what they tried and got; requests, works and bytes, month by month.
 
-    A work is what works: of the policy names: parts, segments and repeats of one count once. Nobody is counted who was
-    plainly let in, because no event is written for them.
+    A work is what works: of the policy names: parts, segments and repeats of one count once. People who listen are not
+    counted, because no event is written of them unless they are refused.
 
     --public writes a page for the site's creators and everybody: refusals by operator and month, the policy in force
     and its history. There is no address, no user agent and no path of any visitor in it.

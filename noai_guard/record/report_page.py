@@ -8,7 +8,6 @@ from html import escape
 
 from noai_guard.core.text import listed, printable
 from noai_guard.core.usage_words import USAGE_WORDS
-from noai_guard.declarations import STANDARDS
 from noai_guard.record.charts import bar, number, size, stacked_columns
 from noai_guard.record.report import Report, Row
 from noai_guard.record.selection import NOTHING, reference
@@ -27,6 +26,7 @@ OUTCOMES = {
     "refused": "Refused",
     "served": "Got content",
     "not-enforced": "Not enforced: got content",
+    "declaration": "Read a declaration",
     "failed": "Site's own error",
 }
 """Outcome -> its words, in the order of the stack in charts."""
@@ -38,7 +38,6 @@ _PROOFS = {
     "signature": "by a signature",
 }
 _USAGES = {usage.value: words.meaning for usage, words in USAGE_WORDS.items()}
-_DECLARATIONS = {standard.key: standard.title for standard in STANDARDS}
 _UNNAMED = {"": "Programs that name no operator", "unknown": "Unknown programs", OTHERS: "All others"}
 
 
@@ -119,7 +118,7 @@ def _scope(report: Report, name: str) -> str:
 def _summary(report: Report) -> str:
     totals = report.totals
     if not totals.events:
-        return "No request was noted in this time: nobody came who was not plainly let in."
+        return "No request was noted in this time: no program came that said who it is, and nobody was refused."
     named = len(report.named_operators)
     share = f"{100 * totals.refused / totals.events:.0f} %" if totals.refused != totals.events else "all"
     sentences = [
@@ -199,6 +198,7 @@ def _outcomes(figures: Figures) -> dict[str, int]:
         "refused": figures.refused,
         "served": figures.served,
         "not-enforced": figures.not_enforced,
+        "declaration": figures.declarations,
         "failed": figures.failed,
     }
 
@@ -219,6 +219,7 @@ def _table(
         return '<p class="soft">Nothing to show.</p>'
     every = [row.figures for row in rows]
     monitored, failed = any(each.not_enforced for each in every), any(each.failed for each in every)
+    declarations = any(each.declarations for each in every)
     false_names = any(each.spoofed for each in every)
     columns: list[tuple[str, Callable[[Figures], str]]] = [
         ("Requests", lambda each: number(each.events)),
@@ -226,6 +227,7 @@ def _table(
         ("Got content", lambda each: number(each.answered)),
         *([("not enforced", lambda each: number(each.not_enforced))] if monitored else []),
         *([("False name", lambda each: number(each.spoofed))] if false_names else []),
+        *([("Read a declaration", lambda each: number(each.declarations))] if declarations else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
         *([("Works asked for", lambda each: number(each.works_tried))] if works else []),
         *([("Works got", lambda each: number(each.works_got))] if works else []),
@@ -299,7 +301,8 @@ def _claims(report: Report) -> str:
 
 def _told(row: Row) -> str:
     name = row.facts["declaration"]
-    told = _DECLARATIONS.get(name) or shown(name) if name else "nothing yet"
+    kind = "" if name.startswith("/") else "the header field "
+    told = f"{kind}{shown(name)}" if name else "nothing yet"
     return f'{operator_name(row.facts["operator"])}<br><span class="soft">{told}</span>'
 
 

@@ -14,6 +14,9 @@ from noai_guard.record.event_record import EventRecord
 NOTHING = "nothing"
 """Stands in a selection for an empty value: no name, no proof, no declaration, no work."""
 
+_DECLARATION = "declaration"
+"""The rule of events of declarations that were fetched: these are for everyone, and are not judged."""
+
 _MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _PAIR = re.compile(r"(?:^|, ?)([a-z]+)=")
@@ -29,12 +32,17 @@ def month_of(moment: datetime) -> str:
 
 
 def outcome_of(record: EventRecord) -> str:
-    """Return what became of a request: `refused`; or it was let in, and the site answered with an error (`failed`), or
-    with content although the policy refuses it (`not-enforced`: the guard only watches), or with content (`served`)."""
+    """Return what became of a request.
+
+    `refused`; or let in, and answered with an error of the site (`failed`), with a declaration (`declaration`), with
+    content although the policy refuses it, since the guard only watches (`not-enforced`), or with content (`served`).
+    """
     if record.refused:
         return "refused"
     if record.status is not None and record.status >= 400:
         return "failed"
+    if record.rule == _DECLARATION:
+        return "declaration"
     return "not-enforced" if record.action.restricts else "served"
 
 

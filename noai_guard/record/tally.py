@@ -42,11 +42,12 @@ _EVENTS = """
 total({0}.events), total({0}.events) FILTER (WHERE outcome = 'refused'),
 total({0}.events) FILTER (WHERE outcome = 'not-enforced'), total({0}.events) FILTER (WHERE outcome = 'served'),
 total({0}.events) FILTER (WHERE outcome = 'failed'),
+total({0}.events) FILTER (WHERE outcome = 'declaration'),
 total({0}.bytes) FILTER (WHERE outcome IN ('served', 'not-enforced')),
 total({0}.bytes) FILTER (WHERE outcome = 'refused'), total({0}.events) FILTER (WHERE identity = 'spoofed')
 """
 _WORKS = "count(DISTINCT work), count(DISTINCT CASE WHEN got THEN work END)"
-_MOST_TAKEN = "GROUP BY work ORDER BY 7 DESC, 2 DESC, work LIMIT ?"
+_MOST_TAKEN = "GROUP BY work ORDER BY 8 DESC, 2 DESC, work LIMIT ?"
 _MAX_BYTES = 2**40
 """Bytes of the largest body that is believed."""
 _MAX_SUM = 2**62
@@ -85,6 +86,7 @@ class Figures:
     not_enforced: int = 0
     served: int = 0
     failed: int = 0
+    declarations: int = 0
     bytes_got: int = 0
     bytes_refused: int = 0
     spoofed: int = 0

@@ -20,7 +20,7 @@ def event(**facts: Any) -> EventRecord:
     """Return an event of GPTBot that was refused a recording, but for these facts."""
     usual: dict[str, Any] = {
         "time": OCTOBER, "claim": "GPTBot", "operator": "OpenAI", "identity": Identity.VERIFIED, "proof": "networks",
-        "action": Action.DENY, "rule": "train-ai", "usage": Usage.TRAIN_AI, "declared": ("robots_txt",),
+        "action": Action.DENY, "rule": "train-ai", "usage": Usage.TRAIN_AI, "declared": ("/robots.txt",),
         "work": "salt", "method": "GET", "host": "nightferry.example", "path": "/audio/salt.mp3", "status": 403,
         "bytes": 1000, "client": "~00ff", "user_agent": "GPTBot/1.3",
     }  # fmt: skip
@@ -45,9 +45,10 @@ RECORDS = st.lists(
         identity=st.sampled_from(Identity),
         proof=st.sampled_from(["", "networks", "signature"]),
         action=st.sampled_from(Action),
+        rule=st.sampled_from(["train-ai", "declaration"]),
         enforced=st.booleans(),
         usage=st.sampled_from([None, *Usage]),
-        declared=st.sampled_from([(), ("robots_txt",), ("robots_txt", "tdmrep"), ("a, b=c",)]),
+        declared=st.sampled_from([(), ("/robots.txt",), ("/robots.txt", "tdm-policy"), ("a, b=c",)]),
         work=st.sampled_from(["", "salt", "dusk", "ebb", "\ud800", "x' OR 1"]),
         method=st.sampled_from(["GET", "HEAD"]),
         path=st.sampled_from(["/audio/salt.mp3", "/artists/ines/", "/<b>"]),

@@ -80,8 +80,8 @@ def test_operators_are_compared_without_regard_to_case_and_paths_by_pattern() ->
     [
         ("operator=OpenAI, outcome=refused", {}, {"operator": "Meta"}),
         ("claim=nothing", {"claim": ""}, {}),
-        ("told=robots_txt", {"declared": ("robots_txt", "tdmrep")}, {"declared": ("tdmrep",)}),
-        ("declared=robots_txt+tdmrep", {"declared": ("tdmrep", "robots_txt")}, {"declared": ("tdmrep",)}),
+        ("told=/robots.txt", {"declared": ("/robots.txt", "tdm-policy")}, {"declared": ("tdm-policy",)}),
+        ("declared=/robots.txt+tdm-policy", {"declared": ("tdm-policy", "/robots.txt")}, {"declared": ("tdm-policy",)}),
         ("told=nothing", {"declared": ()}, {}),
         ("day=2026-10-01,work=salt", {}, {"work": "dusk"}),
         ("got=yes", {"action": Action.ALLOW, "status": 200}, {}),
@@ -128,6 +128,8 @@ def test_an_unknown_fact_is_refused_with_those_that_there_are(text: str, hint: s
         ({"action": Action.LOG, "status": None}, "served", True),
         ({"action": Action.ALLOW, "status": 500}, "failed", False),
         ({"action": Action.ALLOW, "status": 200, "method": "HEAD"}, "served", False),
+        ({"action": Action.ALLOW, "rule": "declaration", "status": 200, "path": "/robots.txt"}, "declaration", False),
+        ({"action": Action.ALLOW, "rule": "declaration", "status": 503}, "failed", False),
     ],
 )
 def test_outcomes(facts: dict[str, object], outcome: str, got: bool) -> None:

@@ -39,6 +39,7 @@ def counted_by_hand(records: Sequence[EventRecord]) -> Figures:
         not_enforced=of("not-enforced"),
         served=of("served"),
         failed=of("failed"),
+        declarations=of("declaration"),
         bytes_got=size("served", "not-enforced"),
         bytes_refused=size("refused"),
         spoofed=sum(record.identity is Identity.SPOOFED for record in records),
