@@ -225,7 +225,7 @@ def _table(
         ("Requests", lambda each: number(each.events)),
         ("Refused", lambda each: number(each.refused)),
         ("Got content", lambda each: number(each.answered)),
-        *([("not enforced", lambda each: number(each.not_enforced))] if monitored else []),
+        *([("Got, not enforced", lambda each: number(each.not_enforced))] if monitored else []),
         *([("False name", lambda each: number(each.spoofed))] if false_names else []),
         *([("Read a declaration", lambda each: number(each.declarations))] if declarations else []),
         *([("Site's own error", lambda each: number(each.failed))] if failed else []),
