@@ -29,6 +29,7 @@ from noai_guard.core.path_patterns import PathMatcher, by_specificity
 from noai_guard.core.policy import DecisionTable, Exemptions, PathClass, Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
+from noai_guard.core.uses import Use
 
 
 def strictest_action(actions: Iterable[Action]) -> Action:
@@ -111,12 +112,18 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         throttle=min((each.throttle for each in policies), key=lambda rate: rate.requests / rate.seconds),
         declarations=_declarations(policies),
         second_look=any(each.second_look for each in policies),
+        uses=tuple(use for use in first.uses if not use.trains_generative_models or _is_use_of_all(use, policies)),
+        notices=tuple(dict.fromkeys(notice for each in policies for notice in each.notices)),
         partners=tuple(partner for partner in first.partners if _is_in_all(partner.name, policies)),
     )
 
 
 def _is_in_all(partner: str, policies: Sequence[Policy]) -> bool:
     return all(partner in [each.name for each in policy.partners] for policy in policies)
+
+
+def _is_use_of_all(use: Use, policies: Sequence[Policy]) -> bool:
+    return all(use in policy.uses for policy in policies)
 
 
 def _declarations(policies: Sequence[Policy]) -> Mapping[str, Any]:

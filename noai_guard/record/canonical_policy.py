@@ -4,7 +4,7 @@ How the site runs (proxies, store, reload, key files, works, texts of the page) 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from noai_guard.config.build import build_policy
@@ -51,6 +51,8 @@ def policy_data(policy: Policy) -> dict[str, Any]:
         "partners": [_partner(partner) for partner in policy.partners],
         "agents": [_agent(agent) for agent in policy.agents],
         "networks": {name: _networks(networks) for name, networks in policy.networks.items()},
+        "uses": [asdict(use) for use in policy.uses],
+        "notices": [asdict(notice) for notice in policy.notices],
         "notice": policy.ledger.notice if policy.ledger else 0,
     }
 

@@ -53,7 +53,7 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "partners", "agents", "networks", "notice")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice")  # fmt: skip
 
 
 def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
@@ -74,6 +74,13 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
         was, now = getattr(before.site, name), getattr(after.site, name)
         if was != now:
             yield Change(f"site: {name} {was or 'not given'} -> {now or 'not given'}")
+    for use in after.uses:
+        if use not in before.uses:
+            trains = ", which trains generative models" if use.trains_generative_models else ""
+            yield Change(f"uses: {use.use} by {use.by}{trains}", use.trains_generative_models)
+    yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
+    yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
+    yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice: {old} days -> {new} days", new < old)
@@ -193,7 +200,7 @@ def _rule_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Cha
             yield Change(f"rule {name} was removed: {_described(rule)}", _refuses_less(rule, after, known[0]))
     if [meaning for meaning in old if meaning in new] != [meaning for meaning in new if meaning in old]:
         yield Change("rules: their order changed", True)
-    for meaning in old.keys() & new.keys():
+    for meaning in (each for each in old if each in new):
         if old[meaning].message != new[meaning].message or old[meaning].id != new[meaning].id:
             yield Change(f"rule {old[meaning].id}: its name or message changed")
 
@@ -274,7 +281,7 @@ def _exemption_changes(before: Policy, after: Policy, agents: Sequence[Agent]) -
 
 def _partner_changes(before: Policy, after: Policy) -> Iterator[Change]:
     old, new = ({partner.name: partner for partner in policy.partners} for policy in (before, after))
-    for name in old.keys() | new.keys():
+    for name in sorted({*old, *new}):
         was, now = old.get(name), new.get(name)
         said = name if (now or old[name]).named else "one that is not named"
         if now is None:

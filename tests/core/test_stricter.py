@@ -67,6 +67,7 @@ def test_of_each_section_and_each_switch_the_strictest_is_declared() -> None:
     one = policy_of(
         "usages: {train-ai: no, seo: yes}\npaths: {/press/**: {usages: {train-ai: yes}}}\n"
         "declarations: {tdmrep: no, robots_txt: off, rsl: no}\nexemptions: {paths: [/a, /b], agents: [AhrefsBot]}\n"
+        "uses: [{use: radio, by: Us, trains_generative_models: yes}, {use: ads, by: Us, trains_generative_models: no}]\n"
         "mode: monitor\nlimits: {throttle: {requests: 100, seconds: 10}}\n"
         "partners: [{name: a, usages: [seo], proof: {networks: [10.0.0.0/8]}},"
         " {name: b, usages: [seo], proof: {networks: [10.0.0.0/8]}}]\n"
@@ -75,7 +76,7 @@ def test_of_each_section_and_each_switch_the_strictest_is_declared() -> None:
         "usages: {train-ai: no, seo: no}\npaths: {/press/**: {usages: {ai-search: yes}}, /x/**: {usages: {ads: no}}}\n"
         "declarations: {robots_txt: replace}\nexemptions: {paths: [/b], addresses: [10.0.0.0/8]}\non_unknown: deny\n"
         "partners: [{name: b, usages: [seo], proof: {networks: [10.0.0.0/8]}}]\n"
-        "features: {second_look: yes}\n"
+        "features: {second_look: yes}\nnotices: [{text: All rights reserved.}]\n"
     )
     both = stricter_policy([one, other])
     assert both.usages[Usage.SEO] is Action.DENY
@@ -92,6 +93,8 @@ def test_of_each_section_and_each_switch_the_strictest_is_declared() -> None:
     assert both.second_look
     assert both.throttle.requests == 60
     assert [partner.name for partner in both.partners] == ["b"]
+    assert [use.use for use in both.uses] == ["ads"]
+    assert len(both.notices) == 1
     assert stricter_policy([one, one]).mode is Mode.MONITOR
     reversed_order = stricter_policy([policy_of("declarations: {robots_txt: off}"), policy_of("")])
     assert reversed_order.declares("robots_txt")

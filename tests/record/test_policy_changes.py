@@ -1,6 +1,6 @@
 """The difference between two policies in plain words, and whether it loosens a reservation of an AI usage."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -10,8 +10,9 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.identity.settings import IdentityPolicy
 from noai_guard.core.model import AI_USAGES, Identity
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.policy import Policy
 from noai_guard.record.canonical_json import canonical
-from noai_guard.record.canonical_policy import policy_data, policy_digest, policy_from
+from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
 from noai_guard.record.policy_changes import policy_changes
 from tests.core.test_stricter import PATHS, POLICIES, built
 from tests.record.ledger_kit import AGENTS, policy_of
@@ -69,6 +70,11 @@ def changes(before: str, after: str) -> dict[str, bool]:
             "throttle: 60 in 60 s -> 90 in 60 s",
             True,
         ),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "uses: radio by Us, which trains generative models", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "uses: radio by Us", False),
+        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "uses: radio by Us as it was ended", False),
+        ("", "notices: [{text: All rights reserved.}]", "notices: one was added", False),
+        ("notices: [{text: All rights reserved.}]", "", "notices: one was taken away", True),
         # rules
         ("", "rules: [{agents: [GPTBot], action: allow, paths: [/x/**]}]", "rule rule-1 was added: allowed for gptbot under /x/**", True),
         ("", "rules: [{agents: [AhrefsBot], action: allow}]", "rule rule-1 was added: allowed for ahrefsbot", False),
@@ -173,6 +179,14 @@ def test_how_a_site_runs_and_how_the_file_is_written_is_no_promise() -> None:
     )
     assert policy_changes(plain, other, AGENTS) == ()
     assert policy_digest(plain) == policy_digest(other)
+
+
+def test_every_field_of_a_policy_is_a_promise_or_says_how_the_site_runs() -> None:
+    promised = {
+        "usages", "mode", "site", "path_policies", "rules", "exemptions", "on_unknown", "unreadable", "identity",
+        "throttle", "declarations", "second_look", "partners", "agents", "networks", "ledger", "uses", "notices",
+    }  # fmt: skip
+    assert {field.name for field in fields(Policy)} == {"stance", *promised, *RUNNING}
 
 
 def test_a_difference_that_has_no_words_counts_as_looser(monkeypatch: pytest.MonkeyPatch) -> None:
