@@ -9,7 +9,7 @@ import click
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.cli.ledger import FOLDER, KEY_FILE
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
@@ -28,8 +28,7 @@ _KEY_NAME = re.compile(r"ed25519:[A-Za-z0-9_-]{43}")
 @click.option("--since", metavar="WHEN", help="First month, day or moment, in UTC: 2026-10.")
 @click.option("--until", metavar="WHEN", help="Last month or day, included, or a moment.  [default: now]")
 @click.option("--path", default="", metavar="PATTERN", help="Only requests for these paths: /artists/ines/**")
-@click.option("--events", "places", type=click.Path(), multiple=True, metavar="DIR|FILE",
-              help="Where the events are; may be repeated.")  # fmt: skip
+@events_option
 @click.option("--ledger", type=click.Path(), metavar="DIR",
               help="The site's ledger.  [default: as the policy says, else noai-ledger if it is here]")  # fmt: skip
 @click.option("--key", "key_file", type=click.Path(), metavar="FILE", default=KEY_FILE, show_default=True,
@@ -57,13 +56,13 @@ def command(
 
     \b
     Examples:
-      noai-guard evidence --operator OpenAI --since 2026-10 --events noai-events --out case.zip
+      noai-guard evidence --operator OpenAI --since 2026-10 --out case.zip
       noai-guard evidence --operator OpenAI --since 2026-10 --events noai-events --key evidence.pem --out case.zip
       noai-guard evidence verify case.zip --key ed25519:...
     """
     if ctx.invoked_subcommand is not None:
         return
-    needed = {"--operator": operator, "--since": since, "--events": places, "--out": out}
+    needed = {"--operator": operator, "--since": since, "--out": out}
     if missing := [name for name, value in needed.items() if not value]:
         raise CannotRun(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; --help shows how")
     assert operator is not None
@@ -72,7 +71,7 @@ def command(
     policy = chosen_policy(policy_file)
     site = policy.site
     case = Case(
-        events=event_lines(places),
+        events=event_lines(event_places(places, policy)),
         selection=Selection(Span.of(since, until, datetime.now(UTC)), path, operator),
         site=site.name or site.owner or site.url,
         made=today(),

@@ -8,7 +8,7 @@ import click
 
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.evidence import ledger_of
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option
 from noai_guard.cli.output_files import replace_file
 from noai_guard.config import load_catalog
 from noai_guard.core.policy import Policy
@@ -30,8 +30,7 @@ _FORMATS = ("html", "csv", "json")
 @click.option("--until", metavar="WHEN", help="Last month or day, included, or a moment.  [default: now]")
 @click.option("--path", default="", metavar="PATTERN", help="Only requests for these paths: /artists/ines/**")
 @click.option("--operator", default="", metavar="NAME", help="Only requests of this operator: OpenAI")
-@click.option("--events", "places", type=click.Path(), multiple=True, required=True, metavar="DIR|FILE",
-              help="Where the events are; may be repeated.")  # fmt: skip
+@events_option
 @click.option("--format", "style", type=click.Choice(_FORMATS),
               help="For reading, spreadsheets, programs.  [default: by the name of --out, else html]")  # fmt: skip
 @click.option("--out", type=click.Path(), metavar="FILE", help="Where to write.  [default: standard output]")
@@ -64,17 +63,18 @@ def command(
 
     \b
     Examples:
-      noai-guard report --since 2026-10 --events /var/log/noai --out october.html
-      noai-guard report --since 2026-09 --until 2026-10 --events /var/log/noai --path '/artists/ines/**' --out ines.csv
-      noai-guard report --since 2026-10 --events /var/log/noai --show 'operator=OpenAI, outcome=refused'
-      noai-guard report --since 2026-01 --events /var/log/noai --public --out public/transparency.html
+      noai-guard report --since 2026-10 --out october.html
+      noai-guard report --since 2026-09 --until 2026-10 --path '/artists/ines/**' --out ines.csv
+      noai-guard report --since 2026-10 --events /var/log/host1 --events /var/log/host2 --operator OpenAI
+      noai-guard report --since 2026-10 --show 'operator=OpenAI, outcome=refused'
+      noai-guard report --since 2026-01 --public --out public/transparency.html
     """
     span = Span.of(since, until, datetime.now(UTC))
-    events = event_lines(places)
+    policy = chosen_policy(policy_file)
+    events = event_lines(event_places(places, policy))
     if show is not None:
         _print_events(ShownEvents(events, Selection(span, path, operator, parse_facts(show))))
         return
-    policy = chosen_policy(policy_file)
     style = style or _format_of(out)
     if public:
         _write(out, _public_page(events, Selection(span, path, operator), policy, style))

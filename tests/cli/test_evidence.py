@@ -77,8 +77,9 @@ def test_an_operator_of_whom_there_is_nothing_is_questioned(run: Run, here: Path
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("evidence",), "--operator, --since, --events, --out are missing; --help shows how"),
+        (("evidence",), "--operator, --since, --out are missing; --help shows how"),
         (("evidence", "--operator", "X", "--since", "2026-10", "--events", "noai-events"), "--out is missing"),
+        (("evidence", "--operator", "X", "--since", "2026-10", "--key", "key.pem", "--out", "x"), "by --events"),
         ((*PACK, "--out", "case.zip"), "the key noai-ledger.key cannot be read"),
         ((*PACK, "--key", "key.pem", "--out", "noai.yaml/case.zip"), "cannot be written"),
         ((*PACK, "--key", "key.pem", "--ledger", "nowhere", "--out", "case.zip"), "L001"),

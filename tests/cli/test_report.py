@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from noai_guard.cli.options import event_places
 from tests.cli.conftest import Run, Write
 from tests.record.events_kit import event, write_events
 
@@ -80,6 +83,14 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], problem: str, run: Ru
     output = run("report", *arguments, "--events", events, code=2).output
     assert problem in output
     assert output.count("\n") == 1
+
+
+def test_the_events_are_where_the_policy_says_unless_told_otherwise(run: Run, write: Write) -> None:
+    policy: Any = SimpleNamespace(events=SimpleNamespace(folder="noai-events"))
+    assert event_places((), policy) == ["noai-events"]
+    assert event_places(("elsewhere",), policy) == ("elsewhere",)
+    output = run("report", "--since", "2026-10", "--policy", write(SITE), code=2).output
+    assert "the policy names no event log; name its folder by --events" in output
 
 
 def test_a_folder_without_events_and_a_place_that_cannot_be_written(run: Run, events: str, tmp_path: Path) -> None:
