@@ -10,7 +10,7 @@ from noai_guard.cli.console import CannotRun
 from noai_guard.cli.evidence import ledger_of
 from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option
 from noai_guard.cli.output_files import replace_file
-from noai_guard.config import load_catalog
+from noai_guard.config import catalog_of, load_catalog
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import did_you_mean, printable
 from noai_guard.record.event_sources import EventLines, event_lines
@@ -105,7 +105,7 @@ def _public_page(events: EventLines, selection: Selection, policy: Policy, style
     for line in events:
         if line.record in selection:
             counts.add(line.record)
-    page = Transparency(policy, counts, ledger_of(policy))
+    page = Transparency(policy, counts.only(catalog_of(policy).operators), ledger_of(policy))
     return page.as_html() if style == "html" else json.dumps(page.as_json(), indent=1) + "\n"
 
 

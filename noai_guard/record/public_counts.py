@@ -1,7 +1,7 @@
 """Counts for everybody: requests and refusals by month and operator, and nothing of any single client."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from noai_guard.core.model import NAMED_AI, Identity
 from noai_guard.record.event_files import PLAIN, event_files, read_events
 from noai_guard.record.event_record import MAX_LINE_BYTES, EventInvalid, EventRecord, decode
 from noai_guard.record.selection import month_of, outcome_of
+from noai_guard.record.tally import OTHERS
 
 UNDER_A_FALSE_NAME = "(under a false name)"
 """Stands for the operator of requests whose claim was proven false: they are not held against whose name was used."""
@@ -48,6 +49,14 @@ class PublicCounts:
         """Return the counts from this month on."""
         kept = {key: count for key, count in self.requests.items() if key[0] >= month}
         return PublicCounts(kept, self.ai_operators, self.left_out)
+
+    def only(self, operators: Collection[str]) -> "PublicCounts":
+        """Return the counts with every operator but these as OTHERS: a site's own agents are not public."""
+        public = {"", "unknown", UNDER_A_FALSE_NAME, *operators}
+        counts = PublicCounts(ai_operators=self.ai_operators & public, left_out=self.left_out)
+        for (month, operator, outcome), count in self.requests.items():
+            counts._count((month, operator if operator in public else OTHERS, outcome), count)
+        return counts
 
     def of(self, month: str = "", operator: str | None = None, outcome: str = "") -> int:
         """Return the number of requests of a month, an operator, an outcome; of all where one is left out."""

@@ -17,6 +17,7 @@ from noai_guard.record.ledger import Ledger
 from noai_guard.record.policy_changes import ACTION_WORDS
 from noai_guard.record.public_counts import UNDER_A_FALSE_NAME, PublicCounts
 from noai_guard.record.report_page import OUTCOMES, grid, operator_name, style_hash
+from noai_guard.record.tally import OTHERS
 from noai_guard.resources import filled, text
 from noai_guard.version import __version__
 
@@ -88,7 +89,7 @@ def _site(policy: Policy) -> str:
 
 
 def _is_named(operator: str) -> bool:
-    return operator not in ("", "unknown", UNDER_A_FALSE_NAME)
+    return operator not in ("", "unknown", UNDER_A_FALSE_NAME, OTHERS)
 
 
 def _name(operator: str) -> str:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from noai_guard.asgi_types import App
-from noai_guard.config import load_policy
+from noai_guard.config import catalog_of, load_policy
 from noai_guard.observability.metrics_app import http_app
 from noai_guard.record.ledger import Ledger
 from noai_guard.record.public_counts import CountedFolder
@@ -86,7 +86,8 @@ class _Page:
             settings = self._policy.ledger
             ledger = Ledger.read(settings.folder) if settings and Path(settings.folder).is_dir() else None
             now = datetime.now(UTC)
-            counts = self._folder.refresh().since(_month_before(now, self._months - 1))
+            counts = self._folder.refresh().only(catalog_of(self._policy).operators)
+            counts = counts.since(_month_before(now, self._months - 1))
             self._make(Transparency(self._policy, counts, ledger, now))
             self._problem = ""
         except Exception as error:  # the page as it was stays, and visitors see no fault of ours

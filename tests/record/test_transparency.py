@@ -64,6 +64,17 @@ def test_a_page_is_valid_and_names_no_client(records: list[EventRecord]) -> None
     assert not [word for word in ("198.51.100.7", "Agent", "/secret", "<script", "__") if word in page]
 
 
+def test_operators_that_are_in_no_public_catalogue_are_not_named() -> None:
+    counts = counted([event(), event(operator="Backup of Ines"), event(operator="Partner"), event(operator="")])
+    public = counts.only(["OpenAI"])
+    assert sorted(public.operators) == ["", "(others)", "OpenAI"]
+    assert public.of(operator="(others)") == 2
+    assert public.ai_operators == {"OpenAI", ""}
+    page = Transparency(load_stance(), public, at=NOW).as_html()
+    assert "Ines" not in page
+    assert "All others" in page
+
+
 def test_what_is_beyond_the_bounds_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noai_guard.record.public_counts._MAX_COUNTS", 60)
     counts = counted([event(operator=f"Operator {number}") for number in range(80)])
