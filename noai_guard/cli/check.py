@@ -122,7 +122,7 @@ def _ledger_notes(policy: Policy) -> Iterator[str]:
     now = datetime.now(UTC)
     try:
         drafted = draft(policy, load_catalog(), verified(policy.ledger, now), now)
-    except (NoAIGuardError, KeyError) as error:
+    except NoAIGuardError as error:
         yield f"the ledger cannot be used, so nothing is compared with it: {error}."
         return
     for change in drafted.changes:

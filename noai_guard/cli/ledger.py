@@ -124,10 +124,7 @@ def publish_command(
         raise CannotRun("--correction needs a reason, for the public; write it in quotes")
     policy, settings, ledger = _own_ledger(policy_file)
     catalog, now = catalog_of(policy), _now()
-    try:
-        drafted = draft(policy, catalog, ledger, now, reason is not None)
-    except KeyError:
-        raise CannotRun("the folder withheld/ of the ledger is missing or damaged; restore it from git") from None
+    drafted = draft(policy, catalog, ledger, now, reason is not None)
     if drafted.kind is None:
         click.echo(f"nothing to publish: entry {ledger.head.number} says the same")
         return

@@ -86,7 +86,7 @@ class Guard:
         self._checked: BoundedCache[tuple[Claim, PathClass], tuple[SingleClaim, ...]] = BoundedCache(
             self._claims_to_check
         )
-        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
+        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...], str], Verdict] = BoundedCache(_with_reasons)
         self.catalog = self.table.catalog
         origins = Origins(self.table)
         self.origins = origins if origins else None
@@ -230,7 +230,7 @@ class Guard:
         return self._replaced[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
     def _verdict_of_identified(self, claim: SingleClaim, path_class: PathClass, identified: Identified) -> Verdict:
-        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons]
+        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons, identified.by]
         on_unknown = self.policy.on_unknown
         if identified.unanswered and on_unknown.strictness > verdict.action.strictness:
             reason = f"the claim could not be checked; on_unknown says {on_unknown}"
@@ -280,11 +280,11 @@ def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
     return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
 
 
-def _with_reasons(key: tuple[Verdict, tuple[str, ...]]) -> Verdict:
-    """Return a verdict with the reasons of its identity behind those of the claim."""
-    verdict, reasons = key
+def _with_reasons(key: tuple[Verdict, tuple[str, ...], str]) -> Verdict:
+    """Return a verdict with the reasons of its identity behind those of the claim, and the way that proved it."""
+    verdict, reasons, proof = key
     claim, *rest = verdict.reasons
-    return replace(verdict, reasons=(claim, *reasons, *rest))
+    return replace(verdict, reasons=(claim, *reasons, *rest), proof=proof)
 
 
 def replaced(key: tuple[Verdict, Action, str, str]) -> Verdict:

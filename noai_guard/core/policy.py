@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.event_settings import EventSettings
 from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
 from noai_guard.core.identity.signing_keys import PublicKey
@@ -148,8 +149,8 @@ class Policy:
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
-    `files` are the paths of all files and folders that were read beside the policy's own. `uses` and `notices` are what
-    the site says of itself.
+    `events` is None where no event log is kept. `files` are the paths of all files and folders that were read beside
+    the policy's own. `uses` and `notices` are what the site says of itself.
     """
 
     stance: str
@@ -181,6 +182,7 @@ class Policy:
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
     ledger: LedgerPolicy | None = None
+    events: EventSettings | None = None
     uses: tuple[Use, ...] = ()
     notices: tuple[Notice, ...] = ()
 

@@ -138,7 +138,8 @@ class _Page:
         """Yield the changes that are announced, with the day on which each takes effect."""
         for announced in self.announcements:
             yield f"<h2>{self.say('announced', date=f'<time>{announced.day}</time>')}</h2>"
-            yield f'<p>{self.say("announced_lead")} <a href="{HISTORY_PATH}">{self.say("history")}</a></p>\n<ul>'
+            link = f'<a href="{HISTORY_PATH}">{HISTORY_PATH}</a>'
+            yield f"<p>{self.say('announced_lead', link=link)}</p>\n<ul>"
             yield from (f"<li>{html.escape(change)}</li>" for change in announced.changes)
             yield "</ul>"
 

@@ -4,6 +4,7 @@ comes."""
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from noai_guard.build_date import today
@@ -37,6 +38,7 @@ class PromisesInForce:
     def compiled(self, loaded: Policy) -> CompiledPolicy:
         """Return a loaded policy with what is promised beside it. Raises PolicyTooLong; a ledger that cannot be used
         makes it stricter, and is logged."""
+        loaded = self._with_its_ledger(loaded)
         current = self._kept.in_force(loaded, datetime.fromtimestamp(self.clock(), UTC))
         compiled = CompiledPolicy(loaded, catalog_of(loaded), today(), current.promised)
         self.loaded = loaded
@@ -50,6 +52,14 @@ class PromisesInForce:
         self._say(current.unpublished)
         (self._tasks.add if loaded.ledger else self._tasks.remove)(self.look)
         return compiled
+
+    def _with_its_ledger(self, loaded: Policy) -> Policy:
+        """Return a policy that is loaded while serving, with the ledger of the one before if it names none any more."""
+        before = self.loaded.ledger if self.loaded is not None else None
+        if loaded.ledger is not None or before is None:
+            return loaded
+        _log.error("the policy does not name its ledger any more; until a restart, what the ledger promises holds")
+        return replace(loaded, ledger=before)
 
     def _say(self, unpublished: bool) -> None:
         """Log what an operator has to know of the ledger, once until it changes."""

@@ -77,6 +77,10 @@ def labels_of(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
+FAILURE_PLACES = ("judging", "noting", "robots_txt", "declaring", "store", "refresh", "ledger", "record")
+"""Where the guard itself may fail."""
+
+
 class Metrics(Collector):
     """The metrics of one registry, which holds each name once, and the guards and sinks that share them.
 
@@ -183,6 +187,15 @@ class Metrics(Collector):
             "1 while the policy is not published in the ledger, a looser one is announced, or the ledger is damaged.",
             ("state",),
         )
+        self.events_written = counter("noai_events_written_total", "Events written to the event log.", ("sink",))
+        self.events_dropped = counter(
+            "noai_events_dropped_total",
+            "Events lost, by the sink that did not take them (queue: more came than could be written).",
+            ("sink",),
+        )
+        self.event_sink_failing = gauge(
+            "noai_event_sink_failing", "1 while a sink of the event log takes no events, or not all.", ("sink",)
+        )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed",
@@ -202,9 +215,11 @@ class Metrics(Collector):
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
             (self.signature_failures, SIGNATURE_FAILURES),
-            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh", "ledger")),
+            (self.guard_failures, FAILURE_PLACES),
             (self.ledger_state, LEDGER_STATES),
             (self.address_problems, PROBLEMS),
+            (self.events_written, ("files",)),
+            (self.events_dropped, ("queue", "files")),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
             for value in values:

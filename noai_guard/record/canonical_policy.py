@@ -18,7 +18,7 @@ from noai_guard.record.canonical_json import digest
 
 RUNNING = (
     "trusted_proxies", "store", "store_deadline", "shared_cache", "reload", "page_texts", "hosts", "key_sets",
-    "refresh", "feeds", "files", "works",
+    "refresh", "feeds", "files", "works", "events",
 )  # fmt: skip
 """Fields of Policy that say how the site runs, not what it promises."""
 

@@ -12,6 +12,9 @@ from noai_guard.record.ledger_files import folder_identity
 from noai_guard.record.promises import InForce, in_force, without_ledger
 from noai_guard.record.verification import chain_problems
 
+_READS = 3
+"""A ledger that is written while it is read is read again."""
+
 
 class KeptLedger:
     """Reads the ledger that a policy names. `problem` says why it cannot be used now, empty if it can."""
@@ -27,15 +30,20 @@ class KeptLedger:
         self.problem = ""
         if loaded.ledger is None:
             return InForce(Promised(digest=policy_digest(loaded)))
-        try:
+        for _ in range(_READS):
             self._identity = folder_identity(Path(loaded.ledger.folder))
-            ledger = verified(loaded.ledger, now)
-            current = in_force(loaded, ledger, now)
-            self._good = loaded.ledger, ledger
-        except Exception as error:  # files may hold anything
-            self.problem = str(error) or type(error).__name__
-            return self._without(loaded, now)
-        return current
+            try:
+                ledger = verified(loaded.ledger, now)
+                current = in_force(loaded, ledger, now)
+            except Exception as error:  # files may hold anything
+                self.problem = str(error) or type(error).__name__
+                if not self.has_changed(loaded):
+                    break
+            else:
+                self.problem = ""
+                self._good = loaded.ledger, ledger
+                return current
+        return self._without(loaded, now)
 
     def _without(self, loaded: Policy, now: datetime) -> InForce:
         if self._good is not None and loaded.ledger and self._good[0].folder == loaded.ledger.folder:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.core.policy import Policy
-from noai_guard.errors import Invalid
+from noai_guard.errors import Invalid, Problem
 from noai_guard.record.canonical_json import digest
 from noai_guard.record.canonical_policy import policy_from
 from noai_guard.record.ledger_keys import SigningKey
@@ -125,11 +125,15 @@ class Entry:
 
     @property
     def policy_data(self) -> dict[str, Any]:
-        """What was promised, with its private parts. Raises KeyError if one is not known here."""
-        return disclose(self.data["policy"], self.opened)
+        """What was promised, with its private parts. Raises LedgerInvalid if one is not known here, or is another."""
+        try:
+            return disclose(self.data["policy"], self.opened)
+        except KeyError:
+            message = f"entry {self.number} has withheld parts that are not here, or were changed"
+            raise LedgerInvalid([Problem("L009", message, "restore the folder withheld/", self.source)]) from None
 
     def policy(self, running: Policy | None = None) -> Policy:
-        """Return the policy that was promised, with its private parts, run as `running` is. Raises KeyError."""
+        """Return the policy that was promised, with its private parts, run as `running` is. Raises LedgerInvalid."""
         return policy_from(self.policy_data, running)
 
     @cached_property

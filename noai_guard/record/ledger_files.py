@@ -6,6 +6,7 @@ noai-ledger/documents/<sha256>   what was declared
 noai-ledger/withheld/0001.json   what an entry does not show to everybody
 """
 
+import errno
 import json
 import os
 import re
@@ -87,18 +88,20 @@ def folder_identity(folder: Path) -> tuple[object, ...]:
 def write_entry(folder: Path, data: Mapping[str, Any], head: Mapping[str, Any], opened: Opened) -> Path:
     """Add an entry to a folder, with the head that names it. Raises OSError; FileExistsError if its number is taken.
 
-    A reader sees the entry with its head, or neither: until the head is replaced, the entry is not counted.
+    Both are renamed when they are written, so that a reader finds them whole.
     """
     name = f"{data['number']:04}.json"
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / name).exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / name))
     if opened:
         (folder / "withheld").mkdir(exist_ok=True)
         _write(folder / "withheld" / name, opened)
-    with (folder / name).open("x", encoding="utf-8") as stream:
-        stream.write(_text(data))
-    partial = folder / f".{HEAD}.{os.getpid()}.partial"
-    _write(partial, head)
-    partial.replace(folder / HEAD)
+    partial = {folder / name: folder / f".{name}.partial", folder / HEAD: folder / f".{HEAD}.partial"}
+    for file, content in zip(partial.values(), (data, head), strict=True):
+        _write(file, content)
+    for file, written in partial.items():
+        written.replace(file)
     return folder / name
 
 

@@ -24,7 +24,7 @@ class InForce:
 
 
 def in_force(loaded: Policy, ledger: Ledger, now: datetime) -> InForce:
-    """Return what is in force by a verified ledger. Raises KeyError if a withheld part of it is not known here."""
+    """Return what is in force by a verified ledger. Raises LedgerInvalid if a withheld part of it is not known here."""
     entries = ledger.promised(now)
     own = policy_data(loaded)
     others: dict[int, Policy] = {}

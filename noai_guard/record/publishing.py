@@ -12,7 +12,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.policy import Policy
 from noai_guard.record import timestamps
 from noai_guard.record.canonical_policy import policy_data
-from noai_guard.record.ledger import Entry, Kind, Ledger, iso, signed_entry, signed_head
+from noai_guard.record.ledger import Kind, Ledger, iso, signed_entry, signed_head
 from noai_guard.record.ledger_files import write_documents, write_entry
 from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.policy_changes import Change, policy_changes
@@ -35,7 +35,7 @@ class Draft:
 
 
 def draft(policy: Policy, catalog: Catalog, ledger: Ledger | None, now: datetime, correction: bool = False) -> Draft:
-    """Return what an entry for a policy would say now. Raises KeyError if the ledger's withheld parts are missing."""
+    """Return what an entry for a policy would say now. Raises LedgerInvalid if withheld parts are missing."""
     now = now.astimezone(UTC).replace(microsecond=0)
     if ledger is None:
         return Draft(Kind.PUBLISH, (), now)
@@ -126,8 +126,3 @@ def declared(policy: Policy, catalog: Catalog) -> tuple[dict[str, Any], dict[str
 def rotation(ledger: Ledger, now: datetime) -> Draft:
     """Return the draft of an entry that names a new key and changes nothing else."""
     return Draft(Kind.KEY, (), max(now.astimezone(UTC).replace(microsecond=0), ledger.head.effective))
-
-
-def entry_in(file: Path) -> Entry:
-    """Return the entry that was written to a file."""
-    return next(entry for entry in Ledger.read(file.parent).entries if entry.source == str(file))

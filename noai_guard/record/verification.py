@@ -10,13 +10,13 @@ from noai_guard.record.ledger import (
     Entry,
     Kind,
     Ledger,
+    LedgerInvalid,
     entry_message,
     head_message,
     iso,
 )
 from noai_guard.record.ledger_keys import is_signed_by
 from noai_guard.record.policy_changes import certain_changes
-from noai_guard.record.withheld import marks
 
 _FROM_COPY = "restore it from a copy that somebody else keeps"
 
@@ -88,14 +88,13 @@ def _content(entry: Entry, expected: str) -> Iterator[Problem]:
         yield _problem("L003", entry, "does not have the signature of its key")
     if entry.number == 1 and entry.data["previous"]:
         yield _problem("L004", entry, "is not the first: an entry stood before it")
-    if entry.opened and (missing := marks(entry.data["policy"]) - set(entry.opened)):
-        yield _problem("L009", entry, f"has {len(missing)} withheld parts that are not in the folder withheld/")
-    else:
+    if entry.opened:
         try:
-            if entry.opened:
-                entry.policy()
-        except Exception:
-            yield _problem("L009", entry, "has withheld parts that were changed")
+            entry.policy()
+        except LedgerInvalid as error:
+            yield from error.problems
+        except Exception:  # what is disclosed may be anything
+            yield _problem("L009", entry, "has withheld parts of which no policy can be built")
 
 
 def _times(entry: Entry, before: Entry | None, now: datetime) -> Iterator[Problem]:

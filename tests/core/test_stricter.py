@@ -1,6 +1,7 @@
 """Several policies at once: nobody is let in whom one of them refuses, and what is declared is what is done."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from noai_guard.core.guard import Guard, Needs
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import Action, Agent, Identity, Mode, Usage, Verdict, agent_of
 from noai_guard.core.policy import Policy
+from noai_guard.core.promised import Announcement, Promised
 from noai_guard.core.questions import Count, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.stricter import (
@@ -197,8 +199,6 @@ def test_a_path_that_cannot_be_read_is_judged_by_the_strictest() -> None:
 def test_declarations_say_what_is_done() -> None:
     loose = policy_of("usages: {train-ai: no}\npaths: {/press/**: {usages: {train-ai: yes}}}\nsite: {policy_page: /p}")
     strict = policy_of("usages: {train-ai: no}\npaths: {/tracks/**: {usages: {search: no}}}")
-    from noai_guard.core.promised import Promised
-
     compiled = CompiledPolicy(loose, AGENTS, promised=Promised((strict,)))
     robots = compiled.documents["/robots.txt"].body.decode()
     group = robots[robots.index("User-agent: GPTBot") :]
@@ -207,6 +207,11 @@ def test_declarations_say_what_is_done() -> None:
     verdict = compiled.guard.judged("/press/kit", b"GPTBot")
     assert dict(compiled.declared[verdict.path_policy].fields)[b"tdm-reservation"] == b"1"
     assert "/p" in compiled.documents
+
+
+def test_an_announcement_has_the_day_in_utc() -> None:
+    at = datetime(2026, 12, 30, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert Announcement(at, ()).day == "2026-12-29"
 
 
 ACTIONS = st.sampled_from(["allow", "log", "throttle", "license_required", "deny"])

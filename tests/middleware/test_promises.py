@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard import NoAIMiddleware, NoAIWSGIMiddleware
 from noai_guard.core.promised import HISTORY_PATH
 from noai_guard.gateway.app import Gateway
-from noai_guard.middleware import promises_in_force
+from noai_guard.middleware import periodic_tasks, promises_in_force
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.status import current_status
 from noai_guard.observability.status_page import _page
@@ -260,6 +261,35 @@ def test_without_a_ledger_nothing_is_compared(site: Site) -> None:
     assert site.runtime.compiled.promised.digest
     assert site.get(HISTORY_PATH, BROWSER)[1] != b""
     assert site.state("unpublished") == 0
+
+
+def test_a_policy_that_stops_to_name_its_ledger_keeps_what_was_promised_until_a_restart(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.book.publish(STRICT)
+    site.write(STRICT)
+    site.start()
+    site.file.write_text(LOOSER)
+    site.runtime.reload()
+    assert site.get("/press/kit")[0] == 403
+    assert site.state("unpublished") == 1
+    assert "does not name its ledger any more" in caplog.text
+
+
+def test_the_day_comes_by_itself_in_the_thread_of_the_tasks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(periodic_tasks, "INTERVAL_SECONDS", 0.01)
+    site.book.publish(STRICT)
+    site.book.publish(LOOSER, START + DAY)
+    site.write(LOOSER)
+    site.start()
+    site.now = START + 2 * DAY
+    site.runtime.start()
+    assert site.get("/press/kit")[0] == 403
+    site.now = site.book.ledger.head.effective
+    deadline = monotonic() + 60
+    while site.get("/press/kit")[0] != 200 and monotonic() < deadline:
+        sleep(0.01)
+    assert site.get("/press/kit")[0] == 200
 
 
 def test_a_failure_while_looking_is_counted_and_the_policy_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
