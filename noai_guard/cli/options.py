@@ -38,10 +38,11 @@ events_option = click.option(
 
 def event_places(places: Sequence[str], policy: Policy) -> Sequence[str]:
     """Return where the events are: the places that were typed, else the folder that the policy names."""
-    settings: Any = getattr(policy, "events", None)
-    if not places and settings is None:
+    if places:
+        return places
+    if policy.events is None:
         raise CannotRun("the policy names no event log; name its folder by --events")
-    return places or [settings.folder]
+    return [policy.events.folder]
 
 
 def policy_name(file: str | None) -> str:

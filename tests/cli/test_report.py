@@ -2,12 +2,9 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from noai_guard.cli.options import event_places
 from tests.cli.conftest import Run, Write
 from tests.record.events_kit import event, write_events
 
@@ -85,10 +82,14 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], problem: str, run: Ru
     assert output.count("\n") == 1
 
 
-def test_the_events_are_where_the_policy_says_unless_told_otherwise(run: Run, write: Write) -> None:
-    policy: Any = SimpleNamespace(events=SimpleNamespace(folder="noai-events"))
-    assert event_places((), policy) == ["noai-events"]
-    assert event_places(("elsewhere",), policy) == ("elsewhere",)
+def test_the_events_are_where_the_policy_says_unless_told_otherwise(
+    run: Run, write: Write, events: str, tmp_path: Path
+) -> None:
+    policy = write(f"{SITE}events: {{folder: events}}\n")
+    assert "2026-10,OpenAI" in run("report", *OCTOBER, "--policy", policy, "--format", "csv").stdout
+    write_events(tmp_path / "elsewhere", [event(operator="Meta")])
+    elsewhere = ("--events", str(tmp_path / "elsewhere"))
+    assert "OpenAI" not in run("report", *OCTOBER, "--policy", policy, "--format", "csv", *elsewhere).stdout
     output = run("report", "--since", "2026-10", "--policy", write(SITE), code=2).output
     assert "the policy names no event log; name its folder by --events" in output
 
