@@ -116,7 +116,7 @@ def verify(ctx: click.Context, case: str, key: str | None) -> None:
     for problem in check.problems:
         click.echo(f"{printable(case)}: {printable(problem)}")
     if check.problems:
-        click.echo(f"{printable(case)} is NOT what was packed ({len(check.problems)} problems)")
+        click.echo(f"{printable(case)} is NOT what was packed; problems: {len(check.problems)}")
     else:
         _print_whole(case, check, key is not None)
     ctx.exit(int(bool(check.problems)))

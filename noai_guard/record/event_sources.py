@@ -50,11 +50,11 @@ class EventLines:
         """Sentences about what could not be read."""
         problems, notes = self.problems, []
         if problems.bad_lines:
-            notes.append(f"{problems.bad_lines:,} lines are no events and are not counted.")
+            notes.append(f"Lines that are no events, and are not counted: {problems.bad_lines:,}.")
         if problems.torn_files:
-            notes.append(f"{problems.torn_files:,} files end within a line: they were being written, or were cut off.")
+            notes.append(f"Files that end within a line, being written or cut off: {problems.torn_files:,}.")
         if problems.unreadable_files:
-            notes.append(f"{problems.unreadable_files:,} files cannot be read, or not to their end.")
+            notes.append(f"Files that cannot be read, or not to their end: {problems.unreadable_files:,}.")
         return [*notes, *([f"Among them: {listed(problems.named, 3)}."] if notes else [])]
 
 

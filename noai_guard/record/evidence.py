@@ -292,9 +292,13 @@ def _summary(report: Report) -> str:
         identities[identity] = identities.get(identity, 0) + row.figures.events
     proofs = ", ".join(f"{count:,} {identity}" for identity, count in sorted(identities.items()))
     return (
-        f"{totals.events:,} requests ({proofs or 'none'}): {totals.refused:,} were refused, {totals.answered:,} were "
-        f"answered with content\n({totals.bytes_got:,} bytes). {totals.works_tried:,} different works were asked for, "
-        f"{totals.works_got:,} were handed over."
+        f"Requests:                {totals.events:,} ({proofs or 'none'})\n"
+        f"refused:                 {totals.refused:,}\n"
+        f"answered with content:   {totals.answered:,} ({totals.bytes_got:,} bytes)\n"
+        f"read a declaration:      {totals.declarations:,}\n"
+        f"answered with an error:  {totals.failed:,}\n"
+        f"Works asked for:         {totals.works_tried:,}\n"
+        f"handed over:             {totals.works_got:,}"
     )
 
 

@@ -65,7 +65,10 @@ class Report:
         """Sentences about what the figures leave out."""
         notes = self.events.notes
         if any(group.facts["operator"] == OTHERS for group in self.groups):
-            notes.append(f"Events beyond the first {MAX_GROUPS:,} groups are counted together, as {OTHERS}.")
+            notes.append(
+                f"Events beyond the first {MAX_GROUPS:,} groups are counted together, as {OTHERS}: choose a shorter "
+                "span, or an operator, to see them apart."
+            )
         if self.totals.events and not self.totals.works_tried:
             notes.append("No event names a work: the policy in force had no works: that name them by their paths.")
         return notes

@@ -122,8 +122,8 @@ def _summary(report: Report) -> str:
     named = len(report.named_operators)
     share = f"{100 * totals.refused / totals.events:.0f} %" if totals.refused != totals.events else "all"
     sentences = [
-        f"{number(totals.events)} requests were noted, of {_many(named, 'named operator')}; "
-        f"{number(totals.refused)} ({share}) were refused."
+        f"{_many(totals.events, 'request')} noted, of {_many(named, 'named operator')}; "
+        f"{number(totals.refused)} ({share}) refused."
     ]
     true_claims = [row for row in report.tables["claims"] if row.figures.works_got and not row.figures.spoofed]
     ai_claims = [row for row in true_claims if row.facts["operator"] in report.ai_operators]
@@ -131,12 +131,12 @@ def _summary(report: Report) -> str:
     watching = "" if any(row.figures.served for row in ai_claims) else " (only while the site was just watching)"
     if totals.works_got:
         sentences.append(
-            f"{_many(totals.works_got, 'work')} of the {number(totals.works_tried)} that were asked for "
+            f"{_many(totals.works_got, 'work')} of {number(totals.works_tried)} asked for "
             f"{'was' if totals.works_got == 1 else 'were'} handed over at least once"
             + (f", to AI operators too{watching}: {listed(ai, 5)}." if ai else ", to none of the known AI operators.")
         )
     elif totals.works_tried:
-        sentences.append(f"Of the {number(totals.works_tried)} works that were asked for, none was handed over.")
+        sentences.append(f"Of {_many(totals.works_tried, 'work')} asked for, none was handed over.")
     if totals.spoofed:
         sentences.append(f"{_many(totals.spoofed, 'request')} came under a name that was proven false.")
     if totals.not_enforced:

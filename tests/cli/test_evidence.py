@@ -53,7 +53,7 @@ def test_the_ledger_of_this_folder_is_found_without_a_policy_that_names_it(run: 
     with (here / "noai-events" / "events-2026-10.jsonl").open("ab") as file:
         file.write(b"noise\n")
     result = run(*PACK, "--out", "case.zip")
-    assert result.stderr.startswith("note: 1 lines are no events")
+    assert result.stderr.startswith("note: Lines that are no events, and are not counted: 1")
     assert "the ledger in it is whole" in run("evidence", "verify", "case.zip").stdout
 
 
@@ -65,7 +65,7 @@ def test_a_changed_archive_is_named_by_file_and_exits_with_1(run: Run, here: Pat
     (here / "case.zip").write_bytes(body)
     output = run("evidence", "verify", "case.zip", code=1).stdout
     assert "case.zip: README.txt was changed" in output
-    assert "case.zip is NOT what was packed (1 problems)" in output
+    assert "case.zip is NOT what was packed; problems: 1" in output
 
 
 def test_an_operator_of_whom_there_is_nothing_is_questioned(run: Run, here: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_report_is_html_by_default(run: Run, write: Write, events: str) -> Non
     output = run("report", *OCTOBER, "--events", events, "--policy", write(SITE)).stdout
     assert output.startswith("<!doctype html>")
     assert "Night Ferry" in output
-    assert "3 requests were noted" in output
+    assert "3 requests noted" in output
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_a_note(run: Run, write: Write, events: str) -> N
     with (Path(events) / "events-2026-10.jsonl").open("ab") as file:
         file.write(b"noise\n")
     output = run("report", *OCTOBER, "--events", events, "--format", "csv").stderr
-    assert "note: 1 lines are no events" in output
+    assert "note: Lines that are no events, and are not counted: 1" in output
 
 
 def test_show_prints_the_events_behind_a_figure(run: Run, events: str) -> None:

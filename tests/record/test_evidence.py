@@ -108,7 +108,7 @@ def test_a_case_is_whole_and_holds_what_a_lawyer_needs(case: Case, tmp_path: Pat
     } <= files.keys()
     readme = files["README.txt"].decode()
     assert key.name in readme
-    assert "33 requests" in readme
+    assert "Requests:                33 (33 verified)" in readme
     assert "__" not in readme
     assert check.manifest["totals"]["events"] == 33
     assert [source["events"] for source in check.manifest["sources"]] == [34, 1]

@@ -85,8 +85,8 @@ def test_a_page_says_in_a_few_sentences_who_got_what(tmp_path: Path) -> None:
             ],
         )
     )
-    assert "4 requests were noted, of 3 named operators; 2 (50 %) were refused." in page
-    assert "2 works of the 2 that were asked for were handed over at least once" in page
+    assert "4 requests noted, of 3 named operators; 2 (50 %) refused." in page
+    assert "2 works of 2 asked for were handed over at least once" in page
     assert "to AI operators too: OpenAI, Common Crawl." in page
     assert "1 request came under a name that was proven false." in page
     assert "1 request would have been refused, but the site was only watching then." in page
@@ -98,11 +98,11 @@ def test_a_page_says_in_a_few_sentences_who_got_what(tmp_path: Path) -> None:
     ("records", "sentence"),
     [
         ([], "No request was noted"),
-        ([event()], "Of the 1 works that were asked for, none was handed over."),
-        ([event(), event()], "(all) were refused"),
+        ([event()], "Of 1 work asked for, none was handed over."),
+        ([event(), event()], "(all) refused"),
         (
             [event(operator="yt-dlp", usage=None, action=Action.LOG, status=200)],
-            "1 work of the 1 that were asked for was handed over at least once, to none of the known AI operators.",
+            "1 work of 1 asked for was handed over at least once, to none of the known AI operators.",
         ),
         (
             [event(enforced=False, status=200)],
@@ -195,9 +195,9 @@ def test_lines_that_are_no_events_are_counted_and_shown(tmp_path: Path) -> None:
     report = make_report(event_lines([tmp_path]), ALL)
     assert report.totals.events == 1
     page = as_html(report)
-    assert "1 lines are no events" in page
+    assert "no events, and are not counted: 1." in page
     assert "events-2026-10.jsonl:2" in page
-    assert "end within a line" in page
+    assert "Files that end within a line" in page
 
 
 def test_places_without_events_are_refused(tmp_path: Path) -> None:

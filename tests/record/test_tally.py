@@ -1,5 +1,6 @@
 """Counts are those of somebody who counts by hand, however the events are cut into groups."""
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from hashlib import sha256
@@ -126,3 +127,20 @@ def test_a_body_that_nobody_can_send_overflows_nothing(size: int, tmp_path: Path
     records = [event(action=Action.ALLOW, status=200, bytes=size, work=str(number)) for number in range(5)]
     with tallied(write_events(tmp_path, records)) as tally:
         assert tally.totals().bytes_got == 5 * 2**40
+
+
+@pytest.mark.thorough
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    def peak(number: int) -> int:
+        records = [event(work=f"work {index}", status=200, action=Action.LOG) for index in range(number)]
+        events = write_events(tmp_path / str(number), records)
+        del records
+        tracemalloc.start()
+        with tallied(events, max_pending=500) as tally:
+            assert tally.totals().works_got == number
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1000)  # what is loaded once
+    assert peak(12_000) < 1.3 * peak(3000)
