@@ -35,6 +35,8 @@ COMMANDS: Mapping[str, str] = {
     "refresh": "Fetch published networks and the feeds of the policy anew.",
     "events": "Show the event log, and remove what is old enough.",
     "audit": "Check what a live site declares, and whether it is enforced.",
+    "report": "Count events: who came, what they were told, tried and got.",
+    "evidence": "Pack the events of an operator, with proofs, for a lawyer.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",
     "schema": "Print the JSON Schema of a policy, a catalogue file or an event.",
     "completion": "Print the completion script of a shell.",
