@@ -9,7 +9,6 @@ from itertools import product
 
 import pytest
 
-from noai_guard.config import load_stance
 from tests.targets.conformance import (
     BROWSER,
     CERTIFICATE_CHECKS,
@@ -18,6 +17,7 @@ from tests.targets.conformance import (
     MEMBERS,
     NAMED_NOWHERE,
     NAMED_SOMEWHERE,
+    NO_AI,
     ODD_PATHS,
     SECTIONS,
     ask,
@@ -47,7 +47,7 @@ MALFORMED = frozenset({0, 400, 404, 405, 501})
 @pytest.fixture(scope="module", params=SERVERS)
 def plain(request: pytest.FixtureRequest) -> Iterator[Recorded]:
     with recording_origin() as (origin_port, heads):
-        for server in started(request.param, load_stance("no-ai"), origin_port):
+        for server in started(request.param, NO_AI, origin_port):
             yield server, heads
 
 
