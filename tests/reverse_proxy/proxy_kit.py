@@ -86,7 +86,7 @@ class OriginRequest:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.connection.close()
 
-    def wait_for_close(self, seconds: float = 20) -> bool:
+    def wait_for_close(self, seconds: float = 10) -> bool:
         """Return True if the other side closes the connection within that time."""
         self.connection.settimeout(seconds)
         with suppress(ConnectionResetError):
