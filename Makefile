@@ -40,7 +40,7 @@ check: $(TEST) ## style, types, import contracts and the catalogue
 	$(BIN)/noai-guard rules check
 
 core: $(TEST) ## every branch of the core, by named examples alone
-	$(PYTEST) tests/core tests/config -m "not hypothesis" --cov=noai_guard.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) tests/core tests/config -m "not hypothesis" --numprocesses $(JOBS) --dist loadfile --cov=noai_guard.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 oldest: ## the middleware under the oldest and the newest FastAPI and Starlette
 	.ci/starlette_versions
