@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "partners": "List licensed partners, and make keys for them.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
+    "replay": "Say what the policy would have done with yesterday's logs.",
     "audit": "Check what a live site declares, and whether it is enforced.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",
     "schema": "Print the JSON Schema of a policy or catalogue file.",

@@ -1,0 +1,369 @@
+"""Add up what a judge says of the rows of a log, in memory that does not grow with the log.
+
+The totals are exact: they are as many as the policy and the catalogue have kinds of decisions. Clients are as many as
+strangers like; of those, the busiest are kept. Distinct works are counted exactly up to a bound, and from there on as
+"at least".
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.client_address import address_block
+from noai_guard.core.guard import Needs
+from noai_guard.replay.judge import Decision, Judge, PathFacts
+from noai_guard.replay.kinds import ASSET, AUDIO
+from noai_guard.replay.parsing import engine
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Outcome = tuple[Decision, ...]
+"""What each policy says, in their order."""
+
+MAX_CLIENTS = 100_000
+"""Clients that are looked at one by one: about 400 bytes each."""
+
+MAX_PAIRS = 2_000_000
+"""Pairs with a distinct work that are kept, of 16 bytes each."""
+
+_CACHED_KEYS = 50_000
+_CACHED_BYTES = 8 * 1024 * 1024
+
+_PATH_BITS = 20
+_PATH_MASK = (1 << _PATH_BITS) - 1
+_MAX_CODES = 32_768
+"""Numbers after which those of another block begin again. A block has fewer rows than _PATH_MASK leaves room for."""
+
+_BY_ADDRESS, _BY_TIME = -1, -2
+
+_CANONICAL_BLOCK = r"^((?:[1-9a-f][0-9a-f]{0,3}:){4})"
+"""The first half of an IPv6 address, where RFC 5952 leaves no choice of how to write it."""
+
+_PRIVATE = r"^(?:10\.|127\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|::1$|f[cd][0-9a-f]{2}:)"
+
+_SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
+"""What is added up for a client."""
+
+
+@dataclass(slots=True)
+class Sum:
+    """Requests and bytes with one outcome."""
+
+    requests: int = 0
+    bytes: int = 0
+
+
+class Pairs:
+    """Distinct pairs of whose (a number) and work (a number). `add` takes them in any number of times.
+
+    Of more than `max_pairs`, those of who has most are kept; `complete` is False from then on.
+    """
+
+    def __init__(self, max_pairs: int = MAX_PAIRS) -> None:
+        self.complete = True
+        self._max = max_pairs
+        self._kept: pl.DataFrame | None = None
+        self._pending: list[pl.DataFrame] = []
+        self._waiting = 0
+
+    def add(self, pairs: "pl.DataFrame") -> None:
+        """Take in a table with the columns `whose` and `work`."""
+        self._pending.append(pairs)
+        self._waiting += pairs.height
+        if self._waiting > max(self._max // 8, self._kept.height if self._kept is not None else 0):
+            self._compact()
+
+    def _compact(self) -> None:
+        pl = engine()
+        tables = [table for table in (self._kept, *self._pending) if table is not None]
+        self._pending, self._waiting = [], 0
+        if not tables:
+            return
+        kept = pl.concat(tables).unique()
+        if kept.height > self._max:
+            self.complete = False
+            most = kept.group_by("whose").len().sort("len", "whose", descending=True)
+            fitting = most.filter(pl.col("len").cum_sum() <= self._max // 2)["whose"]
+            if fitting.is_empty():
+                kept = kept.head(self._max // 2)
+            else:
+                kept = kept.filter(pl.col("whose").is_in(fitting.implode()))
+        self._kept = kept
+
+    def counts(self) -> "pl.DataFrame":
+        """Return the number of works of each, with the columns `whose` and `works`."""
+        pl = engine()
+        self._compact()
+        if self._kept is None:
+            return pl.DataFrame(schema={"whose": pl.UInt64, "works": pl.UInt32})
+        return self._kept.group_by("whose").agg(pl.len().alias("works"))
+
+    def counts_of(self, groups: Mapping[int, int]) -> dict[int, int]:
+        """Return the number of works of each group, of the group of each `whose`; others do not count."""
+        pl = engine()
+        self._compact()
+        if self._kept is None or not groups:
+            return {}
+        of = pl.DataFrame({"whose": list(groups), "group": list(groups.values())}, schema_overrides={"whose": pl.UInt64})
+        distinct = self._kept.join(of, on="whose").select("group", "work").unique()
+        return dict(distinct.group_by("group").len().iter_rows())
+
+
+class Clients:
+    """Sums by client: a user agent from an address block. `dropped` counts those that were not kept."""
+
+    def __init__(self, max_clients: int = MAX_CLIENTS) -> None:
+        self.dropped = 0
+        self._max = max_clients
+        self._kept: pl.DataFrame | None = None
+        self._pending: list[pl.DataFrame] = []
+        self._waiting = 0
+
+    def add(self, sums: "pl.DataFrame") -> None:
+        """Take in a table with `whose`, `user_agent`, `client`, `outcome` and the sums."""
+        self._pending.append(sums)
+        self._waiting += sums.height
+        if self._waiting > self._max:
+            self._compact()
+
+    def _compact(self) -> None:
+        pl = engine()
+        tables = [table for table in (self._kept, *self._pending) if table is not None]
+        self._pending, self._waiting = [], 0
+        if not tables:
+            return
+        together = pl.concat(tables).group_by("whose")
+        kept = together.agg(pl.first("user_agent", "client"), pl.max("outcome"), pl.sum(_SUMS))
+        if kept.height > self._max:
+            self.dropped += kept.height - self._max // 2
+            kept = kept.sort("requests", "whose", descending=True).head(self._max // 2)
+        self._kept = kept
+
+    def table(self) -> "pl.DataFrame | None":
+        """Return the clients that were kept; None if there are none."""
+        self._compact()
+        return self._kept
+
+
+@dataclass(slots=True)
+class _Codes:
+    """Numbers for what was met in this log so far: claims, and classes of paths. Forgotten when they are too many."""
+
+    claims: dict[object, int] = field(default_factory=dict)
+    user_agents: list[bytes | None] = field(default_factory=list)
+    paths: dict[object, int] = field(default_factory=dict)
+    facts: list[PathFacts] = field(default_factory=list)
+    shapes: dict[int, int] = field(default_factory=dict)
+
+
+class Tally:
+    """Everything that is counted of a log, or of several. `unescape` and `seconds` are those of the log's format."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.outcomes: list[Outcome] = []
+        self.sums: list[Sum] = []
+        self.works = Pairs()
+        self.clients = Clients()
+        self.client_works = Pairs()
+        self.private = 0
+        self._numbers: dict[Outcome, int] = {}
+        self._codes = _Codes()
+        self._settled: BoundedCache[int, int] = BoundedCache(self._settle, max_entries=_CACHED_KEYS)
+        self._refused_claims: set[int] = set()
+        # Rules by header field may look at the user agent itself, not only at the claim that it makes.
+        self._by_text = any(policy.guard.origins is not None for policy in judge.policies)
+        self.begin(lambda text: text.encode("utf-8", "replace"), float)
+
+    def begin(self, unescape: Callable[[str], bytes], seconds: Callable[[str], float]) -> None:
+        """Begin with a log of another format."""
+        self._unescape, self._seconds = unescape, seconds
+        self._claims = BoundedCache(self._claim, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
+        self._odd_paths = BoundedCache(self._odd_path, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
+        self._odd_blocks = BoundedCache(_block, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
+        self._examined: BoundedCache[tuple[int, str], int] = BoundedCache(self._examine, max_entries=_CACHED_KEYS)
+
+    def _claim(self, text: str | None) -> int:
+        codes = self._codes
+        user_agent = None if text is None else b"" if text == "-" else self._unescape(text)
+        key: object = None
+        if user_agent is not None:
+            key = (self.judge.claims(user_agent), user_agent if self._by_text else b"")
+        number = codes.claims.setdefault(key, len(codes.user_agents))
+        if number == len(codes.user_agents):
+            codes.user_agents.append(user_agent)
+        return number
+
+    def _path(self, target: str) -> int:
+        """Return the number of the class of a path."""
+        codes, facts = self._codes, self.judge.path(self._unescape(target))
+        number = codes.paths.setdefault(facts, len(codes.facts))
+        if number == len(codes.facts):
+            codes.facts.append(facts)
+        return number
+
+    def _odd_path(self, target: str) -> tuple[int, str | None]:
+        """Return the class of a path without a shape, and the work that it is part of."""
+        return self._path(target), self.judge.work(self._unescape(target)) or None
+
+    def _settle(self, key: int) -> int:
+        """Return the outcome of a group, or what has to be known of each row before."""
+        claim, path, reads = key >> _PATH_BITS + 1, key >> 1 & _PATH_MASK, key & 1
+        user_agent, facts = self._codes.user_agents[claim], self._codes.facts[path]
+        if user_agent is not None and not (reads and all(facts.documents)):
+            needs = self.judge.needs(self.judge.claims(user_agent), facts)
+            if needs & Needs.COUNT:
+                return _BY_TIME
+            if needs & (Needs.ADDRESS | Needs.IDENTITY | Needs.PARTNER):
+                return _BY_ADDRESS
+        return self._decide(key, "", None)
+
+    def _examine(self, key: tuple[int, str]) -> int:
+        return self._decide(*key, None)
+
+    def _decide(self, key: int, address: str, at: float | None) -> int:
+        claim, path, reads = key >> _PATH_BITS + 1, key >> 1 & _PATH_MASK, bool(key & 1)
+        outcome = self.judge.decide(self._codes.user_agents[claim], self._codes.facts[path], reads, address, at)
+        if outcome[0].refused:
+            self._refused_claims.add(claim)
+        number = self._numbers.setdefault(outcome, len(self.outcomes))
+        if number == len(self.outcomes):
+            self.outcomes.append(outcome)
+            self.sums.append(Sum())
+        return number
+
+    def _at(self, time: str | None) -> float | None:
+        try:
+            return None if time is None else self._seconds(time)
+        except (ValueError, OverflowError):
+            return None
+
+    def add(self, rows: "pl.DataFrame") -> None:
+        """Judge the rows of a `Block` and add them."""
+        pl = engine()
+        if rows.is_empty():
+            return
+        codes = self._codes
+        if len(codes.user_agents) > _MAX_CODES or len(codes.facts) > _MAX_CODES:
+            self._codes = _Codes()
+            self._refused_claims.clear()
+            for cache in (self._claims, self._odd_paths, self._settled, self._examined):
+                cache.clear()
+        rows = rows.with_columns(self._claimed(rows), *self._paths(rows))
+        key = pl.col("claim") * (_PATH_MASK + 1) * 2 + pl.col("path") * 2 + pl.col("reads")
+        rows = rows.with_columns(key.alias("key"))
+        rows = rows.with_columns(self._outcomes(rows))
+        self._add_sums(rows)
+        self._add_works(rows)
+        self._add_clients(rows)
+
+    def _claimed(self, rows: "pl.DataFrame") -> "pl.Series":
+        """Return the number of the claim that each row's user agent makes."""
+        pl = engine()
+        claims = self._claims
+        texts = rows.lazy().group_by("said").agg(pl.first("user_agent")).collect()
+        numbers = pl.Series([claims[text] for text in texts["user_agent"].to_list()], dtype=pl.Int64)
+        return rows["said"].replace_strict(texts["said"], numbers).alias("claim")
+
+    def _paths(self, rows: "pl.DataFrame") -> "tuple[pl.Series, pl.Series]":
+        """Return the class and the work of each row's path."""
+        pl = engine()
+        shapes, known, works = rows["shape"], self._codes.shapes, rows["work"]
+        for shape, target in rows.filter(shapes.is_not_null()).group_by("shape").agg(pl.first("target")).iter_rows():
+            if shape not in known:
+                known[shape] = self._path(target)
+        paths = shapes.replace_strict(known, default=-1, return_dtype=pl.Int64).alias("path")
+        odd = shapes.is_null().arg_true()
+        if len(odd):
+            read = [self._odd_paths[target] for target in rows["target"].gather(odd).to_list()]
+            paths = paths.scatter(odd, [number for number, _ in read])
+            works = works.scatter(odd, pl.Series([work for _, work in read], dtype=pl.String))
+        return paths, works
+
+    def _outcomes(self, rows: "pl.DataFrame") -> "pl.Series":
+        """Return the number of the outcome of each row: of a group where that is enough, else of the row."""
+        pl = engine()
+        keys, settled = rows["key"], self._settled
+        unique = keys.unique().to_list()
+        outcomes = keys.replace_strict(unique, [settled[key] for key in unique], return_dtype=pl.Int32).alias("outcome")
+        at = (outcomes == _BY_ADDRESS).arg_true()
+        if len(at):
+            examined = self._examined
+            pairs = zip(keys.gather(at).to_list(), rows["address"].gather(at).to_list(), strict=True)
+            outcomes = outcomes.scatter(at, [examined[pair] for pair in pairs])
+        at = (outcomes == _BY_TIME).arg_true()
+        if len(at):
+            columns = (keys.gather(at), rows["address"].gather(at), rows["time"].gather(at))
+            each = zip(*(column.to_list() for column in columns), strict=True)
+            outcomes = outcomes.scatter(at, [self._decide(key, address, self._at(time)) for key, address, time in each])
+        return outcomes
+
+    def _add_sums(self, rows: "pl.DataFrame") -> None:
+        pl = engine()
+        for number, requests, size in rows.group_by("outcome").agg(pl.sum("requests", "bytes")).iter_rows():
+            self.sums[number].requests += requests
+            self.sums[number].bytes += size
+        self.private += rows.filter(pl.col("address").str.contains(_PRIVATE))["requests"].sum()
+
+    def _add_works(self, rows: "pl.DataFrame") -> None:
+        pl = engine()
+        if not self.judge.policies[0].policy.works.patterns:
+            return
+        taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
+        self.works.add(taken.select(pl.col("outcome").cast(pl.UInt64).alias("whose"), pl.col("work").hash()).unique().collect())
+
+    def _add_clients(self, rows: "pl.DataFrame") -> None:
+        """Add the clients that are refused somewhere, and those that name nobody and take works."""
+        pl = engine()
+        refused = [number for number, outcome in enumerate(self.outcomes) if outcome[0].refused]
+        unclaimed = [number for number, outcome in enumerate(self.outcomes) if outcome[0].unclaimed]
+        takes = pl.col("taken") & pl.col("work").is_not_null()
+        looked_at = rows.filter(
+            pl.col("claim").is_in(list(self._refused_claims)) | (takes & pl.col("outcome").is_in(unclaimed))
+        )
+        if looked_at.is_empty():
+            return
+        is_refused, requests, target = pl.col("outcome").is_in(refused), pl.col("requests"), pl.col("target")
+        looked_at = looked_at.with_columns(
+            self._blocks(looked_at["address"]),
+            target.str.contains(AUDIO).alias("audio"),
+            target.str.contains(ASSET).alias("assets"),
+        ).with_columns(pl.struct("said", "client").hash().alias("whose"))
+        self.clients.add(
+            looked_at.lazy().group_by("whose").agg(
+                pl.first("user_agent", "client"),
+                pl.when(is_refused).then(pl.col("outcome")).otherwise(-1).max().alias("outcome"),
+                requests.sum(),
+                (requests * is_refused).sum().alias("refused"),
+                pl.sum("bytes"),
+                (requests * ~(pl.col("audio") | pl.col("assets"))).sum().alias("pages"),
+                (requests * pl.col("audio")).sum().alias("audio"),
+                (requests * pl.col("assets")).sum().alias("assets"),
+                pl.sum("ranges", "refers"),
+            ).collect()
+        )
+        self.client_works.add(looked_at.filter(takes).select("whose", pl.col("work").hash()).unique())
+
+    def _blocks(self, addresses: "pl.Series") -> "pl.Series":
+        """Return what counts as one client of each address: IPv4 the address, IPv6 the network of a home."""
+        pl = engine()
+        table = addresses.to_frame("address").select(
+            "address",
+            pl.when(pl.col("address").str.contains(":", literal=True))
+            .then(pl.col("address").str.extract(_CANONICAL_BLOCK, 1) + ":/64")
+            .otherwise(pl.col("address"))
+            .alias("client"),
+        )
+        odd = table["client"].is_null().arg_true()
+        if not len(odd):
+            return table["client"]
+        blocks = self._odd_blocks
+        read = [blocks[text] for text in addresses.gather(odd).to_list()]
+        return table["client"].scatter(odd, pl.Series(read, dtype=pl.String))
+
+
+def _block(address: str) -> str:
+    """Return what counts as one client of IPv6: the network of a home."""
+    return address_block(address) or address
