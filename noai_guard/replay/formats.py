@@ -27,8 +27,9 @@ class LogFormat:
     """A form of lines.
 
     `pattern` has named groups of FIELDS (text formats), `row` makes the values from a JSON object. `unescape` returns
-    the bytes that the client sent from a value in the line, `seconds` the time in seconds since 1970. Lines that begin
-    with `comment` are none. `quoted`: fields stand between double quotes as in the combined format, and a block without
+    the bytes that the client sent from a value in the line (of a target only if not `targets_as_sent`), `seconds` the
+    time in seconds since 1970. Lines that begin
+    with `comment` are none, nor are JSON objects without the text `mark`: other messages of the server. `quoted`: fields stand between double quotes as in the combined format, and a block without
     escaped quotes can be split there. `records` says what the log holds, if not every request.
     """
 
@@ -38,9 +39,15 @@ class LogFormat:
     seconds: Callable[[str], float]
     pattern: str = ""
     row: Callable[[Mapping[str, Any]], Row] | None = None
+    targets_as_sent: bool = False
     comment: str = ""
+    mark: str = ""
     quoted: bool = False
     records: str = ""
+
+    def target(self, text: str) -> bytes:
+        """Return a target as the client sent it."""
+        return _raw(text) if self.targets_as_sent else self.unescape(text)
 
     def read(self, line: str) -> Row | None:
         """Return the fields of a line, or None if it is not of this format."""
@@ -142,7 +149,8 @@ COMBINED = LogFormat(
     pattern=f"^{_CLF_HEAD}{_CLF_TAIL}", quoted=True,
 )  # fmt: skip
 VHOST_COMBINED = replace(
-    COMBINED, name="vhost_combined", title="vhost_combined (Apache)", pattern=rf"^[^ ]+:[0-9]+ {_CLF_HEAD}{_CLF_TAIL}"
+    COMBINED, name="vhost_combined", title="vhost_combined (Apache)", 
+    pattern=rf"^[^ ]+:[0-9]+ {_CLF_HEAD.replace('[^ ]+', '[^ ]*[.:][^ ]*', 1)}{_CLF_TAIL}",
 )
 COMMON = replace(COMBINED, name="common", title="common (Apache)", pattern=f"^{_CLF_HEAD}", quoted=False)
 
@@ -186,7 +194,7 @@ def _cloudfront_pattern(fields: str) -> str:
 
 CLOUDFRONT = LogFormat(
     "cloudfront", "CloudFront (W3C)", _percent_decoded, lambda text: _iso_seconds(text.replace("\t", "T")),
-    pattern=_cloudfront_pattern(_CLOUDFRONT_FIELDS), comment="#",
+    pattern=_cloudfront_pattern(_CLOUDFRONT_FIELDS), targets_as_sent=True, comment="#",
 )  # fmt: skip
 
 
@@ -217,12 +225,16 @@ def _traefik(line: Mapping[str, Any]) -> Row:
     )  # fmt: skip
 
 
+def _traefik_with_agents(line: Mapping[str, Any]) -> Row:
+    return (*_traefik(line)[:-1], line.get("request_User-Agent", ""))
+
+
 def _cloudflare(line: Mapping[str, Any]) -> Row:
     return (
         line["ClientIP"], _text(line.get("EdgeStartTimestamp") or line.get("EdgeEndTimestamp")),
         line["ClientRequestMethod"], line.get("ClientRequestURI") or line["ClientRequestPath"],
         _text(line["EdgeResponseStatus"]), _text(line.get("EdgeResponseBytes")), line.get("ClientRequestReferer", ""),
-        line.get("ClientRequestUserAgent"),
+        (line["ClientRequestUserAgent"] or "") if "ClientRequestUserAgent" in line else None,
     )  # fmt: skip
 
 
@@ -236,12 +248,14 @@ def _event(line: Mapping[str, Any]) -> Row:
     )  # fmt: skip
 
 
+TRAEFIK = LogFormat("traefik", "Traefik JSON", _utf8, _iso_seconds, row=_traefik)
+
 FORMATS: Sequence[LogFormat] = (
-    COMBINED,
     VHOST_COMBINED,
-    LogFormat("caddy", "Caddy JSON", _utf8, _iso_seconds, row=_caddy),
+    COMBINED,
+    LogFormat("caddy", "Caddy JSON", _utf8, _iso_seconds, row=_caddy, mark='"request":'),
     HAPROXY,
-    LogFormat("traefik", "Traefik JSON", _utf8, _iso_seconds, row=_traefik),
+    TRAEFIK,
     CLOUDFRONT,
     LogFormat("cloudflare", "Cloudflare Logpush", _utf8, _iso_seconds, row=_cloudflare),
     ALB,
@@ -275,15 +289,20 @@ def found_format(lines: Sequence[str]) -> LogFormat | None:
 
 def is_comment(form: LogFormat, line: str) -> bool:
     """Return True if a line holds no request and is not meant to."""
+    if form.mark and line.startswith("{"):
+        return form.mark not in line
     return not line.strip() or bool(form.comment and line.startswith(form.comment))
 
 
 def _fitted(form: LogFormat, lines: Sequence[str]) -> LogFormat:
-    """Return a format as the first lines of a log have it: CloudFront names its fields, HAProxy captures what it is
-    told to."""
+    """Return a format as the first lines of a log have it: CloudFront names its fields, HAProxy and Traefik write
+    the header fields that they are told to."""
     if form is CLOUDFRONT:
         named = next((line.partition(":")[2] for line in lines if line.lower().startswith("#fields:")), "")
         return replace(form, pattern=_cloudfront_pattern(named)) if named.strip() else form
+    if form is TRAEFIK and any('"request_User-Agent"' in line for line in lines):
+        # It writes header fields only if it is told to, and then those that were sent.
+        return replace(form, row=_traefik_with_agents)
     if form is HAPROXY:
         return _with_captures(form, lines)
     return form

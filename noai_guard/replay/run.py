@@ -52,7 +52,7 @@ class Replay:
             return
         form = chosen_format(source.name, first, log_format)
         facts.format, facts.records = form.title, form.records
-        self.tally.begin(form.unescape, form.seconds)
+        self.tally.begin(form)
         for block in _ahead(_chained(first, blocks), lambda text: self._read(text, form)):
             self._add(facts, form, block)
         facts.bad += source.overlong

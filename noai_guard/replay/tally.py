@@ -5,13 +5,14 @@ strangers like; of those, the busiest are kept. Distinct works are counted exact
 "at least".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.guard import Needs
+from noai_guard.replay.formats import COMBINED, LogFormat
 from noai_guard.replay.judge import Decision, Judge, PathFacts
 from noai_guard.replay.kinds import ASSET, AUDIO
 from noai_guard.replay.parsing import engine
@@ -159,7 +160,7 @@ class _Codes:
 
 
 class Tally:
-    """Everything that is counted of a log, or of several. `unescape` and `seconds` are those of the log's format."""
+    """Everything that is counted of a log, or of several."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
@@ -175,11 +176,11 @@ class Tally:
         self._refused_claims: set[int] = set()
         # Rules by header field may look at the user agent itself, not only at the claim that it makes.
         self._by_text = any(policy.guard.origins is not None for policy in judge.policies)
-        self.begin(lambda text: text.encode("utf-8", "replace"), float)
+        self.begin(COMBINED)
 
-    def begin(self, unescape: Callable[[str], bytes], seconds: Callable[[str], float]) -> None:
+    def begin(self, form: LogFormat) -> None:
         """Begin with a log of another format."""
-        self._unescape, self._seconds = unescape, seconds
+        self._form = form
         self._claims = BoundedCache(self._claim, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
         self._odd_paths = BoundedCache(self._odd_path, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
         self._odd_blocks = BoundedCache(_block, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
@@ -187,7 +188,7 @@ class Tally:
 
     def _claim(self, text: str | None) -> int:
         codes = self._codes
-        user_agent = None if text is None else b"" if text == "-" else self._unescape(text)
+        user_agent = None if text is None else b"" if text == "-" else self._form.unescape(text)
         key: object = None
         if user_agent is not None:
             key = (self.judge.claims(user_agent), user_agent if self._by_text else b"")
@@ -198,7 +199,7 @@ class Tally:
 
     def _path(self, target: str) -> int:
         """Return the number of the class of a path."""
-        codes, facts = self._codes, self.judge.path(self._unescape(target))
+        codes, facts = self._codes, self.judge.path(self._form.target(target))
         number = codes.paths.setdefault(facts, len(codes.facts))
         if number == len(codes.facts):
             codes.facts.append(facts)
@@ -206,7 +207,7 @@ class Tally:
 
     def _odd_path(self, target: str) -> tuple[int, str | None]:
         """Return the class of a path without a shape, and the work that it is part of."""
-        return self._path(target), self.judge.work(self._unescape(target)) or None
+        return self._path(target), self.judge.work(self._form.target(target)) or None
 
     def _settle(self, key: int) -> int:
         """Return the outcome of a group, or what has to be known of each row before."""
@@ -236,7 +237,7 @@ class Tally:
 
     def _at(self, time: str | None) -> float | None:
         try:
-            return None if time is None else self._seconds(time)
+            return None if time is None else self._form.seconds(time)
         except (ValueError, OverflowError):
             return None
 
