@@ -135,8 +135,9 @@ def _iso_seconds(text: str) -> float:
     return number
 
 
-_QUOTED = r'(?:[^"\\]|\\.)*'
-_REQUEST = r'"(?P<method>[^ "\\]+) (?P<target>(?:[^ "\\]|\\.)+)(?: ' + _QUOTED + ')?"'
+# Unrolled, because some engines recurse for each round of an alternative.
+_QUOTED = r'[^"\\]*(?:\\.[^"\\]*)*'
+_REQUEST = rf'"(?P<method>[^ "\\]+) (?P<target>(?:[^ "\\]|\\.)[^ "\\]*(?:\\.[^ "\\]*)*)(?: {_QUOTED})?"'
 _CLF_HEAD = (
     r'(?P<address>[^ ]+) [^ ]+ [^\["]+\[(?P<time>[^\]]+)\] '
     + _REQUEST

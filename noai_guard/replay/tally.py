@@ -174,8 +174,6 @@ class Tally:
         self._codes = _Codes()
         self._settled: BoundedCache[int, int] = BoundedCache(self._settle, max_entries=_CACHED_KEYS)
         self._refused_claims: set[int] = set()
-        # Rules by header field may look at the user agent itself, not only at the claim that it makes.
-        self._by_text = any(policy.guard.origins is not None for policy in judge.policies)
         self.begin(COMBINED)
 
     def begin(self, form: LogFormat) -> None:
@@ -191,7 +189,7 @@ class Tally:
         user_agent = None if text is None else b"" if text == "-" else self._form.unescape(text)
         key: object = None
         if user_agent is not None:
-            key = (self.judge.claims(user_agent), user_agent if self._by_text else b"")
+            key = self.judge.claims(user_agent)
         number = codes.claims.setdefault(key, len(codes.user_agents))
         if number == len(codes.user_agents):
             codes.user_agents.append(user_agent)
