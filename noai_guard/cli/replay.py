@@ -23,9 +23,17 @@ from noai_guard.replay.sources import STDIN, Source
 @click.option(
     "--log-format", type=click.Choice(FORMAT_NAMES), help="The format of the logs.  [default: found by their lines]"
 )
+@click.option(
+    "--engine", metavar="MASTER", help="Read and group on a Spark cluster: spark://host:7077, yarn, local[4]."
+)
 @policy_option
 def command(
-    logs: Sequence[str], against: str | None, style: str, log_format: str | None, policy_file: str | None
+    logs: Sequence[str],
+    against: str | None,
+    style: str,
+    log_format: str | None,
+    engine: str | None,
+    policy_file: str | None,
 ) -> None:
     """Say what the policy would have done with the requests of access logs: whom it would have refused, who is probably
     wronged by that, who is not who it says, and who without a name took many works.
@@ -45,13 +53,20 @@ def command(
     policies = [chosen_policy(file) for file in files]
     compiled = [CompiledPolicy(policy, catalog_of(policy)) for policy in policies]
     replay = Replay(compiled, [policy_name(file) for file in files], time.time())
+    if engine is not None:
+        replay.read_on_spark(engine, logs, log_format or "")
+    else:
+        _read(replay, logs, log_format or "")
+    click.echo(FORMS[style](replay.summary()), nl=False)
+
+
+def _read(replay: Replay, logs: Sequence[str], log_format: str) -> None:
     with _progress(logs) as progress:
         for name in logs:
             try:
-                replay.read(Source(name, progress.update), log_format or "")
+                replay.read(Source(name, progress.update), log_format)
             except OSError as error:
                 raise CannotRun(f"{name} cannot be read: {error.strerror or error}") from error
-    click.echo(FORMS[style](replay.summary()), nl=False)
 
 
 def _progress(logs: Sequence[str]) -> "click._termui_impl.ProgressBar[int]":

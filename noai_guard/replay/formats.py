@@ -28,9 +28,9 @@ class LogFormat:
 
     `pattern` has named groups of FIELDS (text formats), `row` makes the values from a JSON object. `unescape` returns
     the bytes that the client sent from a value in the line (of a target only if not `targets_as_sent`), `seconds` the
-    time in seconds since 1970. Lines that begin
-    with `comment` are none, nor are JSON objects without the text `mark`: other messages of the server. `quoted`: fields stand between double quotes as in the combined format, and a block without
-    escaped quotes can be split there. `records` says what the log holds, if not every request.
+    time in seconds since 1970. Lines that begin with `comment` are none, nor are JSON objects without the text `mark`:
+    other messages of the server. `quoted`: fields stand between double quotes as in the combined format, and a block
+    without escaped quotes can be split there. `records` says what the log holds, if not every request.
     """
 
     name: str
@@ -105,7 +105,9 @@ def _percent_decoded(text: str) -> bytes:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CLF_TIME = re.compile(r"([0-9][0-9])/(\w{3})/([0-9]{4}):([0-9][0-9]):([0-9][0-9]):([0-9][0-9])(?:\.[0-9]+)?(?: ([+-])([0-9][0-9])([0-9][0-9]))?")
+_CLF_TIME = re.compile(
+    r"([0-9]{2})/(\w{3})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?: ([+-])([0-9]{2})([0-9]{2}))?"
+)
 
 
 def _clf_seconds(text: str) -> float:
@@ -139,9 +141,7 @@ def _iso_seconds(text: str) -> float:
 _QUOTED = r'[^"\\]*(?:\\.[^"\\]*)*'
 _REQUEST = rf'"(?P<method>[^ "\\]+) (?P<target>(?:[^ "\\]|\\.)[^ "\\]*(?:\\.[^ "\\]*)*)(?: {_QUOTED})?"'
 _CLF_HEAD = (
-    r'(?P<address>[^ ]+) [^ ]+ [^\["]+\[(?P<time>[^\]]+)\] '
-    + _REQUEST
-    + r" (?P<status>[0-9]{3}) (?P<bytes>[0-9]+|-)"
+    r'(?P<address>[^ ]+) [^ ]+ [^\["]+\[(?P<time>[^\]]+)\] ' + _REQUEST + r" (?P<status>[0-9]{3}) (?P<bytes>[0-9]+|-)"
 )
 _CLF_TAIL = rf' "(?P<referer>{_QUOTED})" "(?P<user_agent>{_QUOTED})"'
 
@@ -150,7 +150,9 @@ COMBINED = LogFormat(
     pattern=f"^{_CLF_HEAD}{_CLF_TAIL}", quoted=True,
 )  # fmt: skip
 VHOST_COMBINED = replace(
-    COMBINED, name="vhost_combined", title="vhost_combined (Apache)", 
+    COMBINED,
+    name="vhost_combined",
+    title="vhost_combined (Apache)",
     pattern=rf"^[^ ]+:[0-9]+ {_CLF_HEAD.replace('[^ ]+', '[^ ]*[.:][^ ]*', 1)}{_CLF_TAIL}",
 )
 COMMON = replace(COMBINED, name="common", title="common (Apache)", pattern=f"^{_CLF_HEAD}", quoted=False)
@@ -158,7 +160,8 @@ COMMON = replace(COMBINED, name="common", title="common (Apache)", pattern=f"^{_
 _HAPROXY_CAPTURES = r"(?:\{(?P<user_agent>[^}]*)\} )?(?:\{[^}]*\} )?"
 HAPROXY = LogFormat(
     "haproxy", "HAProxy httplog", _without_hashes, _clf_seconds,
-    pattern=r"^(?:.*? )??(?P<address>[^ ]+):[0-9]+ \[(?P<time>[^\]]+)\] [^ ]+ [^ ]+ [-+/0-9]+ (?P<status>-?[0-9]+) (?P<bytes>\+?[0-9]+) "
+    pattern=r"^(?:.*? )??(?P<address>[^ ]+):[0-9]+ \[(?P<time>[^\]]+)\] [^ ]+ [^ ]+ [-+/0-9]+ "
+    r"(?P<status>-?[0-9]+) (?P<bytes>\+?[0-9]+) "
     r'[^ ]+ [^ ]+ [^ ]{4} [0-9/+]+ [0-9/]+ ' + _HAPROXY_CAPTURES + r'"(?P<method>[^ "]+) (?P<target>[^ "]+)',
 )  # fmt: skip
 
@@ -189,7 +192,8 @@ def _cloudfront_pattern(fields: str) -> str:
     names = fields.lower().split()
     pattern = r"\t".join(_CLOUDFRONT.get(name, r"[^\t]*") for name in names)
     return "^" + pattern.replace(
-        _CLOUDFRONT["date"] + r"\t" + _CLOUDFRONT["time"], r"(?P<time>[0-9]{4}-[0-9][0-9]-[0-9][0-9]\t[0-9][0-9]:[0-9][0-9]:[0-9][0-9])"
+        _CLOUDFRONT["date"] + r"\t" + _CLOUDFRONT["time"],
+        r"(?P<time>[0-9]{4}-[0-9][0-9]-[0-9][0-9]\t[0-9][0-9]:[0-9][0-9]:[0-9][0-9])",
     ).replace("(?P<date>", "(?:")
 
 

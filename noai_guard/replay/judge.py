@@ -32,6 +32,7 @@ NOT_LOGGED = "not-logged"
 
 _ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one policy says about a group of requests. `agent` is the name that the client gives, empty if it gives
@@ -134,7 +135,9 @@ class Judge:
         store = _Offline(self._counts[number], at)
         guard = policy.guard
         verdict = run(
-            guard.examine(request, client.address, self._at, path_class=path_class, doubt=doubt), store, store.unanswered
+            guard.examine(request, client.address, self._at, path_class=path_class, doubt=doubt),
+            store,
+            store.unanswered,
         )
         identity = verdict.identity
         if identity is Identity.UNVERIFIED and verdict.agent is not None and self._has_networks(policy, verdict.agent):

@@ -53,14 +53,19 @@ class Block:
     samples: Sequence[str] = ()
 
 
+def numbered(rows: "pl.DataFrame") -> "pl.DataFrame":
+    """Return rows with `said`, a number for the user agent."""
+    return rows.with_columns(engine().col("user_agent").hash(_SEED).alias("said"))
+
+
 def shaped(rows: "pl.DataFrame", shapes: Shapes) -> "pl.DataFrame":
     """Return the rows of a Block with `shape` (a number, null for a path that is judged by itself), `work` (a name,
     null for none, and where `shape` is null) and `said` (a number for the user agent)."""
     pl = engine()
     target = pl.col("target")
-    said = pl.col("user_agent").hash(_SEED).alias("said")
+    rows = numbered(rows)
     if not shapes.usable:
-        return rows.with_columns(pl.lit(None, pl.UInt64).alias("shape"), pl.lit(None, pl.String).alias("work"), said)
+        return rows.with_columns(pl.lit(None, pl.UInt64).alias("shape"), pl.lit(None, pl.String).alias("work"))
     tests = [*(target.str.contains(each) for each in shapes.patterns), *(target == each for each in shapes.exact)]
     number = pl.lit(0, pl.UInt64)
     for bit, test in enumerate(tests):
@@ -69,7 +74,7 @@ def shaped(rows: "pl.DataFrame", shapes: Shapes) -> "pl.DataFrame":
     work = pl.coalesce(*works) if works else pl.lit(None, pl.String)
     is_plain = target.str.contains(PLAIN) & (target.str.len_bytes() <= MAX_PLAIN)
     is_name = pl.col("work").str.len_bytes().is_between(1, LONGEST_WORK)
-    marked = rows.lazy().with_columns(pl.when(is_plain).then(number).alias("shape"), work.alias("work"), said)
+    marked = rows.lazy().with_columns(pl.when(is_plain).then(number).alias("shape"), work.alias("work"))
     return marked.with_columns(pl.when(pl.col("shape").is_not_null() & is_name).then(pl.col("work"))).collect()
 
 
@@ -185,7 +190,9 @@ def _from_objects(text: bytes, form: LogFormat) -> Block:
             rows.append(tuple(_encodable(value) for value in row))
     table = pl.DataFrame(rows, schema=dict.fromkeys(FIELDS, pl.String), orient="row")
     empty = pl.lit(False).alias("empty")
-    block = _sorted_out(_columns(table.lazy(), empty, pl.col("target").alias("line")).collect(), pl.col("line"), ("line",))
+    block = _sorted_out(
+        _columns(table.lazy(), empty, pl.col("target").alias("line")).collect(), pl.col("line"), ("line",)
+    )
     samples = [*(line[:_MAX_SAMPLE_CHARS] for line in bad[:MAX_BAD_SAMPLES]), *block.samples]
     return Block(block.rows, len(lines), block.bad + len(bad), block.empty, samples[:MAX_BAD_SAMPLES])
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.text import listed
 from noai_guard.errors import NoAIGuardError
 from noai_guard.replay.formats import (
     FORMATS,
@@ -24,6 +25,11 @@ _READERS = 2
 """Threads that turn blocks into columns, while another judges. More would take memory and wait for each other."""
 
 _MAX_WAITING = 3
+
+
+_WITHOUT_TIMES = (
+    "the groups of a cluster have no times: the days are not known, and no request counts as over the rate of throttle"
+)
 
 
 class UnknownFormat(NoAIGuardError):
@@ -50,13 +56,29 @@ class Replay:
         if first is None:
             facts.damage = source.damage
             return
-        form = chosen_format(source.name, first, log_format)
+        lines = first[: 256 * 1024].decode("utf-8", "replace").split("\n")[:MAX_SAMPLE_LINES]
+        form = chosen_format(source.name, lines, log_format)
         facts.format, facts.records = form.title, form.records
         self.tally.begin(form)
         for block in _ahead(_chained(first, blocks), lambda text: self._read(text, form)):
             self._add(facts, form, block)
         facts.bad += source.overlong
         facts.damage = source.damage
+
+    def read_on_spark(self, master: str, logs: Sequence[str], log_format: str = "") -> None:
+        """Read logs on a cluster, all of one format. Raises what `read` raises, and NoTextFormat."""
+        from noai_guard.replay import spark
+
+        session = spark.session(master)
+        facts = LogFacts(listed(logs))
+        self.logs.append(facts)
+        form = chosen_format(facts.name, spark.first_lines(session, logs), log_format)
+        facts.format, facts.records = form.title, _WITHOUT_TIMES
+        self.tally.begin(form)
+        groups = spark.Groups(session, logs, form, self._shapes)
+        for rows in groups.rows():
+            self.tally.add(rows)
+        facts.lines, facts.bad, facts.empty, facts.samples = groups.lines, groups.bad, groups.empty, groups.samples
 
     def _read(self, text: bytes, form: LogFormat) -> Block:
         block = parsed(text, form)
@@ -80,9 +102,8 @@ class Replay:
         return summary(self.tally, self.logs, self._names)
 
 
-def chosen_format(name: str, block: bytes, log_format: str = "") -> LogFormat:
-    """Return the format of a log, as its first block has it. Raises UnknownFormat."""
-    lines = block[: 256 * 1024].decode("utf-8", "replace").split("\n")[:MAX_SAMPLE_LINES]
+def chosen_format(name: str, lines: Sequence[str], log_format: str = "") -> LogFormat:
+    """Return the format of a log, as its first lines have it. Raises UnknownFormat."""
     if log_format:
         return format_named(log_format, lines)
     found = found_format(lines)

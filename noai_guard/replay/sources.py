@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from noai_guard.errors import MissingExtra
 
@@ -44,7 +44,7 @@ class Source:
 
         A compressed file that breaks off or is damaged ends where it could still be read; `damage` says so.
         """
-        stream = cast(BinaryIO, sys.stdin.buffer) if self.name == STDIN else open(self.name, "rb")
+        stream = cast(BinaryIO, sys.stdin.buffer) if self.name == STDIN else open(self.name, "rb")  # noqa: SIM115  # closed below
         with stream:
             counted = io.BufferedReader(_Counted(stream, self.on_read), 256 * 1024)
             head = counted.peek(4)[:4]
@@ -80,7 +80,7 @@ class Source:
         """Return the next bytes, few at a time, so that a damaged file is read up to the damage."""
         try:
             return text.read1(block_bytes)  # type: ignore[attr-defined, no-any-return]
-        except (EOFError, zlib.error, gzip.BadGzipFile, *_zstd_errors()) as error:
+        except _damages() as error:
             self.damage = f"is damaged or incomplete: {error}"
             return b""
 
@@ -103,7 +103,7 @@ class _Counted(io.RawIOBase):
         return len(chunk)
 
 
-def _zstd(stream: io.BufferedReader) -> BinaryIO:
+def _zstd(stream: "io.BufferedReader[Any]") -> BinaryIO:
     try:
         import zstandard
     except ImportError:
@@ -112,6 +112,7 @@ def _zstd(stream: io.BufferedReader) -> BinaryIO:
     return cast(BinaryIO, decompressor.stream_reader(stream, read_across_frames=True))
 
 
-def _zstd_errors() -> tuple[type[Exception], ...]:
+def _damages() -> tuple[type[Exception], ...]:
+    """Return the errors of readers of compressed files that are damaged or break off."""
     zstandard = sys.modules.get("zstandard")
-    return (zstandard.ZstdError,) if zstandard else ()
+    return (EOFError, zlib.error, gzip.BadGzipFile, *((zstandard.ZstdError,) if zstandard else ()))

@@ -1,6 +1,6 @@
 """What came out of a replay, as facts for every form of output."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -145,6 +145,10 @@ def summary(tally: Tally, logs: Sequence[LogFacts], names: Sequence[str]) -> Sum
     )
 
 
+_Kind = tuple[str, str, str, str]
+"""Operator, agent, usage and action."""
+
+
 class _Groups:
     """Outcomes added up by operator, agent, usage and action."""
 
@@ -154,11 +158,11 @@ class _Groups:
     def of(self, chosen: Callable[[Outcome], bool], compared: bool = False) -> tuple[Group, ...]:
         """Return the groups of the outcomes that are chosen, those with most requests first."""
         tally = self._tally
-        numbers: dict[Hashable, int] = {}
+        numbers: dict[tuple[_Kind, str], int] = {}
         group_of: dict[int, int] = {}
         for number, outcome in enumerate(tally.outcomes):
             if chosen(outcome):
-                key = (_kind(outcome[0]), outcome[1].action if compared else "")
+                key = (_kind(outcome[0]), str(outcome[1].action) if compared else "")
                 group_of[number] = numbers.setdefault(key, len(numbers))
         requests, sizes = [0] * len(numbers), [0] * len(numbers)
         for number, group in group_of.items():
@@ -166,13 +170,13 @@ class _Groups:
             sizes[group] += tally.sums[number].bytes
         works = tally.works.counts_of(group_of)
         made = [
-            Group(*kind, requests[group], works.get(group, 0), sizes[group], before)  # type: ignore[misc]
-            for (kind, before), group in numbers.items()  # type: ignore[misc]
+            Group(*kind, requests[group], works.get(group, 0), sizes[group], before)
+            for (kind, before), group in numbers.items()
         ]
         return tuple(sorted(made, key=lambda group: (-group.requests, group.operator, group.agent, group.usage)))
 
 
-def _kind(decision: Decision) -> tuple[str, str, str, str]:
+def _kind(decision: Decision) -> _Kind:
     usage = decision.usage or ""
     return decision.operator, decision.agent, str(usage), str(decision.action)
 
@@ -186,11 +190,13 @@ def _clients(tally: Tally) -> tuple[tuple[Client, ...], tuple[Client, ...]]:
     table = table.join(tally.client_works.counts(), on="whose", how="left").with_columns(pl.col("works").fill_null(0))
     proven = [n for n, outcome in enumerate(tally.outcomes) if outcome[0].identity is Identity.VERIFIED]
     refused = table.filter((pl.col("refused") > 0) & ~pl.col("outcome").is_in(proven)).sort(
-        "refused", "whose", descending=True
+        "refused", "client", "user_agent", descending=[True, False, False]
     )
     wronged = [row for row in refused.iter_rows(named=True) if is_probably_listener(row)]
     unclaimed = table.filter((pl.col("refused") == 0) & (pl.col("works") >= MIN_WORKS))
-    unclaimed = unclaimed.sort("works", "requests", "whose", descending=True).head(MAX_CLIENTS_LISTED)
+    unclaimed = unclaimed.sort("works", "requests", "client", "user_agent", descending=[True, True, False, False]).head(
+        MAX_CLIENTS_LISTED
+    )
     return (
         tuple(_client(tally, row, signals(row)) for row in wronged[:MAX_CLIENTS_LISTED]),
         tuple(_client(tally, row) for row in unclaimed.iter_rows(named=True)),
@@ -216,8 +222,8 @@ def _notes(tally: Tally, logs: Sequence[LogFacts]) -> Iterator[str]:
     """Yield what the figures do not show, or stand on."""
     policy = tally.judge.policies[0].policy
     yield (
-        "A log holds no header fields beside User-Agent and Referer, and no signatures: who proves itself by a signature "
-        "counts as unverified, and a partner as a stranger unless its network says who it is."
+        "A log holds no header fields beside User-Agent and Referer, and no signatures: who proves itself by a "
+        "signature counts as unverified, and a partner as a stranger unless its network says who it is."
     )
     yield "Networks are those that are on this disk now (noai-guard refresh fetches them), whenever a request came."
     yield from dict.fromkeys(f"{log.name}: {log.records}." for log in logs if log.records)
@@ -255,6 +261,4 @@ def _throttle_note(policy: Policy, tally: Tally) -> Iterator[str]:
 
 
 def _requests(tally: Tally, chosen: Callable[[Decision], bool]) -> int:
-    return sum(
-        each.requests for outcome, each in zip(tally.outcomes, tally.sums, strict=True) if chosen(outcome[0])
-    )
+    return sum(each.requests for outcome, each in zip(tally.outcomes, tally.sums, strict=True) if chosen(outcome[0]))

@@ -98,7 +98,7 @@ class Pairs:
         pl = engine()
         self._compact()
         if self._kept is None:
-            return pl.DataFrame(schema={"whose": pl.UInt64, "works": pl.UInt32})
+            return pl.DataFrame(schema={"whose": pl.UInt64, "works": pl.UInt32})  # type: ignore[no-any-return]
         return self._kept.group_by("whose").agg(pl.len().alias("works"))
 
     def counts_of(self, groups: Mapping[int, int]) -> dict[int, int]:
@@ -107,7 +107,9 @@ class Pairs:
         self._compact()
         if self._kept is None or not groups:
             return {}
-        of = pl.DataFrame({"whose": list(groups), "group": list(groups.values())}, schema_overrides={"whose": pl.UInt64})
+        of = pl.DataFrame(
+            {"whose": list(groups), "group": list(groups.values())}, schema_overrides={"whose": pl.UInt64}
+        )
         distinct = self._kept.join(of, on="whose").select("group", "work").unique()
         return dict(distinct.group_by("group").len().iter_rows())
 
@@ -304,14 +306,16 @@ class Tally:
         for number, requests, size in rows.group_by("outcome").agg(pl.sum("requests", "bytes")).iter_rows():
             self.sums[number].requests += requests
             self.sums[number].bytes += size
-        self.private += rows.filter(pl.col("address").str.contains(_PRIVATE))["requests"].sum()
+        self.private += int(rows.filter(pl.col("address").str.contains(_PRIVATE))["requests"].sum())
 
     def _add_works(self, rows: "pl.DataFrame") -> None:
         pl = engine()
         if not self.judge.policies[0].policy.works.patterns:
             return
         taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
-        self.works.add(taken.select(pl.col("outcome").cast(pl.UInt64).alias("whose"), pl.col("work").hash()).unique().collect())
+        self.works.add(
+            taken.select(pl.col("outcome").cast(pl.UInt64).alias("whose"), pl.col("work").hash()).unique().collect()
+        )
 
     def _add_clients(self, rows: "pl.DataFrame") -> None:
         """Add the clients that are refused somewhere, and those that name nobody and take works."""
@@ -331,7 +335,9 @@ class Tally:
             target.str.contains(ASSET).alias("assets"),
         ).with_columns(pl.struct("said", "client").hash().alias("whose"))
         self.clients.add(
-            looked_at.lazy().group_by("whose").agg(
+            looked_at.lazy()
+            .group_by("whose")
+            .agg(
                 pl.first("user_agent", "client"),
                 pl.when(is_refused).then(pl.col("outcome")).otherwise(-1).max().alias("outcome"),
                 requests.sum(),
@@ -341,7 +347,8 @@ class Tally:
                 (requests * pl.col("audio")).sum().alias("audio"),
                 (requests * pl.col("assets")).sum().alias("assets"),
                 pl.sum("ranges", "refers"),
-            ).collect()
+            )
+            .collect()
         )
         self.client_works.add(looked_at.filter(takes).select("whose", pl.col("work").hash()).unique())
 

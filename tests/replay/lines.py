@@ -16,6 +16,7 @@ def _text(value: bytes | None) -> str:
 
 def combined(sent: Sent) -> str:
     """Return a line as nginx writes it."""
+
     def escaped(value: bytes | None) -> str:
         plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02X}" for byte in value or b"-")
         return "".join(plain)
@@ -46,7 +47,7 @@ def alb(sent: Sent) -> str:
     return (
         f"h2 {_TIME}.186641Z app/my-loadbalancer/50dc6c495c0c9188 {sent.address}:2817 10.0.0.1:80 0.086 0.048 0.037 "
         f'200 200 0 {_BYTES} "{sent.method.decode()} {target} HTTP/2.0" "{user_agent} ECDHE-RSA-AES128-GCM-SHA256 '
-        f'TLSv1.2 arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/t/73e2d6bc24d8a067 '
+        f"TLSv1.2 arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/t/73e2d6bc24d8a067 "
         f'"Root=1-58337281-1d84f3d73c47ec4e58577259" "music.example" "-" 1 {_TIME}.086000Z "forward" "-" "-" '
         '"10.0.0.1:80" "200" "-" "-" TID_1234abcd5678ef90'
     )

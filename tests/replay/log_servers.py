@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import free_port
+from tests.servers import free_port, packaged_program
 from tests.targets.web_servers import (
     apache_main,
     caddy_command,
     nginx_main,
-    packaged_program,
     program,
     readable_folder,
     recording_origin,
@@ -23,7 +22,7 @@ Started = Callable[[Path, int, Path], list[str]]
 def _nginx(form: str) -> Started:
     def command(folder: Path, port: int, log: Path) -> list[str]:
         http = (
-            "log_format main '$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent "
+            'log_format main \'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
             '"$http_referer" "$http_user_agent" "$http_x_forwarded_for" $request_time\';\n'
             f"server {{ listen 127.0.0.1:{port}; access_log {log} {form}; merge_slashes off;\n"
             'location / { return 200 "ok"; } }'

@@ -96,7 +96,7 @@ def judged(policy: CompiledPolicy, requests: Sequence[Sent], at: float) -> Count
             continue
         headers = [(b"user-agent", sent.user_agent)] if sent.user_agent not in (None, b"-") else []
         client = client_address(sent.address, ())
-        request = PlainRequest(path, headers)  # type: ignore[arg-type]
+        request = PlainRequest(path, headers)
         examination = policy.guard.examine(
             request, client.address, at, path_class=policy.guard.table.target_classes[(raw,)],
             doubt=doubt(client, (), policy.policy.trusted_proxies),

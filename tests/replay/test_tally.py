@@ -109,7 +109,7 @@ def test_exempt_addresses_and_rules_by_network_are_judged_for_each_address(tmp_p
 
 
 def test_rules_that_look_at_header_fields_are_named(tmp_path: Path) -> None:
-    policy = b"extends: no-ai\nrules: [{id: old, headers: {x-old: [yes]}, action: deny}]\n"
+    policy = b"extends: no-ai\nrules: [{id: old, headers: {x-old: [old]}, action: deny}]\n"
     summary, _ = replay(tmp_path, [Sent(b"/", BROWSER)], policy)
     assert "Rules that look at header fields never hold here: old." in summary.notes
     assert summary.refused == ()
