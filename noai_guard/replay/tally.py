@@ -42,10 +42,13 @@ _BY_ADDRESS, _BY_TIME = -1, -2
 _CANONICAL_BLOCK = r"^((?:[1-9a-f][0-9a-f]{0,3}:){4})"
 """The first half of an IPv6 address, where RFC 5952 leaves no choice of how to write it."""
 
-_PRIVATE = r"^(?:10\.|127\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|::1$|f[cd][0-9a-f]{2}:)"
+_PRIVATE = ("10.", "127.", "192.168.", "172.16.", "172.17.", "172.18.", "172.19.", "172.20.", "::1", "fd")
+"""Beginnings of addresses of proxies on the site's own network, Docker's among them."""
 
 _SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
 """What is added up for a client."""
+
+_CLIENT_COLUMNS = ("whose", "user_agent", "client", "outcome", *_SUMS)
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class Pairs:
         """Take in a table with the columns `whose` and `work`."""
         self._pending.append(pairs)
         self._waiting += pairs.height
-        if self._waiting > max(self._max // 8, self._kept.height if self._kept is not None else 0):
+        if self._waiting > max(self._max // 4, self._kept.height if self._kept is not None else 0):
             self._compact()
 
     def _compact(self) -> None:
@@ -114,6 +117,13 @@ class Pairs:
         return dict(distinct.group_by("group").len().iter_rows())
 
 
+def _with_own_texts(clients: "pl.DataFrame") -> "pl.DataFrame":
+    """Return a copy whose texts do not keep the whole block in memory that they are part of."""
+    pl = engine()
+    names = ("user_agent", "client")
+    return clients.with_columns(*(pl.Series(name, clients[name].to_list(), pl.String) for name in names))
+
+
 class Clients:
     """Sums by client: a user agent from an address block. `dropped` counts those that were not kept."""
 
@@ -126,9 +136,9 @@ class Clients:
 
     def add(self, sums: "pl.DataFrame") -> None:
         """Take in a table with `whose`, `user_agent`, `client`, `outcome` and the sums."""
-        self._pending.append(sums)
+        self._pending.append(_with_own_texts(sums).select(_CLIENT_COLUMNS))
         self._waiting += sums.height
-        if self._waiting > self._max:
+        if self._waiting > 2 * self._max:
             self._compact()
 
     def _compact(self) -> None:
@@ -142,7 +152,7 @@ class Clients:
         if kept.height > self._max:
             self.dropped += kept.height - self._max // 2
             kept = kept.sort("requests", "whose", descending=True).head(self._max // 2)
-        self._kept = kept
+        self._kept = _with_own_texts(kept)
 
     def table(self) -> "pl.DataFrame | None":
         """Return the clients that were kept; None if there are none."""
@@ -306,7 +316,8 @@ class Tally:
         for number, requests, size in rows.group_by("outcome").agg(pl.sum("requests", "bytes")).iter_rows():
             self.sums[number].requests += requests
             self.sums[number].bytes += size
-        self.private += int(rows.filter(pl.col("address").str.contains(_PRIVATE))["requests"].sum())
+        is_private = pl.any_horizontal(pl.col("address").str.starts_with(start) for start in _PRIVATE)
+        self.private += int(rows.lazy().select(pl.col("requests").filter(is_private).sum()).collect().item())
 
     def _add_works(self, rows: "pl.DataFrame") -> None:
         pl = engine()
@@ -322,35 +333,42 @@ class Tally:
         pl = engine()
         refused = [number for number, outcome in enumerate(self.outcomes) if outcome[0].refused]
         unclaimed = [number for number, outcome in enumerate(self.outcomes) if outcome[0].unclaimed]
+        is_of_refused, is_refused = pl.col("claim").is_in(list(self._refused_claims)), pl.col("outcome").is_in(refused)
         takes = pl.col("taken") & pl.col("work").is_not_null()
-        looked_at = rows.filter(
-            pl.col("claim").is_in(list(self._refused_claims)) | (takes & pl.col("outcome").is_in(unclaimed))
-        )
-        if looked_at.is_empty():
+        columns = ("said", "user_agent", "address", "outcome", "requests", "bytes", "taken", "work")
+        of_refused = rows.lazy().filter(is_of_refused).select(*columns, "ranges", "refers", "target").collect()
+        if not of_refused.is_empty():
+            requests, target = pl.col("requests"), pl.col("target")
+            audio, asset = target.str.contains(AUDIO), target.str.contains(ASSET)
+            sums = {
+                "outcome": pl.when(is_refused).then(pl.col("outcome")).otherwise(-1).max(),
+                "refused": (requests * is_refused).sum(),
+                "pages": (requests * ~(audio | asset)).sum(),
+                "audio": (requests * audio).sum(),
+                "assets": (requests * asset).sum(),
+                "ranges": pl.sum("ranges"),
+                "refers": pl.sum("refers"),
+            }
+            self._add_to_clients(of_refused, sums)
+        taking = rows.lazy().filter(takes & pl.col("outcome").is_in(unclaimed) & ~is_of_refused)
+        none = {name: pl.lit(0, pl.Int64) for name in _SUMS if name not in ("requests", "bytes")}
+        self._add_to_clients(taking.select(columns).collect(), {"outcome": pl.lit(-1, pl.Int32), **none})
+
+    def _add_to_clients(self, rows: "pl.DataFrame", sums: "Mapping[str, pl.Expr]") -> None:
+        pl = engine()
+        if rows.is_empty():
             return
-        is_refused, requests, target = pl.col("outcome").is_in(refused), pl.col("requests"), pl.col("target")
-        looked_at = looked_at.with_columns(
-            self._blocks(looked_at["address"]),
-            target.str.contains(AUDIO).alias("audio"),
-            target.str.contains(ASSET).alias("assets"),
-        ).with_columns(pl.struct("said", "client").hash().alias("whose"))
+        rows = rows.with_columns(self._blocks(rows["address"]))
+        rows = rows.with_columns(pl.struct("said", "client").hash().alias("whose"))
+        totals = {"requests": pl.sum("requests"), "bytes": pl.sum("bytes"), **sums}
         self.clients.add(
-            looked_at.lazy()
+            rows.lazy()
             .group_by("whose")
-            .agg(
-                pl.first("user_agent", "client"),
-                pl.when(is_refused).then(pl.col("outcome")).otherwise(-1).max().alias("outcome"),
-                requests.sum(),
-                (requests * is_refused).sum().alias("refused"),
-                pl.sum("bytes"),
-                (requests * ~(pl.col("audio") | pl.col("assets"))).sum().alias("pages"),
-                (requests * pl.col("audio")).sum().alias("audio"),
-                (requests * pl.col("assets")).sum().alias("assets"),
-                pl.sum("ranges", "refers"),
-            )
+            .agg(pl.first("user_agent", "client"), *(expression.alias(name) for name, expression in totals.items()))
             .collect()
         )
-        self.client_works.add(looked_at.filter(takes).select("whose", pl.col("work").hash()).unique())
+        taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
+        self.client_works.add(taken.select("whose", pl.col("work").hash()).unique().collect())
 
     def _blocks(self, addresses: "pl.Series") -> "pl.Series":
         """Return what counts as one client of each address: IPv4 the address, IPv6 the network of a home."""
