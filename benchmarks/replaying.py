@@ -18,6 +18,8 @@ from noai_guard import load_catalog
 
 _LINES = 10_000_000
 _NAMES = 300
+_SONGS = 60_000
+_LISTENING = 3000
 _ROUNDS = 3
 _POLICY = 'extends: no-ai\nworks: ["/tracks/{work}", "/audio/{work}.mp3", "/hls/{work}/**"]\n'
 
@@ -71,18 +73,27 @@ def _run(command: Sequence[str]) -> _Run:
 
 
 def write_log(file: Path, count: int, seed: int = 7) -> None:
-    """Write lines as nginx writes them: people with browsers, three quarters of them; apps and agents the rest."""
+    """Write lines as nginx writes them: three quarters of people who listen to a song and then to another, some
+    thousands at a time, the rest of apps and agents that take songs at random."""
     random = Random(seed)
     chance = random.random
     browsers = unique({"browsers": 1.0}, 5000) if count > 5000 else people()
     others = (*agents(), *(text for text in people() if not text.startswith(b"Mozilla/")))
     listeners = [(_address(random), _escaped(random.choice(browsers))) for _ in range(min(260_000, count // 10 + 1))]
     robots = [(_address(random), _escaped(random.choice(others))) for _ in range(min(8000, count // 100 + 1))]
+    here = [(*random.choice(listeners), int(_SONGS * chance() ** 3)) for _ in range(_LISTENING)]
     with file.open("w", encoding="ascii") as output:
         for number in range(count):
-            clients = listeners if chance() < 0.75 else robots
-            address, user_agent = clients[int(len(clients) * chance() ** 2)]
-            path, song = _path(random), int(60_000 * chance())
+            if chance() < 0.75:
+                seat = int(_LISTENING * chance())
+                address, user_agent, song = here[seat]
+                if chance() < 0.05:
+                    client = random.choice(listeners) if chance() < 0.5 else (address, user_agent)
+                    here[seat] = (*client, int(_SONGS * chance() ** 3))
+            else:
+                address, user_agent = robots[int(len(robots) * chance() ** 2)]
+                song = int(_SONGS * chance())
+            path = _path(random, song)
             referer = f"https://music.example/tracks/song-{song}" if chance() < 0.6 else "-"
             status = 206 if path.endswith("mp3") and chance() < 0.5 else 200
             output.write(
@@ -99,8 +110,8 @@ def _address(random: Random) -> str:
     return ".".join(str(random.randrange(1, 223)) for _ in range(4))
 
 
-def _path(random: Random) -> str:
-    draw, song = random.random(), int(60_000 * random.random() ** 3)
+def _path(random: Random, song: int) -> str:
+    draw = random.random()
     for share, path in (
         (0.25, f"/tracks/song-{song}"),
         (0.45, f"/audio/song-{song}.mp3"),

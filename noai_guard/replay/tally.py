@@ -5,7 +5,7 @@ strangers like; of those, the busiest are kept. Distinct works are counted exact
 "at least".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,8 @@ _BY_ADDRESS, _BY_TIME = -1, -2
 _CANONICAL_BLOCK = r"^((?:[1-9a-f][0-9a-f]{0,3}:){4})"
 """The first half of an IPv6 address, where RFC 5952 leaves no choice of how to write it."""
 
-_PRIVATE = ("10.", "127.", "192.168.", "172.16.", "172.17.", "172.18.", "172.19.", "172.20.", "::1", "fd")
-"""Beginnings of addresses of proxies on the site's own network, Docker's among them."""
+_PRIVATE = ("10.", "127.", "192.168.", "172.17.", "172.18.", "::1")
+"""Beginnings of addresses that proxies of a site usually have, those of Docker among them."""
 
 _SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
 """What is added up for a client."""
@@ -165,6 +165,7 @@ class _Codes:
     """Numbers for what was met in this log so far: claims, and classes of paths. Forgotten when they are too many."""
 
     claims: dict[object, int] = field(default_factory=dict)
+    said: dict[int, int] = field(default_factory=dict)
     user_agents: list[bytes | None] = field(default_factory=list)
     paths: dict[object, int] = field(default_factory=dict)
     facts: list[PathFacts] = field(default_factory=list)
@@ -191,7 +192,7 @@ class Tally:
     def begin(self, form: LogFormat) -> None:
         """Begin with a log of another format."""
         self._form = form
-        self._claims = BoundedCache(self._claim, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
+        self._codes.said.clear()
         self._odd_paths = BoundedCache(self._odd_path, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
         self._odd_blocks = BoundedCache(_block, max_entries=_CACHED_KEYS, max_weight=_CACHED_BYTES)
         self._examined: BoundedCache[tuple[int, str], int] = BoundedCache(self._examine, max_entries=_CACHED_KEYS)
@@ -257,10 +258,10 @@ class Tally:
         if rows.is_empty():
             return
         codes = self._codes
-        if len(codes.user_agents) > _MAX_CODES or len(codes.facts) > _MAX_CODES:
+        if len(codes.said) > _MAX_CODES or len(codes.facts) > _MAX_CODES:
             self._codes = _Codes()
             self._refused_claims.clear()
-            for cache in (self._claims, self._odd_paths, self._settled, self._examined):
+            for cache in (self._odd_paths, self._settled, self._examined):
                 cache.clear()
         rows = rows.with_columns(self._claimed(rows), *self._paths(rows))
         key = pl.col("claim") * (_PATH_MASK + 1) * 2 + pl.col("path") * 2 + pl.col("reads")
@@ -272,20 +273,18 @@ class Tally:
 
     def _claimed(self, rows: "pl.DataFrame") -> "pl.Series":
         """Return the number of the claim that each row's user agent makes."""
-        pl = engine()
-        claims = self._claims
-        texts = rows.lazy().group_by("said").agg(pl.first("user_agent")).collect()
-        numbers = pl.Series([claims[text] for text in texts["user_agent"].to_list()], dtype=pl.Int64)
-        return rows["said"].replace_strict(texts["said"], numbers).alias("claim")
+        said, known = rows["said"], self._codes.said
+        for number, text in _firsts(rows, "said", "user_agent", known):
+            known[number] = self._claim(text)
+        return _looked_up(said, known).alias("claim")
 
     def _paths(self, rows: "pl.DataFrame") -> "tuple[pl.Series, pl.Series]":
         """Return the class and the work of each row's path."""
         pl = engine()
         shapes, known, works = rows["shape"], self._codes.shapes, rows["work"]
-        for shape, target in rows.filter(shapes.is_not_null()).group_by("shape").agg(pl.first("target")).iter_rows():
-            if shape not in known:
-                known[shape] = self._path(target)
-        paths = shapes.replace_strict(known, default=-1, return_dtype=pl.Int64).alias("path")
+        for shape, target in _firsts(rows, "shape", "target", known):
+            known[shape] = self._path(target or "")
+        paths = _looked_up(shapes, known).alias("path")
         odd = shapes.is_null().arg_true()
         if len(odd):
             read = [self._odd_paths[target] for target in rows["target"].gather(odd).to_list()]
@@ -386,6 +385,23 @@ class Tally:
         blocks = self._odd_blocks
         read = [blocks[text] for text in addresses.gather(odd).to_list()]
         return table["client"].scatter(odd, pl.Series(read, dtype=pl.String))
+
+
+def _firsts(rows: "pl.DataFrame", number: str, text: str, known: Mapping[int, int]) -> Iterable[tuple[int, str | None]]:
+    """Return each number of a column that is not known yet, with the first text beside it."""
+    pl = engine()
+    new = [each for each in rows[number].unique().to_list() if each is not None and each not in known]
+    if not new:
+        return ()
+    return rows.lazy().filter(pl.col(number).is_in(new)).group_by(number).agg(pl.first(text)).collect().iter_rows()
+
+
+def _looked_up(numbers: "pl.Series", known: Mapping[int, int]) -> "pl.Series":
+    """Return what the numbers stand for; -1 for null."""
+    pl = engine()
+    met = numbers.unique().drop_nulls()
+    values = pl.Series([known[number] for number in met.to_list()], dtype=pl.Int64)
+    return numbers.replace_strict(met, values, default=-1, return_dtype=pl.Int64)
 
 
 def _block(address: str) -> str:
