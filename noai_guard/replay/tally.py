@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.guard import Needs
+from noai_guard.replay.bounded import SUMS, Clients, Pairs
 from noai_guard.replay.formats import COMBINED, LogFormat
 from noai_guard.replay.judge import Decision, Judge, PathFacts
 from noai_guard.replay.kinds import ASSET, AUDIO
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 Outcome = tuple[Decision, ...]
 """What each policy says, in their order."""
-
-MAX_CLIENTS = 100_000
-"""Clients that are looked at one by one: about 400 bytes each."""
-
-MAX_PAIRS = 2_000_000
-"""Pairs with a distinct work that are kept, of 16 bytes each."""
 
 _CACHED_KEYS = 50_000
 _CACHED_BYTES = 8 * 1024 * 1024
@@ -45,11 +40,6 @@ _CANONICAL_BLOCK = r"^((?:[1-9a-f][0-9a-f]{0,3}:){4})"
 _PRIVATE = ("10.", "127.", "192.168.", "172.17.", "172.18.", "::1")
 """Beginnings of addresses that proxies of a site usually have, those of Docker among them."""
 
-_SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
-"""What is added up for a client."""
-
-_CLIENT_COLUMNS = ("whose", "user_agent", "client", "outcome", *_SUMS)
-
 
 @dataclass(slots=True)
 class Sum:
@@ -57,107 +47,6 @@ class Sum:
 
     requests: int = 0
     bytes: int = 0
-
-
-class Pairs:
-    """Distinct pairs of whose (a number) and work (a number). `add` takes them in any number of times.
-
-    Of more than `max_pairs`, those of who has most are kept; `complete` is False from then on.
-    """
-
-    def __init__(self, max_pairs: int = MAX_PAIRS) -> None:
-        self.complete = True
-        self._max = max_pairs
-        self._kept: pl.DataFrame | None = None
-        self._pending: list[pl.DataFrame] = []
-        self._waiting = 0
-
-    def add(self, pairs: "pl.DataFrame") -> None:
-        """Take in a table with the columns `whose` and `work`."""
-        self._pending.append(pairs)
-        self._waiting += pairs.height
-        if self._waiting > max(self._max // 4, self._kept.height if self._kept is not None else 0):
-            self._compact()
-
-    def _compact(self) -> None:
-        pl = engine()
-        tables = [table for table in (self._kept, *self._pending) if table is not None]
-        self._pending, self._waiting = [], 0
-        if not tables:
-            return
-        kept = pl.concat(tables).unique()
-        if kept.height > self._max:
-            self.complete = False
-            most = kept.group_by("whose").len().sort("len", "whose", descending=True)
-            fitting = most.filter(pl.col("len").cum_sum() <= self._max // 2)["whose"]
-            if fitting.is_empty():
-                kept = kept.head(self._max // 2)
-            else:
-                kept = kept.filter(pl.col("whose").is_in(fitting.implode()))
-        self._kept = kept
-
-    def counts(self) -> "pl.DataFrame":
-        """Return the number of works of each, with the columns `whose` and `works`."""
-        pl = engine()
-        self._compact()
-        if self._kept is None:
-            return pl.DataFrame(schema={"whose": pl.UInt64, "works": pl.UInt32})  # type: ignore[no-any-return]
-        return self._kept.group_by("whose").agg(pl.len().alias("works"))
-
-    def counts_of(self, groups: Mapping[int, int]) -> dict[int, int]:
-        """Return the number of works of each group, of the group of each `whose`; others do not count."""
-        pl = engine()
-        self._compact()
-        if self._kept is None or not groups:
-            return {}
-        of = pl.DataFrame(
-            {"whose": list(groups), "group": list(groups.values())}, schema_overrides={"whose": pl.UInt64}
-        )
-        distinct = self._kept.join(of, on="whose").select("group", "work").unique()
-        return dict(distinct.group_by("group").len().iter_rows())
-
-
-def _with_own_texts(clients: "pl.DataFrame") -> "pl.DataFrame":
-    """Return a copy whose texts do not keep the whole block in memory that they are part of."""
-    pl = engine()
-    names = ("user_agent", "client")
-    return clients.with_columns(*(pl.Series(name, clients[name].to_list(), pl.String) for name in names))
-
-
-class Clients:
-    """Sums by client: a user agent from an address block. `dropped` counts those that were not kept."""
-
-    def __init__(self, max_clients: int = MAX_CLIENTS) -> None:
-        self.dropped = 0
-        self._max = max_clients
-        self._kept: pl.DataFrame | None = None
-        self._pending: list[pl.DataFrame] = []
-        self._waiting = 0
-
-    def add(self, sums: "pl.DataFrame") -> None:
-        """Take in a table with `whose`, `user_agent`, `client`, `outcome` and the sums."""
-        self._pending.append(_with_own_texts(sums).select(_CLIENT_COLUMNS))
-        self._waiting += sums.height
-        if self._waiting > 2 * self._max:
-            self._compact()
-
-    def _compact(self) -> None:
-        pl = engine()
-        tables = [table for table in (self._kept, *self._pending) if table is not None]
-        self._pending, self._waiting = [], 0
-        if not tables:
-            return
-        together = pl.concat(tables).group_by("whose")
-        kept = together.agg(pl.first("user_agent", "client"), pl.max("outcome"), pl.sum(_SUMS))
-        if kept.height > self._max:
-            self.dropped += kept.height - self._max // 2
-            kept = kept.sort("requests", "whose", descending=True).head(self._max // 2)
-        self._kept = _with_own_texts(kept)
-
-    def table(self) -> "pl.DataFrame | None":
-        """Return the clients that were kept; None if there are none."""
-        self._compact()
-        return self._kept
 
 
 @dataclass(slots=True)
@@ -350,7 +239,7 @@ class Tally:
             }
             self._add_to_clients(of_refused, sums)
         taking = rows.lazy().filter(takes & pl.col("outcome").is_in(unclaimed) & ~is_of_refused)
-        none = {name: pl.lit(0, pl.Int64) for name in _SUMS if name not in ("requests", "bytes")}
+        none = {name: pl.lit(0, pl.Int64) for name in SUMS if name not in ("requests", "bytes")}
         self._add_to_clients(taking.select(columns).collect(), {"outcome": pl.lit(-1, pl.Int32), **none})
 
     def _add_to_clients(self, rows: "pl.DataFrame", sums: "Mapping[str, pl.Expr]") -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from noai_guard.core.networks import NetworkSet
 from noai_guard.replay import tally as tallies
+from noai_guard.replay.bounded import SUMS, Clients, Pairs
 from noai_guard.replay.run import Replay
 from noai_guard.replay.shapes import Shapes
 from noai_guard.replay.sources import Source
 from noai_guard.replay.summary import Summary
-from noai_guard.replay.tally import Clients, Pairs
 from tests.replay.lines import log
 from tests.replay.requests import BROWSER, GPTBOT, OTHER_POLICY, Sent, compiled, counted, judged
 
@@ -146,7 +146,7 @@ def test_the_busiest_clients_are_kept_and_the_others_counted() -> None:
     clients = Clients(max_clients=100)
     for start in range(0, 1000, 50):
         numbers = [*range(start + 1, start + 50), 0]
-        sums = {name: [1] * 50 for name in tallies._SUMS}
+        sums = {name: [1] * 50 for name in SUMS}
         sums["requests"] = [2 if number == 0 else 1 for number in numbers]
         clients.add(
             pl.DataFrame(
