@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 MAX_CLIENTS = 100_000
 """Clients that are looked at one by one: about 400 bytes each."""
 
-MAX_PAIRS = 2_000_000
+MAX_PAIRS = 1_000_000
 """Pairs with a distinct work that are kept, of 16 bytes each."""
 
 SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
@@ -37,7 +37,7 @@ class Pairs:
         """Take in a table with the columns `whose` and `work`."""
         self._pending.append(pairs)
         self._waiting += pairs.height
-        if self._waiting > max(self._max // 4, self._kept.height if self._kept is not None else 0):
+        if self._waiting > self._max // 2:
             self._compact()
 
     def _compact(self) -> None:
@@ -46,7 +46,8 @@ class Pairs:
         self._pending, self._waiting = [], 0
         if not tables:
             return
-        kept = pl.concat(tables).unique()
+        # In parts: at once, it would take 200 bytes for each pair.
+        kept = pl.concat(tables).lazy().unique().collect(engine="streaming")
         if kept.height > self._max:
             self.complete = False
             most = kept.group_by("whose").len().sort("len", "whose", descending=True)
@@ -54,7 +55,7 @@ class Pairs:
             if fitting.is_empty():
                 kept = kept.head(self._max // 2)
             else:
-                kept = kept.filter(pl.col("whose").is_in(fitting.implode()))
+                kept = kept.join(fitting.to_frame(), on="whose", how="semi")
         self._kept = kept
 
     def counts(self) -> "pl.DataFrame":
@@ -74,7 +75,8 @@ class Pairs:
         of = pl.DataFrame(
             {"whose": list(groups), "group": list(groups.values())}, schema_overrides={"whose": pl.UInt64}
         )
-        distinct = self._kept.join(of, on="whose").select("group", "work").unique()
+        members = self._kept.lazy().join(of.lazy(), on="whose").select("group", "work")
+        distinct = members.unique().collect(engine="streaming")
         return dict(distinct.group_by("group").len().iter_rows())
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from noai_guard.core.model import Identity
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import listed
 from noai_guard.replay.judge import NOT_LOGGED, Decision
-from noai_guard.replay.listeners import is_probably_listener, signals
+from noai_guard.replay.listeners import MAX_REQUESTS, MAX_WORKS, is_probably_listener, signals
 from noai_guard.replay.parsing import engine
 from noai_guard.replay.tally import Outcome, Tally
 
@@ -189,16 +190,18 @@ def _clients(tally: Tally) -> tuple[tuple[Client, ...], tuple[Client, ...]]:
         return (), ()
     table = table.join(tally.client_works.counts(), on="whose", how="left").with_columns(pl.col("works").fill_null(0))
     proven = [n for n, outcome in enumerate(tally.outcomes) if outcome[0].identity is Identity.VERIFIED]
-    refused = table.filter((pl.col("refused") > 0) & ~pl.col("outcome").is_in(proven)).sort(
+    few = (pl.col("requests") <= MAX_REQUESTS) & (pl.col("works") <= MAX_WORKS)
+    refused = table.filter((pl.col("refused") > 0) & few & ~pl.col("outcome").is_in(proven)).sort(
         "refused", "client", "user_agent", descending=[True, False, False]
     )
-    wronged = [row for row in refused.iter_rows(named=True) if is_probably_listener(row)]
+    listeners = (row for row in refused.iter_rows(named=True) if is_probably_listener(row))
+    wronged = list(islice(listeners, MAX_CLIENTS_LISTED))
     unclaimed = table.filter((pl.col("refused") == 0) & (pl.col("works") >= MIN_WORKS))
     unclaimed = unclaimed.sort("works", "requests", "client", "user_agent", descending=[True, True, False, False]).head(
         MAX_CLIENTS_LISTED
     )
     return (
-        tuple(_client(tally, row, signals(row)) for row in wronged[:MAX_CLIENTS_LISTED]),
+        tuple(_client(tally, row, signals(row)) for row in wronged),
         tuple(_client(tally, row) for row in unclaimed.iter_rows(named=True)),
     )
 
