@@ -10,6 +10,7 @@ from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblem
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.model import Usage
 from noai_guard.core.usage_words import USAGE_WORDS
+from noai_guard.core.uses import KNOWN_USES
 from noai_guard.declarations import STANDARDS
 
 STANCES = ("no-ai", "no-training", "search-only")
@@ -196,11 +197,63 @@ _REFRESH = Record(
         ),
     }
 )
+_ledger_key = Text(scalars.ledger_key, max_length=60, pattern="^ed25519:")
+_LEDGER = Record(
+    {
+        "folder": Field(Text(max_length=500), "the folder of the ledger, relative to this file", required=True),
+        "notice": Field(Number(0, 3650, "days"), "how long a looser policy is announced before it takes effect"),
+        "key": Field(_ledger_key, "the ledger's first public key, as `noai-guard ledger init` prints it"),
+    }
+)
+_event_target = Text(
+    scalars.event_target,
+    max_length=300,
+    pattern="^(files|stdout|syslog:/.+|syslog://.+)$",
+    examples=("files", "stdout", "syslog:/dev/log", "syslog://logs.example:514"),
+)
+_addresses = Choice({"pseudonym": "the same for a day", "full": "as they are"}, noun="way to write addresses")
+_keys = Choice({"destroy": "when the day is over", "keep": "as long as the events"}, noun="way to treat keys")
+_EVENTS = Record(
+    {
+        "to": Field(ListOf(_event_target, min_items=1, max_items=8), "where events go: files, if left out"),
+        "folder": Field(Text(max_length=500), "where files and keys of pseudonyms are, relative to this file"),
+        "addresses": Field(_addresses, "how clients' addresses are written"),
+        "keys": Field(_keys, "what becomes of the key behind the pseudonyms of a day"),
+        "keep": Field(
+            Text(scalars.duration, max_length=20, examples=("12 months", "90 days")),
+            "after this time `noai-guard events prune` removes events",
+        ),
+        "file_size": Field(Number(1, 4096, "megabytes"), "at this size a file is closed and compressed"),
+    }
+)
 _FEATURES = Record(
     {
         "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
         "shared_cache": Field(FLAG, "a CDN or cache stands in front, and does not mix up who gets what"),
         "reload": Field(_reload, "read this file again while running"),
+    }
+)
+_SOME = r"\S"
+_words = Text(scalars.words, max_length=200, pattern=_SOME)
+_USE = Record(
+    {
+        "use": Field(
+            Text(scalars.use_name, max_length=100, pattern=_SOME, examples=KNOWN_USES), "what is done", required=True
+        ),
+        "by": Field(_words, "who does it: the site, or its vendor", required=True),
+        "trains_generative_models": Field(FLAG, "whether generative models are trained on the works", required=True),
+        "licence": Field(
+            Text(scalars.licence, max_length=500, pattern=_SOME), "under which licence: an address, or words"
+        ),
+    }
+)
+_NOTICE = Record(
+    {
+        "text": Field(
+            Text(scalars.words, max_length=4000, pattern=_SOME, lines=True), "the text, word for word", required=True
+        ),
+        "by": Field(_words, "whose notice it is"),
+        "lang": Field(Text(scalars.language, max_length=50), "the language of the text"),
     }
 )
 _mode = Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode")
@@ -224,6 +277,11 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
+        "uses": Field(
+            ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"
+        ),
+        "notices": Field(ListOf(_NOTICE, allow_single=False, max_items=10), "texts of your own about your rights"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),
@@ -234,6 +292,7 @@ POLICY_FILE = Record(
         "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
         "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
+        "ledger": Field(_LEDGER, "every version of this policy is published, dated and signed"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),
     }

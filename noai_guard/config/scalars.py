@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.event_settings import FILES, STDOUT, days_in, syslog_address
 from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.identity.signing_keys import decoded
 from noai_guard.core.identity.web_bot_auth import directory_address
@@ -17,11 +18,13 @@ from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.partners import midnight
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
+from noai_guard.core.uses import KNOWN_USES
 from noai_guard.core.works import work_pattern_problem
 from noai_guard.declarations import robots_txt, tdmrep
 from noai_guard.stores.addresses import FORMS, full_address, problem_of_address
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -146,6 +149,21 @@ def store_address(text: str) -> str | Rejection:
     return text
 
 
+def event_target(text: str) -> str | Rejection:
+    """Return a place that events go to."""
+    if text in (FILES, STDOUT) or syslog_address(text):
+        return text
+    message = f"events cannot go to {printable(text)!r}"
+    return Rejection("P070", message, "write files, stdout, syslog:/dev/log or syslog://logs.example:514")
+
+
+def duration(text: str) -> str | Rejection:
+    """Return a number of days, weeks, months or years."""
+    if days_in(text):
+        return text
+    return Rejection("P071", f"{printable(text)!r} is not a time", "write 90 days, 6 weeks, 12 months or 2 years")
+
+
 def network_name(text: str) -> str | Rejection:
     """Return the name that a policy gives to networks, in lower case."""
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text):
@@ -174,6 +192,28 @@ def header_word(text: str) -> str | Rejection:
     return Rejection("P007", f"{printable(text)!r} cannot be looked for in a header field", hint)
 
 
+def words(text: str) -> str | Rejection:
+    """Return a text that says something, without blanks around it."""
+    return text.strip() or Rejection("P006", "the text is empty", "write it, or remove the key")
+
+
+def use_name(text: str) -> str | Rejection:
+    """Return the name of a use inside the house: a known one as it is known, or the site's own words."""
+    known = "-".join(text.lower().split())
+    return known if known in KNOWN_USES else words(text)
+
+
+def licence(text: str) -> str | Rejection:
+    """Return the web address of a licence in ASCII, or words about it."""
+    return _ascii_address(text) or words(text)
+
+
+def language(text: str) -> str | Rejection:
+    """Return a language tag that HTML takes (BCP 47)."""
+    hint = "write de, fr, pt-BR ..."
+    return text if _LANGUAGE.fullmatch(text) else Rejection("P007", f"{text[:50]!r} is not a language", hint)
+
+
 def rule_id(text: str) -> str | Rejection:
     """Return the id of a rule, fit for logs and metric labels."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
@@ -188,6 +228,18 @@ def key_digest(text: str) -> str | Rejection:
         return text.lower()
     message = "an API key is given by its SHA-256, 64 hexadecimal digits, never by itself"
     return Rejection("P040", message, "noai-guard partners key makes a key and prints its SHA-256")
+
+
+def ledger_key(text: str) -> str | Rejection:
+    """Return the public key of a ledger: `ed25519:` and 32 octets in base64url without padding."""
+    name, _, key = text.partition(":")
+    try:
+        if name == "ed25519" and len(decoded(key)) == 32:
+            return text
+    except ValueError:
+        pass
+    message = f"{printable(text)!r} is not the public key of a ledger"
+    return Rejection("P065", message, "write it as `noai-guard ledger init` printed it: ed25519:...")
 
 
 def day(text: str) -> str | Rejection:
