@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "partners": "List licensed partners, and make keys for them.",
     "ledger": "Publish each version of the policy, dated and signed.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
+    "replay": "Say what the policy would have done with yesterday's logs.",
     "events": "Show the event log, and remove what is old enough.",
     "audit": "Check what a live site declares, and whether it is enforced.",
     "report": "Count events: who came, what they were told, tried and got.",
