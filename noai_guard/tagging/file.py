@@ -1,0 +1,203 @@
+"""Tagging one file, and taking that back."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from noai_guard.tagging import delta, readback
+from noai_guard.tagging.credentials import Signer
+from noai_guard.tagging.fields import Fields
+from noai_guard.tagging.formats import format_of
+from noai_guard.tagging.formats.format import Format, Plan
+from noai_guard.tagging.replace import opened, replace
+from noai_guard.tagging.source import FileSource, Unsafe, is_unchanged, parts
+from noai_guard.tagging.undo import Change, UndoFile, digest_of
+
+
+class Outcome(StrEnum):
+    """What became of a file."""
+
+    TAGGED = "tagged"
+    STALE = "stale"
+    CURRENT = "current"
+    UNDONE = "undone"
+    LEFT_ALONE = "left alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a file. `stale` is one that would be changed, had that been asked for.
+
+    `reason` says why a file was left alone. `notes` say what could not be written into it. `was` are our values in it
+    before, by the names of `fields.OWN`.
+    """
+
+    path: str
+    outcome: Outcome
+    format: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    was: Mapping[str, str] = field(default_factory=dict)
+    fields: Fields = field(default_factory=Fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How files are changed. `undo` None keeps no way back, `signer` None signs nothing. With `dry_run` nothing is
+    written. With `several_names` a file with hard links is replaced under the one name alone."""
+
+    undo: UndoFile | None = None
+    signer: Signer | None = None
+    dry_run: bool = False
+    several_names: bool = False
+
+
+def tag_file(path: str | os.PathLike[str], fields: Fields, options: Options | None = None) -> Result:
+    """Write the fields into the tags of a file, and return what became of it.
+
+    The file is replaced at once, after the new one has been read again, by our own code and by mutagen: the audio and
+    the tags of others are the same bytes, and ours are found. A file that cannot be changed without a risk is left
+    alone. Raises MissingExtra without mutagen, NoUndoFile if the way back cannot be kept.
+    """
+    options = options or Options()
+    file = Path(path)
+    try:
+        with opened(file, options.several_names) as stream:
+            return _tag(file, stream, fields, options)
+    except (Unsafe, OSError, MemoryError) as error:
+        return Result(os.fspath(path), Outcome.LEFT_ALONE, reason=_reason(error), fields=fields)
+
+
+def undo_file(path: str | os.PathLike[str], undo: UndoFile, options: Options | None = None) -> Result:
+    """Give a file the bytes of before it was first tagged, if it has not been changed by anybody else since."""
+    options = options or Options()
+    file = Path(path)
+    try:
+        with opened(file, options.several_names) as stream:
+            return _undo(file, stream, undo, options)
+    except (Unsafe, OSError, MemoryError) as error:
+        return Result(os.fspath(path), Outcome.LEFT_ALONE, reason=_reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or error}"
+    return str(error) or "there is not enough memory"
+
+
+def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Result:
+    source = FileSource(stream)
+    known = format_of(source)
+    plan = known.plan(source, fields)
+    signer = options.signer if known.c2pa_type else None
+    notes = list(plan.notes)
+    if options.signer and not signer:
+        notes.append(f"{known.name} cannot be signed (C2PA)")
+
+    def result(outcome: Outcome, more: Sequence[str] = ()) -> Result:
+        return Result(str(file), outcome, known.name, "", (*notes, *more), plan.was, fields)
+
+    if is_unchanged(source, plan.pieces) and (signer is None or signer.has_signed(stream, known.c2pa_type, fields)):
+        return result(Outcome.CURRENT)
+    if plan.signed and signer is None:
+        raise Unsafe("it has Content Credentials (C2PA), which a change would break; sign it anew (--c2pa-cert)")
+    if options.dry_run:
+        return result(Outcome.STALE)
+    signed_notes: list[str] = []
+
+    def write(new: BinaryIO, name: Path) -> None:
+        if signer is None:
+            new.writelines(parts(source, plan.pieces))
+        else:
+            with tempfile.TemporaryFile(dir=file.parent) as unsigned:
+                unsigned.writelines(parts(source, plan.pieces))
+                signed_notes.extend(
+                    signer.sign(unsigned, new, known.c2pa_type, fields, stream if plan.signed else None)
+                )
+        new.flush()
+        _verify(source, plan, known, fields, FileSource(new))
+        _read_back(name, known, fields)
+
+    _change(file, stream, write, options.undo)
+    return result(Outcome.TAGGED, signed_notes)
+
+
+def _change(file: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None], undo: UndoFile | None) -> None:
+    """Replace a file, and keep the way back. If the file is not replaced after all, there is none to keep."""
+    entry = 0
+
+    def write_and_keep(new: BinaryIO, name: Path) -> None:
+        nonlocal entry
+        write(new, name)
+        if undo:
+            way_back = delta.backwards(stream, new)
+            entry = undo.add(file, digest_of(stream), digest_of(new), way_back)
+
+    try:
+        replace(file, stream, write_and_keep)
+    except BaseException:
+        if undo and entry:
+            undo.remove(entry)
+        raise
+
+
+def _undo(file: Path, stream: BinaryIO, undo: UndoFile, options: Options) -> Result:
+    changes = undo.changes(file)
+    if not changes:
+        raise Unsafe("nothing is known about how it was")
+    at, steps, done = digest_of(stream), [], []
+    for change in changes:
+        if change.after == at:
+            steps.append(change)
+            at = change.before
+        elif change.before != at:
+            # Nobody but us may have changed it: what was written over would be lost.
+            raise Unsafe("it has been changed since it was tagged, so it cannot be given its old bytes")
+        done.append(change)
+    if options.dry_run:
+        return Result(str(file), Outcome.STALE if steps else Outcome.CURRENT)
+    if steps:
+        replace(file, stream, lambda new, name: _go_back(stream, new, steps, file.parent))
+    for change in done:
+        undo.remove(change.id)
+    return Result(str(file), Outcome.UNDONE if steps else Outcome.CURRENT)
+
+
+def _go_back(stream: BinaryIO, new: BinaryIO, steps: Sequence[Change], folder: Path) -> None:
+    later = stream
+    for number, change in enumerate(steps):
+        earlier = new if number == len(steps) - 1 else tempfile.TemporaryFile(dir=folder)
+        delta.apply(change.delta, later, earlier)
+        if later is not stream:
+            later.close()
+        later = earlier
+    new.flush()
+    if digest_of(new) != steps[-1].before:
+        raise Unsafe("what is kept to undo the change does not lead back to its old bytes")
+
+
+def _verify(old: FileSource, plan: Plan, known: Format, fields: Fields, new: FileSource) -> None:
+    """Raise Unsafe unless the new file says what it has to, and everything else in it is as it was."""
+    planned = known.plan(new, fields)
+    if not is_unchanged(new, planned.pieces):
+        raise Unsafe("the tagged file would have to be tagged again, so it was not kept")
+    if _digest(old, plan) != _digest(new, planned):
+        raise Unsafe("the tagged file would differ in more than our tags, so it was not kept")
+
+
+def _digest(source: FileSource, plan: Plan) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts(source, plan.foreign):
+        digest.update(part)
+    return digest.digest()
+
+
+def _read_back(file: Path, known: Format, fields: Fields) -> None:
+    found = readback.found(file, known.name)
+    if found != fields.texts:
+        raise Unsafe("mutagen does not find in the tagged file what was written, so it was not kept")

@@ -1,0 +1,50 @@
+"""What mutagen, whose code shares nothing with ours, finds in a file. Needs `pip install 'noai-guard[tag]'`.
+
+mutagen is licensed under the GPL. It is imported here alone, and only when a file is about to be replaced.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from noai_guard.errors import MissingExtra
+from noai_guard.tagging.fields import OWN
+from noai_guard.tagging.source import Unsafe
+
+_ATOM = "----:com.apple.iTunes:"
+
+
+def require() -> None:
+    """Raise MissingExtra if mutagen is not installed."""
+    if find_spec("mutagen") is None:
+        raise MissingExtra("tag", "noai-guard tag")
+
+
+def found(path: Path, kind: str) -> Mapping[str, str]:
+    """Return our values that mutagen finds in a file of a kind (the name of its format). Raises Unsafe."""
+    require()
+    import mutagen
+    from mutagen import aiff, flac, id3, mp4, oggopus, oggvorbis, wave
+
+    # Frames of others are not decoded: a stranger may have compressed a gigabyte into one.
+    known = {"TXXX": id3.TXXX, "TXX": id3.Frames_2_2["TXX"]}
+    openers = {
+        "MP3": lambda: id3.ID3(path, known_frames=known, load_v1=False),
+        "WAV": lambda: wave._WaveID3(path, known_frames=known, load_v1=False),
+        "AIFF": lambda: aiff._IFFID3(path, known_frames=known, load_v1=False),
+        "FLAC": lambda: flac.FLAC(path).tags,
+        "Ogg Vorbis": lambda: oggvorbis.OggVorbis(path).tags,
+        "Opus": lambda: oggopus.OggOpus(path).tags,
+        "M4A": lambda: mp4.MP4(path).tags,
+    }
+    try:
+        tags = openers[kind]() or {}
+    except id3.ID3NoHeaderError:
+        return {}
+    except (mutagen.MutagenError, AssertionError, ArithmeticError, AttributeError, LookupError, ValueError) as error:
+        raise Unsafe(f"mutagen cannot read it: {error or type(error).__name__}") from error
+    if isinstance(tags, id3.ID3):
+        return {name: str(frame.text[0]) for frame in tags.getall("TXXX") if (name := frame.desc.upper()) in OWN}
+    if kind == "M4A":
+        return {name: bytes(tags[_ATOM + name][0]).decode() for name in OWN if _ATOM + name in tags}
+    return {name: str(tags[name][0]) for name in OWN if name in tags}
