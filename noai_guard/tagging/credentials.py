@@ -65,6 +65,8 @@ class Signer:
 
         try:
             with c2pa.Builder(json.dumps(_manifest(fields))) as builder, self._signer() as signer:
+                # An edit: the file as it was becomes the parent, which is not said to be of our making.
+                builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
                 if parent is not None:
                     parent.seek(0)
                     builder.add_ingredient(json.dumps({"relationship": "parentOf"}), media_type, _Undying(parent))
@@ -108,7 +110,7 @@ class Signer:
         import c2pa
 
         certificate, key, _ = self._files
-        info = c2pa.C2paSignerInfo(self.algorithm, certificate, key, self.time_authority or None)
+        info = c2pa.C2paSignerInfo(self.algorithm, certificate.encode(), key.encode(), self.time_authority or None)
         return c2pa.Signer.from_info(info)
 
     @cached_property
@@ -168,11 +170,7 @@ def _entries(fields: Fields, prefix: str) -> Mapping[str, Mapping[str, str]]:
 
 def _manifest(fields: Fields) -> Mapping[str, Any]:
     assertions = [{"label": label, "data": {"entries": _entries(fields, label.partition(".")[0])}} for label in _LABELS]
-    actions = {"label": "c2pa.actions", "data": {"actions": [{"action": "c2pa.edited.metadata"}]}}
-    return {
-        "claim_generator_info": [{"name": "noai-guard", "version": __version__}],
-        "assertions": [*assertions, actions],
-    }
+    return {"claim_generator_info": [{"name": "noai-guard", "version": __version__}], "assertions": assertions}
 
 
 def _says(store: Mapping[str, Any], fields: Fields) -> bool:

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from noai_guard.tagging.fields import Fields
 from noai_guard.tagging.formats import format_of
 from noai_guard.tagging.formats.format import Format, Plan
 from noai_guard.tagging.replace import opened, replace
-from noai_guard.tagging.source import FileSource, Unsafe, is_unchanged, parts
+from noai_guard.tagging.source import FileSource, Piece, Unsafe, is_unchanged, parts
 from noai_guard.tagging.undo import Change, UndoFile, digest_of
 
 
@@ -111,17 +112,19 @@ def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Resu
     signed_notes: list[str] = []
 
     def write(new: BinaryIO, name: Path) -> None:
-        if signer is None:
-            new.writelines(parts(source, plan.pieces))
-        else:
-            with tempfile.TemporaryFile(dir=file.parent) as unsigned:
-                unsigned.writelines(parts(source, plan.pieces))
-                signed_notes.extend(
-                    signer.sign(unsigned, new, known.c2pa_type, fields, stream if plan.signed else None)
-                )
+        new.writelines(parts(source, plan.pieces))
         new.flush()
-        _verify(source, plan, known, fields, FileSource(new))
-        _read_back(name, known, fields)
+        planned = _planned(FileSource(new), known, fields)
+        _same(source, plan.foreign, FileSource(new), planned.foreign)
+        _same(source, plan.items, FileSource(new), planned.items)
+        if signer is not None:
+            with tempfile.TemporaryFile(dir=file.parent) as unsigned:
+                _copy(new, unsigned)
+                parent = stream if plan.signed else None
+                signed_notes.extend(signer.sign(unsigned, new, known.c2pa_type, fields, parent))
+                _verify_signed(unsigned, new, known, fields)
+        if readback.found(name, known.name) != fields.texts:
+            raise Unsafe("mutagen does not find in the tagged file what was written, so it was not kept")
 
     _change(file, stream, write, options.undo)
     return result(Outcome.TAGGED, signed_notes)
@@ -181,23 +184,41 @@ def _go_back(stream: BinaryIO, new: BinaryIO, steps: Sequence[Change], folder: P
         raise Unsafe("what is kept to undo the change does not lead back to its old bytes")
 
 
-def _verify(old: FileSource, plan: Plan, known: Format, fields: Fields, new: FileSource) -> None:
-    """Raise Unsafe unless the new file says what it has to, and everything else in it is as it was."""
+def _planned(new: FileSource, known: Format, fields: Fields) -> Plan:
+    """Return what would be done to a tagged file. Raises Unsafe if that is anything at all."""
     planned = known.plan(new, fields)
     if not is_unchanged(new, planned.pieces):
         raise Unsafe("the tagged file would have to be tagged again, so it was not kept")
-    if _digest(old, plan) != _digest(new, planned):
+    return planned
+
+
+def _same(old: FileSource, old_pieces: Iterable[Piece], new: FileSource, new_pieces: Iterable[Piece]) -> None:
+    if _digest(old, old_pieces) != _digest(new, new_pieces):
         raise Unsafe("the tagged file would differ in more than our tags, so it was not kept")
 
 
-def _digest(source: FileSource, plan: Plan) -> bytes:
+def _digest(source: FileSource, pieces: Iterable[Piece]) -> bytes:
     digest = hashlib.sha256()
-    for part in parts(source, plan.foreign):
+    for part in parts(source, pieces):
         digest.update(part)
     return digest.digest()
 
 
-def _read_back(file: Path, known: Format, fields: Fields) -> None:
-    found = readback.found(file, known.name)
-    if found != fields.texts:
-        raise Unsafe("mutagen does not find in the tagged file what was written, so it was not kept")
+def _verify_signed(unsigned: BinaryIO, signed: BinaryIO, known: Format, fields: Fields) -> None:
+    """Raise Unsafe unless a signed file is the tagged one with Content Credentials added.
+
+    c2pa-rs writes the ID3 tag of an MP3 anew, so there it is enough that mutagen finds the same in it.
+    """
+    before, after = FileSource(unsigned), FileSource(signed)
+    old, new = known.plan(before, fields), _planned(after, known, fields)
+    _same(before, old.foreign, after, new.foreign)
+    if list(old.items) != list(new.items) and not readback.same_frames(unsigned, signed):
+        raise Unsafe("signing it would change the tags of others")
+
+
+def _copy(stream: BinaryIO, copy: BinaryIO) -> None:
+    """Move the content of a file to another one."""
+    stream.seek(0)
+    shutil.copyfileobj(stream, copy, 1024 * 1024)
+    stream.seek(0)
+    stream.truncate()

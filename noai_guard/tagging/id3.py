@@ -19,6 +19,8 @@ _NEW_VERSION = 3
 _PADDING = 1024
 _UNSYNCHRONISED, _EXTENDED, _FOOTER = 0x80, 0x40, 0x10
 _NAMES = {2: ("TXX", "WCP", ""), 3: ("TXXX", "WCOP", "PRIV"), 4: ("TXXX", "WCOP", "PRIV")}
+_C2PA = (b"application/c2pa", b"application/x-c2pa-manifest-store")
+"""Media types of Content Credentials: what c2pa-rs writes, and what C2PA 2.1 says."""
 _XMP_OWNER = b"XMP\0"
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 
@@ -114,7 +116,13 @@ def values(tag: Tag | None) -> dict[str, str]:
 
 def is_c2pa(frame: bytes) -> bool:
     """Return True if a frame holds Content Credentials."""
-    return frame.startswith(b"GEOB") and b"application/x-c2pa-manifest-store" in frame[:100]
+    return frame.startswith(b"GEOB") and any(media_type in frame[:100] for media_type in _C2PA)
+
+
+def has_packed_frames(tag: Tag) -> bool:
+    """Return True if some frame is compressed, encrypted or grouped."""
+    packed = {2: 0, 3: 0xE0, 4: 0x4C}[tag.version]
+    return packed > 0 and any(frame[9] & packed for frame in tag.frames)
 
 
 def _frames(body: bytes, version: int, synchsafe: bool) -> list[bytes] | None:

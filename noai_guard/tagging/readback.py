@@ -6,10 +6,12 @@ mutagen is licensed under the GPL. It is imported here alone, and only when a fi
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 from noai_guard.errors import MissingExtra
+from noai_guard.tagging import id3 as raw_id3
 from noai_guard.tagging.fields import OWN
-from noai_guard.tagging.source import Unsafe
+from noai_guard.tagging.source import FileSource, Unsafe
 
 _ATOM = "----:com.apple.iTunes:"
 
@@ -48,3 +50,19 @@ def found(path: Path, kind: str) -> Mapping[str, str]:
     if kind == "M4A":
         return {name: bytes(tags[_ATOM + name][0]).decode() for name in OWN if _ATOM + name in tags}
     return {name: str(tags[name][0]) for name in OWN if name in tags}
+
+
+def same_frames(one: BinaryIO, other: BinaryIO) -> bool:
+    """Return True if mutagen finds the same in two ID3 tags, Content Credentials aside. Raises Unsafe."""
+    from mutagen import id3
+
+    def frames(stream: BinaryIO) -> dict[str, str]:
+        tag = raw_id3.read(FileSource(stream), 0)
+        if tag is not None and raw_id3.has_packed_frames(tag):
+            raise Unsafe("it has compressed or encrypted tags, which signing would write anew")
+        stream.seek(0)
+        read = id3.ID3(stream, load_v1=False)
+        found = {key: repr(frame) for key, frame in read.items() if not key.startswith("GEOB:c2pa")}
+        return {**found, "unknown": repr(sorted(frame[10:] for frame in read.unknown_frames))}
+
+    return frames(one) == frames(other)

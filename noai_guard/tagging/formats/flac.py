@@ -77,11 +77,11 @@ def _plan(source: Source, fields: Fields) -> Plan:
     frames = tag.frames if tag else ()
     signed = any(map(id3.is_c2pa, frames))
     in_front = [frame for frame in frames if not id3.is_c2pa(frame)]
-    foreign: list[Piece] = [*in_front, *(_headless(block) for block in kept), *merged.foreign, comments.rest, audio]
+    foreign: list[Piece] = [*in_front, *(_headless(block) for block in kept), comments.rest, audio]
     foreign.append(comments.vendor if any(block.kind == _COMMENT for block in blocks) else b"")
     notes = [*merged.notes, *([vorbis.NO_XMP] if fields.mining else [])]
     if list(merged.items) == list(comments.entries):
-        return Plan([Span(0, source.size)], foreign, merged.was, notes, signed)
+        return Plan([Span(0, source.size)], foreign, merged.foreign, merged.was, notes, signed)
     content = bytes(vorbis.Comments(comments.vendor, tuple(merged.items), comments.rest))
     if len(content) > _MAX_BLOCK:
         raise Unsafe("its comments would be larger than FLAC allows")
@@ -95,7 +95,7 @@ def _plan(source: Source, fields: Fields) -> Plan:
         if number == 0:
             pieces += [_header(_COMMENT, len(content)), content]
     pieces += [_header(0x80 | _PADDING, padding), b"\0" * padding, audio]
-    return Plan(pieces, foreign, merged.was, notes, signed)
+    return Plan(pieces, foreign, merged.foreign, merged.was, notes, signed)
 
 
 def _headless(block: _Block) -> Span:

@@ -11,13 +11,15 @@ from noai_guard.tagging.source import Piece, Source
 class Plan:
     """How a file becomes a tagged one.
 
-    `pieces` are the new file. `foreign` is all that must be the same in it: audio, and what others have written. `was`
+    `pieces` are the new file. `foreign` is all that must be the same in it, such as the audio, and `items` are the tags
+    of others, which signing may write in another form. `was`
     has our values in the file as it is; `notes` say what could not be written into this file. `signed`: it carries
     Content Credentials (C2PA), which hold for the bytes as they are.
     """
 
     pieces: Sequence[Piece]
     foreign: Sequence[Piece]
+    items: Sequence[bytes]
     was: Mapping[str, str]
     notes: Sequence[str] = ()
     signed: bool = False

@@ -79,11 +79,11 @@ def _plan(source: Source, fields: Fields, dialect: _Dialect) -> Plan:
     others = [chunk for chunk in chunks if chunk is not at]
     changed = id3.change(_tag(source, at), fields, fixed_size=False)
     lasting = [chunk for chunk in others if chunk.name != b"C2PA"]
-    foreign: list[Piece] = [*changed.foreign, *(Span(chunk.start, chunk.start + 8 + chunk.size) for chunk in lasting)]
+    foreign: list[Piece] = [Span(chunk.start, chunk.start + 8 + chunk.size) for chunk in lasting]
     foreign.append(Span(end, source.size))
     signed = len(lasting) < len(others)
     if changed.unchanged:
-        return Plan([Span(0, source.size)], foreign, changed.was, changed.notes, signed)
+        return Plan([Span(0, source.size)], foreign, changed.foreign, changed.was, changed.notes, signed)
     before = Span(_HEAD, at.start if at else end)
     after = Span(at.end, end) if at else Span(end, end)
     pieces: list[Piece] = [before]
@@ -99,7 +99,7 @@ def _plan(source: Source, fields: Fields, dialect: _Dialect) -> Plan:
         raise Unsafe("it would be larger than 4 GiB, which its header cannot say")
     form = source.read(8, 4)
     head = source.read(0, 4) + size.to_bytes(4, dialect.byteorder) + form
-    return Plan([head, *pieces, Span(end, source.size)], foreign, changed.was, changed.notes, signed)
+    return Plan([head, *pieces, Span(end, source.size)], foreign, changed.foreign, changed.was, changed.notes, signed)
 
 
 def _tag(source: Source, chunk: _Chunk | None) -> id3.Tag | None:

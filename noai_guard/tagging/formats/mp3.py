@@ -68,9 +68,9 @@ def _plan(source: Source, fields: Fields) -> Plan:
     changed = id3.change(tag, fields, id3v1)
     rest = Span(old_size, source.size)
     pieces: list[Piece] = [Span(0, old_size) if changed.unchanged else changed.tag, rest]
-    foreign = [frame for frame in changed.foreign if not id3.is_c2pa(frame)]
-    signed = len(foreign) < len(changed.foreign)
-    return Plan(pieces, [*foreign, rest], changed.was, changed.notes, signed)
+    items = [frame for frame in changed.foreign if not id3.is_c2pa(frame)]
+    signed = len(items) < len(changed.foreign)
+    return Plan(pieces, [rest], items, changed.was, changed.notes, signed)
 
 
 def _read(source: Source) -> Mapping[str, str]:

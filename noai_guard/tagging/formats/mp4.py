@@ -107,7 +107,7 @@ def _plan(source: Source, fields: Fields) -> Plan:
     merged = merge(movie.items, _KIND, fields)
     packet, xmp_box = _packet(source, movie, fields)
     notes = [*merged.notes, *([packet.note] if packet.note else [])]
-    foreign = [*_foreign(source, movie), *merged.foreign, packet.foreign]
+    items = [*merged.foreign, packet.foreign]
     signed = any(_uuid(source, each) == _C2PA for each in movie.boxes)
     pieces: list[Piece] = []
     if list(merged.items) == movie.items:
@@ -116,7 +116,7 @@ def _plan(source: Source, fields: Fields) -> Plan:
         pieces += _with_moov(source, movie, merged, source.size if xmp_box is None else xmp_box.start)
     if packet.packet is not None:
         pieces.append(box(b"uuid", _XMP + packet.packet))
-    return Plan(pieces, foreign, merged.was, notes, signed)
+    return Plan(pieces, _foreign(source, movie), items, merged.was, notes, signed)
 
 
 def _packet(source: Source, movie: _Movie, fields: Fields) -> tuple[xmp.Packet, Box | None]:

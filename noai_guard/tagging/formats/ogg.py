@@ -104,14 +104,13 @@ def _plan(source: Source, fields: Fields, codec: _Codec) -> Plan:
     comments = _comments(packets, codec)
     merged = merge(comments.entries, vorbis.KIND, fields)
     rest = Span(pages[-1].end, source.size)
-    foreign = [
-        Span(0, pages[0].start), comments.vendor, *merged.foreign, comments.rest, *packets[1:], rest,
-    ]  # fmt: skip
+    foreign = [Span(0, pages[0].start), comments.vendor, comments.rest, *packets[1:], rest]
     notes = [*merged.notes, *([vorbis.NO_XMP] if fields.mining else [])]
     if list(merged.items) == list(comments.entries):
-        return Plan([Span(0, source.size)], foreign, merged.was, notes)
+        return Plan([Span(0, source.size)], foreign, merged.foreign, merged.was, notes)
     content = codec.comments + bytes(vorbis.Comments(comments.vendor, tuple(merged.items), comments.rest))
-    return Plan([Span(0, pages[0].start), _paginated([content, *packets[1:]], pages), rest], foreign, merged.was, notes)
+    pieces = [Span(0, pages[0].start), _paginated([content, *packets[1:]], pages), rest]
+    return Plan(pieces, foreign, merged.foreign, merged.was, notes)
 
 
 def _paginated(packets: list[bytes], pages: list[_Page]) -> bytes:
