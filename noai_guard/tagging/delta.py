@@ -78,9 +78,7 @@ def _distances(old: BinaryIO, new: BinaryIO, old_size: int, new_size: int) -> Se
     return list(distances)
 
 
-def _segments(
-    old: BinaryIO, new: BinaryIO, old_size: int, distances: Sequence[int]
-) -> Iterator[tuple[int, int]]:
+def _segments(old: BinaryIO, new: BinaryIO, old_size: int, distances: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield ends of segments of the old file, each with the distance at which most of it is found in the new one."""
     current = distances[0]
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from noai_guard.tagging import delta, readback
 from noai_guard.tagging.credentials import Signer
-from noai_guard.tagging.fields import Fields
+from noai_guard.tagging.fields import NOTHING, Fields
 from noai_guard.tagging.formats import format_of
 from noai_guard.tagging.formats.format import Format, Plan
 from noai_guard.tagging.replace import opened, replace
@@ -65,34 +66,32 @@ def tag_file(path: str | os.PathLike[str], fields: Fields, options: Options | No
     the tags of others are the same bytes, and ours are found. A file that cannot be changed without a risk is left
     alone. Raises MissingExtra without mutagen, NoUndoFile if the way back cannot be kept.
     """
-    options = options or Options()
-    file = Path(path)
-    try:
-        with opened(file, options.several_names) as stream:
-            return _tag(file, stream, fields, options)
-    except (Unsafe, OSError, MemoryError) as error:
-        return Result(os.fspath(path), Outcome.LEFT_ALONE, reason=_reason(error), fields=fields)
+    name, options = os.fspath(path), options or Options()
+    return _guarded(name, options, fields, lambda stream: _tag(name, stream, fields, options))
 
 
 def undo_file(path: str | os.PathLike[str], undo: UndoFile, options: Options | None = None) -> Result:
     """Give a file the bytes of before it was first tagged, if it has not been changed by anybody else since."""
-    options = options or Options()
-    file = Path(path)
+    name, options = os.fspath(path), options or Options()
+    return _guarded(name, options, NOTHING, lambda stream: _undo(name, stream, undo, options))
+
+
+def _guarded(name: str, options: Options, fields: Fields, change: Callable[[BinaryIO], Result]) -> Result:
+    """Return what `change` makes of a file, or that it was left alone."""
     try:
-        with opened(file, options.several_names) as stream:
-            return _undo(file, stream, undo, options)
-    except (Unsafe, OSError, MemoryError) as error:
-        return Result(os.fspath(path), Outcome.LEFT_ALONE, reason=_reason(error))
+        with opened(Path(name), options.several_names) as stream:
+            return change(stream)
+    except Unsafe as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror or error}"
+    except MemoryError:
+        reason = "there is not enough memory"
+    return Result(name, Outcome.LEFT_ALONE, reason=reason, fields=fields)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return f"it cannot be read: {error.strerror or error}"
-    return str(error) or "there is not enough memory"
-
-
-def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Result:
-    source = FileSource(stream)
+def _tag(name: str, stream: BinaryIO, fields: Fields, options: Options) -> Result:
+    file, source = Path(name), FileSource(stream)
     known = format_of(source)
     plan = known.plan(source, fields)
     signer = options.signer if known.c2pa_type else None
@@ -101,7 +100,7 @@ def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Resu
         notes.append(f"{known.name} cannot be signed (C2PA)")
 
     def result(outcome: Outcome, more: Sequence[str] = ()) -> Result:
-        return Result(str(file), outcome, known.name, "", (*notes, *more), plan.was, fields)
+        return Result(name, outcome, known.name, "", (*notes, *more), plan.was, fields)
 
     if is_unchanged(source, plan.pieces) and (signer is None or signer.has_signed(stream, known.c2pa_type, fields)):
         return result(Outcome.CURRENT)
@@ -111,7 +110,7 @@ def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Resu
         return result(Outcome.STALE)
     signed_notes: list[str] = []
 
-    def write(new: BinaryIO, name: Path) -> None:
+    def write(new: BinaryIO, partial: Path) -> None:
         new.writelines(parts(source, plan.pieces))
         new.flush()
         planned = _planned(FileSource(new), known, fields)
@@ -123,7 +122,7 @@ def _tag(file: Path, stream: BinaryIO, fields: Fields, options: Options) -> Resu
                 parent = stream if plan.signed else None
                 signed_notes.extend(signer.sign(unsigned, new, known.c2pa_type, fields, parent))
                 _verify_signed(unsigned, new, known, fields)
-        if readback.found(name, known.name) != fields.texts:
+        if readback.found(partial, known.name) != fields.texts:
             raise Unsafe("mutagen does not find in the tagged file what was written, so it was not kept")
 
     _change(file, stream, write, options.undo)
@@ -134,9 +133,9 @@ def _change(file: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None
     """Replace a file, and keep the way back. If the file is not replaced after all, there is none to keep."""
     entry = 0
 
-    def write_and_keep(new: BinaryIO, name: Path) -> None:
+    def write_and_keep(new: BinaryIO, partial: Path) -> None:
         nonlocal entry
-        write(new, name)
+        write(new, partial)
         if undo:
             way_back = delta.backwards(stream, new)
             entry = undo.add(file, digest_of(stream), digest_of(new), way_back)
@@ -144,41 +143,58 @@ def _change(file: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None
     try:
         replace(file, stream, write_and_keep)
     except BaseException:
-        if undo and entry:
+        if undo and entry and os.path.samestat(os.stat(file), os.fstat(stream.fileno())):
             undo.remove(entry)
         raise
 
 
-def _undo(file: Path, stream: BinaryIO, undo: UndoFile, options: Options) -> Result:
+def _undo(name: str, stream: BinaryIO, undo: UndoFile, options: Options) -> Result:
+    file = Path(name)
     changes = undo.changes(file)
-    if not changes:
-        raise Unsafe("nothing is known about how it was")
-    at, steps, done = digest_of(stream), [], []
+    if not changes and _is_tagged(stream):
+        raise Unsafe("how it was before it was tagged is not known; --remove takes the tags out")
+    steps = _steps_back(changes, digest_of(stream)) if changes else []
+    if options.dry_run:
+        return Result(name, Outcome.STALE if steps else Outcome.CURRENT)
+    if steps:
+        replace(file, stream, lambda new, partial: _go_back(stream, new, steps, file.parent))
+    for change in changes:
+        undo.remove(change.id)
+    return Result(name, Outcome.UNDONE if steps else Outcome.CURRENT)
+
+
+def _is_tagged(stream: BinaryIO) -> bool:
+    """Return True if a file has tags of ours, as far as it can be read."""
+    source = FileSource(stream)
+    try:
+        return bool(format_of(source).read(source))
+    except Unsafe:
+        return False
+
+
+def _steps_back(changes: Sequence[Change], at: str) -> list[Change]:
+    """Return the changes that lead back from the content with a digest. Raises Unsafe if that is not ours.
+
+    A change may not have come about, because its process was killed before the file was replaced.
+    """
+    steps = []
     for change in changes:
         if change.after == at:
             steps.append(change)
             at = change.before
         elif change.before != at:
-            # Nobody but us may have changed it: what was written over would be lost.
-            raise Unsafe("it has been changed since it was tagged, so it cannot be given its old bytes")
-        done.append(change)
-    if options.dry_run:
-        return Result(str(file), Outcome.STALE if steps else Outcome.CURRENT)
-    if steps:
-        replace(file, stream, lambda new, name: _go_back(stream, new, steps, file.parent))
-    for change in done:
-        undo.remove(change.id)
-    return Result(str(file), Outcome.UNDONE if steps else Outcome.CURRENT)
+            raise Unsafe("it was changed after it was tagged, so it cannot be given its old bytes (--remove can help)")
+    return steps
 
 
 def _go_back(stream: BinaryIO, new: BinaryIO, steps: Sequence[Change], folder: Path) -> None:
-    later = stream
-    for number, change in enumerate(steps):
-        earlier = new if number == len(steps) - 1 else tempfile.TemporaryFile(dir=folder)
-        delta.apply(change.delta, later, earlier)
-        if later is not stream:
-            later.close()
-        later = earlier
+    with ExitStack() as stack:
+        later = stream
+        for change in steps[:-1]:
+            earlier = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+            delta.apply(change.delta, later, earlier)
+            later = earlier
+        delta.apply(steps[-1].delta, later, new)
     new.flush()
     if digest_of(new) != steps[-1].before:
         raise Unsafe("what is kept to undo the change does not lead back to its old bytes")

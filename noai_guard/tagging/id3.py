@@ -127,7 +127,8 @@ def has_packed_frames(tag: Tag) -> bool:
 
 def _frames(body: bytes, version: int, synchsafe: bool) -> list[bytes] | None:
     """Return the frames of a tag; None if they do not fill it up to its padding."""
-    found, position = [], 0
+    found: list[bytes] = []
+    position = 0
     name_size, header_size = (3, 6) if version == 2 else (4, 10)
     while position < len(body):
         if body[position] == 0:

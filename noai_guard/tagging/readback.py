@@ -3,10 +3,11 @@
 mutagen is licensed under the GPL. It is imported here alone, and only when a file is about to be replaced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from noai_guard.errors import MissingExtra
 from noai_guard.tagging import id3 as raw_id3
@@ -25,12 +26,11 @@ def require() -> None:
 def found(path: Path, kind: str) -> Mapping[str, str]:
     """Return our values that mutagen finds in a file of a kind (the name of its format). Raises Unsafe."""
     require()
-    import mutagen
-    from mutagen import aiff, flac, id3, mp4, oggopus, oggvorbis, wave
-
+    names = ("aiff", "flac", "id3", "mp4", "oggopus", "oggvorbis", "wave")
+    aiff, flac, id3, mp4, oggopus, oggvorbis, wave = (import_module(f"mutagen.{name}") for name in names)
     # Frames of others are not decoded: a stranger may have compressed a gigabyte into one.
     known = {"TXXX": id3.TXXX, "TXX": id3.Frames_2_2["TXX"]}
-    openers = {
+    openers: dict[str, Callable[[], Any]] = {
         "MP3": lambda: id3.ID3(path, known_frames=known, load_v1=False),
         "WAV": lambda: wave._WaveID3(path, known_frames=known, load_v1=False),
         "AIFF": lambda: aiff._IFFID3(path, known_frames=known, load_v1=False),
@@ -39,11 +39,12 @@ def found(path: Path, kind: str) -> Mapping[str, str]:
         "Opus": lambda: oggopus.OggOpus(path).tags,
         "M4A": lambda: mp4.MP4(path).tags,
     }
+    mutagen_error = import_module("mutagen").MutagenError
     try:
-        tags = openers[kind]() or {}
+        tags: Any = openers[kind]() or {}
     except id3.ID3NoHeaderError:
         return {}
-    except (mutagen.MutagenError, AssertionError, ArithmeticError, AttributeError, LookupError, ValueError) as error:
+    except (mutagen_error, AssertionError, ArithmeticError, AttributeError, LookupError, ValueError) as error:
         raise Unsafe(f"mutagen cannot read it: {error or type(error).__name__}") from error
     if isinstance(tags, id3.ID3):
         return {name: str(frame.text[0]) for frame in tags.getall("TXXX") if (name := frame.desc.upper()) in OWN}
@@ -54,7 +55,7 @@ def found(path: Path, kind: str) -> Mapping[str, str]:
 
 def same_frames(one: BinaryIO, other: BinaryIO) -> bool:
     """Return True if mutagen finds the same in two ID3 tags, Content Credentials aside. Raises Unsafe."""
-    from mutagen import id3
+    id3 = import_module("mutagen.id3")
 
     def frames(stream: BinaryIO) -> dict[str, str]:
         tag = raw_id3.read(FileSource(stream), 0)

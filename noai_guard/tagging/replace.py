@@ -71,7 +71,8 @@ def replace(path: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None
                 raise Unsafe("it was changed meanwhile")
             os.replace(partial, path)
             partial = None
-        _to_disk(path.parent)
+        with suppress(OSError):
+            _to_disk(path.parent)
     except OSError as error:
         raise Unsafe(f"it cannot be replaced: {error.strerror or error}") from error
     finally:

@@ -106,4 +106,3 @@ def _mining(path_policy: PathPolicy) -> str:
     if not any(map(path_policy.reserves, _ANSWERS)):
         return "DMI-PROHIBITED-GENAIMLTRAINING"
     return "DMI-PROHIBITED" if path_policy.reserves(Usage.SEARCH) else "DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING"
-

@@ -84,7 +84,10 @@ class UndoFile:
 def digest_of(stream: BinaryIO) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
     stream.seek(0)
-    return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while part := stream.read(1024 * 1024):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _key(path: Path) -> str:

@@ -91,8 +91,8 @@ def _plan(source: Source, fields: Fields, dialect: _Dialect) -> Plan:
         # The last chunk of some files lacks its pad byte.
         pad = b"\0" * (before.end % 2)
         name = at.name if at else dialect.tag
-        size = len(changed.tag).to_bytes(4, dialect.byteorder)
-        pieces.append(pad + name + size + changed.tag + b"\0" * (len(changed.tag) % 2))
+        length = len(changed.tag).to_bytes(4, dialect.byteorder)
+        pieces.append(pad + name + length + changed.tag + b"\0" * (len(changed.tag) % 2))
     pieces.append(after)
     size = _HEAD - 8 + size_of(pieces)
     if size >= 1 << 32:

@@ -141,9 +141,7 @@ def _uuid(source: Source, each: Box) -> bytes:
 def _foreign(source: Source, movie: _Movie) -> list[Piece]:
     """Return all boxes but those of tags, and moov with the positions in it counted from the box they point into."""
     ours = (_XMP, _C2PA)
-    media = [
-        each for each in movie.boxes if each.name not in (b"moov", *_FREE) and _uuid(source, each) not in ours
-    ]
+    media = [each for each in movie.boxes if each.name not in (b"moov", *_FREE) and _uuid(source, each) not in ours]
     starts = [each.start for each in media]
     counted = bytearray()
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from noai_guard.tagging import vorbis
 from noai_guard.tagging.fields import Fields, merge
 from noai_guard.tagging.formats.format import Format, Plan
-from noai_guard.tagging.source import MAX_TAG_BYTES, Source, Span, Unsafe
+from noai_guard.tagging.source import MAX_TAG_BYTES, Piece, Source, Span, Unsafe
 
 _HEADER = 27
 _MARK = b"OggS"
@@ -104,12 +104,12 @@ def _plan(source: Source, fields: Fields, codec: _Codec) -> Plan:
     comments = _comments(packets, codec)
     merged = merge(comments.entries, vorbis.KIND, fields)
     rest = Span(pages[-1].end, source.size)
-    foreign = [Span(0, pages[0].start), comments.vendor, comments.rest, *packets[1:], rest]
+    foreign: list[Piece] = [Span(0, pages[0].start), comments.vendor, comments.rest, *packets[1:], rest]
     notes = [*merged.notes, *([vorbis.NO_XMP] if fields.mining else [])]
     if list(merged.items) == list(comments.entries):
         return Plan([Span(0, source.size)], foreign, merged.foreign, merged.was, notes)
     content = codec.comments + bytes(vorbis.Comments(comments.vendor, tuple(merged.items), comments.rest))
-    pieces = [Span(0, pages[0].start), _paginated([content, *packets[1:]], pages), rest]
+    pieces: list[Piece] = [Span(0, pages[0].start), _paginated([content, *packets[1:]], pages), rest]
     return Plan(pieces, foreign, merged.foreign, merged.was, notes)
 
 
@@ -164,8 +164,8 @@ def _read(source: Source, codec: _Codec) -> Mapping[str, str]:
 
 def _format(name: str, suffixes: tuple[str, ...], codec: _Codec) -> Format:
     limitations = (f"{name}: {vorbis.NO_XMP}.", f"{name}: c2pa-python does not sign it.")
-    parts = (partial(function, codec=codec) for function in (_recognise, _plan, _read))
-    return Format(name, suffixes, *parts, limitations)  # type: ignore[arg-type]
+    recognise, plan, read = partial(_recognise, codec=codec), partial(_plan, codec=codec), partial(_read, codec=codec)
+    return Format(name, suffixes, recognise, plan, read, limitations)
 
 
 FORMATS = (_format("Ogg Vorbis", (".ogg", ".oga"), _VORBIS), _format("Opus", (".opus",), _OPUS))
