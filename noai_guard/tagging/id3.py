@@ -21,6 +21,11 @@ _UNSYNCHRONISED, _EXTENDED, _FOOTER = 0x80, 0x40, 0x10
 _NAMES = {2: ("TXX", "WCP", ""), 3: ("TXXX", "WCOP", "PRIV"), 4: ("TXXX", "WCOP", "PRIV")}
 _C2PA = (b"application/c2pa", b"application/x-c2pa-manifest-store")
 """Media types of Content Credentials: what c2pa-rs writes, and what C2PA 2.1 says."""
+_PACKED = {3: 0xE0, 4: 0x4C}
+"""Flags of frames that are compressed, encrypted or grouped."""
+_MAX_TEXT = 64 * 1024
+"""Bytes of a free text. mutagen unpacks and splits these, and takes an hour for some of a megabyte (1.48)."""
+_MAX_FRAMES = 10_000
 _XMP_OWNER = b"XMP\0"
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 
@@ -74,7 +79,11 @@ def read(source: Source, start: int, limit: int | None = None) -> Tag | None:
         frames = _frames(body, version, synchsafe=False)
     if frames is None:
         raise Unsafe("the frames of its ID3 tag cannot be told apart")
-    return Tag(version, unsynchronised, tuple(frames), size)
+    tag = Tag(version, unsynchronised, tuple(frames), size)
+    texts = [frame for frame in frames if frame.startswith(b"TXX")]
+    if any(len(frame) > _MAX_TEXT or _is_packed(frame, tag) for frame in texts):
+        raise Unsafe("its ID3 tag has free texts (TXXX) that are compressed or longer than 64 KiB")
+    return tag
 
 
 def change(tag: Tag | None, fields: Fields, id3v1: bytes = b"", fixed_size: bool = True) -> Change:
@@ -121,8 +130,11 @@ def is_c2pa(frame: bytes) -> bool:
 
 def has_packed_frames(tag: Tag) -> bool:
     """Return True if some frame is compressed, encrypted or grouped."""
-    packed = {2: 0, 3: 0xE0, 4: 0x4C}[tag.version]
-    return packed > 0 and any(frame[9] & packed for frame in tag.frames)
+    return any(_is_packed(frame, tag) for frame in tag.frames)
+
+
+def _is_packed(frame: bytes, tag: Tag) -> bool:
+    return tag.version > 2 and bool(frame[9] & _PACKED[tag.version])
 
 
 def _frames(body: bytes, version: int, synchsafe: bool) -> list[bytes] | None:
@@ -131,6 +143,8 @@ def _frames(body: bytes, version: int, synchsafe: bool) -> list[bytes] | None:
     position = 0
     name_size, header_size = (3, 6) if version == 2 else (4, 10)
     while position < len(body):
+        if len(found) == _MAX_FRAMES:
+            raise Unsafe("its ID3 tag has too many frames")
         if body[position] == 0:
             return found if not body[position:].strip(b"\0") else None
         header = body[position : position + header_size]
@@ -156,10 +170,10 @@ def _body(frame: bytes, tag: Tag) -> bytes:
     if tag.version == 2:
         return frame[6:]
     flags, body = frame[9], frame[10:]
-    if tag.version == 3:
-        return b"" if flags & 0xE0 else body
-    if flags & 0x4C:
+    if _is_packed(frame, tag):
         return b""
+    if tag.version == 3:
+        return body
     body = body[4:] if flags & 0x01 else body
     return body.replace(b"\xff\x00", b"\xff") if flags & 0x02 or tag.unsynchronised else body
 

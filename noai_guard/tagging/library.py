@@ -27,8 +27,8 @@ _BYTES_PER_SECOND = 1_000_000
 """A file may take a minute, and a second more for each megabyte."""
 
 
-class _TookTooLong(Exception):
-    """No OSError, as TimeoutError is one: it must not pass for a fault of the disk."""
+class _TookTooLong(BaseException):
+    """Nobody on the way may take it for a fault of the disk or of a file, so it is no Exception."""
 
 
 class Job(NamedTuple):

@@ -33,14 +33,12 @@ def opened(path: Path, several_names: bool = False) -> Iterator[BinaryIO]:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     if path.is_symlink():
         raise Unsafe("it is a symbolic link; name the file that it leads to")
-    try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        raise Unsafe(f"it cannot be read: {error.strerror}") from error
+    descriptor = os.open(path, flags)
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise Unsafe("it is no regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise Unsafe("it is no regular file")
         if facts.st_nlink > 1 and not several_names:
             raise Unsafe(f"it has {facts.st_nlink} names (hard links), and the others would keep the old content")
         if not _hold(descriptor):
