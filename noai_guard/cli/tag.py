@@ -99,7 +99,7 @@ def command(
       noai-guard tag music/ --undo
     """
     readback.require()
-    if undo + remove + no_undo > 1 and (undo or remove != no_undo):
+    if undo and (remove or no_undo):
         raise CannotRun("--undo stands alone; leave out --remove and --no-undo")
     signer = _signer(c2pa_cert, c2pa_key, c2pa_algorithm, c2pa_timestamps, c2pa_trust)
     if signer and (undo or remove):
@@ -180,7 +180,8 @@ class _Counted:
         return ", ".join(numbers) or "no audio files found"
 
     def print_limitations(self, says: Says) -> None:
-        print_limitations(f"{count:,} files: {note}." for note, count in sorted(self.notes.items()))
+        notes = sorted(self.notes.items())
+        print_limitations(f"{count:,} {'file' if count == 1 else 'files'}: {note}." for note, count in notes)
         print_limitations(limitations(says.policy))
 
 

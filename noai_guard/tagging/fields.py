@@ -91,13 +91,15 @@ def merge(items: Iterable[bytes], kind: Kind, fields: Fields) -> Merged:
 
     foreign = [item for item, pair in pairs if not is_ours(pair)]
     taken = {pair[0] for _, pair in pairs if pair and not is_ours(pair)}
-    ours = [kind.write(name, value) for name, value in fields.texts.items()]
+    wanted = list(fields.texts.items())
     notes = []
     for mirror, name in kind.mirrors.items():
         value = fields.texts.get(name)
         if value and mirror in taken:
             notes.append(f"{mirror} has a value of its own, which stays")
         elif value:
-            ours.append(kind.write(mirror, value))
-    unchanged = sorted([*foreign, *ours]) == sorted(item for item, _ in pairs)
-    return Merged([item for item, _ in pairs] if unchanged else [*foreign, *ours], foreign, was, notes)
+            wanted.append((mirror, value))
+    # The same values in another encoding are the same.
+    if sorted(wanted) == sorted(pair for _, pair in pairs if pair and is_ours(pair)):
+        return Merged([item for item, _ in pairs], foreign, was, notes)
+    return Merged([*foreign, *(kind.write(name, value) for name, value in wanted)], foreign, was, notes)

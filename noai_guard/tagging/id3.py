@@ -96,11 +96,14 @@ def change(tag: Tag | None, fields: Fields, id3v1: bytes = b"", fixed_size: bool
     packets = [frame for frame in old.frames if _is_xmp(frame, old)]
     others = [frame for frame in old.frames if not _is_xmp(frame, old)]
     merged = merge(others, _kind(old), fields)
-    packet = xmp.merge(_body(packets[0], old)[len(_XMP_OWNER) :] if packets else None, fields)
+    content = _body(packets[0], old)[len(_XMP_OWNER) :] if packets else None
+    packet = xmp.merge(content, fields)
     notes = list(merged.notes) + ([packet.note] if packet.note else [])
     foreign = [*merged.foreign, packet.foreign, *packets[1:]]
     frames = [*merged.items]
-    if packet.packet is not None and names[2]:
+    if packet.packet is not None and packet.packet == content:
+        frames.append(packets[0])
+    elif packet.packet is not None and names[2]:
         frames.append(_frame(names[2], _XMP_OWNER + packet.packet, old.version))
     elif fields.mining and not names[2]:
         notes.append("ID3v2.2 has no frame for XMP, so plus:DataMining is missing")
@@ -108,8 +111,8 @@ def change(tag: Tag | None, fields: Fields, id3v1: bytes = b"", fixed_size: bool
     unchanged = tag is not None and sorted(frames) == sorted(old.frames)
     if not merged.was and tag is None and not fields.texts:
         frames, unchanged = [], True
-    content = _bytes(old, frames, fixed_size) if frames and not unchanged else b""
-    return Change(content, foreign, merged.was, notes, unchanged)
+    new = _bytes(old, frames, fixed_size) if frames and not unchanged else b""
+    return Change(new, foreign, merged.was, notes, unchanged)
 
 
 def values(tag: Tag | None) -> dict[str, str]:

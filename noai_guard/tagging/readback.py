@@ -62,6 +62,10 @@ def same_frames(one: BinaryIO, other: BinaryIO) -> bool:
             raise Unsafe("it has compressed or encrypted tags, which signing would write anew")
         stream.seek(0)
         read = id3.ID3(stream, load_v1=False)
+        for frame in read.values():
+            # The same text in another encoding is the same.
+            if hasattr(frame, "encoding"):
+                frame.encoding = id3.Encoding.UTF8
         found = {key: repr(frame) for key, frame in read.items() if not key.startswith("GEOB:c2pa")}
         return {**found, "unknown": repr(sorted(frame[10:] for frame in read.unknown_frames))}
 
