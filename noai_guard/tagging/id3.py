@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from noai_guard.tagging import xmp
-from noai_guard.tagging.fields import OWN, PAGE, Fields, Kind, merge
+from noai_guard.tagging.fields import NOTHING, OWN, PAGE, Fields, Kind, merge
 from noai_guard.tagging.source import Source, Unsafe
 
 HEADER_SIZE = 10
@@ -109,7 +109,7 @@ def change(tag: Tag | None, fields: Fields, id3v1: bytes = b"", fixed_size: bool
         notes.append("ID3v2.2 has no frame for XMP, so plus:DataMining is missing")
     frames += packets[1:]
     unchanged = tag is not None and sorted(frames) == sorted(old.frames)
-    if not merged.was and tag is None and not fields.texts:
+    if tag is None and fields == NOTHING:
         frames, unchanged = [], True
     new = _bytes(old, frames, fixed_size) if frames and not unchanged else b""
     return Change(new, foreign, merged.was, notes, unchanged)
@@ -122,7 +122,7 @@ def values(tag: Tag | None) -> dict[str, str]:
     found = dict(merge(tag.frames, _kind(tag), Fields()).was)
     for frame in tag.frames:
         if _is_xmp(frame, tag) and (mining := xmp.mining(_body(frame, tag))):
-            found.setdefault("plus:DataMining", mining)
+            found.setdefault(xmp.PROPERTY, mining)
     return found
 
 

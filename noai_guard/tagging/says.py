@@ -74,7 +74,7 @@ def with_wishes(path_policy: PathPolicy, wishes: WorkWishes) -> PathPolicy:
 def fields_of(policy: Policy, path_policy: PathPolicy) -> Fields:
     """Return what tags say under a path policy. They are a form of their own, whichever others the policy switches
     off."""
-    properties = tdmrep.properties(policy, path_policy)
+    properties = tdmrep.reservation_of(policy, path_policy)
     page = page_address(policy)
     return Fields(
         reservation=str(properties["tdm-reservation"]),

@@ -11,6 +11,7 @@ from noai_guard.tagging.fields import Fields
 
 NAMESPACE = "http://ns.useplus.org/ldf/xmp/1.0/"
 VOCABULARY = "http://ns.useplus.org/ldf/vocab/"
+PROPERTY = "plus:DataMining"
 _TOOLKIT = b'x:xmptk="noai-guard"'
 _RDF = b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
 _OPENING = f'<rdf:Description rdf:about="" xmlns:plus="{NAMESPACE}" plus:DataMining="{VOCABULARY}'

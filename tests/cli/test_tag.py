@@ -95,7 +95,9 @@ def test_removing_takes_the_tags_out_without_a_way_back_too(run: Run, music: Pat
     assert b"TDM-RESERVATION" not in (music / BY_FORMAT["MP3"]).read_bytes()
 
 
-def test_signing_needs_certificate_and_key_and_says_that_a_test_certificate_is_untrusted(run: Run, tmp_path: Path) -> None:
+def test_signing_needs_certificate_and_key_and_says_that_a_test_certificate_is_untrusted(
+    run: Run, tmp_path: Path
+) -> None:
     write_certificates(tmp_path)
     assert "name --c2pa-cert and --c2pa-key" in run("tag", "music", "--c2pa-cert", "chain.pem", code=2).stderr
     signing = ("--c2pa-cert", "chain.pem", "--c2pa-key", "key.pem")

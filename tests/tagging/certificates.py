@@ -29,7 +29,9 @@ def write_certificates(folder: Path) -> None:
         "decipher_only": False,
     }  # fmt: skip
 
-    def unsigned(subject: x509.Name, public_key: ec.EllipticCurvePublicKey, is_authority: bool) -> x509.CertificateBuilder:
+    def unsigned(
+        subject: x509.Name, public_key: ec.EllipticCurvePublicKey, is_authority: bool
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         allowed = {**usage, "key_cert_sign" if is_authority else "digital_signature": True}
         return (

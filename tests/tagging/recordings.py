@@ -58,7 +58,11 @@ _TAGS = ("-metadata", "title=Wanderlied — nº 1", "-metadata", "artist=Ä Kün
 def _png(width: int = 60) -> bytes:
     """Return a picture of noise, so that it does not become small by compression."""
     lines = b"".join(b"\0" + random.Random(number).randbytes(3 * width) for number in range(width))
-    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, width, 8, 2, 0, 0, 0), b"IDAT": zlib.compress(lines), b"IEND": b""}
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, width, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(lines),
+        b"IEND": b"",
+    }
     packed = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks.items()
@@ -119,14 +123,35 @@ def with_cover_and_gain(file: Path) -> Path:
 
 def samples(file: Path) -> str:
     """Return the digest of the decoded samples, with the messages of ffmpeg about them."""
-    command = [require_program("ffmpeg"), "-v", "error", "-i", str(file), "-map", "0:a", "-f", "hash", "-hash", "sha256", "-"]
+    command = [
+        require_program("ffmpeg"),
+        "-v",
+        "error",
+        "-i",
+        str(file),
+        "-map",
+        "0:a",
+        "-f",
+        "hash",
+        "-hash",
+        "sha256",
+        "-",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + re.sub(r" @ 0x[0-9a-f]+", "", done.stderr.replace(file.name, "FILE"))
 
 
 def ffprobe_tags(file: Path) -> dict[str, str]:
     """Return the tags that ffprobe finds, by their names in capitals."""
-    command = [require_program("ffprobe", "ffmpeg"), "-v", "error", "-show_entries", "format_tags:stream_tags", "-of", "json"]
+    command = [
+        require_program("ffprobe", "ffmpeg"),
+        "-v",
+        "error",
+        "-show_entries",
+        "format_tags:stream_tags",
+        "-of",
+        "json",
+    ]
     found = json.loads(subprocess.run([*command, str(file)], capture_output=True, check=True).stdout)
     tags = dict(found.get("format", {}).get("tags", {}))
     for stream in found.get("streams", []):

@@ -11,8 +11,8 @@ from noai_guard.tagging import NOTHING, Options, Outcome, Signer, UndoFile, tag_
 from noai_guard.tagging.credentials import CannotSign
 from tests.servers import require
 from tests.tagging.certificates import write_certificates
-from tests.tagging.test_odd_files import ODD_MP3, mpeg
 from tests.tagging.recordings import BY_FORMAT, FIELDS, mutagen_values, recording, samples, with_cover_and_gain
+from tests.tagging.test_odd_files import ODD_MP3, mpeg
 
 UNTRUSTED = "signed, but untrusted: no trust list that was given knows the certificate"
 SIGNED = {"MP3": "audio/mpeg", "FLAC": "audio/flac", "M4A": "audio/mp4", "WAV": "audio/wav"}
@@ -111,9 +111,11 @@ def test_a_file_that_cannot_be_signed_stays_and_is_named(tmp_path: Path, signer:
     assert not list(tmp_path.glob(".noai*"))
 
 
-def test_a_certificate_or_key_that_cannot_be_used_is_named_before_anything_is_done(tmp_path: Path, signer: Signer) -> None:
+def test_a_certificate_or_key_that_cannot_be_used_is_named_before_anything_is_done(
+    tmp_path: Path, signer: Signer
+) -> None:
     signer.check()
-    with pytest.raises(CannotSign, match="nowhere.pem cannot be read"):
+    with pytest.raises(CannotSign, match=r"nowhere\.pem cannot be read"):
         replace(signer, key=tmp_path / "nowhere.pem").check()
     (tmp_path / "key.pem").write_text("secret: 12345")
     with pytest.raises(CannotSign) as raised:

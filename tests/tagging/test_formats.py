@@ -10,7 +10,6 @@ from noai_guard.tagging import NOTHING, Fields, Options, Outcome, UndoFile, tag_
 from tests.tagging import recordings
 from tests.tagging.recordings import BY_FORMAT, FIELDS, KINDS, mutagen_values, recording, samples, with_cover_and_gain
 
-
 MINING = re.compile(r"DataMining: (.*DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING|Prohibited except.*)")
 """Older versions of ExifTool show the value, newer ones its meaning."""
 
@@ -149,7 +148,7 @@ def test_xmp_of_another_program_gets_one_property_more(tmp_path: Path) -> None:
 def test_what_another_program_says_about_data_mining_stays_and_is_named(tmp_path: Path) -> None:
     file = recording(tmp_path, BY_FORMAT["MP3"])
     tags = id3.ID3(file)
-    said = FOREIGN_XMP.replace(b"xmpDM:tempo=\"120\"", b"xmlns:p=\"http://ns.useplus.org/ldf/xmp/1.0/\" p:DataMining=\"x\"")
+    said = FOREIGN_XMP.replace(b'xmpDM:tempo="120"', b'xmlns:p="http://ns.useplus.org/ldf/xmp/1.0/" p:DataMining="x"')
     tags.add(id3.PRIV(owner="XMP", data=said))
     tags.save()
     assert "its XMP has a plus:DataMining of its own, which stays" in tag_file(file, FIELDS).notes

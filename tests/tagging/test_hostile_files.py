@@ -120,7 +120,9 @@ def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, name: str, size: int) 
 
 def ogg_pages(number: int) -> bytes:
     first = b"OggS\0\2" + bytes(20) + b"\1\x13" + b"OpusHead" + bytes(11)
-    return first + b"".join(b"OggS\0\0" + bytes(12) + page.to_bytes(4, "little") + bytes(5) for page in range(1, number))
+    return first + b"".join(
+        b"OggS\0\0" + bytes(12) + page.to_bytes(4, "little") + bytes(5) for page in range(1, number)
+    )
 
 
 def nested(number: int) -> bytes:

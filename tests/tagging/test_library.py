@@ -34,7 +34,10 @@ def test_folders_are_walked_in_order_links_are_named_and_other_files_are_not_loo
     ]  # fmt: skip
     assert not (tmp_path / "a/.noai-tag-left").exists()
     assert [job.problem for job in audio_files(["nowhere.mp3"])] == ["it does not exist"]
-    assert [job.path for job in audio_files([str(tmp_path / "c")])] == [str(tmp_path / "c/1.FLAC"), str(tmp_path / "c/2.mp3")]
+    assert [job.path for job in audio_files([str(tmp_path / "c")])] == [
+        str(tmp_path / "c/1.FLAC"),
+        str(tmp_path / "c/2.mp3"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,14 @@ def test_a_run_that_is_killed_is_started_again_and_finishes(tmp_path: Path) -> N
     for number in range(60):
         shutil.copy(original, music / f"{number:02}.mp3")
     command = [sys.executable, "-m", "noai_guard", "tag", "music", "--jobs", "2"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as run:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as run:
         deadline = time.monotonic() + 120
-        while all(path.read_bytes() == before for path in sorted(music.glob("*.mp3"))[:20]) and time.monotonic() < deadline:
+        while (
+            all(path.read_bytes() == before for path in sorted(music.glob("*.mp3"))[:20])
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGKILL)
     tagged = sorted(music.glob("*.mp3"))[0].read_bytes()

@@ -82,7 +82,15 @@ def test_id3v2_2_stays_id3v2_2_and_what_it_lacks_is_named(tmp_path: Path) -> Non
 
 
 def test_id3v1_and_apev2_at_the_end_stay_and_id3v1_is_still_shown(tmp_path: Path) -> None:
-    old = b"TAG" + b"Old song".ljust(30, b"\0") + b"Old band".ljust(30, b" ") + bytes(30) + b"1999" + bytes(28) + b"\0\7\x11"
+    old = (
+        b"TAG"
+        + b"Old song".ljust(30, b"\0")
+        + b"Old band".ljust(30, b" ")
+        + bytes(30)
+        + b"1999"
+        + bytes(28)
+        + b"\0\7\x11"
+    )
     file = written(tmp_path, "old.mp3", mpeg(tmp_path))
     ape = apev2.APEv2()
     ape["replaygain_track_gain"] = "-3 dB"

@@ -58,7 +58,9 @@ def test_a_file_whose_owner_cannot_be_kept_is_left_alone(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("age", [-1000.5, 0, 100.25])
-def test_the_modification_time_is_another_second_even_if_the_old_one_is_now_or_to_come(tmp_path: Path, age: float) -> None:
+def test_the_modification_time_is_another_second_even_if_the_old_one_is_now_or_to_come(
+    tmp_path: Path, age: float
+) -> None:
     file, undo = recording(tmp_path, MP3), UndoFile(tmp_path / "undo")
     undo.prepare()
     moment = time.time() + age

@@ -182,7 +182,7 @@ def _read(source: Source) -> Mapping[str, str]:
     found = dict(merge(movie.items, _KIND, Fields()).was)
     for each in movie.boxes:
         if _uuid(source, each) == _XMP and (mining := xmp.mining(source.read(each.body, each.end - each.body))):
-            found.setdefault("plus:DataMining", mining)
+            found.setdefault(xmp.PROPERTY, mining)
     return found
 
 
