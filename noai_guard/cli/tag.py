@@ -49,11 +49,11 @@ _FILE = click.Path(dir_okay=False)
 @click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text",
               help="text for people; json (an object a line) or csv for programs.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Processes.  [default: one for each processor]")
-@click.option("--c2pa-cert", type=_FILE, metavar="PEM", help="Sign with this certificate chain (Content Credentials).")
-@click.option("--c2pa-key", type=_FILE, metavar="PEM", help="Its private key, as PKCS #8.")
-@click.option("--c2pa-algorithm", type=click.Choice(ALGORITHMS), default="es256", show_default=True)
-@click.option("--c2pa-timestamps", default="", metavar="URL", help="A time stamp authority (RFC 3161).")
-@click.option("--c2pa-trust", type=_FILE, metavar="PEM", help="Certificates that are trusted; none by default.")
+@click.option("--sign-cert", type=_FILE, metavar="PEM", help="Sign with this certificate chain (Content Credentials).")
+@click.option("--sign-key", type=_FILE, metavar="PEM", help="Its private key, as PKCS #8.")
+@click.option("--sign-algorithm", type=click.Choice(ALGORITHMS), default="es256", show_default=True)
+@click.option("--sign-timestamps", default="", metavar="URL", help="A time stamp authority (RFC 3161).")
+@click.option("--sign-trust", type=_FILE, metavar="PEM", help="Certificates that are trusted; none by default.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -69,11 +69,11 @@ def command(
     hard_links: str,
     style: str,
     jobs: int | None,
-    c2pa_cert: str | None,
-    c2pa_key: str | None,
-    c2pa_algorithm: str,
-    c2pa_timestamps: str,
-    c2pa_trust: str | None,
+    sign_cert: str | None,
+    sign_key: str | None,
+    sign_algorithm: str,
+    sign_timestamps: str,
+    sign_trust: str | None,
 ) -> None:
     """Write what the policy reserves into the tags of audio files: MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV, AIFF.
 
@@ -95,15 +95,15 @@ def command(
       noai-guard tag music/
       noai-guard tag public/audio --root public --dry-run
       noai-guard tag /srv/audio --root /srv/audio --url-prefix /audio --format csv > report.csv
-      noai-guard tag music/ --c2pa-cert chain.pem --c2pa-key key.pem
+      noai-guard tag music/ --sign-cert chain.pem --sign-key key.pem
       noai-guard tag music/ --undo
     """
     readback.require()
     if undo and (remove or no_undo):
         raise CannotRun("--undo stands alone; leave out --remove and --no-undo")
-    signer = _signer(c2pa_cert, c2pa_key, c2pa_algorithm, c2pa_timestamps, c2pa_trust)
+    signer = _signer(sign_cert, sign_key, sign_algorithm, sign_timestamps, sign_trust)
     if signer and (undo or remove):
-        raise CannotRun("nothing is signed with --undo and --remove; leave out --c2pa-cert")
+        raise CannotRun("nothing is signed with --undo and --remove; leave out --sign-cert")
     says = None if undo or remove else Says(DecisionTable(chosen_policy(policy_file), load_catalog()))
     if says and says.depends_on_path and root is None:
         raise CannotRun("the policy says different things for different paths; say --root, the folder of the site")
@@ -122,7 +122,7 @@ def _signer(
     certificate: str | None, key: str | None, algorithm: str, timestamps: str, trust: str | None
 ) -> Signer | None:
     if (certificate is None) != (key is None):
-        raise CannotRun("signing needs both a certificate and its key; name --c2pa-cert and --c2pa-key")
+        raise CannotRun("signing needs both a certificate and its key; name --sign-cert and --sign-key")
     if certificate is None or key is None:
         return None
     signer = Signer(

@@ -105,7 +105,7 @@ def _tag(name: str, stream: BinaryIO, fields: Fields, options: Options) -> Resul
     if is_unchanged(source, plan.pieces) and (signer is None or signer.has_signed(stream, known.c2pa_type, fields)):
         return result(Outcome.CURRENT)
     if plan.signed and signer is None:
-        raise Unsafe("it has Content Credentials (C2PA), which a change would break; sign it anew (--c2pa-cert)")
+        raise Unsafe("it has Content Credentials (C2PA), which a change would break; sign it anew (--sign-cert)")
     if options.dry_run:
         return result(Outcome.STALE)
     signed_notes: list[str] = []

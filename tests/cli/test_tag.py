@@ -99,9 +99,9 @@ def test_signing_needs_certificate_and_key_and_says_that_a_test_certificate_is_u
     run: Run, tmp_path: Path
 ) -> None:
     write_certificates(tmp_path)
-    assert "name --c2pa-cert and --c2pa-key" in run("tag", "music", "--c2pa-cert", "chain.pem", code=2).stderr
-    signing = ("--c2pa-cert", "chain.pem", "--c2pa-key", "key.pem")
-    assert "leave out --c2pa-cert" in run("tag", "music", "--remove", *signing, code=2).stderr
+    assert "name --sign-cert and --sign-key" in run("tag", "music", "--sign-cert", "chain.pem", code=2).stderr
+    signing = ("--sign-cert", "chain.pem", "--sign-key", "key.pem")
+    assert "leave out --sign-cert" in run("tag", "music", "--remove", *signing, code=2).stderr
     assert "note: 2 files: signed, but untrusted" in run("tag", "music", *signing).stderr
     assert run("tag", "music", *signing).stdout == "2 current\n"
 
