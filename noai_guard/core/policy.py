@@ -32,6 +32,7 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
@@ -137,7 +138,8 @@ class Policy:
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
-    `files` are the paths of all files and folders that were read beside the policy's own.
+    `files` are the paths of all files and folders that were read beside the policy's own. `uses` and `notices` are what
+    the site says of itself.
     """
 
     stance: str
@@ -168,6 +170,8 @@ class Policy:
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+    uses: tuple[Use, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def authorities(self) -> tuple[str, ...]:
