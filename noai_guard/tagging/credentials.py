@@ -74,17 +74,19 @@ class Signer:
                 builder.sign(signer, media_type, _Undying(unsigned), _Undying(signed))
         except c2pa.C2paError as error:
             raise Unsafe(f"it cannot be signed: {_first_line(error)}") from error
-        store = self._store(signed, media_type)
-        if store.get("validation_state") not in ("Valid", "Trusted") or not _says(store, fields):
+        notes = self.notes(signed, media_type, fields)
+        if notes is None:
             raise Unsafe("what was signed is not valid, so it was not kept")
-        if _UNTRUSTED in json.dumps(store.get("validation_status", [])):
-            return ("signed, but untrusted: no trust list that was given knows the certificate",)
-        return ()
+        return notes
 
-    def has_signed(self, stream: BinaryIO, media_type: str, fields: Fields) -> bool:
-        """Return True if a file has valid Content Credentials that say what the fields say."""
+    def notes(self, stream: BinaryIO, media_type: str, fields: Fields) -> Sequence[str] | None:
+        """Return notes about the Content Credentials of a file; None unless they are valid and say what the fields
+        say."""
         store = self._store(stream, media_type)
-        return store.get("validation_state") in ("Valid", "Trusted") and _says(store, fields)
+        if store.get("validation_state") not in ("Valid", "Trusted") or not _says(store, fields):
+            return None
+        is_untrusted = _UNTRUSTED in json.dumps(store.get("validation_status", []))
+        return ("signed, but untrusted: no trust list that was given knows the certificate",) if is_untrusted else ()
 
     def _store(self, stream: BinaryIO, media_type: str) -> Mapping[str, Any]:
         import c2pa

@@ -102,8 +102,9 @@ def _tag(name: str, stream: BinaryIO, fields: Fields, options: Options) -> Resul
     def result(outcome: Outcome, more: Sequence[str] = ()) -> Result:
         return Result(name, outcome, known.name, "", (*notes, *more), plan.was, fields)
 
-    if is_unchanged(source, plan.pieces) and (signer is None or signer.has_signed(stream, known.c2pa_type, fields)):
-        return result(Outcome.CURRENT)
+    signed = signer.notes(stream, known.c2pa_type, fields) if signer else ()
+    if signed is not None and is_unchanged(source, plan.pieces):
+        return result(Outcome.CURRENT, signed)
     if plan.signed and signer is None:
         raise Unsafe("it has Content Credentials (C2PA), which a change would break; sign it anew (--sign-cert)")
     if options.dry_run:

@@ -61,7 +61,7 @@ def replace(path: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None
             _hold(descriptor)
             write(new, partial)
             new.flush()
-            _like(partial, descriptor, stream.fileno(), old)
+            _like(descriptor, stream.fileno(), old)
             now = os.stat(path, follow_symlinks=False)
             if (now.st_ino, now.st_dev, now.st_size, now.st_mtime_ns) != (
                 old.st_ino, old.st_dev, old.st_size, old.st_mtime_ns,
@@ -79,21 +79,24 @@ def replace(path: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None
                 partial.unlink()
 
 
-def _like(path: Path, new: int, old_descriptor: int, old: os.stat_result) -> None:
-    """Give a new file what the old one has, and write it to the disk."""
+def _like(new: int, old_descriptor: int, old: os.stat_result) -> None:
+    """Give a new file what the old one has, and write it to the disk.
+
+    All of it by descriptor: whoever may write into the folder could put a link in the place of a name.
+    """
     facts = os.fstat(new)
     if (facts.st_uid, facts.st_gid) != (old.st_uid, old.st_gid):
         try:
-            os.chown(path, old.st_uid, old.st_gid)
+            os.fchown(new, old.st_uid, old.st_gid)
         except OSError as error:
             raise Unsafe("its owner cannot be kept; run this as the owner or as root") from error
-    os.chmod(path, stat.S_IMODE(old.st_mode))
+    os.fchmod(new, stat.S_IMODE(old.st_mode))
     if hasattr(os, "listxattr"):
         _copy_attributes(new, old_descriptor)
     # HTTP tells the time in seconds: within the same one, the new file would pass for the old.
     second = int(old.st_mtime) + 1
     if second > int(os.fstat(new).st_mtime):
-        os.utime(path, (old.st_atime, second))
+        os.utime(new, (old.st_atime, second))
     os.fsync(new)
 
 

@@ -3,7 +3,13 @@
 import csv
 import io
 import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +136,53 @@ def test_nothing_to_do_is_said(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert run("tag", "empty").stdout == "no audio files found\n"
     assert "it does not exist" in run("tag", "nowhere", code=1).stdout
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "tag-files.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_how_to_run(run: Run, write: Write, tmp_path: Path) -> None:
+    write(POLICY)
+    write_certificates(tmp_path)
+    (tmp_path / "music").rename(tmp_path / "audio")
+    (tmp_path / "public").mkdir()
+    (tmp_path / "audio").rename(tmp_path / "public/audio")
+    commands = re.findall(r"^noai-guard (tag .*)", PAGE, re.MULTILINE)
+    assert len(commands) >= 6
+    for command in commands:
+        words = command.replace("/srv/audio", "public/audio").partition(" #")[0].partition(" >")[0].split()
+        assert "left alone" not in run(*words, code=int("--dry-run" in words)).stdout
+
+
+def test_the_code_for_uploads_of_the_how_to_runs(
+    write: Write, tmp_path: Path, music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(POLICY)
+    (code,) = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    names["stored"](str(music / BY_FORMAT["MP3"]), "/audio/open/1.mp3")
+    assert b"DMI-ALLOWED" in (music / BY_FORMAT["MP3"]).read_bytes()
+    (music / "text.mp3").write_text("no music")
+    names["stored"](str(music / "text.mp3"), "/audio/text.mp3")
+    assert capsys.readouterr().out.startswith("/audio/text.mp3 is served without tags: it is not audio")
+
+
+def test_on_a_terminal_there_is_a_progress_bar_and_the_lines_stay_readable(tmp_path: Path, music: Path) -> None:
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "noai_guard", "tag", "music"]
+    with subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, cwd=tmp_path) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the terminal is gone when the process is
+            while part := os.read(master, 4096):
+                shown += part
+        os.close(master)
+    assert process.returncode == 0
+    assert b"Files" in shown
+    assert b"100%" in shown
+    lines = [line.rpartition(b"\x1b[K")[2].strip() for line in shown.splitlines()]
+    assert [line for line in lines if line.startswith(b"tagged")] == [
+        f"tagged      music/{BY_FORMAT['MP3']}".encode(), f"tagged      music/open/{BY_FORMAT['FLAC']}".encode(),
+    ]  # fmt: skip

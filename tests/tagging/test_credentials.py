@@ -58,7 +58,8 @@ def test_a_signed_file_says_what_may_be_done_with_it_and_plays_and_is_undone(
     for prefix in ("cawg", "c2pa"):
         keys = ("data_mining", "ai_inference", "ai_generative_training", "ai_training")
         assert said[f"{prefix}.training-mining"] == {"entries": {f"{prefix}.{key}": no for key in keys}}
-    assert tag_file(file, FIELDS, Options(undo, signer)).outcome is Outcome.CURRENT
+    again = tag_file(file, FIELDS, Options(undo, signer))
+    assert (again.outcome, again.notes) == (Outcome.CURRENT, result.notes)
     assert tag_file(file, FIELDS).outcome is Outcome.CURRENT
     assert undo_file(file, undo).outcome is Outcome.UNDONE
     assert file.read_bytes() == before

@@ -46,10 +46,10 @@ def test_a_file_whose_owner_cannot_be_kept_is_left_alone(tmp_path: Path, monkeyp
     else:
         pytest.skip("only root may give files away")
 
-    def chown(*arguments: object) -> None:
+    def fchown(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chown", chown)
+    monkeypatch.setattr(os, "fchown", fchown)
     result = tag_file(file, FIELDS)
     assert (result.outcome, result.reason) == (
         Outcome.LEFT_ALONE, "its owner cannot be kept; run this as the owner or as root",

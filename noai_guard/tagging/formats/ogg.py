@@ -4,6 +4,7 @@ The comments are spread over as many pages as before, so that the pages of the a
 checksums, stay byte for byte.
 """
 
+import zlib
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
@@ -137,25 +138,13 @@ def _paginated(packets: list[bytes], pages: list[_Page]) -> bytes:
     return bytes(written)
 
 
-def _table() -> tuple[int, ...]:
-    entries = []
-    for byte in range(256):
-        value = byte << 24
-        for _ in range(8):
-            value = (value << 1 ^ (0x04C11DB7 if value & 0x80000000 else 0)) & 0xFFFFFFFF
-        entries.append(value)
-    return tuple(entries)
-
-
-_TABLE = _table()
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _checksum(content: bytes) -> int:
     """Return the checksum of a page (RFC 3533 section 6): CRC-32 of 0x04c11db7, neither reflected nor inverted."""
-    value = 0
-    for byte in content:
-        value = (value << 8 & 0xFFFFFFFF) ^ _TABLE[value >> 24 ^ byte]
-    return value
+    reflected = ~zlib.crc32(content.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_MIRRORED), "big")
 
 
 def _read(source: Source, codec: _Codec) -> Mapping[str, str]:
