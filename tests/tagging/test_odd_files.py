@@ -3,12 +3,15 @@
 import os
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from mutagen import File, apev2, id3
 
-from noai_guard.tagging import Outcome, tag_file
+from noai_guard.tagging import Options, Outcome, UndoFile, tag_file, undo_file, vorbis
+from noai_guard.tagging.formats import ogg
+from noai_guard.tagging.source import FileSource, parts
 from tests.tagging import recordings
 from tests.tagging.recordings import BY_FORMAT, FIELDS, recording, samples, with_cover_and_gain
 
@@ -205,6 +208,40 @@ def test_ogg_comments_that_fill_many_pages_leave_the_pages_of_the_audio_as_they_
     assert file.read_bytes().endswith(audio)
     assert samples(file) == decoded
     assert File(file)["METADATA_BLOCK_PICTURE"] == ["A" * 200_000]
+
+
+@pytest.mark.parametrize("name", ["Ogg Vorbis", "Opus"])
+def test_ogg_comments_that_fill_their_pages_to_the_end_get_one_more_and_are_undone(tmp_path: Path, name: str) -> None:
+    file, undo = recording(tmp_path, BY_FORMAT[name]), UndoFile(tmp_path / "undo")
+    undo.prepare()
+    file.write_bytes(with_full_pages(file.read_bytes(), ogg._VORBIS if name == "Ogg Vorbis" else ogg._OPUS))
+    lyrics = File(file)["LYRICS"]
+    before, decoded = file.read_bytes(), samples(file)
+    assert tag_file(file, FIELDS, Options(undo)).outcome is Outcome.TAGGED
+    assert file.read_bytes().count(b"OggS") == before.count(b"OggS") + 1
+    assert samples(file) == decoded
+    assert "CRC" not in decoded
+    assert File(file)["LYRICS"] == lyrics
+    assert tag_file(file, FIELDS).outcome is Outcome.CURRENT
+    assert undo_file(file, undo).outcome is Outcome.UNDONE
+    assert file.read_bytes() == before
+
+
+def with_full_pages(content: bytes, codec: ogg._Codec) -> bytes:
+    """Return a file whose comments and what follows them fill two pages to the last segment, as libogg writes it."""
+    source = FileSource(BytesIO(content))
+    pages, packets = ogg._header_pages(source, codec)
+    comments = ogg._comments(packets, codec)
+    segments: list[bytes] = []
+    for size in range(1000, 200_000, 255):
+        entries = (*comments.entries, b"LYRICS=" + b"a" * size)
+        packet = codec.comments + bytes(vorbis.Comments(comments.vendor, entries, comments.rest))
+        segments = ogg._segments([packet, *packets[1:]])
+        if len(segments) == 2 * 255:
+            break
+    assert len(segments) == 2 * 255
+    rest = parts(source, ogg._renumbered(source, pages[-1].end, pages[-1], 2 - len(pages)))
+    return content[: pages[0].start] + ogg._paginated(segments, pages[0], 2) + b"".join(rest)
 
 
 def test_a_flac_without_comments_and_without_room_grows_and_keeps_its_picture(tmp_path: Path) -> None:

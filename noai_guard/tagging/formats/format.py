@@ -1,6 +1,6 @@
 """Shape of a format."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from noai_guard.tagging.fields import Fields
@@ -11,14 +11,14 @@ from noai_guard.tagging.source import Piece, Source
 class Plan:
     """How a file becomes a tagged one.
 
-    `pieces` are the new file. `foreign` is all that must be the same in it, such as the audio, and `items` are the tags
-    of others, which signing may write in another form. `was`
-    has our values in the file as it is; `notes` say what could not be written into this file. `signed`: it carries
-    Content Credentials (C2PA), which hold for the bytes as they are.
+    `pieces` are the new file. `foreign` (to be read once) is all that must be the same in it, such as the audio;
+    `items` are the tags of others, which signing may write in another form. `was` has our values in the file as it
+    is, `notes` say what could not be written into this file. `signed`: it carries Content Credentials (C2PA), which
+    hold for the bytes as they are.
     """
 
     pieces: Sequence[Piece]
-    foreign: Sequence[Piece]
+    foreign: Iterable[Piece]
     items: Sequence[bytes]
     was: Mapping[str, str]
     notes: Sequence[str] = ()

@@ -1,12 +1,13 @@
 """Ogg Vorbis and Opus: pages, of which those after the first hold the comments.
 
-The comments are spread over as many pages as before, so that the pages of the audio, which are numbered and have
-checksums, stay byte for byte.
+The comments are spread over as many pages as before, if they fit, so that the pages of the audio, which are numbered
+and have checksums, stay byte for byte.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from noai_guard.tagging import vorbis
@@ -15,6 +16,8 @@ from noai_guard.tagging.formats.format import Format, Plan
 from noai_guard.tagging.source import MAX_TAG_BYTES, Piece, Source, Span, Unsafe
 
 _HEADER = 27
+_NUMBER, _CHECKSUM, _COUNT = 18, 22, 26
+"""Where in the header of a page its number, its checksum and the count of its segments stand."""
 _MARK = b"OggS"
 _MAX_SEGMENTS = 255
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
@@ -104,47 +107,95 @@ def _plan(source: Source, fields: Fields, codec: _Codec) -> Plan:
     pages, packets = _header_pages(source, codec)
     comments = _comments(packets, codec)
     merged = merge(comments.entries, vorbis.KIND, fields)
-    rest = Span(pages[-1].end, source.size)
-    foreign: list[Piece] = [Span(0, pages[0].start), comments.vendor, comments.rest, *packets[1:], rest]
+    first, end = Span(0, pages[0].start), pages[-1].end
+    header: list[Piece] = [first, comments.vendor, comments.rest, *packets[1:]]
+    foreign = chain(header, _without_numbers(source, end, pages[-1]))
     notes = [*merged.notes, *([vorbis.NO_XMP] if fields.mining else [])]
     if list(merged.items) == list(comments.entries):
         return Plan([Span(0, source.size)], foreign, merged.foreign, merged.was, notes)
     content = codec.comments + bytes(vorbis.Comments(comments.vendor, tuple(merged.items), comments.rest))
-    pieces: list[Piece] = [Span(0, pages[0].start), _paginated([content, *packets[1:]], pages), rest]
+    segments = _segments([content, *packets[1:]])
+    count = max(len(pages), -(-len(segments) // _MAX_SEGMENTS))
+    if len(segments) < count:
+        raise Unsafe(f"its comments would be too short for {count} pages")
+    more = count - len(pages)
+    rest = _renumbered(source, end, pages[-1], more) if more else [Span(end, source.size)]
+    pieces: list[Piece] = [first, _paginated(segments, pages[0], count), *rest]
     return Plan(pieces, foreign, merged.foreign, merged.was, notes)
 
 
-def _paginated(packets: list[bytes], pages: list[_Page]) -> bytes:
-    """Return the packets on as many pages as before."""
-    segments = [
+def _segments(packets: list[bytes]) -> list[bytes]:
+    """Return the segments of packets: the last one of each has less than 255 bytes, or none."""
+    return [
         packet[start : start + _MAX_SEGMENTS]
         for packet in packets
         for start in range(0, len(packet) + 1, _MAX_SEGMENTS)
     ]
-    if not len(pages) <= len(segments) <= len(pages) * _MAX_SEGMENTS:
-        raise Unsafe(f"its comments do not fit on {len(pages)} pages, and more would change those of the audio")
+
+
+def _paginated(segments: list[bytes], first: _Page, pages: int) -> bytes:
+    """Return the segments on this many pages, the first of which takes the place of an old one."""
     written, position, continued = bytearray(), 0, False
-    for index, page in enumerate(pages):
-        count = min(_MAX_SEGMENTS, len(segments) - position - (len(pages) - index - 1))
+    for index in range(pages):
+        count = min(_MAX_SEGMENTS, len(segments) - position - (pages - index - 1))
         part = segments[position : position + count]
         position += count
         ends = any(len(segment) < _MAX_SEGMENTS for segment in part)
         granule = b"\0" * 8 if ends else b"\xff" * 8
-        head = _MARK + bytes([0, _CONTINUED if continued else 0]) + granule + page.serial
-        head += page.number.to_bytes(4, "little")
+        head = _MARK + bytes([0, _CONTINUED if continued else 0]) + granule + first.serial
+        head += (first.number + index).to_bytes(4, "little")
         tail = bytes([count]) + bytes(map(len, part)) + b"".join(part)
-        written += head + _checksum(head + b"\0" * 4 + tail).to_bytes(4, "little") + tail
+        written += head + _checksum(head + b"\0" * 4 + tail) + tail
         continued = len(part[-1]) == _MAX_SEGMENTS
     return bytes(written)
+
+
+def _audio_pages(source: Source, start: int, before: _Page) -> Iterator[_Page]:
+    """Yield the pages of the same stream up to its last one, or to what is no such page."""
+    while start < source.size:
+        try:
+            page = _page(source, start)
+        except Unsafe:
+            return
+        if page.serial != before.serial:
+            return
+        yield page
+        start = page.end
+        if page.flags & _LAST:
+            return
+
+
+def _without_numbers(source: Source, start: int, before: _Page) -> Iterator[Piece]:
+    """Yield what follows the header pages, but for numbers and checksums, which change if there is one page more."""
+    for page in _audio_pages(source, start, before):
+        yield Span(page.start, page.start + _NUMBER)
+        yield (page.number - before.number & 0xFFFFFFFF).to_bytes(4, "little")
+        yield Span(page.start + _COUNT, page.end)
+        start = page.end
+    yield Span(start, source.size)
+
+
+def _renumbered(source: Source, start: int, before: _Page, more: int) -> Iterator[Piece]:
+    """Yield what follows the header pages, with the pages of the stream numbered on. Raises Unsafe if some are lost."""
+    last = None
+    for last in _audio_pages(source, start, before):
+        raw = bytearray(source.read(last.start, last.end - last.start))
+        raw[_NUMBER:_COUNT] = (last.number + more & 0xFFFFFFFF).to_bytes(4, "little") + b"\0" * 4
+        yield bytes(raw[:_CHECKSUM]) + _checksum(bytes(raw))
+        yield Span(last.start + _COUNT, last.end)
+        start = last.end
+    if last is None or not last.flags & _LAST:
+        raise Unsafe("its comments need one page more, and the pages of its audio cannot all be numbered anew")
+    yield Span(start, source.size)
 
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def _checksum(content: bytes) -> int:
+def _checksum(content: bytes) -> bytes:
     """Return the checksum of a page (RFC 3533 section 6): CRC-32 of 0x04c11db7, neither reflected nor inverted."""
     reflected = ~zlib.crc32(content.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
-    return int.from_bytes(reflected.to_bytes(4, "little").translate(_MIRRORED), "big")
+    return reflected.to_bytes(4, "big").translate(_MIRRORED)
 
 
 def _read(source: Source, codec: _Codec) -> Mapping[str, str]:
