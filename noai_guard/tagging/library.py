@@ -107,37 +107,35 @@ def work(jobs: Iterable[Job], options: Options, processes: int = 1) -> Iterator[
             yield _work(job, options)
         return
     waiting = iter(jobs)
-    ended = False
-    while not ended:
-        pending: dict[Future[Result], Job] = {}
+    lost: list[Job] | None = []
+    while lost is not None:
         with _pool(processes) as pool:
-            try:
-                ended = yield from _work_in(pool, waiting, options, processes, pending)
-                continue
-            except BrokenProcessPool:
-                lost = list(pending.values())
-        for job in lost:
+            lost = yield from _work_in(pool, waiting, options, processes)
+        for job in lost or ():
             yield _work_alone(job, options)
 
 
 def _work_in(
-    pool: ProcessPoolExecutor,
-    waiting: Iterator[Job],
-    options: Options,
-    processes: int,
-    pending: dict[Future[Result], Job],
-) -> Generator[Result, None, bool]:
-    """Yield results until all jobs are done, and return True. What `pending` holds is not done yet."""
+    pool: ProcessPoolExecutor, waiting: Iterator[Job], options: Options, processes: int
+) -> Generator[Result, None, list[Job] | None]:
+    """Yield results until all jobs are done, and return None; or the jobs that were at work when a process ended."""
+    pending: dict[Future[Result], Job] = {}
     while True:
         for job in waiting:
-            pending[pool.submit(_work, job, options)] = job
+            try:
+                pending[pool.submit(_work, job, options)] = job
+            except BrokenProcessPool:
+                return [job, *pending.values()]
             if len(pending) >= processes * _PENDING_PER_PROCESS:
                 break
         if not pending:
-            return True
+            return None
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in done:
-            result = future.result()
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                return list(pending.values())
             del pending[future]
             yield result
 
