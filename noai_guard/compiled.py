@@ -1,6 +1,6 @@
 """One policy prepared for serving: the guard, and all header fields, documents and refusals as bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from noai_guard.core.bounded_cache import BoundedCache
@@ -8,6 +8,8 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
 from noai_guard.core.policy import Policy
+from noai_guard.core.promised import NOTHING_PROMISED, Promised
+from noai_guard.core.stricter import StricterGuard
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
@@ -26,16 +28,32 @@ _UNDECLARED = (Usage.UNKNOWN_BOT, Usage.NAMELESS)
 """Usages of clients that no declaration can address."""
 
 
+class _DeclaredBySection(dict[PathPolicy, Declared]):
+    """What is declared in each section. Where several policies are in force, sections come up that none of them has."""
+
+    def __init__(self, declare: Callable[[PathPolicy], Declared]) -> None:
+        self._declare = declare
+
+    def __missing__(self, path_policy: PathPolicy) -> Declared:
+        return self._declare(path_policy)
+
+
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
     `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
-    same policy and catalogue always give the same bytes.
+    same policy and catalogue always give the same bytes. `promised` is what the ledger adds to the policy: `policy` is
+    then what is declared of all that is in force.
     """
 
-    def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:
-        self.policy = policy
-        self.guard = Guard(policy, catalog)
+    def __init__(
+        self, policy: Policy, catalog: Catalog, generated: str = "", promised: Promised = NOTHING_PROMISED
+    ) -> None:
+        self.promised = promised
+        self.guard = (
+            StricterGuard((policy, *promised.policies), catalog) if promised.policies else Guard(policy, catalog)
+        )
+        policy = self.policy = self.guard.policy
         self.catalog = self.guard.catalog
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
@@ -43,11 +61,12 @@ class CompiledPolicy:
             document.path: document
             for standard in self.standards
             for document in (
-                policy_page.documents(table, generated)
+                policy_page.documents(table, generated, promised.announcements)
                 if standard is policy_page.STANDARD
                 else standard.documents(table)
             )
         }
+        self.documents |= {document.path: document for document in promised.documents}
         has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
         self._site = policy.site if has_page else replace(policy.site, policy_page="")
         self.robots_groups = build_groups(
@@ -58,7 +77,9 @@ class CompiledPolicy:
         )
         if robots_txt.STANDARD in self.standards:
             self.merge_own_robots(b"")
-        self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
+        self.declared = _DeclaredBySection(self._declared)
+        for path_policy in table.path_policies:
+            self.declared[path_policy] = self._declared(path_policy)
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(

@@ -7,10 +7,10 @@ that are refused it may be stricter, because the guard refuses them anyway.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from noai_guard.core.model import Agent, Identity, Usage
+from noai_guard.core.model import Agent, Identity
 from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.text import one_line
@@ -180,9 +180,6 @@ _Rules = tuple[bool, tuple[PathRule, ...]]
 
 _NO_RULES: _Rules = (False, ())
 
-_AgentFacts = tuple[tuple[Usage, ...], tuple[bool, ...], bool]
-"""All facts about an agent that a policy depends on: usages, which rules can hold for it, True if it is exempt."""
-
 
 class _RuleBuilder:
     """Rules of robots.txt for a decision table, by agents."""
@@ -190,7 +187,7 @@ class _RuleBuilder:
     def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
         policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
-        supported = DecisionTable(robots_patterns.without_unsupported_patterns(policy), table.catalog)
+        supported = table.changed(robots_patterns.without_unsupported_patterns)
         self._elsewhere = supported.path_class(ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
         path_classes: dict[str, PathClass | None] = {
@@ -207,8 +204,8 @@ class _RuleBuilder:
             for pattern, location in robots_patterns.unsupported_patterns(policy)
             for opens in [_opens(policy, pattern, location)]
         ]
-        self._policy = policy
-        self._rules: dict[frozenset[_AgentFacts], _Rules] = {}
+        self._facts = table.facts
+        self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -217,10 +214,6 @@ class _RuleBuilder:
         if key not in self._rules:
             self._rules[key] = self._build(tuple(by_facts.values()))
         return self._rules[key]
-
-    def _facts(self, agent: Agent) -> _AgentFacts:
-        rules = [any(rule.holds_for(agent, identity) for identity in _IDENTITIES) for rule in self._policy.rules]
-        return agent.usages, tuple(rules), agent.name.lower() in self._policy.exemptions.agents
 
     def _build(self, agents: Sequence[Agent]) -> _Rules:
         """Return a rule for each prefix that differs from the one that encloses it."""
