@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "build": "Write robots.txt and the other declarations as files.",
     "config": "Write the policy as configuration of a server.",
     "serve": "Run the guard in front of a site, or beside its proxy.",
+    "tag": "Write the reservation into the tags of audio files.",
     "partners": "List licensed partners, and make keys for them.",
     "ledger": "Publish each version of the policy, dated and signed.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
