@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from noai_guard.errors import MissingExtra, NoAIGuardError
+from noai_guard.errors import MissingExtra, Unanswered
 
 try:
     from sqlalchemy import DateTime, MetaData, create_engine, event, text
@@ -31,7 +31,7 @@ _TABLES_LOCK = 0x6E6F6169  # any number that nobody else takes for a lock
 _PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)")
 
 
-class DatabaseFailed(NoAIGuardError):
+class DatabaseFailed(Unanswered):
     """A database cannot be opened, read or written. The message holds no password."""
 
 
@@ -77,7 +77,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """Provide a connection that sees one state of the database. Raises DatabaseFailed."""
         with self._translating_errors(), self._engine().connect() as connection:
-            yield connection.execution_options(yield_per=ROWS_AT_ONCE)
+            yield connection
 
     @contextmanager
     def writing(self, table: str) -> Iterator[Connection]:

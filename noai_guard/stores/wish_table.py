@@ -5,7 +5,7 @@ with the highest id among those whose day has come is in force. A row without a 
 creator's. The work `*` stands for all works of the creator; a choice for one work comes before it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from noai_guard.core.model import Usage
-from noai_guard.core.wishes import Choice, WorkWishes
+from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 from noai_guard.stores.sql import ROWS_AT_ONCE, Database, Timestamp
 
 # After noai_guard.stores.sql, which says what to install.
@@ -50,7 +50,10 @@ TABLE = Table(
     sqlite_autoincrement=True,  # an id is never given twice, so `version` never goes back
 )
 
-_USAGES: Mapping[str, Usage | None] = {"": None, **{usage.value: usage for usage in Usage}}
+MAX_CHANGED = 2_000
+"""Works that are read again one by one after a change; of more, all are read."""
+
+_USAGES: Mapping[str, Usage | None] = {"": None, **{usage.value: usage for usage in WISHED_USAGES}}
 _IN_ORDER = (TABLE.c.work, TABLE.c.creator, TABLE.c.usage, TABLE.c.id)
 
 
@@ -78,7 +81,7 @@ class Row:
 
 
 class WishTable:
-    """The table in a database: rows are read and added, never changed."""
+    """The table in a database, a source of wishes: rows are read and added, never changed."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -93,22 +96,39 @@ class WishTable:
         with self.database.reading() as connection:
             return int(connection.execute(select(func.coalesce(func.max(TABLE.c.id), 0))).scalar_one())
 
-    def read(self, today: date) -> Iterator[WorkWishes]:
-        """Yield the choices in force on a day, work by work. Raises DatabaseFailed.
-
-        Of a work with several creators, all must allow a usage for it to be allowed, and one can disallow it. What
-        holds changes with the day as well as with `version`.
-        """
-        due = TABLE.c.since <= today
+    def read(self, day: date) -> Iterator[WorkWishes]:
+        """Yield the choices in force on a day, once for each work and creator. Raises DatabaseFailed."""
+        due = TABLE.c.since <= day
         with self.database.reading() as connection:
-            general: dict[str, dict[Usage, Choice]] = {}
-            every = select(TABLE).where(due, TABLE.c.work == ALL_WORKS).order_by(*_IN_ORDER)
-            for row in _rows(connection, every):
-                if row.usage is not None:
-                    general.setdefault(row.creator, {})[row.usage] = row.choice
-            works = select(TABLE).where(due, TABLE.c.work != ALL_WORKS).order_by(*_IN_ORDER)
-            for work, rows in groupby(_rows(connection, works), lambda row: row.work):
-                yield _work_wishes(work, rows, general)
+            everywhere = _everywhere(connection, due)
+            rows = _rows(connection, select(TABLE).where(due, TABLE.c.work != ALL_WORKS).order_by(*_IN_ORDER))
+            for (work, creator), about in groupby(rows, lambda row: (row.work, row.creator)):
+                yield _work_wishes(work, creator, about, everywhere.get(creator, {}))
+
+    def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
+        """Return what `read` yields of the works about which rows were added after a version. Raises DatabaseFailed.
+
+        None if that are more than MAX_CHANGED, or if `since` is no version.
+        """
+        if not isinstance(since, int):
+            return None
+        new = TABLE.c.id > since
+        changed = select(TABLE.c.work).where(new, TABLE.c.work != ALL_WORKS)
+        general = select(TABLE.c.creator).where(new, TABLE.c.work == ALL_WORKS)
+        with self.database.reading() as connection:
+            works = set(connection.execute(changed.limit(MAX_CHANGED + 1)).scalars())
+            creators = set(connection.execute(general.limit(MAX_CHANGED + 1)).scalars())
+            own = select(TABLE.c.work).where(TABLE.c.creator.in_(creators), TABLE.c.work != ALL_WORKS).distinct()
+            works.update(connection.execute(own.limit(MAX_CHANGED + 1)).scalars())
+            if len(works) > MAX_CHANGED:
+                return None
+            due = TABLE.c.since <= day
+            everywhere = _everywhere(connection, due)
+            query = select(TABLE).where(due, TABLE.c.work.in_(works)).order_by(*_IN_ORDER)
+            return [
+                _work_wishes(work, creator, about, everywhere.get(creator, {}))
+                for (work, creator), about in groupby(_rows(connection, query), lambda row: (row.work, row.creator))
+            ]
 
     def add(self, rows: Iterable[Row]) -> int:
         """Add rows in one transaction, and return how many. Raises DatabaseFailed, and then adds none."""
@@ -192,35 +212,33 @@ def _about(connection: Connection, creator: str, works: Sequence[str]) -> list[R
 
 
 def _rows(connection: Connection, query: Any) -> Iterator[Row]:
-    """Yield rows, without those about usages that this version does not know."""
-    for row in connection.execute(query):
-        if row.usage in _USAGES:
-            yield Row(
-                row.creator, row.work, Choice(row.choice), _USAGES[row.usage], row.isrc, row.title, row.set_by,
-                row.set_at, row.since, row.id,
-            )  # fmt: skip
+    """Yield rows, without those about usages in which a creator has no say."""
+    with connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
+        for row in rows:
+            if row.usage in _USAGES:
+                yield Row(
+                    row.creator, row.work, Choice(row.choice), _USAGES[row.usage], row.isrc, row.title, row.set_by,
+                    row.set_at, row.since, row.id,
+                )  # fmt: skip
 
 
-def _work_wishes(work: str, rows: Iterable[Row], general: Mapping[str, Mapping[Usage, Choice]]) -> WorkWishes:
+def _everywhere(connection: Connection, due: Any) -> dict[str, dict[Usage, Choice]]:
+    """Return what creators say of all their works: creator -> usage -> choice."""
     choices: dict[str, dict[Usage, Choice]] = {}
-    named: dict[str, Row] = {}
-    for row in rows:
-        everywhere = general.get(row.creator, {})
-        own = choices.setdefault(row.creator, dict(everywhere))
+    for row in _rows(connection, select(TABLE).where(due, TABLE.c.work == ALL_WORKS).order_by(*_IN_ORDER)):
         if row.usage is not None:
-            own[row.usage] = everywhere.get(row.usage, row.choice) if row.choice is Choice.UNSET else row.choice
-        for fact in ("title", "isrc"):
-            if getattr(row, fact) and (fact not in named or named[fact].id < row.id):
-                named[fact] = row
-    title = named["title"].title if "title" in named else ""
-    isrc = named["isrc"].isrc if "isrc" in named else ""
-    return WorkWishes(work, _agreed(list(choices.values())), ", ".join(choices), title, isrc)
+            choices.setdefault(row.creator, {})[row.usage] = row.choice
+    return choices
 
 
-def _agreed(wishes: Sequence[Mapping[Usage, Choice]]) -> dict[Usage, Choice]:
-    """Return the choices that several creators of one work make together."""
-    agreed = {}
-    for usage in dict.fromkeys(usage for each in wishes for usage in each):
-        choices = {each.get(usage, Choice.UNSET) for each in wishes}
-        agreed[usage] = next(choice for choice in (Choice.DISALLOW, Choice.UNSET, Choice.ALLOW) if choice in choices)
-    return agreed
+def _work_wishes(work: str, creator: str, rows: Iterable[Row], everywhere: Mapping[Usage, Choice]) -> WorkWishes:
+    choices = dict(everywhere)
+    title = isrc = ""
+    latest = 0
+    for row in rows:
+        if row.usage is not None:
+            choices[row.usage] = everywhere.get(row.usage, row.choice) if row.choice is Choice.UNSET else row.choice
+        title, isrc = title or row.title, isrc or row.isrc
+        if row.id > latest:
+            latest, title, isrc = row.id, row.title or title, row.isrc or isrc
+    return WorkWishes(work, choices, creator, title, isrc)
