@@ -10,7 +10,7 @@ from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, U
 from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.wish_index import MAX_LISTED
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
-from noai_guard.declarations.shared.declared_works import WorkSections
+from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.errors import PolicyTooLong, Problem
@@ -31,7 +31,8 @@ _UNDECLARED = (Usage.UNKNOWN_BOT, Usage.NAMELESS)
 _MAX_ROBOTS_OF_WORKS = 300 * 1024
 """Bytes of robots.txt in which works are named: what parsers read beyond is left to the site's own file."""
 
-_NOTHING = Document("", "", b"")
+_FEW_WORKS = 100
+"""Works for which lines that every group of robots.txt repeats are written."""
 
 
 class CompiledPolicy:
@@ -46,14 +47,10 @@ class CompiledPolicy:
         self.guard = Guard(policy, catalog)
         self.catalog = self.guard.catalog
         table = self.guard.table
-        sections = WorkSections(table)
-        self.declared_works = sections.declared(MAX_LISTED)
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents: dict[str, Document] = {}
-        self._write_documents(table, generated)
-        while len(self.documents.get(robots_txt.PATH, _NOTHING).body) > _MAX_ROBOTS_OF_WORKS and self.declared_works.named:
-            self.declared_works = sections.declared(self.declared_works.named // 2)
-            self._write_documents(table, generated)
+        self._sections = WorkSections(table)
+        self._name_works(generated)
         self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
         self._wished: BoundedCache[PathPolicy, Declared] = BoundedCache(self._declared)
         self.site_declared = self.declared[policy.whole_site]
@@ -65,9 +62,26 @@ class CompiledPolicy:
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
 
-    def _write_documents(self, table: DecisionTable, generated: str) -> None:
-        policy = self.policy
-        declaring = self.declared_works.policy
+    def _name_works(self, generated: str) -> None:
+        """Write the documents, with as many works named as robots.txt has room for."""
+        most = _FEW_WORKS
+        size = self._write_documents(self._sections.declared(most), generated)
+        if self.declared_works.named == most and not self.declared_works.all_named:
+            # From a few times as many works it can be told how many fit.
+            most = 4 * _FEW_WORKS
+            size = self._write_documents(self._sections.declared(most), generated)
+            if self.declared_works.named == most and size < _MAX_ROBOTS_OF_WORKS:
+                most = min(MAX_LISTED, most * _MAX_ROBOTS_OF_WORKS // max(size, 1))
+                size = self._write_documents(self._sections.declared(most), generated)
+        while size > _MAX_ROBOTS_OF_WORKS and self.declared_works.named:
+            most = self.declared_works.named * 3 // 4
+            size = self._write_documents(self._sections.declared(most), generated)
+
+    def _write_documents(self, declared_works: DeclaredWorks, generated: str) -> int:
+        """Write the documents, and return the size of robots.txt before the site's own is merged into it."""
+        policy, table = self.policy, self.guard.table
+        self.declared_works = declared_works
+        declaring = declared_works.policy
         of_works = table if declaring is policy else DecisionTable(declaring, table.catalog)
         self.documents = {
             document.path: document
@@ -81,9 +95,18 @@ class CompiledPolicy:
         has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
         self._site = policy.site if has_page else replace(policy.site, policy_page="")
         preamble = robots_txt.preamble(declaring, self._site, generated)
-        self.robots_groups = build_groups(of_works, STANDARDS, tuple(self.documents), preamble)
-        if robots_txt.STANDARD in self.standards:
+        # Lines for a path stand in every group, so those of many works would fill the file.
+        lines = declaring if declared_works.named <= _FEW_WORKS else self._sections.declared(0).policy
+        self.robots_groups = build_groups(of_works, STANDARDS, tuple(self.documents), preamble, lines)
+        if robots_txt.STANDARD not in self.standards:
+            return 0
+        try:
             self.merge_own_robots(b"")
+        except PolicyTooLong:
+            if not declared_works.named:
+                raise
+            return 2 * robots_txt.MAX_BYTES
+        return len(self.documents[robots_txt.PATH].body)
 
     def declared_on(self, path_policy: PathPolicy) -> Declared:
         """Return what is declared on the paths of a section, or of works in it for which something is wished."""
