@@ -7,8 +7,10 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
-from noai_guard.core.policy import Policy
+from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.wish_index import MAX_LISTED
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
+from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections
 from noai_guard.declarations.shared.robots_groups import build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.errors import PolicyTooLong, Problem
@@ -26,6 +28,13 @@ _UNDECLARED = (Usage.UNKNOWN_BOT, Usage.NAMELESS)
 """Usages of clients that no declaration can address."""
 
 
+_MAX_ROBOTS_OF_WORKS = 300 * 1024
+"""Bytes of robots.txt in which works are named: what parsers read beyond is left to the site's own file."""
+
+_FEW_WORKS = 100
+"""Works for which lines that every group of robots.txt repeats are written."""
+
+
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
@@ -39,26 +48,11 @@ class CompiledPolicy:
         self.catalog = self.guard.catalog
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
-        self.documents = {
-            document.path: document
-            for standard in self.standards
-            for document in (
-                policy_page.documents(table, generated)
-                if standard is policy_page.STANDARD
-                else standard.documents(table)
-            )
-        }
-        has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
-        self._site = policy.site if has_page else replace(policy.site, policy_page="")
-        self.robots_groups = build_groups(
-            table,
-            STANDARDS,
-            tuple(self.documents),
-            robots_txt.preamble(policy, self._site, generated),
-        )
-        if robots_txt.STANDARD in self.standards:
-            self.merge_own_robots(b"")
+        self.documents: dict[str, Document] = {}
+        self._sections = WorkSections(table)
+        self._name_works(generated)
         self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
+        self._wished: BoundedCache[PathPolicy, Declared] = BoundedCache(self._declared)
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
         self.merged_robots: BoundedCache[bytes, Document] = BoundedCache(
@@ -67,6 +61,56 @@ class CompiledPolicy:
             max_key_weight=512 * 1024,
         )
         self.merges_robots = policy.declarations.get("robots_txt", "merge") == "merge"
+
+    def _name_works(self, generated: str) -> None:
+        """Write the documents, with as many works named as robots.txt has room for."""
+        most = _FEW_WORKS
+        size = self._write_documents(self._sections.declared(most), generated)
+        if self.declared_works.named == most and not self.declared_works.all_named:
+            # From a few times as many works it can be told how many fit.
+            most = 4 * _FEW_WORKS
+            size = self._write_documents(self._sections.declared(most), generated)
+            if self.declared_works.named == most and size < _MAX_ROBOTS_OF_WORKS:
+                most = min(MAX_LISTED, most * _MAX_ROBOTS_OF_WORKS // max(size, 1))
+                size = self._write_documents(self._sections.declared(most), generated)
+        while size > _MAX_ROBOTS_OF_WORKS and self.declared_works.named:
+            most = self.declared_works.named * 3 // 4
+            size = self._write_documents(self._sections.declared(most), generated)
+
+    def _write_documents(self, declared_works: DeclaredWorks, generated: str) -> int:
+        """Write the documents, and return the size of robots.txt before the site's own is merged into it."""
+        policy, table = self.policy, self.guard.table
+        self.declared_works = declared_works
+        declaring = declared_works.policy
+        of_works = table if declaring is policy else DecisionTable(declaring, table.catalog)
+        self.documents = {
+            document.path: document
+            for standard in self.standards
+            for document in (
+                policy_page.documents(table, generated)
+                if standard is policy_page.STANDARD
+                else standard.documents(of_works)
+            )
+        }
+        has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
+        self._site = policy.site if has_page else replace(policy.site, policy_page="")
+        preamble = robots_txt.preamble(declaring, self._site, generated)
+        # Lines for a path stand in every group, so those of many works would fill the file.
+        lines = declaring if declared_works.named <= _FEW_WORKS else self._sections.declared(0).policy
+        self.robots_groups = build_groups(of_works, STANDARDS, tuple(self.documents), preamble, lines)
+        if robots_txt.STANDARD not in self.standards:
+            return 0
+        try:
+            self.merge_own_robots(b"")
+        except PolicyTooLong:
+            if not declared_works.named:
+                raise
+            return 2 * robots_txt.MAX_BYTES
+        return len(self.documents[robots_txt.PATH].body)
+
+    def declared_on(self, path_policy: PathPolicy) -> Declared:
+        """Return what is declared on the paths of a section, or of works in it for which something is wished."""
+        return self.declared.get(path_policy) or self._wished[path_policy]
 
     def merge_own_robots(self, existing: bytes) -> None:
         """Merge the site's own robots.txt into the document. Raise PolicyTooLong if the policy's part is."""
@@ -105,9 +149,26 @@ class CompiledPolicy:
                     yield f"{usage}: nothing is declared to clients that are not in the catalogue."
         for standard in self.standards:
             yield from standard.limitations(policy)
+        yield from self._limitations_of_works()
+
+    def _limitations_of_works(self) -> Iterator[str]:
+        """Yield how many works the documents do not name; header fields and guard say what holds for each."""
+        works = self.declared_works
+        said = "the header fields of each response and the guard say what holds for each work"
+        if works.differing is None:
+            yield (
+                "no document names single works, because their wishes are asked one by one: tdmrep.json and "
+                f"license.xml reserve for all of them what a creator may reserve; {said}."
+            )
+        elif not works.all_named:
+            yield (
+                f"the documents name {works.named:,} of the {works.differing:,} works for which creators wish something "
+                "else than the site: robots.txt is read to 500 KiB, and needs paths without wildcards. tdmrep.json and "
+                f"license.xml reserve for the others what any creator reserves; {said}."
+            )
 
     def _declared(self, path_policy: PathPolicy) -> Declared:
-        policy, standards = self.policy, self.standards
+        policy, standards = self.declared_works.policy, self.standards
         if not path_policy.reserves_anything:
             # A 402 links to the licence, and most servers send one set of lines on all responses of a section.
             return Declared(tuple(licence_links(policy)) if policy.sells(path_policy) else (), b"")
@@ -134,4 +195,4 @@ class CompiledPolicy:
             (b"x-content-type-options", b"nosniff"),
             *template.header_fields(verdict, self.policy),
         ]
-        return Response(template.status, tuple(self.declared[verdict.path_policy].added_to(headers)[0]), content)
+        return Response(template.status, tuple(self.declared_on(verdict.path_policy).added_to(headers)[0]), content)

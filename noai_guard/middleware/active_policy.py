@@ -62,7 +62,7 @@ class CachedDecision:
     ) -> None:
         self.verdict = verdict
         self.counts = counts
-        self.declared = compiled.declared[verdict.path_policy]
+        self.declared = compiled.declared_on(verdict.path_policy)
         self.needs = needs
         self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
