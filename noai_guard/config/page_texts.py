@@ -1,22 +1,14 @@
 """Reader of a site's own texts for the page for people (`site.page_texts`): one YAML file of `key: text` lines."""
 
-import re
 from pathlib import Path
 
 from noai_guard.config.regular_file import read_regular_file
+from noai_guard.config.scalars import language
 from noai_guard.config.schema_types import Choice, Field, Record, Rejection, Text
 from noai_guard.config.yaml_nodes import MAX_BYTES, NodeContext, ProblemLog, TooManyProblems, parse
 from noai_guard.declarations.policy_page import PLACEHOLDER, TEXTS
 from noai_guard.errors import Problem
 from noai_guard.resources import texts
-
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
-
-
-def _language(text: str) -> str | Rejection:
-    """Return a language tag that HTML takes (BCP 47)."""
-    hint = "write de, fr, pt-BR ..."
-    return text if _LANGUAGE.fullmatch(text) else Rejection("P007", f"{text[:50]!r} is not a language", hint)
 
 
 def _text_type(english: str) -> Text:
@@ -35,7 +27,7 @@ def _text_type(english: str) -> Text:
 PAGE_TEXTS = Record(
     {
         **{key: Field(_text_type(english), f"in English: {english}") for key, english in texts(TEXTS).items()},
-        "lang": Field(Text(_language, max_length=50), "the language of these texts", required=True),
+        "lang": Field(Text(language, max_length=50), "the language of these texts", required=True),
         "direction": Field(Choice({"ltr": "left to right", "rtl": "right to left"}), "the direction of the writing"),
     },
     noun="text of the page",

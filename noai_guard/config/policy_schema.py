@@ -10,6 +10,7 @@ from noai_guard.config.yaml_nodes import NodeContext, ProblemLog, TooManyProblem
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.model import Usage
 from noai_guard.core.usage_words import USAGE_WORDS
+from noai_guard.core.uses import KNOWN_USES
 from noai_guard.declarations import STANDARDS
 
 STANCES = ("no-ai", "no-training", "search-only")
@@ -203,6 +204,29 @@ _FEATURES = Record(
         "reload": Field(_reload, "read this file again while running"),
     }
 )
+_SOME = r"\S"
+_words = Text(scalars.words, max_length=200, pattern=_SOME)
+_USE = Record(
+    {
+        "use": Field(
+            Text(scalars.use_name, max_length=100, pattern=_SOME, examples=KNOWN_USES), "what is done", required=True
+        ),
+        "by": Field(_words, "who does it: the site, or its vendor", required=True),
+        "trains_generative_models": Field(FLAG, "whether generative models are trained on the works", required=True),
+        "licence": Field(
+            Text(scalars.licence, max_length=500, pattern=_SOME), "under which licence: an address, or words"
+        ),
+    }
+)
+_NOTICE = Record(
+    {
+        "text": Field(
+            Text(scalars.words, max_length=4000, pattern=_SOME, lines=True), "the text, word for word", required=True
+        ),
+        "by": Field(_words, "whose notice it is"),
+        "lang": Field(Text(scalars.language, max_length=50), "the language of the text"),
+    }
+)
 _mode = Choice({"enforce": "refuse", "monitor": "judge and count everything, refuse nothing"}, noun="mode")
 _unreadable = Choice(
     {"deny": "403", "log": "let in, with a line in the decision log", "allow": "let in"},
@@ -224,6 +248,10 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "uses": Field(
+            ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"
+        ),
+        "notices": Field(ListOf(_NOTICE, allow_single=False, max_items=10), "texts of your own about your rights"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),

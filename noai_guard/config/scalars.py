@@ -17,11 +17,13 @@ from noai_guard.core.networks import InvalidNetwork, parse_network
 from noai_guard.core.partners import midnight
 from noai_guard.core.path_patterns import QUERY, pattern_problem
 from noai_guard.core.paths import normal_path
+from noai_guard.core.uses import KNOWN_USES
 from noai_guard.core.works import work_pattern_problem
 from noai_guard.declarations import robots_txt, tdmrep
 from noai_guard.stores.addresses import FORMS, full_address, problem_of_address
 
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -172,6 +174,28 @@ def header_word(text: str) -> str | Rejection:
         return text
     hint = "write a word of printable ASCII, at most 100 characters; no regular expression"
     return Rejection("P007", f"{printable(text)!r} cannot be looked for in a header field", hint)
+
+
+def words(text: str) -> str | Rejection:
+    """Return a text that says something, without blanks around it."""
+    return text.strip() or Rejection("P006", "the text is empty", "write it, or remove the key")
+
+
+def use_name(text: str) -> str | Rejection:
+    """Return the name of a use inside the house: a known one as it is known, or the site's own words."""
+    known = "-".join(text.lower().split())
+    return known if known in KNOWN_USES else words(text)
+
+
+def licence(text: str) -> str | Rejection:
+    """Return the web address of a licence in ASCII, or words about it."""
+    return _ascii_address(text) or words(text)
+
+
+def language(text: str) -> str | Rejection:
+    """Return a language tag that HTML takes (BCP 47)."""
+    hint = "write de, fr, pt-BR ..."
+    return text if _LANGUAGE.fullmatch(text) else Rejection("P007", f"{text[:50]!r} is not a language", hint)
 
 
 def rule_id(text: str) -> str | Rejection:

@@ -31,12 +31,13 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line of text. `convert` returns the form that is kept, or a Rejection."""
+    """One line of text, or several with `lines`. `convert` returns the form that is kept, or a Rejection."""
 
     convert: Callable[[str], str | Rejection] | None = None
     max_length: int = 2000
     pattern: str = ""
     examples: tuple[str, ...] = ()
+    lines: bool = False
 
     def read(self, context: NodeContext) -> Value:
         node = context.node
@@ -44,9 +45,10 @@ class Text:
             hint = f"write '{node.value}' in quotes" if is_bool(node) else "write one line of text, or remove the key"
             return context.report("P006", f"{context.label} must be text, not {type_name(node)}", hint)
         text = str(node.value)
-        if CONTROL_CHARACTERS.search(text):
-            message = f"{context.label} holds a line break or another control character"
-            return context.report("P007", message, "write it on one line")
+        if CONTROL_CHARACTERS.search(text.replace("\n", " ") if self.lines else text):
+            what = "a control character" if self.lines else "a line break or another control character"
+            hint = "remove it" if self.lines else "write it on one line"
+            return context.report("P007", f"{context.label} holds {what}", hint)
         if len(text) > self.max_length:
             return context.report("P008", f"{context.label} is longer than {self.max_length} characters", "shorten it")
         kept = self.convert(text) if self.convert else text

@@ -33,6 +33,7 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     _check_agents(networks, ("identity", "networks"), catalog, log, is_mapping=True)
     _check_patterns(data, log)
     _check_partners(data, log)
+    _check_uses(data, log)
     rules = dict(enumerate(data.get("rules", ())))
     for index, rule in rules.items():
         if rule is not None:
@@ -64,6 +65,36 @@ def _check_partners(data: Mapping[str, Any], log: ProblemLog) -> None:
         if signature and not data.get("site", {}).get("url") and not data.get("signatures", {}).get("hosts"):
             message = f"partner {name!r} signs its requests for a host, and the policy does not say which host this is"
             log.add("P045", message, "write site: {url: https://...}", path=(*path, "proof"), warning=True)
+
+
+def _check_uses(data: Mapping[str, Any], log: ProblemLog) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, use in enumerate(data.get("uses", ())):
+        if not log.is_valid("uses", index):
+            continue
+        name = (use["use"].lower(), use["by"].lower())
+        if name in seen:
+            message = f"{printable(use['use'])!r} by {printable(use['by'])!r} is declared twice"
+            log.add("P060", message, "remove one, or say in words what is different", path=("uses", index))
+        seen.add(name)
+        if use["trains_generative_models"] and _refuses_training(data):
+            message = f"{printable(use['use'])!r} trains generative models, and training is refused to others"
+            hint = "the page for people says both; leave it so only if that is meant"
+            log.add("P061", message, hint, path=("uses", index, "trains_generative_models"), warning=True)
+    is_ours = data.get("site", {}).get("policy_page", "/").startswith("/")
+    if is_ours and data.get("declarations", {}).get("policy_page", True):
+        return
+    for key in ("uses", "notices"):
+        if data.get(key):
+            message = f"{key} are shown to nobody: the page for people is {'switched off' if is_ours else 'your own'}"
+            log.add("P016", message, "write them on a page of your own", path=(key,), warning=True)
+
+
+def _refuses_training(data: Mapping[str, Any]) -> bool:
+    """Return True if the policy refuses training on some path. Every stance refuses it."""
+    usages = [data.get("usages", {}), *(part.get("usages", {}) for part in data.get("paths", {}).values())]
+    whole_site, *parts = (of_paths.get(Usage.TRAIN_AI) for of_paths in usages)
+    return any(Action(action).restricts for action in (whole_site or Action.DENY, *filter(None, parts)))
 
 
 def _check_patterns(data: Mapping[str, Any], log: ProblemLog) -> None:

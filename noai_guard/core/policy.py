@@ -35,6 +35,8 @@ from noai_guard.core.paths import Readings, normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.wish_index import WishIndex, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES
+||||||| 527ded2
+from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
@@ -157,7 +159,8 @@ class Policy:
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
-    `files` are the paths of all files and folders that were read beside the policy's own.
+    `files` are the paths of all files and folders that were read beside the policy's own. `uses` and `notices` are what
+    the site says of itself.
     """
 
     stance: str
@@ -189,6 +192,9 @@ class Policy:
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
     creators: Creators = field(default_factory=Creators)
+||||||| 527ded2
+    uses: tuple[Use, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def authorities(self) -> tuple[str, ...]:

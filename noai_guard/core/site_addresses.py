@@ -5,6 +5,9 @@ from urllib.parse import quote, unquote, urlsplit
 from noai_guard.core.policy import Policy, Site
 from noai_guard.core.text import one_line
 
+NOTICES = "notices"
+"""Name of the part of the page for people that has the notices of the site."""
+
 
 def policy_address(site: Site) -> str:
     """Return the address of the page that explains the policy; only a path if the site's address is not known."""
@@ -16,6 +19,12 @@ def page_address(policy: Policy) -> str:
     """Return `policy_address`, or an empty text if we would serve the page and the policy switches it off."""
     is_published = policy.declares("policy_page") or not policy.site.policy_page.startswith("/")
     return policy_address(policy.site) if is_published else ""
+
+
+def notices_address(policy: Policy) -> str:
+    """Return the address of the notices on our page; empty if there are none, or none on that page."""
+    has_notices = bool(policy.notices) and policy.site.policy_page.startswith("/")
+    return f"{page}#{NOTICES}" if has_notices and (page := page_address(policy)) else ""
 
 
 def document_address(site: Site, path: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators.choices import Facts, Said, rows_for, said
-from noai_guard.creators.site import Site, outcome
+from noai_guard.creators.site import Site
 from noai_guard.creators.visits import Month, Visits
 from noai_guard.stores.wish_table import ALL_WORKS, Row, WishTable
 
@@ -132,14 +132,18 @@ class Account:
     def _view(self, name: str, own: Sequence[Row], general: Sequence[Row]) -> WorkView:
         now = self.clock()
         mine, everywhere = said(own, now), said(general, now)
-        default = self.site.default("" if name == ALL_WORKS else name)
+        path_of = "" if name == ALL_WORKS else name
         nothing = Said()
-        usages = []
-        for usage in WISHED_USAGES:
-            each, of_all = mine.get(usage, nothing), everywhere.get(usage, nothing).choice
-            effective = of_all if each.choice is Choice.UNSET else each.choice
-            holds = outcome(default[usage], effective, creators_decide=self.site.creators_decide)
-            usages.append(UsageView(usage, default[usage], each, of_all, holds))
+        effective = {
+            usage: of_all if each.choice is Choice.UNSET else each.choice
+            for usage in WISHED_USAGES
+            for each, of_all in [(mine.get(usage, nothing), everywhere.get(usage, nothing).choice)]
+        }
+        default, holds = self.site.default(path_of), self.site.outcome(path_of, effective)
+        usages = [
+            UsageView(usage, default[usage], mine.get(usage, nothing), everywhere.get(usage, nothing).choice, holds[usage])
+            for usage in WISHED_USAGES
+        ]
         return WorkView(Facts.of(name, own), tuple(usages), _seen(own))
 
 

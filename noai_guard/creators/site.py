@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from noai_guard.config import load_catalog, load_policy, load_stance
 from noai_guard.config.regular_file import file_identity
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.wish_index import number_of, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.errors import Invalid
 from noai_guard.record.ledger import Ledger
@@ -74,22 +76,23 @@ class Site:
         site = self.policy.site
         return site.name or site.owner or site.url
 
-    @property
-    def creators_decide(self) -> bool:
-        """True if what a creator allows holds even where the site refuses it."""
-        return self.policy.creators.decide
-
     def default(self, work: str = "") -> dict[Usage, Action]:
         """Return what the site does with each usage that creators have a say in: for a work, or for the whole site.
 
         Of several paths of a work, the strictest counts.
         """
+        return self.outcome(work, {})
+
+    def outcome(self, work: str, choices: Mapping[Usage, Choice]) -> dict[Usage, Action]:
+        """Return what the site does with each usage of a work if these choices are in force, as the guard does it."""
         table = self.table
         # A path that stands for all of a pattern's. Wildcards could hide stricter sections below it; the guard decides.
         paths = [pattern.replace("{work}", work).translate(_WILDCARDS) for pattern in table.policy.works.patterns]
         policies = [table.path_class(path).path_policy for path in paths if work] or [table.policy.whole_site]
+        number, creators, on_unknown = number_of(choices), table.policy.creators, table.policy.on_unknown
+        wished = [wished_policy(each, number, decide=creators.decide, on_unknown=on_unknown) for each in policies]
         return {
-            usage: max((each.usages[usage] for each in policies), key=lambda action: action.strictness)
+            usage: max((each.usages[usage] for each in wished), key=lambda action: action.strictness)
             for usage in WISHED_USAGES
         }
 
@@ -100,12 +103,3 @@ class Site:
         entries = Ledger.read(self.ledger).announced(now)
         changes = [Announced(entry.effective, entry.loosening or entry.changes) for entry in entries]
         return sorted(changes, key=lambda change: change.effective)
-
-
-def outcome(site: Action, choice: Choice, *, creators_decide: bool) -> Action:
-    """Return what holds for a usage, by what the site does and what the creator wishes."""
-    if choice is Choice.DISALLOW:
-        return max(site, Action.DENY, key=lambda action: action.strictness)
-    if choice is Choice.ALLOW and creators_decide:
-        return Action.ALLOW
-    return site

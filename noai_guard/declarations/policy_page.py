@@ -12,9 +12,10 @@ from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.model import AI_USAGES, Action, Agent, Document, Mode, PathPolicy, Usage
 from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, Policy, Site, asked
-from noai_guard.core.site_addresses import ascii_uri
+from noai_guard.core.site_addresses import NOTICES, ascii_uri
 from noai_guard.core.text import listed
 from noai_guard.core.usage_words import USAGE_WORDS
+from noai_guard.core.uses import KNOWN_USES, Use, training_uses
 from noai_guard.declarations.shared.standard import Standard
 from noai_guard.resources import filled, text, texts
 from noai_guard.version import __version__
@@ -79,6 +80,8 @@ class _Page:
         heading = "heading_no_training" if Usage.TRAIN_AI in denied else "heading_other"
         if denied == AI_USAGES:
             heading = "heading_no_ai"
+        if training_uses(self.policy.uses):
+            heading = heading.replace("heading_no_", "heading_others_no_")
         title = say.plain(heading).rstrip(".")
         self.html = filled(
             "declarations/policy_page.html",
@@ -99,6 +102,8 @@ class _Page:
         policy, say = self.policy, self.say
         if self.now:
             yield f'<p class="lead">{say("monitor")}</p>'
+        if training := training_uses(policy.uses):
+            yield f'<p class="lead">{say("own_training", uses=", ".join(map(self._use_title, training)))}</p>'
         yield f"<p>{say('people' if policy.reserves(Usage.PLAYER) else 'people_and_players')}</p>"
         if policy.reserves(Usage.TRAIN_AI):
             everywhere = all(path_policy.reserves(Usage.TRAIN_AI) for path_policy in self.table.path_policies)
@@ -116,6 +121,8 @@ class _Page:
         if policy.rules:
             yield f"<p>{say('rules')}</p>"
         yield from self._partners()
+        yield from self._uses()
+        yield from self._notices()
         yield from self._contact()
         yield from self._agents()
 
@@ -130,6 +137,39 @@ class _Page:
                 licensed = ", ".join(self.say(usage) for usage in sorted(partner.usages) if usage in _USAGES)
                 yield f"<li>{html.escape(partner.name)} <small>{licensed}{until}</small></li>"
             yield "</ul>"
+
+    def _uses(self) -> Iterator[str]:
+        say = self.say
+        if not self.policy.uses:
+            return
+        yield f"<h2>{say('uses')}</h2>\n<p>{say('uses_declared')}</p>\n<table>\n<caption>{say('uses_table')}</caption>"
+        columns = "".join(f'<th scope="col">{say(key)}</th>' for key in ("uses_use", "uses_trains"))
+        yield f'<thead class="what"><tr>{columns}</tr></thead>\n<tbody>'
+        for use in self.policy.uses:
+            facts = [say(f"{use.use}_what")] if use.use in KNOWN_USES else []
+            facts.append(say("use_by", by=html.escape(use.by)))
+            licence = _link(use.licence) if _is_address(use.licence) else html.escape(use.licence)
+            facts.append(say("use_licence", licence=licence) if use.licence else say("use_no_licence"))
+            lines = "".join(f'<span class="what">{fact}</span>' for fact in facts)
+            colour, answer = ("no", "uses_trains_yes") if use.trains_generative_models else ("yes", "uses_trains_no")
+            yield (
+                f'<tr><th scope="row"><b>{self._use_title(use)}</b>{lines}</th>'
+                f'<td class="{colour}">{say(answer)}</td></tr>'
+            )
+        yield "</tbody>\n</table>"
+
+    def _use_title(self, use: Use) -> str:
+        return self.say(use.use) if use.use in KNOWN_USES else html.escape(use.use)
+
+    def _notices(self) -> Iterator[str]:
+        if self.policy.notices:
+            yield f'<h2 id="{NOTICES}">{self.say("notices")}</h2>'
+        for notice in self.policy.notices:
+            paragraphs = re.split(r"\n\s*\n", notice.text)
+            body = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs)
+            language = f' lang="{html.escape(notice.lang)}"' if notice.lang else ""
+            by = f"\n<p><small>{html.escape(notice.by)}</small></p>" if notice.by else ""
+            yield f'<blockquote dir="auto"{language}>{body}{by}</blockquote>'
 
     def _path_heading(self, path_policy: PathPolicy) -> str:
         directory = path_policy.pattern.removesuffix("/**")
@@ -160,8 +200,7 @@ class _Page:
             ("contact_mining_policy", site.tdm_policy, site.tdm_policy, ""),
         ):
             if address:
-                href = html.escape(ascii_uri(address))
-                facts += f'<dt>{say(key)}</dt><dd><a {relation}href="{href}">{html.escape(shown)}</a></dd>'
+                facts += f"<dt>{say(key)}</dt><dd>{_link(address, shown, relation)}</dd>"
         if facts:
             yield f"<h2>{say('contact')}</h2>\n<dl>{facts}</dl>"
 
@@ -203,6 +242,14 @@ class _Page:
 
 def _name(site: Site) -> str:
     return site.owner or site.name or (urlsplit(site.url).hostname or "" if site.url else "")
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
+
+
+def _link(address: str, shown: str = "", relation: str = "") -> str:
+    return f'<a {relation}href="{html.escape(ascii_uri(address))}">{html.escape(shown or address)}</a>'
 
 
 def _list(agents: Iterable[Agent], remark: Callable[[Agent], str] = lambda agent: "") -> Iterator[str]:

@@ -17,12 +17,14 @@ from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usa
 from noai_guard.core.path_patterns import PathMatcher, pattern_to_robots
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import DecisionTable, Policy, Site
-from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, page_address
+from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, notices_address, page_address
+from noai_guard.core.uses import Notice
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
 PATH = "/license.xml"
 NAMESPACE = "https://rslstandard.org/rsl"
+DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 MEDIA_TYPE = "application/rsl+xml"
 
 _MAX_AGE_DAYS = 7
@@ -77,9 +79,16 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
     if not table.policy.reserves_anything:
         return ()
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<rsl xmlns="{NAMESPACE}" max-age="{_MAX_AGE_DAYS}">']
+    lines += map(_notice, table.policy.notices)
     for pattern, terms in _entries(table):
         lines += _content(table.policy, pattern, terms)
     return (Document(PATH, MEDIA_TYPE, "\n".join([*lines, "</rsl>\n"]).encode("utf-8")),)
+
+
+def _notice(notice: Notice) -> str:
+    """Return a notice as an element of Dublin Core: RSL has none for a text, and readers pass over other namespaces."""
+    language = f' xml:lang="{_text(notice.lang)}"' if notice.lang else ""
+    return f' <dc:rights xmlns:dc="{DUBLIN_CORE}"{language}>{_text(notice.attributed)}</dc:rights>'
 
 
 def _content(policy: Policy, url: str, terms: _Terms, prefix: str = "") -> Iterator[str]:
@@ -107,7 +116,7 @@ def _content(policy: Policy, url: str, terms: _Terms, prefix: str = "") -> Itera
         if site.contact.startswith("mailto:"):
             contact = f' contactEmail="{_text(contact_text(site))}"'
         yield f"  {element('copyright', site.owner or site.name, contact)}"
-    if page := page_address(policy):
+    if page := notices_address(policy) or page_address(policy):
         yield f"  {element('terms', page)}"
     yield f" </{prefix}content>"
 
@@ -162,6 +171,8 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
 
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from coarse_label_limitations("RSL", _LABELS, policy)
+    if policy.notices and not policy.reserves_anything:
+        yield "RSL: notices are not declared, because where nothing is reserved there is no /license.xml."
     if policy.reserves_anything and not _has_https_url(policy.site):
         yield (
             "RSL: robots.txt has no License line, and no response leads to /license.xml, because RSL requires absolute "

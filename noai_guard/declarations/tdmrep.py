@@ -18,6 +18,7 @@ from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usa
 from noai_guard.core.path_patterns import pattern_to_robots
 from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.site_addresses import ascii_uri, document_address, page_address
+from noai_guard.core.uses import Notice
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Standard, training_only_limitations
 
@@ -76,7 +77,7 @@ def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
         # The page that is nearest to a licence.
         "vcard:hasURL": ascii_uri("" if is_mail else site.contact) or ascii_uri(site.licence) or page_address(policy),
     }
-    return {
+    offer = {
         "@context": ["http://www.w3.org/ns/odrl.jsonld", "http://www.w3.org/ns/tdmrep.jsonld"],
         "@type": "Offer",
         "profile": "http://www.w3.org/ns/tdmrep",
@@ -84,6 +85,12 @@ def _offer(policy: Policy, reserved: Sequence[PathPolicy]) -> dict[str, Any]:
         "assigner": {name: fact for name, fact in assigner.items() if fact},
         "permission": [{"action": "tdm:mine", "duty": [{"action": duty} for duty in duties]}],
     }
+    # ODRL Information Model 2.2, 2.8: text for people stands in dc:description, as often as is needed.
+    return offer | ({"dc:description": [*map(_description, policy.notices)]} if policy.notices else {})
+
+
+def _description(notice: Notice) -> str | dict[str, str]:
+    return {"@value": notice.attributed, "@language": notice.lang} if notice.lang else notice.attributed
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
@@ -99,6 +106,8 @@ def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
 def _limitations(policy: Policy) -> Iterator[str]:
     yield from training_only_limitations("TDMRep", policy)
     site = policy.site
+    if policy.notices and not _publishes_offer(policy):
+        yield f"TDMRep: notices are not declared, because there is no {POLICY_PATH} of ours."
     if not policy.reserves(Usage.TRAIN_AI):
         return
     if not site.url and not site.tdm_policy:

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from noai_guard.config import check_policy_text, load_policy
 from noai_guard.core.model import Action, Identity, Mode, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Policy, Site, Throttle
+from noai_guard.core.uses import Notice, Use
 
 GOOD = Path(__file__).parent / "good"
 
@@ -101,3 +103,16 @@ def test_path_patterns_are_kept_in_one_form() -> None:
     policy = policy_of("paths: {/a/**/**: {usages: {search: no}}}\nexemptions: {paths: [/b/**/**/c]}")
     assert policy.path_policies[0].pattern == "/a/**"
     assert policy.exemptions.paths == ("/b/**/c",)
+
+
+def test_uses_and_notices_are_plain_data() -> None:
+    policy = load_policy(GOOD / "uses_and_notices.yaml")
+    assert policy.uses == (
+        Use("recommendation", "Band", trains_generative_models=False),
+        Use("content-identification", "Vendor", False, "https://xn--bcher-kva.example/%C3%A4"),
+        Use("Voices", "Vendor", True, "by contract"),
+    )
+    assert policy.notices == (Notice("First line\nand second.\n\nNew paragraph.", "Society", "pt-BR"), Notice("All"))
+    assert [asdict(notice) for notice in policy.notices][1] == {"text": "All", "by": "", "lang": ""}
+    without = policy_of("mode: enforce")
+    assert (without.uses, without.notices) == ((), ())

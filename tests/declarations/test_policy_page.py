@@ -16,6 +16,7 @@ from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, Agent, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.uses import KNOWN_USES, Notice, Use
 from noai_guard.declarations import policy_page
 from noai_guard.declarations.robots_txt import undated
 from noai_guard.resources import texts
@@ -188,6 +189,76 @@ def test_it_says_when_and_by_what_it_was_made_and_nothing_else_depends_on_the_da
     assert f">Kept by noai-guard {__version__}.<" in page(STANCE)[1]
 
 
+USES = (
+    *(Use(use, "The Label", trains_generative_models=False) for use in KNOWN_USES),
+    Use("Our <own>", "Vendor & Co", False, 'https://vendor.example/"><script>'),
+    Use("matching", "Vendor", trains_generative_models=False, licence="Contract <7>"),
+)
+
+
+def test_uses_inside_the_house_stand_apart_and_are_called_a_declaration() -> None:
+    tree, text = page(replace(STANCE, uses=USES))
+    programs, own = tree.iter("table")
+    rows = [["".join(cell.itertext()) for cell in (row.find("th"), row.find("td"))] for row in own.find("tbody")]
+    assert [answer for _, answer in rows] == ["No"] * len(USES)
+    assert rows[0][0] == "Recommendationchoosing what a listener may likeDone by: The LabelNo licence is named."
+    assert rows[4][0] == 'Our <own>Done by: Vendor & CoLicence: https://vendor.example/"><script>'
+    assert rows[5][0] == "matchingDone by: VendorLicence: Contract <7>"
+    assert own.find(".//a").get("href") == "https://vendor.example/%22%3E%3Cscript%3E"
+    assert [head.get("scope") for head in own.find("thead/tr")] == ["col", "col"]
+    assert "They are a declaration of the site; the program that keeps this page cannot check them." in text
+    assert answers(programs) == answers(next(page(STANCE)[0].iter("table")))
+    assert tree.find(".//h1").text == "People are welcome. AI is not."
+    assert "does with the works" not in page(STANCE)[1]
+
+
+TRAINING = (*USES, Use("voice <models>", "Vendor", trains_generative_models=True))
+
+
+@pytest.mark.parametrize(("stance", "title"), [
+    ("no-ai", "People are welcome. The AI of others is not."),
+    ("no-training", "People are welcome. AI training by others is not."),
+])  # fmt: skip
+def test_a_site_that_trains_does_not_say_that_ai_is_not_welcome(stance: str, title: str) -> None:
+    tree, _ = page(replace(load_stance(stance), uses=TRAINING))
+    assert tree.find(".//h1").text == title
+    assert title.rstrip(".") in tree.find("head/title").text
+    _, first = tree.findall(".//p[@class='lead']")
+    assert first.text.endswith("trained on its works, by itself or for it: voice <models>.")
+    *_, last = tree.iter("tr")
+    assert (last.find("td").text, last.find("td").get("class")) == ("Yes", "no")
+
+
+def test_where_training_is_welcome_the_title_stays_and_the_use_is_named() -> None:
+    tree, text = page(replace(STANCE, usages=dict.fromkeys(Usage, Action.ALLOW), uses=TRAINING))
+    assert tree.find(".//h1").text == "How this site may be used"
+    assert "by itself or for it: voice &lt;models&gt;." in text
+
+
+def test_uses_are_in_no_other_document_and_in_no_header() -> None:
+    plain, declaring = (
+        CompiledPolicy(replace(STANCE, site=SITE, uses=uses), Catalog(AGENTS)) for uses in ((), TRAINING)
+    )
+    assert plain.site_declared.fields == declaring.site_declared.fields
+    assert plain.site_declared.tags == declaring.site_declared.tags
+    page_path = "/.well-known/noai"
+    assert {path: document for path, document in plain.documents.items() if path != page_path} == {
+        path: document for path, document in declaring.documents.items() if path != page_path}  # fmt: skip
+
+
+def test_notices_stand_word_for_word_in_their_language() -> None:
+    notices = (Notice("All <b>rights</b>\nreserved.\n\n & more", "Society <i>", "en"), Notice("ب", lang='a"b'))
+    tree, _ = page(replace(STANCE, notices=notices))
+    assert tree.find(".//h2[@id='notices']").text == "Notices"
+    first, second = tree.iter("blockquote")
+    assert ["".join(p.itertext()) for p in first] == ["All <b>rights</b>\nreserved.", " & more", "Society <i>"]
+    assert (first.get("lang"), first.get("dir")) == ("en", "auto")
+    assert (second.get("lang"), [p.text for p in second]) == ('a"b', ["ب"])
+    assert 'id="notices"' not in page(STANCE)[1]
+    robots = CompiledPolicy(replace(STANCE, notices=notices), Catalog(())).documents["/robots.txt"].body
+    assert robots == CompiledPolicy(STANCE, Catalog(())).documents["/robots.txt"].body
+
+
 DAYS = ("2026-11-23", "2026-11-24")
 GERMAN = {
     "lang": "de", "heading_no_ai": "Menschen sind willkommen. KI nicht.", "train-ai": "KI & Training <b>",
@@ -218,7 +289,7 @@ def test_a_complete_translation_has_no_english_left() -> None:
     parts = (PathPolicy("/press/**", {**STANCE.usages, Usage.SEO: Action.LICENSE_REQUIRED}),
              PathPolicy("/a*", STANCE.usages))  # fmt: skip
     for mode in Mode:
-        policy = replace(SLOW, site=SITE, page_texts=own, path_policies=parts, mode=mode)
+        policy = replace(SLOW, site=SITE, page_texts=own, path_policies=parts, mode=mode, uses=TRAINING)
         tree, text = page(policy)
         assert (tree.get("lang"), tree.get("dir")) == ("ar", "rtl")
         assert 'lang="en"' not in text
@@ -228,7 +299,11 @@ def test_a_complete_translation_has_no_english_left() -> None:
 
 def test_every_text_has_its_place_on_some_page() -> None:
     source = (files("noai_guard") / "declarations/policy_page.py").read_text()
-    computed = {usage.value for usage in Usage} | {f"answer_{action}" for action in Action}
+    computed = (
+        {usage.value for usage in Usage}
+        | {*KNOWN_USES, "heading_others_no_ai", "heading_others_no_training"}
+        | {f"answer_{action}" for action in Action}
+    )
     for key in texts(policy_page.TEXTS):
         base = key.removesuffix("_what").removesuffix("_monitor")
         assert base in computed or f'"{base}"' in source or f"'{base}'" in source or f"{base}{{" in source, key
@@ -245,7 +320,8 @@ def test_a_path_policy_has_a_heading_in_plain_words(pattern: str, heading: str) 
 
 @pytest.mark.parametrize("stance", ["no-ai", "no-training", "search-only"])
 def test_it_is_accessible(stance: str) -> None:
-    tree, text = page(replace(load_stance(stance), site=SITE, path_policies=(PathPolicy("/press/**", STANCE.usages),)))
+    policy = replace(load_stance(stance), site=SITE, path_policies=(PathPolicy("/press/**", STANCE.usages),))
+    tree, text = page(replace(policy, uses=TRAINING, notices=(Notice("All.", "Society"),)))
     assert tree.find("head/meta[@name='viewport']").get("content") == "width=device-width, initial-scale=1"
     assert [element.tag for element in tree.find("body")] == ["main"]
     levels = [int(element.tag[1]) for element in tree.iter() if element.tag in ("h1", "h2", "h3")]

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noai_guard.audit.readers.rsl import RslFile
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.uses import Notice
 from noai_guard.declarations import rsl
 from tests.declarations.declaration_readers import RslReader, child, google_allows, rsl_problems
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
@@ -115,6 +117,37 @@ def test_a_contact_on_the_web_is_an_address_and_a_page_that_is_off_is_not_named(
     (only,) = read(policy).contents
     assert child(only, f"{NAMESPACE}copyright").get("contactUrl") == "https://band.example/ask?a=1&b=2"
     assert only.find(f"{NAMESPACE}terms") is None
+
+
+NOTICES = (Notice('All "rights" ]]> </rsl>\n\nare reserved.', "Society & Co", "en"), Notice("Tout."))
+RIGHTS = "{http://purl.org/dc/elements/1.1/}rights"
+LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
+def test_notices_stand_once_word_for_word_and_the_terms_lead_to_them_on_the_page() -> None:
+    policy = replace(STANCE, notices=NOTICES, path_policies=(PathPolicy("/press/**", OPEN),))
+    document = read(policy)
+    assert [(notice.text, notice.get(LANGUAGE)) for notice in document.root.iter(RIGHTS)] == [
+        ('Society & Co: All "rights" ]]> </rsl>\n\nare reserved.', "en"), ("Tout.", None)]  # fmt: skip
+    assert {child(content, f"{NAMESPACE}terms").text for content in document.contents} == {
+        "https://band.example/.well-known/noai#notices"}  # fmt: skip
+    assert rsl_problems(CompiledPolicy(policy, EMPTY).documents["/license.xml"].body) == []
+    parsed = RslFile(CompiledPolicy(policy, EMPTY).documents["/license.xml"].body)
+    assert parsed.preferences("https://band.example/a") == {"train-ai": False, "ai-use": False, "search": True}
+
+
+def test_a_page_elsewhere_or_switched_off_is_not_said_to_have_the_notices() -> None:
+    elsewhere = replace(STANCE, notices=NOTICES, site=replace(SITE, policy_page="https://band.example/ai"))
+    assert child(read(elsewhere).contents[0], f"{NAMESPACE}terms").text == "https://band.example/ai"
+    off = replace(STANCE, notices=NOTICES, declarations={**STANCE.declarations, "policy_page": False})
+    assert read(off).contents[0].find(f"{NAMESPACE}terms") is None
+    assert len([*read(off).root.iter(RIGHTS)]) == 2
+
+
+def test_check_says_that_notices_are_not_declared_where_nothing_is_reserved() -> None:
+    policy = replace(STANCE, notices=NOTICES, usages=OPEN)
+    assert "notices are not declared" in "".join(rsl.STANDARD.limitations(policy))
+    assert not list(rsl.STANDARD.limitations(replace(STANCE, notices=NOTICES)))
 
 
 def test_a_site_without_facts_has_terms_only() -> None:
@@ -245,10 +278,10 @@ texts = st.text(st.characters(exclude_categories=[]))
 
 
 @settings(deadline=None)
-@given(texts, texts, st.text(st.characters(exclude_categories=["Cs"])))
-def test_no_fact_of_a_site_breaks_the_document(owner: str, contact: str, url: str) -> None:
+@given(texts, texts, st.text(st.characters(exclude_categories=["Cs"])), st.builds(Notice, texts, texts, texts))
+def test_no_fact_of_a_site_breaks_the_document(owner: str, contact: str, url: str, notice: Notice) -> None:
     site = Site(url=f"https://band.example/{url}", owner=owner, name=owner, contact=contact, policy_page=f"/{url}")
-    compiled = CompiledPolicy(replace(STANCE, site=site), EMPTY)
+    compiled = CompiledPolicy(replace(STANCE, site=site, notices=(notice,)), EMPTY)
     assert rsl_problems(compiled.documents["/license.xml"].body) == []
     (only,) = RslReader(compiled.documents["/license.xml"].body).contents
     assert {element.tag for element in only.iter()} <= {

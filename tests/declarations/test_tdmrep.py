@@ -16,6 +16,7 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Action, PathPolicy, Usage
 from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.uses import Notice
 from noai_guard.declarations import tdmrep
 from tests.declarations.declaration_readers import google_allows, schema, tdmrep_reservation
 from tests.declarations.generated_policies import ANY_PATTERNS, PATHS, SUPPORTED_PATTERNS, policies
@@ -181,6 +182,22 @@ def test_a_refused_crawler_may_read_whom_to_ask() -> None:
     assert google_allows(compiled.documents["/robots.txt"].body, "GPTBot", tdmrep.POLICY_PATH)
 
 
+def test_a_notice_stands_in_the_policy_word_for_word() -> None:
+    notices = (Notice('All "rights" </script>\n\nare reserved.', "Society & Co", "en"), Notice("Tout."))
+    policy = with_site(SITE, notices=notices)
+    assert offer(policy)["dc:description"] == [
+        {"@value": 'Society & Co: All "rights" </script>\n\nare reserved.', "@language": "en"}, "Tout."]  # fmt: skip
+    schema("tdm-policy").validate(offer(policy))
+
+
+@pytest.mark.parametrize(("site", "usages"), [
+    (Site(), CLOSED), (replace(SITE, tdm_policy="https://x.example"), CLOSED), (SITE, OPEN)])  # fmt: skip
+def test_check_says_if_notices_stand_in_no_policy(site: Site, usages: dict[Usage, Action]) -> None:
+    policy = with_site(site, usages=usages, notices=(Notice("All."),))
+    assert "notices are not declared" in "".join(tdmrep.STANDARD.limitations(policy))
+    assert "notices" not in "".join(tdmrep.STANDARD.limitations(replace(policy, notices=())))
+
+
 texts = st.text(st.characters(exclude_categories=[]))
 addresses = st.sampled_from(["https://band.example", "http://band.example:8000/a", "https://bänd.example/ä b"])
 
@@ -191,9 +208,12 @@ addresses = st.sampled_from(["https://band.example", "http://band.example:8000/a
     addresses,
     texts,
     st.one_of(texts.map("mailto:{}@x.example".format), addresses),
+    st.lists(st.builds(Notice, texts, texts, texts), max_size=2),
 )
-def test_both_files_are_valid_against_their_schemas(policy: Policy, url: str, owner: str, contact: str) -> None:
-    policy = replace(policy, site=Site(url=url, owner=owner, contact=contact))
+def test_both_files_are_valid_against_their_schemas(
+    policy: Policy, url: str, owner: str, contact: str, notices: list[Notice]
+) -> None:
+    policy = replace(policy, site=Site(url=url, owner=owner, contact=contact), notices=tuple(notices))
     if (rules := published(policy)) is not None:
         schema("tdmrep").validate(rules)
         schema("tdm-policy").validate(offer(policy))
