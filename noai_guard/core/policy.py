@@ -35,7 +35,6 @@ from noai_guard.core.paths import Readings, normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.wish_index import WishIndex, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES
-||||||| 527ded2
 from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
 
@@ -192,7 +191,6 @@ class Policy:
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
     creators: Creators = field(default_factory=Creators)
-||||||| 527ded2
     uses: tuple[Use, ...] = ()
     notices: tuple[Notice, ...] = ()
 

@@ -141,7 +141,9 @@ class Account:
         }
         default, holds = self.site.default(path_of), self.site.outcome(path_of, effective)
         usages = [
-            UsageView(usage, default[usage], mine.get(usage, nothing), everywhere.get(usage, nothing).choice, holds[usage])
+            UsageView(
+                usage, default[usage], mine.get(usage, nothing), everywhere.get(usage, nothing).choice, holds[usage]
+            )
             for usage in WISHED_USAGES
         ]
         return WorkView(Facts.of(name, own), tuple(usages), _seen(own))
