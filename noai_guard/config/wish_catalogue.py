@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from datetime import date, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from noai_guard.config.regular_file import file_identity, open_regular_file
@@ -78,6 +78,7 @@ class _Reader:
         self._problems: list[Problem] = []
         self._columns: dict[str, int] = {}
         self._choices: dict[tuple[str, ...], Mapping[Usage, Choice]] = {}
+        self._skipped = 0
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
@@ -86,6 +87,7 @@ class _Reader:
         first = text.readline(_BLOCK)
         if first.lower().startswith("sep="):  # Excel's own way to name the separator
             first = text.readline(_BLOCK)
+            self._skipped = 1
         lines = _Lines(first, text)
         rows = csv.reader(lines, delimiter=_delimiter(first))
         try:
@@ -122,7 +124,7 @@ class _Reader:
         if not self._problems and not self._usages:
             self._problem("P050", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
 
-    def _read_rows(self, rows: "csv._reader", width: int) -> Iterator[WorkWishes]:
+    def _read_rows(self, rows: Any, width: int) -> Iterator[WorkWishes]:
         columns, known = self._columns, self._choices
         cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
         plain = columns.get("work", -1) if "path" not in columns else -1
@@ -213,7 +215,7 @@ class _Reader:
     def _problem(self, code: str, message: str, hint: str, line: int) -> None:
         if len(self._problems) == _MAX_PROBLEMS:
             raise _TooMany
-        self._problems.append(Problem(code, message, hint, self._file, line))
+        self._problems.append(Problem(code, message, hint, self._file, line + self._skipped))
 
 
 class _TooMany(Exception):
