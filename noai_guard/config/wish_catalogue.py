@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from datetime import date, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import unquote
 
 from noai_guard.config.regular_file import file_identity, open_regular_file
@@ -60,8 +60,11 @@ class WishCatalogue:
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
-        with open_regular_file(self.file) as opened:
-            yield from _Reader(self.file, self._works, day).read(opened)
+        with (
+            open_regular_file(self.file) as opened,
+            io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
+        ):
+            yield from _Reader(self.file, self._works, day).read(text)
 
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
         """Return None: a file does not tell what changed in it."""
@@ -82,8 +85,7 @@ class _Reader:
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
-    def read(self, opened: BinaryIO) -> Iterator[WorkWishes]:
-        text = io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace")
+    def read(self, text: TextIO) -> Iterator[WorkWishes]:
         first = text.readline(_BLOCK)
         if first.lower().startswith("sep="):  # Excel's own way to name the separator
             first = text.readline(_BLOCK)

@@ -17,7 +17,7 @@ from noai_guard.core.isrc import without_hyphens
 from noai_guard.core.model import Action, PathPolicy, Usage, Wished
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 
-COMBINATIONS = 3 ** len(WISHED_USAGES)
+COMBINATIONS: int = 3 ** len(WISHED_USAGES)
 """Ways to choose for all usages."""
 
 MAX_LISTED = 10_000
