@@ -70,6 +70,9 @@ class WishCatalogue:
         """Return None: a file does not tell what changed in it."""
         return None
 
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
+
 
 class _Reader:
     """Reads a file once."""

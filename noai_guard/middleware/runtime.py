@@ -250,6 +250,7 @@ class GuardRuntime:
         """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
         self.store.close()
+        self.wishes.close()
         self._next_housekeeping = 0.0
         self.flush()
 

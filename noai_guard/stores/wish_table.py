@@ -130,6 +130,10 @@ class WishTable:
                 for (work, creator), about in groupby(_rows(connection, query), lambda row: (row.work, row.creator))
             ]
 
+    def close(self) -> None:
+        """Close all connections of this process. A question opens one again."""
+        self.database.close()
+
     def add(self, rows: Iterable[Row]) -> int:
         """Add rows in one transaction, and return how many. Raises DatabaseFailed, and then adds none."""
         with self.writing() as writer:

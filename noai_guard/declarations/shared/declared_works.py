@@ -21,16 +21,17 @@ _ALL_DISALLOWED = strictest_of(range(UNSET, UNKNOWN))
 @dataclass(frozen=True, slots=True)
 class DeclaredWorks:
     """The policy that documents declare. `named` works of `differing` ones have a section; `differing` is None if
-    nobody knows how many there are."""
+    nobody knows how many there are. Not `complete`: a section does not hold all paths of its work."""
 
     policy: Policy
     named: int = 0
     differing: int | None = 0
+    complete: bool = True
 
     @property
     def all_named(self) -> bool:
         """True if no work is left to header fields and guard."""
-        return self.named == self.differing
+        return self.complete and self.named == self.differing
 
 
 class WorkSections:
@@ -54,16 +55,17 @@ class WorkSections:
             return DeclaredWorks(self._with({}, UNKNOWN), 0, None)
         differing = sum(count for number, count in index.counts.items() if self._differs_anywhere(number))
         sections: dict[str, PathPolicy] = {}
-        named = 0
+        named, complete = 0, not (self._inexact and differing)
         for name, number in index.listed.items():
             if named == most:
                 break
             if self._differs_anywhere(number):
                 of_work = dict(self._sections_of(name, number))
-                named += len(of_work) == len(self._exact)
+                named += 1 if of_work else 0
+                complete = complete and len(of_work) == len(self._exact)
                 sections |= of_work
-        rest = UNSET if named == differing and not self._inexact else strictest_of(index.numbers)
-        return DeclaredWorks(self._with(sections, rest), named, differing)
+        rest = UNSET if complete and named == differing else strictest_of(index.numbers)
+        return DeclaredWorks(self._with(sections, rest), named, differing, complete)
 
     def with_any_wish(self) -> DeclaredWorks:
         """Return a policy that reserves for every work what its creator may reserve."""
