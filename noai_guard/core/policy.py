@@ -505,13 +505,13 @@ class DecisionTable:
         if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
             return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
         is_spoofed, spoofed = identity is Identity.SPOOFED, self.policy.identity.spoofed
-        for rule in path_class.rules:
+        # No rule of the site lets in what a creator disallows.
+        for rule in () if disallows(path_policy, agent) else path_class.rules:
             # Nobody lies to be refused; but a rule that is milder is meant for the agent itself.
             is_meant = (
                 not is_spoofed or Identity.SPOOFED in rule.identities or rule.action.strictness >= spoofed.strictness
             )
-            is_overruled = rule.action is not Action.DENY and disallows(path_policy, agent)
-            if is_meant and not is_overruled and rule.holds_for(agent, identity):
+            if is_meant and rule.holds_for(agent, identity):
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
         if is_spoofed and (usage is None or usages[usage].strictness < spoofed.strictness):
             return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")
