@@ -182,9 +182,7 @@ def test_an_item_of_a_feed_has_the_wish_of_its_creator() -> None:
 
 
 _NAMES = st.sampled_from(["tide", "foam", "a b", "café", "x&y", "$1", "a*", "%41", "Lied"])
-_WISHES = st.dictionaries(
-    _NAMES, st.dictionaries(st.sampled_from(WISHED_USAGES), st.sampled_from(Choice)), max_size=5
-)
+_WISHES = st.dictionaries(_NAMES, st.dictionaries(st.sampled_from(WISHED_USAGES), st.sampled_from(Choice)), max_size=5)
 
 
 @given(_WISHES, st.sampled_from([OPEN, CLOSED]), st.booleans(), _NAMES)

@@ -279,9 +279,7 @@ def test_a_function_that_fails_or_is_too_slow_stops_no_request(
         raise KeyError(work)
 
     text = f"{POLICY}on_unknown: {on_unknown}\n"
-    for guard in (
-        asgi_kit.guarded(asgi_kit.answering(), text, wishes=failing, deadline=0.1),
-    ):
+    for guard in (asgi_kit.guarded(asgi_kit.answering(), text, wishes=failing, deadline=0.1),):
         for work in ("broken", "odd", "slow"):
             status = asgi_kit.ask(guard, asgi_kit.http(f"/audio/{work}.mp3", SCRAPER)).status
             assert status == (403 if on_unknown == "deny" else 200)

@@ -131,7 +131,9 @@ class Site:
             return exchange.status, said
         environ = wsgi_kit.http(path, user_agent)
         started: list[tuple[str, list[tuple[str, str]]]] = []
-        list(self.guard(environ, lambda status, headers, error=None: started.append((status, headers)) or (lambda b: b)))
+        list(
+            self.guard(environ, lambda status, headers, error=None: started.append((status, headers)) or (lambda b: b))
+        )
         status, headers = started[-1]
         return int(status[:3]), dict(headers).get("tdm-reservation", "")
 

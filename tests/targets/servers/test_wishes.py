@@ -40,7 +40,15 @@ WISHES = {
 }
 PATHS = ("/audio/tide.mp3", "/AUDIO/TIDE.MP3", "/audio/foam.mp3", "/audio/ebb.mp3", "/audio/other.mp3", "/hls/tide/1.ts",
          "/hls/tide", "/hls/foam/a/b.ts", "/press/tide", "/press/ebb", "/press/other", "/", "/audio/tide.mp3?x=1")  # fmt: skip
-AGENTS = (GPTBOT, b"ClaudeBot/1.0", b"OAI-SearchBot/1.0", b"Bytespider", b"PerplexityBot/1.0", b"Googlebot/2.1", BROWSER)
+AGENTS = (
+    GPTBOT,
+    b"ClaudeBot/1.0",
+    b"OAI-SearchBot/1.0",
+    b"Bytespider",
+    b"PerplexityBot/1.0",
+    b"Googlebot/2.1",
+    BROWSER,
+)
 
 
 def wished(wishes: dict[str, dict[Usage, Choice]]) -> Policy:
@@ -58,7 +66,13 @@ def test_a_few_works_are_refused_and_declared_as_by_the_guard(server: RunningSer
         pytest.skip(f"{server.key} cannot match paths")
     seen = {"/audio/tide.mp3?x=1": "/audio/tide.mp3"}
     assert not disagreements(server, list(product(PATHS, AGENTS)), seen)
-    for path, reserved in (("/audio/tide.mp3", ["1"]), ("/hls/tide/1.ts", ["1"]), ("/press/other", ["1"])):
+    # Traefik has one set of header lines for the whole site, as its limitations say.
+    declared = (
+        ()
+        if server.key == "traefik"
+        else (("/audio/tide.mp3", ["1"]), ("/hls/tide/1.ts", ["1"]), ("/press/other", ["1"]))
+    )
+    for path, reserved in declared:
         assert fetch(server.port, path, BROWSER).values("tdm-reservation") == reserved, path
 
 
