@@ -80,7 +80,12 @@ def test_a_name_is_found_as_it_is_and_else_in_any_letter_case(asked: str, number
 def test_of_several_creators_of_a_work_the_strictest_counts() -> None:
     works = [WorkWishes("tide", {TRAIN: ALLOW}), WorkWishes("tide", {TRAIN: DISALLOW, SEARCH: ALLOW})]
     shared = {TRAIN: ALLOW}
-    works += [WorkWishes("ebb", shared), WorkWishes("flow", shared), WorkWishes("foam", {TRAIN: ALLOW}), WorkWishes("foam", {})]
+    works += [
+        WorkWishes("ebb", shared),
+        WorkWishes("flow", shared),
+        WorkWishes("foam", {TRAIN: ALLOW}),
+        WorkWishes("foam", {}),
+    ]
     index = WishIndex(works)
     assert index.number("tide") == NO_TRAINING
     assert index.number("foam") == UNSET
