@@ -131,6 +131,11 @@ class Site:
             return exchange.status, said
         environ = wsgi_kit.http(path, user_agent)
         started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
+            started.append((status, headers))
+            return bytes
+
         list(
             self.guard(environ, lambda status, headers, error=None: started.append((status, headers)) or (lambda b: b))
         )
