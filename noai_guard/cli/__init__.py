@@ -31,10 +31,12 @@ COMMANDS: Mapping[str, str] = {
     "config": "Write the policy as configuration of a server.",
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "partners": "List licensed partners, and make keys for them.",
+    "ledger": "Publish each version of the policy, dated and signed.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
+    "events": "Show the event log, and remove what is old enough.",
     "audit": "Check what a live site declares, and whether it is enforced.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",
-    "schema": "Print the JSON Schema of a policy or catalogue file.",
+    "schema": "Print the JSON Schema of a policy, a catalogue file or an event.",
     "completion": "Print the completion script of a shell.",
     "rules": "Check or compile the catalogue (for contributors).",
 }

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 import click
 
@@ -18,7 +19,9 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.model import Mode
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
-from noai_guard.errors import PolicyTooLong, Problem
+from noai_guard.errors import NoAIGuardError, PolicyTooLong, Problem
+from noai_guard.record.kept_ledger import verified
+from noai_guard.record.publishing import draft
 from noai_guard.stores import reverse_dns
 from noai_guard.stores.addresses import is_shared
 
@@ -113,7 +116,24 @@ def _identity_limits(policy: Policy, catalog: Catalog) -> Iterator[str]:
         yield "no published networks are known, so claims are checked by names of addresses alone."
 
 
+def _ledger_notes(policy: Policy) -> Iterator[str]:
+    """Yield what publishing the policy would change, and what of it is looser than what is promised."""
+    if policy.ledger is None:
+        return
+    now = datetime.now(UTC)
+    try:
+        drafted = draft(policy, load_catalog(), verified(policy.ledger, now), now)
+    except NoAIGuardError as error:
+        yield f"the ledger cannot be used, so nothing is compared with it: {error}."
+        return
+    for change in drafted.changes:
+        yield f"{'looser' if change.loosens else 'not looser'} than what is published: {change.text}."
+    if drafted.changes:
+        yield f"not published: noai-guard ledger publish; what is looser takes effect on {drafted.effective:%Y-%m-%d}."
+
+
 def _cautions(policy: Policy) -> Iterator[str]:
+    yield from _ledger_notes(policy)
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
