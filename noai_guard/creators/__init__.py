@@ -1,1 +1,48 @@
-"""Creators: their wishes for each of their works, and the page on which they set them."""
+"""Creators: the page on which they see what is done with their works, and say what may be."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noai_guard.core.policy import Policy
+from noai_guard.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from noai_guard.creators.keys import Keys
+    from noai_guard.creators.visits import Visits
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def app(
+    policy: str | Path | Policy | None = None,
+    *,
+    database: str = "sqlite:///noai-wishes.sqlite",
+    keys: "Keys | str | Path" = "noai-creators.key",
+    texts: str | Path | None = None,
+    ledger: str | Path | None = None,
+    visits: "Visits | str | Path | None" = None,
+    notice: int = 30,
+    clock: Callable[[], datetime] = _utc_now,
+) -> "Starlette":
+    """Return the creator's page as an app, to be mounted under a path of its own or to be served.
+
+    `policy` is the site's: a file, which is read again when it changes, or a Policy; None for the packaged stance.
+    `database` is where wishes are kept, `sqlite:///FILE` or `postgresql://...`. `keys` sign the links: a file, as
+    `noai-guard creators key` makes it, or Keys. `texts` is a file with the site's own texts. `ledger` is the folder of
+    the ledger. `visits` says who came: a folder of event files, or an object of the site's own. `notice` is the number
+    of days after which a wish that loosens holds. Raises Invalid, KeysInvalid, ValueError for an address that is no
+    database, and MissingExtra.
+    """
+    try:
+        from noai_guard.creators.application import creators_app
+    except ModuleNotFoundError as error:
+        if error.name in ("itsdangerous", "jinja2"):
+            raise MissingExtra("creators", "the creator's page") from None
+        raise
+    return creators_app(policy, database, keys, texts, ledger, visits, notice, clock)
