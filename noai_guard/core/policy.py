@@ -33,9 +33,9 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
 from noai_guard.core.paths import Readings, normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.uses import Notice, Use
 from noai_guard.core.wish_index import WishIndex, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES
-from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
