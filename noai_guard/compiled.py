@@ -7,11 +7,11 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.wish_index import MAX_LISTED
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections
-from noai_guard.declarations.shared.robots_groups import build_groups
+from noai_guard.declarations.shared.robots_groups import Groups, build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.errors import PolicyTooLong, Problem
 from noai_guard.responses.actions import TEMPLATES
@@ -39,18 +39,28 @@ class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
     `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
-    same policy and catalogue always give the same bytes.
+    same policy and catalogue always give the same bytes. The documents are those of `documents_of`, if that is given:
+    to write them takes a second where thousands of works are named.
     """
 
-    def __init__(self, policy: Policy, catalog: Catalog, generated: str = "") -> None:
+    def __init__(
+        self, policy: Policy, catalog: Catalog, generated: str = "", *, documents_of: "CompiledPolicy | None" = None
+    ) -> None:
         self.policy = policy
         self.guard = Guard(policy, catalog)
         self.catalog = self.guard.catalog
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents: dict[str, Document] = {}
+        self.declared_works: DeclaredWorks
+        self.robots_groups: Groups
+        self._site: Site
         self._sections = WorkSections(table)
-        self._name_works(generated)
+        if documents_of is None:
+            self._name_works(generated)
+        else:
+            self.declared_works, self._site = documents_of.declared_works, documents_of._site
+            self.documents, self.robots_groups = documents_of.documents, documents_of.robots_groups
         self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
         self._wished: BoundedCache[PathPolicy, Declared] = BoundedCache(self._declared)
         self.site_declared = self.declared[policy.whole_site]
@@ -109,7 +119,10 @@ class CompiledPolicy:
         return len(self.documents[robots_txt.PATH].body)
 
     def declared_on(self, path_policy: PathPolicy) -> Declared:
-        """Return what is declared on the paths of a section, or of works in it for which something is wished."""
+        """Return what is declared on the paths of a section, or of works in it for which something is wished.
+
+        Where documents reserve for all works what is reserved for some, fields say what is not reserved too.
+        """
         return self.declared.get(path_policy) or self._wished[path_policy]
 
     def merge_own_robots(self, existing: bytes) -> None:
@@ -162,14 +175,14 @@ class CompiledPolicy:
             )
         elif not works.all_named:
             yield (
-                f"the documents name {works.named:,} of the {works.differing:,} works for which creators wish something "
-                "else than the site: robots.txt is read to 500 KiB, and needs paths without wildcards. tdmrep.json and "
-                f"license.xml reserve for the others what any creator reserves; {said}."
+                f"the documents name {works.named:,} of the {works.differing:,} works for which creators wish "
+                "something else than the site: robots.txt is read to 500 KiB, and needs paths without wildcards. "
+                f"tdmrep.json and license.xml reserve for the others what any creator reserves; {said}."
             )
 
     def _declared(self, path_policy: PathPolicy) -> Declared:
         policy, standards = self.declared_works.policy, self.standards
-        if not path_policy.reserves_anything:
+        if not path_policy.reserves_anything and self.declared_works.all_named:
             # A 402 links to the licence, and most servers send one set of lines on all responses of a section.
             return Declared(tuple(licence_links(policy)) if policy.sells(path_policy) else (), b"")
         fields = tuple(field for standard in standards for field in standard.header_fields(policy, path_policy))

@@ -142,7 +142,7 @@ class Creators:
     `decide`: what a creator allows is let in where the site would refuse the usage; else the stricter of both counts.
     """
 
-    source: str = ""
+    source: str = field(default="", repr=False)  # perhaps with a password
     decide: bool = False
     index: WishIndex | None = field(default=None, repr=False)
     asked: bool = False

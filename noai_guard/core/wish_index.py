@@ -25,7 +25,7 @@ MAX_LISTED = 10_000
 
 _NUMBER_BITS = 0x3FF
 _HASH_BITS = 0xFFFF_FFFF_FFFF_FC00
-_PLACES = tuple((usage, 3**place) for place, usage in enumerate(WISHED_USAGES))
+_PLACES: tuple[tuple[Usage, int], ...] = tuple((usage, 3**place) for place, usage in enumerate(WISHED_USAGES))
 _ALL_UNSET = sum(Choice.UNSET.strictness * place for _, place in _PLACES)
 _DIGITS = {choice: choice.strictness for choice in Choice}
 
@@ -132,10 +132,10 @@ class WishIndex:
             if name in listed or len(listed) < MAX_LISTED:
                 listed[name] = stricter(listed.get(name, number), number)
         self._exact, self._folded = _merged(exact), _merged(spelled)
-        self.counts = Counter(map(_NUMBER_BITS.__and__, self._exact))
+        self.counts: Counter[int] = Counter(map(_NUMBER_BITS.__and__, self._exact))
 
     def __len__(self) -> int:
-        return self.counts.total()
+        return sum(self.counts.values())
 
     def number(self, name: str) -> int | None:
         """Return the number of the choices for a work, None if the source does not name it.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from noai_guard.core.model import Usage
+from noai_guard.core.questions import Question
 
 WISHED_USAGES = (
     Usage.TRAIN_AI,
@@ -61,6 +62,13 @@ class WorkWishes:
     creator: str = ""
     title: str = ""
     isrc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WishOf(Question[int]):
+    """What is wished for a work: the number of the choices, as in a `WishIndex`."""
+
+    work: str
 
 
 class WishesSource(Protocol):
