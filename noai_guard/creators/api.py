@@ -12,7 +12,7 @@ from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators import statements
 from noai_guard.creators.account import ROWS_AT_ONCE, WORKS_AT_ONCE, ChangedMeanwhile, NotTheirs
 from noai_guard.creators.pages import export_json
-from noai_guard.creators.requests import Visit, is_name
+from noai_guard.creators.requests import Handler, Visit, is_name
 from noai_guard.resources import text
 from noai_guard.stores.wish_table import ALL_WORKS, MAX_TEXT
 from noai_guard.version import __version__
@@ -39,6 +39,20 @@ def description() -> dict[str, Any]:
     return document
 
 
+def checked(handler: Handler, path: str, method: str) -> Handler:
+    """Return a handler that takes no query parameter that is not described, and none twice."""
+    operation = description()["paths"].get(path, {}).get(method.lower(), {})
+    known = {parameter["name"] for parameter in operation.get("parameters", ())}
+
+    def check(visit: Visit) -> Response:
+        names = [name for name, _ in visit.request.query_params.multi_items()]
+        if len(set(names)) != len(names) or not known.issuperset(names):
+            raise HTTPException(422, f"the query parameters are {', '.join(known) or 'none'}, each once")
+        return handler(visit)
+
+    return check
+
+
 def openapi(visit: Visit) -> Response:
     """Return the description of the API."""
     return JSONResponse(description())
@@ -51,7 +65,7 @@ def site(visit: Visit) -> Response:
 
 def works(visit: Visit) -> Response:
     """Return the creator's works."""
-    after = _text(visit, "after")
+    after = _text(visit, "after", "")
     views = visit.account.works(after, WORKS_AT_ONCE + 1)
     following = views[WORKS_AT_ONCE - 1].facts.work if len(views) > WORKS_AT_ONCE else None
     return JSONResponse({"works": [statements.work_facts(each) for each in views[:WORKS_AT_ONCE]], "next": following})
@@ -59,7 +73,7 @@ def works(visit: Visit) -> Response:
 
 def wishes(visit: Visit) -> Response:
     """Return what is wished for one work, or for all."""
-    name = _text(visit, "work") or ALL_WORKS
+    name = _text(visit, "work", ALL_WORKS)
     try:
         return JSONResponse(statements.work_facts(visit.account.work(name)))
     except NotTheirs:
@@ -102,10 +116,12 @@ def problem_response(status: int, detail: str, **headers: str) -> Response:
     )
 
 
-def _text(visit: Visit, name: str) -> str:
-    value = visit.request.query_params.get(name, "")
-    if value and not is_name(value):
-        raise HTTPException(422, f"{name} must be a text of at most {MAX_TEXT} characters without control characters")
+def _text(visit: Visit, name: str, default: str) -> str:
+    value = visit.request.query_params.get(name)
+    if value is None:
+        return default
+    if not is_name(value):
+        raise HTTPException(422, f"{name} must be a text of 1 to {MAX_TEXT} characters without control characters")
     return value
 
 

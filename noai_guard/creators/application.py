@@ -119,10 +119,16 @@ def creators_app(
 
 
 def _endpoint(backend: Backend, entries: dict[str, Entry]) -> Callable[[Request], Awaitable[Response]]:
+    handlers = {
+        method: api.checked(entry.handler, entry.path, method) if entry.path.startswith(API) else entry.handler
+        for method, entry in entries.items()
+    }
+
     async def endpoint(request: Request) -> Response:
-        entry = entries["GET" if request.method == "HEAD" else request.method]
+        method = "GET" if request.method == "HEAD" else request.method
+        entry = entries[method]
         is_api = entry.path.startswith(API)
-        return await respond(request, backend, entry.handler, public=entry.public, api=is_api)
+        return await respond(request, backend, handlers[method], public=entry.public, api=is_api)
 
     return endpoint
 
