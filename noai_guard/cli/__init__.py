@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "config": "Write the policy as configuration of a server.",
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "partners": "List licensed partners, and make keys for them.",
+    "creators": "Invite creators to their page, and keep their wishes.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
     "audit": "Check what a live site declares, and whether it is enforced.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from noai_guard.config.page_texts import read_page_texts
 from noai_guard.core.policy import Policy
-from noai_guard.creators import api, pages
+from noai_guard.creators import api, database_of, pages
 from noai_guard.creators.keys import Keys, read_keys
 from noai_guard.creators.requests import (
     HEADERS,
@@ -85,7 +85,7 @@ class _CreatorsApp(Starlette):
 
 def creators_app(
     policy: str | Path | Policy | None,
-    database: str,
+    database: str | None,
     keys: Keys | str | Path,
     texts: str | Path | None,
     ledger: str | Path | None,
@@ -97,9 +97,10 @@ def creators_app(
     own, problems = read_page_texts(Path(texts), TEXTS) if texts is not None else ({}, ())
     if problems:
         raise PolicyInvalid(problems)
-    table = WishTable.at(database)
+    site = Site(policy, ledger)
+    table = WishTable.at(database_of(site.policy, database))
     backend = Backend(
-        Site(policy, ledger), table, Invitations(table.database),
+        site, table, Invitations(table.database),
         keys if isinstance(keys, Keys) else read_keys(keys), own,
         EventVisits(visits) if isinstance(visits, (str, Path)) else visits, notice, clock,
     )  # fmt: skip

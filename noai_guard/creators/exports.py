@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from noai_guard.core.spreadsheet_cells import safe_cell
 from noai_guard.stores.wish_table import Row
 
 COLUMNS = ("creator", "work", "isrc", "title", "usage", "choice", "set_by", "set_at", "since")
 """The columns of the CSV form: those of the table."""
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def facts_of(row: Row) -> dict[str, str]:
@@ -24,25 +23,17 @@ def facts_of(row: Row) -> dict[str, str]:
     }  # fmt: skip
 
 
-def safe_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe before it.
-
-    So does one that begins with apostrophes before that, so that `original_cell` can give every text back.
-    """
-    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
-
-
-def original_cell(text: str) -> str:
-    """Return the text of which `safe_cell` made a cell."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
-
-
 def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield the lines of a CSV file (RFC 4180) with its header."""
+    """Yield the lines of a CSV file of rows."""
+    return table_lines(COLUMNS, (facts_of(row).values() for row in rows))
+
+
+def table_lines(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the lines of a CSV file (RFC 4180) with its header, of which no spreadsheet runs anything."""
     line = io.StringIO()
     writer = csv.writer(line)
-    for cells in chain([COLUMNS], (map(safe_cell, facts_of(row).values()) for row in rows)):
-        writer.writerow(cells)
+    for cells in chain([columns], rows):
+        writer.writerow(map(safe_cell, cells))
         yield line.getvalue()
         line.seek(0)
         line.truncate()

@@ -104,6 +104,12 @@ class WishTable:
         with self.database.reading() as connection:
             yield from _work_wishes(connection, due, TABLE.c.work != ALL_WORKS)
 
+    def read_general(self, day: date) -> list[WorkWishes]:
+        """Return what creators say of all their works on a day, as wishes for the work `*`. Raises DatabaseFailed."""
+        with self.database.reading() as connection:
+            everywhere = _everywhere(connection, TABLE.c.since <= day)
+        return [WorkWishes(ALL_WORKS, choices, creator) for creator, choices in everywhere.items()]
+
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
         """Return what `read` yields of the works about which rows were added after a version. Raises DatabaseFailed.
 
