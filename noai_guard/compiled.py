@@ -7,7 +7,7 @@ from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
-from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.policy import Creators, DecisionTable, Policy, Site
 from noai_guard.core.wish_index import MAX_LISTED
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
 from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections
@@ -49,9 +49,11 @@ class CompiledPolicy:
         self.policy = policy
         self.guard = Guard(policy, catalog)
         self.catalog = self.guard.catalog
+        self._given_catalog = catalog
         table = self.guard.table
         self.standards = tuple(standard for standard in STANDARDS if policy.declares(standard.key))
         self.documents: dict[str, Document] = {}
+        self.unnamed_works = False
         self.declared_works: DeclaredWorks
         self.robots_groups: Groups
         self._site: Site
@@ -133,6 +135,26 @@ class CompiledPolicy:
             message = "what it refuses takes more than the 500 KiB of robots.txt that crawlers read"
             hint = "use fewer, shorter or wider path patterns, or declarations: {robots_txt: off}"
             raise PolicyTooLong([Problem("P024", message, hint)]) from None
+
+    @property
+    def has_wishes(self) -> bool:
+        """True if creators have a say in some works."""
+        creators = self.policy.creators
+        return bool(self.policy.works.patterns) and (creators.asked or creators.index is not None)
+
+    def with_sections(self, most: int, *, any_wish: bool = False) -> "CompiledPolicy":
+        """Return the policy for those who know no works: with a section for each of at most so many works whose creator
+        wishes something else than the site.
+
+        The sections of the others reserve what any creator reserves; with `any_wish`, everything that one may.
+        """
+        if not self.has_wishes:
+            return self
+        works = self._sections.with_any_wish() if any_wish else self._sections.declared(most)
+        policy = replace(works.policy, creators=Creators())
+        compiled = CompiledPolicy(policy, self._given_catalog, documents_of=self)
+        compiled.unnamed_works = not works.all_named
+        return compiled
 
     @property
     def limitations(self) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import unquote
 
 from noai_guard.config.regular_file import file_identity, open_regular_file
@@ -75,16 +76,24 @@ class WishCatalogue:
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
-        with open_regular_file(self.file) as opened:
-            yield from _Reader(self.file, self._works, day).read(opened)
+        with self._text() as text:
+            yield from _Reader(self.file, self._works, day).read(text)
 
     def lines(self, creator: str = "") -> list[CatalogueLine]:
         """Return what each line says. `creator` is whose works they are where a line names nobody.
 
         Raises WishesInvalid with every mistake, and OSError.
         """
-        with open_regular_file(self.file) as opened:
-            return list(_LineReader(self.file, self._works, creator).read(opened))
+        with self._text() as text:
+            return list(_LineReader(self.file, self._works, creator).read(text))
+
+    @contextmanager
+    def _text(self) -> Iterator[TextIO]:
+        with (
+            open_regular_file(self.file) as opened,
+            io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
+        ):
+            yield text
 
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
         """Return None: a file does not tell what changed in it."""
@@ -105,8 +114,7 @@ class _Reader:
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
-    def read(self, opened: BinaryIO) -> Iterator[Any]:
-        text = io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace")
+    def read(self, text: TextIO) -> Iterator[Any]:
         first = text.readline(_BLOCK)
         if first.lower().startswith("sep="):  # Excel's own way to name the separator
             first = text.readline(_BLOCK)

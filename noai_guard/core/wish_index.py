@@ -17,7 +17,7 @@ from noai_guard.core.isrc import without_hyphens
 from noai_guard.core.model import Action, PathPolicy, Usage, Wished
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 
-COMBINATIONS = 3 ** len(WISHED_USAGES)
+COMBINATIONS: int = 3 ** len(WISHED_USAGES)
 """Ways to choose for all usages."""
 
 MAX_LISTED = 10_000
@@ -99,9 +99,8 @@ class WishIndex:
     """The number of the choices for each work. Never changes; `with_changes` returns another one.
 
     `version` is that of the source when it was read. `counts` has, for each number, how many works have it; `listed`
-    the names of MAX_LISTED works for which
-    something is wished, those first of which something is disallowed. `known` is False if the source could not be
-    read: then nobody knows what is wished for any work.
+    the names of MAX_LISTED works for which something is wished, those first of which something is disallowed. `known`
+    is False if the source could not be read: then nobody knows what is wished for any work.
     """
 
     def __init__(self, works: Iterable[WorkWishes] = (), version: Hashable = None, *, known: bool = True) -> None:

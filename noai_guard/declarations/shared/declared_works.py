@@ -65,6 +65,10 @@ class WorkSections:
         rest = UNSET if named == differing and not self._inexact else strictest_of(index.numbers)
         return DeclaredWorks(self._with(sections, rest), named, differing)
 
+    def with_any_wish(self) -> DeclaredWorks:
+        """Return a policy that reserves for every work what its creator may reserve."""
+        return DeclaredWorks(self._with({}, UNKNOWN), 0, None)
+
     def _differs_anywhere(self, number: int) -> bool:
         return any(self._table.wished_on(part, number).usages != part.usages for part in self._table.path_policies)
 
