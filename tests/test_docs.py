@@ -47,6 +47,7 @@ def blocks(page: Path, language: str) -> list[str]:
         "docs/how-to/opentelemetry.md",
         "docs/how-to/status-page.md",
         "docs/how-to/monitoring.md",
+        "docs/how-to/creators-page.md",
         "docs/how-to/wsgi.md",
         "docs/reference/python.md",
     ],
