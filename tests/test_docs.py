@@ -43,6 +43,7 @@ def blocks(page: Path, language: str) -> list[str]:
     [
         "README.md",
         "docs/start.md",
+        "docs/how-to/creators-wishes.md",
         "docs/how-to/several-workers.md",
         "docs/how-to/opentelemetry.md",
         "docs/how-to/status-page.md",

@@ -253,12 +253,12 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "wishes": Field(_wishes_source, "where creators' wishes for their works are kept: a catalogue, or a database"),
+        "creators": Field(_creators, "whether what a creator allows is let in where the site refuses it"),
         "uses": Field(
             ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"
         ),
         "notices": Field(ListOf(_NOTICE, allow_single=False, max_items=10), "texts of your own about your rights"),
-        "wishes": Field(_wishes_source, "where creators' wishes for their works are kept: a catalogue, or a database"),
-        "creators": Field(_creators, "whether what a creator allows is let in where the site refuses it"),
         "exemptions": Field(_EXEMPTIONS, "what is left alone"),
         "on_unknown": Field(_on_unknown, "what happens when a backend, or the gateway, cannot answer"),
         "unreadable": Field(_unreadable, "who names a refused agent where a request is too long or odd to be read"),

@@ -128,7 +128,7 @@ class _Reader:
                 yield from self._read_rows(rows, len(header))
         except csv.Error as error:
             hint = "save it again as CSV; a quotation mark may be missing"
-            self._problem("P055", f"cannot be read: {error}", hint, rows.line_num)
+            self._problem("W006", f"cannot be read: {error}", hint, rows.line_num)
         except _TooMany:
             self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
         if self._problems:
@@ -143,17 +143,17 @@ class _Reader:
             column = known.get(_key(name))
             if column is None:
                 hint = did_you_mean(_key(name), known) or f"write #{printable(name)} if it is only for people"
-                self._problem("P050", f"unknown column {printable(name)!r}", hint, 1)
+                self._problem("W001", f"unknown column {printable(name)!r}", hint, 1)
             elif column in self._columns:
-                self._problem("P050", f"the column {column} is there twice", "take one away", 1)
+                self._problem("W001", f"the column {column} is there twice", "take one away", 1)
             else:
                 self._columns[column] = number
         if not self._problems and self._columns.keys().isdisjoint(_NAMING):
-            self._problem("P050", "no column says which work a line is about", "add a column work, path or isrc", 1)
+            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", 1)
         self._usages = tuple(usage for usage in WISHED_USAGES if usage in self._columns)
         self._dated = tuple(name for name in ("since", "set_at") if name in self._columns)
         if not self._problems and not self._usages:
-            self._problem("P050", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
+            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
 
     def _read_rows(self, rows: Any, width: int) -> Iterator[Any]:
         columns, known = self._columns, self._choices
@@ -167,7 +167,7 @@ class _Reader:
                     continue
                 if len(row) > width and any(map(str.strip, row[width:])):
                     message = f"{len(row)} cells, and {width} columns"
-                    self._problem("P055", message, "put text with a separator in quotation marks", rows.line_num)
+                    self._problem("W006", message, "put text with a separator in quotation marks", rows.line_num)
                     continue
                 row = (row + [""] * width)[:width]
             count += 1
@@ -183,7 +183,7 @@ class _Reader:
                 read = isrc(code)
                 if read is None and code.strip():
                     message = f"{_shown(code)} is no ISRC"
-                    self._problem("P052", message, "write it as in DE-A12-34-56789, or leave it out", rows.line_num)
+                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", rows.line_num)
                 code = read or ""
             name = row[plain] if plain >= 0 else ""
             # Most lines of a long catalogue name their work plainly.
@@ -205,7 +205,7 @@ class _Reader:
             choice = _CHOICES.get(cell.strip().lower())
             if choice is None:
                 message = f"{usage} says {_shown(cell)}"
-                self._problem("P051", message, "write allow, disallow or unset", line)
+                self._problem("W002", message, "write allow, disallow or unset", line)
             elif choice is not Choice.UNSET:
                 choices[usage] = choice
         dates = cells[len(self._usages) :]
@@ -223,7 +223,7 @@ class _Reader:
             return datetime.fromisoformat(cell.strip()).date()
         except ValueError:
             hint = "write it as 2027-01-31; in a spreadsheet, give the column the format Text"
-            self._problem("P054", f"{column} is {_shown(cell)}, which is no date", hint, line)
+            self._problem("W005", f"{column} is {_shown(cell)}, which is no date", hint, line)
             return None
 
     def _work(self, row: Sequence[str], code: str, line: int) -> str:
@@ -233,18 +233,18 @@ class _Reader:
         path = row[columns["path"]].strip() if "path" in columns else ""
         hint = "name the work as it stands in its address, or write its path"
         if len(name) > MAX_NAME or "/" in name:
-            self._problem("P053", f"{_shown(name)} is no name of a work", hint, line)
+            self._problem("W004", f"{_shown(name)} is no name of a work", hint, line)
         elif path:
             of_path = self._works.work_of(normal_path(unquote(path)))
             if not of_path:
                 message = f"no pattern under works: holds for the path {_shown(path)}"
-                self._problem("P053", message, "correct the path, or add a pattern", line)
+                self._problem("W004", message, "correct the path, or add a pattern", line)
             elif name and name != of_path:
                 message = f"the path {_shown(path)} is of the work {_shown(of_path)}, not {_shown(name)}"
-                self._problem("P053", message, "leave one of the two out", line)
+                self._problem("W004", message, "leave one of the two out", line)
             return of_path
         elif not name and not code:
-            self._problem("P053", "the line does not say which work it is about", "fill in work, path or isrc", line)
+            self._problem("W004", "the line does not say which work it is about", "fill in work, path or isrc", line)
         return name or code
 
     def _problem(self, code: str, message: str, hint: str, line: int) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noai_guard.core.model import NOTHING_WISHED, Action, PathPolicy, Usage
 from noai_guard.core import wish_index
+from noai_guard.core.model import NOTHING_WISHED, Action, PathPolicy, Usage
 from noai_guard.core.wish_index import (
     COMBINATIONS,
     UNKNOWN,
@@ -15,8 +15,8 @@ from noai_guard.core.wish_index import (
     WishIndex,
     choices_of,
     number_of,
-    strictest_of,
     stricter,
+    strictest_of,
     wished_policy,
 )
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
