@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import itemgetter
@@ -264,20 +264,23 @@ class _LineReader(_Reader):
         facts = {name: self._fact(row, name, line) for name in ("creator", "title", "set_by")}
         facts["creator"] = facts["creator"] or self._creator
         if not facts["creator"]:
-            self._problem("P058", "the line does not say whose work it is", "fill in creator, or use --creator", line)
+            self._problem("W007", "the line does not say whose work it is", "fill in creator, or use --creator", line)
         choices = {
             usage: _CHOICES.get(cell, Choice.UNSET)
             for usage in self._usages
             if (cell := row[self._columns[usage]].strip().lower()) and cell != "-"
         }
-        since = self._day_of("since", row[self._columns["since"]], line) if "since" in self._columns else None
+        since = None
+        if "since" in self._columns:
+            with suppress(ValueError):  # which was noted as a mistake
+                since = datetime.fromisoformat(row[self._columns["since"]].strip()).date()
         return CatalogueLine(wishes.work, choices, isrc=wishes.isrc, since=since, **facts)
 
     def _fact(self, row: Sequence[str], column: str, line: int) -> str:
         text = original_cell(row[self._columns[column]].strip()) if column in self._columns else ""
         if len(text) > MAX_NAME or CONTROL_CHARACTERS.search(text):
             message = f"{column} is {_shown(text)}"
-            self._problem("P059", message, f"write at most {MAX_NAME} characters, in one line", line)
+            self._problem("W008", message, f"write at most {MAX_NAME} characters, in one line", line)
         return text
 
 

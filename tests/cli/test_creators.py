@@ -155,9 +155,9 @@ def test_every_mistake_is_listed_by_line_and_then_nothing_is_added(run: Run, her
         ",Ada,no,,,\n"
     )
     result = run("creators", "import", "c.csv", code=2)
-    problems = re.findall(r"^c\.csv:(\d+): (P\d+)", result.stderr, re.MULTILINE)
+    problems = re.findall(r"^c\.csv:(\d+): (W\d+)", result.stderr, re.MULTILINE)
     assert problems == [
-        ("3", "P058"), ("4", "P051"), ("5", "P052"), ("6", "P054"), ("6", "P054"), ("7", "P059"), ("9", "P059"), ("10", "P053"),
+        ("3", "W007"), ("4", "W002"), ("5", "W003"), ("6", "W005"), ("7", "W008"), ("9", "W008"), ("10", "W004"),
     ]  # fmt: skip
     assert choices("Ada", "song") == {}
     (here / "c.csv").write_text("work,train-ai\nsong,no\n")
