@@ -332,7 +332,13 @@ def serve(
         raise MissingExtra("serve", "noai-guard creators serve")
     try:
         page = app(
-            policy_file, database=database, keys=key_file, texts=texts, ledger=ledger, visits=events, notice=notice
+            policy_file,
+            database=database,
+            keys=_keys(key_file),
+            texts=texts,
+            ledger=ledger,
+            visits=events,
+            notice=notice,
         )
         bound = BoundSocket(address)
     except ValueError as error:
