@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import noai_guard
+from noai_guard import creators
 from noai_guard.config import check_policy_text
 from noai_guard.core.model import Action, Verdict
 from noai_guard.core.questions import AsyncStore, Count, FirstUse, Keep, Lookup, Store
@@ -113,7 +114,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     noai_guard.NoAIMiddleware, noai_guard.NoAIWSGIMiddleware, Gateway, noai_guard.metrics_app, metrics_wsgi_app, status_app,
     noai_guard.load_policy, noai_guard.load_stance, noai_guard.load_catalog, noai_guard.Guard, noai_guard.Guard.examine,
     noai_guard.Guard.judged, noai_guard.PlainRequest, MemoryStore, AwaitedStore, FeedTerms, FeedTerms.element,
-    json_ld.reservation, json_ld.script, export_metrics, traced,
+    json_ld.reservation, json_ld.script, export_metrics, traced, creators.app,
 )  # fmt: skip
 
 

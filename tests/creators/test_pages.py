@@ -1,5 +1,6 @@
 """What a creator sees and does on the pages."""
 
+import csv
 import json
 import re
 from datetime import timedelta
@@ -8,6 +9,7 @@ import pytest
 from lxml import html
 
 from noai_guard.core.model import Usage
+from noai_guard.core.spreadsheet_cells import original_cell
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators.requests import COOKIE, HEADERS
 from noai_guard.stores.wish_table import ALL_WORKS
@@ -193,6 +195,17 @@ def test_the_export_holds_everything(site: MusicSite) -> None:
         "choice": "disallow", "set_by": ADA, "set_at": "2026-11-29T12:00:00+00:00", "since": "2026-11-29",
     }  # fmt: skip
     assert everything["site"]["default"]["train-ai"] == "deny"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1"])
+def test_a_spreadsheet_runs_nothing_of_the_export(site: MusicSite, text: str) -> None:
+    site.table.add([site.row(ADA, f"{text}-song", DISALLOW, TRAIN, title=text, set_by=text)])
+    response = site.signed_in(ADA).get("/export.csv")
+    assert response.headers["content-disposition"] == 'attachment; filename="wishes.csv"'
+    rows = list(csv.reader(response.text.splitlines()))
+    assert rows[0] == ["creator", "work", "isrc", "title", "usage", "choice", "set_by", "set_at", "since"]
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert original_cell(rows[-1][3]) == text
 
 
 def test_a_page_works_under_any_path_behind_any_proxy(site: MusicSite) -> None:

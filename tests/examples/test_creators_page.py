@@ -55,7 +55,7 @@ def served(folder: Path, line: str, port: int) -> Iterator[None]:
     ) as process:
         try:
             assert process.stderr is not None
-            assert "the creator's page at" in process.stderr.readline()
+            next(each for each in process.stderr if "the creator's page at" in each)
             yield
         finally:
             process.send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_the_spreadsheet_of_the_how_to_is_imported_and_exported(folder: Path) ->
 
 @pytest.mark.parametrize("line", re.findall(r"\| `(noai-guard creators [^`]+)`", HOW_TO))
 def test_every_command_in_the_table_does_what_it_says(folder: Path, line: str) -> None:
-    for _ in range(2):
+    for _ in range(2 if "revoke" in line else 0):
         typed(folder, "noai-guard creators invite 'Night Ferry'")
     typed(folder, line)
 
