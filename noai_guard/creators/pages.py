@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
-from itertools import chain
+from tempfile import SpooledTemporaryFile
 from typing import Any
 from urllib.parse import quote
 
@@ -34,6 +34,8 @@ from noai_guard.resources import text
 from noai_guard.stores.wish_table import ALL_WORKS
 from noai_guard.version import __version__
 
+_SPOOL_BYTES = 1024 * 1024
+_PART_BYTES = 64 * 1024
 _SAVED = ("now", "later", "nothing")
 _MAX_ID = 2**63 - 1
 
@@ -225,10 +227,18 @@ def export_csv(visit: Visit) -> Response:
 
 
 def _file(name: str, media_type: str, parts: Iterator[str]) -> Response:
-    # The first part is made here, so that a database that fails is not met in the middle of a response.
-    parts = chain([next(parts)], parts)
-    disposition = {"content-disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse((part.encode() for part in parts), media_type=media_type, headers=disposition)
+    # Not sent while it is read: a client that takes its time would hold a connection to the database.
+    spool = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  # closed when it has been read
+    spool.writelines(part.encode() for part in parts)
+    headers = {"content-disposition": f'attachment; filename="{name}"', "content-length": str(spool.tell())}
+    spool.seek(0)
+    return StreamingResponse(_read(spool), media_type=media_type, headers=headers)
+
+
+def _read(spool: "SpooledTemporaryFile[bytes]") -> Iterator[bytes]:
+    with spool:
+        while part := spool.read(_PART_BYTES):
+            yield part
 
 
 def problem_page(request: Request, backend: Backend, status: int, *, seconds: int = 0) -> Response:

@@ -157,6 +157,20 @@ class WishTable:
         with self.database.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def all_works(self, creator: str) -> frozenset[str]:
+        """Return the names of all works of a creator."""
+        query = select(TABLE.c.work).where(TABLE.c.creator == creator, TABLE.c.work != ALL_WORKS).distinct()
+        with self.database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def coming(self, creator: str, day: date) -> list[Row]:
+        """Return a creator's choices that do not hold yet on a day and were not withdrawn, the next first."""
+        later = select(TABLE.c.work).where(TABLE.c.creator == creator, TABLE.c.since > day).distinct()
+        query = select(TABLE).where(TABLE.c.creator == creator, TABLE.c.work.in_(later)).order_by(TABLE.c.id)
+        with self.database.reading() as connection:
+            latest = {(row.work, row.usage): row for row in _rows(connection, query)}
+        return sorted((row for row in latest.values() if row.since > day), key=lambda row: (row.since, row.id))
+
     def history(self, creator: str, before: int = 0, limit: int = 100) -> list[Row]:
         """Return a creator's choices, the latest first, at most `limit` of those with an id below `before`."""
         query = select(TABLE).where(TABLE.c.creator == creator, TABLE.c.usage != "").order_by(TABLE.c.id.desc())
