@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from lxml import html
@@ -12,9 +13,12 @@ from noai_guard.core.model import Usage
 from noai_guard.core.spreadsheet_cells import original_cell
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators.requests import COOKIE, HEADERS
+from noai_guard.creators.words import TEXTS, Words
+from noai_guard.resources import texts
 from noai_guard.stores.wish_table import ALL_WORKS
 from tests.creators.site import ADA, ADAS_WORK, EVE, EVES_WORK, TRAIN, MusicSite
 
+ROOT = Path(__file__).resolve().parents[2]
 ALLOW, DISALLOW, UNSET = Choice.ALLOW, Choice.DISALLOW, Choice.UNSET
 
 
@@ -239,8 +243,6 @@ def test_hostile_titles_and_names_stay_text(site: MusicSite, text: str) -> None:
 
 
 def test_the_sites_own_texts_are_used_and_the_rest_is_marked_as_english(site: MusicSite) -> None:
-    from noai_guard.creators.words import Words
-
     say = Words({"lang": "de", "leave": "Abmelden"}, {"train-ai": "KI-Training", "contact": "Kontakt"})
     assert say("leave") == "Abmelden"
     assert say("train-ai") == "KI-Training"
@@ -257,11 +259,19 @@ def test_the_broken_policy_of_a_running_page_leaves_the_last_good_one(site: Musi
 
 
 def test_every_usage_that_creators_have_a_say_in_has_words() -> None:
-    from noai_guard.creators.words import Words
-
     say = Words({}, {})
     for usage in WISHED_USAGES:
         assert say(usage)
         assert say(f"{usage}_what")
     assert Usage.TRAIN_AI in WISHED_USAGES
     assert ALL_WORKS == "*"
+
+
+def test_every_text_is_used_somewhere() -> None:
+    folder = ROOT / "noai_guard" / "creators"
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (*folder.glob("*.py"), *folder.glob("templates/*")))
+    made_up = ("choice_", "saved_", "nav_", "problem_")
+    unused = [
+        key for key in texts(TEXTS) if f"'{key}'" not in code and f'"{key}"' not in code and not key.startswith(made_up)
+    ]
+    assert unused == []

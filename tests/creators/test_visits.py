@@ -113,10 +113,13 @@ def test_the_page_shows_a_creator_what_came_for_her_works_alone(tmp_path: Path) 
         wait_for(lambda: "Requests for your works" in clients[ADA].get("/visits").text)
         pages = {name: html.fromstring(client.get("/visits").text) for name, client in clients.items()}
         rows = {
-            name: [" ".join(row.text_content().split()) for row in page.xpath("//tbody/tr")]
+            name: [" ".join(row.text_content().split()) for row in page.xpath("//ul[@class='works']/li")]
             for name, page in pages.items()
         }
-        assert rows == {ADA: ["GPTBotOpenAI Training AI 770"], EVE: ["<b>Eve's bot</b>OpenAI Training AI 550"]}
+        assert rows == {
+            ADA: ["GPTBot · OpenAI · Training AI Requests7 Refused7 Proven0"],
+            EVE: ["<b>Eve's bot</b> · OpenAI · Training AI Requests5 Refused5 Proven0"],
+        }
         found = site.of_api(ADA).get("/api/visits").json()
         visitor = {
             "name": "GPTBot",
