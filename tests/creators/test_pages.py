@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from lxml import html
 
+from noai_guard.config import load_catalog, load_policy
+from noai_guard.core.guard import Guard
 from noai_guard.core.model import Usage
 from noai_guard.core.spreadsheet_cells import original_cell
 from noai_guard.core.wishes import WISHED_USAGES, Choice
@@ -16,7 +18,7 @@ from noai_guard.creators.requests import COOKIE, HEADERS
 from noai_guard.creators.words import TEXTS, Words
 from noai_guard.resources import texts
 from noai_guard.stores.wish_table import ALL_WORKS
-from tests.creators.site import ADA, ADAS_WORK, EVE, EVES_WORK, TRAIN, MusicSite
+from tests.creators.site import ADA, ADAS_WORK, EVE, EVES_WORK, POLICY, TRAIN, MusicSite, music_site
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOW, DISALLOW, UNSET = Choice.ALLOW, Choice.DISALLOW, Choice.UNSET
@@ -154,9 +156,28 @@ def test_the_page_of_the_site_says_what_it_does_by_default(site: MusicSite) -> N
     assert "Neither the site nor you have announced a change" in text
 
 
-def test_where_creators_decide_the_page_says_so_and_shows_what_comes_of_it(site: MusicSite) -> None:
-    client = site.signed_in(ADA)
-    assert "the stricter of both counts" in words(client.get("/").text)
+@pytest.mark.parametrize(("decide", "holds"), [(True, "allow"), (False, "deny")])
+def test_the_page_shows_what_comes_of_a_choice_as_the_guard_will_do(tmp_path: Path, decide: bool, holds: str) -> None:
+    policy = f"{POLICY}wishes: sqlite:///wishes.sqlite\n" + "creators: decide\n" * decide
+    with music_site(tmp_path, policy=policy) as site:
+        site.table.add([site.row(ADA, ADAS_WORK, ALLOW, TRAIN)])
+        client = site.signed_in(ADA)
+        said = "Where you have made a choice, yours counts" if decide else "the stricter of both counts"
+        assert said in words(client.get("/").text)
+        wishes = site.of_api(ADA).get("/api/wishes", params={"work": ADAS_WORK}).json()
+        assert wishes["usages"]["train-ai"] == {"choice": "allow", "coming": None, "site": "deny", "holds": holds}
+        guard = Guard(load_policy(site.policy_file), load_catalog())
+        assert guard.judged(f"/audio/{ADAS_WORK}.mp3", b"GPTBot/1.3").action == holds
+
+
+def test_a_section_of_the_site_counts_for_the_works_in_it(tmp_path: Path) -> None:
+    policy = f"{POLICY}paths: {{/hls/**: {{usages: {{train-ai: yes}}}}, /audio/ada-other.mp3: {{usages: {{ai-search: yes}}}}}}\n"
+    with music_site(tmp_path, policy=policy) as site:
+        works = {work["work"]: work["usages"] for work in site.of_api(ADA).get("/api/works").json()["works"]}
+        # Of the paths of a work, the strictest counts.
+        assert works[ADAS_WORK]["train-ai"]["site"] == "deny"
+        assert works["ada-other"]["ai-search"]["site"] == "deny"
+        assert "Parts of the site may be treated differently" in words(site.signed_in(ADA).get("/site").text)
 
 
 def test_the_history_shows_every_choice_the_latest_first(site: MusicSite) -> None:
