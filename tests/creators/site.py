@@ -48,12 +48,13 @@ class MusicSite:
     policy: str = POLICY
     options: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
+    address: str = ""
 
     def __post_init__(self) -> None:
         self.keys = Keys(["k" * 43])
         self.policy_file = self.folder / "noai.yaml"
         self.policy_file.write_text(self.policy, encoding="utf-8")
-        self.address = f"sqlite:///{self.folder}/wishes.sqlite"
+        self.address = self.address or f"sqlite:///{self.folder}/wishes.sqlite"
         self.table = WishTable.at(self.address)
         self.invitations = Invitations(self.table.database)
         self.table.add(

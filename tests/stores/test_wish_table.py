@@ -297,5 +297,8 @@ def test_a_user_who_may_only_read_can_read(server: PostgreSQL) -> None:
     assert [each.work for each in reader.read(DAY)] == ["song"]
     with pytest.raises(DatabaseFailed, match="permission denied"):
         reader.add([row("ada", "song", ALLOW, TRAIN)])
+    empty = WishTable.at(server.database("not_theirs").replace("postgres@", "guard@"))
+    with pytest.raises(DatabaseFailed, match="permission denied"):
+        empty.version()
     table.database.close()
     reader.database.close()
