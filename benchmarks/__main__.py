@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     classifying,
     edges,
+    events,
     forward_auth,
     hostile,
     injection,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "start": starting.rows,
     "hostile": hostile.rows,
     "telemetry": telemetry.rows,
+    "events": events.rows,
     "memory": memory.rows,
     "stores": stores.rows,
     "classify": classifying.rows,

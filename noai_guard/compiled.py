@@ -1,16 +1,18 @@
 """One policy prepared for serving: the guard, and all header fields, documents and refusals as bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Document, HeaderField, PathPolicy, Response, Usage, Verdict
-from noai_guard.core.policy import Creators, DecisionTable, Policy, Site
+from noai_guard.core.policy import Creators, Policy, Site
+from noai_guard.core.promised import NOTHING_PROMISED, Promised
+from noai_guard.core.stricter import StricterGuard, StricterTable
 from noai_guard.core.wish_index import MAX_LISTED
 from noai_guard.declarations import STANDARDS, policy_page, robots_txt
-from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections
+from noai_guard.declarations.shared.declared_works import DeclaredWorks, WorkSections, declared_works
 from noai_guard.declarations.shared.robots_groups import Groups, build_groups
 from noai_guard.declarations.shared.robots_patterns import unsupported_patterns
 from noai_guard.errors import PolicyTooLong, Problem
@@ -35,19 +37,39 @@ _FEW_WORKS = 100
 """Works for which lines that every group of robots.txt repeats are written."""
 
 
+class _DeclaredBySection(dict[PathPolicy, Declared]):
+    """What is declared in each section. Where several policies are in force, sections come up that none of them has."""
+
+    def __init__(self, declare: Callable[[PathPolicy], Declared]) -> None:
+        self._declare = declare
+
+    def __missing__(self, path_policy: PathPolicy) -> Declared:
+        return self._declare(path_policy)
+
+
 class CompiledPolicy:
     """A guard with its declarations and refusals as bytes. Only `merge_own_robots` changes it after construction.
 
     `generated` is the date in robots.txt and on the page for people (ISO 8601). Without it there is no date, and the
-    same policy and catalogue always give the same bytes. The documents are those of `documents_of`, if that is given:
-    to write them takes a second where thousands of works are named.
+    same policy and catalogue always give the same bytes. `promised` is what the ledger adds to the policy: `policy` is
+    then what is declared of all that is in force. The documents are those of `documents_of`, if that is given: to write
+    them takes a second where thousands of works are named.
     """
 
     def __init__(
-        self, policy: Policy, catalog: Catalog, generated: str = "", *, documents_of: "CompiledPolicy | None" = None
+        self,
+        policy: Policy,
+        catalog: Catalog,
+        generated: str = "",
+        promised: Promised = NOTHING_PROMISED,
+        *,
+        documents_of: "CompiledPolicy | None" = None,
     ) -> None:
-        self.policy = policy
-        self.guard = Guard(policy, catalog)
+        self.promised = promised
+        self.guard = (
+            StricterGuard((policy, *promised.policies), catalog) if promised.policies else Guard(policy, catalog)
+        )
+        policy = self.policy = self.guard.policy
         self.catalog = self.guard.catalog
         self._given_catalog = catalog
         table = self.guard.table
@@ -57,13 +79,14 @@ class CompiledPolicy:
         self.declared_works: DeclaredWorks
         self.robots_groups: Groups
         self._site: Site
-        self._sections = WorkSections(table)
         if documents_of is None:
             self._name_works(generated)
         else:
             self.declared_works, self._site = documents_of.declared_works, documents_of._site
             self.documents, self.robots_groups = documents_of.documents, documents_of.robots_groups
-        self.declared = {path_policy: self._declared(path_policy) for path_policy in table.path_policies}
+        self.declared = _DeclaredBySection(self._declared)
+        for path_policy in table.path_policies:
+            self.declared[path_policy] = self._declared(path_policy)
         self._wished: BoundedCache[PathPolicy, Declared] = BoundedCache(self._declared)
         self.site_declared = self.declared[policy.whole_site]
         self.refusals: BoundedCache[tuple[Verdict, Format], Response] = BoundedCache(self._refusal)
@@ -77,45 +100,44 @@ class CompiledPolicy:
     def _name_works(self, generated: str) -> None:
         """Write the documents, with as many works named as robots.txt has room for."""
         most = _FEW_WORKS
-        size = self._write_documents(self._sections.declared(most), generated)
+        size = self._write_documents(declared_works(self.guard.table, most), generated)
         if self.declared_works.named == most and not self.declared_works.all_named:
             # From a few times as many works it can be told how many fit.
             most = 4 * _FEW_WORKS
-            size = self._write_documents(self._sections.declared(most), generated)
+            size = self._write_documents(declared_works(self.guard.table, most), generated)
             if self.declared_works.named == most and size < _MAX_ROBOTS_OF_WORKS:
                 most = min(MAX_LISTED, most * _MAX_ROBOTS_OF_WORKS // max(size, 1))
-                size = self._write_documents(self._sections.declared(most), generated)
+                size = self._write_documents(declared_works(self.guard.table, most), generated)
         while size > _MAX_ROBOTS_OF_WORKS and self.declared_works.named:
             most = self.declared_works.named * 3 // 4
-            size = self._write_documents(self._sections.declared(most), generated)
+            size = self._write_documents(declared_works(self.guard.table, most), generated)
 
-    def _write_documents(self, declared_works: DeclaredWorks, generated: str) -> int:
+    def _write_documents(self, works: DeclaredWorks, generated: str) -> int:
         """Write the documents, and return the size of robots.txt before the site's own is merged into it."""
         policy, table = self.policy, self.guard.table
-        self.declared_works = declared_works
-        declaring = declared_works.policy
-        of_works = table if declaring is policy else DecisionTable(declaring, table.catalog)
+        self.declared_works = works
         self.documents = {
             document.path: document
             for standard in self.standards
             for document in (
-                policy_page.documents(table, generated)
+                policy_page.documents(table, generated, self.promised.announcements)
                 if standard is policy_page.STANDARD
-                else standard.documents(of_works)
+                else standard.documents(works.table)
             )
         }
+        self.documents |= {document.path: document for document in self.promised.documents}
         has_page = "://" in policy.site.policy_page or policy.site.policy_page in self.documents
         self._site = policy.site if has_page else replace(policy.site, policy_page="")
-        preamble = robots_txt.preamble(declaring, self._site, generated)
+        preamble = robots_txt.preamble(works.policy, self._site, generated)
         # Lines for a path stand in every group, so those of many works would fill the file.
-        lines = declaring if declared_works.named <= _FEW_WORKS else self._sections.declared(0).policy
-        self.robots_groups = build_groups(of_works, STANDARDS, tuple(self.documents), preamble, lines)
+        lines = (works if works.named <= _FEW_WORKS else declared_works(table, 0)).policy
+        self.robots_groups = build_groups(works.table, STANDARDS, tuple(self.documents), preamble, lines)
         if robots_txt.STANDARD not in self.standards:
             return 0
         try:
             self.merge_own_robots(b"")
         except PolicyTooLong:
-            if not declared_works.named:
+            if not works.named:
                 raise
             return 2 * robots_txt.MAX_BYTES
         return len(self.documents[robots_txt.PATH].body)
@@ -150,10 +172,14 @@ class CompiledPolicy:
         """
         if not self.has_wishes:
             return self
-        works = self._sections.with_any_wish() if any_wish else self._sections.declared(most)
-        policy = replace(works.policy, creators=Creators())
-        compiled = CompiledPolicy(policy, self._given_catalog, documents_of=self)
-        compiled.unnamed_works = not works.all_named
+        table = self.guard.table
+        tables = table.tables if isinstance(table, StricterTable) else (table,)
+        works = [WorkSections(each).with_any_wish() if any_wish else declared_works(each, most) for each in tables]
+        policy, *promised = [replace(each.policy, creators=Creators()) for each in works]
+        compiled = CompiledPolicy(
+            policy, self._given_catalog, promised=replace(self.promised, policies=tuple(promised)), documents_of=self
+        )
+        compiled.unnamed_works = not works[0].all_named
         return compiled
 
     @property

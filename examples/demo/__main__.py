@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from examples.demo import proofs
+from examples.demo import promises, proofs
 from examples.demo.site import Site, Visit
 from examples.music_site.app import create_app
 from examples.music_site.visitors import VISITORS
@@ -56,6 +56,7 @@ def main(once: bool, port: int | None) -> None:
         _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
         failures += _show_proofs(Path(folder))
+        failures += _show_promises(Path(folder) / "promises")
         _show_metrics(REGISTRY)
         _show_outcome(visits, failures)
         if once:
@@ -105,6 +106,16 @@ def _show_proofs(folder: Path) -> list[str]:
         click.secho(attempt.line, fg="red" if attempt.is_refused else "green")
         click.echo(f"  {attempt.command}")
     return [line for attempt in shown for line in proofs.failures_of(attempt)]
+
+
+def _show_promises(folder: Path) -> list[str]:
+    """Show what a policy that is loosened has to wait for; return what was not as it should be."""
+    click.secho("\nWhat was promised, since when (a third site, with a ledger and a clock set by hand)", bold=True)
+    folder.mkdir()
+    scenes = list(promises.scenes(folder))
+    for scene in scenes:
+        click.secho(scene.line, fg="green" if scene.holds else "red")
+    return [scene.line for scene in scenes if not scene.holds]
 
 
 def _show_metrics(registry: CollectorRegistry) -> None:

@@ -85,7 +85,7 @@ def attempts(folder: Path) -> Iterator[Attempt]:
     bearer, ended = ((b"authorization", f"Bearer {key}".encode()) for key in keys)
     google, elsewhere = ((b"x-forwarded-for", address) for address in (b"198.51.100.7", b"203.0.113.7"))
     partner, former_partner = "partner:example-ai", "partner:former-ai"
-    with Site(lambda policy, url: NoAIMiddleware(_tracks, file, registry=CollectorRegistry()), 0) as site:
+    with Site(lambda policy, url: NoAIMiddleware(tracks, file, registry=CollectorRegistry()), 0) as site:
 
         def attempt(
             who: str, expected: str, user_agent: bytes, *fields: HeaderField, path: str = "/tracks/1"
@@ -106,7 +106,7 @@ def attempts(folder: Path) -> Iterator[Attempt]:
         yield from attempt("an agent that only this site knows", "scraper", b"TrackHarvest/2.0", elsewhere)
 
 
-async def _tracks(scope: Any, receive: Any, send: Any) -> None:
+async def tracks(scope: Any, receive: Any, send: Any) -> None:
     """The app behind the guard."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})

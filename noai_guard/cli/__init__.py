@@ -32,10 +32,12 @@ COMMANDS: Mapping[str, str] = {
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "partners": "List licensed partners, and make keys for them.",
     "creators": "Invite creators to their page, and keep their wishes.",
+    "ledger": "Publish each version of the policy, dated and signed.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
+    "events": "Show the event log, and remove what is old enough.",
     "audit": "Check what a live site declares, and whether it is enforced.",
     "files": "List, print or write the systemd unit, alerts and dashboards.",
-    "schema": "Print the JSON Schema of a policy or catalogue file.",
+    "schema": "Print the JSON Schema of a policy, a catalogue file or an event.",
     "completion": "Print the completion script of a shell.",
     "rules": "Check or compile the catalogue (for contributors).",
 }

@@ -6,11 +6,10 @@ import click
 
 from noai_guard.audit.finding import Severity
 from noai_guard.audit.robots_before import robots_findings
-from noai_guard.build_date import today
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import documents_below, print_limitations, write_files
+from noai_guard.cli.promised_policy import compiled_with_promises
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog
 from noai_guard.core.model import Document
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
@@ -40,7 +39,7 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
       noai-guard build --out public --merge robots.source.txt
       noai-guard build --out public --check          in CI
     """
-    compiled = CompiledPolicy(chosen_policy(policy_file), load_catalog(), today())
+    compiled, notes = compiled_with_promises(chosen_policy(policy_file))
     folder = Path(out)
     documents = tuple(documents_below(folder, compiled, merge))
     files = {folder / file.path: file for file in document_files(documents)}
@@ -48,7 +47,7 @@ def command(ctx: click.Context, out: str, merge: str | None, only_check: bool, p
     for document in documents:
         if document.path == robots_txt.PATH and not _is_clean(compiled, document, folder) and only_check:
             current = False
-    print_limitations(compiled.limitations)
+    print_limitations((*notes, *compiled.limitations))
     if compiled.site_declared.fields:
         print_limitations(["the header fields are in no file: `noai-guard config` writes them, `explain` shows them."])
     print_limitations(page_tags(compiled))

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 import click
 
@@ -18,7 +19,9 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.model import Mode
 from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
 from noai_guard.core.text import listed, printable
-from noai_guard.errors import PolicyTooLong, Problem
+from noai_guard.errors import NoAIGuardError, PolicyTooLong, Problem
+from noai_guard.record.kept_ledger import verified
+from noai_guard.record.publishing import draft
 from noai_guard.stores import reverse_dns
 from noai_guard.stores.addresses import is_shared
 
@@ -42,7 +45,8 @@ def command(ctx: click.Context, file: str, also: str | None, strict: bool, verbo
     """Find every problem in FILE (default: noai.yaml; - for standard input).
 
     Prints one problem a line, as file:line:column: code message; hint, then a summary: how many agents the policy
-    refuses, whom it can only ask, and how many notes on its limits --verbose prints (as JSON they are always there).
+    refuses, whom it can only ask, for how many works creators have wishes, and how many notes on its limits --verbose
+    prints (as JSON they are always there).
     Exit code 0 when the policy can be used, 1 when it has problems, 2 when the file cannot be opened.
 
     \b
@@ -112,7 +116,24 @@ def _identity_limits(policy: Policy, catalog: Catalog) -> Iterator[str]:
         yield "no published networks are known, so claims are checked by names of addresses alone."
 
 
+def _ledger_notes(policy: Policy) -> Iterator[str]:
+    """Yield what publishing the policy would change, and what of it is looser than what is promised."""
+    if policy.ledger is None:
+        return
+    now = datetime.now(UTC)
+    try:
+        drafted = draft(policy, load_catalog(), verified(policy.ledger, now), now)
+    except NoAIGuardError as error:
+        yield f"the ledger cannot be used, so nothing is compared with it: {error}."
+        return
+    for change in drafted.changes:
+        yield f"{'looser' if change.loosens else 'not looser'} than what is published: {change.text}."
+    if drafted.changes:
+        yield f"not published: noai-guard ledger publish; what is looser takes effect on {drafted.effective:%Y-%m-%d}."
+
+
 def _cautions(policy: Policy) -> Iterator[str]:
+    yield from _ledger_notes(policy)
     header = policy.trusted_proxies.header
     if header and (caution := HEADERS.get(header)):
         yield f"{header} {caution}."
@@ -137,6 +158,12 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
     if outcomes.inseparable:
         names = listed(sorted(agent.name for agent in outcomes.inseparable))
         yield f"Lets in, though they feed AI too and offer no opt-out of that: {names}."
+    if policy.creators.index is not None and policy.creators.index.known:
+        works = CompiledPolicy(policy, load_catalog()).declared_works
+        yield (
+            f"Creators: wishes for {len(policy.creators.index):,} works; robots.txt and the other documents name "
+            f"{works.named:,} of the {works.differing:,} for which they are not the site's own."
+        )
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."

@@ -12,13 +12,12 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.nginx_files import NginxFiles, read_nginx
 from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
+from noai_guard.cli.promised_policy import strictest_with_promises
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import closest, printable
 from noai_guard.declarations import robots_txt
@@ -171,12 +170,13 @@ def command(
         folder = Path(root or nginx.folder / "conf.d")
     destinations: dict[str, Path] = {}
     if isinstance(target, StaticHost):
-        compiled = CompiledPolicy(policy, load_catalog(), today())
+        compiled, promises = strictest_with_promises(policy, dated=True)
         config_file = destinations[target.config_file] = Path(vercel) if vercel else folder / target.config_file
         site = StaticSite(compiled, tuple(documents_below(folder, compiled, merge)), content_of(config_file) or b"")
         files, limitations = target.render(site, "/"), target.limitations(site)
     elif isinstance(target, Proxy):
-        setup = _gateway_setup(CompiledPolicy(policy, load_catalog()), gateway, origin, cache)
+        compiled, promises = strictest_with_promises(policy)
+        setup = _gateway_setup(compiled, gateway, origin, cache)
         setup = replace(setup, arguments=_arguments(ctx), name=name or "", suspects_only=ask == "suspects")
         root = _absolute(root or (str(folder.resolve()) if out or nginx else target.root)).rstrip("/")
         files = target.render(setup, root)
@@ -192,7 +192,7 @@ def command(
             lost = chain(lost, [f"robots.txt, while the gateway does not answer: {kept}."])
         limitations = chain(lost, target.limitations(setup))
     else:
-        compiled = CompiledPolicy(policy, load_catalog())
+        compiled, promises = strictest_with_promises(policy)
         root = root or str(folder.resolve())
         if not root.startswith("/"):
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
@@ -219,11 +219,11 @@ def command(
         click.echo(files[0].content, nl=False)
     else:
         raise CannotRun(f"{target.title} needs {len(files)} files; name a folder for them with --out")
-    print_limitations(limitations)
+    print_limitations((*promises, *limitations))
     if nginx is not None:
         name = f"{root}/{files[0].path.removesuffix('.conf')}"
         form: Form = "gateway" if ask_gateway else "compiled"
-        documents = tuple(CompiledPolicy(policy, load_catalog()).documents)
+        documents = tuple(compiled.documents)
         installation = Installation(form, name, documents, site_host(policy.site), merge is not None)
         current = _print_inspection(nginx, installation) and current
     name_policy(policy_file)

@@ -11,6 +11,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.rules_source import RulesSource
 from noai_guard.config.rules_source import compile_rules as compile_rules
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.event_settings import EVENTS_FOLDER
 from noai_guard.core.policy import Policy
 from noai_guard.core.works import Works
 from noai_guard.errors import PolicyInvalid, Problem
@@ -129,6 +130,10 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
         return None, problems
     if refresh := data.get("refresh"):
         refresh["folder"] = str(Path(file).parent / refresh["folder"])
+    if ledger := data.get("ledger"):
+        ledger["folder"] = str(Path(file).parent / ledger["folder"])
+    if "events" in data:
+        data["events"]["folder"] = str(Path(file).parent / data["events"].get("folder", EVENTS_FOLDER))
     stance = data.get("extends", "no-ai")
     return build_policy(merge(rules.stances[stance], data), stance), problems
 

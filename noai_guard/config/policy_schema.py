@@ -202,6 +202,35 @@ _REFRESH = Record(
         ),
     }
 )
+_ledger_key = Text(scalars.ledger_key, max_length=60, pattern="^ed25519:")
+_LEDGER = Record(
+    {
+        "folder": Field(Text(max_length=500), "the folder of the ledger, relative to this file", required=True),
+        "notice": Field(Number(0, 3650, "days"), "how long a looser policy is announced before it takes effect"),
+        "key": Field(_ledger_key, "the ledger's first public key, as `noai-guard ledger init` prints it"),
+    }
+)
+_event_target = Text(
+    scalars.event_target,
+    max_length=300,
+    pattern="^(files|stdout|syslog:/.+|syslog://.+)$",
+    examples=("files", "stdout", "syslog:/dev/log", "syslog://logs.example:514"),
+)
+_addresses = Choice({"pseudonym": "the same for a day", "full": "as they are"}, noun="way to write addresses")
+_keys = Choice({"destroy": "when the day is over", "keep": "as long as the events"}, noun="way to treat keys")
+_EVENTS = Record(
+    {
+        "to": Field(ListOf(_event_target, min_items=1, max_items=8), "where events go: files, if left out"),
+        "folder": Field(Text(max_length=500), "where files and keys of pseudonyms are, relative to this file"),
+        "addresses": Field(_addresses, "how clients' addresses are written"),
+        "keys": Field(_keys, "what becomes of the key behind the pseudonyms of a day"),
+        "keep": Field(
+            Text(scalars.duration, max_length=20, examples=("12 months", "90 days")),
+            "after this time `noai-guard events prune` removes events",
+        ),
+        "file_size": Field(Number(1, 4096, "megabytes"), "at this size a file is closed and compressed"),
+    }
+)
 _FEATURES = Record(
     {
         "second_look": Field(FLAG, "let user-agents say whether an unknown client is a bot (1 ms per new one)"),
@@ -255,6 +284,7 @@ POLICY_FILE = Record(
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
         "wishes": Field(_wishes_source, "where creators' wishes for their works are kept: a catalogue, or a database"),
         "creators": Field(_creators, "whether what a creator allows is let in where the site refuses it"),
+        "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
         "uses": Field(
             ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"
         ),
@@ -269,6 +299,7 @@ POLICY_FILE = Record(
         "feeds": Field(ListOf(_https, max_items=20), "lists of further agents, for `noai-guard refresh`"),
         "store": Field(_store, "where workers keep what all must know; each its own if left out"),
         "limits": Field(_LIMITS, "numbers"),
+        "ledger": Field(_LEDGER, "every version of this policy is published, dated and signed"),
         "declarations": Field(Record(_DECLARATIONS), "which standards are declared"),
         "features": Field(_FEATURES, "switches"),
     }

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from noai_guard.config.schema_types import Rejection
 from noai_guard.config.wishes import DATABASES, is_database
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.event_settings import FILES, STDOUT, days_in, syslog_address
 from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.identity.signing_keys import decoded
 from noai_guard.core.identity.web_bot_auth import directory_address
@@ -157,6 +158,21 @@ def wishes_source(text: str) -> str | Rejection:
     return text
 
 
+def event_target(text: str) -> str | Rejection:
+    """Return a place that events go to."""
+    if text in (FILES, STDOUT) or syslog_address(text):
+        return text
+    message = f"events cannot go to {printable(text)!r}"
+    return Rejection("P070", message, "write files, stdout, syslog:/dev/log or syslog://logs.example:514")
+
+
+def duration(text: str) -> str | Rejection:
+    """Return a number of days, weeks, months or years."""
+    if days_in(text):
+        return text
+    return Rejection("P071", f"{printable(text)!r} is not a time", "write 90 days, 6 weeks, 12 months or 2 years")
+
+
 def network_name(text: str) -> str | Rejection:
     """Return the name that a policy gives to networks, in lower case."""
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text):
@@ -221,6 +237,18 @@ def key_digest(text: str) -> str | Rejection:
         return text.lower()
     message = "an API key is given by its SHA-256, 64 hexadecimal digits, never by itself"
     return Rejection("P040", message, "noai-guard partners key makes a key and prints its SHA-256")
+
+
+def ledger_key(text: str) -> str | Rejection:
+    """Return the public key of a ledger: `ed25519:` and 32 octets in base64url without padding."""
+    name, _, key = text.partition(":")
+    try:
+        if name == "ed25519" and len(decoded(key)) == 32:
+            return text
+    except ValueError:
+        pass
+    message = f"{printable(text)!r} is not the public key of a ledger"
+    return Rejection("P065", message, "write it as `noai-guard ledger init` printed it: ed25519:...")
 
 
 def day(text: str) -> str | Rejection:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -99,6 +100,9 @@ class WishCatalogue:
         """Return None: a file does not tell what changed in it."""
         return None
 
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
+
 
 class _Reader:
     """Reads a file once."""
@@ -119,8 +123,7 @@ class _Reader:
         if first.lower().startswith("sep="):  # Excel's own way to name the separator
             first = text.readline(_BLOCK)
             self._skipped = 1
-        lines = _Lines(first, text)
-        rows = csv.reader(lines, delimiter=_delimiter(first))
+        rows = csv.reader(chain([first], text), delimiter=_delimiter(first))
         try:
             header = next(rows, [])
             self._read_header(header)
@@ -286,20 +289,6 @@ class _LineReader(_Reader):
 
 class _TooMany(Exception):
     """Raised when more mistakes were found than are listed."""
-
-
-class _Lines:
-    """The lines of a file, of which the first has been read."""
-
-    def __init__(self, first: str, rest: Iterator[str]) -> None:
-        self._first: str | None = first
-        self._rest = rest
-
-    def __iter__(self) -> Iterator[str]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield first
-        yield from self._rest
 
 
 def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:

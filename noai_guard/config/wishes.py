@@ -1,6 +1,7 @@
 """Open the source of wishes that a policy names, and read it."""
 
 from collections.abc import Hashable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -38,20 +39,24 @@ def open_wishes(source: str, works: Works) -> WishesSource:
     return WishTable.at(source)
 
 
+def _read_or_last(opened: WishesSource, names: Hashable, day: date) -> WishIndex:
+    global _last
+    version = opened.version()
+    key = names, version, day
+    if _last is None or _last[0] != key:
+        _last = key, WishIndex(opened.read(day), version)
+    return _last[1]
+
+
 def read_wishes(source: str, works: Works, day: date) -> tuple[WishIndex, tuple[Problem, ...]]:
     """Return the wishes in force on a day, and what is wrong with their source.
 
     A database that cannot be asked is a warning: until it can, nobody knows what is wished. What was read last is kept
     for the next time, as long as it does not change.
     """
-    global _last
     try:
-        opened = open_wishes(source, works)
-        version = opened.version()
-        key = source, works, version, day
-        if _last is None or _last[0] != key:
-            _last = key, WishIndex(opened.read(day), version)
-        return _last[1], ()
+        with closing(open_wishes(source, works)) as opened:
+            return _read_or_last(opened, (source, works), day), ()
     except WishesInvalid as error:
         return WishIndex(known=False), error.problems
     except MissingExtra as error:

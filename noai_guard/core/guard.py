@@ -11,6 +11,7 @@ from noai_guard.core.client_address import address_block
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.identity.check import IdentityCheck
 from noai_guard.core.identity.proof import Claimed, Identified
+from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
     NAMELESS,
     UNKNOWN_BOT,
@@ -85,11 +86,11 @@ class Guard:
         self._checked: BoundedCache[tuple[Claim, PathClass], tuple[SingleClaim, ...]] = BoundedCache(
             self._claims_to_check
         )
-        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
+        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...], str], Verdict] = BoundedCache(_with_reasons)
         self.catalog = self.table.catalog
         origins = Origins(self.table)
         self.origins = origins if origins else None
-        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(_replace)
+        self._replaced: BoundedCache[tuple[Verdict, Action, str, str], Verdict] = BoundedCache(replaced)
         self._granted: BoundedCache[tuple[Verdict, Grant], Verdict] = BoundedCache(_with_grant)
         self.uses_address = bool(policy.exemptions.addresses)
 
@@ -229,7 +230,7 @@ class Guard:
         return self._replaced[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
     def _verdict_of_identified(self, claim: SingleClaim, path_class: PathClass, identified: Identified) -> Verdict:
-        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons]
+        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons, identified.by]
         on_unknown = self.policy.on_unknown
         if identified.unanswered and on_unknown.strictness > verdict.action.strictness:
             reason = f"the claim could not be checked; on_unknown says {on_unknown}"
@@ -261,6 +262,10 @@ class Guard:
             return self._replaced[verdict, verdict.action, verdict.rule, reason]
         return verdict
 
+    def use_operators(self, operators: RefusedOperators) -> None:
+        """Go on with what a guard before this one knew of whose claims are let in although they fail."""
+        self.identity.operators = operators
+
     def with_action(self, verdict: Verdict, action: Action, reason: str) -> Verdict:
         """Return the same verdict with another action and one more reason; one object for equal arguments."""
         return self._replaced[verdict, action, verdict.rule, reason]
@@ -280,14 +285,15 @@ def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
     return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
 
 
-def _with_reasons(key: tuple[Verdict, tuple[str, ...]]) -> Verdict:
-    """Return a verdict with the reasons of its identity behind those of the claim."""
-    verdict, reasons = key
+def _with_reasons(key: tuple[Verdict, tuple[str, ...], str]) -> Verdict:
+    """Return a verdict with the reasons of its identity behind those of the claim, and the way that proved it."""
+    verdict, reasons, proof = key
     claim, *rest = verdict.reasons
-    return replace(verdict, reasons=(claim, *reasons, *rest))
+    return replace(verdict, reasons=(claim, *reasons, *rest), proof=proof)
 
 
-def _replace(key: tuple[Verdict, Action, str, str]) -> Verdict:
+def replaced(key: tuple[Verdict, Action, str, str]) -> Verdict:
+    """Return a verdict with another action, rule, and one more reason."""
     verdict, action, rule, reason = key
     retry_after = verdict.retry_after if action is Action.THROTTLE else 0
     return replace(verdict, action=action, rule=rule, reasons=(*verdict.reasons, reason), retry_after=retry_after)

@@ -236,7 +236,8 @@ class Verdict:
 
     Compared and hashed by identity: one object stands for every request of the same agent in the same part
     of the site, so prepared responses can be cached by it. `enforced` is False in monitor mode: the verdict
-    is counted and the request passed on. `retry_after` is in seconds, for `throttle`.
+    is counted and the request passed on. `retry_after` is in seconds, for `throttle`. `proof` is the way by which
+    the identity was proven or disproven, as `identity.ways` names it; empty if it was not.
     """
 
     action: Action
@@ -249,6 +250,7 @@ class Verdict:
     enforced: bool = True
     retry_after: int = 0
     message: str = ""
+    proof: str = ""
 
     @property
     def refuses(self) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.event_settings import EventSettings
 from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.settings import IdentityPolicy, IdentitySettings
 from noai_guard.core.identity.signing_keys import PublicKey
@@ -149,6 +150,16 @@ class Creators:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """The folder of the ledger, as a path relative to the policy file; the days of notice that a looser promise owes;
+    and the first public key of the ledger, empty if any will do."""
+
+    folder: str
+    notice: int = 30
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a site, complete: `usages` and every path policy hold an action for every usage.
 
@@ -158,8 +169,8 @@ class Policy:
     there, by the address of the directory and their thumbprint. `page_texts` are the site's own texts for the page for
     people, by the keys of the English ones.
     `agents` are those that the site knows itself, beside the catalogue's; `networks` have the names that rules use.
-    `files` are the paths of all files and folders that were read beside the policy's own. `uses` and `notices` are what
-    the site says of itself.
+    `events` is None where no event log is kept. `files` are the paths of all files and folders that were read beside
+    the policy's own. `uses` and `notices` are what the site says of itself.
     """
 
     stance: str
@@ -191,6 +202,8 @@ class Policy:
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
     creators: Creators = field(default_factory=Creators)
+    ledger: LedgerPolicy | None = None
+    events: EventSettings | None = None
     uses: tuple[Use, ...] = ()
     notices: tuple[Notice, ...] = ()
 
@@ -335,6 +348,16 @@ class DecisionTable:
         self._has_sections = bool(
             policy.path_policies or policy.exemptions.paths or any(rule.paths for rule in policy.rules)
         )
+
+    def changed(self, change: Callable[[Policy], Policy]) -> "DecisionTable":
+        """Return the table of a changed policy, for the same catalogue."""
+        return DecisionTable(change(self.policy), self.catalog)
+
+    def facts(self, agent: Agent) -> tuple[Any, ...]:
+        """Return all facts about an agent that verdicts on it depend on: equal facts, equal verdicts."""
+        identities = (Identity.UNVERIFIED, Identity.VERIFIED)
+        rules = [any(rule.holds_for(agent, identity) for identity in identities) for rule in self.policy.rules]
+        return agent.usages, tuple(rules), agent.name.lower() in self.policy.exemptions.agents
 
     def path_class(self, path: str) -> PathClass:
         """Return the class of a normalised path in exactly this spelling: one object for all paths of a class."""
@@ -505,13 +528,13 @@ class DecisionTable:
         if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
             return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
         is_spoofed, spoofed = identity is Identity.SPOOFED, self.policy.identity.spoofed
-        for rule in path_class.rules:
+        # No rule of the site lets in what a creator disallows.
+        for rule in () if disallows(path_policy, agent) else path_class.rules:
             # Nobody lies to be refused; but a rule that is milder is meant for the agent itself.
             is_meant = (
                 not is_spoofed or Identity.SPOOFED in rule.identities or rule.action.strictness >= spoofed.strictness
             )
-            is_overruled = rule.action is not Action.DENY and disallows(path_policy, agent)
-            if is_meant and not is_overruled and rule.holds_for(agent, identity):
+            if is_meant and rule.holds_for(agent, identity):
                 return verdict(rule.action, rule.id, f"rule {rule.id} says {rule.action}", rule.message)
         if is_spoofed and (usage is None or usages[usage].strictness < spoofed.strictness):
             return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")

@@ -86,6 +86,9 @@ class WishesSource(Protocol):
         None if the source cannot tell: then all is read again.
         """
 
+    def close(self) -> None:
+        """Close what is open in this process; a later call opens it again."""
+
 
 def in_force(history: Iterable[Wish], day: date) -> dict[Usage, Choice]:
     """Return the choices in force on a day of the wishes of one creator for one work, the oldest first.

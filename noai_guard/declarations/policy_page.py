@@ -12,6 +12,7 @@ from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.model import AI_USAGES, Action, Agent, Document, Mode, PathPolicy, Usage
 from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, Policy, Site, asked
+from noai_guard.core.promised import HISTORY_PATH, Announcement
 from noai_guard.core.site_addresses import NOTICES, ascii_uri
 from noai_guard.core.text import listed
 from noai_guard.core.usage_words import USAGE_WORDS
@@ -33,12 +34,17 @@ _COLOURS = {
 }
 
 
-def documents(table: DecisionTable, generated: str = "") -> Sequence[Document]:
-    """Return the page, if it is at a path of the site. `generated` is its date (ISO 8601); empty if not known."""
+def documents(
+    table: DecisionTable, generated: str = "", announcements: Sequence[Announcement] = ()
+) -> Sequence[Document]:
+    """Return the page, if it is at a path of the site. `generated` is its date (ISO 8601); empty if not known.
+
+    `announcements` are changes that have not taken effect.
+    """
     policy = table.policy
     if not policy.site.policy_page.startswith("/"):
         return ()
-    body = _Page(table, generated).html
+    body = _Page(table, generated, announcements).html
     # HTML has no NUL (WHATWG HTML, 13.2.5), and some servers cannot serve one.
     return (
         Document(
@@ -66,8 +72,9 @@ class _Words:
 
 
 class _Page:
-    def __init__(self, table: DecisionTable, generated: str) -> None:
+    def __init__(self, table: DecisionTable, generated: str, announcements: Sequence[Announcement]) -> None:
         self.table = table
+        self.announcements = announcements
         self.generated = generated
         self.policy = table.policy
         self.say = _Words(self.policy.page_texts)
@@ -102,6 +109,7 @@ class _Page:
         policy, say = self.policy, self.say
         if self.now:
             yield f'<p class="lead">{say("monitor")}</p>'
+        yield from self._announced()
         if training := training_uses(policy.uses):
             yield f'<p class="lead">{say("own_training", uses=", ".join(map(self._use_title, training)))}</p>'
         yield f"<p>{say('people' if policy.reserves(Usage.PLAYER) else 'people_and_players')}</p>"
@@ -126,6 +134,15 @@ class _Page:
         yield from self._contact()
         yield from self._agents()
 
+    def _announced(self) -> Iterator[str]:
+        """Yield the changes that are announced, with the day on which each takes effect."""
+        for announced in self.announcements:
+            yield f"<h2>{self.say('announced', date=f'<time>{announced.day}</time>')}</h2>"
+            link = f'<a href="{HISTORY_PATH}">{HISTORY_PATH}</a>'
+            yield f"<p>{self.say('announced_lead', link=link)}</p>\n<ul>"
+            yield from (f"<li>{html.escape(change)}</li>" for change in announced.changes)
+            yield "</ul>"
+
     def _partners(self) -> Iterator[str]:
         """Yield the partners that agree to be named, without those whose grant had ended on the day of the page."""
         say, day = self.say, self.generated[:10]
@@ -144,7 +161,7 @@ class _Page:
             return
         yield f"<h2>{say('uses')}</h2>\n<p>{say('uses_declared')}</p>\n<table>\n<caption>{say('uses_table')}</caption>"
         columns = "".join(f'<th scope="col">{say(key)}</th>' for key in ("uses_use", "uses_trains"))
-        yield f'<thead class="what"><tr>{columns}</tr></thead>\n<tbody>'
+        yield f"<thead><tr>{columns}</tr></thead>\n<tbody>"
         for use in self.policy.uses:
             facts = [say(f"{use.use}_what")] if use.use in KNOWN_USES else []
             facts.append(say("use_by", by=html.escape(use.by)))

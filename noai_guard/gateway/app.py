@@ -176,8 +176,11 @@ class Gateway:
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
+            runtime.record_document(outcome.active, original, outcome.document.path, None)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
+        if decided.cached.recorded:
+            runtime.record(decided.cached, original, decided.client, decided.refusal)
         path_class = decided.path_class
         has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
         return decided if has_one_reading else replace(decided, cacheable=False)
@@ -194,6 +197,8 @@ class Gateway:
         cached.counts.requests += 1
         if not cached.plain:
             self.runtime.note(active, decided, unread)
+        if cached.recorded:
+            self.runtime.record(cached, unread, None, refusal)
         return decided
 
     def _unusable(self, problem: str, request: Request) -> Response:

@@ -8,11 +8,24 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import ClientAddress
 from noai_guard.core.guard import Needs
-from noai_guard.core.model import Action, Claim, Document, Identity, Mode, Response, Verdict
+from noai_guard.core.model import (
+    UNCLAIMED_AGENTS,
+    Action,
+    Agent,
+    Claim,
+    Document,
+    Identity,
+    Mode,
+    Response,
+    Verdict,
+)
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
+from noai_guard.observability.events import PolicyInForce, is_of_people
+
+_FOR_EVERYONE = "declarations are for everyone"
 
 
 @dataclass(slots=True, eq=False)
@@ -47,16 +60,29 @@ class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
-    to note. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
+    to note. `recorded`: whoever sends the response hands an event to the record (`GuardRuntime.event`), which says what
+    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 
-    __slots__ = ("counts", "declared", "needs", "passed", "plain", "refuses", "settled", "verdict")
+    __slots__ = (
+        "counts",
+        "declared",
+        "in_force",
+        "needs",
+        "passed",
+        "plain",
+        "recorded",
+        "refuses",
+        "settled",
+        "verdict",
+    )
 
     def __init__(
         self,
         compiled: CompiledPolicy,
         verdict: Verdict,
         counts: LocalCounts,
+        in_force: PolicyInForce | None,
         path_class: PathClass | None = None,
         needs: Needs = Needs.NOTHING,
     ) -> None:
@@ -66,6 +92,8 @@ class CachedDecision:
         self.needs = needs
         self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
+        self.in_force = in_force
+        self.recorded = in_force is not None and not (self.plain and is_of_people(verdict.agent))
         self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
@@ -97,7 +125,9 @@ class ResolvedPath:
 class ActivePolicy:
     """One policy in force. Replaced as a whole, so a request that holds it sees one policy from beginning to end.
 
-    `counts` gives the counts of a verdict. `paths` are decoded, `targets` hold each spelling of a path as it was sent.
+    `counts` gives the counts of a verdict. `in_force` is what events say of the policy, None if no record is kept;
+    `document_verdicts` are what they say of a declaration that an agent fetches. `paths` are decoded, `targets` hold
+    each spelling of a path as it was sent.
     """
 
     __slots__ = (
@@ -106,15 +136,23 @@ class ActivePolicy:
         "after",
         "claims",
         "compiled",
+        "document_verdicts",
+        "in_force",
         "paths",
         "targets",
         "undecidable",
         "unread",
     )
 
-    def __init__(self, compiled: CompiledPolicy, counts: Callable[[Verdict], LocalCounts]) -> None:
+    def __init__(
+        self,
+        compiled: CompiledPolicy,
+        counts: Callable[[Verdict], LocalCounts],
+        in_force: PolicyInForce | None = None,
+    ) -> None:
         self.compiled = compiled
         self._counts = counts
+        self.in_force = in_force
         self.claims = compiled.guard.claims
         table = compiled.guard.table
         self.paths: BoundedCache[str, ResolvedPath] = BoundedCache(
@@ -122,11 +160,12 @@ class ActivePolicy:
         )
         self.targets: BoundedCache[tuple[bytes, ...], ResolvedPath] = BoundedCache(self._resolve_target)
         self.after: BoundedCache[Verdict, CachedDecision] = BoundedCache(
-            lambda verdict: CachedDecision(compiled, verdict, counts(verdict))
+            lambda verdict: CachedDecision(compiled, verdict, counts(verdict), self.in_force)
         )
         self._by_path_class: BoundedCache[PathClass, BoundedCache[Claim, CachedDecision]] = BoundedCache(
             lambda path_class: BoundedCache(lambda claim: self._decision(claim, path_class))
         )
+        self.document_verdicts: BoundedCache[Agent | None, Verdict] = BoundedCache(self._document_verdict)
         self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
         self.unread = self._resolve("/", table.unread())
 
@@ -156,7 +195,14 @@ class ActivePolicy:
         guard = self.compiled.guard
         verdict = guard.table.verdict(claim, path_class)
         needs = guard.needs(claim, path_class)
-        return CachedDecision(self.compiled, verdict, self._counts(verdict), path_class, needs)
+        return CachedDecision(self.compiled, verdict, self._counts(verdict), self.in_force, path_class, needs)
+
+    def _document_verdict(self, agent: Agent | None) -> Verdict:
+        """Return what an event says of a request for a declaration, which is not judged."""
+        identity = Identity.UNCLAIMED if agent is None or agent in UNCLAIMED_AGENTS else Identity.UNVERIFIED
+        usage = agent.usages[0] if agent else None
+        whole_site = self.compiled.policy.whole_site
+        return Verdict(Action.ALLOW, "declaration", agent, usage, identity, (_FOR_EVERYONE,), whole_site)
 
     def fixed(self, action: Action, reason: str) -> Decided:
         """Return the outcome for requests that cannot be judged; made up front so that the error path cannot fail."""
@@ -164,5 +210,5 @@ class ActivePolicy:
         verdict = Verdict(
             action, "unjudged", None, None, Identity.UNCLAIMED, (reason,), self.compiled.policy.whole_site, enforced
         )
-        cached = CachedDecision(self.compiled, verdict, self._counts(verdict))
+        cached = CachedDecision(self.compiled, verdict, self._counts(verdict), self.in_force)
         return Decided(cached, self.compiled.refusal(verdict, "/", "GET", ()) if verdict.refuses else None)

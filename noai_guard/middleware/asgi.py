@@ -9,6 +9,7 @@ messages.
 import asyncio
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +24,7 @@ from noai_guard.core.questions import AsyncStore, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
-from noai_guard.middleware.asgi_response import Exchange, send_response
+from noai_guard.middleware.asgi_response import Exchange, NotedSend, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
@@ -122,23 +123,35 @@ class NoAIMiddleware:
         except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
         if decided.refusal is not None:
+            if cached.recorded:
+                refusal = (
+                    decided.refusal if is_http and request.method != "HEAD" else replace(decided.refusal, body=b"")
+                )
+                runtime.record(cached, request, decided.client, refusal)
             size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
-        if not is_http:
-            await self.app(scope, receive, send)
-            return
-        request.cached = cached
-        request.change = None
-        request.send = send
-        request.telemetry = runtime.telemetry
+        event = runtime.event(cached, request, decided.client) if cached.recorded else None
+        if event is not None:
+            send = NotedSend(event, send)
         try:
-            await self.app(scope, receive, request.declare)
-        except Exception:
-            await request.release()
-            raise
-        if request.change is not None:
-            await request.release()
+            if not is_http:
+                await self.app(scope, receive, send)
+                return
+            request.cached = cached
+            request.change = None
+            request.send = send
+            request.telemetry = runtime.telemetry
+            try:
+                await self.app(scope, receive, request.declare)
+            except Exception:
+                await request.release()
+                raise
+            if request.change is not None:
+                await request.release()
+        finally:
+            if event is not None:
+                runtime.recorder.write(event)
 
     async def _serve(self, scope: Scope, send: Send, served: ServeDocument, request: ScopeRequest) -> None:
         own: OwnFile = None

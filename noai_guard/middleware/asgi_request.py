@@ -1,6 +1,7 @@
 """A request as ASGI servers hand it over."""
 
 import sys
+from operator import itemgetter
 from typing import TypeVar
 
 from noai_guard.asgi_types import Scope
@@ -20,6 +21,9 @@ _BODY_FIELDS = frozenset(
     for name in (b"content-length", b"transfer-encoding", b"expect")
     for spelling in (name, name.title(), name.upper())  # some servers leave names as they were sent
 )
+
+
+_name = itemgetter(0)
 
 
 class ScopeRequest:
@@ -115,10 +119,10 @@ def sends_body(scope: Scope) -> bool:
     Never raises: of headers that cannot be read, none announces a body.
     """
     try:
-        fields = dict(scope["headers"])
-        if _BODY_FIELDS.isdisjoint(fields):  # HTTP/2 ends a body without having announced it
+        headers = scope["headers"]
+        if _BODY_FIELDS.isdisjoint(map(_name, headers)):  # HTTP/2 ends a body without having announced it
             return str(scope.get("http_version", "")) >= "2" and method_of(scope) not in ("GET", "HEAD")
-        fields = {name.lower(): value for name, value in fields.items() if name in _BODY_FIELDS}
+        fields = {name.lower(): value for name, value in headers if name in _BODY_FIELDS}
     except (LookupError, TypeError, ValueError):
         return False
     if b"expect" in fields:

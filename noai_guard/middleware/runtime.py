@@ -21,13 +21,7 @@ from noai_guard.config import catalog_of, check_policy, load_policy, load_stance
 from noai_guard.config.files_beside import file_identities
 from noai_guard.core.bounded_cache import ExpiringCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.client_address import (
-    ClientAddress,
-    address_block,
-    client_address,
-    may_be_rewritten,
-    proxy_headers_rewritten,
-)
+from noai_guard.core.client_address import ClientAddress, SeenClient, address_block, told
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
@@ -39,13 +33,13 @@ from noai_guard.core.policy import Creators, Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
-from noai_guard.core.trusted_proxies import NOBODY
 from noai_guard.core.wish_index import UNKNOWN, WishIndex, strictest_of
 from noai_guard.core.wishes import WishOf
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
     ActivePolicy,
+    CachedDecision,
     Decided,
     Outcome,
     ResolvedPath,
@@ -53,12 +47,20 @@ from noai_guard.middleware.active_policy import (
 )
 from noai_guard.middleware.own_robots import Elsewhere, OwnFile
 from noai_guard.middleware.periodic_tasks import PeriodicTasks
+from noai_guard.middleware.promises_in_force import PromisesInForce
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
 from noai_guard.middleware.wishes_in_force import WishesInForce
-from noai_guard.observability.events import Event
+from noai_guard.observability.events import MAX_CHARS, Event, PolicyInForce
 from noai_guard.observability.metrics import Telemetry
-from noai_guard.responses.documents import document_response, redirect_response, unknown_robots_response
+from noai_guard.record.canonical_policy import policy_digest
+from noai_guard.record.recorder import Recorder
+from noai_guard.responses.documents import (
+    NO_ALTERNATIVES,
+    document_response,
+    redirect_response,
+    unknown_robots_response,
+)
 from noai_guard.stores.asked_wishes import AskedWishes, Lookup
 from noai_guard.stores.key_directory import KeyDirectory
 
@@ -83,6 +85,8 @@ ROBOTS_KNOWN_SECONDS = 24 * 3600
 """Seconds that a client counts as one that knows robots.txt: copies may be used for 24 h (RFC 9309 section 2.4)."""
 
 _MAX_ROBOTS_READERS = 4096
+
+_MAX_PATH, _MAX_USER_AGENT = MAX_CHARS["path"], MAX_CHARS["user_agent"]
 
 _ROBOTS_ELSEWHERE = (
     "the app redirects /robots.txt to another host: crawlers are sent there, and read none of our refusals in it; "
@@ -188,14 +192,16 @@ class GuardRuntime:
         self._seen = file_identities([str(self._file)] if self._file else [])
         self._handles_hangup = False
         self._tasks = PeriodicTasks()
+        self.recorder = Recorder(self.telemetry.metrics)
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
         self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
         self.wishes = WishesInForce(self.telemetry, self._use_wishes)
+        self.promises = PromisesInForce(self.telemetry, self._tasks, self.renew_promises)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
-            compiled = compiled_policy(policy, asks_wishes=wishes is not None)
+            compiled = self.promises.compiled(self._asking(_loaded(policy)))
             self.store.use(compiled.policy)
             self.wishes.follow(compiled.policy)
         except Exception as error:
@@ -208,11 +214,20 @@ class GuardRuntime:
             self.telemetry.policy_unusable(problems_of(self.start_error))
 
     def _activate(self, compiled: CompiledPolicy) -> None:
-        compiled.guard.identity.operators = self._operators
+        compiled.guard.use_operators(self._operators)
         # One assignment: a request that has read it sees one policy from beginning to end.
-        self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads))
+        policy, in_force = compiled.policy, None
+        if policy.events is not None:
+            in_force = PolicyInForce(
+                compiled.promised.digest or policy_digest(policy),
+                ledger=compiled.promised.entry,
+                works=policy.works,
+                trusted=policy.trusted_proxies,
+                peer_is_real=self._peer_is_real,
+            )
+        self.active = ActivePolicy(compiled, lambda verdict: self.telemetry.counts(verdict, self._threads), in_force)
         self._undecidable = self.active.undecidable
-        policy, catalog = compiled.policy, compiled.catalog
+        catalog = compiled.catalog
         if self._file:
             self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
@@ -222,6 +237,7 @@ class GuardRuntime:
         if not self.store.remote:
             self.report_store()
         self.keys.known = policy.key_sets
+        self.recorder.use(policy.events)
         self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 
@@ -237,6 +253,7 @@ class GuardRuntime:
         again, from any thread.
         """
         self._tasks.start()
+        self.recorder.start()
         self._start_store()
         self.handle_hangup()
 
@@ -249,7 +266,9 @@ class GuardRuntime:
     def close(self) -> None:
         """Stop the periodic tasks, close the store and bring the metrics up to date. The guard can still decide."""
         self._tasks.close()
+        self.recorder.close()
         self.store.close()
+        self.wishes.close()
         self._next_housekeeping = 0.0
         self.flush()
 
@@ -366,7 +385,8 @@ class GuardRuntime:
         return self._finish(active, decided, request, started)
 
     def _refuse(self, active: ActivePolicy, decided: Decided, request: Request, resolved: ResolvedPath) -> Decided:
-        self._look_for_caches(active, request)
+        if not decided.cached.counts.requests & TIMED_MASK:
+            self._look_for_caches(active, request)
         refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, request.headers)
         return Decided(decided.cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
 
@@ -410,6 +430,55 @@ class GuardRuntime:
                 self.telemetry.note(event)
         except Exception as error:
             self.telemetry.failed("noting", error)
+
+    def event(self, cached: CachedDecision, request: Request, client: ClientAddress | None) -> Event | None:
+        """Return an event for the record, None if it cannot be made. Never raises.
+
+        It is made in 1 µs and of bounded size: what takes time is left to the thread that writes.
+        """
+        try:
+            headers, path, in_force = request.headers, request.path, cached.in_force
+            # Nearly every client sends it first.
+            host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
+            return Event(
+                time(),
+                cached.verdict,
+                request.method[:16],
+                host[:255].decode("latin-1"),
+                path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
+                request.user_agent[:_MAX_USER_AGENT],
+                client,
+                request.peer,
+                told(headers) if in_force is not None and in_force.trusted.header_name else (),
+                in_force,
+                cached.declared.names,
+            )
+        except Exception as error:
+            self.telemetry.failed("noting", error)
+            return None
+
+    def record(
+        self, cached: CachedDecision, request: Request, client: ClientAddress | None, response: Response | None
+    ) -> None:
+        """Hand over the event of a request with the response to it, None if another server sends that. Never raises."""
+        if (event := self.event(cached, request, client)) is not None:
+            if response is not None:
+                event.status, event.bytes = response.status, len(response.body)
+            self.recorder.write(event)
+
+    def record_document(self, active: ActivePolicy, request: Request, path: str, response: Response | None) -> None:
+        """Hand over the event of a request for a declaration, and the response if it is ours. Never raises."""
+        if active.in_force is None or (event := self.event(active.undecidable.cached, request, None)) is None:
+            return
+        try:
+            event.verdict = active.document_verdicts[agent_of(active.claims[request.claim_key])]
+        except Exception as error:
+            self.telemetry.failed("noting", error)
+            return
+        event.document, event.served = path, () if event.method == "HEAD" else (path,)
+        if response is not None:
+            event.status, event.bytes = response.status, len(response.body)
+        self.recorder.write(event)
 
     def unanswered(self, question: Question[Any], error: Exception) -> None:
         """Count and log a question that no store could answer."""
@@ -469,18 +538,12 @@ class GuardRuntime:
     def client(self, request: Request, active: ActivePolicy) -> ClientAddress:
         """Return the client's address, through the proxies that the policy trusts; count it if there is a problem."""
         trusted = active.compiled.policy.trusted_proxies
-        peer, headers = request.peer, request.headers
-        if not self._peer_is_real and proxy_headers_rewritten(peer, headers):
-            # The peer is not the socket's but text from a header: no reason to believe more of them.
-            trusted = NOBODY
-            self._report_rewriting()
         # All headers: a proxy's own line may stand behind 300 of the client's.
-        client = client_address(peer[0] if peer else None, headers, trusted)  # type: ignore[arg-type]
-        if client.problem and trusted.header:
+        client, is_rewritten = SeenClient(request.peer, request.headers, trusted, self._peer_is_real).seen()
+        if is_rewritten:
+            self._report_rewriting()
+        elif client.problem and trusted.header:
             self.telemetry.metrics.address_problems.labels(client.problem).inc()
-        # A proxy whose header says nothing of the client vouches for itself only, not for whom it passes on.
-        if (trusted.header and client.problem) or (not self._peer_is_real and may_be_rewritten(client, headers)):
-            client = replace(client, is_proven=False)
         return client
 
     def report_nesting(self) -> None:
@@ -495,8 +558,8 @@ class GuardRuntime:
     def _look_for_caches(self, active: ActivePolicy, request: Request) -> None:
         """Count a shared cache that the policy does not name, and say so once. Never raises.
 
-        Once a second, on whichever request, and on each refusal, which a cache could keep for others: no request that
-        is let in pays for it.
+        Once a second, on whichever request; and on the first refusal of a kind, which a cache could keep for others,
+        and every 16th after it: a look costs a fifth of a refusal (instructions counted, 2026-11-29).
         """
         if active.compiled.policy.shared_cache:
             return
@@ -538,7 +601,10 @@ class GuardRuntime:
         elif document.path == robots_txt.PATH:
             self.remember_robots_reader(served.active, request)
         self.telemetry.metrics.documents.labels(document.path).inc()
-        return document_response(document, request.method, request.headers)
+        alternatives = compiled.promised.alternatives.get(document.path, NO_ALTERNATIVES)
+        response = document_response(document, request.method, request.headers, alternatives)
+        self.record_document(served.active, request, document.path, response)
+        return response
 
     def verdict_on_ourselves(self, active: ActivePolicy, path: str) -> Verdict:
         """Return the verdict that the app sees when it is asked for its own robots.txt. Never raises."""
@@ -647,18 +713,30 @@ class GuardRuntime:
                 self._seen = seen
                 self.reload()
 
+    def _asking(self, policy: Policy) -> Policy:
+        """Return a policy that is loaded, in which a function is asked what is wished, if there is one."""
+        if self.asked is None:
+            return policy
+        return replace(policy, creators=replace(policy.creators, asked=True, index=None))
+
     def _use_wishes(self, creators: Creators, index: WishIndex) -> None:
         """Put other wishes in force, unless the policy has been replaced meanwhile: the guard at once, then the
         documents that name works."""
         with self._reloading:
-            if self.compiled.policy.creators is not creators:
+            loaded = self.promises.loaded
+            if loaded is None or loaded.creators is not creators:
                 return
-            policy = replace(self.compiled.policy, creators=replace(creators, index=index))
-            catalog = catalog_of(policy)
+            policy = replace(loaded, creators=replace(creators, index=index))
             if len(index.listed) > _MANY_LISTED:
-                self._activate(CompiledPolicy(policy, catalog, today(), documents_of=self.compiled))
-            self._activate(CompiledPolicy(policy, catalog, today()))
+                self._activate(self.promises.compiled(policy, documents_of=self.compiled))
+            self._activate(self.promises.compiled(policy))
             self.wishes.follow(policy)
+
+    def renew_promises(self) -> None:
+        """Put in force what the ledger says now. The last good policy stays if that fails."""
+        with self._reloading:
+            if self.promises.loaded is not None:
+                self._activate(self.promises.compiled(self.promises.loaded))
 
     def reload(self) -> bool:
         """Read the policy file again, and the catalogue if its files changed.
@@ -673,7 +751,7 @@ class GuardRuntime:
             try:
                 rules_source().reload()
                 policy = _policy_to_reload(self._file, self._watch_too)
-                compiled = _compiled(policy, asks_wishes=self.asked is not None)
+                compiled = self.promises.compiled(self._asking(policy))
                 self.store.use(compiled.policy)
                 self.wishes.follow(compiled.policy)
             except Exception as error:
@@ -690,22 +768,17 @@ class GuardRuntime:
             return True
 
 
-def compiled_policy(policy: str | Path | Policy | None, *, asks_wishes: bool = False) -> CompiledPolicy:
-    """Return a policy, ready to be put in force. Raises PolicyInvalid or CatalogInvalid, with every problem.
-
-    `asks_wishes`: a function is asked what is wished for a work, in place of the source that the policy names.
-    """
+def _loaded(policy: str | Path | Policy | None) -> Policy:
+    """Return a policy. Raises PolicyInvalid or CatalogInvalid, with every problem."""
     if policy is None:
-        loaded = load_stance()
-    else:
-        loaded = policy if isinstance(policy, Policy) else load_policy(policy)
-    return _compiled(loaded, asks_wishes=asks_wishes)
+        return load_stance()
+    return policy if isinstance(policy, Policy) else load_policy(policy)
 
 
-def _compiled(policy: Policy, *, asks_wishes: bool) -> CompiledPolicy:
-    if asks_wishes:
-        policy = replace(policy, creators=replace(policy.creators, asked=True, index=None))
-    return CompiledPolicy(policy, catalog_of(policy), today())
+def compiled_policy(policy: str | Path | Policy | None) -> CompiledPolicy:
+    """Return a policy, ready to be put in force. Raises PolicyInvalid or CatalogInvalid, with every problem."""
+    loaded = _loaded(policy)
+    return CompiledPolicy(loaded, catalog_of(loaded), today())
 
 
 def _packaged_policy() -> CompiledPolicy:

@@ -44,6 +44,7 @@ class WishesInForce:
         """Look into the source of a policy from now on. Raises ValueError and MissingExtra if it is none."""
         creators = policy.creators
         if creators.source != self._creators.source or policy.works != self._works:
+            self.close()
             is_followed = bool(creators.source) and not creators.asked
             self._source = open_wishes(creators.source, policy.works) if is_followed else None
             self._works, self._day = policy.works, today()
@@ -52,6 +53,11 @@ class WishesInForce:
             self._report(creators.index)
         else:
             self._telemetry.set_wishes(0, 0.0)
+
+    def close(self) -> None:
+        """Close what the source has open in this process; it is opened again by a later look."""
+        if self._source is not None:
+            self._source.close()
 
     @property
     def is_followed(self) -> bool:

@@ -89,12 +89,17 @@ class NoAIWSGIMiddleware:
             refusal = replace(decided.refusal, body=b"") if request.method == "HEAD" else decided.refusal
             with runtime.telemetry.counting:
                 cached.counts.bytes += len(refusal.body)
+            if cached.recorded:
+                runtime.record(cached, request, decided.client, refusal)
             return _sent(refusal, start_response)
         outgoing = Outgoing(runtime.telemetry, environ, cached, start_response)
+        if cached.recorded and (event := runtime.event(cached, request, decided.client)) is not None:
+            outgoing.note(event, runtime.recorder)
         try:
             chunks = self.app(environ, outgoing.start)
         except Exception:
             outgoing.release()
+            outgoing.ended()
             raise
         return outgoing.body(chunks)
 

@@ -64,8 +64,8 @@ def facts_of(event: Event) -> dict[str, object]:
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
         **{name: printable_ascii(getattr(event, name), MAX_CHARS[name]) for name in ("method", "host", "path")},
-        "client": event.client.address,
-        "client_from": event.client.source,
+        "client": event.address,
+        "client_from": event.client.source if event.client else None,
         "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_CHARS["user_agent"]),
     }
 

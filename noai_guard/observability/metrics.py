@@ -56,6 +56,9 @@ SIGNATURE_FAILURES = tuple(
 )
 """Every value of the label `outcome` of noai_signature_failures_total."""
 
+LEDGER_STATES = ("unpublished", "announced", "damaged")
+"""Every value of the label `state` of noai_ledger_state."""
+
 _REQUEST_LABELS = ("action", "agent", "operator", "usage", "rule", "identity", "mode")
 
 _log = logging.getLogger("noai_guard")
@@ -73,6 +76,10 @@ def labels_of(verdict: Verdict) -> tuple[str, ...]:
         str(verdict.identity),
         str(Mode.ENFORCE if verdict.enforced else Mode.MONITOR),
     )
+
+
+FAILURE_PLACES = ("judging", "noting", "robots_txt", "declaring", "store", "refresh", "ledger", "record")
+"""Where the guard itself may fail."""
 
 
 class Metrics(Collector):
@@ -186,6 +193,20 @@ class Metrics(Collector):
             "Times a look at a request found a shared cache in front of the site that the policy does not name.",
             ("cache", "problem"),
         )
+        self.ledger_state = gauge(
+            "noai_ledger_state",
+            "1 while the policy is not published in the ledger, a looser one is announced, or the ledger is damaged.",
+            ("state",),
+        )
+        self.events_written = counter("noai_events_written_total", "Events written to the event log.", ("sink",))
+        self.events_dropped = counter(
+            "noai_events_dropped_total",
+            "Events lost, by the sink that did not take them (queue: more came than could be written).",
+            ("sink",),
+        )
+        self.event_sink_failing = gauge(
+            "noai_event_sink_failing", "1 while a sink of the event log takes no events, or not all.", ("sink",)
+        )
         self.reloads = counter("noai_reloads_total", "Times the policy was read again.", ("result",))
         self.reload_failed = gauge(
             "noai_reload_failed",
@@ -206,8 +227,11 @@ class Metrics(Collector):
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
             (self.signature_failures, SIGNATURE_FAILURES),
-            (self.guard_failures, ("judging", "noting", "robots_txt", "declaring", "store", "refresh")),
+            (self.guard_failures, FAILURE_PLACES),
+            (self.ledger_state, LEDGER_STATES),
             (self.address_problems, PROBLEMS),
+            (self.events_written, ("files",)),
+            (self.events_dropped, ("queue", "files")),
             (self.gateway_problems, GATEWAY_PROBLEMS),
         ):
             for value in values:
@@ -275,6 +299,8 @@ class Metrics(Collector):
             for labels in self._policy_labels:
                 self.policy_info.labels(*labels).set(labels in in_force)
             self.reload_failed.set(any(guard.policy_file_broken for guard in self.guards))
+            for state in LEDGER_STATES:
+                self.ledger_state.labels(state).set(any(state in guard.ledger_states for guard in self.guards))
             self.store_unreachable.set(any(guard.store_unreachable for guard in self.guards))
 
     def forget_parent(self) -> None:
@@ -304,6 +330,10 @@ class Telemetry:
         """Why the policy file cannot be used; empty while it can."""
 
         self.store_unreachable = False
+        self.ledger_states: frozenset[str] = frozenset()
+        self.ledger_problem = ""
+        """Why the ledger cannot be used; empty while it can."""
+
         self._counts: dict[tuple[object, ...], LocalCounts] = {}
         self._injected_deltas: dict[str, Delta] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
@@ -386,6 +416,13 @@ class Telemetry:
         """Publish how many works wishes are known for, and when (seconds since 1970) their source was last readable."""
         self.metrics.wish_works.set(works)
         self.metrics.wishes_read.set(read_at)
+
+    def set_ledger(self, states: frozenset[str], problem: str) -> None:
+        """Publish what holds of LEDGER_STATES, and why the ledger cannot be used, empty if it can."""
+        self.ledger_problem = problem
+        if states != self.ledger_states:
+            self.ledger_states = states
+            self.metrics.update_gauges()
 
     def reload_succeeded(self) -> None:
         """Count a successful reload."""

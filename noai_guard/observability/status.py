@@ -112,6 +112,7 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         status.last_refusals.append({"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts})
     status.health["reload_failed"] = any(sample.value for sample in samples["noai_reload_failed"])
     status.health["store_unreachable"] = any(sample.value for sample in samples["noai_store_unreachable"])
+    status.health["ledger"] = [sample.labels["state"] for sample in samples["noai_ledger_state"] if sample.value]
     for key, label in _HEALTH_COUNTERS.items():
         status.health[key] = {sample.labels[label]: int(sample.value) for sample in samples[f"noai_{key}"]}
     return status
@@ -190,6 +191,7 @@ def _policies(metrics: Metrics) -> list[dict[str, Any]]:
             },
             "rules": {rule.id: str(rule.action) for rule in policy.rules},
             "problem": guard.policy_problem[:_MAX_PROBLEM_CHARS],
+            "ledger_problem": guard.ledger_problem[:_MAX_PROBLEM_CHARS],
         }
         if facts not in policies:
             policies.append(facts)

@@ -7,7 +7,7 @@ Keep it off the public internet, as /metrics: it shows paths and user agents of 
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from html import escape
@@ -152,6 +152,7 @@ def _health(status: Status) -> str:
                 or " The log of a worker has the problems."
             )
         )
+    problems += _ledger(status)
     if health["store_unreachable"]:
         problems.append("A worker cannot ask the store that workers share: it counts alone. The log says why.")
     if health["identity_stopped"]:
@@ -168,6 +169,21 @@ def _health(status: Status) -> str:
         return '<p class="healthy">The guard is well.</p>'
     items = "".join(f"<li>{problem}</li>" for problem in problems)
     return f'<div class="unhealthy"><p>The guard needs a look:</p><ul>{items}</ul></div>'
+
+
+def _ledger(status: Status) -> Iterator[str]:
+    states = status.health["ledger"]
+    if "damaged" in states:
+        reasons = dict.fromkeys(policy["ledger_problem"] for policy in status.policies if policy["ledger_problem"])
+        yield (
+            "The ledger cannot be used; the stricter of the policy and of what was last known to be promised holds."
+            + "".join(f"<pre>{escape(reason)}</pre>" for reason in reasons)
+        )
+    if "unpublished" in states:
+        yield (
+            "The policy is not published in the ledger; the stricter of both is in force until "
+            "<code>noai-guard ledger publish</code>."
+        )
 
 
 def _counts(

@@ -1,14 +1,17 @@
 """Documents of the declarations as files and as HTTP responses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from noai_guard.core.model import Document, HeaderField, Response
 from noai_guard.core.paths import normal_path
 from noai_guard.declarations import robots_txt
+from noai_guard.responses.negotiation import accepted
 
 RETRY_SECONDS = 60
 """When to ask again for a robots.txt that is not known: an app that is starting will have started."""
+
+NO_ALTERNATIVES: Mapping[str, Document] = {}
 
 _UNKNOWN_ROBOTS = b"""\
 # The site's own robots.txt cannot be read at the moment.
@@ -67,9 +70,22 @@ def unknown_robots_response(document: Document, method: str) -> Response:
     return Response(503, headers, b"" if method == "HEAD" else _UNKNOWN_ROBOTS)
 
 
-def document_response(document: Document, method: str, headers: Iterable[HeaderField]) -> Response:
-    """Return the complete response to a GET or HEAD request for a document: 304 if If-None-Match has its ETag."""
+def document_response(
+    document: Document,
+    method: str,
+    headers: Iterable[HeaderField],
+    alternatives: Mapping[str, Document] = NO_ALTERNATIVES,
+) -> Response:
+    """Return the complete response to a GET or HEAD request for a document: 304 if If-None-Match has its ETag.
+
+    `alternatives` are what the document may be by media type, the first for whoever does not mind; Accept chooses.
+    """
+    if alternatives:
+        headers = tuple(headers)
+        document = alternatives[accepted(tuple(alternatives), headers)]
     fields = document_headers(document)
+    if alternatives:
+        fields = (*fields, (b"vary", b"Accept"))
     if_none_match = next((value for name, value in headers if name.lower() == b"if-none-match"), b"")
     if dict(fields)[b"etag"] in if_none_match or if_none_match.strip() == b"*":
         kept = tuple(field for field in fields if field[0] not in (b"content-length", b"content-type"))

@@ -129,6 +129,10 @@ class WishTable:
                 return None
             return list(_work_wishes(connection, TABLE.c.since <= day, TABLE.c.work.in_(works)))
 
+    def close(self) -> None:
+        """Close all connections of this process. A question opens one again."""
+        self.database.close()
+
     def add(self, rows: Iterable[Row]) -> int:
         """Add rows in one transaction, and return how many. Raises DatabaseFailed, and then adds none."""
         with self.writing() as writer:

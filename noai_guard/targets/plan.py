@@ -296,9 +296,9 @@ class TargetPlan:
         decisions: list[Decision] = []
         if self.exempt.globs:
             decisions.append(self._decision(agent, self.exempt, exempt=True))
-        if agent is not None:  # what a creator disallows, no rule of the site allows
-            refused = ((p, n) for p, n in self.path_policies if disallows(self._table.path_policies[n], agent))
-            decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in refused]
+        # What a creator disallows, no rule of the site allows.
+        refused = [each for each in self.path_policies if disallows(self._table.path_policies[each[1]], agent)]
+        decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in refused]
         for rule in self.policy.rules:
             if rule.needs_origin:
                 continue
@@ -309,7 +309,7 @@ class TargetPlan:
             elif paths is None:
                 break
         else:
-            by_path = (*self.path_policies, (None, 0))
+            by_path = (*(each for each in self.path_policies if each not in refused), (None, 0))
             decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in by_path]
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]

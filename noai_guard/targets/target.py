@@ -94,7 +94,7 @@ class ServerTarget(Target[TargetPlan]):
         if setup.compiled.unnamed_works:
             yield (
                 f"wishes of creators: {MAX_WORKS} works at most have a section here; on the paths of the others the "
-                "configuration refuses what any creator disallows. Ask the gateway (--ask-gateway): it knows every work."
+                "configuration refuses what any creator disallows. Ask the gateway (--ask-gateway): it knows all works."
             )
         elif setup.creators_decide:
             yield "wishes of creators: those of today; generate the files again after a change, or ask the gateway."

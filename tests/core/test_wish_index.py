@@ -79,12 +79,19 @@ def test_a_name_is_found_as_it_is_and_else_in_any_letter_case(asked: str, number
 
 def test_of_several_creators_of_a_work_the_strictest_counts() -> None:
     works = [WorkWishes("tide", {TRAIN: ALLOW}), WorkWishes("tide", {TRAIN: DISALLOW, SEARCH: ALLOW})]
-    works += [WorkWishes("foam", {TRAIN: ALLOW}), WorkWishes("foam", {})]
+    shared = {TRAIN: ALLOW}
+    works += [
+        WorkWishes("ebb", shared),
+        WorkWishes("flow", shared),
+        WorkWishes("foam", {TRAIN: ALLOW}),
+        WorkWishes("foam", {}),
+    ]
     index = WishIndex(works)
     assert index.number("tide") == NO_TRAINING
     assert index.number("foam") == UNSET
-    assert index.listed == {"tide": NO_TRAINING, "foam": number_of({TRAIN: ALLOW})}
-    assert len(index) == 2
+    assert index.number("flow") == index.number("ebb") == number_of(shared)
+    assert index.listed == {"tide": NO_TRAINING, **dict.fromkeys(("ebb", "flow", "foam"), number_of(shared))}
+    assert len(index) == 4
 
 
 def test_the_names_that_documents_may_list_are_bounded_and_those_that_are_disallowed_come_first(

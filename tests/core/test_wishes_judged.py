@@ -107,6 +107,17 @@ def test_no_rule_of_the_site_lets_in_what_a_creator_refuses_and_no_creator_overr
     assert judged(guard(OPEN, decide=True, rules=RULES), path, agent) == expected
 
 
+def test_a_path_that_may_be_in_several_sections_is_judged_in_all_of_them_for_the_work() -> None:
+    sections = guard(OPEN + "paths: {/press/**: {usages: {search: no}}}\n")
+    table = sections.table
+    several = table.path_classes["/press/..;/audio/no.mp3"]
+    assert len(several.readings) > 1
+    assert table.verdict(AGENTS[0], several).rule == WISH
+    assert table.verdict(AGENTS[3], several).action is Action.DENY
+    assert table.verdict(None, several).action is Action.ALLOW
+    assert judged(sections, "/press/..;/audio/other.mp3", "Trainer") == ("allow", "train-ai@/press/**")
+
+
 def test_exemptions_stay() -> None:
     exempt = guard(OPEN, exemptions=Exemptions(("/audio/no.mp3",), frozenset({"watcher"})))
     assert judged(exempt, "/audio/no.mp3", "Trainer") == ("allow", "exempt-path")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from examples.demo import proofs
+from examples.demo import promises, proofs
 from examples.demo.__main__ import failures_of
 from examples.demo.site import Visit
 from noai_guard.cli import main as cli
@@ -110,3 +110,9 @@ def test_the_site_stays_until_ctrl_c() -> None:
             assert process.wait(timeout=20) == 0
         finally:
             process.kill()
+
+
+def test_a_policy_that_is_loosened_waits_and_a_tampered_ledger_is_caught(tmp_path: Path) -> None:
+    scenes = list(promises.scenes(tmp_path))
+    assert [scene.line for scene in scenes if not scene.holds] == []
+    assert "entry 2 was changed" in scenes[-1].line

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from noai_guard.core.model import PathPolicy
 from noai_guard.core.path_patterns import pattern_to_robots
 from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.stricter import StricterTable
 from noai_guard.core.wish_index import UNKNOWN, UNSET, choices_of, strictest_of
 from noai_guard.core.wishes import Choice
 from noai_guard.core.works import MARK
@@ -20,17 +21,32 @@ _ALL_DISALLOWED = strictest_of(range(UNSET, UNKNOWN))
 
 @dataclass(frozen=True, slots=True)
 class DeclaredWorks:
-    """The policy that documents declare. `named` works of `differing` ones have a section; `differing` is None if
-    nobody knows how many there are."""
+    """What documents declare, as a `table`. `named` works of `differing` ones have a section; `differing` is None if
+    nobody knows how many there are. Not `complete`: a section does not hold all paths of its work."""
 
-    policy: Policy
+    table: DecisionTable
     named: int = 0
     differing: int | None = 0
+    complete: bool = True
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the table."""
+        return self.table.policy
 
     @property
     def all_named(self) -> bool:
         """True if no work is left to header fields and guard."""
-        return self.named == self.differing
+        return self.complete and self.named == self.differing
+
+
+def declared_works(table: DecisionTable, most: int) -> DeclaredWorks:
+    """Return what documents declare that name at most so many works."""
+    if not isinstance(table, StricterTable):
+        return WorkSections(table).declared(most)
+    first, *others = [WorkSections(each).declared(most) for each in table.tables]
+    tables = (first.table, *(each.table for each in others))
+    return replace(first, table=table if tables == table.tables else StricterTable(tables))
 
 
 class WorkSections:
@@ -49,21 +65,22 @@ class WorkSections:
         """Return what documents declare that name at most so many works."""
         policy, index = self._policy, self._index
         if not policy.works.patterns or not (self._asked or index is not None):
-            return DeclaredWorks(policy)
+            return DeclaredWorks(self._table)
         if self._asked or index is None or not index.known:
             return DeclaredWorks(self._with({}, UNKNOWN), 0, None)
         differing = sum(count for number, count in index.counts.items() if self._differs_anywhere(number))
         sections: dict[str, PathPolicy] = {}
-        named = 0
+        named, complete = 0, not (self._inexact and differing)
         for name, number in index.listed.items():
             if named == most:
                 break
             if self._differs_anywhere(number):
                 of_work = dict(self._sections_of(name, number))
-                named += len(of_work) == len(self._exact)
+                named += 1 if of_work else 0
+                complete = complete and len(of_work) == len(self._exact)
                 sections |= of_work
-        rest = UNSET if named == differing and not self._inexact else strictest_of(index.numbers)
-        return DeclaredWorks(self._with(sections, rest), named, differing)
+        rest = UNSET if complete and named == differing else strictest_of(index.numbers)
+        return DeclaredWorks(self._with(sections, rest), named, differing, complete)
 
     def with_any_wish(self) -> DeclaredWorks:
         """Return a policy that reserves for every work what its creator may reserve."""
@@ -81,8 +98,8 @@ class WorkSections:
                 of_site = self._table.path_class(sample).path_policy
                 yield path, replace(self._table.wished_on(of_site, number), pattern=path)
 
-    def _with(self, sections: dict[str, PathPolicy], rest: int) -> Policy:
-        """Return the policy with these sections; `rest` is the number of what is wished for works without one."""
+    def _with(self, sections: dict[str, PathPolicy], rest: int) -> DecisionTable:
+        """Return the table of the policy with these sections; `rest` is the number of what other works wish."""
         policy, wished_on = self._policy, self._table.wished_on
         index = self._index
         parts = {part.pattern: part for part in policy.path_policies}
@@ -99,7 +116,8 @@ class WorkSections:
                 path = pattern.replace(MARK, "*")
                 of_site = self._table.path_class(_example(pattern)).path_policy
                 parts.setdefault(path, replace(wished_on(of_site, covering), pattern=path))
-        return replace(policy, path_policies=tuple(parts.values()))
+        changed = replace(policy, path_policies=tuple(parts.values()))
+        return self._table.changed(lambda _: changed)
 
 
 def _sample(pattern: str) -> str:

@@ -7,10 +7,10 @@ that are refused it may be stricter, because the guard refuses them anyway.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from noai_guard.core.model import Agent, Identity, Usage
+from noai_guard.core.model import Agent, Identity
 from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import DecisionTable, PathClass, Policy
 from noai_guard.core.text import one_line
@@ -183,9 +183,6 @@ _Rules = tuple[bool, tuple[PathRule, ...]]
 
 _NO_RULES: _Rules = (False, ())
 
-_AgentFacts = tuple[tuple[Usage, ...], tuple[bool, ...], bool]
-"""All facts about an agent that a policy depends on: usages, which rules can hold for it, True if it is exempt."""
-
 
 class _RuleBuilder:
     """Rules of robots.txt for a decision table, by agents."""
@@ -193,7 +190,7 @@ class _RuleBuilder:
     def __init__(self, table: DecisionTable, documents: Sequence[str]) -> None:
         policy = table.policy
         self.documents = tuple(quote(path, safe="/!&'()+,-.:;=@_~") for path in documents)
-        supported = DecisionTable(robots_patterns.without_unsupported_patterns(policy), table.catalog)
+        supported = table.changed(robots_patterns.without_unsupported_patterns)
         self._elsewhere = supported.path_class(ELSEWHERE)
         exact = {f"{document}{end}" for document in self.documents for end in "$?"}
         path_classes: dict[str, PathClass | None] = {
@@ -215,9 +212,10 @@ class _RuleBuilder:
         for prefix, path_class in self._path_classes.items():
             if path_class is not None:
                 key = tuple(path_class.path_policy.usages.items()), path_class.path_policy.wish, path_class.rule_numbers
-                self._path_classes[prefix] = alike.setdefault((*key, path_class.exempt), path_class)
-        self._policy = policy
-        self._rules: dict[frozenset[_AgentFacts], _Rules] = {}
+                if not path_class.readings:
+                    self._path_classes[prefix] = alike.setdefault((*key, path_class.exempt), path_class)
+        self._facts = table.facts
+        self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -226,10 +224,6 @@ class _RuleBuilder:
         if key not in self._rules:
             self._rules[key] = self._build(tuple(by_facts.values()))
         return self._rules[key]
-
-    def _facts(self, agent: Agent) -> _AgentFacts:
-        rules = [any(rule.holds_for(agent, identity) for identity in _IDENTITIES) for rule in self._policy.rules]
-        return agent.usages, tuple(rules), agent.name.lower() in self._policy.exemptions.agents
 
     def _build(self, agents: Sequence[Agent]) -> _Rules:
         """Return a rule for each prefix that differs from the one that encloses it."""

@@ -1,0 +1,329 @@
+"""The difference between two policies in plain words, and whether it loosens a reservation of an AI usage.
+
+What cannot be compared counts as loosening: to announce too much harms nobody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noai_guard.core.catalog import Catalog
+from noai_guard.core.model import AI_USAGES, Action, Agent, Identity, PathPolicy, Usage
+from noai_guard.core.networks import NetworkSet
+from noai_guard.core.partners import Partner
+from noai_guard.core.policy import Policy, Rule
+from noai_guard.core.stricter import all_patterns, sections_within, strictest_action
+from noai_guard.core.text import listed
+from noai_guard.record.canonical_policy import policy_data
+
+ACTION_WORDS = {
+    Action.ALLOW: "allowed",
+    Action.LOG: "allowed, and logged",
+    Action.THROTTLE: "rationed",
+    Action.LICENSE_REQUIRED: "allowed with a licence",
+    Action.DENY: "refused",
+}
+"""What a visitor gets, in words."""
+
+_TRAINING = {Usage.TRAIN_AI: "training"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference, as a sentence. `loosens`: a reservation of an AI usage is weaker than before, or may be."""
+
+    text: str
+    loosens: bool = False
+
+
+def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Change, ...]:
+    """Return all differences between what two policies promise; none if they promise the same."""
+    old, new = policy_data(before), policy_data(after)
+    if old == new:
+        return ()
+    known = catalog.extended(before.agents).agents, catalog.extended(after.agents).agents
+    changes = [*certain_changes(before, after), *_uncertain_changes(before, after, known)]
+    described = {"usages", "paths", *_DESCRIBED}
+    changes += (
+        Change(f"{key}: changed in a way that cannot be compared", True)
+        for key in sorted(old.keys() - described)
+        if old[key] != new[key]
+    )
+    return tuple(dict.fromkeys(changes)) or (Change("the order of the policy's parts changed", True),)
+
+
+_DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
+              "features", "uses", "notices", "partners", "agents", "networks", "notice")  # fmt: skip
+
+
+def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
+    """Yield the differences that can be told without a catalogue, and without what a ledger withholds."""
+    if before.mode is not after.mode:
+        yield Change(f"mode: {before.mode} -> {after.mode}", after.mode.value == "monitor")
+    yield from _section_changes(before, after)
+    for name in ("on_unknown", "unreadable"):
+        yield from _action_change(name, getattr(before, name), getattr(after, name))
+    yield from _action_change("identity: spoofed", before.identity.spoofed, after.identity.spoofed)
+    for key in sorted({*before.declarations, *after.declarations}):
+        was, now = before.declares(key), after.declares(key)
+        if was is not now:
+            yield Change(f"declarations: {key} {'off -> on' if now else 'on -> off'}", was)
+        elif before.declarations.get(key, True) != after.declarations.get(key, True):
+            yield Change(f"declarations: {key} {before.declarations.get(key)} -> {after.declarations.get(key)}")
+    for name in before.site.__slots__:
+        was, now = getattr(before.site, name), getattr(after.site, name)
+        if was != now:
+            yield Change(f"site: {name} {was or 'not given'} -> {now or 'not given'}")
+    for use in after.uses:
+        if use not in before.uses:
+            trains = ", which trains generative models" if use.trains_generative_models else ""
+            yield Change(f"uses: {use.use} by {use.by}{trains}", use.trains_generative_models)
+    yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
+    yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
+    yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
+    old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
+    if old != new:
+        yield Change(f"notice: {old} days -> {new} days", new < old)
+
+
+def _section_changes(before: Policy, after: Policy) -> Iterator[Change]:
+    everywhere = {
+        usage: (before.usages[usage], after.usages[usage])
+        for usage in Usage
+        if before.usages[usage] is not after.usages[usage]
+    }
+    for usage, (was, now) in everywhere.items():
+        yield _usage_change(usage, was, now, "")
+    for pattern in all_patterns((before, after)):
+        old, new = sections_within(before, pattern), sections_within(after, pattern)
+        for usage in Usage:
+            was, now = _extremes(usage, old, new)
+            if was is not now and (was, now) != everywhere.get(usage):
+                yield _usage_change(usage, was, now, f" under {pattern}")
+
+
+def _extremes(usage: Usage, old: Sequence[PathPolicy], new: Sequence[PathPolicy]) -> tuple[Action, Action]:
+    """Return the actions before and after on some path, so that the later is the milder one if it is on any path."""
+    strictest_before = strictest_action(section.usages[usage] for section in old)
+    mildest_after = _mildest(section.usages[usage] for section in new)
+    if mildest_after.strictness <= strictest_before.strictness:
+        return strictest_before, mildest_after
+    return _mildest(section.usages[usage] for section in old), strictest_action(s.usages[usage] for s in new)
+
+
+def _mildest(actions: Iterable[Action]) -> Action:
+    return min(actions, key=lambda action: action.strictness)
+
+
+def _usage_change(usage: Usage, was: Action, now: Action, where: str) -> Change:
+    loosens = usage in AI_USAGES and now.strictness < was.strictness and was.restricts
+    return Change(f"{_TRAINING.get(usage, usage)}: {ACTION_WORDS[was]} -> {ACTION_WORDS[now]}{where}", loosens)
+
+
+def _action_change(name: str, was: Action, now: Action) -> Iterator[Change]:
+    if was is not now:
+        yield Change(f"{name}: {ACTION_WORDS[was]} -> {ACTION_WORDS[now]}", now.strictness < was.strictness)
+
+
+_Agents = tuple[Sequence[Agent], Sequence[Agent]]
+"""The agents known before and after."""
+
+
+def _uncertain_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Change]:
+    yield from _rule_changes(before, after, known)
+    yield from _exemption_changes(before, after, known[1])
+    yield from _partner_changes(before, after)
+    yield from _agent_changes(before, after, known[0])
+    old, new = before.identity, after.identity
+    if old.networks != new.networks:
+        yield Change("identity: the networks that the site vouches for changed", True)
+    if old.stale_after != new.stale_after:
+        text = f"identity: stale_after {old.stale_after} days -> {new.stale_after} days"
+        yield Change(text, new.stale_after < old.stale_after)
+    if old.edge_ranges is not new.edge_ranges:
+        yield Change(f"identity: edge_ranges {_switch(new.edge_ranges)}", old.edge_ranges)
+    if before.throttle != after.throttle:
+        rates = [policy.throttle.requests / policy.throttle.seconds for policy in (before, after)]
+        one, other = (f"{policy.throttle.requests} in {policy.throttle.seconds} s" for policy in (before, after))
+        # A longer window lets in more at once, at the same rate.
+        looser = rates[1] > rates[0] or after.throttle.requests > before.throttle.requests
+        yield Change(f"throttle: {one} -> {other}", looser and (before.throttles or after.throttles))
+    if before.second_look is not after.second_look:
+        yield Change(f"second_look: {_switch(after.second_look)}")
+    used = {name for policy in (before, after) for rule in policy.rules for name in rule.networks}
+    for name in sorted({*before.networks, *after.networks} - used):
+        if before.networks.get(name) != after.networks.get(name):
+            yield Change(f"networks: {name}, which no rule uses, changed")
+
+
+def _switch(on: bool) -> str:
+    return "off -> on" if on else "on -> off"
+
+
+def _is_ai(agent: Agent) -> bool:
+    return not AI_USAGES.isdisjoint(agent.usages)
+
+
+_IDENTITIES = tuple(identity for identity in Identity if identity is not Identity.UNCLAIMED)
+
+
+def _holds(rule: Rule, agent: Agent) -> bool:
+    return any(rule.holds_for(agent, identity) for identity in _IDENTITIES)
+
+
+def _actions_for(policy: Policy, agent: Agent) -> Iterator[Action]:
+    """Yield every action that a policy may have for an agent somewhere, and no milder or stricter one is left out."""
+    for section in policy.all_path_policies:
+        yield strictest_action(section.usages[usage] for usage in agent.usages)
+    for rule in policy.rules:
+        if _holds(rule, agent):
+            yield rule.action
+    if agent.name.lower() in policy.exemptions.agents:
+        yield Action.ALLOW
+
+
+def _rule_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Change]:
+    old, new = ({_meaning(policy, rule): rule for rule in policy.rules} for policy in (before, after))
+    removed = {rule.id: rule for meaning, rule in old.items() if meaning not in new}
+    added = {rule.id: rule for meaning, rule in new.items() if meaning not in old}
+    for name, rule in added.items():
+        milder = _lets_in_more(rule, before, known[1])
+        replaced = removed.get(name)
+        if replaced is None:
+            yield Change(f"rule {name} was added: {_described(rule)}", milder)
+        else:
+            grew = _only_networks_grew(replaced, rule, before, after)
+            loosens = not grew and (milder or _refuses_less(replaced, after, known[0]))
+            yield Change(f"rule {name} was changed: {_described(replaced)} -> {_described(rule)}", loosens)
+    for name, rule in removed.items():
+        if name not in added:
+            yield Change(f"rule {name} was removed: {_described(rule)}", _refuses_less(rule, after, known[0]))
+    if [meaning for meaning in old if meaning in new] != [meaning for meaning in new if meaning in old]:
+        yield Change("rules: their order changed", True)
+    for meaning in (each for each in old if each in new):
+        if old[meaning].message != new[meaning].message or old[meaning].id != new[meaning].id:
+            yield Change(f"rule {old[meaning].id}: its name or message changed")
+
+
+def _meaning(policy: Policy, rule: Rule) -> tuple[Any, ...]:
+    """Return all that a verdict depends on of a rule."""
+    networks = tuple((name, policy.networks.get(name)) for name in sorted(rule.networks))
+    conditions = rule.agents, rule.operators, rule.usages, rule.identities, frozenset(rule.paths), rule.headers
+    return rule.action, *conditions, networks
+
+
+def _only_networks_grew(old: Rule, new: Rule, before: Policy, after: Policy) -> bool:
+    """Return True if a rule that restricts differs only in that it holds for more addresses."""
+    same = _meaning(Policy("", {}), old) == _meaning(Policy("", {}), new)
+    return (
+        same
+        and new.action.restricts
+        and all(_within(before.networks[name], after.networks[name]) for name in new.networks)
+    )
+
+
+def _within(narrow: NetworkSet, wide: NetworkSet) -> bool:
+    return NetworkSet([*narrow, *wide]) == wide
+
+
+def _lets_in_more(rule: Rule, before: Policy, agents: Sequence[Agent]) -> bool:
+    """Return True if a new rule may let in an AI agent that was treated more strictly."""
+    if rule.action is Action.DENY:
+        return False
+    stricter = rule.action.strictness
+    met = (agent for agent in agents if _is_ai(agent) and _holds(rule, agent))
+    return any(action.strictness > stricter for agent in met for action in _all_actions(before, agent))
+
+
+def _all_actions(policy: Policy, agent: Agent) -> Iterator[Action]:
+    yield from _actions_for(policy, agent)
+    yield policy.identity.spoofed
+    yield policy.unreadable
+
+
+def _refuses_less(rule: Rule, after: Policy, agents: Sequence[Agent]) -> bool:
+    """Return True if without a rule an AI agent, or whoever comes from some networks, may be treated less strictly."""
+    if not rule.action.restricts:
+        return False
+    if rule.holds_for(None, Identity.UNCLAIMED):
+        return True
+    met = (agent for agent in agents if _is_ai(agent) and _holds(rule, agent))
+    return any(action.strictness < rule.action.strictness for agent in met for action in _actions_for(after, agent))
+
+
+def _described(rule: Rule) -> str:
+    lists: Mapping[str, Iterable[str]] = {
+        "for": [*sorted(rule.agents), *sorted(rule.operators), *sorted(map(str, rule.usages))],
+        "if": [*sorted(map(str, rule.identities)), *(f"the header {each.name}" for each in rule.headers)],
+        "from": sorted(rule.networks),
+        "under": rule.paths,
+    }
+    where = "".join(f" {word} {listed(list(names))}" for word, names in lists.items() if names)
+    return f"{ACTION_WORDS[rule.action]}{where}"
+
+
+def _exemption_changes(before: Policy, after: Policy, agents: Sequence[Agent]) -> Iterator[Change]:
+    old, new = before.exemptions, after.exemptions
+    ai = {agent.name.lower() for agent in agents if _is_ai(agent)}
+    known = {agent.name.lower() for agent in agents}
+    for path in sorted(set(new.paths) - set(old.paths)):
+        yield Change(f"exemptions: {path} is open to everybody", True)
+    for path in sorted(set(old.paths) - set(new.paths)):
+        yield Change(f"exemptions: {path} is no longer open to everybody")
+    for name in sorted(new.agents - old.agents):
+        yield Change(f"exemptions: {name} is never refused", name in ai or name not in known)
+    for name in sorted(old.agents - new.agents):
+        yield Change(f"exemptions: {name} is no longer exempt")
+    if old.addresses != new.addresses:
+        wider = not _within(new.addresses, old.addresses)
+        yield Change(f"exemptions: {'more' if wider else 'fewer'} addresses are never refused", wider)
+
+
+def _partner_changes(before: Policy, after: Policy) -> Iterator[Change]:
+    old, new = ({partner.name: partner for partner in policy.partners} for policy in (before, after))
+    for name in sorted({*old, *new}):
+        was, now = old.get(name), new.get(name)
+        said = name if (now or old[name]).named else "one that is not named"
+        if now is None:
+            yield Change(f"partners: the licence of {said} ended")
+        elif was is None:
+            usages = listed(sorted(now.usages))
+            yield Change(f"partners: {said} has a licence for {usages}", not AI_USAGES.isdisjoint(now.usages))
+        elif policy_data_of_partner(was) != policy_data_of_partner(now):
+            wider = not _is_narrower(now, was) and not AI_USAGES.isdisjoint(now.usages)
+            yield Change(f"partners: the licence of {said} was changed", wider)
+
+
+def policy_data_of_partner(partner: Partner) -> Any:
+    """Return all facts about a partner that can be compared."""
+    return policy_data(Policy("", {}, partners=(partner,)))["partners"]
+
+
+def _is_narrower(now: Partner, was: Partner) -> bool:
+    """Return True if surely a licence covers no more than it did. Its keys may be others."""
+    return (
+        now.usages <= was.usages
+        and set(now.paths.patterns) <= set(was.paths.patterns)
+        and now.starts >= was.starts
+        and now.ends <= was.ends
+        and set(was.proofs) <= set(now.proofs)
+        and _within(now.networks, was.networks if was.networks else now.networks)
+    )
+
+
+def _agent_changes(before: Policy, after: Policy, known: Sequence[Agent]) -> Iterator[Change]:
+    """Yield changes of the site's own agents. To hide an agent that is refused behind another name is to loosen."""
+    old, new = ({data["name"].lower(): data for data in policy_data(policy)["agents"]} for policy in (before, after))
+    by_name = {agent.name.lower(): agent for agent in (*known, *before.agents)}
+    for agent in after.agents:
+        name = agent.name.lower()
+        if old.get(name) == new[name]:
+            continue
+        replaces = by_name.get(name)
+        always_refused = all(action is Action.DENY for action in _actions_for(after, agent))
+        grows = replaces is None and (always_refused or not _is_ai(agent))
+        loosens = not grows and (_is_ai(agent) or (replaces is not None and _is_ai(replaces)))
+        yield Change(f"agents: {agent.name} is known to the site as {listed(list(map(str, agent.usages)))}", loosens)
+    for agent in before.agents:
+        if agent.name.lower() not in new:
+            yield Change(f"agents: {agent.name} is not known to the site any more", _is_ai(agent))

@@ -1,0 +1,255 @@
+"""The difference between two policies in plain words, and whether it loosens a reservation of an AI usage."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from noai_guard.core.guard import Guard
+from noai_guard.core.identity.settings import IdentityPolicy
+from noai_guard.core.model import AI_USAGES, Identity
+from noai_guard.core.networks import NetworkSet
+from noai_guard.core.policy import Policy
+from noai_guard.record.canonical_json import canonical
+from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
+from noai_guard.record.policy_changes import policy_changes
+from tests.core.test_stricter import PATHS, POLICIES, built
+from tests.record.ledger_kit import AGENTS, policy_of
+
+NETS = "networks: {{bad: [{0}]}}\nrules: [{{id: bad, networks: [bad], action: {1}}}]\n"
+PARTNER = (
+    "partners: [{{name: acme, named: yes, usages: [{0}], paths: [{1}], until: {2}, proof: {{networks: [{3}]}}}}]\n"
+)
+SCRAPER = "agents: [{name: Harvester, usages: [scraper], expected_user_agent: [TrackHarvest]}]"
+
+
+def changes(before: str, after: str) -> dict[str, bool]:
+    found = policy_changes(policy_of(before), policy_of(after), AGENTS)
+    return {change.text: change.loosens for change in found}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text", "loosens"),
+    [
+        ("", "paths: {/press/**: {usages: {train-ai: yes}}}", "training: refused -> allowed under /press/**", True),
+        ("paths: {/a/**: {usages: {train-ai: yes}}}", "", "training: allowed -> refused under /a/**", False),
+        ("", "usages: {ai-search: license_required}", "ai-search: refused -> allowed with a licence", True),
+        ("usages: {seo: no}", "", "seo: refused -> allowed", False),
+        ("usages: {train-ai: log}", "usages: {train-ai: yes}", "training: allowed, and logged -> allowed", False),
+        ("", "mode: monitor", "mode: enforce -> monitor", True),
+        ("on_unknown: deny", "", "on_unknown: refused -> allowed", True),
+        ("", "unreadable: log", "unreadable: refused -> allowed, and logged", True),
+        ("", "identity: {spoofed: log}", "identity: spoofed: refused -> allowed, and logged", True),
+        ("", "declarations: {tdmrep: no}", "declarations: tdmrep on -> off", True),
+        ("", "declarations: {robots_txt: replace}", "declarations: robots_txt merge -> replace", False),
+        ("", "site: {owner: Night Ferry}", "site: owner not given -> Night Ferry", False),
+        ("", "exemptions: {paths: [/open/**]}", "exemptions: /open/** is open to everybody", True),
+        ("exemptions: {paths: [/open/**]}", "", "exemptions: /open/** is no longer open to everybody", False),
+        ("", "exemptions: {agents: [GPTBot]}", "exemptions: gptbot is never refused", True),
+        ("", "exemptions: {agents: [AhrefsBot]}", "exemptions: ahrefsbot is never refused", False),
+        ("", "exemptions: {agents: [CCBot]}", "exemptions: ccbot is never refused", True),
+        ("exemptions: {agents: [GPTBot]}", "", "exemptions: gptbot is no longer exempt", False),
+        ("", "exemptions: {addresses: [10.0.0.0/8]}", "exemptions: more addresses are never refused", True),
+        (
+            "exemptions: {addresses: [10.0.0.0/8]}",
+            "exemptions: {addresses: [10.1.0.0/16]}",
+            "exemptions: fewer addresses are never refused",
+            False,
+        ),
+        ("", "identity: {stale_after: 3}", "identity: stale_after 14 days -> 3 days", True),
+        ("", "identity: {edge_ranges: yes}", "identity: edge_ranges off -> on", False),
+        ("", "features: {second_look: yes}", "second_look: off -> on", False),
+        ("features: {second_look: yes}", "", "second_look: on -> off", False),
+        ("", "identity: {networks: {GPTBot: [10.0.0.0/8]}}", "identity: the networks that the site vouches for changed", True),
+        ("", "networks: {new: [10.0.0.0/8]}", "networks: new, which no rule uses, changed", False),
+        ("", "limits: {throttle: {requests: 90, seconds: 60}}", "throttle: 60 in 60 s -> 90 in 60 s", False),
+        (
+            "usages: {train-ai: throttle}",
+            "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 90, seconds: 60}}",
+            "throttle: 60 in 60 s -> 90 in 60 s",
+            True,
+        ),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "uses: radio by Us, which trains generative models", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "uses: radio by Us", False),
+        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "uses: radio by Us as it was ended", False),
+        ("", "notices: [{text: All rights reserved.}]", "notices: one was added", False),
+        ("notices: [{text: All rights reserved.}]", "", "notices: one was taken away", True),
+        # rules
+        ("", "rules: [{agents: [GPTBot], action: allow, paths: [/x/**]}]", "rule rule-1 was added: allowed for gptbot under /x/**", True),
+        ("", "rules: [{agents: [AhrefsBot], action: allow}]", "rule rule-1 was added: allowed for ahrefsbot", False),
+        ("", "rules: [{agents: [GPTBot], action: deny}]", "rule rule-1 was added: refused for gptbot", False),
+        ("rules: [{agents: [GPTBot], action: deny}]", "", "rule rule-1 was removed: refused for gptbot", False),
+        (
+            "rules: [{agents: [GPTBot], action: deny}]\nusages: {train-ai: yes}",
+            "usages: {train-ai: yes}",
+            "rule rule-1 was removed: refused for gptbot",
+            True,
+        ),
+        ("rules: [{agents: [GPTBot], action: allow}]", "", "rule rule-1 was removed: allowed for gptbot", False),
+        (
+            "rules: [{usages: [train-ai], action: license_required}]",
+            "rules: [{usages: [train-ai], action: throttle}]",
+            "rule rule-1 was changed: allowed with a licence for train-ai -> rationed for train-ai",
+            True,
+        ),
+        (
+            "rules: [{agents: [GPTBot], action: deny, message: Never.}]",
+            "rules: [{agents: [GPTBot], action: deny, message: No.}]",
+            "rule rule-1: its name or message changed",
+            False,
+        ),
+        (
+            NETS.format("10.0.0.0/8", "deny"),
+            NETS.format("10.0.0.0/8, 11.0.0.0/8", "deny"),
+            "rule bad was changed: refused from bad -> refused from bad",
+            False,
+        ),
+        (
+            NETS.format("10.0.0.0/8, 11.0.0.0/8", "deny"),
+            NETS.format("10.0.0.0/8", "deny"),
+            "rule bad was changed: refused from bad -> refused from bad",
+            True,
+        ),
+        (NETS.format("10.0.0.0/8", "deny"), "networks: {bad: [10.0.0.0/8]}", "rule bad was removed: refused from bad", True),
+        (
+            "rules: [{id: a, agents: [GPTBot], action: deny}, {id: b, usages: [seo], action: log}]",
+            "rules: [{id: b, usages: [seo], action: log}, {id: a, agents: [GPTBot], action: deny}]",
+            "rules: their order changed",
+            True,
+        ),
+        # partners
+        ("", PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "partners: acme has a licence for train-ai", True),
+        ("", PARTNER.format("seo", "/**", "2030-01-01", "10.0.0.0/8"), "partners: acme has a licence for seo", False),
+        (PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "", "partners: the licence of acme ended", False),
+        (
+            PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"),
+            PARTNER.format("train-ai", "/**", "2029-01-01", "10.1.0.0/16"),
+            "partners: the licence of acme was changed",
+            False,
+        ),
+        (
+            PARTNER.format("train-ai", "/**", "2029-01-01", "10.0.0.0/8"),
+            PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"),
+            "partners: the licence of acme was changed",
+            True,
+        ),
+        # agents of the site's own
+        ("", SCRAPER, "agents: Harvester is known to the site as scraper", False),
+        (SCRAPER, "", "agents: Harvester is not known to the site any more", True),
+        (
+            "",
+            "agents: [{name: GPTBot, usages: [search], expected_user_agent: [GPTBot]}]",
+            "agents: GPTBot is known to the site as search",
+            True,
+        ),
+        ("", "agents: [{name: Mine, usages: [monitoring], expected_user_agent: [Minemon]}]", "agents: Mine is known to the site as monitoring", False),
+    ],
+)  # fmt: skip
+def test_a_change_is_one_sentence_and_says_whether_it_is_looser(
+    before: str, after: str, text: str, loosens: bool
+) -> None:
+    found = changes(before, after)
+    assert found == {text: loosens}
+
+
+def test_a_shorter_notice_is_looser() -> None:
+    found = policy_changes(policy_of("", notice=30), policy_of("", notice=0), AGENTS)
+    assert [(change.text, change.loosens) for change in found] == [("notice: 30 days -> 0 days", True)]
+
+
+def test_what_the_whole_site_says_is_not_repeated_for_each_section() -> None:
+    press = "paths: {/press/**: {usages: {seo: no}}}\n"
+    assert changes(press, press + "usages: {train-ai: yes}") == {"training: refused -> allowed": True}
+
+
+def test_a_pattern_that_may_overlap_counts_where_it_is_looser() -> None:
+    found = changes("paths: {'/*/kits/**': {usages: {seo: no}}}", "paths: {/press/**: {usages: {train-ai: yes}}, '/*/kits/**': {usages: {seo: no}}}")  # fmt: skip
+    assert found == {
+        "training: refused -> allowed under /press/**": True,
+        "seo: refused -> allowed under /press/**": False,
+    }
+
+
+def test_how_a_site_runs_and_how_the_file_is_written_is_no_promise() -> None:
+    plain = policy_of("usages: {train-ai: no}\npaths: {/b/**: {}, /a/**: {}}")
+    other = policy_of(
+        "# a comment\nextends: no-ai\npaths: {/a/**: {}, /b/**: {}}\nfeatures: {reload: watch}\nstore: 'memory:'\n"
+        "trusted_proxies: {peers: [10.0.0.1], header: x-forwarded-for}\nworks: ['/audio/{work}.mp3']\n"
+    )
+    assert policy_changes(plain, other, AGENTS) == ()
+    assert policy_digest(plain) == policy_digest(other)
+
+
+def test_every_field_of_a_policy_is_a_promise_or_says_how_the_site_runs() -> None:
+    promised = {
+        "usages", "mode", "site", "path_policies", "rules", "exemptions", "on_unknown", "unreadable", "identity",
+        "throttle", "declarations", "second_look", "partners", "agents", "networks", "ledger", "uses", "notices",
+    }  # fmt: skip
+    assert {field.name for field in fields(Policy)} == {"stance", *promised, *RUNNING}
+
+
+def test_a_difference_that_has_no_words_counts_as_looser(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noai_guard.record import policy_changes as module
+
+    monkeypatch.setattr(module, "_DESCRIBED", ())
+    found = policy_changes(policy_of(""), policy_of("features: {second_look: yes}"), AGENTS)
+    assert ("features: changed in a way that cannot be compared", True) in [(c.text, c.loosens) for c in found]
+
+
+def test_data_of_a_policy_builds_the_same_policy() -> None:
+    policy = policy_of(
+        "site: {url: 'https://a.example', contact: a@b.example}\nagents: [{name: H, operator: O, usages: [scraper],"
+        " expected_user_agent: [Hh], networks: [10.0.0.0/8], headers: {via: [h]}, opt_out: {usages: [train-ai], by: HX},"
+        " verify: {reverse_dns: [h.example]}}]\nnetworks: {bad: [192.0.2.0/24]}\nrules: [{networks: [bad], headers:"
+        " {x-a: present}, identities: [unclaimed], operators: [OpenAI], usages: [train-ai], action: deny, message: m}]\n"
+        "partners: [{name: p, usages: [train-ai], from: 2026-01-01, until: 2027-01-01, paths: [/a], proof: {api_key: "
+        + "a"
+        * 64
+        + ", signature: {directory: 'https://p.example'}}}]\nidentity: {networks: {GPTBot: [10.0.0.0/8]}}\n"
+        "exemptions: {paths: [/z], agents: [GPTBot], addresses: [10.0.0.0/8]}\nlimits: {throttle: {requests: 3}}\n"
+    )
+    rebuilt = policy_from(policy_data(policy), policy)
+    assert policy_data(rebuilt) == policy_data(policy)
+    assert rebuilt.rules == policy.rules
+    assert rebuilt.networks == policy.networks
+    assert rebuilt.exemptions == policy.exemptions
+    assert rebuilt.agents[0].verify == policy.agents[0].verify
+    assert policy_from(policy_data(policy)).ledger is not None
+
+
+@given(POLICIES)
+def test_any_policy_is_rebuilt_from_its_data(data: dict[str, Any]) -> None:
+    policy = built(data)
+    again = policy_from(policy_data(policy), policy)
+    assert canonical(policy_data(again)) == canonical(policy_data(policy))
+    for path in PATHS:
+        for agent in AGENTS.agents:
+            verdicts = [
+                guard.table.verdict(agent, guard.table.path_classes[path])
+                for guard in (Guard(policy, AGENTS), Guard(again, AGENTS))
+            ]
+            assert verdicts[0].action is verdicts[1].action
+
+
+@given(POLICIES, POLICIES)
+def test_nothing_that_is_let_in_was_refused_unless_the_change_is_called_looser(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    old, new = built(before), built(after)
+    if any(change.loosens for change in policy_changes(old, new, AGENTS)):
+        return
+    tables = [Guard(policy, AGENTS).table for policy in (old, new)]
+    for agent in (each for each in AGENTS.agents if not AI_USAGES.isdisjoint(each.usages)):
+        for path in PATHS:
+            for identity in (Identity.UNVERIFIED, Identity.VERIFIED):
+                was, now = (table.path_classes[path].verdicts[agent, identity] for table in tables)
+                if was.refuses:
+                    assert now.refuses
+                    assert now.action.strictness >= was.action.strictness
+
+
+def test_networks_and_identities_are_compared_by_content() -> None:
+    policy = policy_of("")
+    same = replace(policy, identity=IdentityPolicy(networks={"gptbot": NetworkSet(["10.0.0.0/8"])}))
+    assert policy_changes(same, same, AGENTS) == ()
