@@ -14,7 +14,7 @@ from noai_guard.cli.console import CannotRun, on_terminal, terminal_width, unwri
 from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_name, policy_option
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import CONTROL_CHARACTERS, table
-from noai_guard.creators import DEFAULT_DATABASE, DEFAULT_KEYS, NOTICE_DAYS, database_of
+from noai_guard.creators import DEFAULT_DATABASE, DEFAULT_KEYS, NOTICE_DAYS, database_of, notice_of
 from noai_guard.socket_address import SocketAddress
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ _by_option = click.option(
     "--by", default="the site", show_default=True, metavar="NAME", help="Who says so, for the record."
 )
 _notice_option = click.option(
-    "--notice", type=click.IntRange(0, _MAX_DAYS), default=NOTICE_DAYS, show_default=True, metavar="DAYS",
-    help="After how many days a wish that loosens holds.",
+    "--notice", type=click.IntRange(0, _MAX_DAYS), metavar="DAYS",
+    help=f"After how many days a wish that loosens holds.  [default: notice: of the ledger, else {NOTICE_DAYS}]",
 )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _state(invitation: "Invitation", now: datetime) -> str:
 @_database_option
 @policy_option
 def import_file(
-    file: str, creator: str, dry_run: bool, by: str, notice: int, database: str | None, policy_file: str | None
+    file: str, creator: str, dry_run: bool, by: str, notice: int | None, database: str | None, policy_file: str | None
 ) -> None:
     """Add the works and wishes of a catalogue (CSV) to the database. If there is a mistake, nothing is added, and every
     mistake is listed by line.
@@ -191,6 +191,7 @@ def import_file(
       noai-guard creators import catalogue.csv --by 'Example Records'
     """
     policy = chosen_policy(policy_file)
+    days = notice_of(policy, notice)
     with _opened(policy, database) as wishes:
         from noai_guard.config.wish_catalogue import WishCatalogue
         from noai_guard.creators.imports import import_lines
@@ -201,12 +202,12 @@ def import_file(
             raise CannotRun(f"{file} cannot be read: {error.strerror or error}; name a CSV file") from None
         with wishes.writing() as writer:
             added = import_lines(
-                writer, lines, set_by=by, now=datetime.now(UTC), notice=notice, only_look=dry_run
+                writer, lines, set_by=by, now=datetime.now(UTC), notice=days, only_look=dry_run
             )  # fmt: skip
     would = "would be " if dry_run else ""
     click.echo(
         f"{len(lines)} lines: {added.works} works {would}new; {added.now} choices {would}in force at once, "
-        f"{added.later} after {notice} days or on their day"
+        f"{added.later} after {days} days or on their day"
     )
     name_policy(policy_file)
 
@@ -302,13 +303,13 @@ def key(key_file: str) -> None:
               show_default=True, help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path.")  # fmt: skip
 @click.option("--texts", metavar="FILE", type=click.Path(), help="Your own texts of the page, for another language.")
 @click.option("--events", metavar="FOLDER", type=click.Path(), help="The folder of event files: who came.")
-@click.option("--ledger", metavar="FOLDER", type=click.Path(), help="The folder of the ledger: what will change.")
+@click.option("--ledger", metavar="FOLDER", type=click.Path(), help="The folder of the ledger: what will change.  [default: that of the policy]")
 @_notice_option
 @_database_option
 @_keys_option
 @policy_option
 def serve(
-    address: SocketAddress, texts: str | None, events: str | None, ledger: str | None, notice: int,
+    address: SocketAddress, texts: str | None, events: str | None, ledger: str | None, notice: int | None,
     database: str | None, key_file: str, policy_file: str | None,
 ) -> None:  # fmt: skip
     """Serve the creator's page. Put a proxy with TLS before it: browsers keep its cookie only over https.

@@ -39,6 +39,13 @@ def database_of(policy: Policy, database: str | None = None) -> str:
     return source
 
 
+def notice_of(policy: Policy, notice: int | None = None) -> int:
+    """Return after how many days a wish that loosens holds: as named, else what the ledger owes, else NOTICE_DAYS."""
+    if notice is not None:
+        return notice
+    return policy.ledger.notice if policy.ledger else NOTICE_DAYS
+
+
 def app(
     policy: str | Path | Policy | None = None,
     *,
@@ -47,7 +54,7 @@ def app(
     texts: str | Path | None = None,
     ledger: str | Path | None = None,
     visits: "Visits | str | Path | None" = None,
-    notice: int = NOTICE_DAYS,
+    notice: int | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> "Starlette":
     """Return the creator's page as an app, to be mounted under a path of its own or to be served.
@@ -55,9 +62,10 @@ def app(
     `policy` is the site's: a file, which is read again when it changes, or a Policy; None for the packaged stance.
     `database` is where wishes are kept, `sqlite:///FILE` or `postgresql://...`; if left out, where the policy's
     `wishes:` says, else in noai-wishes.sqlite. `keys` sign the links: a file, as `noai-guard creators key` makes it, or
-    Keys. `texts` is a file with the site's own texts. `ledger` is the folder of the ledger. `visits` says who came: a
-    folder of event files, or an object of the site's own. `notice` is the number of days after which a wish that
-    loosens holds. `clock` returns the moment, in UTC.
+    Keys. `texts` is a file with the site's own texts. `ledger` is the folder of the ledger; if left out, that of the
+    policy. `visits` says who came: a folder of event files, or an object of the site's own. `notice` is the number of
+    days after which a wish that loosens holds; if left out, that of the ledger, else 30. `clock` returns the moment, in
+    UTC.
 
     Raises Invalid for a policy or texts with mistakes, KeysInvalid, ValueError for an address that is no database, and
     MissingExtra.

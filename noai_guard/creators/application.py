@@ -90,7 +90,7 @@ def creators_app(
     texts: str | Path | None,
     ledger: str | Path | None,
     visits: Visits | str | Path | None,
-    notice: int,
+    notice: int | None,
     clock: Callable[[], datetime],
 ) -> Starlette:
     """Return the app that `noai_guard.creators.app` returns."""

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from noai_guard.core.client_address import client_address
 from noai_guard.core.text import CONTROL_CHARACTERS
+from noai_guard.creators import notice_of
 from noai_guard.creators.account import Account
 from noai_guard.creators.keys import Keys, Session, digest
 from noai_guard.creators.rate_limits import RateLimit
@@ -83,13 +84,18 @@ class Backend:
     keys: Keys
     words: Mapping[str, str]
     visits: Visits | None
-    notice: int
+    own_notice: int | None
     clock: Callable[[], datetime]
     requests: RateLimit = field(default_factory=lambda: RateLimit(300, 60))
     changes: RateLimit = field(default_factory=lambda: RateLimit(60, 60))
     bad_links: RateLimit = field(default_factory=lambda: RateLimit(20, 60))
     _failing: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def notice(self) -> int:
+        """The days after which a wish that loosens holds."""
+        return notice_of(self.site.policy, self.own_notice)
 
     def say(self) -> Words:
         """Return the texts."""
