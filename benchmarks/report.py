@@ -48,6 +48,10 @@ _TITLES = {
         "three judges, of which the fastest counts. Figure: the 99th percentile; spread: up to the slowest.",
     ),
     "telemetry": ("Metrics", "The statements with which a request is counted, against calls that count nothing."),
+    "events": (
+        "The event log",
+        "CPU time of the request's thread, then of the thread that writes. Events of 500 clients, to a file.",
+    ),
     "stores": (
         "A store that workers share",
         "A Starlette app with a route that answers five bytes, and a Valkey on the same machine. CPU time of all "
@@ -60,6 +64,11 @@ _TITLES = {
         "client share the machine's cores, and what a visitor waits decides, so figure and wall are the same.",
     ),
     "classify": ("noai-guard classify", "Lines a second of CPU time, start of the program included."),
+    "replay": (
+        "noai-guard replay",
+        "Lines a second by the clock, from the start of the program to the page, on two cores; ripgrep reads the same "
+        "file on one. *Fastest* compares CPU time, as if both cores were always used.",
+    ),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from noai_guard.core.event_settings import EventSettings, days_in
 from noai_guard.core.header_conditions import HeaderCondition
 from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.identity.settings import STALE_AFTER_DAYS, IdentityPolicy
@@ -11,7 +12,7 @@ from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPol
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner, midnight
 from noai_guard.core.path_patterns import PathMatcher
-from noai_guard.core.policy import Exemptions, LedgerPolicy, Policy, Refresh, Rule, Site, Throttle
+from noai_guard.core.policy import Creators, Exemptions, LedgerPolicy, Policy, Refresh, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
@@ -97,7 +98,9 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         networks=data.get("networks", {}),
         files=tuple(data.get("files", ())),
         works=Works(data.get("works", ())),
+        creators=Creators(data.get("wishes", ""), data.get("creators") == "decide", data.get("wish_index")),
         ledger=LedgerPolicy(**data["ledger"]) if data.get("ledger") else None,
+        events=events_from(data["events"]) if "events" in data else None,
         uses=tuple(Use(**use) for use in data.get("uses", ())),
         notices=tuple(Notice(**notice) for notice in data.get("notices", ())),
     )
@@ -115,6 +118,16 @@ def identity_from(data: Mapping[str, Any]) -> IdentityPolicy:
         networks={name.lower(): NetworkSet(networks) for name, networks in data.get("networks", {}).items()},
         edge_ranges=data.get("edge_ranges", False),
     )
+
+
+def events_from(data: Mapping[str, Any]) -> EventSettings:
+    """Build the settings under `events:`."""
+    given: dict[str, Any] = {key: data[key] for key in ("folder", "file_size") if key in data}
+    if "to" in data:
+        given["to"] = tuple(dict.fromkeys(data["to"]))
+    if "keep" in data:
+        given["keep"] = days_in(data["keep"])
+    return EventSettings(full_addresses=data.get("addresses") == "full", keep_keys=data.get("keys") == "keep", **given)
 
 
 def rule_from(data: Mapping[str, Any], number: int) -> Rule:

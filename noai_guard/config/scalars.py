@@ -9,7 +9,9 @@ from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
+from noai_guard.config.wishes import DATABASES, is_database
 from noai_guard.config.yaml_nodes import printable
+from noai_guard.core.event_settings import FILES, STDOUT, days_in, syslog_address
 from noai_guard.core.header_conditions import HEADER_NAME, WORD
 from noai_guard.core.identity.signing_keys import decoded
 from noai_guard.core.identity.web_bot_auth import directory_address
@@ -146,6 +148,29 @@ def store_address(text: str) -> str | Rejection:
     if problem := problem_of_address(text):
         return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
     return text
+
+
+def wishes_source(text: str) -> str | Rejection:
+    """Return where wishes are kept. A rejection does not repeat it: it may hold a password."""
+    hint = f"write {'..., '.join(DATABASES)}... or the name of a catalogue (CSV) beside this file"
+    if "\0" in text or ("://" in text and not is_database(text)) or text in DATABASES:
+        return Rejection("P057", "this is neither a catalogue nor the address of a database", hint)
+    return text
+
+
+def event_target(text: str) -> str | Rejection:
+    """Return a place that events go to."""
+    if text in (FILES, STDOUT) or syslog_address(text):
+        return text
+    message = f"events cannot go to {printable(text)!r}"
+    return Rejection("P070", message, "write files, stdout, syslog:/dev/log or syslog://logs.example:514")
+
+
+def duration(text: str) -> str | Rejection:
+    """Return a number of days, weeks, months or years."""
+    if days_in(text):
+        return text
+    return Rejection("P071", f"{printable(text)!r} is not a time", "write 90 days, 6 weeks, 12 months or 2 years")
 
 
 def network_name(text: str) -> str | Rejection:

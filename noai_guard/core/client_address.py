@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import islice
+from typing import Any
 
 from noai_guard.core.address_headers import HEADERS, MAX_NODE, hops, parse_node
 from noai_guard.core.networks import address_number
@@ -30,6 +31,11 @@ PROBLEMS = (
 
 _FORWARDING = frozenset(name.encode("ascii") for name in HEADERS)
 """Header fields that tell the address of a client."""
+
+_TELLING = _FORWARDING | {b"x-forwarded-port"}
+"""Fields that an address is worked out from."""
+
+_MAX_TOLD_BYTES = 2048
 
 # Only the metric `peer_not_trusted` depends on it: an untrusted peer may send 20,000 headers.
 _MAX_UNTRUSTED_HEADERS = 64
@@ -103,6 +109,38 @@ def client_address(
         if address not in trusted.peers:
             break
     return replace(socket, problem=problem) if last is None else ClientAddress(last, trusted.header or "", problem)
+
+
+@dataclass(slots=True, eq=False)
+class SeenClient:
+    """What a client's address is worked out from.
+
+    `lines` are the fields of its head, at least those of _TELLING. `peer_is_real`: no server has replaced the peer by
+    what such a field says.
+    """
+
+    peer: Sequence[Any] | None
+    lines: Sequence[tuple[bytes, bytes]]
+    trusted: TrustedProxies
+    peer_is_real: bool
+
+    def seen(self) -> tuple[ClientAddress, bool]:
+        """Return the client, and True if its peer is what the server read in a header."""
+        peer, headers, trusted = self.peer, self.lines, self.trusted
+        # The peer is not the socket's but text from a header: no reason to believe more of them.
+        is_rewritten = not self.peer_is_real and proxy_headers_rewritten(peer, headers)
+        trusted = NOBODY if is_rewritten else trusted
+        client = client_address(peer[0] if peer else None, headers, trusted)
+        # A proxy whose header says nothing of the client vouches for itself only, not for whom it passes on.
+        if (trusted.header and client.problem) or (not self.peer_is_real and may_be_rewritten(client, headers)):
+            client = replace(client, is_proven=False)
+        return client, is_rewritten
+
+
+def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...] | None:
+    """Return the fields that a client's address is worked out from, or None if they are too long to be kept."""
+    lines = tuple(line for line in headers if line[0] in _TELLING)
+    return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else None
 
 
 def address_block(address: str | None) -> str:

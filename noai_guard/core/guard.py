@@ -29,7 +29,7 @@ from noai_guard.core.model import (
 )
 from noai_guard.core.origins import Origins
 from noai_guard.core.partners import Grant, admission, may_prove
-from noai_guard.core.policy import DecisionTable, PathClass, Policy, strictest
+from noai_guard.core.policy import DecisionTable, PathClass, Policy, disallows, strictest
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
 from noai_guard.core.user_agent_matcher import decoded, excerpt, is_read_closely, wholly_decoded
@@ -86,7 +86,7 @@ class Guard:
         self._checked: BoundedCache[tuple[Claim, PathClass], tuple[SingleClaim, ...]] = BoundedCache(
             self._claims_to_check
         )
-        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...]], Verdict] = BoundedCache(_with_reasons)
+        self._identified: BoundedCache[tuple[Verdict, tuple[str, ...], str], Verdict] = BoundedCache(_with_reasons)
         self.catalog = self.table.catalog
         origins = Origins(self.table)
         self.origins = origins if origins else None
@@ -230,7 +230,7 @@ class Guard:
         return self._replaced[verdict, Action.THROTTLE, verdict.rule, f"more than {rate}"]
 
     def _verdict_of_identified(self, claim: SingleClaim, path_class: PathClass, identified: Identified) -> Verdict:
-        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons]
+        verdict = self._identified[path_class.verdicts[claim, identified.identity], identified.reasons, identified.by]
         on_unknown = self.policy.on_unknown
         if identified.unanswered and on_unknown.strictness > verdict.action.strictness:
             reason = f"the claim could not be checked; on_unknown says {on_unknown}"
@@ -250,6 +250,11 @@ class Guard:
         admitted = yield from admission(
             partners, request, claim, verdict.path_policy, address, self.policy.authorities, received_at
         )
+        if admitted.grant is not None and any(
+            disallows(verdict.path_policy, agent_of(each)) for each in single_claims(claim)
+        ):
+            reason = f"{admitted.grant.partner.name} has a grant of the site, and the creator of the work says no"
+            return self._replaced[verdict, verdict.action, verdict.rule, reason]
         if admitted.grant is not None:
             return self._granted[verdict, admitted.grant]
         if admitted.unanswered:
@@ -280,11 +285,11 @@ def _with_grant(key: tuple[Verdict, Grant]) -> Verdict:
     return replace(verdict, rule=partner.rule, reasons=(*verdict.reasons, grant.sentence), message=message)
 
 
-def _with_reasons(key: tuple[Verdict, tuple[str, ...]]) -> Verdict:
-    """Return a verdict with the reasons of its identity behind those of the claim."""
-    verdict, reasons = key
+def _with_reasons(key: tuple[Verdict, tuple[str, ...], str]) -> Verdict:
+    """Return a verdict with the reasons of its identity behind those of the claim, and the way that proved it."""
+    verdict, reasons, proof = key
     claim, *rest = verdict.reasons
-    return replace(verdict, reasons=(claim, *reasons, *rest))
+    return replace(verdict, reasons=(claim, *reasons, *rest), proof=proof)
 
 
 def replaced(key: tuple[Verdict, Action, str, str]) -> Verdict:

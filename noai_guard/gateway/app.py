@@ -48,8 +48,9 @@ class Gateway:
 
     `policy`, `registry`, `store` and `names` as for NoAIMiddleware; `deadline` is for each answer, in
     seconds, and less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for
-    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the
-    site's own robots.txt, which ours is merged with, as the policy says.
+    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. Where creators have a say it may
+    not, because it does not know which work a path is of. `own_robots` is the file of the site's own robots.txt, which
+    ours is merged with, as the policy says.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Gateway:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True, store=store)
         self._stores = awaited_routes(self.runtime, names, deadline)
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
-            lambda active: _Prepared(active, hold), max_entries=1
+            lambda active: _Prepared(active, 0 if active.compiled.has_wishes else hold), max_entries=1
         )
         self._own_robots_file = Path(own_robots) if own_robots is not None else None
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
@@ -175,8 +176,11 @@ class Gateway:
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
                 runtime.remember_robots_reader(outcome.active, original)
+            runtime.record_document(outcome.active, original, outcome.document.path, None)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
+        if decided.cached.recorded:
+            runtime.record(decided.cached, original, decided.client, decided.refusal)
         path_class = decided.path_class
         has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
         return decided if has_one_reading else replace(decided, cacheable=False)
@@ -193,6 +197,8 @@ class Gateway:
         cached.counts.requests += 1
         if not cached.plain:
             self.runtime.note(active, decided, unread)
+        if cached.recorded:
+            self.runtime.record(cached, unread, None, refusal)
         return decided
 
     def _unusable(self, problem: str, request: Request) -> Response:

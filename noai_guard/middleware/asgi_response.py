@@ -10,6 +10,7 @@ from noai_guard.core.model import HeaderField, Response
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.asgi_request import ScopeRequest
 from noai_guard.middleware.html_tags import feed, length_of_page, perhaps_html, tagged, whole_page
+from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector
 from noai_guard.responses.refusal import Format
@@ -26,6 +27,53 @@ class HeldStart:
         self.message = message
         self.headers = headers
         self.length = length
+
+
+class NotedSend:
+    """A `send` that notes status and size of the response in an event: what goes out, not what the app gives."""
+
+    __slots__ = ("_event", "_has_body", "_send")
+
+    def __init__(self, event: Event, send: Send) -> None:
+        self._event = event
+        self._send = send
+        self._has_body = event.method != "HEAD"
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Note what a message says, and return the awaitable of the real send."""
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if (body := message.get("body")) and self._has_body:
+                    self._event.bytes += len(body)  # type: ignore[operator]
+            elif kind == "http.response.start":
+                self._event.status, self._event.bytes = message["status"], 0
+            else:
+                self._note_other(kind, message)
+        except Exception:  # a message that is none is the server's to refuse
+            pass
+        return self._send(message)
+
+    def _note_other(self, kind: str, message: Message) -> None:
+        event = self._event
+        if kind == "websocket.accept":
+            event.status, event.bytes = 101, 0
+        elif kind == "websocket.close" and event.status is None:
+            event.status, event.bytes = 403, 0  # the server's answer to a handshake that is not accepted
+        elif kind == "websocket.send" and event.bytes is not None:
+            event.bytes += len(message.get("bytes") or (message.get("text") or "").encode())
+        elif kind in _FILES and event.bytes is not None and self._has_body:
+            event.bytes += size_of_file(message)
+
+
+def size_of_file(message: Message) -> int:
+    """Return the bytes of a message with which the app leaves the sending of a file to the server; 0 if not known."""
+    if message["type"] == "http.response.zerocopysend":
+        return message.get("count") or 0
+    try:
+        return Path(message["path"]).stat().st_size
+    except OSError:
+        return 0
 
 
 class _Sent(tuple[()]):
@@ -92,11 +140,8 @@ class Exchange(ScopeRequest):
                     headers = [*headers, *declared.fields]
                 message = dict(message)
                 message["headers"] = headers
-            elif kind == "http.response.zerocopysend":
-                self.cached.counts.bytes += message.get("count") or 0
-            elif kind == "http.response.pathsend":
-                with suppress(OSError):
-                    self.cached.counts.bytes += Path(message["path"]).stat().st_size
+            elif kind in _FILES:
+                self.cached.counts.bytes += size_of_file(message)
         except Exception as error:
             self.telemetry.failed("declaring", error)
         return self.send(message)

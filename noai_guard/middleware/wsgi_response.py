@@ -9,6 +9,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.html_tags import PERHAPS_HTML, feed, tagged
 from noai_guard.middleware.wsgi_request import key_of, latin_1, method_of
+from noai_guard.observability.events import Event, Sink
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.header_fields import native
 from noai_guard.responses.html_injection import REQUEST_FIELDS, TagInjector
@@ -30,12 +31,26 @@ class Outgoing:
     _headers: NativeHeaders | None = None
     _injectors: list[TagInjector] = field(default_factory=list)
     _write: Callable[[bytes], object] | None = None
+    _event: Event | None = None
+    _recorder: Sink | None = None
+
+    def note(self, event: Event, recorder: Sink) -> None:
+        """Note status and size of the response in an event, and hand it over at its end."""
+        self._event, self._recorder = event, recorder
+
+    def ended(self) -> None:
+        """Hand over the event, if there is one."""
+        event, self._event = self._event, None
+        if event is not None and self._recorder is not None:
+            self._recorder.write(event)
 
     def start(self, status: str, headers: NativeHeaders, exc_info: Any = None) -> Callable[[bytes], object]:
         """Start the response, or, with `exc_info`, start it again with what stands for an error."""
         self._injectors = []
         self._headers = headers
         try:
+            if self._event is not None:
+                self._event.status, self._event.bytes = int(status[:3]), 0
             headers = self._declared(status, headers)
         except Exception as error:
             self._injectors = []
@@ -77,6 +92,7 @@ class Outgoing:
             if self._headers is not None and not self._injectors:
                 if isinstance(chunks, (list, tuple)):
                     self._count(len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks)))
+                    self.ended()
                     return chunks
                 wrapper: Any = self.environ.get("wsgi.file_wrapper")  # a class; in uWSGI a function
                 is_class = isinstance(wrapper, type)
@@ -85,6 +101,7 @@ class Outgoing:
                         if len(name) == 14 and name.lower() == "content-length" and value.isdecimal():
                             self._count(int(value))
                             break
+                    self.ended()
                     return chunks
             return _Body(self, chunks)
         except Exception as error:
@@ -103,6 +120,8 @@ class Outgoing:
 
     def _count(self, size: int) -> None:
         if size and self.environ.get("REQUEST_METHOD") != "HEAD":
+            if self._event is not None:
+                self._event.bytes = (self._event.bytes or 0) + size
             with self.telemetry.counting:
                 self.cached.counts.bytes += size
 
@@ -110,13 +129,13 @@ class Outgoing:
 class _Body(Iterator[bytes]):
     """The app's body, chunk by chunk."""
 
-    __slots__ = ("_chunks", "_error", "_outgoing", "close")
+    __slots__ = ("_chunks", "_close", "_error", "_outgoing")
 
     def __init__(self, outgoing: Outgoing, chunks: Iterable[bytes]) -> None:
         self._outgoing = outgoing
         self._chunks = iter(chunks)
         self._error: Exception | None = None
-        self.close: Callable[[], object] = getattr(chunks, "close", None) or (lambda: None)
+        self._close = getattr(chunks, "close", None)
 
     def __next__(self) -> bytes:
         # Middleware yields whenever the app does, if only b"", so that the server can do other work in between.
@@ -132,3 +151,9 @@ class _Body(Iterator[bytes]):
         if held := self._outgoing.feed(b"", last=True):
             return held
         raise self._error or StopIteration
+
+    def close(self) -> None:
+        """Close the app's body; servers call it at the end of the response, however it ended."""
+        self._outgoing.ended()
+        if self._close is not None:
+            self._close()

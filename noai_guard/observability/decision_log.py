@@ -63,9 +63,11 @@ def facts_of(event: Event) -> dict[str, object]:
         "identity": str(verdict.identity),
         "rule": verdict.rule,
         "reasons": list(verdict.reasons),
-        **{name: printable_ascii(getattr(event, name), MAX_CHARS[name]) for name in ("method", "host", "path")},
-        "client": event.client.address,
-        "client_from": event.client.source,
+        "method": printable_ascii(event.method, MAX_CHARS["method"]),
+        "host": printable_ascii(event.host.decode("latin-1"), MAX_CHARS["host"]),
+        "path": printable_ascii(event.path, MAX_CHARS["path"]),
+        "client": event.address,
+        "client_from": event.client.source if event.client else None,
         "user_agent": printable_ascii(event.user_agent.decode("latin-1"), MAX_CHARS["user_agent"]),
     }
 

@@ -25,15 +25,16 @@ class Declared:
     """Declarations of one path policy: header `fields` for every response, `tags` for the head of HTML pages.
 
     `watched` holds the names, in the usual spellings, of app fields that change what is added. `native_fields` and
-    `native_watched` are the same as the native strings of WSGI (PEP 3333).
+    `native_watched` are the same as the native strings of WSGI (PEP 3333). `names` are the names of the fields.
     """
 
-    __slots__ = ("_names", "fields", "native_fields", "native_watched", "tags", "watched")
+    __slots__ = ("_names", "fields", "names", "native_fields", "native_watched", "tags", "watched")
 
     def __init__(self, fields: tuple[HeaderField, ...], tags: bytes) -> None:
         self.fields = fields
         self.tags = tags
         self.native_fields = native(fields)
+        self.names = tuple(dict.fromkeys(name for name, _ in self.native_fields))
         self._names = frozenset(name for name, _ in fields)
         self.watched = spellings((*self._names, b"content-type") if fields or tags else ())
         self.native_watched = frozenset(name.decode("latin-1") for name in self.watched)

@@ -11,7 +11,7 @@ from tests.cli.conftest import Run
 SCHEMA = rules_folder() / "schema"
 
 
-@pytest.mark.parametrize("of", ["policy", "agent"])
+@pytest.mark.parametrize("of", ["policy", "agent", "event"])
 def test_the_packaged_schema_is_what_the_loader_means(run: Run, of: str) -> None:
     printed = run("schema", of).stdout
     assert json.loads(printed)["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -231,6 +231,31 @@ HEALTH = Board(
             ),
         ),
         Row(
+            104,
+            "The event log",
+            (
+                Panel(
+                    40,
+                    "Events written",
+                    "Requests written to the event log, by where to. None where the policy keeps no log.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("sink", series("noai_events_written_total")), "{{sink}}"),),
+                    12,
+                ),
+                Panel(
+                    41,
+                    "Events lost",
+                    "By what did not take them; queue: more came than could be written. Visitors never wait for it.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("sink", series("noai_events_dropped_total")), "{{sink}}"),),
+                    12,
+                    at_least=10,
+                ),
+            ),
+        ),
+        Row(
             103,
             "Who proves what",
             (

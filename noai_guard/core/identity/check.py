@@ -1,5 +1,7 @@
 """Check a claim in every way that its agent has published, and remember what came out."""
 
+from dataclasses import replace
+
 from noai_guard.core.bounded_cache import BoundedCache, ExpiringCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.identity.proof import Basis, Claimed, Finding, Identified, Proof, Way, conclusion
@@ -57,7 +59,7 @@ class IdentityCheck:
         proofs: list[Proof] = []
         for way in ways:
             if way.basis is Basis.REQUEST:
-                proofs.append((yield from way.check(claimed)))
+                proofs.append((yield from _checked(way, claimed)))
                 if proofs[-1].finding is Finding.PROVEN:
                     return self._conclusions[tuple(proofs)]
         by_address = [way for way in ways if way.basis is not Basis.REQUEST]
@@ -71,7 +73,7 @@ class IdentityCheck:
             if identified.unanswered:
                 finding = Finding.UNANSWERED
             proofs += [Proof(Finding.SILENT, reason) for reason in identified.reasons[:-1]]
-            proofs.append(Proof(finding, identified.reasons[-1]))
+            proofs.append(Proof(finding, identified.reasons[-1], identified.by))
         concluded = self._conclusions[tuple(proofs)]
         return self._after_failures(claimed, concluded) if by_address else concluded
 
@@ -87,11 +89,11 @@ class IdentityCheck:
                 by_block = (agent, way.name, address_block(address))
                 proof = self._by_block.get(by_block, at)
                 if proof is None:
-                    proof = yield from way.check(claimed)
+                    proof = yield from _checked(way, claimed)
                     if proof.finding is not Finding.UNANSWERED:
                         self._by_block.put(by_block, proof, at)
             else:
-                proof = yield from way.check(claimed)
+                proof = yield from _checked(way, claimed)
             proofs.append(proof)
             if proof.finding is Finding.PROVEN:
                 break
@@ -114,6 +116,11 @@ class IdentityCheck:
                 )
                 return Identified(Identity.UNVERIFIED, (*identified.reasons, why))
         return identified
+
+
+def _checked(way: Way, claimed: Claimed) -> Examination[Proof]:
+    """Return the proof of one way, with its name."""
+    return replace((yield from way.check(claimed)), by=way.name)
 
 
 _FINDINGS = {

@@ -1,7 +1,7 @@
 """The shape of a way to verify a claim: what it is told, and what it answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from noai_guard.core.identity.settings import IdentitySettings
@@ -26,10 +26,11 @@ class Finding(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The finding of one way, and why: a sentence made from the catalogue and the policy only, never from what a client
-    sent, so that the number of different ones is bounded."""
+    sent, so that the number of different ones is bounded. `by` is the name of the way."""
 
     finding: Finding
     reason: str
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +78,22 @@ class Way:
 class Identified:
     """The result of all ways: an identity, with the reason of each way in the order they were asked.
 
-    `unanswered`: somebody did not answer, and no other way decided.
+    `unanswered`: somebody did not answer, and no other way decided. `by` is the name of the way that decided, empty if
+    none did.
     """
 
     identity: Identity
     reasons: tuple[str, ...] = ()
     unanswered: bool = False
+    by: str = field(default="", compare=False)
 
 
 def conclusion(proofs: tuple[Proof, ...]) -> Identified:
     """Return what follows from the findings together: proven outweighs disproven, which outweighs the others."""
-    findings = {proof.finding for proof in proofs}
+    by = {proof.finding: proof.by for proof in reversed(proofs)}
     reasons = tuple(proof.reason for proof in proofs)
-    if Finding.PROVEN in findings:
-        return Identified(Identity.VERIFIED, reasons)
-    if Finding.DISPROVEN in findings:
-        return Identified(Identity.SPOOFED, reasons)
-    return Identified(Identity.UNVERIFIED, reasons, Finding.UNANSWERED in findings)
+    if Finding.PROVEN in by:
+        return Identified(Identity.VERIFIED, reasons, by=by[Finding.PROVEN])
+    if Finding.DISPROVEN in by:
+        return Identified(Identity.SPOOFED, reasons, by=by[Finding.DISPROVEN])
+    return Identified(Identity.UNVERIFIED, reasons, Finding.UNANSWERED in by)

@@ -44,4 +44,4 @@ def _check(claimed: Claimed) -> Examination[Proof]:
     return Proof(Finding.SILENT, f"the address is in no network of {uris}, {why}")
 
 
-WAY = Way("ranges", Basis.ADDRESS, _applies, _check)
+WAY = Way("networks", Basis.ADDRESS, _applies, _check)

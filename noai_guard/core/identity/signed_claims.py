@@ -76,4 +76,4 @@ def _check_claim(claimed: Claimed) -> Examination[Proof]:
     return Proof(Finding.UNANSWERED if check.unanswered else Finding.SILENT, REASONS[check.outcome])
 
 
-WAY = Way("web_bot_auth", Basis.REQUEST, _applies, _check_claim)
+WAY = Way("signature", Basis.REQUEST, _applies, _check_claim)
