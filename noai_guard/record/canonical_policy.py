@@ -54,6 +54,7 @@ def policy_data(policy: Policy) -> dict[str, Any]:
         "uses": [asdict(use) for use in policy.uses],
         "notices": [asdict(notice) for notice in policy.notices],
         "notice": policy.ledger.notice if policy.ledger else 0,
+        **({"creators": "decide"} if policy.creators.decide else {}),
     }
 
 
@@ -72,7 +73,9 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
     policy = build_policy({**data, "networks": networks, "paths": paths}, running.stance if running else "no-ai")
     place = running.ledger if running and running.ledger else LedgerPolicy("")
     kept = {name: getattr(running, name) for name in RUNNING} if running else {}
-    return replace(policy, ledger=replace(place, notice=data["notice"]), **kept)
+    # What creators wish is theirs; whether it may open something is the site's promise.
+    creators = replace(running.creators if running else policy.creators, decide=policy.creators.decide)
+    return replace(policy, ledger=replace(place, notice=data["notice"]), creators=creators, **kept)
 
 
 def _ordered(sections: Sequence[PathPolicy]) -> list[PathPolicy]:
