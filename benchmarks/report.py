@@ -64,6 +64,11 @@ _TITLES = {
         "client share the machine's cores, and what a visitor waits decides, so figure and wall are the same.",
     ),
     "classify": ("noai-guard classify", "Lines a second of CPU time, start of the program included."),
+    "replay": (
+        "noai-guard replay",
+        "Lines a second by the clock, from the start of the program to the page, on two cores; ripgrep reads the same "
+        "file on one. *Fastest* compares CPU time, as if both cores were always used.",
+    ),
 }
 
 

@@ -213,7 +213,7 @@ _LEDGER = Record(
 _event_target = Text(
     scalars.event_target,
     max_length=300,
-    pattern="^(files|stdout|syslog:/.+|syslog://.+)$",
+    pattern="^(files|stdout|syslog:/.+)$",
     examples=("files", "stdout", "syslog:/dev/log", "syslog://logs.example:514"),
 )
 _addresses = Choice({"pseudonym": "the same for a day", "full": "as they are"}, noun="way to write addresses")

@@ -4,6 +4,8 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
 from operator import itemgetter
@@ -15,7 +17,8 @@ from noai_guard.config.regular_file import file_identity, open_regular_file
 from noai_guard.core.isrc import isrc
 from noai_guard.core.model import Usage
 from noai_guard.core.paths import normal_path
-from noai_guard.core.text import did_you_mean, printable, truncated
+from noai_guard.core.spreadsheet_cells import original_cell
+from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
 from noai_guard.core.wishes import WISHED_USAGES, Choice, Wish, WorkWishes, in_force
 from noai_guard.core.works import MAX_NAME, Works
 from noai_guard.errors import Problem, WishesInvalid
@@ -42,6 +45,19 @@ _MARKS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueLine:
+    """What one line says, with every choice in it: `since` is the day from which those that loosen hold."""
+
+    work: str
+    choices: Mapping[Usage, Choice]
+    creator: str = ""
+    title: str = ""
+    isrc: str = ""
+    set_by: str = ""
+    since: date | None = None
+
+
 class WishCatalogue:
     """A source of wishes in a file, whose works are named as `works:` of the policy find them in paths.
 
@@ -61,11 +77,24 @@ class WishCatalogue:
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
+        with self._text() as text:
+            yield from _Reader(self.file, self._works, day).read(text)
+
+    def lines(self, creator: str = "") -> list[CatalogueLine]:
+        """Return what each line says. `creator` is whose works they are where a line names nobody.
+
+        Raises WishesInvalid with every mistake, and OSError.
+        """
+        with self._text() as text:
+            return list(_LineReader(self.file, self._works, creator).read(text))
+
+    @contextmanager
+    def _text(self) -> Iterator[TextIO]:
         with (
             open_regular_file(self.file) as opened,
             io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
         ):
-            yield from _Reader(self.file, self._works, day).read(text)
+            yield text
 
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
         """Return None: a file does not tell what changed in it."""
@@ -89,7 +118,7 @@ class _Reader:
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
-    def read(self, text: TextIO) -> Iterator[WorkWishes]:
+    def read(self, text: TextIO) -> Iterator[Any]:
         first = text.readline(_BLOCK)
         if first.lower().startswith("sep="):  # Excel's own way to name the separator
             first = text.readline(_BLOCK)
@@ -129,7 +158,7 @@ class _Reader:
         if not self._problems and not self._usages:
             self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
 
-    def _read_rows(self, rows: Any, width: int) -> Iterator[WorkWishes]:
+    def _read_rows(self, rows: Any, width: int) -> Iterator[Any]:
         columns, known = self._columns, self._choices
         cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
         plain = columns.get("work", -1) if "path" not in columns else -1
@@ -161,11 +190,15 @@ class _Reader:
                 code = read or ""
             name = row[plain] if plain >= 0 else ""
             # Most lines of a long catalogue name their work plainly.
-            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= " " or name[-1] <= " ":
+            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= " " or name[-1] <= " " or name[0] == "'":
                 if not any(map(str.strip, row)):
                     continue
                 name = self._work(row, code, rows.line_num)
-            yield WorkWishes(name, choices, isrc=code)
+            yield self._made(row, rows.line_num, WorkWishes(name, choices, isrc=code))
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
+        """Return what is yielded for a line. For subclasses."""
+        return wishes
 
     def _read_choices(self, cells: tuple[str, ...], line: int) -> Mapping[Usage, Choice]:
         """Return the choices in force on the day: what loosens holds from `since` on."""
@@ -199,7 +232,7 @@ class _Reader:
     def _work(self, row: Sequence[str], code: str, line: int) -> str:
         """Return the name of the work that a line is about, and an empty one if there is a mistake."""
         columns = self._columns
-        name = row[columns["work"]].strip() if "work" in columns else ""
+        name = original_cell(row[columns["work"]].strip()) if "work" in columns else ""
         path = row[columns["path"]].strip() if "path" in columns else ""
         hint = "name the work as it stands in its address, or write its path"
         if len(name) > MAX_NAME or "/" in name:
@@ -221,6 +254,37 @@ class _Reader:
         if len(self._problems) == _MAX_PROBLEMS:
             raise _TooMany
         self._problems.append(Problem(code, message, hint, self._file, line + self._skipped))
+
+
+class _LineReader(_Reader):
+    """Reads everything in a file, for a database."""
+
+    def __init__(self, file: str, works: Works, creator: str) -> None:
+        super().__init__(file, works, date.max)
+        self._creator = creator
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> CatalogueLine:
+        facts = {name: self._fact(row, name, line) for name in ("creator", "title", "set_by")}
+        facts["creator"] = facts["creator"] or self._creator
+        if not facts["creator"]:
+            self._problem("W007", "the line does not say whose work it is", "fill in creator, or use --creator", line)
+        choices = {
+            usage: _CHOICES.get(cell, Choice.UNSET)
+            for usage in self._usages
+            if (cell := row[self._columns[usage]].strip().lower()) and cell != "-"
+        }
+        since = None
+        if "since" in self._columns:
+            with suppress(ValueError):  # which was noted as a mistake
+                since = datetime.fromisoformat(row[self._columns["since"]].strip()).date()
+        return CatalogueLine(wishes.work, choices, isrc=wishes.isrc, since=since, **facts)
+
+    def _fact(self, row: Sequence[str], column: str, line: int) -> str:
+        text = original_cell(row[self._columns[column]].strip()) if column in self._columns else ""
+        if len(text) > MAX_NAME or CONTROL_CHARACTERS.search(text):
+            message = f"{column} is {_shown(text)}"
+            self._problem("W008", message, f"write at most {MAX_NAME} characters, in one line", line)
+        return text
 
 
 class _TooMany(Exception):

@@ -81,11 +81,7 @@ class Account:
 
     def coming(self) -> list[Row]:
         """Return the creator's choices that do not hold yet, the next first."""
-        latest: dict[tuple[str, Usage | None], Row] = {}
-        for row in self.table.rows(self.creator):
-            latest[row.work, row.usage] = row
-        today = self.clock().date()
-        return sorted((row for row in latest.values() if row.since > today), key=lambda row: (row.since, row.id))
+        return self.table.coming(self.creator, self.clock().date())
 
     def history(self, before: int = 0, limit: int = ROWS_AT_ONCE) -> list[Row]:
         """Return the creator's choices, the latest first."""
@@ -99,8 +95,7 @@ class Account:
         """Return who came for the creator's works this month; None if it is not known (yet)."""
         if source is None:
             return None
-        names = {row.work for row in self.table.rows(self.creator)}
-        return source.month(names, self.clock())
+        return source.month(self.table.all_works(self.creator), self.clock())
 
     def choose(self, work: str, wanted: Mapping[Usage, Choice], seen: int | None = None) -> list[Row]:
         """Write down choices for a work, and return the rows that were added.

@@ -139,7 +139,8 @@ def read_keys(file: str | Path, environment: Mapping[str, str] = os.environ) -> 
 def add_key(file: str | Path) -> int:
     """Put a new key before those of a file, which is made if it is not there; only its owner can read it.
 
-    Return the number of keys then. The file is replaced at once. Raises KeysInvalid, and OSError if it cannot be written.
+    Return the number of keys then. The file is replaced at once. Raises KeysInvalid, or OSError if it cannot be
+    written.
     """
     path = Path(file)
     known: list[str] = []

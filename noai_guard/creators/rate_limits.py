@@ -7,7 +7,7 @@ MAX_CALLERS = 10_000
 
 
 class RateLimit:
-    """At most `requests` in a window of `seconds` for each caller. Of very many callers, those longest away are forgotten.
+    """At most `requests` in `seconds` for each caller. Of very many callers, those longest away are forgotten.
 
     The window of a caller begins with its first request. May be used by several threads.
     """

@@ -14,7 +14,6 @@ from noai_guard.core.policy import DecisionTable, Policy
 from noai_guard.core.wish_index import number_of, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.errors import Invalid
-from noai_guard.record.ledger import Ledger
 
 LOGGER = logging.getLogger("noai_guard.creators")
 
@@ -98,8 +97,14 @@ class Site:
 
     def announced(self, now: datetime) -> list[Announced]:
         """Return what the ledger has announced and what has not taken effect, the next first. Raises LedgerInvalid."""
-        if self.ledger is None:
+        folder = self.ledger
+        if folder is None and self.policy.ledger is not None:
+            folder = self.policy.ledger.folder
+        if folder is None:
             return []
-        entries = Ledger.read(self.ledger).announced(now)
+        # Only here: it needs cryptography, which a site without a ledger may not have.
+        from noai_guard.record.ledger import Ledger
+
+        entries = Ledger.read(folder).announced(now)
         changes = [Announced(entry.effective, entry.loosening or entry.changes) for entry in entries]
         return sorted(changes, key=lambda change: change.effective)

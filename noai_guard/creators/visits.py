@@ -38,7 +38,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The visits of a month to some works up to the moment `until`, by visitor. `complete` is False if there were more."""
+    """The visits of a month to some works up to the moment `until`, by visitor. Not `complete`: there were more."""
 
     since: datetime
     until: datetime

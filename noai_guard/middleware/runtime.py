@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.identity.signed_claims import REASONS, failure_of
 from noai_guard.core.identity.web_bot_auth import SignatureOutcome
-from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
+from noai_guard.core.model import AI_USAGES, Action, HeaderField, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import Creators, Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
@@ -425,7 +425,7 @@ class GuardRuntime:
                     counts.robots_ignored += 1
             if noted:
                 path = normal_path(request.path)
-                host = header_value(request.headers, b"host").decode("latin-1")
+                host = header_value(request.headers, b"host")
                 event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
         except Exception as error:
@@ -440,16 +440,21 @@ class GuardRuntime:
             headers, path, in_force = request.headers, request.path, cached.in_force
             # Nearly every client sends it first.
             host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
+            lines: Sequence[HeaderField] | None = ()
+            if client is None and in_force is not None and in_force.reads_headers:
+                lines = told(headers)
+                if lines is None:
+                    client = SeenClient(request.peer, headers, in_force.trusted, in_force.peer_is_real).seen()[0]
             return Event(
                 time(),
                 cached.verdict,
                 request.method[:16],
-                host[:255].decode("latin-1"),
+                host[:255],
                 path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
                 request.user_agent[:_MAX_USER_AGENT],
                 client,
                 request.peer,
-                told(headers) if in_force is not None and in_force.trusted.header_name else (),
+                lines or (),
                 in_force,
                 cached.declared.names,
             )

@@ -68,7 +68,8 @@ class Database:
         if self.is_sqlite and self._url.database in (None, "", ":memory:"):
             raise ValueError("the address names no file; write sqlite:///wishes.sqlite")
         self._metadata = metadata
-        self._opened: tuple[int, Engine] | None = None
+        # By process: those of the process that this one was forked from are kept, so that nobody closes them.
+        self._engines: dict[int, Engine] = {}
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -95,17 +96,22 @@ class Database:
 
     def close(self) -> None:
         """Close all connections of this process."""
-        if self._opened is not None and self._opened[0] == os.getpid():
-            self._opened[1].dispose()
-        self._opened = None
+        if engine := self._engines.pop(os.getpid(), None):
+            engine.dispose()
 
     def _engine(self) -> Engine:
-        # Connections must not be shared with a process that was forked.
-        if self._opened is None or self._opened[0] != os.getpid():
-            engine = _sqlite(self._url) if self.is_sqlite else _postgresql(self._url)
-            self._make_tables(engine)
-            self._opened = os.getpid(), engine
-        return self._opened[1]
+        engine = self._engines.get(os.getpid())
+        if engine is None:
+            made = _sqlite(self._url) if self.is_sqlite else _postgresql(self._url)
+            try:
+                self._make_tables(made)
+            except BaseException:
+                made.dispose()
+                raise
+            engine = self._engines.setdefault(os.getpid(), made)
+            if engine is not made:  # another thread was faster
+                made.dispose()
+        return engine
 
     def _make_tables(self, engine: Engine) -> None:
         with engine.connect().execution_options(noai_writes=True) as connection, connection.begin():

@@ -264,8 +264,12 @@ def test_a_file_is_closed_and_compressed_when_it_is_large_or_its_day_is_over(tmp
     for number in range(5):
         output.write([b"%d" % number * 400])
     output.close()
-    until(lambda: len(list(tmp_path.glob("*.jsonl.zst"))) >= 2)
-    assert len(list(tmp_path.glob("events-*"))) == 3
+
+    def is_done() -> bool:
+        compressed, plain = (len(list(tmp_path.glob(names))) for names in ("*.jsonl.zst", "*.jsonl"))
+        return compressed >= 2 and compressed + plain == 3
+
+    until(is_done)
 
 
 def test_what_another_process_writes_is_not_compressed_and_what_a_dead_one_left_is(site, tmp_path: Path) -> None:

@@ -169,6 +169,24 @@ def test_works_and_history_come_in_pages(table: WishTable) -> None:
     assert {each.creator for each in table.rows("bo")} == {"bo"}
 
 
+def test_choices_that_do_not_hold_yet_come_without_those_that_were_withdrawn(table: WishTable) -> None:
+    days = [DAY + timedelta(days=number) for number in range(40)]
+    table.add(
+        [
+            row("ada", "a", ALLOW, TRAIN, since=days[30]),
+            row("ada", "b", ALLOW, TRAIN, since=days[20]),
+            row("ada", "b", ALLOW, SEARCH, since=days[10]),
+            row("ada", "b", DISALLOW, TRAIN),
+            row("bo", "b", ALLOW, TRAIN, since=days[5]),
+        ]
+    )
+    assert [(each.work, each.usage, each.since) for each in table.coming("ada", DAY)] == [
+        ("b", SEARCH, days[10]), ("a", TRAIN, days[30]),
+    ]  # fmt: skip
+    assert [each.work for each in table.coming("ada", days[10])] == ["a"]
+    assert table.all_works("ada") == {"a", "b"}
+
+
 def test_a_reader_sees_one_state_while_others_write(table: WishTable) -> None:
     table.add(row("ada", f"work-{number:05}", ALLOW, TRAIN) for number in range(6_000))
     reading = table.read(DAY)
@@ -279,5 +297,8 @@ def test_a_user_who_may_only_read_can_read(server: PostgreSQL) -> None:
     assert [each.work for each in reader.read(DAY)] == ["song"]
     with pytest.raises(DatabaseFailed, match="permission denied"):
         reader.add([row("ada", "song", ALLOW, TRAIN)])
+    empty = WishTable.at(server.database("not_theirs").replace("postgres@", "guard@"))
+    with pytest.raises(DatabaseFailed, match="permission denied"):
+        empty.version()
     table.database.close()
     reader.database.close()

@@ -1,0 +1,137 @@
+"""Replay logs: read, judge, add up."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.core.text import listed
+from noai_guard.errors import NoAIGuardError
+from noai_guard.replay.formats import (
+    FORMATS,
+    MAX_SAMPLE_LINES,
+    LogFormat,
+    format_named,
+    found_format,
+)
+from noai_guard.replay.judge import Judge
+from noai_guard.replay.parsing import MAX_BAD_SAMPLES, Block, engine, parsed, shaped
+from noai_guard.replay.shapes import Shapes
+from noai_guard.replay.sources import BLOCK_BYTES, Source
+from noai_guard.replay.summary import LogFacts, Summary, summary
+from noai_guard.replay.tally import Tally
+
+_READERS = 2
+"""Threads that turn blocks into columns, while another judges. More would take memory and wait for each other."""
+
+_MAX_WAITING = 3
+
+
+_WITHOUT_TIMES = (
+    "the groups of a cluster have no times: the days are not known, and no request counts as over the rate of throttle"
+)
+
+
+class UnknownFormat(NoAIGuardError):
+    """No format reads the first lines of a log."""
+
+
+class Replay:
+    """A replay under way: logs in, a Summary out. `at` is in seconds since 1970: when lists of networks are read."""
+
+    def __init__(self, policies: Sequence[CompiledPolicy], names: Sequence[str], at: float) -> None:
+        engine()
+        self.tally = Tally(Judge(policies, at))
+        self.logs: list[LogFacts] = []
+        self._names = names
+        self._shapes = Shapes.of(policies)
+
+    def read(self, source: Source, log_format: str = "", block_bytes: int = BLOCK_BYTES) -> None:
+        """Read a log. Raises UnknownFormat if its format is not named and cannot be found, OSError if it cannot be
+        opened."""
+        facts = LogFacts(source.name)
+        self.logs.append(facts)
+        blocks = source.blocks(block_bytes)
+        first = next(blocks, None)
+        if first is None:
+            facts.damage = source.damage
+            return
+        lines = first[: 256 * 1024].decode("utf-8", "replace").split("\n")[:MAX_SAMPLE_LINES]
+        form = chosen_format(source.name, lines, log_format)
+        facts.format, facts.records = form.title, form.records
+        self.tally.begin(form)
+        for block in _ahead(_chained(first, blocks), lambda text: self._read(text, form)):
+            self._add(facts, form, block)
+        facts.bad += source.overlong
+        facts.damage = source.damage
+
+    def read_on_spark(self, master: str, logs: Sequence[str], log_format: str = "") -> None:
+        """Read logs on a cluster, all of one format. Raises what `read` raises, and NoTextFormat."""
+        from noai_guard.replay import spark
+
+        session = spark.session(master)
+        facts = LogFacts(listed(logs))
+        self.logs.append(facts)
+        form = chosen_format(facts.name, spark.first_lines(session, logs), log_format)
+        facts.format, facts.records = form.title, _WITHOUT_TIMES
+        self.tally.begin(form)
+        groups = spark.Groups(session, logs, form, self._shapes)
+        for rows in groups.rows():
+            self.tally.add(rows)
+        facts.lines, facts.bad, facts.empty, facts.samples = groups.lines, groups.bad, groups.empty, groups.samples
+
+    def _read(self, text: bytes, form: LogFormat) -> Block:
+        block = parsed(text, form)
+        return Block(shaped(block.rows, self._shapes), block.lines, block.bad, block.empty, block.samples)
+
+    def _add(self, facts: LogFacts, form: LogFormat, block: Block) -> None:
+        facts.lines += block.lines
+        facts.bad += block.bad
+        facts.empty += block.empty
+        facts.samples += block.samples[: MAX_BAD_SAMPLES - len(facts.samples)]
+        self.tally.add(block.rows)
+        times = block.rows["time"]
+        for text in (times[0], times[-1]) if len(times) else ():
+            at = _seconds(text, form.seconds)
+            if at is not None:
+                facts.first = at if facts.first is None else min(facts.first, at)
+                facts.last = at if facts.last is None else max(facts.last, at)
+
+    def summary(self) -> Summary:
+        """Return what came out so far."""
+        return summary(self.tally, self.logs, self._names)
+
+
+def chosen_format(name: str, lines: Sequence[str], log_format: str = "") -> LogFormat:
+    """Return the format of a log, as its first lines have it. Raises UnknownFormat."""
+    if log_format:
+        return format_named(log_format, lines)
+    found = found_format(lines)
+    if found is None:
+        known = ", ".join(each.name for each in FORMATS)
+        raise UnknownFormat(f"{name}: its first lines are of no known format; --log-format names one: {known}")
+    return found
+
+
+def _seconds(text: str | None, seconds: Callable[[str], float]) -> float | None:
+    try:
+        return None if text is None else seconds(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _chained(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from blocks
+
+
+def _ahead(blocks: Iterable[bytes], read: Callable[[bytes], Block]) -> Iterator[Block]:
+    """Yield what `read` makes of the blocks, in their order, a few blocks ahead of who takes them."""
+    waiting: deque[Future[Block]] = deque()
+    with ThreadPoolExecutor(_READERS) as threads:
+        for block in blocks:
+            waiting.append(threads.submit(read, block))
+            if len(waiting) >= _MAX_WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,84 @@
+"""Logs are read as whole lines, whatever holds them, and up to the damage of what is damaged."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from noai_guard.replay.sources import MAX_LINE_BYTES, Source
+
+LINES = b"".join(b"line %d\n" % number for number in range(5000))
+
+
+def read(file: Path, block_bytes: int = 4096) -> tuple[list[bytes], Source]:
+    source = Source(str(file))
+    return list(source.blocks(block_bytes)), source
+
+
+@pytest.mark.parametrize("compressed", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+def test_blocks_are_whole_lines_and_together_the_file(compressed: object, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(compressed(LINES))  # type: ignore[operator]
+    blocks, source = read(file)
+    assert b"".join(blocks) == LINES
+    assert all(block.endswith(b"\n") for block in blocks)
+    assert len(blocks) > 5
+    assert source.damage == ""
+
+
+def test_members_of_a_compressed_file_are_read_one_after_another(tmp_path: Path) -> None:
+    for name, compress in (("gz", gzip.compress), ("zst", zstandard.compress)):
+        file = tmp_path / name
+        file.write_bytes(compress(b"one\n") + compress(b"two\n"))
+        assert b"".join(read(file)[0]) == b"one\ntwo\n"
+
+
+def test_a_last_line_without_line_feed_counts(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"one\ntwo")
+    assert b"".join(read(file)[0]) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_file_that_breaks_off_is_read_until_there(compress: object, tmp_path: Path) -> None:
+    text = b"".join(b"%x\n" % (number * 2654435761) for number in range(60_000))
+    file = tmp_path / "log"
+    file.write_bytes(compress(text)[:-5000])  # type: ignore[operator]
+    blocks, source = read(file)
+    together = b"".join(blocks)
+    assert len(together) > 1000
+    assert text.startswith(together[:-20])
+    assert source.damage.startswith("is damaged or incomplete") or compress is zstandard.compress
+
+
+def test_damaged_bytes_end_the_file_with_a_reason(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    damaged = bytearray(gzip.compress(LINES))
+    damaged[len(damaged) // 2 :] = b"\xff" * 200
+    file.write_bytes(bytes(damaged))
+    assert "damaged" in read(file)[1].damage
+
+
+def test_a_line_without_end_is_left_out_in_bounded_memory(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"before\n" + b"x" * (3 * MAX_LINE_BYTES) + b"\nafter\n")
+    blocks, source = read(file, 65536)
+    assert b"".join(blocks) == b"before\nafter\n"
+    assert source.overlong == 1
+
+
+def test_a_bomb_is_read_in_blocks(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(gzip.compress(b"\n" * 30_000_000))
+    source = Source(str(file))
+    assert max(map(len, source.blocks(65536))) < 4 * 65536 + MAX_LINE_BYTES
+
+
+def test_progress_is_told_in_bytes_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(gzip.compress(LINES))
+    told: list[int] = []
+    source = Source(str(file), told.append)
+    list(source.blocks())
+    assert sum(told) == source.size == file.stat().st_size
