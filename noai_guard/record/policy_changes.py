@@ -53,7 +53,7 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "uses", "notices", "partners", "agents", "networks", "notice")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators")  # fmt: skip
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
@@ -95,6 +95,9 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
     yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
     yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
+    if before.creators.decide is not after.creators.decide:
+        said = ["decide" if policy.creators.decide else "tighten" for policy in (before, after)]
+        yield Change(f"creators: {' -> '.join(said)}", after.creators.decide)
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice: {old} days -> {new} days", new < old)
