@@ -46,8 +46,8 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
     described = {"usages", "paths", *_DESCRIBED}
     changes += (
         Change(f"{key}: changed in a way that cannot be compared", True)
-        for key in sorted(old.keys() - described)
-        if old[key] != new[key]
+        for key in sorted({*old, *new} - described)
+        if old.get(key) != new.get(key)
     )
     return tuple(dict.fromkeys(changes)) or (Change("the order of the policy's parts changed", True),)
 
