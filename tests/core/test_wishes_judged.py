@@ -12,7 +12,8 @@ from noai_guard.core.model import Action, Agent, Identity, Usage
 from noai_guard.core.policy import WISH, Creators, Exemptions, Rule
 from noai_guard.core.questions import run
 from noai_guard.core.request import PlainRequest
-from noai_guard.core.wish_index import UNKNOWN, WishIndex
+from noai_guard.core.stricter import StricterGuard
+from noai_guard.core.wish_index import UNKNOWN, WishIndex, number_of
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.stores.memory import MemoryStore
 
@@ -201,3 +202,23 @@ def test_a_rule_by_network_is_met_on_a_work_too() -> None:
     for address, rule in (("198.51.100.1", "far"), ("203.0.113.1", "unclaimed")):
         examination = guard(text).examine(request, address)
         assert run(examination, MemoryStore(), lambda question, error: None).rule == rule
+
+
+def test_while_a_looser_promise_waits_creators_decide_only_where_both_policies_let_them() -> None:
+    decides, waits = guard(CLOSED, decide=True).policy, guard(CLOSED).policy
+    both = StricterGuard((decides, waits), CATALOG)
+    assert not both.policy.creators.decide
+    assert judged(both, "/audio/yes.mp3", "Trainer") == ("deny", "train-ai")
+    allowed = StricterGuard((decides, decides), CATALOG)
+    assert judged(allowed, "/audio/yes.mp3", "Trainer") == ("allow", WISH)
+    opened = StricterGuard((guard(OPEN).policy, guard(OPEN).policy), CATALOG)
+    assert judged(opened, "/audio/no.mp3", "Trainer") == ("deny", WISH)
+
+
+def test_a_function_is_asked_for_several_policies_at_once() -> None:
+    both = StricterGuard((guard(OPEN, asked=True).policy, guard(CLOSED, asked=True).policy), CATALOG)
+    table = both.table
+    assert table.works_of(["/audio/no.mp3"]) == ("no",)
+    wished = table.wished(table.path_classes["/audio/no.mp3"], number_of({SEARCH: DISALLOW}))
+    assert table.verdict(AGENTS[2], wished).action is Action.DENY
+    assert table.verdict(None, wished).action is Action.ALLOW

@@ -15,6 +15,7 @@ from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core import wish_index
 from noai_guard.core.model import Usage
 from noai_guard.core.policy import Creators, Policy
+from noai_guard.core.promised import Promised
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 from noai_guard.declarations import json_ld
@@ -179,6 +180,22 @@ def test_an_item_of_a_feed_has_the_wish_of_its_creator() -> None:
     assert "ai-train</rsl:prohibits>" in terms.element("https://band.example/audio/tide.mp3")
     assert terms.element("https://band.example/audio/other.mp3") == ""
     assert terms.element("https://band.example/press") == ""
+
+
+def test_while_a_looser_promise_waits_documents_name_works_as_strictly_as_both_policies() -> None:
+    wishes = {"tide": {TRAIN: NO}, "ebb": {TRAIN: YES}}
+    looser, promised = policy(OPEN + WORKS, wishes), policy(CLOSED + WORKS, wishes)
+    made = CompiledPolicy(looser, CATALOG, promised=Promised(policies=(promised,)))
+    for path in ("/audio/tide.mp3", "/audio/ebb.mp3", "/audio/other.mp3"):
+        assert not google_allows(made.documents["/robots.txt"].body, "GPTBot", path)
+        assert tdmrep_reservation(tdmrep(made), path)[0] == 1
+    opened = CompiledPolicy(looser, CATALOG, promised=Promised(policies=(looser,)))
+    assert not google_allows(opened.documents["/robots.txt"].body, "GPTBot", "/audio/tide.mp3")
+    assert google_allows(opened.documents["/robots.txt"].body, "GPTBot", "/audio/ebb.mp3")
+    sections = opened.with_sections(10)
+    assert sections.guard.judged("/audio/tide.mp3", b"GPTBot/1.0").refuses
+    assert not sections.guard.judged("/audio/ebb.mp3", b"GPTBot/1.0").refuses
+    assert made.with_sections(10).guard.judged("/audio/other.mp3", b"GPTBot/1.0").refuses
 
 
 _NAMES = st.sampled_from(["tide", "foam", "a b", "café", "x&y", "$1", "a*", "%41", "Lied"])
