@@ -1,5 +1,6 @@
 """Counts are those of somebody who counts by hand, however the events are cut into groups."""
 
+import gc
 import tracemalloc
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -144,6 +145,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
         records = [event(work=f"work {index}", status=200, action=Action.LOG) for index in range(number)]
         events = write_events(tmp_path / str(number), records)
         del records
+        gc.collect()
         tracemalloc.start()
         with tallied(events, max_pending=500) as tally:
             assert tally.totals().works_got == number
@@ -151,5 +153,5 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
         tracemalloc.stop()
         return most
 
-    peak(1000)  # what is loaded once
-    assert peak(12_000) < 2 * peak(2000)
+    # The least of several: what is loaded once, and what other threads allocate, is not the log's.
+    assert min(peak(8000) for _ in range(3)) < 2 * min(peak(1000) for _ in range(3))
