@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "Run the guard in front of a site, or beside its proxy.",
     "tag": "Write the reservation into the tags of audio files.",
     "partners": "List licensed partners, and make keys for them.",
+    "creators": "Invite creators to their page, and keep their wishes.",
     "ledger": "Publish each version of the policy, dated and signed.",
     "refresh": "Fetch published networks and the feeds of the policy anew.",
     "replay": "Say what the policy would have done with yesterday's logs.",
