@@ -40,7 +40,7 @@ check: $(TEST) ## style, types, import contracts and the catalogue
 	$(BIN)/noai-guard rules check
 
 core: $(TEST) ## every branch of the core, by named examples alone
-	$(PYTEST) tests/core tests/config -m "not hypothesis" --cov=noai_guard.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(PYTEST) tests/core tests/config -m "not hypothesis" --numprocesses $(JOBS) --dist loadfile --cov=noai_guard.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 oldest: ## the middleware under the oldest and the newest FastAPI and Starlette
 	.ci/starlette_versions
@@ -71,10 +71,10 @@ $(DEMO): pyproject.toml hatch_build.py constraints.txt
 	$(CONSTRAINED) --editable . --group demo
 	touch $(DEMO)
 
-# img2dataset asks for packages that its downloader, all that the tests use, does not need.
+# Of these the tests use a downloader and axe-core, and not what they ask for beside it.
 $(TEST): $(DEMO)
 	$(CONSTRAINED) --editable '.[audit,c2pa,creators,embedded,identity,otel,record,redis,replay,serve,spark,tag]' --group test
-	$(CONSTRAINED) --no-deps img2dataset
+	$(CONSTRAINED) --no-deps axe-playwright-python img2dataset
 	touch $(TEST)
 
 $(DOCS): $(DEMO)
@@ -86,7 +86,7 @@ constraints: ## write constraints.txt anew, with the newest versions that work t
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) --editable '.[audit,c2pa,creators,embedded,identity,otel,record,redis,replay,serve,spark,tag]' --group test --group docs
-	$(PIP) --no-deps img2dataset
+	$(PIP) --no-deps axe-playwright-python img2dataset
 	echo '# The versions of everything that `make demo`, `make test`, `make docs` and CI install. Written by `make constraints`.' > constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable >> constraints.txt
 	touch $(DEMO) $(TEST) $(DOCS)

@@ -112,7 +112,7 @@ def _event(number: int, verdict: Verdict, policy: PolicyInForce) -> Event:
         time(),
         verdict,
         "GET",
-        "music.example",
+        b"music.example",
         f"/audio/{number % 2000}.mp3",
         REFUSED,
         None,

@@ -49,6 +49,9 @@ PAGE = "<!doctype html><html lang=en><head><meta charset=utf-8><title>Quay</titl
 PAGE += "<p>One evening on the quay, and what became of it.</p>" * 90 + "</body></html>"
 EXEMPT = "extends: no-ai\nexemptions:\n  addresses:\n" + "".join(f"    - 10.0.{n}.0/24\n" for n in range(250))
 
+WORKS = "extends: no-ai\nworks: ['/{work}']\n"
+CATALOGUE = "work,train-ai\ntext,disallow\n" + "".join(f"song-{n},disallow\n" for n in range(10_000))
+
 CONTENDERS = {
     "bare": "bare Starlette route",
     "lines": "an app that sends the guard's lines itself",
@@ -56,6 +59,8 @@ CONTENDERS = {
     "page": "bare Starlette route, a page of 5 KB",
     "page-lines": "an app that sends the guard's lines and metas itself, a page of 5 KB",
     "page-tagged": "guard, a page of 5 KB that gets metas",
+    "wished": "guard, a settled request for a work, beside 10,000 works with wishes",
+    "asked": "guard, a settled request for a work about which a function was asked",
     "exempt": "guard, a settled request beside 250 exempt networks",
     "refusal": "guard, a refusal",
     "empty": "an empty BaseHTTPMiddleware",
@@ -212,12 +217,20 @@ def _app(name: str) -> App:
             return response
 
         return Starlette(routes=[Route("/text", itself), Route("/page", itself)])
-    if name != "exempt":
+    if name == "asked":
+        # An answer is kept for two seconds, and callgrind is slow.
+        from noai_guard.stores import asked_wishes
+
+        asked_wishes.FRESH_SECONDS = 3600.0
+    if name not in ("exempt", "wished", "asked"):
         return NoAIMiddleware(bare)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "noai.yaml")
-        file.write_text(EXEMPT, encoding="utf-8")
-        return NoAIMiddleware(bare, policy=load_policy(file))
+        file.write_text({"exempt": EXEMPT, "wished": f"{WORKS}wishes: catalogue.csv\n"}.get(name, WORKS), "utf-8")
+        Path(folder, "catalogue.csv").write_text(CATALOGUE, encoding="utf-8")
+        wishes = (lambda work: {"train-ai": "disallow"}) if name == "asked" else None
+        # Only where it is needed, so that older copies of the package can be counted.
+        return NoAIMiddleware(bare, policy=load_policy(file), **({"wishes": wishes} if wishes else {}))
 
 
 def _added(app: App, path: str) -> tuple[list[tuple[bytes, bytes]], str]:

@@ -4,7 +4,8 @@ NoAIGuardError
 ├── Invalid            a file has mistakes; holds one Problem for each
 │   ├── PolicyInvalid      a noai.yaml
 │   │   └── PolicyTooLong      what it says does not fit into a document
-│   └── CatalogInvalid     a rules/agents/*.yaml
+│   ├── CatalogInvalid     a rules/agents/*.yaml
+│   └── WishesInvalid      a catalogue of works and their creators' wishes
 ├── CannotExpress      a target cannot express part of the policy
 │   └── LimitExceeded      configuration is larger than what reads it allows
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
@@ -61,6 +62,10 @@ class PolicyTooLong(PolicyInvalid):
 
 class CatalogInvalid(Invalid):
     """A catalogue file (rules/agents/*.yaml) has mistakes."""
+
+
+class WishesInvalid(Invalid):
+    """A catalogue of works and their creators' wishes has mistakes."""
 
 
 class CannotExpress(NoAIGuardError):

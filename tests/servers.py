@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,11 +76,22 @@ class Server:
             self.process.wait()
 
 
+_PORTS_OF_A_PROCESS = 200
+_FIRST_PORT = 10_000 + os.getpid() % 110 * _PORTS_OF_A_PROCESS
+_ports = cycle(range(_FIRST_PORT, _FIRST_PORT + _PORTS_OF_A_PROCESS))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nobody listens, and that nobody else is given soon.
+
+    The system gives ports above 32,767 to whoever asks for any (Linux), so a server that starts a moment later could
+    find its own taken. Those below are divided among the processes of a test run, and each takes its own in turn.
+    """
+    for port in islice(_ports, _PORTS_OF_A_PROCESS):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"all ports from {_FIRST_PORT} to {_FIRST_PORT + _PORTS_OF_A_PROCESS - 1} are taken")
 
 
 def require(*modules: str) -> None:

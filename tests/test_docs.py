@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import noai_guard
+from noai_guard import creators
 from noai_guard.config import check_policy_text
 from noai_guard.core.model import Action, Verdict
 from noai_guard.core.questions import AsyncStore, Count, FirstUse, Keep, Lookup, Store
@@ -23,6 +24,7 @@ from noai_guard.gateway.app import Gateway
 from noai_guard.observability.metrics_wsgi_app import metrics_wsgi_app
 from noai_guard.observability.opentelemetry import export_metrics, traced
 from noai_guard.observability.status_page import status_app
+from noai_guard.record.transparency_app import transparency_app
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AwaitedStore
 
@@ -43,10 +45,12 @@ def blocks(page: Path, language: str) -> list[str]:
     [
         "README.md",
         "docs/start.md",
+        "docs/how-to/creators-wishes.md",
         "docs/how-to/several-workers.md",
         "docs/how-to/opentelemetry.md",
         "docs/how-to/status-page.md",
         "docs/how-to/monitoring.md",
+        "docs/how-to/creators-page.md",
         "docs/how-to/wsgi.md",
         "docs/reference/python.md",
     ],
@@ -111,7 +115,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     noai_guard.NoAIMiddleware, noai_guard.NoAIWSGIMiddleware, Gateway, noai_guard.metrics_app, metrics_wsgi_app, status_app,
     noai_guard.load_policy, noai_guard.load_stance, noai_guard.load_catalog, noai_guard.Guard, noai_guard.Guard.examine,
     noai_guard.Guard.judged, noai_guard.PlainRequest, MemoryStore, AwaitedStore, FeedTerms, FeedTerms.element,
-    json_ld.reservation, json_ld.script, export_metrics, traced,
+    json_ld.reservation, json_ld.script, export_metrics, traced, transparency_app, creators.app,
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from noai_guard.audit import statements
 from noai_guard.audit.probe.result import ClientResponses, Observations, ProbeResult, Resource
+from noai_guard.audit.readers.audio_tags import AudioTags, read_tags
 from noai_guard.audit.readers.header_values import TRAINING
 from noai_guard.audit.readers.html import WebPage, read_page
 from noai_guard.audit.readers.robots import RobotsFile
@@ -55,6 +56,19 @@ class Interpretation:
         return tuple(document for document in documents if document.is_rsl)
 
     @cached_property
+    def audio_tags(self) -> AudioTags | None:
+        """The tags of the audio; None if there is no audio to be looked at."""
+        if self.observations.audio_bytes is None:
+            return None
+        tags = read_tags(self.observations.audio_bytes)
+        return tags if isinstance(tags, AudioTags) else AudioTags(problem="not all that holds them was fetched")
+
+    @cached_property
+    def tag_statements(self) -> tuple[Statement, ...]:
+        """What the tags of the audio say."""
+        return tuple(statements.from_tags(self.audio_tags)) if self.audio_tags else ()
+
+    @cached_property
     def training_crawlers(self) -> tuple[Agent, ...]:
         """The established training crawlers that claim to obey robots.txt and have a name there."""
         return tuple(
@@ -79,6 +93,8 @@ class Interpretation:
         yield from _from_responses(resource)
         if resource is self.observations.page:
             yield from statements.from_metas(self.page)
+        else:
+            yield from self.tag_statements
         _, robots = self.robots_of(resource)
         yield from statements.from_robots(robots, url, self.training_crawlers)
         if resource is self.observations.page or origin_of(url) == origin_of(self.observations.robots.url):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from noai_guard.audit.probe.result import Observations, ProbeResult
 from noai_guard.audit.readers import header_values, tdmrep
+from noai_guard.audit.readers.audio_tags import AudioTags
 from noai_guard.audit.readers.header_values import TRAINING, Preferences
 from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
@@ -14,6 +15,8 @@ from noai_guard.declarations import ai_txt, trust_txt
 from noai_guard.declarations.content_usage import split_usage
 from noai_guard.declarations.shared.robots_file import Line, matches
 from noai_guard.declarations.tdmrep import PATH as TDMREP_PATH
+from noai_guard.tagging.fields import RESERVATION, USAGE
+from noai_guard.tagging.xmp import PROPERTY as MINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,18 @@ def content_usage(lines: Iterable[Line], path: str) -> Preferences:
         for usage, allowed in header_values.content_usage_value(value).preferences.items():
             preferences[usage] = preferences.get(usage, True) and allowed
     return preferences
+
+
+def from_tags(tags: AudioTags) -> Iterator[Statement]:
+    """Yield the statements of the tags inside a recording."""
+    reserved = header_values.tdm_reservation(tags.values.get(RESERVATION, ""))
+    if reserved is not None:
+        yield Statement(f"tag {RESERVATION}", TRAINING, not reserved)
+    if usage := tags.values.get(USAGE):
+        yield from from_preferences(f"tag {USAGE}", header_values.content_usage_value(usage).preferences)
+    mining = tags.values.get(MINING, "")
+    if mining == "DMI-ALLOWED" or mining.startswith("DMI-PROHIBITED"):
+        yield Statement(f"tag {MINING}", TRAINING, mining == "DMI-ALLOWED")
 
 
 def from_tdmrep(observations: Observations, url: str) -> Iterator[Statement]:

@@ -45,7 +45,8 @@ def command(ctx: click.Context, file: str, also: str | None, strict: bool, verbo
     """Find every problem in FILE (default: noai.yaml; - for standard input).
 
     Prints one problem a line, as file:line:column: code message; hint, then a summary: how many agents the policy
-    refuses, whom it can only ask, and how many notes on its limits --verbose prints (as JSON they are always there).
+    refuses, whom it can only ask, for how many works creators have wishes, and how many notes on its limits --verbose
+    prints (as JSON they are always there).
     Exit code 0 when the policy can be used, 1 when it has problems, 2 when the file cannot be opened.
 
     \b
@@ -157,6 +158,12 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
     if outcomes.inseparable:
         names = listed(sorted(agent.name for agent in outcomes.inseparable))
         yield f"Lets in, though they feed AI too and offer no opt-out of that: {names}."
+    if policy.creators.index is not None and policy.creators.index.known:
+        works = CompiledPolicy(policy, load_catalog()).declared_works
+        yield (
+            f"Creators: wishes for {len(policy.creators.index):,} works; robots.txt and the other documents name "
+            f"{works.named:,} of the {works.differing:,} for which they are not the site's own."
+        )
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."

@@ -148,7 +148,7 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
     if not isinstance(outcome, Decided):
         outcome = run(outcome, _stores(runtime, names), runtime.unanswered)
     verdict = outcome.cached.verdict
-    declared = compiled.declared[verdict.path_policy]
+    declared = compiled.declared_on(verdict.path_policy)
     looks_like = None
     if verdict.agent in (None, *UNCLAIMED_AGENTS) and request.user_agent:
         description = user_agent_description.describe(request.user_agent)

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from noai_guard.cli.console import CannotRun
 from noai_guard.config import load_policy, load_stance
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import printable
@@ -25,6 +27,22 @@ policy_option = click.option(
     help="The site's policy.  [default: noai.yaml where it is here, else the packaged no-ai stance]",
 )  # fmt: skip
 """Adds `--policy FILE` to a command, as the argument `policy_file`: None stands for the packaged stance."""
+
+
+events_option = click.option(
+    "--events", "places", type=click.Path(), multiple=True, metavar="DIR|FILE",
+    help="Where the events are; may be repeated.  [default: the folder that the policy names]",
+)  # fmt: skip
+"""Adds `--events` to a command, as the argument `places`, for `event_places`."""
+
+
+def event_places(places: Sequence[str], policy: Policy) -> Sequence[str]:
+    """Return where the events are: the places that were typed, else the folder that the policy names."""
+    if places:
+        return places
+    if policy.events is None:
+        raise CannotRun("the policy names no event log; name its folder by --events")
+    return [policy.events.folder]
 
 
 def policy_name(file: str | None) -> str:

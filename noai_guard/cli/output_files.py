@@ -32,6 +32,11 @@ def write_files(files: Mapping[Path, File], only_check: bool) -> bool:
     return not (only_check and stale)
 
 
+def replace_file(file: Path, content: bytes) -> None:
+    """Write a file: a reader sees the old one or the new one. Raises CannotRun."""
+    _write({file: content})
+
+
 def print_limitations(sentences: Iterable[str]) -> None:
     """Print on standard error what generated files cannot do of a policy."""
     for sentence in sentences:

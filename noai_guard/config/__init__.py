@@ -1,9 +1,11 @@
 """Read files into objects: a site's noai.yaml into a Policy, rules/ into a Catalog. Only this package reads YAML."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noai_guard.build_date import today
 from noai_guard.config.build import agent_from, build_policy, merge
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.config.rules_source import RulesSource
@@ -11,6 +13,7 @@ from noai_guard.config.rules_source import compile_rules as compile_rules
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.event_settings import EVENTS_FOLDER
 from noai_guard.core.policy import Policy
+from noai_guard.core.works import Works
 from noai_guard.errors import PolicyInvalid, Problem
 
 if TYPE_CHECKING:
@@ -116,6 +119,13 @@ def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | No
         problems += problems_of_keys
         beside.files += (str(Path(file).parent / key_file) for key_file in key_files.values())
     data["files"] = beside.files
+    if (source := data.get("wishes")) and log.is_valid("wishes") and log.is_valid("works"):
+        from noai_guard.config.wishes import located, read_wishes
+
+        data["wishes"] = located(source, Path(file).parent)
+        works = Works(data.get("works", ()))
+        data["wish_index"], problems_of_wishes = read_wishes(data["wishes"], works, date.fromisoformat(today()))
+        problems += problems_of_wishes
     if not all(problem.warning for problem in problems):
         return None, problems
     if refresh := data.get("refresh"):

@@ -12,7 +12,7 @@ from noai_guard.core.model import Action, Agent, Identity, Mode, OptOut, PathPol
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner, midnight
 from noai_guard.core.path_patterns import PathMatcher
-from noai_guard.core.policy import Exemptions, LedgerPolicy, Policy, Refresh, Rule, Site, Throttle
+from noai_guard.core.policy import Creators, Exemptions, LedgerPolicy, Policy, Refresh, Rule, Site, Throttle
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.uses import Notice, Use
 from noai_guard.core.works import Works
@@ -98,6 +98,7 @@ def build_policy(data: Mapping[str, Any], stance: str) -> Policy:
         networks=data.get("networks", {}),
         files=tuple(data.get("files", ())),
         works=Works(data.get("works", ())),
+        creators=Creators(data.get("wishes", ""), data.get("creators") == "decide", data.get("wish_index")),
         ledger=LedgerPolicy(**data["ledger"]) if data.get("ledger") else None,
         events=events_from(data["events"]) if "events" in data else None,
         uses=tuple(Use(**use) for use in data.get("uses", ())),

@@ -1,5 +1,7 @@
-"""Reader of a site's own texts for the page for people (`site.page_texts`): one YAML file of `key: text` lines."""
+"""Reader of a site's own texts, for the page for people (`site.page_texts`) or the creator's page: one YAML file of
+`key: text` lines."""
 
+from functools import cache
 from pathlib import Path
 
 from noai_guard.config.regular_file import read_regular_file
@@ -24,24 +26,32 @@ def _text_type(english: str) -> Text:
     return Text(convert, max_length=500)
 
 
-PAGE_TEXTS = Record(
-    {
-        **{key: Field(_text_type(english), f"in English: {english}") for key, english in texts(TEXTS).items()},
-        "lang": Field(Text(language, max_length=50), "the language of these texts", required=True),
-        "direction": Field(Choice({"ltr": "left to right", "rtl": "right to left"}), "the direction of the writing"),
-    },
-    noun="text of the page",
-)
+@cache
+def texts_record(name: str) -> Record:
+    """Return the form of a translation of the file `name` below `noai_guard/`."""
+    return Record(
+        {
+            **{key: Field(_text_type(english), f"in English: {english}") for key, english in texts(name).items()},
+            "lang": Field(Text(language, max_length=50), "the language of these texts", required=True),
+            "direction": Field(
+                Choice({"ltr": "left to right", "rtl": "right to left"}), "the direction of the writing"
+            ),
+        },
+        noun="text of the page",
+    )
 
 
-def read_page_texts(file: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
-    """Return the texts of a file, and its problems."""
+PAGE_TEXTS = texts_record(TEXTS)
+
+
+def read_page_texts(file: Path, name: str = TEXTS) -> tuple[dict[str, str], tuple[Problem, ...]]:
+    """Return the texts of a file that translates the file `name` below `noai_guard/`, and its problems."""
     log = ProblemLog(str(file))
     data: dict[str, str] = {}
     try:
         root = parse(read_regular_file(file, MAX_BYTES + 1), log)
         if root is not None:
-            data = PAGE_TEXTS.read(NodeContext(root, (), log)) or {}
+            data = texts_record(name).read(NodeContext(root, (), log)) or {}
         elif log.is_valid():
             log.add("P010", "the file needs a key 'lang'", "add lang: de, or whatever its language is")
     except TooManyProblems:

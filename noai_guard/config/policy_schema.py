@@ -48,6 +48,11 @@ _wishes = Record({usage: Field(_wish, doc) for usage, doc in _USAGES.items()}, "
 _name = Text(max_length=100)
 _pattern = Text(scalars.path_pattern, max_length=1024, pattern="^/", examples=("/tracks/**", "/press/**"))
 _work = Text(scalars.work_pattern, max_length=1024, pattern="^/", examples=("/audio/{work}.mp3", "/hls/{work}/**"))
+_WISHES_FORMS = ("catalogue.csv", "sqlite:///wishes.sqlite", "postgresql://noai@db.example/noai")
+_wishes_source = Text(scalars.wishes_source, max_length=1000, examples=_WISHES_FORMS)
+_creators = Choice(
+    {"decide": "what a creator says counts", "tighten": "the stricter of site and creator counts"}, noun="say"
+)
 _address = Text(scalars.web_address, pattern="^[Hh][Tt][Tt][Pp][Ss]?://", examples=("https://example.org/",))
 
 _PATH_POLICY = Record({"usages": Field(_wishes, "wishes for these paths; what is not named is as for the site")})
@@ -208,7 +213,7 @@ _LEDGER = Record(
 _event_target = Text(
     scalars.event_target,
     max_length=300,
-    pattern="^(files|stdout|syslog:/.+|syslog://.+)$",
+    pattern="^(files|stdout|syslog:/.+)$",
     examples=("files", "stdout", "syslog:/dev/log", "syslog://logs.example:514"),
 )
 _addresses = Choice({"pseudonym": "the same for a day", "full": "as they are"}, noun="way to write addresses")
@@ -277,6 +282,8 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "wishes": Field(_wishes_source, "where creators' wishes for their works are kept: a catalogue, or a database"),
+        "creators": Field(_creators, "whether what a creator allows is let in where the site refuses it"),
         "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
         "uses": Field(
             ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"

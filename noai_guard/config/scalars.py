@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from noai_guard.config.schema_types import Rejection
+from noai_guard.config.wishes import DATABASES, is_database
 from noai_guard.config.yaml_nodes import printable
 from noai_guard.core.event_settings import FILES, STDOUT, days_in, syslog_address
 from noai_guard.core.header_conditions import HEADER_NAME, WORD
@@ -146,6 +147,14 @@ def store_address(text: str) -> str | Rejection:
     text = full_address(text)
     if problem := problem_of_address(text):
         return Rejection("P025", f"this is not the address of a store: {problem}", f"write one of {', '.join(FORMS)}")
+    return text
+
+
+def wishes_source(text: str) -> str | Rejection:
+    """Return where wishes are kept. A rejection does not repeat it: it may hold a password."""
+    hint = f"write {'..., '.join(DATABASES)}... or the name of a catalogue (CSV) beside this file"
+    if "\0" in text or ("://" in text and not is_database(text)) or text in DATABASES:
+        return Rejection("P057", "this is neither a catalogue nor the address of a database", hint)
     return text
 
 

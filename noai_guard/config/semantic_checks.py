@@ -25,6 +25,9 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     if is_shared(data.get("store") or MEMORY) and not (site.get("url") or site.get("name")):
         message = "the site has neither a url nor a name: whatever else uses the store without one has the same counts"
         log.add("P026", message, "write site: {url: ...}", path=("store",), warning=True)
+    if data.get("wishes") and not data.get("works") and log.is_valid("works"):
+        message = "wishes are for works, and the policy does not say which paths are a work"
+        log.add("P056", message, "write works: [/audio/{work}.mp3], as your addresses are", path=("wishes",))
     if "/**" in data.get("paths", {}):
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)

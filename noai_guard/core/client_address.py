@@ -137,10 +137,10 @@ class SeenClient:
         return client, is_rewritten
 
 
-def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the fields that a client's address is worked out from, in bounded memory: if they are longer, none."""
+def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...] | None:
+    """Return the fields that a client's address is worked out from, or None if they are too long to be kept."""
     lines = tuple(line for line in headers if line[0] in _TELLING)
-    return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else ()
+    return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else None
 
 
 def address_block(address: str | None) -> str:

@@ -12,7 +12,7 @@ STDOUT = "stdout"
 
 _DAYS = {"day": 1, "week": 7, "month": 31, "year": 366}
 _DURATION = re.compile(r"([1-9][0-9]{0,4}) ?(day|week|month|year)s?", re.IGNORECASE)
-_SYSLOG = re.compile(r"syslog:(?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([1-9][0-9]{0,4}))?|(/.+))")
+_SYSLOG = re.compile(r"syslog:(?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([1-9][0-9]{0,4}))?|(/[^/].*))")
 _SYSLOG_PORT = 514  # RFC 5426 section 3.3
 _MAX_SOCKET_PATH = 100  # of the 108 bytes of Linux, 104 elsewhere
 

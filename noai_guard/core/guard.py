@@ -29,7 +29,7 @@ from noai_guard.core.model import (
 )
 from noai_guard.core.origins import Origins
 from noai_guard.core.partners import Grant, admission, may_prove
-from noai_guard.core.policy import DecisionTable, PathClass, Policy, strictest
+from noai_guard.core.policy import DecisionTable, PathClass, Policy, disallows, strictest
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
 from noai_guard.core.user_agent_matcher import decoded, excerpt, is_read_closely, wholly_decoded
@@ -250,6 +250,11 @@ class Guard:
         admitted = yield from admission(
             partners, request, claim, verdict.path_policy, address, self.policy.authorities, received_at
         )
+        if admitted.grant is not None and any(
+            disallows(verdict.path_policy, agent_of(each)) for each in single_claims(claim)
+        ):
+            reason = f"{admitted.grant.partner.name} has a grant of the site, and the creator of the work says no"
+            return self._replaced[verdict, verdict.action, verdict.rule, reason]
         if admitted.grant is not None:
             return self._granted[verdict, admitted.grant]
         if admitted.unanswered:

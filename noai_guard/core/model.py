@@ -195,11 +195,30 @@ def agent_of(claim: Claim) -> Agent | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Wished:
+    """The usages of a work that its creator disallows, and those that the creator allows and has the say in.
+
+    Not `known`: nobody could be asked, and `disallowed` is what the policy refuses then.
+    """
+
+    disallowed: frozenset[Usage] = frozenset()
+    allowed: frozenset[Usage] = frozenset()
+    known: bool = True
+
+
+NOTHING_WISHED = Wished()
+
+
+@dataclass(frozen=True, slots=True)
 class PathPolicy:
-    """The site's wishes for the paths that match a pattern; the pattern of the whole site is `/**`."""
+    """The site's wishes for the paths that match a pattern; the pattern of the whole site is `/**`.
+
+    For a work, `wish` is what its creator says, and `usages` are those of both.
+    """
 
     pattern: str
     usages: Mapping[Usage, Action] = field(hash=False)
+    wish: Wished = NOTHING_WISHED
 
     def reserves(self, usage: Usage) -> bool:
         """Return True if this usage is not simply allowed: it is refused, sold or rationed."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,9 +32,11 @@ from noai_guard.core.model import (
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import ELSEWHERE, PathMatcher
-from noai_guard.core.paths import normal_path, readings
+from noai_guard.core.paths import Readings, normal_path, readings
 from noai_guard.core.trusted_proxies import TrustedProxies
 from noai_guard.core.uses import Notice, Use
+from noai_guard.core.wish_index import WishIndex, wished_policy
+from noai_guard.core.wishes import WISHED_USAGES
 from noai_guard.core.works import Works
 
 UNREADABLE = "unreadable"
@@ -42,7 +45,10 @@ UNREADABLE = "unreadable"
 SPOOFED = "spoofed"
 """Id of the verdict on a client that is not the agent it names."""
 
-OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE, SPOOFED)
+WISH = "wish"
+"""Id of the verdict by what the creator of a work wishes."""
+
+OWN_RULE_IDS = ("exempt-path", "exempt-agent", "exempt-address", "unclaimed", "unjudged", UNREADABLE, SPOOFED, WISH)
 """Ids of verdicts that neither a rule nor a usage of the policy decided."""
 
 CERTIFICATE_CHECKS = ("/.well-known/acme-challenge/**", "/.well-known/pki-validation/**")
@@ -130,6 +136,20 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Creators:
+    """What creators have a say in: the `source` of their wishes (an address, or the path of a catalogue) and the
+    `index` made of it. `asked`: a function of the site is asked about each work instead.
+
+    `decide`: what a creator allows is let in where the site would refuse the usage; else the stricter of both counts.
+    """
+
+    source: str = field(default="", repr=False)  # perhaps with a password
+    decide: bool = False
+    index: WishIndex | None = field(default=None, repr=False)
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerPolicy:
     """The folder of the ledger, as a path relative to the policy file; the days of notice that a looser promise owes;
     and the first public key of the ledger, empty if any will do."""
@@ -181,6 +201,7 @@ class Policy:
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     works: Works = field(default_factory=Works)
+    creators: Creators = field(default_factory=Creators)
     ledger: LedgerPolicy | None = None
     events: EventSettings | None = None
     uses: tuple[Use, ...] = ()
@@ -314,6 +335,13 @@ class DecisionTable:
             self._class_of_several, max_entries=_MAX_PATH_CLASSES
         )
         self._refused_anywhere: BoundedCache[Agent | None, bool] = BoundedCache(self._is_refused_anywhere)
+        self._works = policy.works
+        lower_works = tuple(map(str.lower, policy.works.patterns))
+        self._works_in_lower_case = self._works if lower_works == policy.works.patterns else Works(lower_works)
+        self._has_works = bool(policy.works.patterns and (policy.creators.asked or policy.creators.index is not None))
+        self._wished: BoundedCache[tuple[PathPolicy, int], PathPolicy] = BoundedCache(
+            lambda key: wished_policy(*key, decide=policy.creators.decide, on_unknown=policy.on_unknown)
+        )
         self.path_classes: BoundedCache[str, PathClass] = BoundedCache(lambda path: self._strictest([path]))
         self.target_classes: BoundedCache[tuple[bytes, ...], PathClass] = BoundedCache(self._strictest)
         # Where all paths are treated alike, only what is exempt can be read as something stricter.
@@ -342,9 +370,41 @@ class DecisionTable:
         )
         return path_policy, holding, matchers.exempt.first(path) >= 0
 
+    def works_of(self, paths: Sequence[str | bytes]) -> tuple[str, ...]:
+        """Return the names of the works that one path is part of, given in one or several spellings, under all their
+        readings; empty unless creators have a say."""
+        return self._names_in([readings(path) for path in paths]) if self._has_works else ()
+
+    def _names_in(self, ways: Sequence[Readings]) -> tuple[str, ...]:
+        names = (
+            self._works.work_of(path) or self._works_in_lower_case.work_of(path.lower())
+            for way in ways
+            for path in (way.plain, *way.others)
+        )
+        return tuple(dict.fromkeys(filter(None, names)))
+
     def _strictest(self, paths: Sequence[str | bytes]) -> PathClass:
         """Return the class of one path, given in one or several spellings, under all their readings."""
         ways = [readings(path) for path in paths]
+        path_class = self._by_sections(ways)
+        index = self.policy.creators.index
+        if not self._has_works or index is None or not (names := self._names_in(ways)):
+            return path_class
+        return self.wished(path_class, index.strictest(names))
+
+    def wished(self, path_class: PathClass, number: int) -> PathClass:
+        """Return the class of the works on these paths for which that is wished; `number` as in a WishIndex."""
+        if path_class.readings:
+            readings = dict.fromkeys(self.wished(reading, number) for reading in path_class.readings)
+            return self._several[tuple(readings), path_class.unread]
+        path_policy = self.wished_on(path_class.path_policy, number)
+        return self._path_classes[(path_policy, path_class.rule_numbers, path_class.exempt), frozenset()]
+
+    def wished_on(self, path_policy: PathPolicy, number: int) -> PathPolicy:
+        """Return the path policy of works for which that is wished, on the paths of another one."""
+        return self._wished[path_policy, number]
+
+    def _by_sections(self, ways: Sequence[Readings]) -> PathClass:
         plain = self.path_class(ways[0].plain)
         if not self._has_sections and not plain.exempt:
             return plain
@@ -432,6 +492,8 @@ class DecisionTable:
         """Return True if there may be a path on which the agent is refused. A client that names nobody never is."""
         if agent in (None, NAMELESS) or agent.name.lower() in self.policy.exemptions.agents:
             return False
+        if self._has_works and self._disallowed_somewhere.intersection(agent.usages):
+            return True
         for rule in self.policy.rules:
             if not rule.needs_origin and rule.holds_for(agent, identity_of_claim(agent)):
                 if rule.action.restricts:
@@ -440,9 +502,18 @@ class DecisionTable:
                     return False
         return any(path_policy.reserves(usage) for path_policy in self.path_policies for usage in agent.usages)
 
+    @cached_property
+    def _disallowed_somewhere(self) -> frozenset[Usage]:
+        """The usages that some creator may disallow."""
+        index = self.policy.creators.index
+        if self.policy.creators.asked or index is None:
+            return frozenset(WISHED_USAGES)
+        wished = (self._wished[self.path_policies[0], number].wish for number in index.numbers)
+        return frozenset[Usage]().union(*(wish.disallowed for wish in wished))
+
     def _decide(self, agent: Agent | None, identity: Identity, path_class: PathClass) -> Verdict:
         path_policy = path_class.path_policy
-        usages = path_policy.usages
+        usages, wish = path_policy.usages, path_policy.wish
         usage = max(agent.usages, key=lambda usage: usages[usage].strictness) if agent else None
         claim = _claim(agent)
 
@@ -457,7 +528,8 @@ class DecisionTable:
         if agent is not None and agent.name.lower() in self.policy.exemptions.agents:
             return verdict(Action.ALLOW, "exempt-agent", "the agent is exempt")
         is_spoofed, spoofed = identity is Identity.SPOOFED, self.policy.identity.spoofed
-        for rule in path_class.rules:
+        # No rule of the site lets in what a creator disallows.
+        for rule in () if disallows(path_policy, agent) else path_class.rules:
             # Nobody lies to be refused; but a rule that is milder is meant for the agent itself.
             is_meant = (
                 not is_spoofed or Identity.SPOOFED in rule.identities or rule.action.strictness >= spoofed.strictness
@@ -468,8 +540,14 @@ class DecisionTable:
             return verdict(spoofed, SPOOFED, f"the policy says {spoofed} for clients that are not the agent they name")
         if usage is None:
             return verdict(Action.ALLOW, "unclaimed", "nobody in the catalogue")
-        where = "" if path_policy is self.path_policies[0] else f" under {path_policy.pattern}"
         action = usages[usage]
+        if not wish.known and usage in wish.disallowed:
+            return verdict(action, WISH, f"nobody could say what the creator wishes; on_unknown says {action}")
+        if usage in wish.disallowed:
+            return verdict(action, WISH, f"the creator of the work disallows {usage}")
+        if usage in wish.allowed:
+            return verdict(action, WISH, f"the creator of the work allows {usage}, and the policy lets creators decide")
+        where = "" if path_policy.pattern == "/**" else f" under {path_policy.pattern}"
         return verdict(action, rule_id(path_policy, usage), f"the policy says {action} for {usage}{where}")
 
 
@@ -482,6 +560,11 @@ def identity_of_claim(claim: Claim) -> Identity:
 def strictest(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the strictest of several verdicts; of equally strict ones the first that names an agent."""
     return max(verdicts, key=lambda verdict: (verdict.action.strictness, verdict.agent is not None))
+
+
+def disallows(path_policy: PathPolicy, agent: Agent | None) -> bool:
+    """Return True if the creator of a work disallows what an agent fetches it for."""
+    return agent is not None and not path_policy.wish.disallowed.isdisjoint(agent.usages)
 
 
 def rule_id(path_policy: PathPolicy, usage: Usage) -> str:

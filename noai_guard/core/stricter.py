@@ -114,6 +114,7 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         second_look=any(each.second_look for each in policies),
         uses=tuple(use for use in first.uses if not use.trains_generative_models or _is_use_of_all(use, policies)),
         notices=tuple(dict.fromkeys(notice for each in policies for notice in each.notices)),
+        creators=replace(first.creators, decide=all(each.creators.decide for each in policies)),
         partners=tuple(partner for partner in first.partners if _is_in_all(partner.name, policies)),
     )
 
@@ -168,6 +169,13 @@ class StricterTable(DecisionTable):
 
     def path_class(self, path: str) -> PathClass:
         return self._joint[tuple(table.path_class(path) for table in self.tables)]
+
+    def works_of(self, paths: Sequence[str | bytes]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for table in self.tables for name in table.works_of(paths)))
+
+    def wished(self, path_class: PathClass, number: int) -> PathClass:
+        parts = zip(self.tables, path_class.readings, strict=True)
+        return self._joint[tuple(table.wished(part, number) for table, part in parts)]
 
     def unread(self, path: str = "/") -> PathClass:
         return self._joint[tuple(table.unread(path) for table in self.tables)]

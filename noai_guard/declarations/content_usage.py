@@ -5,6 +5,7 @@ draft-ietf-aipref-attach-05 (2026-08-19) defines. Readers of older drafts ignore
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.path_patterns import pattern_to_robots
@@ -31,6 +32,7 @@ def preference(path_policy: PathPolicy) -> str:
     return _serialised(reserved_labels(LABELS, path_policy))
 
 
+@cache
 def _serialised(reserved: frozenset[str]) -> str:
     # Imported here, because the build imports STANDARDS where the dependencies are not installed (hatch_build.py).
     import http_sf

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from noai_guard.core.isrc import isrc as isrc_of
 from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import ascii_uri, page_address
@@ -34,6 +35,21 @@ def reservation(policy: Policy, path_policy: PathPolicy | None = None) -> dict[s
         "copyrightNotice": notice if path_policy.reserves(Usage.TRAIN_AI) else "",
     }
     return {name: value for name, value in properties.items() if value}
+
+
+def recording(
+    policy: Policy, path_policy: PathPolicy | None = None, *, name: str = "", isrc: str = ""
+) -> dict[str, str]:
+    """Return a MusicRecording with its reservation.
+
+    `path_policy` is that of the verdict on a request for the work (`Verdict.path_policy`), in which the wishes of its
+    creator count. Raises ValueError for an `isrc` that is none; hyphens are accepted.
+    """
+    code = isrc_of(isrc) if isrc else ""
+    if code is None:
+        raise ValueError(f"{isrc!r} is no ISRC")
+    facts = {"@type": "MusicRecording", "name": name, "isrcCode": code, **reservation(policy, path_policy)}
+    return {key: value for key, value in facts.items() if value}
 
 
 def script(data: Mapping[str, Any]) -> str:

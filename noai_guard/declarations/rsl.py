@@ -19,6 +19,7 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.policy import DecisionTable, Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, notices_address, page_address
 from noai_guard.core.uses import Notice
+from noai_guard.core.wish_index import wished_policy
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import Labels, Standard, coarse_label_limitations, reserved_labels
 
@@ -203,7 +204,12 @@ class FeedTerms:
         policy switches RSL off, and well-formed XML whatever the URL and the policy contain.
         """
         path = normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
-        path_policy = self._policy.all_path_policies[self._globs.first(path) + 1]
+        policy = self._policy
+        path_policy = policy.all_path_policies[self._globs.first(path) + 1]
+        index, work = policy.creators.index, policy.works.work_of(path)
+        if index is not None and work:
+            decide, number = policy.creators.decide, index.strictest([work])
+            path_policy = wished_policy(path_policy, number, decide=decide, on_unknown=policy.on_unknown)
         if not path_policy.reserves_anything or not self._policy.declares(STANDARD.key):
             return ""
         return "\n".join([*_content(self._policy, ascii_uri(url), _terms(self._policy.site, path_policy), "rsl:"), ""])

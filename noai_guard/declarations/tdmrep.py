@@ -31,7 +31,7 @@ def _publishes_offer(policy: Policy) -> bool:
     return bool(policy.site.url) and not policy.site.tdm_policy and policy.reserves(Usage.TRAIN_AI)
 
 
-def _properties(policy: Policy, path_policy: PathPolicy) -> dict[str, int | str]:
+def reservation_of(policy: Policy, path_policy: PathPolicy) -> dict[str, int | str]:
     """Return `tdm-reservation`, and `tdm-policy` if something is reserved and the policy has an address."""
     if not path_policy.reserves(Usage.TRAIN_AI):
         return {"tdm-reservation": 0}
@@ -53,7 +53,7 @@ def _documents(table: DecisionTable) -> Sequence[Document]:
         wider = [(robots_patterns.covering(path_policy.pattern), path_policy) for path_policy in inexact]
         entries = [*wider, *entries]
     contents: dict[str, Any] = {
-        PATH: [{"location": pattern, **_properties(policy, path_policy)} for pattern, path_policy in entries]
+        PATH: [{"location": pattern, **reservation_of(policy, path_policy)} for pattern, path_policy in entries]
     }
     if _publishes_offer(policy):
         contents[POLICY_PATH] = _offer(policy, reserved)
@@ -94,12 +94,12 @@ def _description(notice: Notice) -> str | dict[str, str]:
 
 
 def _header_fields(policy: Policy, path_policy: PathPolicy) -> Sequence[HeaderField]:
-    properties = _properties(policy, path_policy).items()
+    properties = reservation_of(policy, path_policy).items()
     return [(name.encode("ascii"), str(value).encode("ascii")) for name, value in properties]
 
 
 def _tags(policy: Policy, path_policy: PathPolicy) -> Sequence[bytes]:
-    properties = _properties(policy, path_policy).items()
+    properties = reservation_of(policy, path_policy).items()
     return [f'<meta name="{name}" content="{html.escape(str(value))}">'.encode("ascii") for name, value in properties]
 
 

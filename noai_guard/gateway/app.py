@@ -48,8 +48,9 @@ class Gateway:
 
     `policy`, `registry`, `store` and `names` as for NoAIMiddleware; `deadline` is for each answer, in
     seconds, and less than proxies wait (0.5 s in the configurations that we generate). A proxy may keep a verdict for
-    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. `own_robots` is the file of the
-    site's own robots.txt, which ours is merged with, as the policy says.
+    `hold` seconds, 0 for not at all: so long the policy before a reload may hold on. Where creators have a say it may
+    not, because it does not know which work a path is of. `own_robots` is the file of the site's own robots.txt, which
+    ours is merged with, as the policy says.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Gateway:
         self.runtime = GuardRuntime(policy, registry=registry, peer_is_real=True, store=store)
         self._stores = awaited_routes(self.runtime, names, deadline)
         self._prepared: BoundedCache[ActivePolicy, _Prepared] = BoundedCache(
-            lambda active: _Prepared(active, hold), max_entries=1
+            lambda active: _Prepared(active, 0 if active.compiled.has_wishes else hold), max_entries=1
         )
         self._own_robots_file = Path(own_robots) if own_robots is not None else None
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))

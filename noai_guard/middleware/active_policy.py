@@ -1,7 +1,7 @@
 """The policy in force, with everything that is computed once and looked up by every request."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from urllib.parse import unquote_to_bytes
 
 from noai_guard.compiled import CompiledPolicy
@@ -88,7 +88,7 @@ class CachedDecision:
     ) -> None:
         self.verdict = verdict
         self.counts = counts
-        self.declared = compiled.declared[verdict.path_policy]
+        self.declared = compiled.declared_on(verdict.path_policy)
         self.needs = needs
         self.settled = needs is Needs.NOTHING
         self.plain = verdict.action is Action.ALLOW
@@ -104,6 +104,8 @@ class ResolvedPath:
 
     `path` is normalised. The document is only published if the app is mounted at `root`, and only by the guard itself:
     what may be read as the path of a document, like `/x/../robots.txt`, another server may read as something else.
+    `works` are those that the path may be part of, if a function of the site has to be asked about them: then `wished`
+    holds the same path by the number of the answer.
     """
 
     path: str
@@ -111,6 +113,8 @@ class ResolvedPath:
     root: str
     path_class: PathClass
     decisions: BoundedCache[Claim, CachedDecision]
+    works: tuple[str, ...] = ()
+    wished: dict[int, "ResolvedPath"] = field(default_factory=dict)
 
     def publishes(self, method: str, root_path: str) -> bool:
         """Return True if a request is for the document: at the root of the host, or of an app mounted below it."""
@@ -165,16 +169,27 @@ class ActivePolicy:
         self.undecidable = self.fixed(compiled.policy.on_unknown, "the guard failed")
         self.unread = self._resolve("/", table.unread())
 
+    def of_work(self, resolved: ResolvedPath, number: int) -> ResolvedPath:
+        """Return a path whose works were asked about, as it is under the wishes with that number."""
+        found = resolved.wished.get(number)
+        if found is None:
+            path_class = self.compiled.guard.table.wished(resolved.path_class, number)
+            found = replace(resolved, path_class=path_class, decisions=self._by_path_class[path_class], works=())
+            resolved.wished[number] = found
+        return found
+
     def _resolve_target(self, raw_paths: tuple[bytes, ...]) -> ResolvedPath:
         path = unquote_to_bytes(raw_paths[0]).decode("utf-8", "replace")
-        return self._resolve(path, self.compiled.guard.table.target_classes[raw_paths])
+        return self._resolve(path, self.compiled.guard.table.target_classes[raw_paths], raw_paths)
 
-    def _resolve(self, path: str, path_class: PathClass) -> ResolvedPath:
+    def _resolve(self, path: str, path_class: PathClass, raw_paths: tuple[bytes, ...] = ()) -> ResolvedPath:
+        asks = self.compiled.policy.creators.asked
+        works = self.compiled.guard.table.works_of(raw_paths or (path,)) if asks else ()
         documents, path = self.compiled.documents, normal_path(path)
         published = next((at for at in documents if path.endswith(at)), "")
         decisions = self._by_path_class[path_class]
         root = path.removesuffix(published)
-        return ResolvedPath(path, documents.get(published), root, path_class, decisions)
+        return ResolvedPath(path, documents.get(published), root, path_class, decisions, works)
 
     def _decision(self, claim: Claim, path_class: PathClass) -> CachedDecision:
         guard = self.compiled.guard

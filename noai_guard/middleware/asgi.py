@@ -28,6 +28,7 @@ from noai_guard.middleware.asgi_response import Exchange, NotedSend, send_respon
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.routes import awaited_routes
 from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
+from noai_guard.stores.asked_wishes import Lookup
 from noai_guard.stores.reverse_dns import ReverseDns
 
 _VERDICT = "noai_guard.verdict"
@@ -45,7 +46,10 @@ class NoAIMiddleware:
 
     `policy` is a path to a noai.yaml, a Policy, or None for the packaged no-ai stance. `registry` is the
     Prometheus registry (the default one if None). `store` answers what the judge asks, within `deadline` seconds for
-    each answer: an object, or an address as under `store:` in a policy; None for what the policy names. `names` asks
+    each answer: an object, or an address as under `store:` in a policy; None for what the policy names. `wishes` is a
+    function, also a coroutine function, that returns what a creator wishes for a work, in place of the source that the
+    policy names: it takes the name that `works:` find in a path, and returns usage -> `allow`, `disallow` or `unset`,
+    or None; a plain function runs in a thread. `names` asks
     the DNS for names of addresses, by the machine's resolvers if None.
 
     A policy that cannot be used stops the server when it starts (`lifespan.startup.failed`, with every problem): the
@@ -67,12 +71,18 @@ class NoAIMiddleware:
         *,
         registry: CollectorRegistry | None = None,
         store: AsyncStore | str | None = None,
+        wishes: Lookup | None = None,
         names: ReverseDns | None = None,
         deadline: float = 0.5,
     ) -> None:
         self.app = app
         self.runtime = GuardRuntime(
-            policy, registry=registry, peer_is_real=self._peer_is_real, always_starts=True, store=store
+            policy,
+            registry=registry,
+            peer_is_real=self._peer_is_real,
+            always_starts=True,
+            store=store,
+            wishes=wishes,
         )
         self._stores = awaited_routes(self.runtime, names, deadline)
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))

@@ -35,12 +35,14 @@ class PromisesInForce:
         self._next_change: float | None = None
         self._said = ""
 
-    def compiled(self, loaded: Policy) -> CompiledPolicy:
-        """Return a loaded policy with what is promised beside it. Raises PolicyTooLong; a ledger that cannot be used
-        makes it stricter, and is logged."""
+    def compiled(self, loaded: Policy, *, documents_of: CompiledPolicy | None = None) -> CompiledPolicy:
+        """Return a loaded policy with what is promised beside it; `documents_of` as for a CompiledPolicy.
+
+        Raises PolicyTooLong; a ledger that cannot be used makes it stricter, and is logged.
+        """
         loaded = self._with_its_ledger(loaded)
         current = self._kept.in_force(loaded, datetime.fromtimestamp(self.clock(), UTC))
-        compiled = CompiledPolicy(loaded, catalog_of(loaded), today(), current.promised)
+        compiled = CompiledPolicy(loaded, catalog_of(loaded), today(), current.promised, documents_of=documents_of)
         self.loaded = loaded
         self._next_change = current.next_change.timestamp() if current.next_change else None
         states = {

@@ -5,8 +5,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, time
 from types import FrameType
@@ -26,12 +27,14 @@ from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.identity.signed_claims import REASONS, failure_of
 from noai_guard.core.identity.web_bot_auth import SignatureOutcome
-from noai_guard.core.model import AI_USAGES, Action, Identity, Response, Usage, Verdict, agent_of
+from noai_guard.core.model import AI_USAGES, Action, HeaderField, Identity, Response, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import Policy
+from noai_guard.core.policy import Creators, Policy
 from noai_guard.core.questions import AsyncStore, Examination, Question, Store
 from noai_guard.core.request import Request, header_value
 from noai_guard.core.shared_caches import HIDDEN_USER_AGENT, shared_caches
+from noai_guard.core.wish_index import UNKNOWN, WishIndex, strictest_of
+from noai_guard.core.wishes import WishOf
 from noai_guard.declarations import robots_txt
 from noai_guard.errors import Invalid, MissingExtra, PolicyInvalid
 from noai_guard.middleware.active_policy import (
@@ -47,6 +50,7 @@ from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from noai_guard.middleware.promises_in_force import PromisesInForce
 from noai_guard.middleware.refreshed_lists import RefreshedLists
 from noai_guard.middleware.store_in_force import StoreInForce
+from noai_guard.middleware.wishes_in_force import WishesInForce
 from noai_guard.observability.events import MAX_CHARS, Event, PolicyInForce
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.record.canonical_policy import policy_digest
@@ -57,9 +61,16 @@ from noai_guard.responses.documents import (
     redirect_response,
     unknown_robots_response,
 )
+from noai_guard.stores.asked_wishes import AskedWishes, Lookup
 from noai_guard.stores.key_directory import KeyDirectory
 
 _log = logging.getLogger("noai_guard")
+
+MAX_ASKED_WORKS = 4
+"""Works that a function is asked about for one request: a path that may be part of more is none that people use."""
+
+_MANY_LISTED = 200
+"""Works that documents may name, above which the guard does not wait for them."""
 
 TIMED_MASK = 15
 """The first request with one kind of verdict is timed, and every 16th after it: reading the clock again and adding to
@@ -128,6 +139,8 @@ class GuardRuntime:
     `store` is what answers questions: an address as under `store:` in a policy, an object that answers at once or is
     awaited, or None for what the policy names.
 
+    `wishes` is a function that says what is wished for a work, in place of the source that the policy names.
+
     `always_starts`: for drivers whose constructor may run when the server is already serving. A policy that cannot be
     used is then replaced by the packaged no-ai stance until a reload succeeds. `start_error` says why, the metric
     noai_reload_failed is 1, and an ERROR is logged each minute in which requests come.
@@ -145,8 +158,10 @@ class GuardRuntime:
         peer_is_real: bool = False,
         always_starts: bool = False,
         store: Store | AsyncStore | str | None = None,
+        wishes: Lookup | None = None,
     ) -> None:
         self.start_error: Exception | None = None
+        self.asked = AskedWishes(wishes) if wishes is not None else None
         self.store = StoreInForce(store)
         self._store_reported = False
         self._next_store_line = 0.0
@@ -180,13 +195,15 @@ class GuardRuntime:
         self.recorder = Recorder(self.telemetry.metrics)
         self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
         self.lists = RefreshedLists(self.telemetry, self._tasks, self.reload)
+        self.wishes = WishesInForce(self.telemetry, self._use_wishes)
         self.promises = PromisesInForce(self.telemetry, self._tasks, self.renew_promises)
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # So that the other workers see what this one counted, also when no more requests come to it.
             self._tasks.add(self.flush)
         try:
-            compiled = self.promises.compiled(_loaded(policy))
+            compiled = self.promises.compiled(self._asking(_loaded(policy)))
             self.store.use(compiled.policy)
+            self.wishes.follow(compiled.policy)
         except Exception as error:
             if not always_starts:
                 raise
@@ -214,6 +231,7 @@ class GuardRuntime:
         if self._file:
             self._watch((str(self._file), *policy.files))
         (self._tasks.add if self._file and policy.reload == "watch" else self._tasks.remove)(self.reload_if_changed)
+        (self._tasks.add if self.wishes.is_followed else self._tasks.remove)(self.wishes.look)
         for task in (self.report_store, self.learn_robots_readers):
             (self._tasks.add if self.store.remote else self._tasks.remove)(task)
         if not self.store.remote:
@@ -250,6 +268,7 @@ class GuardRuntime:
         self._tasks.close()
         self.recorder.close()
         self.store.close()
+        self.wishes.close()
         self._next_housekeeping = 0.0
         self.flush()
 
@@ -279,6 +298,11 @@ class GuardRuntime:
             resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
             if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
                 return ServeDocument(active, resolved.document)
+            if resolved.works and self.asked is not None:
+                number = self.asked.known(resolved.works, started)
+                if number is None:
+                    return self._ask_wishes(active, resolved, request, started)
+                resolved = active.of_work(resolved, number)
             cached = resolved.decisions[active.claims[request.claim_key]]
             if not cached.settled:
                 return self._examine(active, resolved, cached.needs, request, started)
@@ -295,6 +319,31 @@ class GuardRuntime:
                 self.note(active, decided, request)
             return decided
         return self._finish(active, decided, request, started)
+
+    def _ask_wishes(
+        self, active: ActivePolicy, resolved: ResolvedPath, request: Request, started: float
+    ) -> Examination[Decided]:
+        """Decide a request for works about which the site's function has to be asked first."""
+        numbers: list[int] = []
+        try:
+            assert self.asked is not None
+            for work in resolved.works[:MAX_ASKED_WORKS]:
+                number = yield WishOf(work)
+                if number is None:
+                    self.telemetry.metrics.wish_failures.labels("function").inc()
+                    number = self.asked.last(work, started)
+                else:
+                    self.asked.remember(work, number, started)
+                numbers.append(UNKNOWN if number is None else number)
+            is_known = UNKNOWN not in numbers and len(resolved.works) <= MAX_ASKED_WORKS
+            resolved = active.of_work(resolved, strictest_of(numbers) if is_known else UNKNOWN)
+            cached = resolved.decisions[active.claims[request.claim_key]]
+            if not cached.settled:
+                return (yield from self._examine(active, resolved, cached.needs, request, started))
+            decided = self._refuse(active, cached.passed, request, resolved) if cached.refuses else cached.passed
+        except Exception as error:
+            decided = self._decide_without(active, error)
+        return self._finish(active, replace(decided, cacheable=False), request, started)
 
     def _examine(
         self, active: ActivePolicy, resolved: ResolvedPath, needs: Needs, request: Request, started: float
@@ -376,7 +425,7 @@ class GuardRuntime:
                     counts.robots_ignored += 1
             if noted:
                 path = normal_path(request.path)
-                host = header_value(request.headers, b"host").decode("latin-1")
+                host = header_value(request.headers, b"host")
                 event = Event(time(), verdict, request.method, host, path, request.user_agent, client)
                 self.telemetry.note(event)
         except Exception as error:
@@ -391,16 +440,21 @@ class GuardRuntime:
             headers, path, in_force = request.headers, request.path, cached.in_force
             # Nearly every client sends it first.
             host = headers[0][1] if headers and headers[0][0] == b"host" else header_value(headers, b"host")
+            lines: Sequence[HeaderField] | None = ()
+            if client is None and in_force is not None and in_force.reads_headers:
+                lines = told(headers)
+                if lines is None:
+                    client = SeenClient(request.peer, headers, in_force.trusted, in_force.peer_is_real).seen()[0]
             return Event(
                 time(),
                 cached.verdict,
                 request.method[:16],
-                host[:255].decode("latin-1"),
+                host[:255],
                 path if len(path) <= _MAX_PATH else normal_path(path)[:_MAX_PATH],
                 request.user_agent[:_MAX_USER_AGENT],
                 client,
                 request.peer,
-                told(headers) if in_force is not None and in_force.trusted.header_name else (),
+                lines or (),
                 in_force,
                 cached.declared.names,
             )
@@ -664,6 +718,25 @@ class GuardRuntime:
                 self._seen = seen
                 self.reload()
 
+    def _asking(self, policy: Policy) -> Policy:
+        """Return a policy that is loaded, in which a function is asked what is wished, if there is one."""
+        if self.asked is None:
+            return policy
+        return replace(policy, creators=replace(policy.creators, asked=True, index=None))
+
+    def _use_wishes(self, creators: Creators, index: WishIndex) -> None:
+        """Put other wishes in force, unless the policy has been replaced meanwhile: the guard at once, then the
+        documents that name works."""
+        with self._reloading:
+            loaded = self.promises.loaded
+            if loaded is None or loaded.creators is not creators:
+                return
+            policy = replace(loaded, creators=replace(creators, index=index))
+            if len(index.listed) > _MANY_LISTED:
+                self._activate(self.promises.compiled(policy, documents_of=self.compiled))
+            self._activate(self.promises.compiled(policy))
+            self.wishes.follow(policy)
+
     def renew_promises(self) -> None:
         """Put in force what the ledger says now. The last good policy stays if that fails."""
         with self._reloading:
@@ -683,8 +756,9 @@ class GuardRuntime:
             try:
                 rules_source().reload()
                 policy = _policy_to_reload(self._file, self._watch_too)
-                compiled = self.promises.compiled(policy)
+                compiled = self.promises.compiled(self._asking(policy))
                 self.store.use(compiled.policy)
+                self.wishes.follow(compiled.policy)
             except Exception as error:
                 _log.error("the policy was not reloaded, the last good one stays in force:\n%s", problems_of(error))
                 self.telemetry.reload_failed(problems_of(error))

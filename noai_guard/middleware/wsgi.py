@@ -27,6 +27,7 @@ from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
 from noai_guard.responses.header_fields import native
+from noai_guard.stores.asked_wishes import Lookup
 from noai_guard.stores.reverse_dns import ReverseDns
 
 VERDICT = "noai.verdict"
@@ -38,6 +39,7 @@ class NoAIWSGIMiddleware:
 
     `policy`, `registry`, `names`, `runtime` and `check` as for NoAIMiddleware. `store` answers what the judge asks, at
     once and within a time of its own, perhaps in several threads, or is an address; None for what the policy names.
+    `wishes` as there, but a plain function; it runs in a thread and has `deadline` seconds.
     Raises PolicyInvalid, with every problem, if the policy cannot be used: WSGI servers stop when an app cannot be
     imported.
     """
@@ -49,11 +51,15 @@ class NoAIWSGIMiddleware:
         *,
         registry: CollectorRegistry | None = None,
         store: Store | str | None = None,
+        wishes: Lookup | None = None,
         names: ReverseDns | None = None,
+        deadline: float = 0.5,
     ) -> None:
         self.app = app
-        self.runtime = GuardRuntime(policy, registry=registry, threads=True, store=store)
-        self._stores = blocking_routes(self.runtime, names)
+        self.runtime = GuardRuntime(policy, registry=registry, threads=True, store=store, wishes=wishes)
+        if self.runtime.asked is not None and self.runtime.asked.is_async:
+            raise TypeError("wishes= has to be a plain function in WSGI, where nothing can be awaited")
+        self._stores = blocking_routes(self.runtime, names, deadline)
         self._own_robots = OwnRobots(partial(self.runtime.telemetry.failed, "robots_txt"))
         # For each policy, what is judged of each HTTP_USER_AGENT: that depends on the agents the policy knows.
         self._user_agents: BoundedCache[ActivePolicy, Mapping[str, bytes]] = BoundedCache(

@@ -29,7 +29,7 @@ class PolicyInForce:
     """What an event says of the policy by which its request was judged.
 
     `digest` is that of the policy, `ledger` the number of its entry in the ledger, or None. `trusted` and
-    `peer_is_real` say how a client's address is worked out (`SeenClient`).
+    `peer_is_real` say how a client's address is worked out (`SeenClient`); `reads_headers` if header fields matter.
     """
 
     digest: str = ""
@@ -37,6 +37,10 @@ class PolicyInForce:
     works: Works = field(default_factory=Works)
     trusted: TrustedProxies = NOBODY
     peer_is_real: bool = True
+    reads_headers: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reads_headers = self.trusted.header_name is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +60,7 @@ class Event:
     time: float
     verdict: Verdict
     method: str
-    host: str
+    host: bytes
     path: str
     user_agent: bytes
     client: ClientAddress | None

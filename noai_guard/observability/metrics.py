@@ -31,6 +31,7 @@ from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import STORE_QUESTIONS
 from noai_guard.core.shared_caches import CACHES
+from noai_guard.core.wishes import WishOf
 from noai_guard.observability.counters import Delta, LocalCounts
 from noai_guard.observability.decision_log import DecisionLog
 from noai_guard.observability.events import Event, Sink
@@ -162,6 +163,16 @@ class Metrics(Collector):
             "1 if the last refresh of a list failed, so that the last good one stays.",
             ("list",),
         )
+        self.wish_works = gauge("noai_wishes_works", "Works in the source of wishes that the guard goes by.")
+        self.wishes_read = gauge(
+            "noai_wishes_read_timestamp_seconds",
+            "When the source of wishes was last found readable, in seconds since 1970; 0 for never.",
+        )
+        self.wish_failures = counter(
+            "noai_wishes_failures_total",
+            "Times nobody could say what creators wish: the source that the policy names, or the site's function.",
+            ("from",),
+        )
         self.guard_failures = counter(
             "noai_guard_failures_total",
             "Times something of the guard itself failed and the request went on, by place.",
@@ -210,8 +221,9 @@ class Metrics(Collector):
             (self.reloads, ("ok", "failed")),
             (
                 self.backend_failures,
-                tuple(question.__name__ for question in (*STORE_QUESTIONS, HostName, SigningKey)),
+                tuple(question.__name__ for question in (*STORE_QUESTIONS, HostName, SigningKey, WishOf)),
             ),
+            (self.wish_failures, ("source", "function")),
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
             (self.signature_failures, SIGNATURE_FAILURES),
@@ -399,6 +411,11 @@ class Telemetry:
         if unreachable != self.store_unreachable:
             self.store_unreachable = unreachable
             self.metrics.update_gauges()
+
+    def set_wishes(self, works: int, read_at: float) -> None:
+        """Publish how many works wishes are known for, and when (seconds since 1970) their source was last readable."""
+        self.metrics.wish_works.set(works)
+        self.metrics.wishes_read.set(read_at)
 
     def set_ledger(self, states: frozenset[str], problem: str) -> None:
         """Publish what holds of LEDGER_STATES, and why the ledger cannot be used, empty if it can."""

@@ -54,12 +54,13 @@ def policy_data(policy: Policy) -> dict[str, Any]:
         "uses": [asdict(use) for use in policy.uses],
         "notices": [asdict(notice) for notice in policy.notices],
         "notice": policy.ledger.notice if policy.ledger else 0,
+        **({"creators": "decide"} if policy.creators.decide else {}),
     }
 
 
 def policy_digest(policy: Policy) -> str:
-    """Return the SHA-256 of what a policy promises, in hexadecimal. Not for the public: parts could be guessed."""
-    return digest(policy_data(policy))
+    """Return `sha256:` and the digest of what a policy promises. Not for the public: parts could be guessed."""
+    return f"sha256:{digest(policy_data(policy))}"
 
 
 def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Policy:
@@ -72,7 +73,9 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
     policy = build_policy({**data, "networks": networks, "paths": paths}, running.stance if running else "no-ai")
     place = running.ledger if running and running.ledger else LedgerPolicy("")
     kept = {name: getattr(running, name) for name in RUNNING} if running else {}
-    return replace(policy, ledger=replace(place, notice=data["notice"]), **kept)
+    # What creators wish is theirs; whether it may open something is the site's promise.
+    creators = replace(running.creators if running else policy.creators, decide=policy.creators.decide)
+    return replace(policy, ledger=replace(place, notice=data["notice"]), creators=creators, **kept)
 
 
 def _ordered(sections: Sequence[PathPolicy]) -> list[PathPolicy]:

@@ -53,7 +53,7 @@ class LineWriter:
         self.served = ServedBefore()
         self._of_verdict: BoundedCache[tuple[Verdict, PolicyInForce, int | None], str] = BoundedCache(_verdict_part)
         self._user_agents: BoundedCache[bytes, str] = BoundedCache(_user_agent_json)
-        self._hosts: BoundedCache[str, str] = BoundedCache(KEYS["host"].encode)
+        self._hosts: BoundedCache[bytes, str] = BoundedCache(_host_json)
         self._works: BoundedCache[tuple[PolicyInForce, str], str] = BoundedCache(_work_json)
 
     def line(self, event: Event) -> bytes | None:
@@ -103,6 +103,10 @@ def _verdict_part(key: tuple[Verdict, PolicyInForce, int | None]) -> str:
 
 def _user_agent_json(user_agent: bytes) -> str:
     return KEYS["user_agent"].encode(user_agent.decode("latin-1"))
+
+
+def _host_json(host: bytes) -> str:
+    return KEYS["host"].encode(host.decode("latin-1"))
 
 
 def _work_json(key: tuple[PolicyInForce, str]) -> str:

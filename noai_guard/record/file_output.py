@@ -8,11 +8,12 @@ day. While it is written to, its process holds a lock on it (flock). When it is 
 import fcntl
 import logging
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from noai_guard.errors import MissingExtra
@@ -21,8 +22,19 @@ from noai_guard.record.event_files import PLAIN
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
+_NAME = re.compile(r"events-(\d{8})T\d{6}\.\d{6}-[0-9a-f]{8}\.jsonl(?:\.zst)?", re.ASCII)
 _PART = ".part"
 _log = logging.getLogger("noai_guard")
+
+
+def day_of(path: Path) -> date | None:
+    """Return the day whose events an event log holds, by its name; None for a file that is not ours."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    with suppress(ValueError):
+        return datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date()
+    return None
 
 
 class FilesOutput:
@@ -113,7 +125,7 @@ def seal(folder: Path) -> list[Path]:
     Raises OSError if one cannot be compressed, which stays then; MissingExtra if zstandard is not installed.
     """
     sealed = []
-    for path in sorted(folder.glob(f"events-*{PLAIN}")):
+    for path in sorted(path for path in folder.glob(f"*{PLAIN}") if day_of(path)):
         with suppress(FileNotFoundError), path.open("rb") as file:  # another process was first
             if not locked(file.fileno()):
                 continue

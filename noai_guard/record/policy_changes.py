@@ -53,7 +53,21 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "uses", "notices", "partners", "agents", "networks", "notice")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators")  # fmt: skip
+
+
+def first_promises(policy: Policy) -> tuple[Change, ...]:
+    """Return what a policy reserves, as sentences: the changes of a first entry."""
+    texts = []
+    for section in policy.all_path_policies:
+        where = "" if section.pattern == "/**" else f" under {section.pattern}"
+        for action, word in reversed(ACTION_WORDS.items()):
+            usages = [_TRAINING.get(usage, str(usage)) for usage in Usage if section.usages[usage] is action]
+            if action.restricts and usages:
+                texts.append(f"{word}{where}: {', '.join(usages)}")
+        if not any(map(section.reserves, Usage)):
+            texts.append(f"nothing is refused{where or ' on the whole site'}")
+    return tuple(map(Change, texts))
 
 
 def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
@@ -81,6 +95,9 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
     yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
     yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
+    if before.creators.decide is not after.creators.decide:
+        said = ["decide" if policy.creators.decide else "tighten" for policy in (before, after)]
+        yield Change(f"creators: {' -> '.join(said)}", after.creators.decide)
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice: {old} days -> {new} days", new < old)

@@ -1,18 +1,15 @@
 """Retention: events that are older than a policy keeps them are removed, and their addresses, perhaps, before that."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 from noai_guard.record.event_files import COMPRESSED, PLAIN, ReadProblems, event_files, read_events
 from noai_guard.record.event_record import encode
-from noai_guard.record.file_output import locked, seal, write_compressed
+from noai_guard.record.file_output import day_of, locked, seal, write_compressed
 from noai_guard.record.pseudonyms import KEYS_FOLDER, remove_keys
-
-_NAME = re.compile(r"events-(\d{8})T\d{6}\.\d{6}-[0-9a-f]{8}\.jsonl(?:\.zst)?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -25,16 +22,6 @@ class Pruned:
     keys: list[Path] = field(default_factory=list)
     in_use: list[Path] = field(default_factory=list)
     problems: ReadProblems = field(default_factory=ReadProblems)
-
-
-def day_of(path: Path) -> date | None:
-    """Return the day whose events an event log holds, by its name; None for a file that is not ours."""
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        return None
-    with suppress(ValueError):
-        return datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date()
-    return None
 
 
 def prune(folder: Path, keep: int, *, today: date, strip: int | None = None, keep_keys: bool = False) -> Pruned:

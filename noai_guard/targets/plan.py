@@ -17,18 +17,27 @@ from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, identity_of_claim
+from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, disallows, identity_of_claim
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
-from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token
+from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token, decoded
 from noai_guard.responses.header_fields import Declared, one_line_per_name
 from noai_guard.responses.refusal import client_name
+
+MAX_WORKS = 50
+"""Works that have a section of their own in the configuration of a server, which tries one expression after the
+other."""
 
 K = TypeVar("K")
 T = TypeVar("T")
 AgentToken: TypeAlias = Token[Agent]
 
 UNNAMED_CLIENT = "This client"
+
+
+def _parts(text: bytes, length: int) -> Iterator[bytes]:
+    """Yield everything of this length within a text."""
+    return (text[start : start + length] for start in range(len(text) - length + 1))
 
 
 def host_form(token: AgentToken) -> str:
@@ -228,6 +237,8 @@ class TargetPlan:
     """
 
     def __init__(self, compiled: CompiledPolicy, arguments: str = "", name: str = "") -> None:
+        self.creators_decide = compiled.has_wishes
+        compiled = compiled.with_sections(MAX_WORKS)
         self.compiled = compiled
         self.arguments = arguments
         self.name = name
@@ -290,6 +301,9 @@ class TargetPlan:
         decisions: list[Decision] = []
         if self.exempt.globs:
             decisions.append(self._decision(agent, self.exempt, exempt=True))
+        # What a creator disallows, no rule of the site allows.
+        refused = [each for each in self.path_policies if disallows(self._table.path_policies[each[1]], agent)]
+        decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in refused]
         for rule in self.policy.rules:
             if rule.needs_origin:
                 continue
@@ -300,7 +314,7 @@ class TargetPlan:
             elif paths is None:
                 break
         else:
-            by_path = (*self.path_policies, (None, 0))
+            by_path = (*(each for each in self.path_policies if each not in refused), (None, 0))
             decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in by_path]
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
@@ -432,12 +446,19 @@ class TargetPlan:
     @cached_property
     def containing_tokens(self) -> tuple[tuple[AgentToken, tuple[Agent, ...]], ...]:
         """(token, agents) for each token that contains shorter, relevant tokens of these other agents."""
-        relevant = (token for token in self.tokens if token.value in self._relevant_agents)
-        by_anchor = grouped(relevant, lambda token: token.anchor)
+        relevant = [token for token in self.tokens if token.value in self._relevant_agents]
+        hosts = grouped((token for token in relevant if token.host), lambda token: token.anchor)
+        names = grouped((token for token in relevant if not token.host), lambda token: token.text)
+        lengths = sorted(set(map(len, names)))
 
         def inner_agents(token: AgentToken) -> tuple[Agent, ...]:
             words = set(re.findall(rb"[a-z]+", token.text))
-            near = [other for word in words for other in by_anchor.get(word, ()) if other.value is not token.value]
+            near = [host for word in words for host in hosts.get(word, ())]
+            # Thousands of names may have one anchor: those within this one are found by their text.
+            forms = {token.text, decoded(token.text).lower()}
+            parts = {part for form in forms for length in lengths for part in _parts(form, length)}
+            near += (name for part in parts for name in names.get(part, ()) if name.anchor in words)
+            near = [other for other in near if other.value is not token.value]
             return tuple(hit.value for hit in TokenIndex(near).hits(token.text)) if near else ()
 
         pairs = ((token, inner_agents(token)) for token in self.tokens if not token.host)

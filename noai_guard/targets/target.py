@@ -11,7 +11,7 @@ from noai_guard.core.model import Action, Document
 from noai_guard.core.text import listed
 from noai_guard.responses.documents import document_file
 from noai_guard.targets import origins
-from noai_guard.targets.plan import TargetPlan
+from noai_guard.targets.plan import MAX_WORKS, TargetPlan
 from noai_guard.version import __version__
 
 Setup = TypeVar("Setup")
@@ -91,6 +91,13 @@ class ServerTarget(Target[TargetPlan]):
         if any(decision.verdict.action is Action.THROTTLE for decision in decisions):
             allowed = "throttled agents are allowed, and the backend gets the verdict"
             yield f"throttle: requests are not counted here; {allowed}."
+        if setup.compiled.unnamed_works:
+            yield (
+                f"wishes of creators: {MAX_WORKS} works at most have a section here; on the paths of the others the "
+                "configuration refuses what any creator disallows. Ask the gateway (--ask-gateway): it knows all works."
+            )
+        elif setup.creators_decide:
+            yield "wishes of creators: those of today; generate the files again after a change, or ask the gateway."
         if setup.policy.second_look:
             yield "second_look: user agents are recognised by name only."
         if setup.policy.partners:

@@ -14,6 +14,7 @@ its end, and also searched for hidden names (`hidden_expression`).
 import re
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from string import ascii_lowercase
 from typing import TypeAlias, TypeVar
 
@@ -83,12 +84,24 @@ class Expression:
 
 def escaped(text: str) -> str:
     """Return a literal for PCRE, RE2 and Go: everything but letters, digits and `_-/` in hex."""
-    escapes = {char: f"\\x{ord(char):02x}" for char in text if not (char.isalnum() or char in "_-/")} | {" ": BLANK}
-    return "".join(escapes.get(char, char) for char in text)
+    return "".join(map(_escaped_character, text))
+
+
+@lru_cache(maxsize=1024)
+def _escaped_character(character: str) -> str:
+    if character == " ":
+        return BLANK
+    return character if character.isalnum() or character in "_-/" else f"\\x{ord(character):02x}"
 
 
 def trie(words: Iterable[str]) -> str:
     """Return an expression that matches exactly these words, longer ones first, with common prefixes factored out."""
+    return _trie(tuple(words))
+
+
+# The same words are split by the length of their expression first, and stand in several files and targets.
+@lru_cache(maxsize=256)
+def _trie(words: tuple[str, ...]) -> str:
     return _branches(word_tree(words))
 
 

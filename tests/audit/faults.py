@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from noai_guard.declarations.shared.robots_file import MAX_BYTES
+from noai_guard.tagging.fields import NOTHING, Fields
 from tests.audit.live_site import (
     CLOSED,
     LICENCE,
@@ -13,10 +14,12 @@ from tests.audit.live_site import (
     REFUSED,
     RESERVATIONS,
     ROBOTS,
+    TAGS,
     Fault,
     SiteRequest,
     SiteResponse,
     good,
+    tagged,
 )
 
 DECLARING = tuple(name.lower() for name, _ in RESERVATIONS)
@@ -111,6 +114,25 @@ def both(*faults: Fault) -> Fault:
         return response
 
     return fault
+
+
+def audio_bytes(content: bytes) -> Fault:
+    """Serve other bytes as the audio, in parts too."""
+
+    def fault(request: SiteRequest, response: SiteResponse) -> SiteResponse:
+        if request.path != "/a.mp3" or response.status not in (200, 206):
+            return response
+        first, last = 0, len(content)
+        if response.status == 206:
+            first, last = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
+            response = response.line("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        return replace(response, body=content[first : last + 1])
+
+    return fault
+
+
+def audio(fields: Fields) -> Fault:
+    return audio_bytes(tagged(fields))
 
 
 def robots_moved(request: SiteRequest, response: SiteResponse) -> SiteResponse:
@@ -247,7 +269,7 @@ BROKEN = (
     Broken("A301", lambda request, response: (
         status(404)(response) if request.path.endswith(("txt", "json", "xml"))
         else body(PAGE.replace("noai", "").replace('"1"', '""'))(response.without(*DECLARING))
-        if request.path == "/" else response.without(*DECLARING)
+        if request.path == "/" else audio(NOTHING)(request, response.without(*DECLARING))
     )),
     Broken("A302", at("/", line("Content-Type", "application/json"))),
     Broken("A303", page(("/a.mp3", "mailto:a"))),
@@ -285,6 +307,22 @@ BROKEN = (
     Broken("A443", at("/policy", status(404))),
     Broken("A444", lambda request, response: (
         body(PAGE, "text/html")(replace(response, status=200)) if request.path == "/ai.txt" else response)),
+    Broken("A461", audio(NOTHING)),
+    Broken("A462", audio(replace(TAGS, reservation="yes"))),
+    Broken("A462", audio(replace(TAGS, usage="train-ai=no"))),
+    Broken(
+        "A463",
+        both(
+            audio(replace(TAGS, policy="https://old.example/policy")),
+            at("/a.mp3", line("tdm-policy", "https://new.example/policy")),
+        ),
+    ),
+    Broken("A464", audio_bytes(b"ID3" + bytes(range(256)) * 40)),
+    Broken("A464", at("/a.mp3", line("Content-Range", "bytes 5-9/999999"), has("range"))),
+    Broken("A464", audio_bytes(b"ID3\4\0\0\2\0\0\0" + bytes(5_000_000))),
+    Broken("A501", audio(replace(TAGS, reservation="0"))),
+    Broken("A501", audio(Fields(mining="DMI-ALLOWED"))),
+    Broken("A503", audio(replace(TAGS, usage="train-ai=n, search=n"))),
     Broken("A501", at(TDM, body('[{"location": "/", "tdm-reservation": 0}]'))),
     Broken("A501", at("/a.mp3", line("Content-Signal", "ai-train=yes"))),
     Broken("A501", at("/trust.txt", body("datatrainingallowed=yes\n"))),

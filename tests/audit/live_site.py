@@ -14,8 +14,19 @@ from noai_guard.audit.probe.fetch import Fetcher
 from noai_guard.audit.probe.result import CLIENTS, Observations
 from noai_guard.audit.probe.survey import survey
 from noai_guard.config import load_catalog, sample_user_agent
+from noai_guard.tagging import id3
+from noai_guard.tagging.fields import Fields
 
-AUDIO = b"ID3" + bytes(range(256)) * 16
+TAGS = Fields("1", "train-ai=n, ai-use=n, search=y", mining="DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING")
+"""What the tags of the audio say."""
+
+
+def tagged(fields: Fields) -> bytes:
+    """Return silence as MP3, long enough to be requested in parts, with tags."""
+    return id3.change(None, fields).tag + (b"\xff\xfb\x90\x64" + bytes(413)) * 20
+
+
+AUDIO = tagged(TAGS)
 RESERVATIONS = (
     ("X-Robots-Tag", "noai, noimageai"),
     ("Content-Usage", "train-ai=n, ai-use=n, search=y"),
@@ -107,8 +118,10 @@ def good(request: SiteRequest) -> SiteResponse:
     if "if-none-match" in request.headers:
         return replace(response.without("content-type"), status=304, body=b"")
     if "range" in request.headers:
-        part = response.line("Content-Range", f"bytes 0-1023/{len(response.body)}")
-        return replace(part, status=206, body=response.body[:1024])
+        first, last = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
+        body = response.body[first : last + 1]
+        part = response.line("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(response.body)}")
+        return replace(part, status=206, body=body)
     return response
 
 

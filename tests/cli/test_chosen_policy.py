@@ -83,5 +83,5 @@ def test_every_command_that_takes_a_policy_is_tried_here() -> None:
 
     taking = {name for name in COMMANDS if takes_policy(import_module(f"noai_guard.cli.{name}").command)}
     # serve is tried in tests/server/test_serve_command.py; the others want more of a policy, and are tried in
-    # tests/cli/test_partners.py, tests/cli/test_ledger.py and tests/test_refresh.py.
-    assert taking == {case.split()[0] for case in ARGUMENTS} | {"serve", "partners", "ledger", "refresh"}
+    # tests/cli/test_partners.py, tests/cli/test_creators.py, tests/cli/test_ledger.py and tests/test_refresh.py.
+    assert taking == {case.split()[0] for case in ARGUMENTS} | {"creators", "serve", "partners", "ledger", "refresh"}

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from noai_guard.config import check_policy_text, load_policy
+from noai_guard.core.event_settings import EventSettings
 from noai_guard.core.model import Action, Identity, Mode, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Policy, Site, Throttle
@@ -103,6 +104,20 @@ def test_path_patterns_are_kept_in_one_form() -> None:
     policy = policy_of("paths: {/a/**/**: {usages: {search: no}}}\nexemptions: {paths: [/b/**/**/c]}")
     assert policy.path_policies[0].pattern == "/a/**"
     assert policy.exemptions.paths == ("/b/**/c",)
+
+
+def test_events_go_where_the_policy_says() -> None:
+    policy = load_policy(GOOD / "events.yaml")
+    assert policy.events == EventSettings(
+        to=("files", "syslog:/dev/log", "syslog://[2001:db8::1]", "stdout"),
+        folder=str(GOOD / "log"),
+        full_addresses=True,
+        keep_keys=True,
+        keep=42,
+        file_size=10,
+    )
+    assert policy_of("events: {}").events == EventSettings()
+    assert policy_of("mode: enforce").events is None
 
 
 def test_uses_and_notices_are_plain_data() -> None:

@@ -6,6 +6,7 @@
 import asyncio
 import re
 from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from urllib.parse import quote, unquote
@@ -16,8 +17,10 @@ from prometheus_client import CollectorRegistry
 from noai_guard import NoAIMiddleware
 from noai_guard.config import check_policy_text, load_catalog, load_stance, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, samples_from
-from noai_guard.core.model import Agent
+from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import Policy, opt_out_notes
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 from tests.declarations.declaration_readers import ProtegoReader, google_allows, google_fork_allows
 from tests.middleware.asgi_kit import answering, http
 
@@ -30,6 +33,15 @@ paths:
   /press/kit.pdf: {usages: {train-ai: no}}
   /künstler/**: {usages: {ai-search: license_required, seo: no}}
 """
+WORKS = 'works: ["/audio/{work}.mp3", "/hls/{work}/**", "/press/{work}"]\n'
+NO, YES = Choice.DISALLOW, Choice.ALLOW
+WISHES = {
+    "tide": {Usage.TRAIN_AI: NO, Usage.SCRAPER: NO},
+    "foam": {Usage.AI_SEARCH: NO, Usage.AI_INPUT: NO, Usage.TRAIN_AI: YES},
+    "ebb": dict.fromkeys(WISHED_USAGES, YES),
+    "Lied": dict.fromkeys(WISHED_USAGES, NO),
+}
+"""Wishes for works of the policies that name works."""
 POLICIES = {
     "no-ai": "extends: no-ai",
     "no-training": "extends: no-training",
@@ -52,12 +64,16 @@ usages: {automation: no, unknown-bot: no, feed: no, player: no, search: no, ads:
 site: {policy_page: /ai-policy}
 """,
     "monitor mode": "extends: no-ai\nmode: monitor",
+    "wishes on an open site": f"extends: no-training\nusages: {{train-ai: yes, data-broker: yes, scraper: yes}}\n{WORKS}",
+    "wishes on a closed site": f"extends: no-ai\ncreators: decide\n{WORKS}{PATH_POLICIES}",
 }
 PATHS = (
     *("/", "/?page=2", "/tracks", "/tracks/", "/tracks/first", "/tracks/first/audio.mp3", "/tracks/a.mp3?sig=1&x=/y"),
     *("/press", "/press/", "/press?q=1", "/press/2026/a.html", "/pressroom", "/press/kit.pdf", "/press/kit.pdf?dl=1"),
     *("/press/internal", "/press/internal/x?y", "/k%C3%BCnstler/a", "/k%C3%BCnstler", "/covers/1.png", "/open/x"),
     *("/archive/1", "/robots.txt", "/robots.txt?x=1", "/license.xml", "/.well-known/tdmrep.json"),
+    *("/audio/tide.mp3", "/audio/tide.mp3?sig=1", "/audio/foam.mp3", "/audio/ebb.mp3", "/audio/other.mp3", "/hls/tide"),
+    *("/hls/tide/1.ts", "/hls/ebb/1.ts?x", "/hls/other/1.ts", "/audio/Lied.mp3", "/press/tide", "/press/foam"),
     *("/.well-known/noai", "/.well-known/noai?lang=en", "/.well-known/other", "/ai-policy"),
 )
 SAMPLES = {
@@ -70,7 +86,10 @@ SAMPLES = {
 def policy(text: str) -> Policy:
     checked, problems = check_policy_text(text.encode())
     assert checked is not None, problems
-    return checked
+    if not checked.works.patterns:
+        return checked
+    index = WishIndex(WorkWishes(work, choices) for work, choices in WISHES.items())
+    return replace(checked, creators=replace(checked.creators, index=index))
 
 
 @cache
@@ -125,7 +144,7 @@ def is_refused(name: str, agent: Agent, path: str) -> bool:
     table, decoded = guard(name).runtime.compiled.guard.table, unquote(path.partition("?")[0])
     if decoded in guard(name).runtime.compiled.documents:
         return False
-    return table.verdict(agent, table.path_class(decoded)).action in ("deny", "license_required")
+    return table.verdict(agent, table.path_classes[decoded]).action in ("deny", "license_required")
 
 
 def differences(name: str) -> Iterator[tuple[str, str, str]]:

@@ -427,7 +427,7 @@ def test_a_stream_is_not_slower_to_its_first_byte_with_html():
                 got.set()
 
         task = asyncio.create_task(asked(guarded(app), http(), on_send=on_send))
-        await asyncio.wait_for(got.wait(), 5)
+        await asyncio.wait_for(got.wait(), 20)
         task.cancel()
 
     asyncio.run(first_bytes())

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from noai_guard import NoAIMiddleware
 from noai_guard.config import check_policy, rules_folder
 from noai_guard.core.model import Usage
+from tests.files import replace_text
 from tests.middleware.asgi_kit import OURS, SCRAPER, answering, ask, asked, http, metric
 
 pytestmark = pytest.mark.usefixtures("hangup_as_before", "impatient")
@@ -34,26 +35,18 @@ def guard_of(file: Path, text: str) -> NoAIMiddleware:
     return NoAIMiddleware(answering(), file, registry=CollectorRegistry())
 
 
-def put(file: Path, text: str) -> None:
-    """Replace a file at once. One that is written in place is seen empty by who looks in between, which counts as a
-    failed reload of its own."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text)
-    new.replace(file)
-
-
 async def status(guard: NoAIMiddleware) -> int:
     return (await asked(guard, http(user_agent=SCRAPER))).status
 
 
 async def until(guard: NoAIMiddleware, wanted: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await status(guard) != wanted:
             await asyncio.sleep(0.01)
 
 
 async def until_counted(guard: NoAIMiddleware, result: str, at_least: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while metric(guard, "reloads", result=result) < at_least:
             await status(guard)
             await asyncio.sleep(0.01)
@@ -64,9 +57,9 @@ def test_a_changed_file_is_in_force_without_a_restart(file, caplog):
 
     async def story():
         assert await status(guard) == 403
-        put(file, WATCHED + LETS_IN)
+        replace_text(file, WATCHED + LETS_IN)
         await until(guard, 200)
-        put(file, WATCHED + "mode: enforce\n")
+        replace_text(file, WATCHED + "mode: enforce\n")
         await until(guard, 403)
         await until_counted(guard, "ok", 2)
 
@@ -95,13 +88,13 @@ def test_a_broken_file_keeps_the_last_good_policy_and_is_told(file, text, caplog
 
     async def story():
         assert await status(guard) == 200
-        put(file, text)
+        replace_text(file, text)
         await until_counted(guard, "failed", 1)
         assert await status(guard) == 200
         assert metric(guard, "reload_failed") == 1
-        file.write_text(WATCHED)
+        replace_text(file, WATCHED)
         await until(guard, 403)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while metric(guard, "reload_failed"):
                 await asyncio.sleep(0.01)
 
@@ -117,7 +110,7 @@ def test_a_file_that_is_gone_keeps_the_last_good_policy(file):
         for _ in range(5):
             assert await status(guard) == 200
             await asyncio.sleep(0.02)
-        file.write_text(WATCHED)
+        replace_text(file, WATCHED)
         await until(guard, 403)
 
     asyncio.run(story())
@@ -134,7 +127,7 @@ def test_a_file_that_is_gone_is_said_once(file, caplog):
             assert await status(guard) == 200
             await asyncio.sleep(0.02)
         assert metric(guard, "reload_failed") == 1
-        file.write_text(WATCHED + LETS_IN)
+        replace_text(file, WATCHED + LETS_IN)
         await until_counted(guard, "ok", 1)
         assert metric(guard, "reload_failed") == 0
 
@@ -217,7 +210,7 @@ def test_what_is_no_file_in_the_place_of_the_policy_holds_nothing_up(file, kind,
             await until_counted(guard, "failed", 1)
             assert await status(guard) == 200
             file.rmdir() if kind == "folder" else file.unlink()
-            file.write_text(WATCHED)
+            replace_text(file, WATCHED)
             await until(guard, 403)
 
     asyncio.run(story())
@@ -369,7 +362,7 @@ def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
 
     def read_after_an_answer(path):
         reading.set()
-        assert answered.wait(10)
+        assert answered.wait(30)
         return check_policy(path)
 
     monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", read_after_an_answer)
@@ -377,7 +370,7 @@ def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
     async def story():
         await status(guard)
         os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not reading.is_set():
                 await asyncio.sleep(0.01)
         assert await status(guard) == 403
@@ -392,8 +385,8 @@ def test_our_headers_follow_the_policy_in_force(file):
 
     async def story():
         before = (await asked(guard, http())).headers
-        file.write_text(WATCHED + "declarations: {x_robots_tag: no}\n")
-        async with asyncio.timeout(10):
+        replace_text(file, WATCHED + "declarations: {x_robots_tag: no}\n")
+        async with asyncio.timeout(30):
             while (await asked(guard, http())).headers == before:
                 await asyncio.sleep(0.01)
         return before, (await asked(guard, http())).headers
@@ -420,8 +413,8 @@ def test_an_edit_is_seen_while_nobody_visits(file):
     file.write_text(WATCHED)
     guard = NoAIMiddleware(answering(), policy=file, registry=CollectorRegistry())
     assert ask(guard, http("/", SCRAPER)).status == 403
-    file.write_text(WATCHED + LETS_IN)
-    until = time.monotonic() + 10
+    replace_text(file, WATCHED + LETS_IN)
+    until = time.monotonic() + 30
     while guard.runtime.compiled.policy.usages[Usage.TRAIN_AI] == "deny" and time.monotonic() < until:
         time.sleep(0.01)
     assert ask(guard, http("/", SCRAPER)).status == 200
@@ -449,7 +442,7 @@ async def status_of_browser(guard: NoAIMiddleware) -> int:
 
 
 async def until_browser(guard: NoAIMiddleware, wanted: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await status_of_browser(guard) != wanted:
             await asyncio.sleep(0.01)
 
@@ -461,16 +454,16 @@ def test_a_changed_list_of_networks_is_in_force_without_a_restart_and_a_broken_o
 
     async def story():
         assert await status_of_browser(guard) == 200
-        networks.write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        replace_text(networks, "0.0.0.0/1\n128.0.0.0/1\n")
         await until_browser(guard, 403)
         for count, broken in enumerate(("nonsense\n", "10.0.0.0/8\n" * 200_001), 1):
-            put(networks, broken)
+            replace_text(networks, broken)
             await until_counted(guard, "failed", count)
             assert await status_of_browser(guard) == 403
         networks.unlink()
         await until_counted(guard, "failed", 3)
         assert await status_of_browser(guard) == 403
-        put(networks, "192.0.2.0/24\n")
+        replace_text(networks, "192.0.2.0/24\n")
         await until_browser(guard, 200)
 
     asyncio.run(story())
@@ -482,9 +475,9 @@ def test_a_list_that_only_a_refused_policy_names_is_watched_until_it_is_mended(f
 
     async def story():
         assert await status_of_browser(guard) == 200
-        put(file, WATCHED + HOSTING)
+        replace_text(file, WATCHED + HOSTING)
         await until_counted(guard, "failed", 1)
-        (file.parent / "hosting.txt").write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        replace_text(file.parent / "hosting.txt", "0.0.0.0/1\n128.0.0.0/1\n")
         await until_browser(guard, 403)
 
     asyncio.run(story())
@@ -496,11 +489,11 @@ def test_a_list_that_changes_while_the_first_policy_that_names_it_is_read_is_in_
     networks = file.parent / "hosting.txt"
     if before is not None:
         networks.write_text(before)
-    file.write_text(WATCHED + HOSTING)
+    replace_text(file, WATCHED + HOSTING)
 
     def changed_behind(path):
         found = check_policy(path)
-        networks.write_text("0.0.0.0/1\n128.0.0.0/1\n")
+        replace_text(networks, "0.0.0.0/1\n128.0.0.0/1\n")
         return found
 
     monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", changed_behind)
@@ -517,15 +510,15 @@ def test_an_agent_that_is_put_into_the_folder_is_refused_without_a_restart(file)
         return (await asked(guard, http(user_agent=user_agent))).status
 
     async def until_status(user_agent: bytes, wanted: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await status_of(user_agent) != wanted:
                 await asyncio.sleep(0.01)
 
     async def story():
         assert await status_of(b"TrackGrab/1.0") == 200
-        (folder / "a.yaml").write_text("agents: [{name: T, usages: [scraper], expected_user_agent: [TrackGrab]}]\n")
+        replace_text(folder / "a.yaml", "agents: [{name: T, usages: [scraper], expected_user_agent: [TrackGrab]}]\n")
         await until_status(b"TrackGrab/1.0", 403)
-        (folder / "a.yaml").write_text("agents: [{name: T, usages: [scraper], expected_user_agent: [OtherGrab]}]\n")
+        replace_text(folder / "a.yaml", "agents: [{name: T, usages: [scraper], expected_user_agent: [OtherGrab]}]\n")
         await until_status(b"TrackGrab/1.0", 200)
         assert await status_of(b"OtherGrab/1.0") == 403
 

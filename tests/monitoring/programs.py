@@ -17,6 +17,6 @@ def promtool(*arguments: str, given: str | None = None) -> None:
         input=given,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,7 +20,7 @@ CLIENT = ClientAddress("192.0.2.1", "socket")
 COMPILED = CompiledPolicy(load_stance(), load_catalog())
 
 
-def event(user_agent: bytes, path: str = "/", host: str = "") -> Event:
+def event(user_agent: bytes, path: str = "/", host: bytes = b"") -> Event:
     return Event(0.0, COMPILED.guard.judged(path, user_agent), "GET", host, path, user_agent, CLIENT)
 
 
@@ -40,7 +40,7 @@ def lines() -> Iterator[io.StringIO]:
 
 
 def test_a_decision_is_one_json_line_with_every_fact(lines: io.StringIO) -> None:
-    DecisionLog().write(event(b"GPTBot/1.2", path="/x", host="music.example"))
+    DecisionLog().write(event(b"GPTBot/1.2", path="/x", host=b"music.example"))
     line = json.loads(lines.getvalue())
     assert line["agent"] == "GPTBot"
     assert line["action"] == "deny"
@@ -99,7 +99,7 @@ def test_hostile_values_stay_one_bounded_line(user_agent: bytes, path: str, meth
     decisions.setLevel(logging.INFO)
     try:
         refused = COMPILED.guard.judged("/", b"GPTBot/1.2")
-        DecisionLog().write(Event(0.0, refused, method, host, path, user_agent, CLIENT))
+        DecisionLog().write(Event(0.0, refused, method, host.encode("latin-1", "replace"), path, user_agent, CLIENT))
     finally:
         decisions.removeHandler(handler)
         decisions.setLevel(logging.NOTSET)

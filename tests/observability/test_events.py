@@ -32,7 +32,7 @@ def test_an_event_has_the_facts_of_its_request() -> None:
     guard.runtime.telemetry.metrics.sinks.append(sink)
     ask(guard, http("/a/../song.mp3", SCRAPER, method="HEAD"))
     (event,) = sink.events
-    assert (event.method, event.host, event.path) == ("HEAD", "music.example", "/song.mp3")
+    assert (event.method, event.host, event.path) == ("HEAD", b"music.example", "/song.mp3")
     assert event.user_agent == SCRAPER
     assert event.client is not None
     assert (event.client.address, event.client.source) == ("203.0.113.7", "socket")

@@ -41,7 +41,7 @@ def visited(text: str | None = None, refusals: int = 50) -> tuple[NoAIMiddleware
 def event(guard: NoAIMiddleware, path: str, user_agent: bytes = SCRAPER, method: str = "GET") -> Event:
     client = ClientAddress("192.0.2.1", "socket")
     return Event(
-        0.0, guard.runtime.compiled.guard.judged("/", SCRAPER), method, "music.example", path, user_agent, client
+        0.0, guard.runtime.compiled.guard.judged("/", SCRAPER), method, b"music.example", path, user_agent, client
     )
 
 

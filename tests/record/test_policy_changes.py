@@ -8,12 +8,14 @@ from hypothesis import given
 
 from noai_guard.core.guard import Guard
 from noai_guard.core.identity.settings import IdentityPolicy
-from noai_guard.core.model import AI_USAGES, Identity
+from noai_guard.core.model import AI_USAGES, Identity, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.policy import Policy
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical
 from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
-from noai_guard.record.policy_changes import policy_changes
+from noai_guard.record.policy_changes import first_promises, policy_changes
 from tests.core.test_stricter import PATHS, POLICIES, built
 from tests.record.ledger_kit import AGENTS, policy_of
 
@@ -158,6 +160,15 @@ def test_a_shorter_notice_is_looser() -> None:
     assert [(change.text, change.loosens) for change in found] == [("notice: 30 days -> 0 days", True)]
 
 
+def test_a_first_policy_is_told_by_what_it_reserves() -> None:
+    policy = policy_of("extends: no-training\nusages: {seo: throttle}\npaths: {/open/**: {usages: {train-ai: yes, seo: yes, data-broker: yes, scraper: yes}}}")  # fmt: skip
+    assert [change.text for change in first_promises(policy)] == [
+        "refused: training, data-broker, scraper",
+        "rationed: seo",
+        "nothing is refused under /open/**",
+    ]
+
+
 def test_what_the_whole_site_says_is_not_repeated_for_each_section() -> None:
     press = "paths: {/press/**: {usages: {seo: no}}}\n"
     assert changes(press, press + "usages: {train-ai: yes}") == {"training: refused -> allowed": True}
@@ -185,6 +196,7 @@ def test_every_field_of_a_policy_is_a_promise_or_says_how_the_site_runs() -> Non
     promised = {
         "usages", "mode", "site", "path_policies", "rules", "exemptions", "on_unknown", "unreadable", "identity",
         "throttle", "declarations", "second_look", "partners", "agents", "networks", "ledger", "uses", "notices",
+            "creators",
     }  # fmt: skip
     assert {field.name for field in fields(Policy)} == {"stance", *promised, *RUNNING}
 
@@ -253,3 +265,15 @@ def test_networks_and_identities_are_compared_by_content() -> None:
     policy = policy_of("")
     same = replace(policy, identity=IdentityPolicy(networks={"gptbot": NetworkSet(["10.0.0.0/8"])}))
     assert policy_changes(same, same, AGENTS) == ()
+
+
+def test_that_creators_may_decide_is_looser_and_their_wishes_are_none_of_the_promises() -> None:
+    assert changes("", "creators: decide") == {"creators: tighten -> decide": True}
+    assert changes("creators: decide", "") == {"creators: decide -> tighten": False}
+    closed, decides = policy_of(""), policy_of("creators: decide")
+    index = WishIndex([WorkWishes("tide", {Usage.TRAIN_AI: Choice.DISALLOW})])
+    wished = replace(decides, creators=replace(decides.creators, index=index, source="catalogue.csv"))
+    assert policy_digest(wished) == policy_digest(decides)
+    again = policy_from(policy_data(closed), wished)
+    assert again.creators.index is index
+    assert not again.creators.decide

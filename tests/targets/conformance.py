@@ -132,10 +132,15 @@ exemptions: {paths: [/health], agents: [CCBot], addresses: [192.0.2.0/24]}
 """A policy with every feature that targets can have."""
 
 
+@cache
 def policy(text: bytes) -> Policy:
+    """Return the policy of a text; the same object for the same text."""
     parsed, problems = check_policy_text(text)
     assert parsed is not None, problems
     return parsed
+
+
+NO_AI = policy(b"extends: no-ai")
 
 
 def judged_target(compiled: CompiledPolicy, target: bytes, user_agent: bytes) -> Verdict:

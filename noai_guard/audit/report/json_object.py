@@ -13,6 +13,7 @@ def report(interpretation: Interpretation, findings: Sequence[Finding]) -> dict[
     return {
         "url": observations.page.get.url,
         "audio": observations.audio.get.url if observations.audio else None,
+        "audio_tags": dict(tags.values) if (tags := interpretation.audio_tags) and not tags.problem else None,
         "requests": observations.requests,
         "findings": [
             {

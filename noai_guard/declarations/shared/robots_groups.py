@@ -96,14 +96,17 @@ class Groups:
 
 
 def build_groups(
-    table: DecisionTable, standards: Sequence[Standard], documents: Sequence[str], preamble: Sequence[str]
+    table: DecisionTable,
+    standards: Sequence[Standard],
+    documents: Sequence[str],
+    preamble: Sequence[str],
+    policy: Policy,
 ) -> Groups:
     """Return the groups for a decision table. `documents` are paths that are open to everyone.
 
-    The lines of `standards` that are on are repeated in every group; comments among them are written once, after the
-    preamble.
+    The lines of `standards` that are on are repeated in every group, so they are those of `policy`, which may name
+    fewer works than the table; comments among them are written once, after the preamble.
     """
-    policy = table.policy
     active = [standard for standard in standards if policy.declares(standard.key)]
     lines = [line for standard in active for line in standard.robots_lines(policy)]
     brief = [line for standard in active for line in (standard.brief_robots_lines or standard.robots_lines)(policy)]
@@ -204,6 +207,13 @@ class _RuleBuilder:
             for pattern, location in robots_patterns.unsupported_patterns(policy)
             for opens in [_opens(policy, pattern, location)]
         ]
+        # Of thousands of works, most are treated alike.
+        alike: dict[object, PathClass] = {}
+        for prefix, path_class in self._path_classes.items():
+            if path_class is not None:
+                key = tuple(path_class.path_policy.usages.items()), path_class.path_policy.wish, path_class.rule_numbers
+                if not path_class.readings:
+                    self._path_classes[prefix] = alike.setdefault((*key, path_class.exempt), path_class)
         self._facts = table.facts
         self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
 
@@ -218,7 +228,8 @@ class _RuleBuilder:
     def _build(self, agents: Sequence[Agent]) -> _Rules:
         """Return a rule for each prefix that differs from the one that encloses it."""
         closed = self._refused(agents, self._elsewhere)
-        refused = {prefix: self._refused(agents, path_class) for prefix, path_class in self._path_classes.items()}
+        of_class = {each: self._refused(agents, each) for each in dict.fromkeys(self._path_classes.values())}
+        refused = {prefix: of_class[path_class] for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
             for opens, prefixes in self._openings:
                 if any(map(opens, agents)):

@@ -10,6 +10,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action, Agent, Document
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
+from noai_guard.core.works import MARK
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import AUTHORIZATION, CDN, READ, REASON, SIGNATURE_AGENT, SOURCES, STATUS, VERDICT
 from noai_guard.resources import filled, placeholders
@@ -104,7 +105,8 @@ class GatewaySetup:
 
     @cached_property
     def plan(self) -> TargetPlan:
-        return TargetPlan(self.compiled)
+        # What a creator wishes may change while the proxy runs.
+        return TargetPlan(self.compiled.with_sections(0, any_wish=True))
 
     @cached_property
     def everybody_matters(self) -> str:
@@ -154,7 +156,10 @@ class GatewaySetup:
         declared = self.compiled.declared
         sections = self.compiled.policy.path_policies
         others = (one for one in sections if declared[one].fields != self.compiled.site_declared.fields)
-        return tuple(pattern_to_regex(one.pattern.lower()) for one in others)
+        patterns = [one.pattern for one in others]
+        if self.compiled.has_wishes:
+            patterns += (pattern.replace(MARK, "*") for pattern in self.compiled.policy.works.patterns)
+        return tuple(pattern_to_regex(pattern.lower()) for pattern in patterns)
 
     @cached_property
     def site_fields(self) -> Mapping[str, str]:

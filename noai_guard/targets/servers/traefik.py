@@ -155,8 +155,9 @@ def _rule(conditions: Iterable[Condition], status: int) -> Iterator[tuple[str, i
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
     cleared = dict.fromkeys((VERDICT_HEADER, *VERDICT_ALIASES), "")
     refusal = {**plan.site_fields, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    declared = {"customResponseHeaders": plan.site_fields} if plan.site_fields else {}  # Traefik takes no empty one
     middlewares: dict[str, Any] = {
-        _DECLARE: {"headers": {"customResponseHeaders": plan.site_fields, "customRequestHeaders": cleared}},
+        _DECLARE: {"headers": {**declared, "customRequestHeaders": cleared}},
         "noai-refusal": {"headers": {"customResponseHeaders": refusal}},
     }
     for status in statuses:

@@ -9,6 +9,7 @@ from noai_guard.core.model import Document
 from noai_guard.core.path_patterns import by_specificity
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import one_line_per_name
+from noai_guard.targets.plan import MAX_WORKS
 from noai_guard.targets.target import File, Target
 
 HeaderFields = Mapping[str, str]
@@ -57,7 +58,8 @@ class StaticSite:
         A host applies every rule that matches, and hardly any can remove a field: a pattern comes after those that are
         less specific, and one that reserves nothing says so.
         """
-        compiled, policy = self.compiled, self.compiled.policy
+        compiled = self.compiled.with_sections(MAX_WORKS)
+        policy = compiled.policy
         names = {name.decode("ascii").title() for declared in compiled.declared.values() for name, _ in declared.fields}
         nothing = {name: value for name, value in _NOTHING_RESERVED.items() if name in names}
         everywhere, *by_path_policy = [
@@ -89,6 +91,8 @@ class StaticHost(Target[StaticSite]):
     def limitations(self, setup: StaticSite) -> Iterator[str]:
         """Yield what no declaration says of the policy, what this host cannot do, and what the author has to add."""
         yield from setup.compiled.limitations
+        if setup.compiled.has_wishes:
+            yield f"wishes of creators: {MAX_WORKS} works at most have header fields of their own here, those of today."
         yield from self.specific_limitations(setup)
         yield from page_tags(setup.compiled)
 

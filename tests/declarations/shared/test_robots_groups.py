@@ -96,4 +96,4 @@ def test_a_name_that_cannot_be_written_is_left_out(token: str) -> None:
     odd = Agent("Odd", OPERATOR, (Usage.TRAIN_AI,), ("Odd",), token, (token,))
     text = robots(STANCE, Catalog((odd, *AGENTS)))
     assert google_allows(text, "Googlebot", "/")
-    assert build_groups(CompiledPolicy(STANCE, Catalog((odd,))).guard.table, (), (), ()).groups == ()
+    assert build_groups(CompiledPolicy(STANCE, Catalog((odd,))).guard.table, (), (), (), STANCE).groups == ()

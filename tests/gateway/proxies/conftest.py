@@ -17,12 +17,20 @@ from tests.gateway.proxies.running_proxies import (
     Environment,
     RunningServer,
     compiled_policy,
+    require_proxy,
     start_process,
 )
 from tests.servers import free_port
 from tests.targets.web_servers import readable_folder
 
 FOLDER = Path(__file__).resolve().parent
+
+
+@pytest.fixture(autouse=True)
+def proxy_of_the_test(request: pytest.FixtureRequest) -> None:
+    """Skip or fail a test of a proxy that is missing before anything is started for it."""
+    callspec = getattr(request.node, "callspec", None)
+    require_proxy(callspec.params.get("key", "") if callspec else "")
 
 
 @pytest.fixture(scope="session")

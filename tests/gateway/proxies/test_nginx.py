@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from noai_guard.socket_address import SocketAddress
+from tests.files import replace_text
 from tests.gateway.proxies.running_proxies import (
     BROWSER,
     POLICY,
@@ -129,7 +130,9 @@ def test_a_reload_is_in_force_once_the_cached_verdicts_have_expired(start_proxy,
     started = server("uvicorn-httptools", "apps:gateway", folder, options=options, env=env)
     port = start_proxy("nginx-caching", started.port).port
     assert fetch(port, "/", SCRAPER).status == 403
-    policy.write_text(POLICY.replace("extends: no-ai", "extends: no-ai\nmode: monitor") + "features: {reload: watch}\n")
+    replace_text(
+        policy, POLICY.replace("extends: no-ai", "extends: no-ai\nmode: monitor") + "features: {reload: watch}\n"
+    )
     until = time.monotonic() + 20
     while fetch(port, "/", SCRAPER).status != 200 and time.monotonic() < until:
         time.sleep(0.1)

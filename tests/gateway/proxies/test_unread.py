@@ -28,7 +28,7 @@ def request(
 
 
 def got(port: int, sent: bytes) -> Answer:
-    return parsed(exchanged(port, sent, seconds=5))
+    return parsed(exchanged(port, sent))
 
 
 def is_content(answer: Answer) -> bool:
@@ -76,7 +76,7 @@ HIDES = {
 @proxies
 @pytest.mark.parametrize("what", HIDES)
 def test_a_crawler_that_hides_its_name_gets_no_content(key: str, what: str, proxy_port: Callable[[str], int]) -> None:
-    received = exchanged(proxy_port(key), HIDES[what], seconds=5)
+    received = exchanged(proxy_port(key), HIDES[what])
     answer = parsed(received or b"HTTP/1.1 400 Closed\r\n\r\n")
     assert not is_content(answer)
     is_refused = answer.status in (400, 403, 404, 405, 413, 414, 431, 501) or (key, what) in OWN_LIMITS

@@ -16,13 +16,14 @@ from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.servers import apache, htaccess
 from tests.servers import free_port
 from tests.targets.conformance import BROWSER, GPTBOT, fetch, policy, refusal
-from tests.targets.web_servers import apache_main, program, readable_folder, render, running
+from tests.targets.web_servers import apache_main, plan_of, program, readable_folder, render, running
 
 PLAYER = b"AntennaPod/3.4.0"
 POLICY = policy(
     b"extends: no-ai\npaths: {/press/**: {usages: {train-ai: allow}}, /tracks/: {usages: {train-ai: allow}}}\n"
 )
-COMPILED = CompiledPolicy(POLICY, load_catalog())
+PLAN = plan_of(POLICY)
+COMPILED = PLAN.compiled
 
 
 def public(folder: Path) -> Path:
@@ -58,7 +59,7 @@ def in_htaccess(folder: Path, site: Path) -> str:
 @pytest.fixture(scope="module", params=[vhost, in_htaccess], ids=["vhost", "htaccess"])
 def site(request: pytest.FixtureRequest) -> Iterator[int]:
     with readable_folder() as folder:
-        render("apache" if request.param is vhost else "htaccess", COMPILED, folder)
+        render("apache" if request.param is vhost else "htaccess", PLAN, folder)
         port = free_port()
         main = apache_main(folder, port, request.param(folder, public(folder)))
         with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
@@ -116,14 +117,14 @@ def test_a_map_line_holds_one_key_and_one_value(text: str) -> None:
 def test_a_text_longer_than_a_line_of_a_map_is_complete() -> None:
     message = "日" * 290
     text = f"extends: no-ai\nrules: [{{id: long, agents: [GPTBot], action: deny, message: '{message}'}}]\n"
-    compiled = CompiledPolicy(policy(text.encode()), load_catalog())
+    plan = plan_of(policy(text.encode()))
     with readable_folder() as folder:
-        render("apache", compiled, folder)
+        render("apache", plan, folder)
         assert max(map(len, (folder / "rendered/noai-guard/texts.txt").read_text().splitlines())) < 1024
         port = free_port()
         main = apache_main(folder, port, vhost(folder, public(folder)))
         with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
-            assert fetch(port, "/", GPTBOT).body.decode() == refusal(compiled, "/", GPTBOT)[1]
+            assert fetch(port, "/", GPTBOT).body.decode() == refusal(plan.compiled, "/", GPTBOT)[1]
 
 
 def test_a_text_that_no_directive_can_contain_raises_an_error() -> None:
@@ -134,7 +135,7 @@ def test_a_text_that_no_directive_can_contain_raises_an_error() -> None:
         with pytest.raises(CannotExpress):
             apache_directives.header_value(value)
     with pytest.raises(CannotExpress):
-        apache.TARGET.render(TargetPlan(COMPILED), "/etc/${HOME}")
+        apache.TARGET.render(PLAN, "/etc/${HOME}")
 
 
 def test_htaccess_names_its_limitations() -> None:

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, load_stance
 from tests.servers import free_port, require
-from tests.targets.conformance import BROWSER, GPTBOT, corpus, fetch, fetch_all, refusal
-from tests.targets.web_servers import caddy_command, caddyfile, origin, program, readable_folder, render, running
+from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, corpus, fetch, fetch_all, refusal
+from tests.targets.web_servers import (
+    caddy_command,
+    caddyfile,
+    origin,
+    plan_of,
+    program,
+    readable_folder,
+    render,
+    running,
+)
 
-COMPILED = CompiledPolicy(load_stance("no-ai"), load_catalog())
+PLAN = plan_of(NO_AI)
+COMPILED = PLAN.compiled
 
 
 def debian() -> str:
@@ -29,7 +37,7 @@ def test_the_example_of_the_documentation_works() -> None:
     page = (Path(__file__).parents[3] / "docs" / "servers" / "caddy.md").read_text(encoding="utf-8")
     [text] = re.findall(r"```caddyfile\n(.*?)```", page, re.DOTALL)[:1]
     with readable_folder() as folder:
-        render("caddy", COMPILED, folder)
+        render("caddy", PLAN, folder)
         (folder / "site").mkdir()
         (folder / "site" / "index.html").write_text("la la\n")
         port = free_port()
@@ -49,7 +57,7 @@ def test_the_example_of_the_documentation_works() -> None:
 def site(request: pytest.FixtureRequest) -> Iterator[int]:
     """Run a site with everything that could take precedence over the snippets."""
     with readable_folder() as folder, readable_folder() as behind, origin(behind) as origin_port:
-        render("caddy", COMPILED, folder)
+        render("caddy", PLAN, folder)
         public = folder / "public"
         (public / "api").mkdir(parents=True)
         for name in ("index.html", "robots.txt", "app.html"):
@@ -149,7 +157,7 @@ def crowded(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
     """Yield the port of a site whose own directives are in the way, and whether `route` holds them."""
     caddy, form = request.param
     with readable_folder() as folder:
-        render("caddy", COMPILED, folder)
+        render("caddy", PLAN, folder)
         public = folder / "public"
         public.mkdir()
         (public / "song.txt").write_text("la la\n")

@@ -7,9 +7,8 @@ from threading import Thread
 
 import pytest
 
-from noai_guard.config import load_stance
 from tests.servers import free_port, require
-from tests.targets.conformance import BROWSER, GPTBOT, RICH, fetch, policy
+from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, RICH, fetch, policy
 from tests.targets.web_servers import SERVERS, RunningServer, declared, disagreements, started
 
 LUA_SERVERS = [key for key in SERVERS if key.partition(" ")[0] in ("haproxy", "lighttpd", "envoy")]
@@ -17,7 +16,7 @@ LUA_SERVERS = [key for key in SERVERS if key.partition(" ")[0] in ("haproxy", "l
 
 @pytest.fixture(scope="module", params=LUA_SERVERS)
 def plain(request: pytest.FixtureRequest, origin_port: int) -> Iterator[RunningServer]:
-    yield from started(request.param, load_stance("no-ai"), origin_port)
+    yield from started(request.param, NO_AI, origin_port)
 
 
 @pytest.fixture(scope="module", params=LUA_SERVERS)
@@ -68,7 +67,7 @@ def test_everybody_can_be_refused_except_for_documents(key: str, origin_port: in
 
 @pytest.mark.parametrize("key", LUA_SERVERS)
 def test_error_responses_of_the_server_declare(key: str) -> None:
-    for broken in started(key, load_stance("no-ai"), free_port()):
+    for broken in started(key, NO_AI, free_port()):
         response = fetch(broken.port, "/index.html", BROWSER)
         assert response.status in (502, 503, 504)
         assert not declared(broken) - set(response.headers)
@@ -87,7 +86,7 @@ def test_websockets_work_in_both_directions_and_are_refused_like_other_requests(
 
     with serve(send_back, "127.0.0.1", 0) as echo:
         Thread(target=echo.serve_forever, daemon=True).start()
-        for server in started(key, load_stance("no-ai"), echo.socket.getsockname()[1]):
+        for server in started(key, NO_AI, echo.socket.getsockname()[1]):
             with connect(f"ws://127.0.0.1:{server.port}/live", user_agent_header=BROWSER.decode()) as connection:
                 for message in ("la", "la " * 30_000):
                     connection.send(message)
@@ -115,7 +114,7 @@ def test_an_upload_arrives_as_it_was_sent(key: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=receive, args=(listener,), daemon=True)
         thread.start()
-        for server in started(key, load_stance("no-ai"), listener.getsockname()[1]):
+        for server in started(key, NO_AI, listener.getsockname()[1]):
             with socket.create_connection(("127.0.0.1", server.port), 20) as client:
                 head = f"POST /upload HTTP/1.1\r\nHost: music.example\r\nContent-Length: {len(body)}\r\n\r\n"
                 client.sendall(head.encode() + body)

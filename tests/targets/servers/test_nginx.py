@@ -74,7 +74,7 @@ def test_hostile_names_and_texts_have_no_effect_on_the_configuration() -> None:
         requests = [("/index.html", b'Bad"Bot;'), ("/index.html", b"Ba$d{Bot}/1"), ("/index.html", b"default/1"),
                 ("/index.html", b"include"), ("/index.html", b"~Bot"), ("/index.html", b"Goodbot"),
                 ("/a%20b/%24uri%3B%7D/c", b"Goodbot")]  # fmt: skip
-        with serving("nginx", compiled, folder, origin_port) as port:
+        with serving("nginx", TargetPlan(compiled), folder, origin_port) as port:
             responses = [(response.status, response.body.decode()) for _, response in fetch_all(port, requests)]
         judged = [refusal(compiled, "/a b/$uri;}/c" if "%" in path else path, agent) for path, agent in requests]
         assert [(0, "") if status == 200 else (status, text) for status, text in responses] == judged
@@ -84,7 +84,7 @@ def test_ten_thousand_names_load_and_refuse(tmp_path: Path) -> None:
     agents = tuple(Agent(f"Bot{n}x", "many", (Usage.TRAIN_AI,), (f"Bot{n}x",)) for n in range(10_000))
     with readable_folder() as behind, readable_folder() as folder, origin(behind) as origin_port:
         compiled = CompiledPolicy(load_stance("no-ai"), Catalog((*load_catalog().agents, *agents)))
-        with serving("nginx", compiled, folder, origin_port) as port:
+        with serving("nginx", TargetPlan(compiled), folder, origin_port) as port:
             assert fetch(port, "/", b"bot9999x/2").status == 403
             assert fetch(port, "/", b"Bot10000x/2").status == 200
         assert "warn" not in (folder / "error.log").read_text()

@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from random import Random
 
 import pytest
 
-from noai_guard.config import load_stance
-from noai_guard.core.model import NAMELESS, Mode
-from noai_guard.targets.plan import TargetPlan
+from noai_guard.core.model import NAMELESS
 from noai_guard.targets.target import Feature
 from tests.targets.conformance import (
     BROWSER,
     GPTBOT,
+    NO_AI,
     RICH,
     SEVERAL_NAMES,
     Response,
@@ -44,7 +42,7 @@ RICH_PATHS = ("/", "/press/", "/press", "/pressing/", "/tracks/a/stems/b", "/tra
 
 @pytest.fixture(scope="module", params=SERVERS)
 def plain(request: pytest.FixtureRequest, origin_port: int) -> Iterator[RunningServer]:
-    yield from started(request.param, load_stance("no-ai"), origin_port)
+    yield from started(request.param, NO_AI, origin_port)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -127,7 +125,7 @@ def test_a_random_policy_refuses_whom_the_guard_refuses(key: str, seed: int, ori
     random = Random(seed)
     for server in started(key, policy(random_policy(random)), origin_port):
         count = 800 if FULL else 20 if key in SLOW else 100
-        user_agents = random_user_agents(random, TargetPlan(server.compiled), count)
+        user_agents = random_user_agents(random, server.plan, count)
         differences = disagreements(server, [("/index.html", user_agent) for user_agent in user_agents])
         if not server.supports(Feature.NAMELESS):  # clients without a name are to it as all that are in no catalogue
             claims = server.compiled.guard.claims
@@ -274,7 +272,7 @@ def test_the_backend_gets_the_verdict_and_no_client_can_set_it(rich: RunningServ
 def test_no_spelling_of_the_verdict_header_reaches_the_backend(key: str) -> None:
     spellings = (b"X_NoAI_Verdict", b"X-NoAI_Verdict", b"X_NoAI-Verdict", b"x-noai-verdict", b"X.NoAI.Verdict")
     with recording_origin() as (origin_port, heads):
-        for server in started(key, load_stance("no-ai"), origin_port):
+        for server in started(key, NO_AI, origin_port):
             if server.supports(Feature.VERDICT):
                 fetch(server.port, "/", BROWSER, headers=[spelling + b": spoofed" for spelling in spellings])
                 assert heads
@@ -301,7 +299,7 @@ def test_a_reservation_of_the_site_does_not_get_our_policy(rich: RunningServer) 
 
 @pytest.mark.parametrize("key", SERVERS)
 def test_in_monitor_mode_nobody_is_refused_and_the_backend_gets_the_verdict(key: str, origin_port: int) -> None:
-    monitor = replace(load_stance("no-ai"), mode=Mode.MONITOR)
+    monitor = policy(b"mode: monitor\n")
     for monitored in started(key, monitor, origin_port):
         assert fetch(monitored.port, "/index.html", GPTBOT).status == 200
         if monitored.supports(Feature.VERDICT):

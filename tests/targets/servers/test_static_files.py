@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, load_stance
 from tests.servers import free_port
-from tests.targets.conformance import BROWSER, GPTBOT, Response, fetch
+from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, Response, fetch
 from tests.targets.web_servers import (
     Command,
     apache_main,
     caddy_command,
     caddyfile,
+    plan_of,
     program,
     readable_folder,
     render,
     running,
 )
 
-COMPILED = CompiledPolicy(load_stance("no-ai"), load_catalog())
+PLAN = plan_of(NO_AI)
+COMPILED = PLAN.compiled
 SONG = b"la la\n" * 200
 
 
@@ -63,7 +63,7 @@ SERVERS = {"apache": apache, "htaccess": htaccess, "caddy": caddy, "lighttpd": l
 @pytest.fixture(scope="module", params=SERVERS)
 def site(request: pytest.FixtureRequest) -> Iterator[int]:
     with readable_folder() as folder:
-        render(request.param, COMPILED, folder)
+        render(request.param, PLAN, folder)
         public = folder / "public"
         public.mkdir()
         (public / "index.html").write_text("start\n")

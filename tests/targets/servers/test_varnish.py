@@ -4,20 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import load_catalog, load_stance
-from tests.targets.conformance import BROWSER, fetch
-from tests.targets.web_servers import origin, readable_folder, serving
+from tests.targets.conformance import BROWSER, NO_AI, fetch
+from tests.targets.web_servers import origin, plan_of, readable_folder, serving
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    compiled = CompiledPolicy(load_stance("no-ai"), load_catalog())
     with (
         readable_folder() as behind,
         readable_folder() as folder,
         origin(behind) as origin_port,
-        serving("varnish", compiled, folder, origin_port) as port,
+        serving("varnish", plan_of(NO_AI), folder, origin_port) as port,
     ):
         yield port
 

@@ -1,0 +1,331 @@
+"""A catalogue of works as a spreadsheet saves it (CSV): a line for each work and creator, a column for each usage."""
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+from urllib.parse import unquote
+
+from noai_guard.config.regular_file import file_identity, open_regular_file
+from noai_guard.core.isrc import isrc
+from noai_guard.core.model import Usage
+from noai_guard.core.paths import normal_path
+from noai_guard.core.spreadsheet_cells import original_cell
+from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
+from noai_guard.core.wishes import WISHED_USAGES, Choice, Wish, WorkWishes, in_force
+from noai_guard.core.works import MAX_NAME, Works
+from noai_guard.errors import Problem, WishesInvalid
+
+MAX_WORKS = 5_000_000
+"""Lines of the longest catalogue."""
+
+_MAX_PROBLEMS = 200
+_MAX_CHOICES = 10_000
+_BLOCK = 1024 * 1024
+_NAMING = ("work", "path", "isrc")
+_ABOUT = ("creator", "title", "since", "set_by", "set_at")
+COLUMNS = (*_NAMING, *_ABOUT[:2], *WISHED_USAGES, *_ABOUT[2:])
+"""The columns of a catalogue. One of the first three is needed, and one of a usage."""
+
+_CHOICES = {
+    **dict.fromkeys(("allow", "allowed", "yes", "y", "true", "1", "on"), Choice.ALLOW),
+    **dict.fromkeys(("disallow", "disallowed", "deny", "denied", "no", "n", "false", "0", "off"), Choice.DISALLOW),
+    **dict.fromkeys(("unset", "", "-"), Choice.UNSET),
+}
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueLine:
+    """What one line says, with every choice in it: `since` is the day from which those that loosen hold."""
+
+    work: str
+    choices: Mapping[Usage, Choice]
+    creator: str = ""
+    title: str = ""
+    isrc: str = ""
+    set_by: str = ""
+    since: date | None = None
+
+
+class WishCatalogue:
+    """A source of wishes in a file, whose works are named as `works:` of the policy find them in paths.
+
+    The file may be UTF-8, UTF-16 or Windows-1252, with commas, semicolons or tabs, as spreadsheets save it.
+    """
+
+    def __init__(self, file: str | Path, works: Works) -> None:
+        self.file = str(file)
+        self._works = works
+
+    def version(self) -> Hashable:
+        """Return what differs once the file has been written or replaced. Raises OSError if there is none."""
+        identity = file_identity(self.file)
+        if not identity:
+            open_regular_file(self.file).close()  # raises what is wrong with it
+        return identity
+
+    def read(self, day: date) -> Iterator[WorkWishes]:
+        """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
+        with self._text() as text:
+            yield from _Reader(self.file, self._works, day).read(text)
+
+    def lines(self, creator: str = "") -> list[CatalogueLine]:
+        """Return what each line says. `creator` is whose works they are where a line names nobody.
+
+        Raises WishesInvalid with every mistake, and OSError.
+        """
+        with self._text() as text:
+            return list(_LineReader(self.file, self._works, creator).read(text))
+
+    @contextmanager
+    def _text(self) -> Iterator[TextIO]:
+        with (
+            open_regular_file(self.file) as opened,
+            io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
+        ):
+            yield text
+
+    def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
+        """Return None: a file does not tell what changed in it."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
+
+
+class _Reader:
+    """Reads a file once."""
+
+    def __init__(self, file: str, works: Works, day: date) -> None:
+        self._file = file
+        self._works = works
+        self._day = day
+        self._problems: list[Problem] = []
+        self._columns: dict[str, int] = {}
+        self._choices: dict[tuple[str, ...], Mapping[Usage, Choice]] = {}
+        self._skipped = 0
+        self._usages: tuple[Usage, ...] = ()
+        self._dated: tuple[str, ...] = ()
+
+    def read(self, text: TextIO) -> Iterator[Any]:
+        first = text.readline(_BLOCK)
+        if first.lower().startswith("sep="):  # Excel's own way to name the separator
+            first = text.readline(_BLOCK)
+            self._skipped = 1
+        rows = csv.reader(chain([first], text), delimiter=_delimiter(first))
+        try:
+            header = next(rows, [])
+            self._read_header(header)
+            if not self._problems:
+                yield from self._read_rows(rows, len(header))
+        except csv.Error as error:
+            hint = "save it again as CSV; a quotation mark may be missing"
+            self._problem("W006", f"cannot be read: {error}", hint, rows.line_num)
+        except _TooMany:
+            self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
+        if self._problems:
+            raise WishesInvalid(self._problems)
+
+    def _read_header(self, header: Sequence[str]) -> None:
+        known = {_key(column): column for column in COLUMNS}
+        for number, cell in enumerate(header):
+            name = cell.strip()
+            if not name or name.startswith("#"):
+                continue
+            column = known.get(_key(name))
+            if column is None:
+                hint = did_you_mean(_key(name), known) or f"write #{printable(name)} if it is only for people"
+                self._problem("W001", f"unknown column {printable(name)!r}", hint, 1)
+            elif column in self._columns:
+                self._problem("W001", f"the column {column} is there twice", "take one away", 1)
+            else:
+                self._columns[column] = number
+        if not self._problems and self._columns.keys().isdisjoint(_NAMING):
+            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", 1)
+        self._usages = tuple(usage for usage in WISHED_USAGES if usage in self._columns)
+        self._dated = tuple(name for name in ("since", "set_at") if name in self._columns)
+        if not self._problems and not self._usages:
+            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
+
+    def _read_rows(self, rows: Any, width: int) -> Iterator[Any]:
+        columns, known = self._columns, self._choices
+        cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
+        plain = columns.get("work", -1) if "path" not in columns else -1
+        codes = columns.get("isrc", -1)
+        count = 0
+        for row in rows:
+            if len(row) != width:
+                if not any(map(str.strip, row)):
+                    continue
+                if len(row) > width and any(map(str.strip, row[width:])):
+                    message = f"{len(row)} cells, and {width} columns"
+                    self._problem("W006", message, "put text with a separator in quotation marks", rows.line_num)
+                    continue
+                row = (row + [""] * width)[:width]
+            count += 1
+            if count > MAX_WORKS:
+                self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", rows.line_num)
+                return
+            cells = cells_of(row)
+            choices = known.get(cells)
+            if choices is None:
+                choices = self._read_choices(cells, rows.line_num)
+            code = row[codes] if codes >= 0 else ""
+            if code:
+                read = isrc(code)
+                if read is None and code.strip():
+                    message = f"{_shown(code)} is no ISRC"
+                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", rows.line_num)
+                code = read or ""
+            name = row[plain] if plain >= 0 else ""
+            # Most lines of a long catalogue name their work plainly.
+            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= " " or name[-1] <= " " or name[0] == "'":
+                if not any(map(str.strip, row)):
+                    continue
+                name = self._work(row, code, rows.line_num)
+            yield self._made(row, rows.line_num, WorkWishes(name, choices, isrc=code))
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
+        """Return what is yielded for a line. For subclasses."""
+        return wishes
+
+    def _read_choices(self, cells: tuple[str, ...], line: int) -> Mapping[Usage, Choice]:
+        """Return the choices in force on the day: what loosens holds from `since` on."""
+        mistakes = len(self._problems)
+        choices: dict[Usage, Choice] = {}
+        for usage, cell in zip(self._usages, cells, strict=False):
+            choice = _CHOICES.get(cell.strip().lower())
+            if choice is None:
+                message = f"{usage} says {_shown(cell)}"
+                self._problem("W002", message, "write allow, disallow or unset", line)
+            elif choice is not Choice.UNSET:
+                choices[usage] = choice
+        dates = cells[len(self._usages) :]
+        days = {name: self._day_of(name, cell, line) for name, cell in zip(self._dated, dates, strict=True)}
+        if since := days.get("since"):
+            choices = in_force((Wish("", usage, choice, since=since) for usage, choice in choices.items()), self._day)
+        if len(self._choices) < _MAX_CHOICES and len(self._problems) == mistakes:
+            self._choices[cells] = choices
+        return choices
+
+    def _day_of(self, column: str, cell: str, line: int) -> date | None:
+        if not cell.strip():
+            return None
+        try:
+            return datetime.fromisoformat(cell.strip()).date()
+        except ValueError:
+            hint = "write it as 2027-01-31; in a spreadsheet, give the column the format Text"
+            self._problem("W005", f"{column} is {_shown(cell)}, which is no date", hint, line)
+            return None
+
+    def _work(self, row: Sequence[str], code: str, line: int) -> str:
+        """Return the name of the work that a line is about, and an empty one if there is a mistake."""
+        columns = self._columns
+        name = original_cell(row[columns["work"]].strip()) if "work" in columns else ""
+        path = row[columns["path"]].strip() if "path" in columns else ""
+        hint = "name the work as it stands in its address, or write its path"
+        if len(name) > MAX_NAME or "/" in name:
+            self._problem("W004", f"{_shown(name)} is no name of a work", hint, line)
+        elif path:
+            of_path = self._works.work_of(normal_path(unquote(path)))
+            if not of_path:
+                message = f"no pattern under works: holds for the path {_shown(path)}"
+                self._problem("W004", message, "correct the path, or add a pattern", line)
+            elif name and name != of_path:
+                message = f"the path {_shown(path)} is of the work {_shown(of_path)}, not {_shown(name)}"
+                self._problem("W004", message, "leave one of the two out", line)
+            return of_path
+        elif not name and not code:
+            self._problem("W004", "the line does not say which work it is about", "fill in work, path or isrc", line)
+        return name or code
+
+    def _problem(self, code: str, message: str, hint: str, line: int) -> None:
+        if len(self._problems) == _MAX_PROBLEMS:
+            raise _TooMany
+        self._problems.append(Problem(code, message, hint, self._file, line + self._skipped))
+
+
+class _LineReader(_Reader):
+    """Reads everything in a file, for a database."""
+
+    def __init__(self, file: str, works: Works, creator: str) -> None:
+        super().__init__(file, works, date.max)
+        self._creator = creator
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> CatalogueLine:
+        facts = {name: self._fact(row, name, line) for name in ("creator", "title", "set_by")}
+        facts["creator"] = facts["creator"] or self._creator
+        if not facts["creator"]:
+            self._problem("W007", "the line does not say whose work it is", "fill in creator, or use --creator", line)
+        choices = {
+            usage: _CHOICES.get(cell, Choice.UNSET)
+            for usage in self._usages
+            if (cell := row[self._columns[usage]].strip().lower()) and cell != "-"
+        }
+        since = None
+        if "since" in self._columns:
+            with suppress(ValueError):  # which was noted as a mistake
+                since = datetime.fromisoformat(row[self._columns["since"]].strip()).date()
+        return CatalogueLine(wishes.work, choices, isrc=wishes.isrc, since=since, **facts)
+
+    def _fact(self, row: Sequence[str], column: str, line: int) -> str:
+        text = original_cell(row[self._columns[column]].strip()) if column in self._columns else ""
+        if len(text) > MAX_NAME or CONTROL_CHARACTERS.search(text):
+            message = f"{column} is {_shown(text)}"
+            self._problem("W008", message, f"write at most {MAX_NAME} characters, in one line", line)
+        return text
+
+
+class _TooMany(Exception):
+    """Raised when more mistakes were found than are listed."""
+
+
+def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Return a function from a row to its cells in some columns."""
+    if len(numbers) == 1:
+        only = numbers[0]
+        return lambda row: (row[only],)
+    return itemgetter(*numbers)
+
+
+def _encoding(opened: BinaryIO) -> str:
+    """Return the encoding of a file: by its mark, else UTF-8 if it is that, else Windows-1252."""
+    head = opened.read(4)
+    opened.seek(0)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while block := opened.read(_BLOCK):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    finally:
+        opened.seek(0)
+    return "utf-8"
+
+
+def _delimiter(header: str) -> str:
+    """Return what stands between the cells of the first line."""
+    return max(",;\t", key=header.count)
+
+
+def _key(column: str) -> str:
+    return column.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _shown(text: str) -> str:
+    return repr(printable(truncated(text, 60)))

@@ -1,0 +1,77 @@
+"""A catalogue of works and wishes into the database."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from noai_guard.config.wish_catalogue import CatalogueLine
+from noai_guard.core.wishes import Choice
+from noai_guard.creators.choices import Facts, rows_for
+from noai_guard.stores.wish_table import ALL_WORKS, Row, Writer
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import adds: new works, choices that hold at once, and choices that hold later."""
+
+    works: int = 0
+    now: int = 0
+    later: int = 0
+
+
+def import_lines(
+    writer: Writer, lines: Sequence[CatalogueLine], *, set_by: str, now: datetime, notice: int, only_look: bool = False
+) -> Imported:
+    """Add what lines say and the database does not. `set_by` is who says it where a line names nobody.
+
+    An empty cell says nothing. What loosens holds after `notice` days, or from the day that its line names if that is
+    later.
+    """
+    works = at_once = later = 0
+    by_creator: dict[str, list[CatalogueLine]] = {}
+    for line in lines:
+        by_creator.setdefault(line.creator, []).append(line)
+    for creator, all_of_creator in by_creator.items():
+        # What holds for all works has to be known before the choices for single ones.
+        ordered = sorted(all_of_creator, key=lambda line: line.work != ALL_WORKS)
+        general: list[Row] | None = None
+        for part in _parts(ordered):
+            known = writer.about(creator, [ALL_WORKS, *{line.work for line in part}])
+            about: dict[str, list[Row]] = {}
+            for row in known:
+                about.setdefault(row.work, []).append(row)
+            general = general if general is not None else about.get(ALL_WORKS, [])
+            added: list[Row] = []
+            for line in part:
+                own = about.setdefault(line.work, [])
+                rows = list(_rows_of(line, own, general, set_by=set_by, now=now, notice=notice))
+                works += not own and line.work != ALL_WORKS
+                at_once += sum(row.usage is not None and row.since <= now.date() for row in rows)
+                later += sum(row.since > now.date() for row in rows)
+                own += rows
+                general = own if line.work == ALL_WORKS else general
+                added += rows
+            if not only_look:
+                writer.add(added)
+    return Imported(works, at_once, later)
+
+
+def _rows_of(
+    line: CatalogueLine, own: Sequence[Row], general: Sequence[Row], *, set_by: str, now: datetime, notice: int
+) -> Iterator[Row]:
+    before = Facts.of(line.work, own)
+    facts = Facts(line.work, line.title or before.title, line.isrc or before.isrc)
+    who = line.set_by or set_by
+    if (not own or facts != before) and line.work != ALL_WORKS:
+        yield Row(
+            line.creator, line.work, Choice.UNSET, None, facts.isrc, facts.title, who, now, now.date()
+        )  # fmt: skip
+    rows = rows_for(line.creator, line.choices, own, general, facts, set_by=who, now=now, notice=notice)
+    for row in rows:
+        yield replace(row, since=max(row.since, line.since)) if row.since > now.date() and line.since else row
+
+
+def _parts(lines: Sequence[CatalogueLine]) -> Iterable[Sequence[CatalogueLine]]:
+    return (lines[start : start + _AT_ONCE] for start in range(0, len(lines), _AT_ONCE))

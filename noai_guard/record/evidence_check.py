@@ -1,0 +1,187 @@
+"""Verify an archive of evidence: name every file of it of which a byte was changed. Nothing is unpacked to disk."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from noai_guard.core.text import printable
+from noai_guard.record.ledger import Ledger, LedgerInvalid
+from noai_guard.record.ledger_files import MAX_BYTES
+from noai_guard.record.ledger_keys import is_signed_by
+from noai_guard.record.sealed_zip import (
+    CHUNK_BYTES,
+    Member,
+    directory,
+    local_header,
+    problem_of_members,
+    read_stored,
+    stored,
+)
+from noai_guard.record.verification import problems_of
+
+FORMAT = "noai-evidence/1"
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+LEDGER = "ledger/noai-history.json"
+
+MAX_MANIFEST_BYTES = 32 * 1024 * 1024
+_MAX_SIGNATURE_BYTES = 4096
+_DO_NOT_UNPACK = "do not unpack it, and ask for another copy"
+
+
+@dataclass(slots=True)
+class EvidenceCheck:
+    """What came out of verifying an archive: every problem, the signed manifest (empty if it is not believed), and the
+    ledger in it, if it holds one that is whole."""
+
+    problems: list[str] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    ledger: Ledger | None = None
+
+
+def manifest_message(manifest: bytes) -> bytes:
+    """Return what the signature of a manifest is made over."""
+    return f"{FORMAT} manifest {hashlib.sha256(manifest).hexdigest()}".encode()
+
+
+def verify_evidence(path: Path, key: str = "") -> EvidenceCheck:
+    """Return what is wrong with an archive. `key` is the name of the key that must have signed it; if empty, the one
+    that it names itself. Raises OSError, and MissingExtra without cryptography."""
+    check = EvidenceCheck()
+    with path.open("rb") as file:
+        check.problems += _problems(file, key, check)
+    return check
+
+
+def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
+    manifest, changed = read_stored(file, MANIFEST, MAX_MANIFEST_BYTES)
+    if not manifest:
+        yield f"{MANIFEST} {changed}: this is no evidence that noai-guard has packed; {_DO_NOT_UNPACK}"
+        return
+    if changed:
+        yield f"{MANIFEST} {changed}"
+        return
+    signature, changed = read_stored(file, SIGNATURE, _MAX_SIGNATURE_BYTES)
+    if changed:
+        yield f"{SIGNATURE} {changed}"
+        return
+    signed = _object(signature)
+    signer, value = signed.get("key"), signed.get("signature")
+    if not isinstance(signer, str) or not isinstance(value, str):
+        yield f"{SIGNATURE} holds no signature"
+        return
+    if key and signer != key:
+        yield f"{SIGNATURE} is of the key {printable(signer)[:100]}, not of {printable(key)[:100]}"
+        return
+    if not is_signed_by(signer, manifest_message(manifest), value):
+        yield f"{MANIFEST} is not what {SIGNATURE} was made for: one of them was changed"
+        return
+    data = _object(manifest)
+    members = _members(data)
+    if data.get("format") != FORMAT or data.get("key") != signer or members is None:
+        yield f"{MANIFEST} is not of the form {FORMAT}, although it is signed; {_DO_NOT_UNPACK}"
+        return
+    members = [stored(MANIFEST, manifest), stored(SIGNATURE, signature), *members]
+    if problem := problem_of_members(members):
+        yield f"{MANIFEST} {problem}; {_DO_NOT_UNPACK}"
+        return
+    check.manifest = data
+    ledger = b""
+    for member in members[2:]:
+        kept = bytearray() if member.name == LEDGER and member.bytes <= MAX_BYTES else None
+        if problem := _problem_of(file, member, kept):
+            yield f"{member.name} {problem}"
+        elif kept is not None:
+            ledger = bytes(kept)
+    for name, entry in directory(members):
+        if file.read(len(entry)) != entry:
+            yield (
+                f"{name} is described otherwise in the archive's directory"
+                if name
+                else "the end of the archive was changed"
+            )
+    if file.read(1):
+        yield f"bytes stand behind the end of the archive; {_DO_NOT_UNPACK}"
+    if ledger:
+        yield from _problems_of_ledger(ledger, check)
+
+
+def _problems_of_ledger(copy: bytes, check: EvidenceCheck) -> Iterator[str]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "noai-history.json")
+        file.write_bytes(copy)
+        try:
+            ledger = Ledger.read(file)
+        except LedgerInvalid as error:
+            problems = error.problems
+        else:
+            problems = problems_of(ledger)
+            check.ledger = None if problems else ledger
+        yield from (f"{LEDGER}: {problem.code} {problem.message}" for problem in problems)
+
+
+def _problem_of(file: IO[bytes], member: Member, kept: bytearray | None) -> str:
+    """Return what was changed of the member that begins here; empty if nothing was. Its end is reached in any case.
+
+    Its content is added to `kept`, unless that is None.
+    """
+    header = local_header(member)
+    same = file.read(len(header)) == header
+    plain, packed = hashlib.sha256(), hashlib.sha256()
+    unpacker, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, member.packed_bytes
+    damaged = False
+    while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+        left -= len(chunk)
+        packed.update(chunk)
+        while chunk and not damaged and size <= member.bytes:
+            try:
+                part = unpacker.decompress(chunk, CHUNK_BYTES)
+            except zlib.error:
+                damaged = True
+                break
+            chunk, size = unpacker.unconsumed_tail, size + len(part)
+            plain.update(part)
+            if kept is not None:
+                kept += part
+    if left:
+        return "is cut off"
+    if packed.hexdigest() != member.packed_sha256:
+        return "was changed: it does not have the SHA-256 of the manifest"
+    if damaged or not unpacker.eof or size != member.bytes or plain.hexdigest() != member.sha256:
+        return f"does not unpack to what the manifest says; {_DO_NOT_UNPACK}"
+    return "" if same else "was changed: its head in the archive is another"
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _members(manifest: dict[str, Any]) -> list[Member] | None:
+    """Return the members that a manifest lists, or None if it is of another form."""
+    files = manifest.get("files")
+    if not isinstance(files, list):
+        return None
+    members = []
+    for each in files:
+        expected = Member.__dataclass_fields__.keys() - {"deflated"}
+        if not isinstance(each, dict) or each.keys() != expected:
+            return None
+        for name, value in each.items():
+            if type(value) is not (str if name in ("name", "sha256", "packed_sha256") else int):
+                return None
+        members.append(Member(**each))
+    return members
+
+
+def listed_member(member: Member) -> dict[str, Any]:
+    """Return what a manifest says of a member."""
+    return {name: value for name, value in asdict(member).items() if name != "deflated"}

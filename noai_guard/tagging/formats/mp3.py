@@ -1,0 +1,80 @@
+"""MP3: an ID3v2 tag, then MPEG audio, then perhaps ID3v1, APEv2 or anything else, all of which stays as it is."""
+
+from collections.abc import Mapping
+
+from noai_guard.tagging import id3
+from noai_guard.tagging.fields import Fields
+from noai_guard.tagging.formats.format import Format, Plan
+from noai_guard.tagging.source import Piece, Source, Span, Unsafe
+
+_MAX_SEARCH = 64 * 1024
+"""Bytes after the tag in which the first frame has to be."""
+_BITRATES = {
+    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+
+def _recognise(source: Source) -> bool:
+    tag_end = _tag_end(source)
+    return tag_end is not None and _has_audio(source, tag_end)
+
+
+def _tag_end(source: Source) -> int | None:
+    """Return where the first ID3 tag ends; None if there is none that could be in a file of this size."""
+    if source.size < id3.HEADER_SIZE:
+        return None
+    header = source.read(0, id3.HEADER_SIZE)
+    if header[:3] != b"ID3":
+        return 0
+    end = id3.HEADER_SIZE + sum((byte & 0x7F) << shift for byte, shift in zip(header[6:], (21, 14, 7, 0), strict=True))
+    return end if end < source.size else None
+
+
+def _has_audio(source: Source, start: int) -> bool:
+    """Return True if two frames of layer III follow each other near the beginning, or one is all there is."""
+    searched = source.read(start, min(_MAX_SEARCH, source.size - start))
+    position = searched.find(b"\xff")
+    while position >= 0:
+        length = frame_length(searched[position : position + 4])
+        if length:
+            following = start + position + length
+            if following + 4 > source.size:
+                return position == 0
+            if frame_length(source.read(following, 4)):
+                return True
+        position = searched.find(b"\xff", position + 1)
+    return False
+
+
+def frame_length(header: bytes) -> int:
+    """Return the bytes of the frame of MPEG audio layer III that a header begins; 0 if it begins none."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0 or header[1] >> 1 & 3 != 1:
+        return 0
+    version, bitrate_index, rate_index = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or bitrate_index in (0, 15) or rate_index == 3:
+        return 0
+    bitrate = _BITRATES[1 if version == 3 else 2][bitrate_index] * 1000
+    return (144 if version == 3 else 72) * bitrate // _RATES[version][rate_index] + (header[2] >> 1 & 1)
+
+
+def _plan(source: Source, fields: Fields) -> Plan:
+    tag = id3.read(source, 0)
+    old_size = tag.size if tag else 0
+    if not _has_audio(source, old_size):
+        raise Unsafe("no MPEG audio follows its ID3 tag")
+    id3v1 = source.read(source.size - id3.ID3V1_SIZE, id3.ID3V1_SIZE) if source.size >= id3.ID3V1_SIZE else b""
+    changed = id3.change(tag, fields, id3v1)
+    rest = Span(old_size, source.size)
+    pieces: list[Piece] = [Span(0, old_size) if changed.unchanged else changed.tag, rest]
+    items = [frame for frame in changed.foreign if not id3.is_c2pa(frame)]
+    signed = len(items) < len(changed.foreign)
+    return Plan(pieces, [rest], items, changed.was, changed.notes, signed)
+
+
+def _read(source: Source) -> Mapping[str, str]:
+    return id3.values(id3.read(source, 0))
+
+
+FORMAT = Format("MP3", (".mp3",), _recognise, _plan, _read, c2pa_type="audio/mpeg")
