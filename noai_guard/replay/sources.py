@@ -67,7 +67,7 @@ class Source:
                 continue
             end = pending.rfind(b"\n") + 1
             if end:
-                yield bytes(pending[:end])
+                yield bytes(memoryview(pending)[:end])
                 del pending[:end]
             if len(pending) > MAX_LINE_BYTES:
                 self.overlong += 1
