@@ -303,7 +303,12 @@ def key(key_file: str) -> None:
               show_default=True, help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path.")  # fmt: skip
 @click.option("--texts", metavar="FILE", type=click.Path(), help="Your own texts of the page, for another language.")
 @click.option("--events", metavar="FOLDER", type=click.Path(), help="The folder of event files: who came.")
-@click.option("--ledger", metavar="FOLDER", type=click.Path(), help="The folder of the ledger: what will change.  [default: that of the policy]")
+@click.option(
+    "--ledger",
+    metavar="FOLDER",
+    type=click.Path(),
+    help="The folder of the ledger: what will change.  [default: that of the policy]",
+)
 @_notice_option
 @_database_option
 @_keys_option

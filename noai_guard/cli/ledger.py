@@ -89,6 +89,10 @@ def init(author: str, key_file: str, authority: str, policy_file: str | None) ->
     click.echo(f"wrote   {click.format_filename(entry)}  the first entry")
     click.echo(f"wrote   {click.format_filename(key_file)}  the private key: not into git, not on a web server")
     _name_in(Path(policy_file), policy, settings, key.name)
+    if any((folder / ".git").exists() for folder in Path(key_file).resolve().parents):
+        click.echo(
+            f"keep the key out of git: echo {click.format_filename(Path(key_file).name)} >> .gitignore", err=True
+        )
 
 
 def _name_in(file: Path, policy: Policy, settings: LedgerPolicy, key: str) -> None:

@@ -139,7 +139,7 @@ class _Page:
         for announced in self.announcements:
             yield f"<h2>{self.say('announced', date=f'<time>{announced.day}</time>')}</h2>"
             link = f'<a href="{HISTORY_PATH}">{HISTORY_PATH}</a>'
-            yield f"<p>{self.say('announced_lead', link=link)}</p>\n<ul>"
+            yield f'<p>{self.say("announced_lead", link=link)}</p>\n<ul class="changes">'
             yield from (f"<li>{html.escape(change)}</li>" for change in announced.changes)
             yield "</ul>"
 

@@ -59,8 +59,8 @@ def policy_data(policy: Policy) -> dict[str, Any]:
 
 
 def policy_digest(policy: Policy) -> str:
-    """Return the SHA-256 of what a policy promises, in hexadecimal. Not for the public: parts could be guessed."""
-    return digest(policy_data(policy))
+    """Return `sha256:` and the digest of what a policy promises. Not for the public: parts could be guessed."""
+    return f"sha256:{digest(policy_data(policy))}"
 
 
 def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Policy:

@@ -86,11 +86,12 @@ def _entries(ledger: Ledger, now: datetime) -> Iterator[str]:
     for entry in reversed(ledger.entries):
         yield f'<h2 id="entry-{entry.number}">{entry.time.date().isoformat()} · {title_of(entry)}</h2>'
         written = f"written <time>{iso(entry.time)}</time> by {html.escape(entry.author)}"
-        yield f"<p><b>{state_of(entry, promised)}</b>, {written}. {when(entry)}</p>"
+        waits = f" {when(entry)}" if entry.effective > entry.time else ""
+        yield f"<p><b>{state_of(entry, promised)}</b>, {written}.{waits}</p>"
         if entry.reason:
             yield f"<p>{html.escape(entry.reason)}</p>"
         if entry.changes:
-            yield "<ul>"
+            yield '<ul class="changes">'
             for change in entry.changes:
                 mark = " <b>(looser)</b>" if change in entry.loosening else ""
                 yield f"<li>{html.escape(change)}{mark}</li>"

@@ -56,6 +56,20 @@ _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable",
               "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators")  # fmt: skip
 
 
+def first_promises(policy: Policy) -> tuple[Change, ...]:
+    """Return what a policy reserves, as sentences: the changes of a first entry."""
+    texts = []
+    for section in policy.all_path_policies:
+        where = "" if section.pattern == "/**" else f" under {section.pattern}"
+        for action, word in reversed(ACTION_WORDS.items()):
+            usages = [_TRAINING.get(usage, str(usage)) for usage in Usage if section.usages[usage] is action]
+            if action.restricts and usages:
+                texts.append(f"{word}{where}: {', '.join(usages)}")
+        if not any(map(section.reserves, Usage)):
+            texts.append(f"nothing is refused{where or ' on the whole site'}")
+    return tuple(map(Change, texts))
+
+
 def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     """Yield the differences that can be told without a catalogue, and without what a ledger withholds."""
     if before.mode is not after.mode:

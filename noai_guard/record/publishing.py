@@ -15,7 +15,7 @@ from noai_guard.record.canonical_policy import policy_data
 from noai_guard.record.ledger import Kind, Ledger, iso, signed_entry, signed_head
 from noai_guard.record.ledger_files import write_documents, write_entry
 from noai_guard.record.ledger_keys import SigningKey
-from noai_guard.record.policy_changes import Change, policy_changes
+from noai_guard.record.policy_changes import Change, first_promises, policy_changes
 from noai_guard.record.withheld import withhold
 from noai_guard.responses.header_fields import native
 
@@ -38,7 +38,7 @@ def draft(policy: Policy, catalog: Catalog, ledger: Ledger | None, now: datetime
     """Return what an entry for a policy would say now. Raises LedgerInvalid if withheld parts are missing."""
     now = now.astimezone(UTC).replace(microsecond=0)
     if ledger is None:
-        return Draft(Kind.PUBLISH, (), now)
+        return Draft(Kind.PUBLISH, first_promises(policy), now)
     head = ledger.head
     before = head.policy(policy)
     changes = policy_changes(before, policy, catalog)

@@ -58,6 +58,11 @@ def test_init_makes_a_key_publishes_the_policy_and_names_the_ledger_in_it(run: R
     assert "looser" not in run("check").stdout
 
 
+def test_init_in_a_git_repository_says_how_to_keep_the_key_out_of_it(run: Run) -> None:
+    Path(".git").mkdir()
+    assert "echo noai-ledger.key >> .gitignore" in run("ledger", "init").stderr
+
+
 def test_init_says_what_to_write_where_it_cannot_be_added(run: Run) -> None:
     Path(DEFAULT_POLICY).write_text("{mode: enforce}\n")
     assert "write this into noai.yaml:\nledger: {" in run("ledger", "init").stdout
@@ -106,6 +111,16 @@ def test_a_correction_takes_effect_at_once_and_needs_a_reason(begun: Run, run: R
     assert "Allow: /press/" in Path("public/robots.txt").read_text()
 
 
+@pytest.mark.parametrize("server", ["nginx", "caddy", "cloudflare-pages"])
+def test_configuration_of_servers_serves_the_history_like_other_documents(begun: Run, run: Run, server: str) -> None:
+    run("config", server, "--out", "conf")
+    assert {file.name for file in Path("conf").rglob("noai-history*")} == {
+        "noai-history",
+        "noai-history.atom",
+        "noai-history.json",
+    }
+
+
 def test_log_reads_like_git_log(begun: Run, run: Run) -> None:
     change(LOOSER)
     run("ledger", "publish")
@@ -115,7 +130,8 @@ def test_log_reads_like_git_log(begun: Run, run: Run) -> None:
     assert "    training: refused -> allowed under /press/** (looser)\n" in printed
     first, second = run("ledger", "log", "--oneline").stdout.splitlines()
     assert first.endswith("training: refused -> allowed under /press/**")
-    assert second.endswith("First policy: no changes")
+    refused = "refused: training, data-broker, scraper, ai-agent, ai-input, ai-search"
+    assert second.endswith(f"First policy: {refused}; {refused.replace(':', ' under /press/**:', 1)}")
 
 
 def written_before(folder: Path) -> Book:

@@ -19,10 +19,12 @@ from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.client_address import (
     PROBLEMS,
     ClientAddress,
+    SeenClient,
     address_block,
     client_address,
     may_be_rewritten,
     proxy_headers_rewritten,
+    told,
 )
 from noai_guard.core.trusted_proxies import TrustedProxies
 from tests.core.property_settings import PROPERTY
@@ -557,3 +559,32 @@ def test_an_address_from_a_trusted_proxys_header_was_not_rewritten() -> None:
     trusted, _ = TrustedProxies.parse(["127.0.0.1"], "x-forwarded-for")
     headers = [(b"x-forwarded-for", b"203.0.113.9")]
     assert not may_be_rewritten(client_address("127.0.0.1", headers, trusted), headers)
+
+
+SEEN = [(b"x-forwarded-for", b"203.0.113.9")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "peer_is_real", "expected", "is_rewritten"),
+    [
+        ((PROXY, 5), SEEN, True, ClientAddress(CLIENT, "x-forwarded-for"), False),
+        ((PROXY, 5), SEEN, False, ClientAddress(CLIENT, "x-forwarded-for"), False),
+        ((PROXY, 0), SEEN, False, ClientAddress(PROXY, "socket", is_proven=False), True),
+        ((PROXY, 0), SEEN, True, ClientAddress(CLIENT, "x-forwarded-for"), False),
+        ((PROXY, 5), [], True, ClientAddress(PROXY, "socket", "header_missing", is_proven=False), False),
+        ((CLIENT, 5), [], True, ClientAddress(CLIENT, "socket"), False),
+        (None, [], True, ClientAddress(None, "socket", "header_missing", is_proven=False), False),
+    ],
+)
+def test_a_client_is_worked_out_from_what_was_seen_of_it(
+    peer: tuple[str, int] | None, lines: Headers, peer_is_real: bool, expected: ClientAddress, is_rewritten: bool
+) -> None:
+    seen = SeenClient(peer, lines, trusting("x-forwarded-for"), peer_is_real)
+    assert seen.seen() == (expected, is_rewritten)
+
+
+def test_what_an_address_is_worked_out_from_is_kept_in_bounded_memory() -> None:
+    port = (b"x-forwarded-port", b"443")
+    assert told([(b"host", b"a"), *SEEN, (b"cookie", b"x" * 9000), port]) == (*SEEN, port)
+    assert told([(b"x-forwarded-for", b"1" * 2049)]) is None
+    assert told([]) == ()

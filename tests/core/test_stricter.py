@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from protego import Protego
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import check_policy_text
@@ -300,3 +301,20 @@ def test_one_policy_twice_is_that_policy(user_agent: bytes) -> None:
     for path in PATHS:
         verdict, alone = both.judged(path, user_agent), one.judged(path, user_agent)
         assert (verdict.action, verdict.rule, verdict.reasons) == (alone.action, alone.rule, alone.reasons)
+
+
+DIRECTORIES = st.sampled_from(["/press/**", "/press/audio/**", "/tracks/**", "/open/y"])
+PLAIN_POLICIES = st.fixed_dictionaries(
+    {"usages": USAGES},
+    optional={"paths": st.dictionaries(DIRECTORIES, USAGES.map(lambda usages: {"usages": usages}), max_size=3)},
+)
+
+
+@given(PLAIN_POLICIES, PLAIN_POLICIES)
+def test_robots_txt_says_of_two_policies_what_is_done(one: dict[str, Any], other: dict[str, Any]) -> None:
+    compiled = CompiledPolicy(built(one), AGENTS, promised=Promised((built(other),)))
+    robots = Protego.parse(compiled.documents["/robots.txt"].body.decode())
+    for path in ("/", "/press/kit", "/press/audio/a.mp3", "/tracks/x", "/open/y"):
+        for name in ("GPTBot", "AhrefsBot"):
+            refuses = compiled.guard.judged(path, name.encode()).action.refuses
+            assert robots.can_fetch(path, name) is not refuses, (path, name)

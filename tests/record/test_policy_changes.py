@@ -15,7 +15,7 @@ from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical
 from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
-from noai_guard.record.policy_changes import policy_changes
+from noai_guard.record.policy_changes import first_promises, policy_changes
 from tests.core.test_stricter import PATHS, POLICIES, built
 from tests.record.ledger_kit import AGENTS, policy_of
 
@@ -158,6 +158,15 @@ def test_a_change_is_one_sentence_and_says_whether_it_is_looser(
 def test_a_shorter_notice_is_looser() -> None:
     found = policy_changes(policy_of("", notice=30), policy_of("", notice=0), AGENTS)
     assert [(change.text, change.loosens) for change in found] == [("notice: 30 days -> 0 days", True)]
+
+
+def test_a_first_policy_is_told_by_what_it_reserves() -> None:
+    policy = policy_of("extends: no-training\nusages: {seo: throttle}\npaths: {/open/**: {usages: {train-ai: yes, seo: yes, data-broker: yes, scraper: yes}}}")  # fmt: skip
+    assert [change.text for change in first_promises(policy)] == [
+        "refused: training, data-broker, scraper",
+        "rationed: seo",
+        "nothing is refused under /open/**",
+    ]
 
 
 def test_what_the_whole_site_says_is_not_repeated_for_each_section() -> None:

@@ -15,6 +15,7 @@ import pytest
 from noai_guard.core.event_settings import EventSettings, syslog_address
 from noai_guard.core.model import Action, Identity, Usage
 from noai_guard.record import recorder as recorder_module
+from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.event_files import read_events
 from noai_guard.record.event_output import StdoutOutput, SyslogOutput
 from noai_guard.record.file_output import FilesOutput
@@ -35,7 +36,7 @@ def test_a_refused_request_is_an_event_with_all_its_facts(site) -> None:
     assert (record.method, record.host, record.path, record.work) == ("GET", "music.example", "/audio/blue.mp3", "blue")
     assert (record.status, record.ledger) == (403, None)
     assert record.bytes
-    assert record.policy.startswith("sha256:")
+    assert record.policy == policy_digest(one.guard.runtime.compiled.policy)
     assert record.user_agent == SCRAPER.decode()
 
 
