@@ -11,8 +11,9 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record, ValueType
 from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Agent, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 
 _EXAMPLE_PATH = "/press/**"
 """The example of a part of the site with usages of its own."""
