@@ -50,6 +50,8 @@ _EXAMPLES: Mapping[str, str] = {
     "partners.paths": "[/tracks/**]",
     "partners.from": "2027-01-01",
     "partners.until": "2027-12-31",
+    "wishes": "catalogue.csv",
+    "creators": "tighten",
     "uses.use": "recommendation",
     "uses.by": "Example Records Ltd",
     "uses.trains_generative_models": "no",
@@ -148,8 +150,8 @@ def template(policy: Policy) -> str:
     lines = [*head, *(f"##   {word:<18}{doc}" for word, doc in actions.items()), ""]
     values = {**_EXAMPLES, **_values_of(policy)}
     for key, field in POLICY_FILE.fields.items():
-        # A folder has to be there before it is named.
-        mark = "" if key == "extends" else "## " if key == "agents_dir" else "# "
+        # A file or folder has to be there before it is named.
+        mark = "" if key == "extends" else "## " if key in ("agents_dir", "wishes") else "# "
         depth = len("# ") - len(mark)
         lines += [f"{mark}{line}" for line in _field(key, field, key, values, -depth)] + [""]
     return "\n".join(lines[:-1]) + "\n"

@@ -2,14 +2,14 @@
 
 import re
 
-_ISRC = re.compile(r"([A-Z]{2})-?([A-Z0-9]{3})-?([0-9]{2})-?([0-9]{5})", re.IGNORECASE)
+_ISRC = re.compile(r"([A-Z]{2})-?([A-Z0-9]{3})-?([0-9]{2})-?([0-9]{5})", re.IGNORECASE | re.ASCII)
 _HYPHENATED_LENGTHS = range(13, 16)
 
 
 def isrc(text: str) -> str | None:
     """Return an ISRC in capitals without hyphens, None if the text is none. `ISRC` may stand in front."""
-    match = _ISRC.fullmatch(text.strip().upper().removeprefix("ISRC").lstrip(": "))
-    return "".join(match.groups()) if match else None
+    match = _ISRC.fullmatch(text) or _ISRC.fullmatch(text.strip().upper().removeprefix("ISRC").lstrip(": "))
+    return "".join(match.groups()).upper() if match else None
 
 
 def without_hyphens(name: str) -> str:

@@ -18,6 +18,8 @@ from noai_guard.core.isrc import isrc, without_hyphens
         ("1EA122612345", None),
         ("DE-A1-226-12345", None),
         ("\u0664" * 12, None),
+        ("\u212aEA122612345", None),
+        ("dea122612345", "DEA122612345"),
         ("", None),
     ],
 )

@@ -11,8 +11,8 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.model import Action, Agent, Identity, Usage
 from noai_guard.core.policy import WISH, Creators, Exemptions, Rule
 from noai_guard.core.questions import run
-from noai_guard.core.stricter import StricterGuard
 from noai_guard.core.request import PlainRequest
+from noai_guard.core.stricter import StricterGuard
 from noai_guard.core.wish_index import UNKNOWN, WishIndex, number_of
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.stores.memory import MemoryStore

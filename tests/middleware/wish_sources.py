@@ -136,9 +136,7 @@ class Site:
             started.append((status, headers))
             return bytes
 
-        list(
-            self.guard(environ, lambda status, headers, error=None: started.append((status, headers)) or (lambda b: b))
-        )
+        list(self.guard(environ, start))
         status, headers = started[-1]
         return int(status[:3]), dict(headers).get("tdm-reservation", "")
 
