@@ -134,11 +134,9 @@ class Site:
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
             started.append((status, headers))
-            return bytes
+            return lambda chunk: None
 
-        list(
-            self.guard(environ, lambda status, headers, error=None: started.append((status, headers)) or (lambda b: b))
-        )
+        list(self.guard(environ, start))
         status, headers = started[-1]
         return int(status[:3]), dict(headers).get("tdm-reservation", "")
 
