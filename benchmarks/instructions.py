@@ -230,7 +230,8 @@ def _app(name: str) -> App:
         Path(folder, "catalogue.csv").write_text(CATALOGUE, encoding="utf-8")
         wishes = (lambda work: {"train-ai": "disallow"}) if name == "asked" else None
         # Only where it is needed, so that older copies of the package can be counted.
-        return NoAIMiddleware(bare, policy=load_policy(file), **({"wishes": wishes} if wishes else {}))
+        said: dict[str, Any] = {"wishes": wishes} if wishes else {}
+        return NoAIMiddleware(bare, policy=load_policy(file), **said)
 
 
 def _added(app: App, path: str) -> tuple[list[tuple[bytes, bytes]], str]:

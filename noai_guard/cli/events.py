@@ -118,6 +118,8 @@ def prune_command(ctx: click.Context, keep: int | None, strip: int | None, polic
     """
     settings = _settings(policy_file)
     folder = Path(settings.folder)
+    if not folder.is_dir():
+        raise CannotRun(f"{folder}: there is no such folder; it is made when a server writes the first event")
     today = datetime.now(UTC).date()
     try:
         done = prune(folder, keep or settings.keep, today=today, strip=strip, keep_keys=settings.keep_keys)

@@ -107,6 +107,11 @@ def command(
     says = None if undo or remove else Says(DecisionTable(chosen_policy(policy_file), load_catalog()))
     if says and says.depends_on_path and root is None:
         raise CannotRun("the policy says different things for different paths; say --root, the folder of the site")
+    index = says.policy.creators.index if says else None
+    if index is not None and not index.known:
+        raise CannotRun(
+            "the wishes of creators cannot be read, so nobody knows what tags have to say; see noai-guard check"
+        )
     way_back = None if no_undo else _way_back(undo_file, undo, dry_run)
     fields_of = _fields_of(says, Paths(root, url_prefix)) if says else lambda job: _all_alike(job, undo)
     jobs_to_do = map(fields_of, audio_files(paths, not dry_run))

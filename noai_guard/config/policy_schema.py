@@ -282,9 +282,9 @@ POLICY_FILE = Record(
         "rules": Field(ListOf(_RULE, allow_single=False, max_items=300), "exceptions, first match wins, before usages"),
         "partners": Field(ListOf(_PARTNER, allow_single=False, max_items=100), "who has a licence, and proves it"),
         "works": Field(ListOf(_work, max_items=100), "which paths are one work: {work} stands for its name"),
+        "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
         "wishes": Field(_wishes_source, "where creators' wishes for their works are kept: a catalogue, or a database"),
         "creators": Field(_creators, "whether what a creator allows is let in where the site refuses it"),
-        "events": Field(_EVENTS, "the event log: who came, what they were told, what they got"),
         "uses": Field(
             ListOf(_USE, allow_single=False, max_items=50), "what the site and its vendors do with the works"
         ),

@@ -46,8 +46,8 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
     described = {"usages", "paths", *_DESCRIBED}
     changes += (
         Change(f"{key}: changed in a way that cannot be compared", True)
-        for key in sorted(old.keys() - described)
-        if old[key] != new[key]
+        for key in sorted({*old, *new} - described)
+        if old.get(key) != new.get(key)
     )
     return tuple(dict.fromkeys(changes)) or (Change("the order of the policy's parts changed", True),)
 
@@ -150,7 +150,7 @@ def _uncertain_changes(before: Policy, after: Policy, known: _Agents) -> Iterato
     yield from _rule_changes(before, after, known)
     yield from _exemption_changes(before, after, known[1])
     yield from _partner_changes(before, after)
-    yield from _agent_changes(before, after, known[0])
+    yield from _agent_changes(before, after, known)
     old, new = before.identity, after.identity
     if old.networks != new.networks:
         yield Change("identity: the networks that the site vouches for changed", True)
@@ -328,10 +328,10 @@ def _is_narrower(now: Partner, was: Partner) -> bool:
     )
 
 
-def _agent_changes(before: Policy, after: Policy, known: Sequence[Agent]) -> Iterator[Change]:
+def _agent_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Change]:
     """Yield changes of the site's own agents. To hide an agent that is refused behind another name is to loosen."""
     old, new = ({data["name"].lower(): data for data in policy_data(policy)["agents"]} for policy in (before, after))
-    by_name = {agent.name.lower(): agent for agent in (*known, *before.agents)}
+    by_name, then = ({agent.name.lower(): agent for agent in agents} for agents in known)
     for agent in after.agents:
         name = agent.name.lower()
         if old.get(name) == new[name]:
@@ -343,4 +343,5 @@ def _agent_changes(before: Policy, after: Policy, known: Sequence[Agent]) -> Ite
         yield Change(f"agents: {agent.name} is known to the site as {listed(list(map(str, agent.usages)))}", loosens)
     for agent in before.agents:
         if agent.name.lower() not in new:
-            yield Change(f"agents: {agent.name} is not known to the site any more", _is_ai(agent))
+            again = then.get(agent.name.lower(), agent)
+            yield Change(f"agents: {agent.name} is not known to the site any more", _is_ai(agent) or _is_ai(again))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from noai_guard.errors import NoAIGuardError
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_sources import place_of
 from noai_guard.record.selection import FACTS, day_of, got_content
@@ -52,6 +53,10 @@ _MAX_BYTES = 2**40
 """Bytes of the largest body that is believed."""
 _MAX_SUM = 2**62
 _MAX_DAYS = 5000
+
+
+class CannotCount(NoAIGuardError):
+    """There is no room for what is counted."""
 
 
 @dataclass(slots=True)
@@ -121,6 +126,9 @@ class Tally:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._database.close()
+        if isinstance(error, sqlite3.Error):
+            hint = "free some, or set SQLITE_TMPDIR to a folder with room"
+            raise CannotCount(f"counting needs room for a temporary file: {error}; {hint}") from error
 
     @property
     def groups(self) -> Sequence[Group]:

@@ -17,7 +17,8 @@ MAX_PAIRS = 1_000_000
 SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
 """What is added up for a client."""
 
-_CLIENT_COLUMNS = ("whose", "user_agent", "client", "outcome", *SUMS)
+_MAX_NAME = 256
+"""Characters of a user agent that are kept."""
 
 
 class Pairs:
@@ -80,13 +81,6 @@ class Pairs:
         return dict(distinct.group_by("group").len().iter_rows())
 
 
-def _with_own_texts(clients: "pl.DataFrame") -> "pl.DataFrame":
-    """Return a copy whose texts do not keep the whole block in memory that they are part of."""
-    pl = engine()
-    names = ("user_agent", "client")
-    return clients.with_columns(*(pl.Series(name, clients[name].to_list(), pl.String) for name in names))
-
-
 class Clients:
     """Sums by client: a user agent from an address block. `dropped` counts those that were not kept."""
 
@@ -96,10 +90,19 @@ class Clients:
         self._kept: pl.DataFrame | None = None
         self._pending: list[pl.DataFrame] = []
         self._waiting = 0
+        self._names: dict[int, tuple[str, str]] = {}
 
-    def add(self, sums: "pl.DataFrame") -> None:
-        """Take in a table with `whose`, `user_agent`, `client`, `outcome` and the sums."""
-        self._pending.append(_with_own_texts(sums).select(_CLIENT_COLUMNS))
+    def add(self, sums: "pl.DataFrame", rows: "pl.DataFrame") -> None:
+        """Take in a table with `whose`, `outcome` and the sums, one row for each client, and the `rows` of these
+        clients with `whose`, `user_agent` and `client`."""
+        pl = engine()
+        names = self._names
+        new = [whose for whose in sums["whose"].to_list() if whose not in names]
+        if new:
+            firsts = rows.lazy().filter(pl.col("whose").is_in(new)).group_by("whose")
+            for whose, user_agent, client in firsts.agg(pl.first("user_agent", "client")).collect().iter_rows():
+                names[whose] = ((user_agent or "")[:_MAX_NAME], client[:_MAX_NAME])
+        self._pending.append(sums.select("whose", "outcome", *SUMS))
         self._waiting += sums.height
         if self._waiting > 2 * self._max:
             self._compact()
@@ -110,14 +113,19 @@ class Clients:
         self._pending, self._waiting = [], 0
         if not tables:
             return
-        together = pl.concat(tables).group_by("whose")
-        kept = together.agg(pl.first("user_agent", "client"), pl.max("outcome"), pl.sum(SUMS))
+        kept = pl.concat(tables).group_by("whose").agg(pl.max("outcome"), pl.sum(SUMS))
         if kept.height > self._max:
             self.dropped += kept.height - self._max // 2
             kept = kept.sort("requests", "whose", descending=True).head(self._max // 2)
-        self._kept = _with_own_texts(kept)
+            self._names = {whose: self._names[whose] for whose in kept["whose"].to_list()}
+        self._kept = kept
 
     def table(self) -> "pl.DataFrame | None":
-        """Return the clients that were kept; None if there are none."""
+        """Return the clients that were kept, with `user_agent` and `client`; None if there are none."""
+        pl = engine()
         self._compact()
-        return self._kept
+        if self._kept is None:
+            return None
+        names = [self._names[whose] for whose in self._kept["whose"].to_list()]
+        columns = {"user_agent": [name for name, _ in names], "client": [client for _, client in names]}
+        return self._kept.with_columns(pl.Series(name, texts, pl.String) for name, texts in columns.items())

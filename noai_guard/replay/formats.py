@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 FIELDS = ("address", "time", "method", "target", "status", "bytes", "referer", "user_agent")
 """What is read of a line. All are text as it stands in the line, None where the format does not have it."""
@@ -243,12 +243,17 @@ def _cloudflare(line: Mapping[str, Any]) -> Row:
     )  # fmt: skip
 
 
+_PATH_CHARACTERS = "/!$&'()*+,:;=@~"
+
+
 def _event(line: Mapping[str, Any]) -> Row:
     """Return the fields of a line of the event log (`noai_guard.record.event_record`)."""
     status, size = line.get("status"), line.get("bytes")
     line["identity"], line["action"]
+    # The path of an event is decoded already.
+    path = quote(line.get("path") or "/", safe=_PATH_CHARACTERS, errors="replace")
     return (
-        line.get("client", ""), line["time"], line.get("method") or "GET", line.get("path") or "/",
+        line.get("client", ""), line["time"], line.get("method") or "GET", path,
         "0" if status is None else str(status), _text(size), "", line.get("user_agent", ""),
     )  # fmt: skip
 

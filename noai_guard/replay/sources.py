@@ -44,7 +44,7 @@ class Source:
 
         A compressed file that breaks off or is damaged ends where it could still be read; `damage` says so.
         """
-        stream = cast(BinaryIO, sys.stdin.buffer) if self.name == STDIN else open(self.name, "rb")  # noqa: SIM115  # closed below
+        stream = cast(BinaryIO, sys.stdin.buffer) if self.name == STDIN else open(self.name, "rb", buffering=0)  # noqa: SIM115  # closed below
         with stream:
             counted = io.BufferedReader(_Counted(stream, self.on_read), 256 * 1024)
             head = counted.peek(4)[:4]
@@ -56,25 +56,31 @@ class Source:
             yield from self._whole_lines(text, block_bytes)
 
     def _whole_lines(self, text: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-        pending = bytearray()
-        skipping = False
+        parts: list[bytes] = []
+        size, skipping = 0, False
         while chunk := self._read(text, block_bytes):
             if skipping:
                 _, newline, chunk = chunk.partition(b"\n")
                 skipping = not newline
-            pending += chunk
-            if len(pending) < block_bytes:
+            parts.append(chunk)
+            size += len(chunk)
+            if size < block_bytes // 2:
                 continue
-            end = pending.rfind(b"\n") + 1
+            if b"\n" not in chunk:
+                parts = [b"".join(parts)]
+            # Large blocks are copied once.
+            last = parts.pop()
+            end = last.rfind(b"\n") + 1
             if end:
-                yield bytes(pending[:end])
-                del pending[:end]
-            if len(pending) > MAX_LINE_BYTES:
+                yield b"".join((*parts, memoryview(last)[:end]))
+            parts = [last[end:]]
+            size = len(parts[0])
+            if size > MAX_LINE_BYTES:
                 self.overlong += 1
-                pending.clear()
-                skipping = True
-        if pending:
-            yield bytes(pending) + (b"" if pending.endswith(b"\n") else b"\n")
+                parts, size, skipping = [], 0, True
+        if size:
+            rest = b"".join(parts)
+            yield rest if rest.endswith(b"\n") else rest + b"\n"
 
     def _read(self, text: BinaryIO, block_bytes: int) -> bytes:
         """Return the next bytes, few at a time, so that a damaged file is read up to the damage."""
@@ -95,12 +101,10 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        chunk = self._stream.read(len(view))
-        view[: len(chunk)] = chunk
-        self._on_read(len(chunk))
-        return len(chunk)
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._on_read(size)
+        return size
 
 
 def _zstd(stream: "io.BufferedReader[Any]") -> BinaryIO:

@@ -209,8 +209,8 @@ def _clients(tally: Tally) -> tuple[tuple[Client, ...], tuple[Client, ...]]:
 def _client(tally: Tally, row: Mapping[str, Any], shown: tuple[str, ...] = ()) -> Client:
     decision = tally.outcomes[row["outcome"]][0] if row["outcome"] >= 0 else None
     return Client(
-        user_agent=(row["user_agent"] or "")[:512],
-        client=row["client"][:64],
+        user_agent=row["user_agent"],
+        client=row["client"],
         agent=decision.agent if decision else "",
         usage=str(decision.usage or "") if decision else "",
         rule=decision.rule if decision else "",

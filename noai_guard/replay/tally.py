@@ -249,12 +249,8 @@ class Tally:
         rows = rows.with_columns(self._blocks(rows["address"]))
         rows = rows.with_columns(pl.struct("said", "client").hash().alias("whose"))
         totals = {"requests": pl.sum("requests"), "bytes": pl.sum("bytes"), **sums}
-        self.clients.add(
-            rows.lazy()
-            .group_by("whose")
-            .agg(pl.first("user_agent", "client"), *(expression.alias(name) for name, expression in totals.items()))
-            .collect()
-        )
+        by_client = rows.lazy().group_by("whose")
+        self.clients.add(by_client.agg(*(each.alias(name) for name, each in totals.items())).collect(), rows)
         taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
         self.client_works.add(taken.select("whose", pl.col("work").hash()).unique().collect())
 

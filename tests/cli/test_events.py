@@ -72,6 +72,6 @@ def test_what_cannot_be_done_says_what_to_type(run: Run, site: Path, arguments: 
     assert said in run("events", *arguments, code=2).stderr
 
 
-def test_a_folder_that_cannot_be_read_is_no_traceback(run: Run, site: Path) -> None:
+def test_a_folder_that_is_not_there_yet_is_named(run: Run, site: Path) -> None:
     (site / "noai.yaml").write_text("events: {folder: missing}\n")
-    assert "missing: No such file or directory" in run("events", "prune", code=2).stderr
+    assert "missing: there is no such folder" in run("events", "prune", code=2).stderr

@@ -228,6 +228,13 @@ RULES = st.fixed_dictionaries(
         "usages": st.lists(st.sampled_from(["train-ai", "seo"]), min_size=1, max_size=2, unique=True),
     },
 )
+OWN_AGENTS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["GPTBot", "Harvester"]),
+        "usages": st.sampled_from([["train-ai"], ["seo"], ["search", "ai-search"], ["scraper"]]),
+        "expected_user_agent": st.sampled_from([["GPTBot"], ["TrackHarvest"], ["TrackHarvest", "SearchAI"]]),
+    }
+)
 POLICIES = st.fixed_dictionaries(
     {"usages": USAGES},
     optional={
@@ -235,6 +242,7 @@ POLICIES = st.fixed_dictionaries(
         "rules": st.lists(RULES, max_size=3),
         "mode": st.sampled_from(["enforce", "monitor"]),
         "unreadable": st.sampled_from(["allow", "log", "deny"]),
+        "agents": st.lists(OWN_AGENTS, max_size=1),
         "exemptions": st.fixed_dictionaries(
             {},
             optional={
@@ -253,7 +261,16 @@ def built(data: dict[str, Any]) -> Policy:
     return build_policy(merge(rules_source().stances["no-ai"], data), "no-ai")
 
 
-USER_AGENTS = (b"GPTBot/1.0", b"SearchAI", b"AhrefsBot", b"somebot/1", b"curl", BROWSER, b"x" * 9000 + b" GPTBot")
+USER_AGENTS = (
+    b"TrackHarvest/2",
+    b"GPTBot/1.0",
+    b"SearchAI",
+    b"AhrefsBot",
+    b"somebot/1",
+    b"curl",
+    BROWSER,
+    b"x" * 9000 + b" GPTBot",
+)
 
 
 @given(st.lists(POLICIES, min_size=2, max_size=3))

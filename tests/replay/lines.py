@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import quote
+from dataclasses import replace
+from datetime import datetime
+from urllib.parse import quote, unquote
 
+from noai_guard.core.paths import normal_path
+from noai_guard.record.event_record import EventRecord, encode
 from tests.replay.requests import Sent
 
 _TIME = "2026-10-10T13:55:36"
@@ -71,22 +75,17 @@ def cloudflare(sent: Sent) -> str:
 
 
 def event(sent: Sent) -> str:
-    """Return a line of our own event log."""
-    return json.dumps(
-        {
-            "time": f"{_TIME}.000Z",
-            "claim": "",
-            "operator": "",
-            "identity": "unclaimed",
-            "action": "allow",
-            "method": sent.method.decode(),
-            "path": sent.target.partition(b"?")[0].decode("latin-1"),
-            "status": 200,
-            "bytes": _BYTES,
-            "client": sent.address,
-            "user_agent": (sent.user_agent or b"").decode("utf-8"),
-        }
+    """Return a line of our own event log, as its writer writes it."""
+    record = EventRecord(
+        time=datetime.fromisoformat(f"{_TIME}Z"),
+        method=sent.method.decode(),
+        path=normal_path(unquote(sent.target.partition(b"?")[0].decode("latin-1"))),
+        status=200,
+        bytes=_BYTES,
+        client=sent.address,
+        user_agent=(sent.user_agent or b"").decode("utf-8"),
     )
+    return encode(record).decode().rstrip("\n")
 
 
 WRITERS: Mapping[str, Callable[[Sent], str]] = {
@@ -97,6 +96,13 @@ WRITERS: Mapping[str, Callable[[Sent], str]] = {
     "events": event,
 }
 """Format -> function that writes a line."""
+
+
+def as_logged(name: str, requests: Sequence[Sent]) -> Sequence[Sent]:
+    """Return the requests as far as a format tells them: an event has the normal path in place of the one sent."""
+    if name != "events":
+        return requests
+    return [replace(sent, target=quote(json.loads(event(sent))["path"]).encode()) for sent in requests]
 
 
 def log(name: str, requests: Sequence[Sent]) -> bytes:

@@ -16,7 +16,7 @@ from noai_guard.replay.judge import NOT_LOGGED
 from noai_guard.replay.parsing import _matched, _split, parsed
 from noai_guard.replay.run import Replay, UnknownFormat
 from noai_guard.replay.sources import Source
-from tests.replay.lines import DOCUMENTED, WRITERS, combined, log
+from tests.replay.lines import DOCUMENTED, WRITERS, as_logged, combined, log
 from tests.replay.requests import GPTBOT, OTHER_POLICY, REQUESTS, Sent, compiled, counted, judged, works
 
 NOW = 1_795_000_000.0
@@ -33,8 +33,9 @@ def replayed(tmp_path: Path, text: bytes, log_format: str = "", **options: Any) 
 @pytest.mark.parametrize("name", WRITERS)
 def test_counts_are_those_of_the_judge_line_by_line_and_by_both_policies(name: str, tmp_path: Path) -> None:
     replay = replayed(tmp_path, log(name, REQUESTS))
-    assert counted(replay.tally) == judged(compiled(), REQUESTS, NOW)
-    assert counted(replay.tally, 1) == judged(compiled(OTHER_POLICY), REQUESTS, NOW)
+    requests = as_logged(name, REQUESTS)
+    assert counted(replay.tally) == judged(compiled(), requests, NOW)
+    assert counted(replay.tally, 1) == judged(compiled(OTHER_POLICY), requests, NOW)
     assert replay.logs[0].lines == len(REQUESTS)
     assert replay.logs[0].bad == 0
     assert sum(each.bytes for each in replay.tally.sums) == 2326 * len(REQUESTS)
@@ -51,7 +52,7 @@ def test_ranges_segments_and_repeats_of_a_work_count_once(name: str, tmp_path: P
 @pytest.mark.parametrize("name", WRITERS)
 def test_small_blocks_give_the_same_counts(name: str, tmp_path: Path) -> None:
     replay = replayed(tmp_path, log(name, REQUESTS), block_bytes=4096)
-    assert counted(replay.tally) == judged(compiled(), REQUESTS, NOW)
+    assert counted(replay.tally) == judged(compiled(), as_logged(name, REQUESTS), NOW)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

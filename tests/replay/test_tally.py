@@ -148,16 +148,16 @@ def test_the_busiest_clients_are_kept_and_the_others_counted() -> None:
         numbers = [*range(start + 1, start + 50), 0]
         sums = {name: [1] * 50 for name in SUMS}
         sums["requests"] = [2 if number == 0 else 1 for number in numbers]
-        clients.add(
-            pl.DataFrame(
-                {"whose": numbers, "user_agent": ["x"] * 50, "client": ["y"] * 50, "outcome": [0] * 50, **sums},
-                schema_overrides={"whose": pl.UInt64},
-            )
+        whose = pl.Series("whose", numbers, pl.UInt64)
+        rows = pl.DataFrame([whose]).with_columns(
+            pl.lit("agent").alias("user_agent"), pl.lit("1.2.3.4").alias("client")
         )
+        clients.add(pl.DataFrame({"whose": whose, "outcome": [0] * 50, **sums}), rows)
     table = clients.table()
     assert table is not None
     assert table.height <= 100
     assert 0 in table["whose"].to_list()
+    assert set(table["user_agent"].to_list()) == {"agent"}
     assert clients.dropped >= 800
 
 
