@@ -183,7 +183,9 @@ class DecisionTable:
 
     def _by_sections(self, ways: Sequence[Readings]) -> PathClass:
         plain = self.path_class(ways[0].plain)
-        if not self._has_sections and not plain.exempt:
+        unread = not all(way.complete for way in ways)
+        # A path that is not read to its end may be that of any work.
+        if not self._has_sections and not plain.exempt and not (unread and self._has_works):
             return plain
         classes = dict.fromkeys([plain])
         for way in ways:
@@ -193,7 +195,6 @@ class DecisionTable:
                 lower = path.lower()
                 if lower != path or self._in_lower_case is not self._matchers:
                     classes[self._path_classes[self._place(lower, self._in_lower_case), frozenset()]] = None
-        unread = not all(way.complete for way in ways)
         return plain if len(classes) == 1 and not unread else self._several[tuple(classes), unread]
 
     def unread(self, path: str = "/") -> PathClass:

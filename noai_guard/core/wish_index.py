@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from itertools import islice
 from operator import eq
+from unicodedata import normalize
 
 from noai_guard.core.isrc import without_hyphens
 from noai_guard.core.model import Action, PathPolicy, Usage, Wished
@@ -91,8 +92,11 @@ def wished_policy(path_policy: PathPolicy, number: int, *, decide: bool, on_unkn
 
 
 def folded(name: str) -> str:
-    """Return a name as it is for servers that do not tell letter case apart; an ISRC without its hyphens."""
-    return without_hyphens(name).lower()
+    """Return a name as it is for file systems that tell neither letter case apart nor an accent that is a character of
+    its own from one that is part of the letter (Unicode 15, D145); an ISRC without its hyphens."""
+    if name.isascii():
+        return without_hyphens(name).lower()
+    return normalize("NFC", normalize("NFD", name).casefold())
 
 
 class WishIndex:
@@ -120,7 +124,7 @@ class WishIndex:
             if choices is not last:  # sources share the mapping among works with the same choices
                 last, number = choices, number_of(choices)
             exact.append(hash(name) & _HASH_BITS | number)
-            other = folded(name) if "-" in name else name.lower()
+            other = name.lower() if "-" not in name and name.isascii() else folded(name)
             if other != name:
                 spelled.append(hash(other) & _HASH_BITS | number)
             if number != UNSET:

@@ -77,6 +77,21 @@ def test_a_name_is_found_as_it_is_and_else_in_any_letter_case(asked: str, number
     assert index.number(asked) == number
 
 
+@pytest.mark.parametrize(
+    ("wished", "asked"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("Cafe\u0301", "CAF\u00c9"),
+        ("stra\u00dfe", "STRASSE"),
+        ("\u212aelvin", "kelvin"),
+    ],
+)
+def test_a_name_is_found_however_a_file_system_spells_its_accents(wished: str, asked: str) -> None:
+    assert index_of(**{wished: {TRAIN: DISALLOW}}).number(asked) == NO_TRAINING
+    assert index_of().with_changes([WorkWishes(wished, {TRAIN: DISALLOW})], 1).number(asked) == NO_TRAINING
+
+
 def test_of_several_creators_of_a_work_the_strictest_counts() -> None:
     works = [WorkWishes("tide", {TRAIN: ALLOW}), WorkWishes("tide", {TRAIN: DISALLOW, SEARCH: ALLOW})]
     shared = {TRAIN: ALLOW}

@@ -180,6 +180,19 @@ def test_where_a_path_cannot_be_read_who_is_refused_on_some_work_is_refused(aske
     assert table.verdict(AGENTS[2], table.unread()).action is (Action.DENY if asked else Action.ALLOW)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [b"/audio/no.mp3%00", b"/audio/" + b"./" * 4500 + b"no.mp3", b"/hls/b%5c..%5cno/" + b"x" * 1100],
+    ids=["cut at NUL", "too long", "too odd"],
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_path_that_is_not_read_to_its_end_may_be_that_of_any_work(target: bytes, asked: bool) -> None:
+    table = guard(OPEN, asked=asked).table
+    path_class = table.target_classes[(target,)]
+    assert table.verdict(AGENTS[0], path_class).action is Action.DENY
+    assert table.verdict(None, path_class).action is Action.ALLOW
+
+
 PARTNERS = """
 networks: {office: [192.0.2.0/24]}
 partners: [{name: lab, proof: {networks: [192.0.2.0/24]}, usages: [train-ai]}]
