@@ -12,7 +12,7 @@ from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators import statements
 from noai_guard.creators.account import ROWS_AT_ONCE, WORKS_AT_ONCE, ChangedMeanwhile, NotTheirs
 from noai_guard.creators.pages import export_json
-from noai_guard.creators.requests import Handler, Visit, is_name
+from noai_guard.creators.requests import Handler, Visit, is_name, number_in
 from noai_guard.resources import text
 from noai_guard.stores.wish_table import ALL_WORKS, MAX_TEXT
 from noai_guard.version import __version__
@@ -100,10 +100,10 @@ def visits(visit: Visit) -> Response:
 
 def history(visit: Visit) -> Response:
     """Return what the creator has chosen, the latest first."""
-    given = visit.request.query_params.get("before", "0")
-    if not (given.isascii() and given.isdigit() and len(given) < 20 and int(given) <= _MAX_ID):
+    before = number_in(visit.request.query_params.get("before", "0"))
+    if before is None or before > _MAX_ID:
         raise HTTPException(422, "before is no number of a choice")
-    rows = visit.account.history(int(given), ROWS_AT_ONCE + 1)
+    rows = visit.account.history(before, ROWS_AT_ONCE + 1)
     shown = rows[:ROWS_AT_ONCE]
     following = shown[-1].id if len(rows) > ROWS_AT_ONCE else None
     return JSONResponse({"history": statements.history_facts(shown), "next": following})

@@ -26,6 +26,7 @@ from noai_guard.creators.requests import (
     check_rate,
     invitation_of,
     is_name,
+    number_in,
     route_path,
 )  # fmt: skip
 from noai_guard.creators.statements import everything
@@ -37,7 +38,6 @@ from noai_guard.version import __version__
 _SPOOL_BYTES = 1024 * 1024
 _PART_BYTES = 64 * 1024
 _SAVED = ("now", "later", "nothing")
-_MAX_ID = 2**63 - 1
 
 
 def style(visit: Visit) -> Response:
@@ -120,9 +120,9 @@ def wishes(visit: Visit) -> Response:
     if wrong:
         messages = [(f"usage-{each}-allow", say("error_choice", usage=say.plain(each))) for each in wrong]
         return _form_again(visit, name, 422, messages, chosen=chosen, wrong=wrong)
-    seen = form.get("seen", "")
+    seen = number_in(form.get("seen", ""))
     try:
-        added = visit.account.choose(name, chosen, int(seen) if seen.isascii() and seen.isdigit() else -1)
+        added = visit.account.choose(name, chosen, -1 if seen is None else seen)
     except NotTheirs:
         raise HTTPException(404) from None
     except ChangedMeanwhile:
@@ -201,8 +201,7 @@ def visits(visit: Visit) -> Response:
 
 def history(visit: Visit) -> Response:
     """Show what the creator has chosen."""
-    given = visit.request.query_params.get("before", "")
-    before = min(int(given), _MAX_ID) if given.isascii() and given.isdigit() and len(given) < 20 else 0
+    before = number_in(visit.request.query_params.get("before", "")) or 0
     rows = visit.account.history(before, ROWS_AT_ONCE + 1)
     shown = rows[:ROWS_AT_ONCE]
     return _page(

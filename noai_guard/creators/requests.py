@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -37,6 +37,7 @@ COOKIE = "__Host-noai-creator"
 
 MAX_BODY = 32 * 1024
 MAX_FIELDS = 50
+_MAX_ID = 2**63 - 1
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -165,6 +166,12 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= MAX_TEXT and not CONTROL_CHARACTERS.search(text)
 
 
+def number_in(text: str) -> int | None:
+    """Return the number that a client writes, None for what is none or larger than an id in the database can be."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if is_number and int(text) <= _MAX_ID else None
+
+
 def caller(visit: Visit) -> str:
     """Return the address of the client, as far as the policy's trusted proxies tell it."""
     scope = visit.request.scope
@@ -217,7 +224,7 @@ def _check_form(visit: Visit) -> None:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise FormNotTheirs
     origin = headers.get("origin")
-    if origin not in (None, "null") and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+    if origin not in (None, "null") and origin.partition("://")[2].lower() != headers.get("host", "").lower():
         raise FormNotTheirs
     token = visit.data.get("form", "")
     if visit.session is None or not visit.backend.keys.is_form_of(token, visit.session):

@@ -15,7 +15,15 @@ from typing import IO, Any
 from noai_guard.core.catalog import Catalog
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_sources import EventLines, place_of
-from noai_guard.record.evidence_check import FORMAT, LEDGER, MANIFEST, SIGNATURE, listed_member, manifest_message
+from noai_guard.record.evidence_check import (
+    FORMAT,
+    LEDGER,
+    MANIFEST,
+    SIGNATURE,
+    listed_member,
+    manifest_message,
+    signature_file,
+)
 from noai_guard.record.ledger import Entry, Ledger, public_copy
 from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.report import Report, make_report
@@ -72,8 +80,8 @@ def pack_evidence(case: Case, path: Path) -> Report:
         sums = "".join(f"{member.sha256}  {member.name}\n" for member in members)
         members.append(deflate("SHA256SUMS", [sums.encode()], packed))
         manifest = _json(_manifest(case, report, members))
-        signature = {"format": FORMAT, "key": case.key.name, "signature": case.key.sign(manifest_message(manifest))}
-        heads = {MANIFEST: manifest, SIGNATURE: _json(signature)}
+        signature = signature_file(case.key.name, case.key.sign(manifest_message(manifest)))
+        heads = {MANIFEST: manifest, SIGNATURE: signature}
         everything = [*(stored(name, content) for name, content in heads.items()), *members]
         if problem := problem_of_members(everything):
             raise ArchiveTooLarge(f"the archive {problem}; choose a shorter span")

@@ -49,6 +49,12 @@ def manifest_message(manifest: bytes) -> bytes:
     return f"{FORMAT} manifest {hashlib.sha256(manifest).hexdigest()}".encode()
 
 
+def signature_file(key: str, signature: str) -> bytes:
+    """Return the content of SIGNATURE, in the one spelling that is believed: nobody signs the file itself."""
+    signed = {"format": FORMAT, "key": key, "signature": signature}
+    return (json.dumps(signed, indent=1, sort_keys=True) + "\n").encode("ascii")
+
+
 def verify_evidence(path: Path, key: str = "") -> EvidenceCheck:
     """Return what is wrong with an archive. `key` is the name of the key that must have signed it; if empty, the one
     that it names itself. Raises OSError, and MissingExtra without cryptography."""
@@ -80,6 +86,9 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
         return
     if not is_signed_by(signer, manifest_message(manifest), value):
         yield f"{MANIFEST} is not what {SIGNATURE} was made for: one of them was changed"
+        return
+    if signature != signature_file(signer, value):
+        yield f"{SIGNATURE} was changed: it is not spelled as noai-guard writes it"
         return
     data = _object(manifest)
     members = _members(data)

@@ -10,7 +10,7 @@ from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.ledger import Ledger, LedgerInvalid
 from noai_guard.record.ledger_files import folder_identity
 from noai_guard.record.promises import InForce, in_force, without_ledger
-from noai_guard.record.verification import chain_problems
+from noai_guard.record.verification import chain_problems, rewritten
 
 _READS = 3
 """A ledger that is written while it is read is read again."""
@@ -34,6 +34,7 @@ class KeptLedger:
             self._identity = folder_identity(Path(loaded.ledger.folder))
             try:
                 ledger = verified(loaded.ledger, now)
+                self._check_not_rewritten(loaded.ledger, ledger)
                 current = in_force(loaded, ledger, now)
             except Exception as error:  # files may hold anything
                 self.problem = str(error) or type(error).__name__
@@ -44,6 +45,12 @@ class KeptLedger:
                 self._good = loaded.ledger, ledger
                 return current
         return self._without(loaded, now)
+
+    def _check_not_rewritten(self, settings: LedgerPolicy, ledger: Ledger) -> None:
+        """Raise LedgerInvalid if a ledger does not go on from the last good one: an older copy is whole, too."""
+        if self._good is not None and self._good[0].folder == settings.folder:
+            if problems := tuple(rewritten(ledger, self._good[1])):
+                raise LedgerInvalid(problems)
 
     def _without(self, loaded: Policy, now: datetime) -> InForce:
         if self._good is not None and loaded.ledger and self._good[0].folder == loaded.ledger.folder:

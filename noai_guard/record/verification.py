@@ -39,13 +39,17 @@ def problems_of(
     problems = [*chain_problems(ledger, key, now or datetime.now(UTC))]
     for entry in ledger.entries:
         problems += (*_documents(ledger, entry), *timestamps.problems_of(entry, authorities))
+    return (*problems, *rewritten(ledger, earlier)) if earlier else tuple(problems)
+
+
+def rewritten(ledger: Ledger, earlier: Ledger) -> Iterator[Problem]:
+    """Yield a problem for each entry of an older copy that a ledger does not hold."""
     known = {entry.hash for entry in ledger.entries}
-    for old in earlier.entries if earlier else ():
+    for old in earlier.entries:
         if old.hash not in known:
             message = f"entry {old.number} of {iso(old.time)} ({old.source}) is not in the ledger, or is another there"
             hint = "the ledger was rewritten after that copy was made"
-            problems.append(Problem("L010", message, hint, ledger.head.source))
-    return tuple(problems)
+            yield Problem("L010", message, hint, ledger.head.source)
 
 
 def chain_problems(ledger: Ledger, key: str, now: datetime) -> Iterator[Problem]:

@@ -182,6 +182,19 @@ def test_odd_queries_are_no_faults(site: MusicSite, query: str) -> None:
         assert api.get(f"{path}?{query}").status_code in (200, 422)
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "[", "//", "https://music.example:x", "https://music.example\\@x"])
+def test_a_form_from_an_odd_origin_is_not_theirs(site: MusicSite, origin: str) -> None:
+    client = site.signed_in(ADA)
+    response = client.post("/wishes", data=site.form(client), headers={"Origin": origin})
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize("seen", ["9" * 19, "9" * 20, "9" * 5000, "\u00b2", "-1", ""])
+def test_a_form_that_names_no_choice_of_ours_is_an_old_one(site: MusicSite, seen: str) -> None:
+    client = site.signed_in(ADA)
+    assert client.post("/wishes", data={**site.form(client), "seen": seen}).status_code == 409
+
+
 def test_a_database_that_is_gone_is_said_and_logged_once(site: MusicSite, caplog: pytest.LogCaptureFixture) -> None:
     client, api = site.signed_in(ADA), site.of_api(ADA)
     backend = site.app.state.backend

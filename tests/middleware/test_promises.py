@@ -232,6 +232,25 @@ def test_a_ledger_that_is_damaged_later_leaves_the_last_good_one(site: Site, dam
     assert "is not published in the ledger" in page
 
 
+@pytest.mark.parametrize("forged", [False, True], ids=["older copy", "another chain"])
+def test_a_whole_ledger_that_does_not_go_on_from_the_one_in_force_is_not_believed(site: Site, forged: bool) -> None:
+    site.book.publish(LOOSER)
+    other = site.book.path.with_name("other")
+    shutil.copytree(site.book.path, other)
+    site.book.publish(STRICT, START + DAY)
+    site.write(STRICT)
+    site.now = START + DAY
+    site.start()
+    if forged:
+        other = Book(site.book.folder / "forged").publish(LOOSER).parent
+    shutil.rmtree(site.book.path)
+    shutil.copytree(other, site.book.path)
+    site.write(LOOSER)
+    site.runtime.reload()
+    assert site.get("/press/kit")[0] == 403
+    assert site.state("damaged") == 1
+
+
 def test_another_first_key_than_the_policy_names_is_not_believed(site: Site) -> None:
     site.book.publish(LOOSER)
     site.file.write_text(f"{LOOSER}ledger: {{folder: noai-ledger, key: 'ed25519:{'A' * 43}'}}\n")

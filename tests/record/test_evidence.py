@@ -27,7 +27,7 @@ from noai_guard.core.policy import LedgerPolicy
 from noai_guard.record import evidence, sealed_zip
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
-from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, manifest_message, verify_evidence
+from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, manifest_message, signature_file, verify_evidence
 from noai_guard.record.ledger import Entry, Ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish
@@ -259,7 +259,7 @@ def hostile(signer: SigningKey, folder: Path, *members: tuple[Member, bytes], **
         for member, _ in members
     ]
     manifest = json.dumps({"format": FORMAT, "key": signer.name, "files": listed} | facts).encode()
-    signature = json.dumps({"key": signer.name, "signature": signer.sign(manifest_message(manifest))}).encode()
+    signature = signature_file(signer.name, signer.sign(manifest_message(manifest)))
     everything = [(stored(MANIFEST, manifest), manifest), (stored(SIGNATURE, signature), signature), *members]
     body = b"".join(local_header(member) + packed for member, packed in everything)
     body += b"".join(entry for _, entry in directory([member for member, _ in everything]))
@@ -355,6 +355,23 @@ def test_a_signature_of_another_form_is_refused(signature: bytes, problem: str, 
     path = tmp_path / "unsigned.zip"
     path.write_bytes(b"".join(local_header(member) + body for member, body in members))
     assert problem in problems(path)[0]
+
+
+@pytest.mark.parametrize(
+    "respelled",
+    [
+        lambda text: text + b" ",
+        lambda text: text.replace(b'"key"', b'"note": "sworn", "key"', 1),
+        lambda text: text.replace(b"noai-evidence/1", b"noai-evidence/2"),
+    ],
+)
+def test_a_signature_file_that_was_spelled_anew_is_named(
+    respelled: Callable[[bytes], bytes], archive: Path, tmp_path: Path
+) -> None:
+    heads = {MANIFEST: content(archive)[MANIFEST], SIGNATURE: respelled(content(archive)[SIGNATURE])}
+    path = tmp_path / "respelled.zip"
+    path.write_bytes(b"".join(local_header(stored(name, body)) + body for name, body in heads.items()))
+    assert problems(path) == [f"{SIGNATURE} was changed: it is not spelled as noai-guard writes it"]
 
 
 def test_a_manifest_that_names_another_key_is_refused(archive: Path, key: SigningKey, tmp_path: Path) -> None:
