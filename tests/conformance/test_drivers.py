@@ -179,6 +179,32 @@ def test_a_path_that_some_server_reads_as_a_refused_one_is_refused_by_every_driv
         assert statuses == dict.fromkeys(drivers.all, status)
 
 
+WISHED = "usages: {train-ai: yes}\nworks: ['/audio/{work}.mp3', '/hls/{work}/**']\nwishes: "
+CATALOGUE = 'work,train-ai\nno,disallow\ncaf\u00e9,disallow\nStra\u00dfe 7,disallow\n"q""\'x",disallow\nyes,allow\n'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/audio/no.mp3", "/AUDIO/NO.MP3", "//audio//no.mp3", "/audio/x/../no.mp3", "/audio/./no.mp3", "/hls/no",
+        "/hls/no/", "/hls//no/1.ts", "/hls/yes/../no/1.ts", "/hls/yes\\..\\no\\1.ts", "/x/..;/hls/no/1.ts",
+        "/audio/no.mp3;x=1", "/audio/caf\u00e9.mp3", "/audio/cafe\u0301.mp3",
+        "/audio/CAF\u00c9.mp3", "/audio/Stra\u00dfe 7.mp3", "/audio/STRASSE 7.mp3", "/audio/q\"'x.mp3",
+        "/audio/" + "./" * 4500 + "no.mp3", "/hls/yes\\..\\no/" + "x" * 1100,
+    ],
+)  # fmt: skip
+def test_a_work_that_its_creator_disallows_is_refused_in_every_spelling_by_every_driver(
+    path: str, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "catalogue.csv"
+    catalogue.write_text(CATALOGUE, encoding="utf-8")
+    drivers = Drivers(tmp_path, f"{WISHED}{catalogue}\n")
+    for user_agent, status in ((SCRAPER, 403), (BROWSER, 200)):
+        statuses = {name: driver(path, user_agents(user_agent)).status for name, driver in drivers.all.items()}
+        assert statuses == dict.fromkeys(drivers.all, status)
+    assert {driver("/audio/yes.mp3", user_agents(SCRAPER)).status for driver in drivers.all.values()} == {200}
+
+
 @pytest.mark.parametrize("path", ["/press/1", "/press/a;b", "/press//1", "/press/1/../2", "/PRESS/1", "/press/%2e%2e"])
 def test_a_path_that_no_server_reads_as_a_refused_one_is_let_in_by_every_driver(path: str, tmp_path: Path) -> None:
     drivers = Drivers(tmp_path, SECTIONS)
