@@ -30,7 +30,6 @@ from noai_guard.core.paths import Readings, normal_path, readings
 from noai_guard.core.policy import SPOOFED, UNREADABLE, WISH, Policy, Rule
 from noai_guard.core.wish_index import wished_policy
 from noai_guard.core.wishes import WISHED_USAGES
-from noai_guard.core.works import Works
 
 _MAX_PATH_CLASSES = 4096
 """Rules with many overlapping paths could make more combinations than anybody means."""
@@ -113,8 +112,6 @@ class DecisionTable:
         )
         self._refused_anywhere: BoundedCache[Agent | None, bool] = BoundedCache(self._is_refused_anywhere)
         self._works = policy.works
-        lower_works = tuple(map(str.lower, policy.works.patterns))
-        self._works_in_lower_case = self._works if lower_works == policy.works.patterns else Works(lower_works)
         self._has_works = bool(policy.works.patterns and (policy.creators.asked or policy.creators.index is not None))
         self._wished: BoundedCache[tuple[PathPolicy, int], PathPolicy] = BoundedCache(
             lambda key: wished_policy(*key, decide=policy.creators.decide, on_unknown=policy.on_unknown)
@@ -153,11 +150,7 @@ class DecisionTable:
         return self._names_in([readings(path) for path in paths]) if self._has_works else ()
 
     def _names_in(self, ways: Sequence[Readings]) -> tuple[str, ...]:
-        names = (
-            self._works.work_of(path) or self._works_in_lower_case.work_of(path.lower())
-            for way in ways
-            for path in (way.plain, *way.others)
-        )
+        names = (self._works.work_in_any_case(path) for way in ways for path in (way.plain, *way.others))
         return tuple(dict.fromkeys(filter(None, names)))
 
     def _strictest(self, paths: Sequence[str | bytes]) -> PathClass:

@@ -1,6 +1,7 @@
 """Tell which work a path is part of: the recording behind a file, its segments and its pages."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from noai_guard.core.path_patterns import PathMatcher, capturing_regex, pattern_problem
 
@@ -35,6 +36,16 @@ class Works:
         match = self._regexes[index].match(path) if index >= 0 else None
         name = match[1] if match else ""
         return name if len(name) <= MAX_NAME else ""
+
+    def work_in_any_case(self, path: str) -> str:
+        """Return what `work_of` returns, else the name for servers that do not tell letter case apart, in lower
+        case."""
+        return self.work_of(path) or self._in_lower_case.work_of(path.lower())
+
+    @cached_property
+    def _in_lower_case(self) -> "Works":
+        patterns = tuple(map(str.lower, self.patterns))
+        return self if patterns == self.patterns else Works(patterns)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Works) and self.patterns == other.patterns

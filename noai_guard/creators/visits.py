@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from noai_guard.config.regular_file import file_identity
 from noai_guard.core.model import Identity
+from noai_guard.core.wish_index import folded
 from noai_guard.record.event_files import event_files, read_events
 from noai_guard.record.event_record import EventRecord
 
@@ -55,7 +56,7 @@ class Month:
 class Visits(Protocol):
     """Tells who came for works. A site may bring one of its own."""
 
-    def month(self, works: Container[str], now: datetime) -> Month | None:
+    def month(self, works: Iterable[str], now: datetime) -> Month | None:
         """Return the visits of this month (UTC) to some works; None if they are not known yet. Called in any thread."""
 
 
@@ -71,7 +72,7 @@ class EventVisits:
         self._counted_at = float("-inf")
         self._counting = threading.Lock()
 
-    def month(self, works: Container[str], now: datetime) -> Month | None:
+    def month(self, works: Iterable[str], now: datetime) -> Month | None:
         """Return the visits of this month, as last counted; None until they have been."""
         begin = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         if begin != self._begin or self._clock() - self._counted_at >= REFRESH_SECONDS:
@@ -79,10 +80,11 @@ class EventVisits:
         if self._counted is None or begin != self._begin:
             return None
         until, counts = self._counted
+        own = set(map(folded, works))
         visitors: dict[Visitor, Figures] = {}
         for each in counts:
             for (work, visitor), figures in each.groups.items():
-                if work in works:
+                if work in own:
                     sums = visitors.setdefault(visitor, Figures())
                     sums.requests += figures.requests
                     sums.refused += figures.refused
@@ -118,7 +120,7 @@ class _Counts:
         self.complete = True
 
     def add(self, record: EventRecord) -> None:
-        key = record.work, Visitor(record.claim, record.operator, record.usage or "")
+        key = folded(record.work), Visitor(record.claim, record.operator, record.usage or "")
         figures = self.groups.get(key)
         if figures is None:
             if len(self.groups) >= MAX_GROUPS:

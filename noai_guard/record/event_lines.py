@@ -111,4 +111,4 @@ def _host_json(host: bytes) -> str:
 
 def _work_json(key: tuple[PolicyInForce, str]) -> str:
     policy, path = key
-    return KEYS["work"].encode(policy.works.work_of(path))
+    return KEYS["work"].encode(policy.works.work_in_any_case(path))

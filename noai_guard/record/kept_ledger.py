@@ -48,9 +48,9 @@ class KeptLedger:
 
     def _check_not_rewritten(self, settings: LedgerPolicy, ledger: Ledger) -> None:
         """Raise LedgerInvalid if a ledger does not go on from the last good one: an older copy is whole, too."""
-        if self._good is not None and self._good[0].folder == settings.folder:
-            if problems := tuple(rewritten(ledger, self._good[1])):
-                raise LedgerInvalid(problems)
+        known = self._good[1] if self._good is not None and self._good[0].folder == settings.folder else None
+        if known is not None and (problems := tuple(rewritten(ledger, known))):
+            raise LedgerInvalid(problems)
 
     def _without(self, loaded: Policy, now: datetime) -> InForce:
         if self._good is not None and loaded.ledger and self._good[0].folder == loaded.ledger.folder:

@@ -66,6 +66,14 @@ def test_works_of_the_same_patterns_are_equal():
     assert len({Works(), Works()}) == 1
 
 
+@pytest.mark.parametrize("pattern", ["/audio/{work}.mp3", "/Audio/{work}.MP3"])
+def test_a_work_is_found_by_servers_that_do_not_tell_letter_case_apart(pattern):
+    works = Works([pattern])
+    assert works.work_in_any_case(pattern.replace("{work}", "Tide")) == "Tide"
+    assert works.work_in_any_case("/AUDIO/Tide.mP3") == "tide"
+    assert works.work_in_any_case("/video/Tide.mp3") == ""
+
+
 _name = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=MAX_NAME)
 
 

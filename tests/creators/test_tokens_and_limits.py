@@ -182,7 +182,9 @@ def test_odd_queries_are_no_faults(site: MusicSite, query: str) -> None:
         assert api.get(f"{path}?{query}").status_code in (200, 422)
 
 
-@pytest.mark.parametrize("origin", ["http://[", "http://]", "[", "//", "https://music.example:x", "https://music.example\\@x"])
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://]", "[", "//", "https://music.example:x", "https://music.example\\@x"]
+)
 def test_a_form_from_an_odd_origin_is_not_theirs(site: MusicSite, origin: str) -> None:
     client = site.signed_in(ADA)
     response = client.post("/wishes", data=site.form(client), headers={"Origin": origin})

@@ -50,6 +50,11 @@ def test_requests_are_counted_by_visitor_for_the_works_that_are_asked_about(tmp_
     assert counted(tmp_path, {"unknown"}).visitors == {}
 
 
+def test_a_work_is_counted_however_the_path_spelled_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(event("Caf\u00e9") + event("cafe\u0301") + event("CAF\u00c9") + event("cafe"))
+    assert counted(tmp_path, {"Caf\u00e9"}).total.requests == 3
+
+
 def test_only_this_month_counts(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(
         event("song", time=BEGIN - timedelta(milliseconds=1)) + event("song", time=BEGIN) + event("song")

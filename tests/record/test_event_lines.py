@@ -85,3 +85,9 @@ def test_an_address_is_worked_out_by_the_writer(told, trusted: bool, address: st
     line = LineWriter(None).line(event(client=None, peer=("10.0.0.1", 5), told=told, policy=policy))
     assert line is not None
     assert decode(line).client == address
+
+
+def test_a_work_has_its_name_where_servers_do_not_tell_letter_case_apart() -> None:
+    line = LineWriter(None).line(event("/AUDIO/tide.MP3"))
+    assert line is not None
+    assert decode(line).work == "tide"

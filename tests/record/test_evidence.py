@@ -27,7 +27,14 @@ from noai_guard.core.policy import LedgerPolicy
 from noai_guard.record import evidence, sealed_zip
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
-from noai_guard.record.evidence_check import FORMAT, MANIFEST, SIGNATURE, manifest_message, signature_file, verify_evidence
+from noai_guard.record.evidence_check import (
+    FORMAT,
+    MANIFEST,
+    SIGNATURE,
+    manifest_message,
+    signature_file,
+    verify_evidence,
+)
 from noai_guard.record.ledger import Entry, Ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish
