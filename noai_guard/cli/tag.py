@@ -13,7 +13,7 @@ from noai_guard.cli.console import CannotRun, on_terminal
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import print_limitations
 from noai_guard.config import load_catalog
-from noai_guard.core.policy import DecisionTable
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.text import printable
 from noai_guard.tagging import readback, report
 from noai_guard.tagging.credentials import ALGORITHMS, Signer
