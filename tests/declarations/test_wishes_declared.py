@@ -84,6 +84,13 @@ def test_documents_name_the_works() -> None:
     assert not [note for note in made.limitations if "creators" in note]
 
 
+@pytest.mark.parametrize("name", ["caf\u00e9", "cafe\u0301"])
+def test_a_work_is_named_in_both_forms_of_its_accents(name: str) -> None:
+    robots = compiled(OPEN + WORKS, {name: {TRAIN: NO}}).documents["/robots.txt"].body.decode()
+    assert "Disallow: /audio/caf%C3%A9.mp3$" in robots
+    assert "Disallow: /audio/cafe%CC%81.mp3$" in robots
+
+
 def test_what_a_creator_allows_is_declared_where_creators_decide() -> None:
     made = compiled(CLOSED + WORKS, {"tide": {TRAIN: YES}}, decide=True)
     assert google_allows(made.documents["/robots.txt"].body, "GPTBot", "/audio/tide.mp3")

@@ -6,6 +6,7 @@ reserves what any creator reserves, so that no document grants what a creator re
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from unicodedata import normalize
 
 from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import PathPolicy
@@ -76,9 +77,15 @@ class WorkSections:
             if named == most:
                 break
             if self._differs_anywhere(number):
-                of_work = dict(self._sections_of(name, number))
+                # File systems spell an accent in one form, catalogues in the other.
+                spellings = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
+                of_work = {
+                    path: section
+                    for spelling in spellings
+                    for path, section in self._sections_of(spelling, index.strictest([spelling]))
+                }
                 named += 1 if of_work else 0
-                complete = complete and len(of_work) == len(self._exact)
+                complete = complete and len(of_work) == len(self._exact) * len(spellings)
                 sections |= of_work
         rest = UNSET if complete and named == differing else strictest_of(index.numbers)
         return DeclaredWorks(self._with(sections, rest), named, differing, complete)
