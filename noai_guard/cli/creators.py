@@ -314,7 +314,7 @@ def serve(
     address: SocketAddress, texts: str | None, events: str | None, ledger: str | None, notice: int | None,
     database: str | None, key_file: str, policy_file: str | None,
 ) -> None:  # fmt: skip
-    """Serve the creator's page. Put a proxy with TLS before it: browsers keep its cookie only over https.
+    """Serve the creators' page. Put a proxy with TLS before it: browsers keep its cookie only over https.
 
     The policy is read again when it changes. SIGTERM and Ctrl-C stop it in order.
 
@@ -350,7 +350,7 @@ def serve(
         raise CannotRun(str(error), exit_code=3) from None
     from noai_guard.server.simple import serve_until_signalled
 
-    started = f"noai-guard: the creator's page at {bound.address}, policy {policy_name(policy_file)}"
+    started = f"noai-guard: the creators' page at {bound.address}, policy {policy_name(policy_file)}"
     try:
         serve_until_signalled(page, bound.socket, lambda: click.echo(started, err=True))
     finally:
