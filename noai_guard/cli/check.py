@@ -163,8 +163,8 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
     if policy.creators.index is not None and policy.creators.index.known:
         works = CompiledPolicy(policy, load_catalog()).declared_works
         yield (
-            f"Creators: wishes for {len(policy.creators.index):,} works; robots.txt and the other documents name "
-            f"{works.named:,} of the {works.differing:,} for which they are not the site's own."
+            f"Creators: wishes for {len(policy.creators.index):,} works, of which {works.differing:,} differ from the "
+            f"site's policy; of these, robots.txt and the other documents name {works.named:,}."
         )
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"

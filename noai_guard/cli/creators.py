@@ -179,7 +179,9 @@ def _state(invitation: "Invitation", now: datetime) -> str:
 def import_file(
     file: str, creator: str, dry_run: bool, by: str, notice: int | None, database: str | None, policy_file: str | None
 ) -> None:
-    """Add the works and wishes of a catalogue (CSV) to the database. If there is a mistake, nothing is added, and every
+    """Add the works and wishes of a catalogue.
+
+    It is a CSV file. If there is a mistake, nothing is added, and every
     mistake is listed by line.
 
     An empty cell says nothing, so that what a creator has chosen stays. A wish that loosens holds after --notice days;
@@ -220,7 +222,9 @@ def import_file(
 @_database_option
 @policy_option
 def export(creator: str, form: str, out: str | None, database: str | None, policy_file: str | None) -> None:
-    """Write the works and wishes: as a catalogue that `wishes:` and `creators import` read, or whole, as JSON.
+    """Write the works and wishes to a file.
+
+    As a catalogue that `wishes:` and `creators import` read, or whole, as JSON.
 
     \b
     Examples:
@@ -241,6 +245,7 @@ def export(creator: str, form: str, out: str | None, database: str | None, polic
                 click.echo(line, nl=False)
         else:
             _write(Path(out), lines)
+            click.echo(f"wrote {click.format_filename(out)}", err=True)
     name_policy(policy_file)
 
 
@@ -264,7 +269,9 @@ def _write(file: Path, lines: Iterator[str]) -> None:
 @policy_option
 @click.pass_context
 def revoke(ctx: click.Context, creator: str, number: int | None, database: str | None, policy_file: str | None) -> None:
-    """Revoke the links of a creator, and end every session that they began. What was wished stays.
+    """Revoke links, and end their sessions.
+
+    All links of the creator, or one. What was wished stays.
 
     Exit code 0 if a link was revoked, 1 if there was none.
 
@@ -277,7 +284,11 @@ def revoke(ctx: click.Context, creator: str, number: int | None, database: str |
         from noai_guard.stores.invitations import Invitations
 
         revoked = Invitations(wishes.database).revoke(creator, datetime.now(UTC), number or 0)
-    click.echo(f"revoked: {revoked}" if revoked else f"{creator} has no such link that works")
+    click.echo(
+        f"revoked: {revoked}"
+        if revoked
+        else f"{creator} has no such link that works; noai-guard creators list shows all"
+    )
     name_policy(policy_file)
     ctx.exit(0 if revoked else 1)
 
@@ -285,10 +296,11 @@ def revoke(ctx: click.Context, creator: str, number: int | None, database: str |
 @command.command("key")
 @click.option("--keys", "key_file", metavar="FILE", default=DEFAULT_KEYS, show_default=True, help="Where it is kept.")
 def key(key_file: str) -> None:
-    """Put a new key before those of a file, which is made if it is not there; only its owner can read it.
+    """Make a new key to sign links.
 
-    New links are signed with the first key, and links of all keys work. To withdraw a key, and with it every link that
-    it signed, delete its line. Restart the page after either.
+    It is put before those of a file, which is made if it is not there; only its owner can read it. New links are
+    signed with the first key, and links of all keys work. To withdraw a key, and with it every link that it signed,
+    delete its line. Restart the page after either.
 
     \b
     Example:
@@ -314,7 +326,9 @@ def serve(
     address: SocketAddress, texts: str | None, events: str | None, ledger: str | None, notice: int | None,
     database: str | None, key_file: str, policy_file: str | None,
 ) -> None:  # fmt: skip
-    """Serve the creator's page. Put a proxy with TLS before it: browsers keep its cookie only over https.
+    """Serve the creators' page.
+
+    Put a proxy with TLS before it: browsers keep its cookie only over https.
 
     The policy is read again when it changes. SIGTERM and Ctrl-C stop it in order.
 
@@ -333,6 +347,8 @@ def serve(
 
     if any(find_spec(module) is None for module in ("h11", "httptools", "uvicorn")):
         raise MissingExtra("serve", "noai-guard creators serve")
+    if policy_file is not None:
+        chosen_policy(policy_file)  # Its mistakes are named before a key is made.
     try:
         page = app(
             policy_file,
@@ -350,7 +366,7 @@ def serve(
         raise CannotRun(str(error), exit_code=3) from None
     from noai_guard.server.simple import serve_until_signalled
 
-    started = f"noai-guard: the creator's page at {bound.address}, policy {policy_name(policy_file)}"
+    started = f"noai-guard: the creators' page at {bound.address}, policy {policy_name(policy_file)}"
     try:
         serve_until_signalled(page, bound.socket, lambda: click.echo(started, err=True))
     finally:

@@ -1,6 +1,5 @@
 """noai-guard evidence: the events of an operator and what proves them, in one signed archive; and its verification."""
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,19 +7,18 @@ import click
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
-from noai_guard.cli.ledger import FOLDER, KEY_FILE
-from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option
+from noai_guard.cli.ledger import FOLDER, counted
+from noai_guard.cli.ledger_keys import KEY_FILE, public_key, refuse_replaced
+from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
-from noai_guard.core.text import did_you_mean, printable
+from noai_guard.core.text import printable
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import EvidenceCheck, verify_evidence
 from noai_guard.record.ledger import Ledger
 from noai_guard.record.ledger_keys import new_key, read_key
 from noai_guard.record.selection import Selection, Span
-
-_KEY_NAME = re.compile(r"ed25519:[A-Za-z0-9_-]{43}")
 
 
 @click.group("evidence", invoke_without_command=True)
@@ -79,6 +77,8 @@ def command(
         key=read_key(Path(key_file)),
         ledger=ledger_of(policy, ledger),
     )
+    if case.ledger is not None:
+        refuse_replaced(case.key, key_file, case.ledger)
     try:
         report = pack_evidence(case, Path(out))
     except OSError as error:
@@ -89,8 +89,7 @@ def command(
     if case.ledger is None:
         click.echo("note: there is no ledger, so the archive does not show what was declared", err=True)
     if not report.totals.events:
-        hint = did_you_mean(operator, case.catalog.operators) or "noai-guard agents lists operators"
-        click.echo(f"note: no event is of {printable(operator)!r}; {hint}", err=True)
+        say_nobody(operator, case.catalog)
 
 
 @command.command("verify")
@@ -108,7 +107,7 @@ def verify(ctx: click.Context, case: str, key: str | None) -> None:
     Example:
       noai-guard evidence verify case.zip --key ed25519:GSBOhMOTiuPVM2RyTzqBYeMIQG_dAKxd0yMh44XjoJs
     """
-    expected = _key_name(key) if key else ""
+    expected = public_key(key) if key else ""
     try:
         check = verify_evidence(Path(case), expected)
     except OSError as error:
@@ -147,7 +146,7 @@ def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool) -> None:
     if check.ledger is not None:
         ledger = check.ledger
         click.echo(
-            f"the ledger in it is whole: {len(ledger.entries)} entries, the first signed by {ledger.entries[0].key}"
+            f"the ledger in it is whole: {counted(len(ledger.entries))}, the first signed by {ledger.entries[0].key}"
         )
 
 
@@ -158,17 +157,3 @@ def ledger_of(policy: Policy, source: str | None = None) -> Ledger | None:
     if source is None and Path(FOLDER).is_dir():
         source = FOLDER
     return None if source is None else Ledger.read(source)
-
-
-def _key_name(text: str) -> str:
-    """Return the name of a public key that was typed, or that a file holds."""
-    if _KEY_NAME.fullmatch(text):
-        return text
-    try:
-        with Path(text).open("rb") as file:
-            names = _KEY_NAME.findall(file.read(65536).decode("utf-8", "replace"))
-    except (OSError, ValueError):
-        names = []
-    if len(set(names)) != 1:
-        raise CannotRun(f"{printable(text)} is no public key, nor a file with one; write ed25519: and 43 characters")
-    return str(names[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, unwritable
+from noai_guard.cli.ledger_keys import KEY_FILE, key_in_force, public_key
 from noai_guard.cli.options import DEFAULT_POLICY, chosen_policy, policy_option
 from noai_guard.config import catalog_of, check_policy_text
 from noai_guard.core.path_patterns import PathMatcher
@@ -18,14 +19,13 @@ from noai_guard.core.text import listed, printable
 from noai_guard.errors import Problem
 from noai_guard.record.history import state_of, title_of, when
 from noai_guard.record.ledger import Entry, Ledger, LedgerInvalid, iso
-from noai_guard.record.ledger_keys import is_installed, new_key, read_key
+from noai_guard.record.ledger_keys import is_installed, new_key
 from noai_guard.record.policy_changes import ACTION_WORDS
 from noai_guard.record.publishing import Draft, Signing, draft, publish, rotation
 from noai_guard.record.timestamps import read_authorities
 from noai_guard.record.verification import chain_problems, problems_of
 
 FOLDER = "noai-ledger"
-KEY_FILE = "noai-ledger.key"
 
 _key_option = click.option(
     "--key", "key_file", metavar="FILE", type=click.Path(), default=KEY_FILE, show_default=True,
@@ -135,7 +135,7 @@ def publish_command(
     _show(drafted, now)
     if dry_run:
         return
-    by = Signing(author, read_key(Path(key_file)), now, reason or "", authority)
+    by = Signing(author, key_in_force(key_file, ledger), now, reason or "", authority)
     entry = _published(Path(settings.folder), policy, ledger, drafted, by)
     click.echo(f"wrote   {click.format_filename(entry)}")
 
@@ -149,7 +149,7 @@ def publish_command(
 def rotate(author: str, new_file: str, key_file: str, authority: str, policy_file: str | None) -> None:
     """Make a new key, and sign with the old one that it signs from now on."""
     policy, settings, ledger = _own_ledger(policy_file)
-    old = read_key(Path(key_file))
+    old = key_in_force(key_file, ledger)
     promised = ledger.head.policy(policy)
     try:
         new = new_key(Path(new_file))
@@ -161,11 +161,17 @@ def rotate(author: str, new_file: str, key_file: str, authority: str, policy_fil
     entry = _published(Path(settings.folder), promised, ledger, rotation(ledger, by.now), by)
     click.echo(f"wrote   {click.format_filename(entry)}")
     click.echo(f"wrote   {click.format_filename(new_file)}  the new private key; the old one signs nothing any more")
+    click.echo(f"from now on write --key {click.format_filename(new_file)}, or set NOAI_LEDGER_KEY to it", err=True)
 
 
 @command.command("verify")
 @click.argument("source", required=False, type=click.Path())
-@click.option("--key", "key", metavar="KEY", help="The first public key: ed25519:...  [default: as the policy says]")
+@click.option(
+    "--key",
+    "key",
+    metavar="KEY",
+    help="The first public key: ed25519:..., or a file with it.  [default: as the policy says]",
+)
 @click.option("--against", metavar="PATH", type=click.Path(), help="An older copy: all its entries have to be there.")
 @click.option("--authority", "authorities", metavar="FILE", type=click.Path(),
               help="Certificates (PEM) of the authorities whose timestamps are believed.")  # fmt: skip
@@ -187,6 +193,8 @@ def verify(
     settings = _settings(policy_file)
     if key is None and source is None and settings:
         key = settings.key
+    elif key is not None:
+        key = public_key(key)
     ledger = _read(_source(source, settings))
     try:
         trusted = read_authorities(Path(authorities)) if authorities else None
@@ -200,7 +208,8 @@ def verify(
         click.echo(f"note: the first key is believed, because none was given: --key {printable(first.key)}", err=True)
     if not problems:
         span = f"{first.time.date()} to {last.time.date()}"
-        click.secho(f"{len(ledger.entries)} entries, {span}: whole, in order and signed. Last: {last.hash}", fg="green")
+        number = counted(len(ledger.entries))
+        click.secho(f"{number}, {span}: whole, in order and signed. Last: {last.hash}", fg="green")
     ctx.exit(int(bool(problems)))
 
 
@@ -237,8 +246,17 @@ def _full(entry: Entry, state: str) -> Iterator[str]:
     yield ""
 
 
+def _moment(ctx: click.Context, param: click.Parameter, text: str) -> datetime:
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise CannotRun(f"{printable(text)!r} is no day or moment; write 2026-03-01 or 2026-03-01T12:00:00Z")
+
+
 @command.command("at")
-@click.argument("moment", metavar="DATE", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]))
+@click.argument("moment", metavar="DATE", callback=_moment)
 @click.option("--path", metavar="PATH", help="Only what was promised for this path.")
 @click.option("--out", metavar="DIR", type=click.Path(), help="Also write the documents of that day below DIR.")
 @_ledger_option
@@ -253,13 +271,14 @@ def at(
     """
     settings = _settings(policy_file)
     ledger = _read(_source(source, settings))
-    moment = moment.replace(tzinfo=UTC)
     promised = ledger.promised(moment)
     if not promised:
         first = iso(ledger.entries[0].time)
         raise CannotRun(f"nothing was promised then: the first entry is of {first}", exit_code=1)
     for line in _at(ledger, promised, moment, path):
         click.echo(printable(line))
+    if moment > _now():
+        click.echo("note: that day is still to come; what is published before it may change this", err=True)
     if out is not None:
         _write_documents(ledger, promised[0], Path(out))
     ctx.exit(_warn(ledger, settings))
@@ -351,6 +370,11 @@ def _warn(ledger: Ledger, settings: LedgerPolicy | None) -> int:
     if problems:
         click.echo("note: this ledger was damaged or tampered with; noai-guard ledger verify says where", err=True)
     return int(bool(problems))
+
+
+def counted(entries: int) -> str:
+    """Return the number of entries in words: 1 entry, 2 entries."""
+    return f"{entries} {'entry' if entries == 1 else 'entries'}"
 
 
 def _own_ledger(policy_file: str | None) -> tuple[Policy, LedgerPolicy, Ledger]:

@@ -9,8 +9,9 @@ import click
 
 from noai_guard.cli.console import CannotRun
 from noai_guard.config import load_policy, load_stance
+from noai_guard.core.catalog import Catalog
 from noai_guard.core.policy import Policy
-from noai_guard.core.text import printable
+from noai_guard.core.text import did_you_mean, printable
 from noai_guard.socket_address import SocketAddress
 
 DEFAULT_POLICY = "noai.yaml"
@@ -41,8 +42,20 @@ def event_places(places: Sequence[str], policy: Policy) -> Sequence[str]:
     if places:
         return places
     if policy.events is None:
-        raise CannotRun("the policy names no event log; name its folder by --events")
+        raise CannotRun(
+            "the policy keeps no event log; name the folder of one by --events, or write events: {} into noai.yaml"
+        )
     return [policy.events.folder]
+
+
+def say_nobody(operator: str, catalog: Catalog) -> None:
+    """Say on standard error that no event is of an operator, and whose name was probably meant."""
+    agent = catalog.agent(operator)
+    if agent is not None and agent.operator:
+        hint = f"{agent.name} is a program of {agent.operator}: write --operator {agent.operator!r}"
+    else:
+        hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists operators"
+    click.echo(f"note: no event is of {printable(operator)!r}; {hint}", err=True)
 
 
 def policy_name(file: str | None) -> str:

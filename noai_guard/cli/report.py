@@ -8,11 +8,11 @@ import click
 
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.evidence import ledger_of
-from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option
+from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
 from noai_guard.cli.output_files import replace_file
 from noai_guard.config import catalog_of, load_catalog
 from noai_guard.core.policy import Policy
-from noai_guard.core.text import did_you_mean, printable
+from noai_guard.core.text import printable
 from noai_guard.record.event_sources import EventLines, event_lines
 from noai_guard.record.public_counts import PublicCounts
 from noai_guard.record.report import Report, make_report
@@ -85,8 +85,7 @@ def command(
     for note in report.notes:
         click.echo(f"note: {printable(note)}", err=True)
     if operator and not report.totals.events:
-        hint = did_you_mean(operator, load_catalog().operators) or "noai-guard agents lists operators"
-        click.echo(f"note: no event is of {printable(operator)!r}; {hint}", err=True)
+        say_nobody(operator, load_catalog())
 
 
 def _write(out: str | None, text: str) -> None:

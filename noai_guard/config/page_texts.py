@@ -1,4 +1,4 @@
-"""Reader of a site's own texts, for the page for people (`site.page_texts`) or the creator's page: one YAML file of
+"""Reader of a site's own texts, for the page for people (`site.page_texts`) or the creators' page: one YAML file of
 `key: text` lines."""
 
 from functools import cache

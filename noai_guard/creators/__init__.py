@@ -57,7 +57,7 @@ def app(
     notice: int | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> "Starlette":
-    """Return the creator's page as an app, to be mounted under a path of its own or to be served.
+    """Return the creators' page as an app, to be mounted under a path of its own or to be served.
 
     `policy` is the site's: a file, which is read again when it changes, or a Policy; None for the packaged stance.
     `database` is where wishes are kept, `sqlite:///FILE` or `postgresql://...`; if left out, where the policy's
@@ -74,6 +74,6 @@ def app(
         from noai_guard.creators.application import creators_app
     except ModuleNotFoundError as error:
         if error.name in ("itsdangerous", "jinja2"):
-            raise MissingExtra("creators", "the creator's page") from None
+            raise MissingExtra("creators", "the creators' page") from None
         raise
     return creators_app(policy, database, keys, texts, ledger, visits, notice, clock)

@@ -1,4 +1,4 @@
-"""Keys of the creator's page, and what is signed with them: links, sessions and forms.
+"""Keys of the creators' page, and what is signed with them: links, sessions and forms.
 
 The first key signs; all of them are believed. So a new key is put before the old one, and the old one is taken away
 once the links that it signed may end.

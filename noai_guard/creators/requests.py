@@ -1,4 +1,4 @@
-"""What every request of the creator's page passes: bounds on its size and rate, who it is from, and what it may do.
+"""What every request of the creators' page passes: bounds on its size and rate, who it is from, and what it may do.
 
 A handler is called with a `Visit`. Unless its route says that everybody may come, there is a creator in it.
 """
@@ -107,9 +107,9 @@ class Backend:
         with self._lock:
             before, self._failing = self._failing, error is not None
         if error is not None and not before:
-            LOGGER.error("the creator's page cannot reach its database: %s", error)
+            LOGGER.error("the creators' page cannot reach its database: %s", error)
         elif error is None and before:
-            LOGGER.warning("the creator's page reaches its database again")
+            LOGGER.warning("the creators' page reaches its database again")
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What the creator's page shows of the site: its policy, and what it has announced."""
+"""What the creators' page shows of the site: its policy, and what it has announced."""
 
 import logging
 import threading
@@ -57,7 +57,7 @@ class Site:
                     try:
                         self._table = DecisionTable(self._read(), load_catalog())
                     except Invalid as error:
-                        LOGGER.warning("the policy of the creator's page stays the last good one: %s", error)
+                        LOGGER.warning("the policy of the creators' page stays the last good one: %s", error)
         return self._table
 
     def _read(self) -> Policy:

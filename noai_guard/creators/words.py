@@ -1,4 +1,4 @@
-"""The texts of the creator's page: the site's own, else the English ones."""
+"""The texts of the creators' page: the site's own, else the English ones."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ TEXTS = "creators/texts.yaml"
 class Words:
     """The texts of the page for its templates. Those of the page for people may be used too.
 
-    `own` are the site's texts of the creator's page, `own_names` those of its page for people. A text that the site has
+    `own` are the site's texts of the creators' page, `own_names` those of its page for people. A text that the site has
     not translated is marked as English for screen readers.
     """
 

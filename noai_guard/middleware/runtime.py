@@ -722,6 +722,11 @@ class GuardRuntime:
         """Return a policy that is loaded, in which a function is asked what is wished, if there is one."""
         if self.asked is None:
             return policy
+        if not policy.works.patterns:
+            _log.warning(
+                "wishes=: the function is never asked, because the policy says of no path which work it is; write "
+                'works: ["/audio/{work}.mp3"] into noai.yaml, and name that file as policy='
+            )
         return replace(policy, creators=replace(policy.creators, asked=True, index=None))
 
     def _use_wishes(self, creators: Creators, index: WishIndex) -> None:

@@ -263,7 +263,8 @@ def _manifest(case: Case, report: Report, members: Iterable[Member]) -> dict[str
 
 
 _LEDGER_CONTENTS = """\
-ledger/                  the site's ledger: each version of its policy, dated, signed and chained, with what changed
+ledger/                  the site's ledger: each version of its policy, dated, signed and chained, with what changed"""
+_DECLARED_CONTENTS = """\
 declarations/NUMBER/     what the site declared by the entry of that number: robots.txt, pages, header fields;
                          declared.json in it says which file stood at which address"""
 _NO_LEDGER = (
@@ -272,10 +273,6 @@ _NO_LEDGER = (
 
 
 def _readme(case: Case, report: Report, entries: Sequence[Entry]) -> str:
-    numbers = ", ".join(f"{entry.number} (effective {entry.data['effective']})" for entry in entries)
-    ledger_note = f"In force, or announced, in this time were the entries of the ledger number {numbers}."
-    if entries and entries[0].time > case.selection.span.since:
-        ledger_note += " The ledger begins after this time does: what was declared before is not in it."
     notes = [f"- {note}" for note in report.notes]
     return filled(
         "record/evidence.txt",
@@ -286,10 +283,27 @@ def _readme(case: Case, report: Report, entries: Sequence[Entry]) -> str:
         version=__version__,
         key=case.key.name,
         summary=_summary(report),
-        ledger_contents=_LEDGER_CONTENTS.splitlines() if entries else (),
-        ledger_note=ledger_note if entries else _NO_LEDGER,
+        ledger_contents=[
+            *(_LEDGER_CONTENTS.splitlines() if case.ledger is not None else ()),
+            *(_DECLARED_CONTENTS.splitlines() if entries else ()),
+        ],
+        ledger_note=_ledger_note(case, entries),
         notes=notes,
     )
+
+
+def _ledger_note(case: Case, entries: Sequence[Entry]) -> str:
+    """Return what the ledger shows of the span of the case, in a sentence."""
+    if case.ledger is None:
+        return _NO_LEDGER
+    if not entries:
+        first = case.ledger.entries[0].time.date()
+        return f"The site's ledger begins on {first}, after this time: ask the site what it declared then."
+    numbers = ", ".join(f"{entry.number} (effective {entry.data['effective']})" for entry in entries)
+    note = f"In force, or announced, in this time were the entries of the ledger number {numbers}."
+    if entries[0].time > case.selection.span.since:
+        note += " It begins within this time: what was declared before is not in it."
+    return note
 
 
 def _summary(report: Report) -> str:

@@ -252,7 +252,7 @@ def test_the_page_is_served_until_a_signal_comes(run: Run, here: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=here, env=environment) as process:
         assert process.stderr is not None
         started = process.stderr.readline()
-        (port,) = re.findall(r"the creator's page at 127\.0\.0\.1:(\d+), policy noai\.yaml", started)
+        (port,) = re.findall(r"the creators' page at 127\.0\.0\.1:(\d+), policy noai\.yaml", started)
         try:
             # Without a browser's cookie the page that follows asks for the link.
             with pytest.raises(HTTPError, match="401"):

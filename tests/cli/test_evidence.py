@@ -32,7 +32,7 @@ def test_evidence_of_a_site_with_a_ledger(run: Run, here: Path) -> None:
     assert result.stderr == ""
     checked = run("evidence", "verify", "case.zip", "--key", name).stdout
     assert "case.zip is whole" in checked
-    assert f"the ledger in it is whole: 1 entries, the first signed by {name}" in checked
+    assert f"the ledger in it is whole: 1 entry, the first signed by {name}" in checked
     assert "own word" not in checked
 
 
@@ -72,6 +72,22 @@ def test_an_operator_of_whom_there_is_nothing_is_questioned(run: Run, here: Path
     run("evidence", "new-key", "evidence.pem")
     arguments = [each.replace("OpenAI", "OpenAl") for each in PACK]
     assert "did you mean 'OpenAI'?" in run(*arguments, "--key", "evidence.pem", "--out", "case.zip").stderr
+
+
+def test_the_name_of_a_program_is_answered_with_its_operator(run: Run, here: Path) -> None:
+    run("evidence", "new-key", "evidence.pem")
+    arguments = [each.replace("OpenAI", "GPTBot") for each in PACK]
+    hint = "GPTBot is a program of OpenAI: write --operator 'OpenAI'"
+    assert hint in run(*arguments, "--key", "evidence.pem", "--out", "case.zip").stderr
+    assert hint in run("report", *arguments[1:], "--out", "october.html").stderr
+
+
+def test_a_key_that_the_ledger_has_replaced_signs_no_evidence(run: Run, here: Path) -> None:
+    run("ledger", "init", "--author", "Ines")
+    run("ledger", "rotate", "--author", "Ines", "--new-key", "new.key")
+    assert "holds the old key" in run(*PACK, "--out", "case.zip", code=2).stderr
+    assert not (here / "case.zip").exists()
+    run(*PACK, "--key", "new.key", "--out", "case.zip")
 
 
 @pytest.mark.parametrize(

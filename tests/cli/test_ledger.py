@@ -194,14 +194,35 @@ def test_an_older_copy_shows_that_a_ledger_was_written_anew(here: Path, run: Run
 
 def test_rotate_hands_the_chain_to_a_new_key(begun: Run, run: Run) -> None:
     run("ledger", "rotate", "--new-key", "new.key")
-    assert "new.key is there already" in run("ledger", "rotate", "--new-key", "new.key", code=2).stderr
-    assert "cannot be written" in run("ledger", "rotate", "--new-key", "no/where", code=2).stderr
+    again = ("ledger", "rotate", "--key", "new.key", "--new-key")
+    assert "new.key is there already" in run(*again, "new.key", code=2).stderr
+    assert "cannot be written" in run(*again, "no/where", code=2).stderr
     change(LOOSER)
-    run("ledger", "publish")  # with the old key
-    assert "L003" in run("ledger", "verify", code=1).stdout
-    Path("noai-ledger/0003.json").unlink()
-    edited("noai-ledger/head.json", lambda data: None)
+    Path("noai-ledger/0002.json").unlink()
     assert "L00" in run("ledger", "publish", "--key", "new.key", code=1).stderr
+
+
+def test_a_key_that_was_replaced_or_is_of_another_ledger_signs_nothing(begun: Run, run: Run) -> None:
+    assert "from now on write --key new.key" in run("ledger", "rotate", "--new-key", "new.key").stderr
+    run("evidence", "new-key", "stranger.key")
+    change(LOOSER)
+    for command in (("publish",), ("rotate", "--new-key", "third.key")):
+        old = run("ledger", *command, code=2).stderr
+        assert "noai-ledger.key holds the old key ed25519:" in old
+        assert "name the file of the new one with --key" in old
+        assert "the ledger is signed with ed25519:" in run("ledger", *command, "--key", "stranger.key", code=2).stderr
+    assert not Path("third.key").exists()
+    assert "2 entries" in run("ledger", "verify").stdout
+
+
+def test_verify_wants_the_name_of_a_key(begun: Run, run: Run) -> None:
+    assert "1 entry, " in run("ledger", "verify").stdout
+    assert "write ed25519: and 43 characters" in run("ledger", "verify", "--key", "foo", code=2).stderr
+
+
+def test_at_wants_a_day_and_says_that_what_is_to_come_may_change(begun: Run, run: Run) -> None:
+    assert "'yesterday' is no day or moment; write 2026-03-01" in run("ledger", "at", "yesterday", code=2).stderr
+    assert "still to come" in run("ledger", "at", "2999-01-01").stderr
 
 
 def test_the_new_key_signs_what_comes_after(begun: Run, run: Run) -> None:

@@ -91,7 +91,7 @@ def test_the_events_are_where_the_policy_says_unless_told_otherwise(
     elsewhere = ("--events", str(tmp_path / "elsewhere"))
     assert "OpenAI" not in run("report", *OCTOBER, "--policy", policy, "--format", "csv", *elsewhere).stdout
     output = run("report", "--since", "2026-10", "--policy", write(SITE), code=2).output
-    assert "the policy names no event log; name its folder by --events" in output
+    assert "the policy keeps no event log; name the folder of one by --events, or write events: {}" in output
 
 
 def test_a_folder_without_events_and_a_place_that_cannot_be_written(run: Run, events: str, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def policy_with(write: Write, tmp_path: Path, catalogue: str) -> str:
 def test_check_counts_works_and_those_that_documents_name(run: Run, write: Write, tmp_path: Path) -> None:
     file = policy_with(write, tmp_path, "work,train-ai\ntide,no\nfoam,\nebb,yes\n")
     assert (
-        "Creators: wishes for 3 works; robots.txt and the other documents name 1 of the 1 for which they are not the "
-        "site's own." in run("check", file).output
+        "Creators: wishes for 3 works, of which 1 differ from the site's policy; of these, robots.txt and the other "
+        "documents name 1." in run("check", file).output
     )
 
 

@@ -55,7 +55,7 @@ def served(folder: Path, line: str, port: int) -> Iterator[None]:
     ) as process:
         try:
             assert process.stderr is not None
-            next(each for each in process.stderr if "the creator's page at" in each)
+            next(each for each in process.stderr if "the creators' page at" in each)
             yield
         finally:
             process.send_signal(signal.SIGTERM)

@@ -356,6 +356,14 @@ def test_a_coroutine_function_is_no_function_for_wsgi() -> None:
         NoAIWSGIMiddleware(lambda environ, start: [], wishes=wishes, registry=CollectorRegistry())
 
 
+def test_a_function_that_is_never_asked_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    asgi_kit.guarded(asgi_kit.answering(), "extends: no-ai", wishes=lambda work: None)
+    assert "write works: " in caplog.text
+    caplog.clear()
+    asgi_kit.guarded(asgi_kit.answering(), POLICY, wishes=lambda work: None)
+    assert caplog.text == ""
+
+
 def test_judging_that_fails_after_the_answer_is_no_500(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = asgi_kit.guarded(asgi_kit.answering(), POLICY, wishes=lambda work: {"train-ai": False})
 

@@ -440,7 +440,18 @@ def test_a_ledger_that_was_forged_before_packing_is_noticed(
 
 def test_a_ledger_that_begins_after_the_events_is_said_to(case: Case, tmp_path: Path) -> None:
     early = replace(case, selection=replace(case.selection, span=Span.of("2026-01", "2026-10", NOVEMBER)))
-    assert "The ledger begins after this time does" in content(packed(early, tmp_path))["README.txt"].decode()
+    assert "It begins within this time" in content(packed(early, tmp_path))["README.txt"].decode()
+
+
+def test_a_ledger_that_was_begun_after_the_case_is_packed_and_not_denied(case: Case, tmp_path: Path) -> None:
+    before = replace(case, selection=replace(case.selection, span=Span.of("2026-01", "2026-01", NOVEMBER)))
+    files = content(packed(before, tmp_path))
+    readme = files["README.txt"].decode()
+    assert "ledger/noai-history.json" in files
+    assert "The site's ledger begins on 2026-08-02, after this time" in readme
+    assert "\nledger/ " in readme
+    assert "keeps no ledger" not in readme
+    assert "\ndeclarations/" not in readme
 
 
 def test_documents_that_are_not_kept_and_names_that_clash_lose_nothing(case: Case, tmp_path: Path) -> None:
