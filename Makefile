@@ -24,7 +24,7 @@ demo: $(DEMO) ## a music site with real audio, its visitors, and what each of th
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
 
 test: $(TEST) check core ## all checks and tests
-	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadfile --cov --cov-report= || $(ONCE_MORE)
+	$(PYTEST) -m "not serial" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= || $(ONCE_MORE)
 	$(PYTEST) -m serial --cov --cov-append --cov-report= || $(ONCE_MORE)
 	$(BIN)/python -m coverage report
 

@@ -8,9 +8,10 @@ from typing import Any
 from noai_guard.config.feeds import effect_of, read_feed
 from noai_guard.config.refreshed import FetchedList, Refreshed
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.identity.range_documents import change_problem, read_ranges
 from noai_guard.core.model import Agent
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.outbound import Fetched, Limits, NotFetched, fetch
 
 LIMITS = Limits(seconds=30.0, max_bytes=8 * 1024 * 1024, redirects=3)

@@ -10,6 +10,20 @@ from hypothesis import settings
 from noai_guard.errors import Unanswered
 from tests.servers import server as server
 
+LONGEST = (
+    "targets/servers/test_running_servers.py",
+    "targets/servers/test_hostile_requests.py",
+    "gateway/proxies/test_gateway_down.py",
+    "gateway/proxies/test_unanswered.py",
+    "targets/test_hostile_texts.py",
+    "gateway/proxies/test_nginx_sites.py",
+    "clients/test_crawlers.py",
+    "examples/test_many_hosts.py",
+    "targets/servers/test_nginx.py",
+    "monitoring/test_rules.py",
+)
+"""Files that take longest. They come first, so that no process waits at the end for another that has one of them."""
+
 FULL = os.environ.get("NOAI_FULL") == "1"
 SHARES = {"dev": 0.02, "ci": 0.2, "full": 1.0}
 """Share of a property test's examples that each hypothesis profile draws: tests write down what `full` draws."""
@@ -36,6 +50,12 @@ def no_questions_to_the_open_dns(monkeypatch: pytest.MonkeyPatch) -> None:
         return asking(nameservers, port)
 
     monkeypatch.setattr(reverse_dns, "resolver", resolver)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

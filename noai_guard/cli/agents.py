@@ -13,8 +13,8 @@ from noai_guard.cli.console import CannotRun, on_terminal, terminal_width
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.config import load_catalog
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Agent, Usage
-from noai_guard.core.policy import DecisionTable
 from noai_guard.core.text import did_you_mean, table
 
 _USAGES = [usage.value for usage in Usage if usage not in (Usage.UNKNOWN_BOT, Usage.NAMELESS)]

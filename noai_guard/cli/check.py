@@ -15,9 +15,11 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Mode
-from noai_guard.core.policy import DecisionTable, Policy, opt_out_notes
+from noai_guard.core.opt_outs import opt_out_notes
+from noai_guard.core.policy import Policy
 from noai_guard.core.text import listed, printable
 from noai_guard.errors import NoAIGuardError, PolicyTooLong, Problem
 from noai_guard.record.kept_ledger import verified

@@ -302,13 +302,10 @@ def key(key_file: str) -> None:
 @click.option("--listen", "address", type=SOCKET_ADDRESS, metavar="ADDRESS", default="127.0.0.1:8090",
               show_default=True, help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path.")  # fmt: skip
 @click.option("--texts", metavar="FILE", type=click.Path(), help="Your own texts of the page, for another language.")
-@click.option("--events", metavar="FOLDER", type=click.Path(), help="The folder of event files: who came.")
-@click.option(
-    "--ledger",
-    metavar="FOLDER",
-    type=click.Path(),
-    help="The folder of the ledger: what will change.  [default: that of the policy]",
-)
+@click.option("--events", metavar="FOLDER", type=click.Path(),
+              help="The folder of event files: who came.  [default: that of the policy]")  # fmt: skip
+@click.option("--ledger", metavar="FOLDER", type=click.Path(),
+              help="The folder of the ledger: what will change.  [default: that of the policy]")  # fmt: skip
 @_notice_option
 @_database_option
 @_keys_option

@@ -34,9 +34,9 @@ from noai_guard.core.model import (
     Verdict,
     single_claims,
 )
+from noai_guard.core.opt_outs import asked
 from noai_guard.core.partners import admission, may_prove
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import asked
 from noai_guard.core.questions import STORE_QUESTIONS, Examination, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.core.text import printable

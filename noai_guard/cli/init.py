@@ -11,8 +11,9 @@ from noai_guard.config import load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record, ValueType
 from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Agent, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 
 _EXAMPLE_PATH = "/press/**"
 """The example of a part of the site with usages of its own."""
@@ -50,6 +51,10 @@ _EXAMPLES: Mapping[str, str] = {
     "partners.paths": "[/tracks/**]",
     "partners.from": "2027-01-01",
     "partners.until": "2027-12-31",
+    "events.to": "[files]",
+    "events.folder": "./events/",
+    "events.keep": "12 months",
+    "events.file_size": "64",
     "wishes": "catalogue.csv",
     "creators": "tighten",
     "uses.use": "recommendation",

@@ -13,7 +13,7 @@ from noai_guard.cli.console import CannotRun, on_terminal
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import print_limitations
 from noai_guard.config import load_catalog
-from noai_guard.core.policy import DecisionTable
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.text import printable
 from noai_guard.tagging import readback, report
 from noai_guard.tagging.credentials import ALGORITHMS, Signer
@@ -107,6 +107,11 @@ def command(
     says = None if undo or remove else Says(DecisionTable(chosen_policy(policy_file), load_catalog()))
     if says and says.depends_on_path and root is None:
         raise CannotRun("the policy says different things for different paths; say --root, the folder of the site")
+    index = says.policy.creators.index if says else None
+    if index is not None and not index.known:
+        raise CannotRun(
+            "the wishes of creators cannot be read, so nobody knows what tags have to say; see noai-guard check"
+        )
     way_back = None if no_undo else _way_back(undo_file, undo, dry_run)
     fields_of = _fields_of(says, Paths(root, url_prefix)) if says else lambda job: _all_alike(job, undo)
     jobs_to_do = map(fields_of, audio_files(paths, not dry_run))

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Agent
 from noai_guard.core.path_patterns import ELSEWHERE
-from noai_guard.core.policy import DecisionTable
 
 
 @dataclass(frozen=True, slots=True)

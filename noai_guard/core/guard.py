@@ -8,6 +8,7 @@ from functools import cached_property
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.client_address import address_block
+from noai_guard.core.decision_table import DecisionTable, PathClass, disallows, strictest
 from noai_guard.core.evidence import user_agent_description
 from noai_guard.core.identity.check import IdentityCheck
 from noai_guard.core.identity.proof import Claimed, Identified
@@ -29,7 +30,7 @@ from noai_guard.core.model import (
 )
 from noai_guard.core.origins import Origins
 from noai_guard.core.partners import Grant, admission, may_prove
-from noai_guard.core.policy import DecisionTable, PathClass, Policy, disallows, strictest
+from noai_guard.core.policy import Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
 from noai_guard.core.user_agent_matcher import decoded, excerpt, is_read_closely, wholly_decoded

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.decision_table import DecisionTable, PathClass
 from noai_guard.core.model import (
     NAMELESS,
     UNCLAIMED_AGENTS,
@@ -17,7 +18,7 @@ from noai_guard.core.model import (
     agent_of,
     single_claims,
 )
-from noai_guard.core.policy import DecisionTable, PathClass, Rule
+from noai_guard.core.policy import Rule
 
 _MAX_ADDRESSES = 16_384
 _CLAIMED = tuple(identity for identity in Identity if identity is not Identity.UNCLAIMED)

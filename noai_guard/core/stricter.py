@@ -12,6 +12,7 @@ from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable, PathClass
 from noai_guard.core.guard import Guard, Needs, replaced
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
@@ -26,7 +27,7 @@ from noai_guard.core.model import (
     Verdict,
 )
 from noai_guard.core.path_patterns import PathMatcher, by_specificity
-from noai_guard.core.policy import DecisionTable, Exemptions, PathClass, Policy
+from noai_guard.core.policy import Exemptions, Policy
 from noai_guard.core.questions import Count, Examination
 from noai_guard.core.request import ClaimKey, Request
 from noai_guard.core.uses import Use

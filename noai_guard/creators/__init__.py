@@ -63,9 +63,9 @@ def app(
     `database` is where wishes are kept, `sqlite:///FILE` or `postgresql://...`; if left out, where the policy's
     `wishes:` says, else in noai-wishes.sqlite. `keys` sign the links: a file, as `noai-guard creators key` makes it, or
     Keys. `texts` is a file with the site's own texts. `ledger` is the folder of the ledger; if left out, that of the
-    policy. `visits` says who came: a folder of event files, or an object of the site's own. `notice` is the number of
-    days after which a wish that loosens holds; if left out, that of the ledger, else 30. `clock` returns the moment, in
-    UTC.
+    policy. `visits` says who came: a folder of event files, or an object of the site's own; if left out, the event
+    files of the policy. `notice` is the number of days after which a wish that loosens holds; if left out, that of the
+    ledger, else 30. `clock` returns the moment, in UTC.
 
     Raises Invalid for a policy or texts with mistakes, KeysInvalid, ValueError for an address that is no database, and
     MissingExtra.

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from noai_guard.config.page_texts import read_page_texts
+from noai_guard.core.event_settings import FILES
 from noai_guard.core.policy import Policy
 from noai_guard.creators import api, database_of, pages
 from noai_guard.creators.keys import Keys, read_keys
@@ -102,7 +103,7 @@ def creators_app(
     backend = Backend(
         site, table, Invitations(table.database),
         keys if isinstance(keys, Keys) else read_keys(keys), own,
-        EventVisits(visits) if isinstance(visits, (str, Path)) else visits, notice, clock,
+        _visits(site.policy, visits), notice, clock,
     )  # fmt: skip
     methods: dict[str, dict[str, Entry]] = {}
     for entry in ROUTES:
@@ -117,6 +118,13 @@ def creators_app(
     app.router.redirect_slashes = False  # it would answer with an address made of the client's Host
     app.state.backend = backend
     return app
+
+
+def _visits(policy: Policy, visits: Visits | str | Path | None) -> Visits | None:
+    """Return who tells who came: as named, else the event files of the policy."""
+    if visits is None and policy.events is not None and FILES in policy.events.to:
+        visits = policy.events.folder
+    return EventVisits(visits) if isinstance(visits, (str, Path)) else visits
 
 
 def _endpoint(backend: Backend, entries: dict[str, Entry]) -> Callable[[Request], Awaitable[Response]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from noai_guard.config import load_catalog, load_policy, load_stance
 from noai_guard.config.regular_file import file_identity
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.wish_index import number_of, wished_policy
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.errors import Invalid

@@ -6,8 +6,9 @@ use the same name for something else.
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Document, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Standard
 
 PATH = "/ai.txt"

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from noai_guard.core.agent_outcomes import AgentOutcomes
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import AI_USAGES, Action, Agent, Document, Mode, PathPolicy, Usage
+from noai_guard.core.opt_outs import asked
 from noai_guard.core.path_patterns import ELSEWHERE
-from noai_guard.core.policy import DecisionTable, Policy, Site, asked
+from noai_guard.core.policy import Policy, Site
 from noai_guard.core.promised import HISTORY_PATH, Announcement
 from noai_guard.core.site_addresses import NOTICES, ascii_uri
 from noai_guard.core.text import listed

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usage
 from noai_guard.core.path_patterns import PathMatcher, pattern_to_robots
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.policy import Policy, Site
 from noai_guard.core.site_addresses import ascii_uri, contact_text, document_address, notices_address, page_address
 from noai_guard.core.uses import Notice
 from noai_guard.core.wish_index import wished_policy

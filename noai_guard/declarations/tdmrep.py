@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Document, HeaderField, PathPolicy, Usage
 from noai_guard.core.path_patterns import pattern_to_robots
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import ascii_uri, document_address, page_address
 from noai_guard.core.uses import Notice
 from noai_guard.declarations.shared import robots_patterns

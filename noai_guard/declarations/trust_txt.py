@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Document, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import ascii_uri
 from noai_guard.declarations.shared.standard import Standard, training_only_limitations
 

@@ -7,7 +7,8 @@ that a directive with a colon on the same line hides noai (tested 2026-11-23, im
 from collections.abc import Iterator
 
 from noai_guard.core.model import PathPolicy
-from noai_guard.core.policy import Policy, bing_directive
+from noai_guard.core.opt_outs import bing_directive
+from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared.standard import Standard, robots_directives, training_only_limitations
 
 

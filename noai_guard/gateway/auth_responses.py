@@ -5,8 +5,8 @@ from zlib import crc32
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
+from noai_guard.core.decision_table import PathClass
 from noai_guard.core.model import HeaderField, Mode, Response
-from noai_guard.core.policy import PathClass
 from noai_guard.core.text import ascii_text
 from noai_guard.gateway import contract
 from noai_guard.middleware.active_policy import CachedDecision, Decided

@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import ClientAddress
+from noai_guard.core.decision_table import PathClass
 from noai_guard.core.guard import Needs
 from noai_guard.core.model import (
     UNCLAIMED_AGENTS,
@@ -20,7 +21,6 @@ from noai_guard.core.model import (
     Verdict,
 )
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.events import PolicyInForce, is_of_people

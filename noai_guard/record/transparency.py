@@ -158,7 +158,7 @@ def _history(ledger: Ledger | None, now: datetime) -> Iterator[str]:
     promised = ledger.promised(now)
     rows = []
     for entry in ledger.entries[: -_MAX_ENTRIES - 1 : -1]:
-        changes = "<br>".join(map(escape, entry.changes)) or escape(title_of(entry))
+        changes = "<br>".join(map(escape, [title_of(entry), *entry.changes]))
         rows.append(
             f'<tr><th scope="row">{entry.time:%Y-%m-%d}</th><td>{state_of(entry, promised)}</td>'
             f'<td class="last">{changes}</td></tr>'

@@ -12,13 +12,13 @@ from urllib.parse import unquote_to_bytes
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.client_address import client_address
+from noai_guard.core.decision_table import PathClass
 from noai_guard.core.guard import Needs
 from noai_guard.core.identity import ranges
 from noai_guard.core.identity.addresses import doubt as address_doubt
 from noai_guard.core.identity.proof import Claimed
 from noai_guard.core.model import UNCLAIMED_AGENTS, Action, Agent, Claim, Identity, Usage, Verdict, agent_of
 from noai_guard.core.paths import normal_path
-from noai_guard.core.policy import PathClass
 from noai_guard.core.questions import Count, Question, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered

@@ -66,18 +66,19 @@ class Replay:
         facts.damage = source.damage
 
     def read_on_spark(self, master: str, logs: Sequence[str], log_format: str = "") -> None:
-        """Read logs on a cluster, all of one format. Raises what `read` raises, and NoTextFormat."""
+        """Read logs on a cluster, all of one format. Raises UnknownFormat, NoTextFormat, MissingExtra and
+        ClusterFailed."""
         from noai_guard.replay import spark
 
-        session = spark.session(master)
-        facts = LogFacts(listed(logs))
-        self.logs.append(facts)
-        form = chosen_format(facts.name, spark.first_lines(session, logs), log_format)
-        facts.format, facts.records = form.title, _WITHOUT_TIMES
-        self.tally.begin(form)
-        groups = spark.Groups(session, logs, form, self._shapes)
-        for rows in groups.rows():
-            self.tally.add(rows)
+        with spark.on_cluster(master) as session:
+            facts = LogFacts(listed(logs))
+            self.logs.append(facts)
+            form = chosen_format(facts.name, spark.first_lines(session, logs), log_format)
+            facts.format, facts.records = form.title, _WITHOUT_TIMES
+            self.tally.begin(form)
+            groups = spark.Groups(session, logs, form, self._shapes)
+            for rows in groups.rows():
+                self.tally.add(rows)
         facts.lines, facts.bad, facts.empty, facts.samples = groups.lines, groups.bad, groups.empty, groups.samples
 
     def _read(self, text: bytes, form: LogFormat) -> Block:

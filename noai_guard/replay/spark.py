@@ -5,7 +5,8 @@ its JVMs; no Python runs on the workers. The judge decides here, on the groups.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from noai_guard.errors import MissingExtra, NoAIGuardError
@@ -32,13 +33,29 @@ class NoTextFormat(NoAIGuardError):
     """A format that Spark does not read."""
 
 
-def session(master: str) -> "SparkSession":
-    """Return a session on a cluster: `spark://host:7077`, `yarn`, `local[4]`. Raises MissingExtra."""
+class ClusterFailed(NoAIGuardError):
+    """Spark does not start, cannot read the logs, or has given up."""
+
+
+@contextmanager
+def on_cluster(master: str) -> "Iterator[SparkSession]":
+    """Yield a session on a cluster: `spark://host:7077`, `yarn`, `local[4]`.
+
+    Raises MissingExtra, and ClusterFailed with the first line of what Spark says of a failure.
+    """
     try:
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
         raise MissingExtra("spark", f"--engine {master}") from None
-    return SparkSession.builder.master(master).appName("noai-guard replay").getOrCreate()
+    try:
+        yield SparkSession.builder.master(master).appName("noai-guard replay").getOrCreate()
+    except (PySparkException, Py4JError) as error:
+        said = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise ClusterFailed(
+            f"Spark ({master}) failed: {said[:300]}; it needs Java 17, and logs that it can read"
+        ) from error
 
 
 def first_lines(spark: "SparkSession", logs: Sequence[str]) -> list[str]:
@@ -75,9 +92,9 @@ class Groups:
                 continue
             waiting.append(tuple(_as_bytes(row[name]) for name in schema))
             if len(waiting) >= _ROWS:
-                yield numbered(pl.DataFrame(waiting, schema, orient="row"))
+                yield _rows(waiting, schema)
                 waiting = []
-        yield numbered(pl.DataFrame(waiting, schema, orient="row"))
+        yield _rows(waiting, schema)
 
     def _unread(self, row: Any) -> None:
         if row["reads"]:
@@ -85,6 +102,12 @@ class Groups:
         else:
             self.bad += row["requests"]
             self.samples = [row["sample"][:300], *self.samples][:MAX_BAD_SAMPLES]
+
+
+def _rows(values: Sequence[tuple[Any, ...]], schema: Mapping[str, Any]) -> "pl.DataFrame":
+    """Return groups as rows; their times are not known."""
+    pl = engine()
+    return numbered(pl.DataFrame(values, schema, orient="row").with_columns(pl.lit(None, pl.String).alias("time")))
 
 
 def _as_bytes(value: Any) -> Any:

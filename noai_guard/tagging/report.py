@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 
+from noai_guard.core.spreadsheet_cells import safe_cell
 from noai_guard.core.text import printable
 from noai_guard.tagging.file import Result
 
@@ -50,7 +51,5 @@ def _record(result: Result) -> Mapping[str, object]:
 
 def _line(cells: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
-        f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in map(printable, cells)
-    )
+    csv.writer(line, lineterminator="").writerow(safe_cell(printable(cell)) for cell in cells)
     return line.getvalue()

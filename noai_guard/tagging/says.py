@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import page_address
 from noai_guard.core.text import one_line
 from noai_guard.core.web_addresses import is_web_address

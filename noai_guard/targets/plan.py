@@ -15,9 +15,10 @@ from zlib import crc32
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core import paths
 from noai_guard.core.catalog import rank
+from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
 from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
-from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, PathClass, Rule, disallows, identity_of_claim
+from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token, decoded

@@ -186,3 +186,28 @@ def test_on_a_terminal_there_is_a_progress_bar_and_the_lines_stay_readable(tmp_p
     assert [line for line in lines if line.startswith(b"tagged")] == [
         f"tagged      music/{BY_FORMAT['MP3']}".encode(), f"tagged      music/open/{BY_FORMAT['FLAC']}".encode(),
     ]  # fmt: skip
+
+
+WISHES = "extends: no-training\nsite: {url: 'https://music.example'}\nworks: ['/{work}.mp3', '/open/{work}.flac']\nwishes: wishes.csv\n"
+
+
+def test_what_creators_wish_for_their_works_is_in_the_tags_of_their_files(run: Run, write: Write, music: Path) -> None:
+    policy = write(WISHES)
+    flac = BY_FORMAT["FLAC"].removesuffix(".flac")
+    Path("wishes.csv").write_text(f"work,ai-input,ai-search\n{flac},disallow,disallow\n")
+    printed = run("tag", "music", "--policy", policy, "--root", "music", "--format", "json").stdout
+    said = {Path(each["path"]).suffix: each["usage"] for each in map(json.loads, printed.splitlines())}
+    assert said == {".mp3": "train-ai=n, ai-use=y, search=y", ".flac": "train-ai=n, ai-use=n, search=y"}
+    Path("wishes.csv").write_text(f"work,ai-input,ai-search\n{flac},unset,unset\n")
+    changed = run("tag", "music", "--policy", policy, "--root", "music")
+    assert changed.stdout.splitlines() == [f"tagged      music/open/{BY_FORMAT['FLAC']}", "1 tagged, 1 current"]
+
+
+def test_where_wishes_cannot_be_read_nothing_is_tagged(run: Run, write: Write, music: Path) -> None:
+    before = (music / BY_FORMAT["MP3"]).read_bytes()
+    policy = write(WISHES.replace("wishes.csv", "postgresql://nobody@127.0.0.1:1/none"))
+    assert (
+        "the wishes of creators cannot be read"
+        in run("tag", "music", "--policy", policy, "--root", "music", code=2).stderr
+    )
+    assert (music / BY_FORMAT["MP3"]).read_bytes() == before

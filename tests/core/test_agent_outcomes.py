@@ -5,8 +5,8 @@ import pytest
 from noai_guard.config import check_policy_text
 from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Agent, OptOut, Usage
-from noai_guard.core.policy import DecisionTable
 
 CATALOG = Catalog(
     [

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable, rule_id
 from noai_guard.core.guard import Guard
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
-from noai_guard.core.policy import OWN_RULE_IDS, DecisionTable, Policy, bing_directive, opt_out_notes, rule_id
+from noai_guard.core.opt_outs import bing_directive, opt_out_notes
+from noai_guard.core.policy import OWN_RULE_IDS, Policy
 from noai_guard.core.questions import Count, Question, run
 from noai_guard.core.request import PlainRequest
 from noai_guard.errors import Unanswered

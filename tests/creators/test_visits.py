@@ -11,7 +11,7 @@ from noai_guard.core.model import Action, Identity, Usage
 from noai_guard.creators import visits
 from noai_guard.creators.visits import EventVisits, Figures, Month, Visitor
 from noai_guard.record.event_record import EventRecord, encode
-from tests.creators.site import ADA, ADAS_WORK, EVE, EVES_WORK, NOW, MusicSite, music_site
+from tests.creators.site import ADA, ADAS_WORK, EVE, EVES_WORK, NOW, POLICY, MusicSite, music_site
 from tests.stores.shared_servers import wait_for
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -131,6 +131,17 @@ def test_the_page_shows_a_creator_what_came_for_her_works_alone(tmp_path: Path) 
         }
         assert found["month"]["visitors"] == [visitor]
         assert site.of_api(ADA).get("/api/export").json()["visits"]["visitors"] == [visitor]
+
+
+def test_the_event_files_of_the_policy_are_read_unless_others_are_named(tmp_path: Path) -> None:
+    (tmp_path / "noai-events").mkdir()
+    (tmp_path / "noai-events" / "a.jsonl").write_bytes(event(ADAS_WORK))
+    with music_site(tmp_path, policy=f"{POLICY}events: {{}}\n") as site:
+        client = site.signed_in(ADA)
+        wait_for(lambda: "GPTBot" in client.get("/visits").text)
+    (tmp_path / "syslog").mkdir()
+    with music_site(tmp_path / "syslog", policy=f"{POLICY}events: {{to: syslog:/dev/log}}\n") as site:
+        assert "does not keep a record" in site.signed_in(ADA).get("/visits").text
 
 
 def test_without_a_record_the_page_says_so(site: MusicSite) -> None:

@@ -18,7 +18,8 @@ from noai_guard import NoAIMiddleware
 from noai_guard.config import check_policy_text, load_catalog, load_stance, rules_folder
 from noai_guard.config.catalogue_schema import read_agent_files, samples_from
 from noai_guard.core.model import Agent, Usage
-from noai_guard.core.policy import Policy, opt_out_notes
+from noai_guard.core.opt_outs import opt_out_notes
+from noai_guard.core.policy import Policy
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 from tests.declarations.declaration_readers import ProtegoReader, google_allows, google_fork_allows

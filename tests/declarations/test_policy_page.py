@@ -14,8 +14,9 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Agent, Mode, OptOut, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.policy import Policy, Site
 from noai_guard.core.uses import KNOWN_USES, Notice, Use
 from noai_guard.declarations import policy_page
 from noai_guard.declarations.robots_txt import undated

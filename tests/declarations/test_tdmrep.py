@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy, Site
+from noai_guard.core.policy import Policy, Site
 from noai_guard.core.uses import Notice
 from noai_guard.declarations import tdmrep
 from tests.declarations.declaration_readers import google_allows, schema, tdmrep_reservation

@@ -134,7 +134,7 @@ class Site:
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
             started.append((status, headers))
-            return bytes
+            return lambda chunk: None
 
         list(self.guard(environ, start))
         status, headers = started[-1]

@@ -12,15 +12,16 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import catalog_of, load_catalog, load_policy, load_stance
+from noai_guard.config import catalog_of, check_policy_text, load_catalog, load_policy, load_stance
 from noai_guard.replay.formats import format_named
 from noai_guard.replay.run import Replay
 from noai_guard.replay.shapes import Shapes
 from noai_guard.replay.sources import Source
-from noai_guard.replay.spark import Groups, NoTextFormat
+from noai_guard.replay.spark import Groups, NoTextFormat, _rows
 from tests.replay.lines import log
 from tests.replay.requests import POLICY, REQUESTS
 from tests.servers import free_port, require, require_program
@@ -96,7 +97,10 @@ def test_two_workers_come_to_the_same_counts(tmp_path: Path) -> None:
         alb = tmp_path / "alb.log"
         alb.write_bytes(log("alb", requests))
         of_alb = submitted(master, str(alb), "--policy", str(policy))
+        of_nothing = submitted(master, str(tmp_path / "nowhere.log"))
         assert of_alb.returncode == 0, of_alb.stderr[-3000:]
+    assert of_nothing.returncode == 2
+    assert "nowhere.log" in of_nothing.stderr.splitlines()[-1]
     for output, files in ((finished.stdout, logs), (of_alb.stdout, [alb])):
         loaded = load_policy(policy)
         made = Replay([CompiledPolicy(loaded, catalog_of(loaded))], [str(policy)], time.time())
@@ -109,6 +113,44 @@ def test_two_workers_come_to_the_same_counts(tmp_path: Path) -> None:
         for part in ("refused", "spoofed", "wronged", "unclaimed"):
             of_machine = json.loads(json.dumps([asdict(row) for row in getattr(embedded, part)]))
             assert facts[part] == of_machine
+
+
+def test_a_machine_without_java_is_told_so(tmp_path: Path) -> None:
+    require("pyspark")
+    file = tmp_path / "access.log"
+    file.write_bytes(log("combined", REQUESTS))
+    command = [sys.executable, "-m", "noai_guard", "replay", "--engine", "local[1]", str(file)]
+    environment = {**os.environ, "PATH": str(tmp_path), "JAVA_HOME": str(tmp_path)}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert finished.returncode == 2
+    assert "it needs Java 17" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_rows_without_times_are_within_every_rate() -> None:
+    policy, problems = check_policy_text(b"extends: no-ai\nusages: {search: throttle}\n")
+    assert policy is not None, problems
+    replay = Replay([CompiledPolicy(policy, load_catalog())], ["noai.yaml"], time.time())
+    row = ("203.0.113.7", "Googlebot/2.1", True, True, 0, None, "/", 500, 1000, 0, 0)
+    names = (
+        "address",
+        "user_agent",
+        "reads",
+        "taken",
+        "shape",
+        "work",
+        "target",
+        "requests",
+        "bytes",
+        "ranges",
+        "refers",
+    )
+    types = dict(
+        zip(names, (pl.String, pl.String, pl.Boolean, pl.Boolean, pl.UInt64, pl.String, pl.String), strict=False)
+    )
+    replay.tally.add(_rows([row], {name: types.get(name, pl.Int64) for name in names}))
+    assert [(sums.requests, sums.bytes) for sums in replay.tally.sums] == [(500, 1000)]
+    assert replay.summary().refused == ()
 
 
 @pytest.mark.parametrize("name", ["events", "cloudflare"])

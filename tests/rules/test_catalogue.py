@@ -14,7 +14,7 @@ from noai_guard.config.catalogue_schema import Samples, read_agent_files, read_b
 from noai_guard.core import browser_words
 from noai_guard.core.guard import Guard
 from noai_guard.core.model import Action, Agent
-from noai_guard.core.policy import opt_out_notes
+from noai_guard.core.opt_outs import opt_out_notes
 
 CATALOG = load_catalog()
 ENTRIES = read_agent_files((rules_folder() / "agents").glob("*.yaml"))

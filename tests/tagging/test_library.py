@@ -119,11 +119,12 @@ def test_a_run_that_is_killed_is_started_again_and_finishes(tmp_path: Path) -> N
         ):
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGKILL)
-    tagged = sorted(music.glob("*.mp3"))[0].read_bytes()
-    assert {path.read_bytes() for path in music.glob("*.mp3")} <= {before, tagged}
+    # Of two processes, either may have been first.
+    assert len({path.read_bytes() for path in music.glob("*.mp3")} - {before}) <= 1
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "left alone" not in done.stdout
-    assert {path.read_bytes() for path in music.glob("*.mp3")} == {tagged}
+    (tagged,) = {path.read_bytes() for path in music.glob("*.mp3")}
+    assert tagged != before
     assert not list(music.glob(".noai*"))
     subprocess.run([*command, "--undo"], cwd=tmp_path, capture_output=True, check=True)
     assert {path.read_bytes() for path in music.glob("*.mp3")} == {before}

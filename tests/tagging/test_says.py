@@ -3,8 +3,8 @@
 import pytest
 
 from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Usage
-from noai_guard.core.policy import DecisionTable
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.tagging.fields import Fields
 from noai_guard.tagging.says import Says, limitations

@@ -7,9 +7,10 @@ reserves what any creator reserves, so that no document grants what a creator re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import PathPolicy
 from noai_guard.core.path_patterns import pattern_to_robots
-from noai_guard.core.policy import DecisionTable, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.stricter import StricterTable
 from noai_guard.core.wish_index import UNKNOWN, UNSET, choices_of, strictest_of
 from noai_guard.core.wishes import Choice

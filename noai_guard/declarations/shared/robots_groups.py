@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from noai_guard.core.decision_table import DecisionTable, PathClass
 from noai_guard.core.model import Agent, Identity
 from noai_guard.core.path_patterns import ELSEWHERE
-from noai_guard.core.policy import DecisionTable, PathClass, Policy
+from noai_guard.core.policy import Policy
 from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.robots_file import READ_BY_GOOGLE

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import AI_USAGES, Document, HeaderField, PathPolicy, Usage
-from noai_guard.core.policy import DecisionTable, Policy, bing_directive
+from noai_guard.core.opt_outs import bing_directive
+from noai_guard.core.policy import Policy
 
 Labels = tuple[tuple[str, frozenset[Usage]], ...]
 """Words of a standard, each with the usages of ours that it stands for."""
