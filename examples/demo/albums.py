@@ -24,7 +24,6 @@ from examples.demo.artists_site import (
 from examples.demo.promises import Scene
 from examples.demo.site import Site
 from examples.music_site import label, shelf
-from examples.music_site.label import Artist
 from noai_guard.record.ledger import Ledger
 from noai_guard.tagging import readback
 
@@ -67,9 +66,9 @@ def _choice(site: ArtistsSite, url: str) -> Iterator[Scene]:
         f"{time.monotonic() - begun:.1f} s later.",
         status,
     )
-    coming = site.link_of(UNDECIDED)(
-        url, "/wishes", method="PUT", data={"work": "*", "wishes": {"train-ai": "allow"}}
-    )["usages"]["train-ai"]["coming"]
+    coming = site.link_of(UNDECIDED)(url, "/wishes", method="PUT", data={"work": "*", "wishes": {"train-ai": "allow"}})[
+        "usages"
+    ]["train-ai"]["coming"]
     yield Scene(
         f"{UNDECIDED.name} allows training from now on: written down today, holds from {coming['since']}.",
         coming["since"] > f"{datetime.now(UTC):%Y-%m-%d}",
@@ -102,15 +101,18 @@ def _record(site: ArtistsSite, url: str) -> Iterator[Scene]:
             f"noai-guard report: OpenAI asked {events} times for works of {artist.name}, {refused} were refused.",
             refused > 0 if is_refused else (refused, events > 0) == (0, True),
         )
-        ask = site.link_of(artist)
-        exported: dict[str, Any] = {}
-        seen = _awaited(lambda ask=ask, exported=exported: exported.update(ask(url, "/export")) or exported["visits"])
-        visitors = exported["visits"]["visitors"] if seen else ()
+        exported = _exported(site.link_of(artist), url)
+        visitors = exported["visits"]["visitors"] if exported["visits"] else ()
         counted = sum(each["refused"] for each in visitors if each["operator"] == "OpenAI")
         yield Scene(
             f"The page of {artist.name} counts {counted} refused, and exports {len(exported['history'])} choices.",
-            seen and counted == refused and any(row["usage"] for row in exported["history"]),
+            counted == refused and any(row["usage"] for row in exported["history"]),
         )
+
+
+def _exported(ask: Callable[..., Any], url: str) -> Any:
+    """Return all that the page knows of an artist, once it has counted who came."""
+    return _awaited(lambda: (exported := ask(url, "/export"))["visits"] and exported) or ask(url, "/export")
 
 
 def _ledger(site: ArtistsSite) -> Iterator[Scene]:
@@ -130,10 +132,9 @@ def _ledger(site: ArtistsSite) -> Iterator[Scene]:
     yield Scene(f"Once more: {again}.", again.startswith("nothing to publish"))
 
 
-def _awaited(holds: Callable[[], bool]) -> bool:
+def _awaited(found: Callable[[], Any]) -> Any:
+    """Return what is found once it is true, or what is false when patience is over."""
     deadline = time.monotonic() + _PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
+    while not (result := found()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return True
+    return result

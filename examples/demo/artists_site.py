@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,11 @@ REFUSAL = {"work": "*", "wishes": {usage.value: Choice.DISALLOW.value for usage 
 
 def _rows(agreed: datetime) -> Iterator[Row]:
     for work in label.TRACKS:
-        facts = {"isrc": work.isrc.replace("-", ""), "title": work.title, "set_by": label.NAME, "set_at": agreed}
-        yield Row(work.artist.name, work.slug, Choice.UNSET, since=agreed.date(), **facts)
+        known = Row(
+            work.artist.name, work.slug, Choice.UNSET, isrc=work.isrc.replace("-", ""), title=work.title,
+            set_by=label.NAME, set_at=agreed, since=agreed.date(),
+        )  # fmt: skip
+        yield known
         if work.artist is OPEN:
             since = (agreed + timedelta(days=30)).date()
-            yield Row(OPEN.name, work.slug, Choice.ALLOW, Usage.TRAIN_AI, **{**facts, "since": since})
+            yield replace(known, choice=Choice.ALLOW, usage=Usage.TRAIN_AI, since=since)

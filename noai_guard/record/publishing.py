@@ -20,7 +20,6 @@ from noai_guard.record.policy_changes import Change, first_promises, policy_chan
 from noai_guard.record.withheld import withhold
 from noai_guard.responses.header_fields import native
 
-
 WISHES_CHANGED = Change("creators: the documents declare what they wish for their works now")
 """Owes no notice: from when a wish holds is its creator's word, and stands where wishes are kept."""
 

@@ -106,5 +106,8 @@ def test_the_report_counts_what_came_through_and_a_replay_of_the_log_what_was_re
     figures = {row["work"]: row for row in report["works"]}
     assert (figures[opened.slug]["refused"], figures[opened.slug]["works_got"]) == (0, 1)
     wait_for(lambda: behind.log.read_text().count(paths_of(closed)[0]))
-    print(behind.site.typed("replay", str(behind.log), "--format", "json"))
-    raise AssertionError
+    replayed = json.loads(behind.site.typed("replay", str(behind.log), "--format", "json"))
+    (training,) = [group for group in replayed["refused"] if group["agent"] == "GPTBot"]
+    assert training["requests"] == len(
+        [line for line in behind.log.read_text().splitlines() if "GPTBot" in line and '" 403 ' in line]
+    )
