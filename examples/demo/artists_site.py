@@ -1,4 +1,4 @@
-"""The label's site as its artists want it: their wishes, their page, events and a ledger, and what it says of an album."""
+"""The label's site as its artists want it: wishes, their page, events and a ledger; and what it says of an album."""
 
 import json
 import os
