@@ -55,12 +55,15 @@ _RSL = "{https://rslstandard.org/rsl}"
 @dataclass(frozen=True, slots=True)
 class Said:
     """What a site does and says about one work, on each of its paths: the status that a crawler for training and one
-    for AI search get; what header fields, tdmrep.json, license.xml and the JSON-LD of its page say."""
+    for AI search get; what header fields, robots.txt, tdmrep.json and license.xml say, and the metas and the JSON-LD of
+    its page."""
 
     training: int
     search: int
     usage: str
+    robots: str
     header: str
+    meta: str
     tdmrep: int
     prohibited: str
     notice: bool
@@ -69,39 +72,48 @@ class Said:
     def words(self) -> str:
         """All of it on one line."""
         return (
-            f"GPTBot gets {self.training}, OAI-SearchBot {self.search}; Content-Usage: {self.usage}; TDM-Reservation: "
-            f"{self.header}; tdmrep.json: {self.tdmrep}; RSL prohibits {self.prohibited or 'nothing'}; JSON-LD "
-            f"{'reserves' if self.notice else 'does not reserve'} training"
+            f"GPTBot gets {self.training}, OAI-SearchBot {self.search}; Content-Usage: {self.usage}; robots.txt: "
+            f"{self.robots}; TDM-Reservation: {self.header}; meta: {self.meta}; tdmrep.json: {self.tdmrep}; RSL "
+            f"prohibits {self.prohibited or 'nothing'}; JSON-LD {'reserves' if self.notice else 'does not reserve'} "
+            "training"
         )
 
 
+_NONE, _ALL, _ANSWERS = (f"train-ai={train}, ai-use={use}, search=y" for train, use in ("nn", "yy", "ny"))
+
 EXPECTED: Mapping[Artist, Said] = {
-    CLOSED: Said(403, 403, "train-ai=n, ai-use=n, search=y", "1", 1, "ai-all", True),
-    OPEN: Said(200, 200, "train-ai=y, ai-use=y, search=y", "0", 0, "", False),
-    UNDECIDED: Said(403, 200, "train-ai=n, ai-use=y, search=y", "1", 1, "ai-train", True),
+    CLOSED: Said(403, 403, _NONE, _NONE, "1", "1", 1, "ai-all", True),
+    OPEN: Said(200, 200, _ALL, _ALL, "0", "0", 0, "", False),
+    UNDECIDED: Said(403, 200, _ANSWERS, _ANSWERS, "1", "1", 1, "ai-train", True),
 }
 
 
 def said(url: str, work: Track) -> set[Said]:
     """Ask a site for a work, its page and the documents, and return what they say: one thing, if all agree."""
-    documents = fetched(f"{url}/.well-known/tdmrep.json")[2], fetched(f"{url}/license.xml")[2]
-    locations = {each["location"]: each["tdm-reservation"] for each in json.loads(documents[0])}
-    contents = {each.get("url"): each for each in ElementTree.fromstring(documents[1]).iter(f"{_RSL}content")}
+    robots, tdmrep, licence = (
+        fetched(url + path)[2].decode() for path in ("/robots.txt", "/.well-known/tdmrep.json", "/license.xml")
+    )
+    locations = {each["location"]: each["tdm-reservation"] for each in json.loads(tdmrep)}
+    contents = {each.get("url"): each for each in ElementTree.fromstring(licence).iter(f"{_RSL}content")}
+    usages = dict(re.findall(r"^Content-Usage: (?:(/\S+) )?(.+)$", robots, re.MULTILINE))
     paths = paths_of(work)
-    facts = _json_ld(fetched(f"{url}{paths[1]}")[2].decode())
+    page = fetched(url + paths[1])[2].decode()
+    facts = _json_ld(page)
     assert facts["isrcCode"] == work.isrc.replace("-", "")
+    (meta,) = re.findall(r'<meta name="tdm-reservation" content="(.*?)">', page) or [""]
     found = set()
     for path in paths:
-        _, headers, _ = fetched(url + path)
+        headers = fetched(url + path)[1]
         exact = f"{path}$"
-        content = contents.get(exact, contents["/"])
-        prohibited = [each.text or "" for each in content.iter(f"{_RSL}prohibits")]
+        prohibited = [each.text or "" for each in contents.get(exact, contents["/"]).iter(f"{_RSL}prohibits")]
         found.add(
             Said(
                 fetched(url + path, GPTBOT)[0],
                 fetched(url + path, SEARCHBOT)[0],
                 headers["content-usage"],
+                usages.get(exact, usages[""]),
                 headers["tdm-reservation"],
+                meta,
                 locations.get(exact, locations["/"]),
                 " ".join(prohibited),
                 "copyrightNotice" in facts,
