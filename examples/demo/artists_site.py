@@ -95,7 +95,7 @@ def said(url: str, work: Track) -> set[Said]:
     )
     locations = {each["location"]: each["tdm-reservation"] for each in json.loads(tdmrep)}
     contents = {each.get("url"): each for each in ElementTree.fromstring(licence).iter(f"{_RSL}content")}
-    usages = dict(re.findall(r"^Content-Usage: (?:(/\S+) )?(.+)$", robots, re.MULTILINE))
+    usages: dict[str, str] = dict(re.findall(r"^Content-Usage: (?:(/\S+) )?(.+)$", robots, re.MULTILINE))
     paths = paths_of(work)
     page = fetched(url + paths[1])[2].decode()
     facts = _json_ld(page)
