@@ -1,14 +1,15 @@
 """A music site, a crowd of listeners and scrapers, and what each of them got: `python -m examples.demo`."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from examples.demo import promises, proofs
+from examples.demo import albums, promises, proofs
+from examples.demo.promises import Scene
 from examples.demo.site import Site, Visit
 from examples.music_site.app import create_app
 from examples.music_site.visitors import VISITORS
@@ -56,7 +57,13 @@ def main(once: bool, port: int | None) -> None:
         _show(sorted(visits, key=lambda visit: list(_HEADINGS).index(visit.kind)))
         failures = [line for visit in visits for line in failures_of(visit)]
         failures += _show_proofs(Path(folder))
-        failures += _show_promises(Path(folder) / "promises")
+        failures += _show_scenes(
+            "What was promised, since when (a third site, with a ledger and a clock set by hand)",
+            promises.scenes(_made(Path(folder) / "promises")),
+        )
+        failures += _show_scenes(
+            "Artists decide (a fourth site, with a page for creators)", albums.scenes(_made(Path(folder) / "albums"))
+        )
         _show_metrics(REGISTRY)
         _show_outcome(visits, failures)
         if once:
@@ -108,14 +115,19 @@ def _show_proofs(folder: Path) -> list[str]:
     return [line for attempt in shown for line in proofs.failures_of(attempt)]
 
 
-def _show_promises(folder: Path) -> list[str]:
-    """Show what a policy that is loosened has to wait for; return what was not as it should be."""
-    click.secho("\nWhat was promised, since when (a third site, with a ledger and a clock set by hand)", bold=True)
+def _made(folder: Path) -> Path:
     folder.mkdir()
-    scenes = list(promises.scenes(folder))
+    return folder
+
+
+def _show_scenes(title: str, scenes: Iterable[Scene]) -> list[str]:
+    """Show what happens at another site; return what was not as it should be."""
+    click.secho(f"\n{title}", bold=True)
+    failures = []
     for scene in scenes:
         click.secho(scene.line, fg="green" if scene.holds else "red")
-    return [scene.line for scene in scenes if not scene.holds]
+        failures += [] if scene.holds else [scene.line]
+    return failures
 
 
 def _show_metrics(registry: CollectorRegistry) -> None:

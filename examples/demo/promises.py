@@ -66,6 +66,7 @@ def scenes(folder: Path) -> Iterator[Scene]:
             yield Scene(f"{iso(moment)}: GPTBot gets {_status(site)}.", _status(site) == status)
         copy = folder / "noai-history.json"
         copy.write_bytes(_get(site, f"{HISTORY_PATH}.json"))
+    guard.runtime.close()  # else it misses its ledger when the folder goes away
     yield from _verified(copy, key.name, today)
 
 

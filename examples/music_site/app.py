@@ -15,6 +15,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from noai_guard import NoAIMiddleware
 from noai_guard.config import load_policy, load_stance
 from noai_guard.core.policy import Policy
+from noai_guard.declarations import json_ld
 from noai_guard.declarations.rsl import FeedTerms
 
 from . import feeds, label, pages, shelf
@@ -59,13 +60,17 @@ def _text(request: Request, text: str, media_type: str, headers: dict[str, str] 
 
 
 def create_site(
-    url: str = "http://127.0.0.1:8000", cache: Path | None = None, terms: FeedTerms | None = None
+    url: str = "http://127.0.0.1:8000",
+    cache: Path | None = None,
+    terms: FeedTerms | None = None,
+    policy: Policy | None = None,
 ) -> Starlette:
     """The site without a guard.
 
     `url` is the address it is reached at, without a slash at the end; pages, feed and previews use it for
     absolute links, because the Host header is the client's word. `cache` holds the recordings, made at the
-    first start. `terms` are the licences in the podcast feed.
+    first start. `terms` are the licences in the podcast feed. With a `policy`, the JSON-LD of a recording says what
+    is reserved, as the guard around the site found it for that page.
     """
     tapes = shelf.fill(cache)
 
@@ -74,6 +79,10 @@ def create_site(
         if found is None:
             raise HTTPException(404)
         return found
+
+    def rights(request: Request) -> dict[str, str]:
+        verdict = getattr(request.state, "noai", None)
+        return json_ld.reservation(policy, verdict.path_policy) if policy and verdict else {}
 
     def html(request: Request, text: str) -> Response:
         return _text(request, text, "text/html", _HTML)
@@ -85,7 +94,7 @@ def create_site(
         return html(request, pages.records(url, tapes))
 
     async def track(request: Request) -> Response:
-        return html(request, pages.track(url, tapes, recording(request)))
+        return html(request, pages.track(url, tapes, recording(request), rights(request)))
 
     async def artists(request: Request) -> Response:
         return html(request, pages.artists(url))

@@ -52,6 +52,11 @@ class Track:
     def catalogue(self) -> str:
         return f"NF {self.number:03}"
 
+    @property
+    def isrc(self) -> str:
+        """The code of the recording; invented, as everything here."""
+        return f"DE-A12-{self.released:%y}-{self.number:05}"
+
 
 HALVORSEN = Artist(
     "ines-halvorsen",

@@ -1,7 +1,7 @@
 """The site's HTML. Every value that is not written here goes through `escape`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape as _escape
 from urllib.parse import quote
 
@@ -209,7 +209,7 @@ def records(url: str, shelf: Shelf) -> str:
     return document(url, "/tracks/", "Records", "Every record on Night Ferry, newest first.", main)
 
 
-def _track_head(url: str, recording: Recording) -> str:
+def _track_head(url: str, recording: Recording, rights: Mapping[str, str]) -> str:
     track = recording.track
     page, audio, image = (
         f"{url}/tracks/{track.slug}",
@@ -251,6 +251,7 @@ def _track_head(url: str, recording: Recording) -> str:
         "@context": "https://schema.org",
         "@type": "MusicRecording",
         "name": track.title,
+        "isrcCode": track.isrc.replace("-", ""),
         "byArtist": {
             "@type": "MusicGroup",
             "name": track.artist.name,
@@ -262,6 +263,7 @@ def _track_head(url: str, recording: Recording) -> str:
         "image": image,
         "audio": {"@type": "AudioObject", "contentUrl": audio, "encodingFormat": "audio/wav"},
         "recordLabel": {"@type": "Organization", "name": label.NAME, "url": url + "/"},
+        **rights,
     }
     # Inside a script element only "<" could end it early; JSON allows it to be written as an escape.
     data = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
@@ -279,7 +281,8 @@ def embed_code(url: str, track: Track, width: int = 480, height: int = 160) -> s
     )
 
 
-def track(url: str, shelf: Shelf, recording: Recording) -> str:
+def track(url: str, shelf: Shelf, recording: Recording, rights: Mapping[str, str]) -> str:
+    """The page of a recording; `rights` are properties of its JSON-LD."""
     item = recording.track
     people = "".join(f"<div><dt>{escape(role)}</dt><dd>{escape(who)}</dd></div>" for role, who in item.credits)
     tags = "".join(f'<li><a href="/search?q={quote(tag)}">{escape(tag)}</a></li>' for tag in item.tags)
@@ -305,7 +308,7 @@ def track(url: str, shelf: Shelf, recording: Recording) -> str:
 </article>
 <section aria-labelledby="more"><div class="heading"><h2 id="more">Also on the shelf</h2></div>
 {cards(others)}</section>"""
-    return document(url, f"/tracks/{item.slug}", item.title, item.about, main, _track_head(url, recording))
+    return document(url, f"/tracks/{item.slug}", item.title, item.about, main, _track_head(url, recording, rights))
 
 
 def artists(url: str) -> str:

@@ -128,6 +128,8 @@ class _Page:
                 yield from self._usages(heading, path_policy, differing, say("table_differences"))
             else:
                 yield f"<h2>{heading}</h2>\n<p>{say('no_differences')}</p>"
+        if policy.works.patterns and (policy.creators.asked or policy.creators.index is not None):
+            yield f"<p>{say('creators')}</p>"
         if policy.rules:
             yield f"<p>{say('rules')}</p>"
         yield from self._partners()

@@ -11,6 +11,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.policy import Policy
 from noai_guard.record import timestamps
+from noai_guard.record.canonical_json import digest
 from noai_guard.record.canonical_policy import policy_data
 from noai_guard.record.ledger import Kind, Ledger, iso, signed_entry, signed_head
 from noai_guard.record.ledger_files import write_documents, write_entry
@@ -18,6 +19,9 @@ from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.policy_changes import Change, first_promises, policy_changes
 from noai_guard.record.withheld import withhold
 from noai_guard.responses.header_fields import native
+
+WISHES_CHANGED = Change("creators: the documents declare what they wish for their works now")
+"""Owes no notice: from when a wish holds is its creator's word, and stands where wishes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ def draft(policy: Policy, catalog: Catalog, ledger: Ledger | None, now: datetime
     head = ledger.head
     before = head.policy(policy)
     changes = policy_changes(before, policy, catalog)
+    if not changes and _wishes_declared(policy, catalog) != head.declarations.get("wishes", ""):
+        return Draft(Kind.PUBLISH, (WISHES_CHANGED,), max(now, head.effective))
     if not changes:
         kind = Kind.CATALOGUE if head.catalogue != catalog.version else None
         return Draft(kind, (), max(now, head.effective))
@@ -109,7 +115,8 @@ def publish(folder: Path, policy: Policy, catalog: Catalog, ledger: Ledger | Non
 
 
 def declared(policy: Policy, catalog: Catalog) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return what a policy declares: documents by path, header fields by path pattern; and the bodies by SHA-256."""
+    """Return what a policy declares: documents by path, header fields by path pattern, and a digest of what documents
+    say of single works, if they do; and the bodies by SHA-256."""
     compiled = CompiledPolicy(policy, catalog)
     bodies = {sha256(document.body).hexdigest(): document.body for document in compiled.documents.values()}
     documents = {
@@ -120,7 +127,23 @@ def declared(policy: Policy, catalog: Catalog) -> tuple[dict[str, Any], dict[str
         section.pattern: [f"{name}: {value}" for name, value in native(fields.fields)]
         for section, fields in compiled.declared.items()
     }
-    return {"documents": documents, "headers": dict(headers)}, bodies
+    wishes = _wishes_digest(compiled)
+    return {"documents": documents, "headers": dict(headers), **({"wishes": wishes} if wishes else {})}, bodies
+
+
+def _wishes_declared(policy: Policy, catalog: Catalog) -> str:
+    return _wishes_digest(CompiledPolicy(policy, catalog)) if policy.creators.index is not None else ""
+
+
+def _wishes_digest(compiled: CompiledPolicy) -> str:
+    """Return the digest of the sections that documents have for works; empty if they have none."""
+    own = set(compiled.policy.path_policies)
+    sections = {
+        section.pattern: {str(usage): str(action) for usage, action in section.usages.items()}
+        for section in compiled.declared_works.policy.path_policies
+        if section not in own
+    }
+    return digest(sections) if sections else ""
 
 
 def rotation(ledger: Ledger, now: datetime) -> Draft:

@@ -76,6 +76,8 @@ def shaped(rows: "pl.DataFrame", shapes: Shapes) -> "pl.DataFrame":
     works = [target.str.extract(each, 1) for each in shapes.works]
     work = pl.coalesce(*works) if works else pl.lit(None, pl.String)
     is_plain = target.str.contains(PLAIN) & (target.str.len_bytes() <= MAX_PLAIN)
+    for each in shapes.wished:
+        is_plain &= ~target.str.contains(each)
     is_name = pl.col("work").str.len_bytes().is_between(1, LONGEST_WORK)
     marked = rows.lazy().with_columns(pl.when(is_plain).then(number).alias("shape"), work.alias("work"))
     return marked.with_columns(pl.when(pl.col("shape").is_not_null() & is_name).then(pl.col("work"))).collect()

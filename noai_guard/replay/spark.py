@@ -142,6 +142,8 @@ def _grouped(lines: "DataFrame", form: LogFormat, shapes: Shapes) -> "DataFrame"
     )
     target = F.col("target")
     is_plain = target.rlike(PLAIN) & (F.length(target) <= MAX_PLAIN) & F.lit(shapes.usable)
+    for each in shapes.wished:
+        is_plain &= ~target.rlike(each)
     rows = rows.withColumns(
         {
             "shape": F.when(is_plain, _shape(target, shapes)),

@@ -16,8 +16,10 @@ from noai_guard.core.agent_outcomes import AgentOutcomes
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.model import Action, Agent, Mode, OptOut, PathPolicy, Usage
-from noai_guard.core.policy import Policy, Site
+from noai_guard.core.policy import Creators, Policy, Site
 from noai_guard.core.uses import KNOWN_USES, Notice, Use
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.works import Works
 from noai_guard.declarations import policy_page
 from noai_guard.declarations.robots_txt import undated
 from noai_guard.resources import texts
@@ -265,6 +267,15 @@ GERMAN = {
     "lang": "de", "heading_no_ai": "Menschen sind willkommen. KI nicht.", "train-ai": "KI & Training <b>",
     "refused_names": "Abgewiesen werden: {refused}", "lead": "{owner} sagt {hier}, was Programme dürfen.",
 }  # fmt: skip
+
+
+def test_where_creators_decide_the_page_says_so() -> None:
+    works = replace(STANCE, site=SITE, works=Works(["/audio/{work}.mp3"]))
+    said = "Creators decide about their own works"
+    assert said not in page(works)[1]
+    assert said not in page(replace(STANCE, site=SITE, creators=Creators(asked=True)))[1]
+    for creators in (Creators(asked=True), Creators(index=WishIndex())):
+        assert said in page(replace(works, creators=creators))[1]
 
 
 def test_another_language_replaces_each_text_and_what_is_missing_is_marked_as_english() -> None:

@@ -26,11 +26,13 @@ SERVED = Visit("Somebody", "listener", "GET", "/", 200, 5, "text/html", None, Fa
 
 
 def test_the_demo_serves_people_and_refuses_ai() -> None:
-    answer = subprocess.run([*DEMO, "--once"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    answer = subprocess.run([*DEMO, "--once"], cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     assert (answer.returncode, answer.stderr) == (0, ""), answer.stderr
     assert "Everybody got what they should." in answer.stdout
     assert 'noai_requests_total{action="deny",agent="GPTBot"' in answer.stdout
     assert 'noai_robots_ignored_total{agent="GPTBot"}' in answer.stdout
+    assert "Moth Atlas: GPTBot gets 200" in answer.stdout
+    assert "Ines Halvorsen: GPTBot gets 403" in answer.stdout
 
 
 def test_each_proof_is_explained_by_the_command_that_the_demo_prints(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noai_guard.core.model import Usage
+from noai_guard.core.policy import Creators
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical, digest
 from noai_guard.record.ledger import Kind, Ledger, LedgerInvalid, iso, public_copy, signed_entry, signed_head
 from noai_guard.record.ledger_keys import KeyUnusable, is_signed_by, new_key, read_key
-from noai_guard.record.publishing import draft, notice_over
+from noai_guard.record.publishing import WISHES_CHANGED, Draft, Signing, draft, notice_over, publish
 from noai_guard.record.verification import problems_of
 from tests.record.ledger_kit import AGENTS, DAY, LOOSER, START, STRICT, Book, policy_of
 
@@ -397,3 +402,29 @@ def test_every_code_of_a_problem_is_explained() -> None:
     source = "".join(file.read_text() for file in (root / "noai_guard/record").glob("*.py"))
     page = (root / "docs/reference/ledger.md").read_text()
     assert set(re.findall(r'"(L\d{3})"', source)) == set(re.findall(r"(?m)^### (L\d{3})$", page))
+
+
+def test_what_documents_declare_of_works_is_published_when_it_changes(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    text = "usages: {ai-search: yes}\n"
+    book.publish(text)
+    policy = policy_of(f"{text}works: ['/audio/{{work}}.mp3']\n", book.path)
+
+    def drafted(**wishes: Choice) -> Draft:
+        index = WishIndex(WorkWishes(work, {Usage.AI_SEARCH: choice}) for work, choice in wishes.items())
+        wished = replace(policy, creators=Creators(index=index))
+        made = draft(wished, AGENTS, book.ledger, START + DAY)
+        if made.kind is not None:
+            publish(book.path, wished, AGENTS, book.ledger, made, Signing("Ines", book.key, START + DAY))
+        return made
+
+    assert drafted().kind is None
+    first = drafted(tide=Choice.DISALLOW)
+    assert (first.kind, first.changes, first.effective) == (Kind.PUBLISH, (WISHES_CHANGED,), START + DAY)
+    assert drafted(tide=Choice.DISALLOW).kind is None
+    assert drafted(tide=Choice.DISALLOW, ebb=Choice.DISALLOW).kind is Kind.PUBLISH
+    assert drafted().kind is Kind.PUBLISH
+    assert [entry.number for entry in book.ledger.entries] == [1, 2, 3, 4]
+    assert problems_of(book.ledger, book.ledger.entries[0].key, NOW) == ()
+    kept = book.ledger.entries[2].declarations["documents"]["/license.xml"]["sha256"]
+    assert b"/audio/ebb.mp3" in (book.ledger.document(kept) or b"")

@@ -1,12 +1,19 @@
 """Totals are exact; what strangers could make endless is bounded, and says so."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import load_catalog
+from noai_guard.core.model import Usage
 from noai_guard.core.networks import NetworkSet
+from noai_guard.core.policy import Creators
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.replay import tally as tallies
 from noai_guard.replay.bounded import SUMS, Clients, Pairs
 from noai_guard.replay.run import Replay
@@ -124,6 +131,20 @@ def test_patterns_of_works_that_engines_read_differently_are_left_to_us(pattern:
     assert counted(made.tally) == judged(compiled(policy), requests, NOW)
     names = {compiled(policy).policy.works.work_of(sent.target.decode()) for sent in requests} - {""}
     assert summary.refused[0].works == len(names)
+
+
+def test_what_creators_wish_is_judged_for_each_work(tmp_path: Path) -> None:
+    wishes = [WorkWishes("tide", {Usage.TRAIN_AI: Choice.DISALLOW}), WorkWishes("ebb", {Usage.TRAIN_AI: Choice.ALLOW})]
+    policy = replace(compiled().policy, creators=Creators(decide=True, index=WishIndex(wishes)))
+    wished = CompiledPolicy(policy, load_catalog())
+    paths = (b"/audio/tide.mp3", b"/audio/ebb.mp3", b"/AUDIO/EBB.MP3", b"/audio/foam.mp3", b"/press/tide", b"/x")
+    requests = [Sent(path, agent) for path in paths for agent in (GPTBOT, BROWSER)]
+    file = tmp_path / "access.log"
+    file.write_bytes(log("combined", requests))
+    made = Replay([wished], ["noai.yaml"], NOW)
+    made.read(Source(str(file)))
+    assert counted(made.tally) == judged(wished, requests, NOW)
+    assert made.summary().refused[0].works == 2
 
 
 def test_pairs_are_distinct_and_bounded() -> None:
