@@ -123,11 +123,7 @@ class Reloading:
             self.reload()
 
     def reload(self) -> bool:
-        """Read the policy file again, and the catalogue if its files changed.
-
-        Return True if the new policy took the place of the old one at once; if it cannot be used, the old one stays, a
-        metric rises and the problems are logged.
-        """
+        """Do and return what `GuardRuntime.reload` says. Never raises for a file that cannot be used."""
         if self._file is None:
             return False
         with self._reloading:
