@@ -132,6 +132,8 @@ def _wanted(data: object) -> tuple[str, dict[Usage, Choice], int | None]:
     name, chosen, seen = data["work"], data["wishes"], data.get("seen")
     if not isinstance(name, str) or not is_name(name):
         raise HTTPException(422, f"work must be a text of 1 to {MAX_TEXT} characters without control characters")
+    if isinstance(seen, float) and seen.is_integer():
+        seen = int(seen)  # 1.0 is an integer in JSON Schema
     if seen is not None and (type(seen) is not int or not 0 <= seen <= _MAX_ID):
         raise HTTPException(422, "seen must be a number that this API gave")
     if not isinstance(chosen, dict) or not chosen:

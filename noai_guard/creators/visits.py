@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -66,19 +66,21 @@ class EventVisits:
         self._folder = Path(folder)
         self._clock = clock
         self._files: dict[Path, tuple[object, _Counts]] = {}
-        self._begin = datetime.min.replace(tzinfo=UTC)
-        self._counted: tuple[datetime, list[_Counts]] | None = None
+        # The month, up to when it was counted, and what was counted: replaced in one assignment.
+        self._counted: tuple[datetime, datetime, list[_Counts]] | None = None
         self._counted_at = float("-inf")
         self._counting = threading.Lock()
 
     def month(self, works: Container[str], now: datetime) -> Month | None:
         """Return the visits of this month, as last counted; None until they have been."""
         begin = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        if begin != self._begin or self._clock() - self._counted_at >= REFRESH_SECONDS:
+        known = self._counted
+        if known is None or known[0] != begin or self._clock() - self._counted_at >= REFRESH_SECONDS:
             threading.Thread(target=self.count, args=(begin, now), name="noai-guard-visits", daemon=True).start()
-        if self._counted is None or begin != self._begin:
+        known = self._counted
+        if known is None or known[0] != begin:
             return None
-        until, counts = self._counted
+        _, until, counts = known
         visitors: dict[Visitor, Figures] = {}
         for each in counts:
             for (work, visitor), figures in each.groups.items():
@@ -95,7 +97,7 @@ class EventVisits:
         if not self._counting.acquire(blocking=False):
             return
         try:
-            known = self._files if begin == self._begin else {}
+            known = self._files if self._counted is not None and self._counted[0] == begin else {}
             files: dict[Path, tuple[object, _Counts]] = {}
             for path in event_files([self._folder]) if self._folder.is_dir() else ():
                 identity = file_identity(path)
@@ -103,8 +105,8 @@ class EventVisits:
                 if before is None or before[0] != identity:
                     before = identity, _counted(path, begin)
                 files[path] = before
-            self._files, self._begin = files, begin
-            self._counted = now, [counts for _, counts in files.values()]
+            self._files = files
+            self._counted = begin, now, [counts for _, counts in files.values()]
             self._counted_at = self._clock()
         finally:
             self._counting.release()

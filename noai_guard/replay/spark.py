@@ -50,7 +50,10 @@ def on_cluster(master: str) -> "Iterator[SparkSession]":
     except ImportError:
         raise MissingExtra("spark", f"--engine {master}") from None
     try:
-        yield SparkSession.builder.master(master).appName("noai-guard replay").getOrCreate()
+        spark = SparkSession.builder.master(master).appName("noai-guard replay").getOrCreate()
+        # Spark warns with stack traces of what it then says in an error.
+        spark.sparkContext.setLogLevel("ERROR")
+        yield spark
     except (PySparkException, Py4JError) as error:
         said = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ClusterFailed(

@@ -75,7 +75,7 @@ def test_a_change_over_the_api_is_dated_as_on_the_page(site: MusicSite) -> None:
     assert coming == [{"work": ADAS_WORK, "usage": "train-ai", "choice": "allow", "since": str(day)}]
     stale = {"work": ADAS_WORK, "wishes": {"train-ai": "unset"}, "seen": changed["seen"] - 1}
     assert client.put("/api/wishes", json=stale).status_code == 409
-    assert client.put("/api/wishes", json={**stale, "seen": changed["seen"]}).status_code == 200
+    assert client.put("/api/wishes", json={**stale, "seen": float(changed["seen"])}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from noai_guard.core.decision_table import rule_id
 from noai_guard.core.guard import Guard
 from noai_guard.core.identity.settings import IdentityPolicy
 from noai_guard.core.model import AI_USAGES, Usage, agent_of
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.decision_table import rule_id
 from noai_guard.core.policy import Policy
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
