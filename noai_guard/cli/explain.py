@@ -146,7 +146,7 @@ def explain(runtime: GuardRuntime, request: PlainRequest) -> Explanation:
         reasons = ("declarations are sent to everyone, before any judgement",)
         return Explanation(request, client, reasons, document_headers(outcome.document), notes, outcome.document)
     if not isinstance(outcome, Decided):
-        outcome = run(outcome, _stores(runtime, names), runtime.unanswered)
+        outcome = run(outcome, _stores(runtime, names), runtime.reports.unanswered)
     verdict = outcome.cached.verdict
     declared = compiled.declared_on(verdict.path_policy)
     looks_like = None

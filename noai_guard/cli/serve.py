@@ -213,5 +213,5 @@ def _supervise(
             each.socket.close()
 
     supervisor = Supervisor(work, workers, drain_seconds)
-    if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reload_if_changed):
+    if not supervisor.run(on_start, on_stop, served.runtime.reload, served.runtime.reloading.reload_if_changed):
         raise CannotRun("could not start; the lines above say why", exit_code=3)

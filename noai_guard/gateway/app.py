@@ -127,7 +127,7 @@ class Gateway:
 
         `appended` as for original_request.
         """
-        decided = await arun(self._examine(request, appended), self._stores, self.runtime.unanswered)
+        decided = await arun(self._examine(request, appended), self._stores, self.runtime.reports.unanswered)
         if isinstance(decided, Response):
             return decided
         response = self._encoded(decided, request, refusing).response
@@ -175,12 +175,12 @@ class Gateway:
         outcome = runtime.decide(original, is_document)
         if isinstance(outcome, ServeDocument):
             if outcome.document.path == robots_txt.PATH:
-                runtime.remember_robots_reader(outcome.active, original)
-            runtime.record_document(outcome.active, original, outcome.document.path, None)
+                runtime.robots_readers.remember(outcome.active, original)
+            runtime.recording.record_document(outcome.active, original, outcome.document.path, None)
             return Response(200, ((b"content-length", b"0"), NO_STORE, (b"x-noai-verdict", b"allow")), b"")
         decided = outcome if isinstance(outcome, Decided) else (yield from outcome)
         if decided.cached.recorded:
-            runtime.record(decided.cached, original, decided.client, decided.refusal)
+            runtime.recording.record(decided.cached, original, decided.client, decided.refusal)
         path_class = decided.path_class
         has_one_reading = len(original.raw_paths) == 1 and path_class is not None and not path_class.readings
         return decided if has_one_reading else replace(decided, cacheable=False)
@@ -198,7 +198,7 @@ class Gateway:
         if not cached.plain:
             self.runtime.note(active, decided, unread)
         if cached.recorded:
-            self.runtime.record(cached, unread, None, refusal)
+            self.runtime.recording.record(cached, unread, None, refusal)
         return decided
 
     def _unusable(self, problem: str, request: Request) -> Response:
@@ -249,7 +249,7 @@ class Gateway:
                 own = self._own_robots.remember((), read_regular_file(self._own_robots_file, robots_txt.MAX_BYTES))
             except OSError as error:
                 own = self._own_robots.last((), error)
-        return self.runtime.document_response(served, request, own)
+        return self.runtime.documents.response(served, request, own)
 
 
 def _path(scope: Scope) -> str:

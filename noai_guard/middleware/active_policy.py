@@ -60,7 +60,7 @@ class CachedDecision:
     """A verdict with what goes with it: its counts, and what the response declares.
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
-    to note. `recorded`: whoever sends the response hands an event to the record (`GuardRuntime.event`), which says what
+    to note. `recorded`: whoever sends the response hands an event to the record (`Recording.event`), which says what
     is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 

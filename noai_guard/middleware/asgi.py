@@ -26,8 +26,9 @@ from noai_guard.middleware.active_policy import Decided, ServeDocument
 from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import Exchange, NotedSend, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
+from noai_guard.middleware.policy_loading import compiled_policy, problems_of
 from noai_guard.middleware.routes import awaited_routes
-from noai_guard.middleware.runtime import GuardRuntime, compiled_policy, problems_of
+from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.asked_wishes import Lookup
 from noai_guard.stores.reverse_dns import ReverseDns
 
@@ -106,7 +107,7 @@ class NoAIMiddleware:
             return
         runtime = self.runtime
         if _VERDICT in scope:
-            runtime.report_nesting()
+            runtime.reports.report_nesting()
         request = self._read(scope, Exchange())
         outcome = runtime.decide(request, is_http)
         if isinstance(outcome, Decided):
@@ -115,7 +116,7 @@ class NoAIMiddleware:
             await self._serve(scope, send, outcome, request)
             return
         else:
-            decided = await arun(outcome, self._stores, runtime.unanswered)
+            decided = await arun(outcome, self._stores, runtime.reports.unanswered)
         cached = decided.cached
         scope[_VERDICT] = verdict = cached.verdict
         try:
@@ -127,11 +128,11 @@ class NoAIMiddleware:
                 refusal = (
                     decided.refusal if is_http and request.method != "HEAD" else replace(decided.refusal, body=b"")
                 )
-                runtime.record(cached, request, decided.client, refusal)
+                runtime.recording.record(cached, request, decided.client, refusal)
             size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
-        event = runtime.event(cached, request, decided.client) if cached.recorded else None
+        event = runtime.recording.event(cached, request, decided.client) if cached.recorded else None
         if event is not None:
             send = NotedSend(event, send)
         try:
@@ -158,10 +159,10 @@ class NoAIMiddleware:
         compiled = served.active.compiled
         if served.document.path == robots_txt.PATH and compiled.merges_robots:
             path = normal_path(request.path)
-            verdict = self.runtime.verdict_on_ourselves(served.active, path)
+            verdict = self.runtime.documents.verdict_on_ourselves(served.active, path)
             marks = {"path": path, "state": {**(scope.get("state") or {}), "noai": verdict}, _VERDICT: verdict}
             own = await self._own_robots.of_asgi_app(self.app, scope, marks)
-        await send_response(send, self.runtime.document_response(served, request, own))
+        await send_response(send, self.runtime.documents.response(served, request, own))
 
     def _lifespan(self, send: Send) -> Send:
         self.runtime.start()

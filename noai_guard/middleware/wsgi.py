@@ -22,8 +22,9 @@ from noai_guard.core.questions import Store, run
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import ActivePolicy, Decided, ServeDocument
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
+from noai_guard.middleware.policy_loading import compiled_policy
 from noai_guard.middleware.routes import blocking_routes
-from noai_guard.middleware.runtime import GuardRuntime, compiled_policy
+from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.middleware.wsgi_request import EnvironRequest, user_agent_lines
 from noai_guard.middleware.wsgi_response import Outgoing
 from noai_guard.responses.header_fields import native
@@ -67,7 +68,7 @@ class NoAIWSGIMiddleware:
         )
         if threading.current_thread() is threading.main_thread():
             # Requests may come in other threads only, in which signals cannot be handled.
-            self.runtime.handle_hangup()
+            self.runtime.reloading.handle_hangup()
 
     @staticmethod
     def check(policy: str | Path | Policy | None = None) -> None:
@@ -77,12 +78,12 @@ class NoAIWSGIMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         runtime = self.runtime
         if VERDICT in environ:
-            runtime.report_nesting()
+            runtime.reports.report_nesting()
         request = EnvironRequest(environ, self._user_agents[runtime.active])
         outcome = runtime.decide(request)
         if isinstance(outcome, ServeDocument):
             return _sent(self._document(request, outcome), start_response)
-        decided = outcome if isinstance(outcome, Decided) else run(outcome, self._stores, runtime.unanswered)
+        decided = outcome if isinstance(outcome, Decided) else run(outcome, self._stores, runtime.reports.unanswered)
         cached = decided.cached
         environ[VERDICT] = cached.verdict
         if decided.refusal is not None:
@@ -90,10 +91,10 @@ class NoAIWSGIMiddleware:
             with runtime.telemetry.counting:
                 cached.counts.bytes += len(refusal.body)
             if cached.recorded:
-                runtime.record(cached, request, decided.client, refusal)
+                runtime.recording.record(cached, request, decided.client, refusal)
             return _sent(refusal, start_response)
         outgoing = Outgoing(runtime.telemetry, environ, cached, start_response)
-        if cached.recorded and (event := runtime.event(cached, request, decided.client)) is not None:
+        if cached.recorded and (event := runtime.recording.event(cached, request, decided.client)) is not None:
             outgoing.note(event, runtime.recorder)
         try:
             chunks = self.app(environ, outgoing.start)
@@ -107,9 +108,9 @@ class NoAIWSGIMiddleware:
         own: OwnFile = None
         compiled = served.active.compiled
         if served.document.path == robots_txt.PATH and compiled.merges_robots:
-            verdict = self.runtime.verdict_on_ourselves(served.active, normal_path(request.path))
+            verdict = self.runtime.documents.verdict_on_ourselves(served.active, normal_path(request.path))
             own = self._own_robots.of_wsgi_app(self.app, {**request.environ, VERDICT: verdict})
-        return self.runtime.document_response(served, request, own)
+        return self.runtime.documents.response(served, request, own)
 
 
 def _sent(response: Response, start_response: StartResponse) -> Iterable[bytes]:

@@ -365,7 +365,7 @@ def test_requests_are_served_while_a_policy_is_read(file, monkeypatch):
         assert answered.wait(30)
         return check_policy(path)
 
-    monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", read_after_an_answer)
+    monkeypatch.setattr("noai_guard.middleware.policy_loading.check_policy", read_after_an_answer)
 
     async def story():
         await status(guard)
@@ -496,7 +496,7 @@ def test_a_list_that_changes_while_the_first_policy_that_names_it_is_read_is_in_
         replace_text(networks, "0.0.0.0/1\n128.0.0.0/1\n")
         return found
 
-    monkeypatch.setattr("noai_guard.middleware.runtime.check_policy", changed_behind)
+    monkeypatch.setattr("noai_guard.middleware.policy_loading.check_policy", changed_behind)
     assert guard.runtime.reload()
     assert asyncio.run(status_of_browser(guard)) == 403
 

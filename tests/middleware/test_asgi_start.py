@@ -172,8 +172,8 @@ def test_the_packaged_stance_is_declared_logged_each_minute_and_shown(
     assert all(mistake in errors[0].getMessage() for mistake in MISTAKES)
     assert metric(guard, "reload_failed") == 1
     assert '"reload_failed": true' in ask(page, http("/", BROWSER, (b"accept", b"application/json"))).text
-    monkeypatch.setattr("noai_guard.middleware.runtime._COMPLAINT_SECONDS", 0.0)
-    guard.runtime._next_complaint = 0.0
+    monkeypatch.setattr("noai_guard.middleware.reports._COMPLAINT_SECONDS", 0.0)
+    guard.runtime.reports._next_complaint = 0.0
     guard.runtime._next_housekeeping = 0.0
     ask(guard, http())
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2

@@ -321,7 +321,7 @@ def test_a_failure_while_looking_is_counted_and_the_policy_stays(site: Site, mon
     def fails(*arguments: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(site.runtime, "_activate", fails)
+    monkeypatch.setattr(site.runtime.reloading, "_put_in_force", fails)
     site.at(START + 60 * DAY)
     site.at(START + 61 * DAY)
     assert metric(site.runtime, "guard_failures", place="ledger") == 1

@@ -32,7 +32,7 @@ def decided(guard: GuardRuntime, request: PlainRequest, store: Store | None = No
     assert not isinstance(outcome, ServeDocument)
     if isinstance(outcome, Decided):
         return outcome
-    return run(outcome, Router({Count: store or MemoryStore()}), guard.unanswered)
+    return run(outcome, Router({Count: store or MemoryStore()}), guard.reports.unanswered)
 
 
 def status(outcome: Decided) -> int:
@@ -71,7 +71,7 @@ def test_questions_are_answered_at_once_or_after_waiting() -> None:
         for _ in range(4):
             outcome = guard.decide(request("/", SCRAPER))
             assert not isinstance(outcome, ServeDocument | Decided)
-            statuses.append(status(await arun(outcome, router, guard.unanswered)))
+            statuses.append(status(await arun(outcome, router, guard.reports.unanswered)))
         return statuses
 
     assert asyncio.run(awaiting()) == [200, 200, 200, 429]
@@ -125,7 +125,7 @@ def test_a_request_is_noted_under_the_policy_that_decided_it() -> None:
     outcome = guard.decide(request("/", SCRAPER))
     assert not isinstance(outcome, ServeDocument | Decided)
     guard._activate(runtime().compiled)
-    late = run(outcome, Router({Count: MemoryStore()}), guard.unanswered)
+    late = run(outcome, Router({Count: MemoryStore()}), guard.reports.unanswered)
     assert late.cached.verdict.reasons[-1] == "within 3 requests in 3600 s"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from noai_guard.core.shared_caches import CACHES
+from noai_guard.middleware import reports
 from noai_guard.middleware import runtime as runtime_module
 from tests.middleware import wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, answering, ask, guarded, http, metric
@@ -45,7 +46,7 @@ def test_listeners_are_looked_at_once_a_second_and_of_refusals_the_first_and_eve
         looks.append(headers)
         return {}
 
-    monkeypatch.setattr(runtime_module, "shared_caches", look)
+    monkeypatch.setattr(reports, "shared_caches", look)
     monkeypatch.setattr(runtime_module, "HOUSEKEEPING_SECONDS", 3600.0)
     guard = guarded(answering())
     for _ in range(100):
@@ -101,7 +102,7 @@ def test_nothing_of_a_request_becomes_a_label_or_a_line_of_the_log(warnings: Any
 
 
 def test_a_fault_of_the_look_refuses_and_admits_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "shared_caches", lambda headers: 1 / 0)
+    monkeypatch.setattr(reports, "shared_caches", lambda headers: 1 / 0)
     guard = guarded(answering())
     assert ask(guard, http("/", BROWSER)).status == 200
     assert ask(guard, http("/", SCRAPER)).status == 403

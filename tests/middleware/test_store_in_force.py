@@ -99,7 +99,7 @@ def test_who_read_robots_txt_at_one_worker_is_known_to_the_others(redis: StoreSe
     assert ask(one, http("/robots.txt", SCRAPER)).status == 200
 
     def is_known() -> bool:
-        two.runtime.learn_robots_readers()
+        two.runtime.robots_readers.learn()
         assert ask(two, http("/", SCRAPER)).status == 403
         return metric(two, "robots_ignored") > 0
 
@@ -152,8 +152,8 @@ def test_without_a_store_on_unknown_decides_and_one_line_a_minute_says_so(
         assert [ask(guard, http("/", SCRAPER)).status for _ in range(LIMIT)] == [status] * LIMIT
         # By its own count the worker knows that this is too many.
         assert [ask(guard, http("/", SCRAPER)).status for _ in range(100)] == [429] * 100
-        guard.runtime.report_store()
-        guard.runtime.report_store()
+        guard.runtime.reports.report_store()
+        guard.runtime.reports.report_store()
     lines = [record.getMessage() for record in caplog.records if "store" in record.getMessage()]
     assert sum("could not answer Count" in line for line in lines) == 1
     assert sum("cannot be asked" in line for line in lines) <= 1
@@ -179,7 +179,7 @@ def test_a_guard_whose_store_answers_does_not_hide_that_anothers_does_not(redis:
         lambda: bad.store.remote and bad.store.remote.problem and good.store.remote and good.store.remote.processes
     )
     for runtime in (bad, good):
-        runtime.report_store()
+        runtime.reports.report_store()
     assert metric(guards[1], "store_unreachable") == 1
     policy_file(tmp_path / "bad", "memory")
     assert bad.reload()

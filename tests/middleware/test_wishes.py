@@ -17,8 +17,8 @@ from noai_guard.core.model import Usage
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.errors import PolicyInvalid
+from noai_guard.middleware import reloading, wishes_in_force
 from noai_guard.middleware import runtime as runtime_module
-from noai_guard.middleware import wishes_in_force
 from noai_guard.stores import asked_wishes
 from tests.middleware import asgi_kit
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, metric
@@ -166,7 +166,7 @@ def test_an_index_that_comes_after_the_policy_was_replaced_is_not_used(tmp_path:
     creators = site.runtime.compiled.policy.creators
     assert site.runtime.reload()
     active = site.runtime.active
-    site.runtime._use_wishes(creators, WishIndex([WorkWishes("tide", {TRAIN: NO})]))
+    site.runtime.reloading._use_wishes(creators, WishIndex([WorkWishes("tide", {TRAIN: NO})]))
     assert site.runtime.active is active
     site.close()
 
@@ -188,19 +188,19 @@ def test_wishes_are_read_anew_on_another_day(tmp_path: Path, monkeypatch: pytest
 def test_many_named_works_are_enforced_before_the_documents_name_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_module, "_MANY_LISTED", 1)
+    monkeypatch.setattr(reloading, "_MANY_LISTED", 1)
     source = CataloguedWishes(tmp_path)
     source.set({})
     site = Site("asgi", source, tmp_path)
     seen: list[tuple[bool, bool]] = []
-    activate = site.runtime._activate
+    activate = site.runtime.reloading._put_in_force
 
     def activated(compiled: Any) -> None:
         activate(compiled)
         named = b"tide" in compiled.documents["/robots.txt"].body
         seen.append((compiled.guard.judged("/audio/tide.mp3", SCRAPER).action == "deny", named))
 
-    monkeypatch.setattr(site.runtime, "_activate", activated)
+    monkeypatch.setattr(site.runtime.reloading, "_put_in_force", activated)
     source.set({"tide": {TRAIN: NO}, "ebb": {TRAIN: NO}})
     site.runtime.wishes.look_now()
     assert seen == [(True, False), (True, True)]
