@@ -85,12 +85,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     thread.join()
 
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def test_an_entry_is_timestamped_and_the_timestamp_is_checked(authority: Authority, tmp_path: Path) -> None:
     book = Book(tmp_path)
-    book.publish(STRICT, NOW, authority=authority.url)
+    book.publish(STRICT, now(), authority=authority.url)
     ledger, trusted = book.ledger, read_authorities(authority.certificates)
     assert ledger.head.data["timestamp_by"] == authority.url
     assert problems_of(ledger, authorities=trusted) == ()
@@ -108,7 +109,7 @@ def test_openssl_itself_believes_the_timestamp(authority: Authority, tmp_path: P
     from base64 import b64decode
 
     book = Book(tmp_path)
-    book.publish(STRICT, NOW, authority=authority.url)
+    book.publish(STRICT, now(), authority=authority.url)
     data = book.ledger.head.data
     (tmp_path / "token.tsr").write_bytes(b64decode(data["timestamp"]))
     (tmp_path / "message").write_text(f"{data['hash']}.{data['signature']}")
@@ -121,19 +122,19 @@ def test_openssl_itself_believes_the_timestamp(authority: Authority, tmp_path: P
 
 def test_a_back_dated_entry_is_found_by_its_timestamp(authority: Authority, tmp_path: Path) -> None:
     book = Book(tmp_path)
-    book.publish(STRICT, NOW - 90 * DAY, authority=authority.url)
+    book.publish(STRICT, now() - 90 * DAY, authority=authority.url)
     (problem,) = problems_of(book.ledger)
     assert problem.code == "L006"
     assert problem.message.startswith("entry 1 was back-dated: it says ")
     later = Book(tmp_path / "later")
-    later.publish(STRICT, NOW + DAY, authority=authority.url)
-    assert "was dated too late" in problems_of(later.ledger, now=NOW + DAY)[0].message
+    later.publish(STRICT, now() + DAY, authority=authority.url)
+    assert "was dated too late" in problems_of(later.ledger, now=now() + DAY)[0].message
 
 
 def test_a_timestamp_that_was_taken_away_or_is_another_is_found(authority: Authority, tmp_path: Path) -> None:
     book, other = Book(tmp_path), Book(tmp_path / "other")
     for each in (book, other):
-        each.publish(STRICT, NOW, authority=authority.url)
+        each.publish(STRICT, now(), authority=authority.url)
     file, stolen = book.path / "0001.json", other.ledger.head.data["timestamp"]
     for value, words in ((stolen, "of something else"), ("!", "cannot be read"), ("AAAA", "cannot be read")):
         edited(file, lambda data, value=value: data.__setitem__("timestamp", value))  # type: ignore[misc]
@@ -150,7 +151,7 @@ def test_without_a_timestamp_that_was_asked_for_nothing_is_written(
 ) -> None:
     book = Book(tmp_path)
     with pytest.raises(NoTimestamp):
-        book.publish(STRICT, NOW, authority=address.format(url=authority.url))
+        book.publish(STRICT, now(), authority=address.format(url=authority.url))
     assert not book.path.exists()
 
 
