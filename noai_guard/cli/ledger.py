@@ -10,6 +10,7 @@ import click
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.cli.ledger_keys import KEY_FILE, key_in_force, public_key
 from noai_guard.cli.options import DEFAULT_POLICY, chosen_policy, policy_option
+from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of, check_policy_text
 from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.paths import normal_path
@@ -22,7 +23,6 @@ from noai_guard.record.ledger import Entry, Ledger, LedgerInvalid, iso
 from noai_guard.record.ledger_keys import is_installed, new_key
 from noai_guard.record.policy_changes import ACTION_WORDS
 from noai_guard.record.publishing import Draft, Signing, draft, publish, rotation
-from noai_guard.record.timestamps import read_authorities
 from noai_guard.record.verification import chain_problems, problems_of
 
 FOLDER = "noai-ledger"
@@ -35,9 +35,6 @@ _author_option = click.option(
     "--author", required=True, envvar="NOAI_LEDGER_AUTHOR", metavar="NAME",
     help="Who promises this, for the public (NOAI_LEDGER_AUTHOR).",
 )  # fmt: skip
-_timestamp_option = click.option(
-    "--timestamp", "authority", metavar="URL", default="", help="Have it timestamped by this authority (RFC 3161)."
-)
 _ledger_option = click.option(
     "--ledger", "source", metavar="PATH", type=click.Path(),
     help="The folder of the ledger, or its public copy.  [default: as the policy says, else noai-ledger]",
@@ -61,7 +58,7 @@ def command() -> None:
 @command.command("init")
 @_author_option
 @_key_option
-@_timestamp_option
+@timestamp_option
 @policy_option
 def init(author: str, key_file: str, authority: str, policy_file: str | None) -> None:
     """Begin a ledger: make a key, publish the policy as it is, and name both in noai.yaml.
@@ -113,7 +110,7 @@ def _name_in(file: Path, policy: Policy, settings: LedgerPolicy, key: str) -> No
 @click.option("--correction", "reason", metavar="REASON", help="Take effect at once, and say why in public.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be published.")
 @_key_option
-@_timestamp_option
+@timestamp_option
 @policy_option
 def publish_command(
     author: str, reason: str | None, dry_run: bool, key_file: str, authority: str, policy_file: str | None
@@ -144,7 +141,7 @@ def publish_command(
 @_author_option
 @click.option("--new-key", "new_file", required=True, metavar="FILE", type=click.Path(), help="Where to write it.")
 @_key_option
-@_timestamp_option
+@timestamp_option
 @policy_option
 def rotate(author: str, new_file: str, key_file: str, authority: str, policy_file: str | None) -> None:
     """Make a new key, and sign with the old one that it signs from now on."""
@@ -173,8 +170,7 @@ def rotate(author: str, new_file: str, key_file: str, authority: str, policy_fil
     help="The first public key: ed25519:..., or a file with it.  [default: as the policy says]",
 )
 @click.option("--against", metavar="PATH", type=click.Path(), help="An older copy: all its entries have to be there.")
-@click.option("--authority", "authorities", metavar="FILE", type=click.Path(),
-              help="Certificates (PEM) of the authorities whose timestamps are believed.")  # fmt: skip
+@authorities_option
 @policy_option
 @click.pass_context
 def verify(
@@ -196,10 +192,7 @@ def verify(
     elif key is not None:
         key = public_key(key)
     ledger = _read(_source(source, settings))
-    try:
-        trusted = read_authorities(Path(authorities)) if authorities else None
-    except (OSError, ValueError) as error:
-        raise CannotRun(f"{authorities} holds no certificates in PEM ({error}); name another file") from None
+    trusted = trusted_authorities(authorities)
     problems = problems_of(ledger, key or "", _now(), _read(against) if against else None, trusted)
     for problem in problems:
         click.secho(printable(str(problem)), fg="red")

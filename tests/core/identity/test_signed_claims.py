@@ -45,7 +45,7 @@ def signed(agent: str = "https://agent.example", at: float = NOW) -> list[Header
 
 def test_a_signature_of_the_agents_own_key_proves_the_claim() -> None:
     proof = proof_of(signed())
-    assert proof == Proof(Finding.PROVEN, "a key of Signer has signed the request")
+    assert proof == Proof(Finding.PROVEN, f"the key {SIGNER.public.thumbprint} of Signer has signed the request")
     assert failure_of([proof.reason]) is None
 
 
@@ -100,7 +100,7 @@ INSIDE, OUTSIDE = "198.51.100.7", "203.0.113.9"
 NOT_SIGNED, IN_LIST = "the request is not signed", f"the address is in a network of {LIST} of 2023-11-14"
 NOT_IN_LIST = f"the address is in no network of {LIST} of 2023-11-14"
 NO_ANSWER = "reverse DNS did not answer whether the address has a name under .agent.example"
-IS_SIGNED = "a key of {} has signed the request"
+IS_SIGNED = f"the key {SIGNER.public.thumbprint} of {{}} has signed the request"
 
 
 class Keys:
