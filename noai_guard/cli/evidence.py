@@ -14,6 +14,7 @@ from noai_guard.cli.timestamps import authorities_option, timestamp_option, trus
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import printable
+from noai_guard.errors import Problem
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import EvidenceCheck, verify_evidence
@@ -122,7 +123,8 @@ def verify(ctx: click.Context, case: str, key: str | None, authorities: str | No
     try:
         check = verify_evidence(Path(case), expected, trusted)
     except OSError as error:
-        raise CannotRun(f"{case} cannot be read: {error.strerror}; name an archive of noai-guard evidence") from error
+        hint = "name an archive that noai-guard evidence has packed: case.zip"
+        raise CannotRun(str(Problem("R006", f"cannot be read: {error.strerror}", hint, case))) from error
     for problem in check.problems:
         click.echo(f"{printable(case)}: {printable(problem)}")
     if check.problems:

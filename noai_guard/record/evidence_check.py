@@ -84,7 +84,10 @@ def verify_evidence(path: Path, key: str = "", authorities: Authorities | None =
 def _problems(file: IO[bytes], key: str, authorities: Authorities | None, check: EvidenceCheck) -> Iterator[str]:
     manifest, changed = read_stored(file, MANIFEST, MAX_MANIFEST_BYTES)
     if not manifest:
-        yield f"{MANIFEST} {changed}: this is no evidence that noai-guard has packed; {_DO_NOT_UNPACK}"
+        yield (
+            f"R006 {MANIFEST} {changed}: this is no evidence that noai-guard has packed; name an archive of noai-guard "
+            f"evidence, and if this is one, {_DO_NOT_UNPACK}"
+        )
         return
     if changed:
         yield f"{MANIFEST} {changed}"

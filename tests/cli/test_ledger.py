@@ -234,7 +234,7 @@ def test_the_new_key_signs_what_comes_after(begun: Run, run: Run) -> None:
 
 def test_a_command_without_a_ledger_or_a_key_says_what_to_type(run: Run) -> None:
     assert "noai-guard ledger init begins one" in run("ledger", "publish", code=2).stderr
-    assert "noai-guard ledger init begins a ledger" in run("ledger", "log", code=2).stderr
+    assert "noai-guard ledger init begins one" in run("ledger", "log", code=2).stderr
     run("ledger", "init")
     change(LOOSER)
     assert "cannot be read" in run("ledger", "publish", "--key", "nowhere.key", code=2).stderr
@@ -242,6 +242,19 @@ def test_a_command_without_a_ledger_or_a_key_says_what_to_type(run: Run) -> None
     shutil.rmtree("noai-ledger")
     assert "the ledger cannot be used, so nothing is compared with it" in run("check").stdout
     assert "stricter of the policy and no-ai is written" in run("build", "--out", "public").output
+
+
+def test_what_is_no_ledger_is_answered_with_what_to_type(run: Run) -> None:
+    Path("empty").mkdir()
+    Path("letter.txt").write_text("hello")
+    Path("other.json").write_text("{}")
+    for source in ("nowhere", "empty", "letter.txt", "other.json"):
+        for command in (("verify", source), ("log", "--ledger", source), ("at", "2026-02-01", "--ledger", source)):
+            output = run("ledger", *command, code=2).output
+            assert f"{source}: L001 " in output, command
+            assert "name the folder of a ledger, or its public copy" in output
+            assert output.count("\n") == 1
+        assert "R006 " in run("evidence", "verify", source, code=int(Path(source).is_file()) or 2).output
 
 
 def test_publish_needs_the_withheld_parts(run: Run) -> None:
