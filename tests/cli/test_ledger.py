@@ -81,7 +81,7 @@ def test_init_replaces_nothing(begun: Run, run: Run) -> None:
 def test_a_looser_policy_is_announced_and_the_stricter_one_is_built(begun: Run, run: Run) -> None:
     change(LOOSER)
     checked = run("check").stdout
-    assert "note: looser than what is published: training: refused -> allowed under /press/**." in checked
+    assert "note: looser than entry 1: training: refused -> allowed under /press/**." in checked
     day = (TODAY + timedelta(days=31)).date().isoformat()
     assert f"takes effect on {day}" in checked
     unpublished = run("build", "--out", "public")
