@@ -7,8 +7,8 @@ import click
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
-from noai_guard.cli.ledger import FOLDER, counted
 from noai_guard.cli.ledger_keys import KEY_FILE, public_key, refuse_replaced
+from noai_guard.cli.ledger_source import FOLDER, counted
 from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
 from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of

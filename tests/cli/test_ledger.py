@@ -169,6 +169,38 @@ def test_at_says_what_was_promised_on_a_day(here: Path, run: Run) -> None:
     assert run("ledger", "at", "2026-02-01", "--ledger", str(book.path)).stdout == whole
 
 
+WISHES = """\
+work,creator,title,train-ai,ai-search,since
+tide,Ines,Tide,disallow,,
+ebb,Jonas,Ebb,allow,,2026-01-31
+"""
+
+
+def test_at_says_what_documents_declared_for_a_path_by_its_creators_wish(begun: Run, run: Run) -> None:
+    before = run(
+        "ledger", "at", f"{TODAY + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}", "--path", "/audio/ebb.mp3"
+    ).stdout
+    assert "what its creator wished, by entry 1:\n  not known: no document of this entry names a single work" in before
+    Path("catalogue.csv").write_text(WISHES)
+    change(f"{STRICT}works: ['/audio/{{work}}.mp3']\nwishes: catalogue.csv\ncreators: decide\n")
+    run("ledger", "publish", "--correction", "creators decide from today on")
+    run("build", "--out", "public")
+    moment = f"{TODAY + timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ}"
+
+    def wished(name: str, *more: str) -> list[str]:
+        printed = run("ledger", "at", moment, "--path", f"/audio/{name}.mp3", *more).stdout.splitlines()
+        begin = printed.index("what its creator wished, by entry 2:") + 1
+        return printed[begin : printed.index("", begin)]
+
+    assert wished("ebb") == [
+        "  declared in /robots.txt for /audio/ebb.mp3$: Content-Usage: train-ai=y, ai-use=n, search=y",
+        "  declared in /.well-known/tdmrep.json for /audio/ebb.mp3$: tdm-reservation: 0",
+    ]
+    assert wished("tide") == ["  not known: documents named single works, and not this path"]
+    (here,) = wished("ebb", "--ledger", "public/.well-known/noai-history.json")
+    assert "in the folder of the ledger only" in here
+
+
 def test_verify_names_what_was_tampered_with_and_the_others_warn(here: Path, run: Run) -> None:
     written_before(here)
     shutil.copytree("noai-ledger", "kept")
