@@ -345,6 +345,17 @@ def _summary(report: Report) -> str:
     for row in report.tables["claims"]:
         identity = row.facts["identity"]
         identities[identity] = identities.get(identity, 0) + row.figures.events
+    false = list(report.false_names.values())
+    others = sum(each.events for each in false)
+    not_of_it = (
+        "\n\n"
+        f"NOT OF THE OPERATOR, and contained in these figures: {others:,} requests of somebody else under its name\n"
+        f"(spoofed): refused {sum(each.refused for each in false):,}, answered with content "
+        f"{sum(each.answered for each in false):,} ({sum(each.bytes_got for each in false):,} bytes), "
+        f"works handed over {sum(each.works_got for each in false):,}."
+        if others
+        else ""
+    )
     proofs = ", ".join(f"{count:,} {identity}" for identity, count in sorted(identities.items()))
     return (
         f"Requests:                {totals.events:,} ({proofs or 'none'})\n"
@@ -353,7 +364,7 @@ def _summary(report: Report) -> str:
         f"read a declaration:      {totals.declarations:,}\n"
         f"answered with an error:  {totals.failed:,}\n"
         f"Works asked for:         {totals.works_tried:,}\n"
-        f"handed over:             {totals.works_got:,}"
+        f"handed over:             {totals.works_got:,}{not_of_it}"
     )
 
 

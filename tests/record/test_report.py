@@ -34,6 +34,15 @@ def reported(folder: Path, records: Sequence[EventRecord], selection: Selection 
     return make_report(write_events(folder, records), selection, site)
 
 
+def test_a_row_says_what_of_it_somebody_else_got_under_the_operators_name(tmp_path: Path) -> None:
+    taken = {"identity": Identity.SPOOFED, "action": Action.ALLOW, "status": 200, "bytes": 120_000}
+    page = as_html(reported(tmp_path, [event(), event(**taken), event(**taken, work="dusk"), event(operator="Meta")]))
+    assert page.count("Not of it: ") == 1
+    assert "Not of it: 2 requests under a false name, which got 2 works, 240 kB" in page
+    nothing = as_html(reported(tmp_path / "other", [event(identity=Identity.SPOOFED)]))
+    assert "Not of it: 1 request under a false name, which got nothing" in nothing
+
+
 @settings(max_examples=100)
 @given(RECORDS)
 def test_each_row_leads_back_to_the_events_that_it_was_counted_from(records: list[EventRecord]) -> None:
