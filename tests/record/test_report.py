@@ -39,6 +39,9 @@ def test_a_row_says_what_of_it_somebody_else_got_under_the_operators_name(tmp_pa
     page = as_html(reported(tmp_path, [event(), event(**taken), event(**taken, work="dusk"), event(operator="Meta")]))
     assert page.count("Not of it: ") == 1
     assert "Not of it: 2 requests under a false name, which got 2 works, 240 kB" in page
+    imposter = event(**taken, operator="Google", work="tide")
+    works = reported(tmp_path / "works", [event(work="tide"), imposter]).operators_of_works
+    assert works == {"tide": ["OpenAI"]}
     nothing = as_html(reported(tmp_path / "other", [event(identity=Identity.SPOOFED)]))
     assert "Not of it: 1 request under a false name, which got nothing" in nothing
 

@@ -9,7 +9,7 @@ from noai_guard.core.identity.proof import Claimed, Finding, Identified, Proof
 from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.identity.settings import IdentitySettings
-from noai_guard.core.identity.signed_claims import WAY, failure_of, is_own
+from noai_guard.core.identity.signed_claims import WAY, failure_of, is_own, signing_key
 from noai_guard.core.identity.signing_keys import SigningKey
 from noai_guard.core.identity.web_bot_auth import WELL_KNOWN, SignatureOutcome
 from noai_guard.core.model import Agent, HeaderField, Identity, Usage
@@ -47,6 +47,8 @@ def test_a_signature_of_the_agents_own_key_proves_the_claim() -> None:
     proof = proof_of(signed())
     assert proof == Proof(Finding.PROVEN, f"the key {SIGNER.public.thumbprint} of Signer has signed the request")
     assert failure_of([proof.reason]) is None
+    assert signing_key(["the policy says so", proof.reason]) == SIGNER.public.thumbprint
+    assert signing_key(["the request is not signed"]) == ""
 
 
 @pytest.mark.parametrize(
