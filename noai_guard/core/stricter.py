@@ -12,7 +12,7 @@ from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.decision_table import DecisionTable, PathClass
+from noai_guard.core.decision_table import DecisionTable, PathClass, strictest_usages
 from noai_guard.core.guard import Guard, Needs, replaced
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
@@ -23,7 +23,6 @@ from noai_guard.core.model import (
     Mode,
     PathPolicy,
     SeveralClaims,
-    Usage,
     Verdict,
 )
 from noai_guard.core.path_patterns import PathMatcher, by_specificity
@@ -79,10 +78,6 @@ def all_patterns(policies: Sequence[Policy]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(section.pattern for policy in policies for section in policy.path_policies))
 
 
-def _strictest_usages(sections: Sequence[PathPolicy]) -> dict[Usage, Action]:
-    return {usage: strictest_action(section.usages[usage] for section in sections) for usage in sections[0].usages}
-
-
 def stricter_policy(policies: Sequence[Policy]) -> Policy:
     """Return a policy that declares what is in force when the strictest of several counts.
 
@@ -96,9 +91,9 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
     return replace(
         first,
         mode=Mode.ENFORCE if any(each.mode is Mode.ENFORCE for each in policies) else Mode.MONITOR,
-        usages=_strictest_usages([each.whole_site for each in policies]),
+        usages=strictest_usages([each.whole_site for each in policies]),
         path_policies=tuple(
-            PathPolicy(pattern, _strictest_usages([s for each in policies for s in sections_within(each, pattern)]))
+            PathPolicy(pattern, strictest_usages([s for each in policies for s in sections_within(each, pattern)]))
             for pattern in all_patterns(policies)
         ),
         rules=tuple(dict.fromkeys(rule for each in policies for rule in each.rules)),
@@ -200,7 +195,7 @@ class StricterTable(DecisionTable):
         patterns = [section.pattern for section in sections]
         pattern = patterns[by_specificity(patterns)[0]]
         joint = PathClass(
-            PathPolicy(pattern, _strictest_usages(sections)),
+            PathPolicy(pattern, strictest_usages(sections)),
             tuple(rule for each in classes for rule in each.rules),
             all(each.exempt for each in classes),
             classes,

@@ -98,7 +98,7 @@ def creators_app(
     own, problems = read_page_texts(Path(texts), TEXTS) if texts is not None else ({}, ())
     if problems:
         raise PolicyInvalid(problems)
-    site = Site(policy, ledger)
+    site = Site(policy, ledger, clock)
     table = WishTable.at(database_of(site.policy, database))
     backend = Backend(
         site, table, Invitations(table.database),

@@ -30,7 +30,6 @@ from noai_guard.creators.requests import (
     route_path,
 )  # fmt: skip
 from noai_guard.creators.statements import everything
-from noai_guard.errors import Invalid
 from noai_guard.resources import text
 from noai_guard.stores.wish_table import ALL_WORKS
 from noai_guard.version import __version__
@@ -169,12 +168,8 @@ def site(visit: Visit) -> Response:
     """Show what the site does by default, what will change, and what the site says of itself."""
     backend, account = visit.backend, visit.account
     policy = backend.site.policy
-    try:
-        announced = backend.site.announced(backend.clock())
-    except (Invalid, OSError):
-        announced = None
     return _page(
-        visit, "site.html", here="site", default=backend.site.default(), announced=announced,
+        visit, "site.html", here="site", default=backend.site.default(), announced=backend.site.announced,
         coming_rows=account.coming(), monitors=policy.mode is Mode.MONITOR,
         has_sections=bool(policy.path_policies), policy_page=_page_for_people(backend),
         uses=policy.uses, known_uses=KNOWN_USES, notices=policy.notices,

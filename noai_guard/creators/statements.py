@@ -7,7 +7,6 @@ from noai_guard.core.model import Mode
 from noai_guard.creators.account import WorkView
 from noai_guard.creators.exports import facts_of
 from noai_guard.creators.requests import Backend, Visit
-from noai_guard.errors import Invalid
 from noai_guard.stores.wish_table import ALL_WORKS, Row
 
 
@@ -38,20 +37,17 @@ def coming_facts(row: Row | None) -> dict[str, str] | None:
 def site_facts(backend: Backend) -> dict[str, Any]:
     """Return what the site does by default, what it has announced, and what it says of itself."""
     policy = backend.site.policy
-    try:
-        announced = [
-            {"effective": change.effective.isoformat(timespec="seconds"), "changes": list(change.sentences)}
-            for change in backend.site.announced(backend.clock())
-        ]
-    except (Invalid, OSError):
-        announced = None
+    announced = backend.site.announced
     return {
         "name": backend.site.name,
         "enforced": policy.mode is Mode.ENFORCE,
         "creators_decide": policy.creators.decide,
         "notice_days": backend.notice,
         "default": {usage.value: action.value for usage, action in backend.site.default().items()},
-        "announced": announced,
+        "announced": None if announced is None else [
+            {"effective": change.effective.isoformat(timespec="seconds"), "changes": list(change.changes)}
+            for change in announced
+        ],
         "uses": [
             {"use": use.use, "by": use.by, "licence": use.licence,
              "trains_generative_models": use.trains_generative_models}
