@@ -6,8 +6,9 @@ where a standard asks for verdicts, else from `stricter_policy`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
@@ -108,7 +109,7 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         throttle=min((each.throttle for each in policies), key=lambda rate: rate.requests / rate.seconds),
         declarations=_declarations(policies),
         second_look=any(each.second_look for each in policies),
-        uses=tuple(use for use in first.uses if not use.trains_generative_models or _is_use_of_all(use, policies)),
+        uses=tuple(declared for use in first.uses for declared in _declared(use, policies)),
         notices=tuple(dict.fromkeys(notice for each in policies for notice in each.notices)),
         creators=replace(first.creators, decide=all(each.creators.decide for each in policies)),
         partners=tuple(partner for partner in first.partners if _is_in_all(partner.name, policies)),
@@ -119,8 +120,13 @@ def _is_in_all(partner: str, policies: Sequence[Policy]) -> bool:
     return all(partner in [each.name for each in policy.partners] for policy in policies)
 
 
-def _is_use_of_all(use: Use, policies: Sequence[Policy]) -> bool:
-    return all(use in policy.uses for policy in policies)
+def _declared(use: Use, policies: Sequence[Policy]) -> Iterator[Use]:
+    """Yield a use, unless it trains and a policy does not say so: then what was said of it before."""
+    if not use.trains_generative_models or all(use in policy.uses for policy in policies):
+        yield use
+        return
+    before = (each for policy in policies for each in policy.uses if (each.use, each.by) == (use.use, use.by))
+    yield from islice((each for each in before if not each.trains_generative_models), 1)
 
 
 def _declarations(policies: Sequence[Policy]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.policy import Policy, Rule
 from noai_guard.core.stricter import all_patterns, sections_within, strictest_action
 from noai_guard.core.text import listed
+from noai_guard.core.uses import Notice, Use
 from noai_guard.record.canonical_policy import policy_data
 
 ACTION_WORDS = {
@@ -57,7 +58,7 @@ _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable",
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
-    """Return what a policy reserves, as sentences: the changes of a first entry."""
+    """Return what a policy reserves and declares, as sentences: the changes of a first entry."""
     texts = []
     for section in policy.all_path_policies:
         where = "" if section.pattern == "/**" else f" under {section.pattern}"
@@ -67,6 +68,11 @@ def first_promises(policy: Policy) -> tuple[Change, ...]:
                 texts.append(f"{word}{where}: {', '.join(usages)}")
         if not any(map(section.reserves, Usage)):
             texts.append(f"nothing is refused{where or ' on the whole site'}")
+    # What the site says of itself stands apart from what is refused to others.
+    texts += [f"uses: declared: {_words_of_use(use)}" for use in policy.uses]
+    texts += [f"notices: {_author_of(notice)}" for notice in policy.notices]
+    if policy.creators.decide:
+        texts.append("creators: decide")
     return tuple(map(Change, texts))
 
 
@@ -88,19 +94,36 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
         was, now = getattr(before.site, name), getattr(after.site, name)
         if was != now:
             yield Change(f"site: {name} {was or 'not given'} -> {now or 'not given'}")
-    for use in after.uses:
-        if use not in before.uses:
-            trains = ", which trains generative models" if use.trains_generative_models else ""
-            yield Change(f"uses: {use.use} by {use.by}{trains}", use.trains_generative_models)
-    yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
-    yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
-    yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
+    yield from (
+        Change(f"uses: declared: {_words_of_use(use)}", use.trains_generative_models)
+        for use in after.uses
+        if use not in before.uses
+    )
+    yield from (Change(f"uses: declared no more: {_words_of_use(use)}") for use in before.uses if use not in after.uses)
+    yield from (
+        Change(f"notices: {_author_of(each)} was added") for each in after.notices if each not in before.notices
+    )
+    yield from (
+        Change(f"notices: {_author_of(each)} was taken away", True)
+        for each in before.notices
+        if each not in after.notices
+    )
     if before.creators.decide is not after.creators.decide:
         said = ["decide" if policy.creators.decide else "tighten" for policy in (before, after)]
         yield Change(f"creators: {' -> '.join(said)}", after.creators.decide)
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice: {old} days -> {new} days", new < old)
+
+
+def _words_of_use(use: Use) -> str:
+    trains = "which trains" if use.trains_generative_models else "which does not train"
+    licence = f" (licence: {use.licence})" if use.licence else ""
+    return f"{use.use} by {use.by}, {trains} generative models{licence}"
+
+
+def _author_of(notice: Notice) -> str:
+    return f"one of {notice.by}" if notice.by else "one"
 
 
 def _section_changes(before: Policy, after: Policy) -> Iterator[Change]:

@@ -73,9 +73,10 @@ def changes(before: str, after: str) -> dict[str, bool]:
             "throttle: 60 in 60 s -> 90 in 60 s",
             True,
         ),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "uses: radio by Us, which trains generative models", True),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "uses: radio by Us", False),
-        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "uses: radio by Us as it was ended", False),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "uses: declared: radio by Us, which trains generative models", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: no, licence: ours}]", "uses: declared: radio by Us, which does not train generative models (licence: ours)", False),
+        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "uses: declared no more: radio by Us, which does not train generative models", False),
+        ("", "notices: [{text: All rights reserved., by: Society}]", "notices: one of Society was added", False),
         ("", "notices: [{text: All rights reserved.}]", "notices: one was added", False),
         ("notices: [{text: All rights reserved.}]", "", "notices: one was taken away", True),
         # rules
@@ -167,6 +168,22 @@ def test_a_first_policy_is_told_by_what_it_reserves() -> None:
         "refused: training, data-broker, scraper",
         "rationed: seo",
         "nothing is refused under /open/**",
+    ]
+
+
+def test_a_first_policy_is_told_with_what_the_site_says_of_itself() -> None:
+    policy = policy_of(
+        "extends: no-training\ncreators: decide\n"
+        "uses: [{use: recommendation, by: Us, trains_generative_models: no, licence: 'https://us.example/l'},"
+        " {use: karaoke, by: Vendor, trains_generative_models: yes}]\n"
+        "notices: [{text: All rights reserved., by: Society}, {text: Ask first.}]"
+    )
+    assert [change.text for change in first_promises(policy)][1:] == [
+        "uses: declared: recommendation by Us, which does not train generative models (licence: https://us.example/l)",
+        "uses: declared: karaoke by Vendor, which trains generative models",
+        "notices: one of Society",
+        "notices: one",
+        "creators: decide",
     ]
 
 
