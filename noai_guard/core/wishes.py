@@ -75,6 +75,10 @@ class WishOf(Question[int]):
     work: str
 
 
+ALL_WORKS = "*"
+"""The name that stands for every work of a creator, where a source knows which those are."""
+
+
 class WishesSource(Protocol):
     """Where wishes are kept: a catalogue, a database. Every method may raise OSError, Unanswered or WishesInvalid."""
 
