@@ -235,7 +235,7 @@ def export(creator: str, form: str, out: str | None, database: str | None, polic
     """
     with _opened(chosen_policy(policy_file), database) as wishes:
         from noai_guard.creators.catalogue import catalogue_lines
-        from noai_guard.creators.exports import json_lines
+        from noai_guard.creators.exports import facts_of, json_lines
 
         if creator and not any(wishes.rows(creator)):
             raise _unknown(creator)
@@ -243,7 +243,8 @@ def export(creator: str, form: str, out: str | None, database: str | None, polic
         if form == "csv":
             lines = catalogue_lines(wishes, now.date(), creator)
         else:
-            lines = json_lines({"exported_at": now.isoformat(timespec="seconds")}, wishes.rows(creator))
+            rows = map(facts_of, wishes.rows(creator))
+            lines = json_lines({"exported_at": now.isoformat(timespec="seconds")}, {"history": rows})
         if out is None:
             for line in lines:
                 click.echo(line, nl=False)

@@ -1,6 +1,7 @@
 """What the page shows, as plain data for the API and the export."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from noai_guard.core.model import Mode
@@ -20,18 +21,19 @@ def work_facts(view: WorkView) -> dict[str, Any]:
         "usages": {
             each.usage.value: {
                 "choice": each.said.choice.value,
-                "coming": coming_facts(each.said.coming),
+                "coming": None
+                if each.said.coming is None
+                else {
+                    "choice": each.said.coming.choice.value,
+                    "since": each.said.coming.since.isoformat(),
+                    "then": each.then.value,
+                },
                 "site": each.site.value,
                 "holds": each.holds.value,
             }
             for each in view.usages
         },
     }
-
-
-def coming_facts(row: Row | None) -> dict[str, str] | None:
-    """Return a choice that does not hold yet."""
-    return None if row is None else {"choice": row.choice.value, "since": row.since.isoformat()}
 
 
 def site_facts(backend: Backend) -> dict[str, Any]:
@@ -66,10 +68,7 @@ def visits_facts(visit: Visit) -> dict[str, Any] | None:
         "since": month.since.isoformat(timespec="seconds"),
         "until": month.until.isoformat(timespec="seconds"),
         "complete": month.complete,
-        "visitors": [
-            {**visitor._asdict(), "requests": figures.requests, "refused": figures.refused, "proven": figures.proven}
-            for visitor, figures in month.visitors.items()
-        ],
+        "visitors": [{**visitor._asdict(), **asdict(figures)} for visitor, figures in month.visitors.items()],
     }
 
 
@@ -81,13 +80,19 @@ def history_facts(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def changes_facts(visit: Visit) -> list[dict[str, str]]:
     """Return the creator's choices that do not hold yet."""
     return [
-        {"work": row.work, "usage": row.usage or "", "choice": row.choice.value, "since": row.since.isoformat()}
-        for row in visit.account.coming()
+        {
+            "work": coming.row.work,
+            "usage": coming.row.usage or "",
+            "choice": coming.row.choice.value,
+            "since": coming.row.since.isoformat(),
+            "then": coming.then.value,
+        }
+        for coming in visit.account.coming()
     ]
 
 
 def everything(visit: Visit) -> dict[str, Any]:
-    """Return all that is not a row of the history."""
+    """Return all that is no list of works or choices."""
     account, now = visit.account, visit.backend.clock()
     return {
         "creator": account.creator,
