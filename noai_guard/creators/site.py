@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 
 from noai_guard.config import catalog_of, load_policy, load_stance
 from noai_guard.config.regular_file import file_identity
@@ -22,12 +23,13 @@ from noai_guard.record.kept_ledger import KeptLedger
 
 LOGGER = logging.getLogger("noai_guard.creators")
 
+_LEDGER_SECONDS = 1.0
 _WILDCARDS = str.maketrans({"*": "x", "?": "x"})
 
 
 @dataclass(slots=True)
 class Site:
-    """A site's policy with what its ledger promises, as guards hold it: read again when a file changes or a day comes.
+    """A site's policy with what its ledger promises, as guards hold it. `look` keeps it so.
 
     A broken policy leaves the last good one in force. `ledger` is the folder of the ledger, if not the policy's.
     `clock` returns the moment. Raises PolicyInvalid if the policy cannot be used from the beginning.
@@ -40,6 +42,7 @@ class Site:
     _loaded: Policy = field(init=False)
     _kept: KeptLedger = field(default_factory=KeptLedger, init=False)
     _next_change: datetime | None = field(default=None, init=False)
+    _looked_at_ledger: float = field(default=0.0, init=False)
     # The policy in force for look-up, and what is announced (None if that is not known): replaced in one assignment.
     _in_force: tuple[DecisionTable, Sequence[Announcement] | None] = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -52,9 +55,10 @@ class Site:
     @property
     def table(self) -> DecisionTable:
         """The policy in force, for look-up."""
-        return self._current()[0]
+        return self._in_force[0]
 
-    def _current(self) -> tuple[DecisionTable, Sequence[Announcement] | None]:
+    def look(self) -> None:
+        """Read again what has changed. Called once for a request: of a long ledger, that takes some milliseconds."""
         with self._lock:
             if self._look_at_file():
                 try:
@@ -63,9 +67,15 @@ class Site:
                 except Invalid as error:
                     LOGGER.warning("the policy of the creators' page stays the last good one: %s", error)
             is_due = self._next_change is not None and self.clock() >= self._next_change
-            if is_due or self._kept.has_changed(self._loaded):
+            if is_due or self._ledger_has_changed():
                 self._put_in_force()
-            return self._in_force
+
+    def _ledger_has_changed(self) -> bool:
+        now = monotonic()
+        if now - self._looked_at_ledger < _LEDGER_SECONDS:
+            return False
+        self._looked_at_ledger = now
+        return self._kept.has_changed(self._loaded)
 
     def _look_at_file(self) -> bool:
         """Return True if the file has changed since it was last looked at."""
@@ -127,4 +137,4 @@ class Site:
     @property
     def announced(self) -> Sequence[Announcement] | None:
         """What the ledger has announced and what has not taken effect, the next first; None if nobody can read it."""
-        return self._current()[1]
+        return self._in_force[1]
