@@ -335,6 +335,8 @@ def strictest(verdicts: Iterable[Verdict]) -> Verdict:
 
 def strictest_usages(sections: Sequence[PathPolicy]) -> dict[Usage, Action]:
     """Return the strictest action of several sections for each usage."""
+    if len(sections) == 1:
+        return dict(sections[0].usages)
     return {
         usage: max((section.usages[usage] for section in sections), key=lambda action: action.strictness)
         for usage in sections[0].usages

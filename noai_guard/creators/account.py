@@ -145,15 +145,16 @@ class Account:
 
     def _views(self, names: Sequence[str]) -> list[WorkView]:
         rows = self.table.about(self.creator, [ALL_WORKS, *names])
-        general = _about(ALL_WORKS, rows)
+        everywhere = said(_about(ALL_WORKS, rows), self.clock())
         about: dict[str, list[Row]] = {}
         for row in rows:
             about.setdefault(row.work, []).append(row)
-        return [self._view(name, about.get(name, []), general) for name in names if name in about or name == ALL_WORKS]
+        return [
+            self._view(name, about.get(name, []), everywhere) for name in names if name in about or name == ALL_WORKS
+        ]
 
-    def _view(self, name: str, own: Sequence[Row], general: Sequence[Row]) -> WorkView:
-        now = self.clock()
-        mine, everywhere = said(own, now), said(general, now)
+    def _view(self, name: str, own: Sequence[Row], everywhere: Mapping[Usage, Said]) -> WorkView:
+        mine = said(own, self.clock())
         path_of = "" if name == ALL_WORKS else name
         nothing = Said()
         effective = {

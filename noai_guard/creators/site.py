@@ -10,7 +10,8 @@ from time import monotonic
 
 from noai_guard.config import catalog_of, load_policy, load_stance
 from noai_guard.config.regular_file import file_identity
-from noai_guard.core.decision_table import DecisionTable, strictest_section, strictest_usages
+from noai_guard.core.bounded_cache import BoundedCache
+from noai_guard.core.decision_table import DecisionTable, PathClass, strictest_section, strictest_usages
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.path_patterns import ELSEWHERE
 from noai_guard.core.policy import LedgerPolicy, Policy
@@ -25,6 +26,22 @@ LOGGER = logging.getLogger("noai_guard.creators")
 
 _LEDGER_SECONDS = 1.0
 _WILDCARDS = str.maketrans({"*": "x", "?": "x"})
+
+
+class _InForce:
+    """The policy in force for look-up, what is announced (None if that is not known), and what comes of choices."""
+
+    def __init__(self, table: DecisionTable, announced: Sequence[Announcement] | None) -> None:
+        self.table = table
+        self.announced = announced
+        self.outcomes: BoundedCache[tuple[tuple[PathClass, ...], int], Mapping[Usage, Action]] = BoundedCache(
+            self._outcome
+        )
+
+    def _outcome(self, key: tuple[tuple[PathClass, ...], int]) -> Mapping[Usage, Action]:
+        classes, number = key
+        usages = strictest_usages([strictest_section(self.table.wished(each, number)) for each in classes])
+        return {usage: usages[usage] for usage in WISHED_USAGES}
 
 
 @dataclass(slots=True)
@@ -43,8 +60,8 @@ class Site:
     _kept: KeptLedger = field(default_factory=KeptLedger, init=False)
     _next_change: datetime | None = field(default=None, init=False)
     _looked_at_ledger: float = field(default=0.0, init=False)
-    # The policy in force for look-up, and what is announced (None if that is not known): replaced in one assignment.
-    _in_force: tuple[DecisionTable, Sequence[Announcement] | None] = field(init=False)
+    # Replaced in one assignment.
+    _in_force: "_InForce" = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +72,7 @@ class Site:
     @property
     def table(self) -> DecisionTable:
         """The policy in force, for look-up."""
-        return self._in_force[0]
+        return self._in_force.table
 
     def look(self) -> None:
         """Read again what has changed. Called once for a request: of a long ledger, that takes some milliseconds."""
@@ -105,7 +122,7 @@ class Site:
         announced = None if self._kept.problem else sorted(
             current.promised.announcements, key=lambda announcement: announcement.effective
         )  # fmt: skip
-        self._in_force = (StricterTable(tables) if len(tables) > 1 else tables[0]), announced
+        self._in_force = _InForce(StricterTable(tables) if len(tables) > 1 else tables[0], announced)
 
     @property
     def policy(self) -> Policy:
@@ -118,23 +135,23 @@ class Site:
         site = self.policy.site
         return site.name or site.owner or site.url
 
-    def default(self, work: str = "") -> dict[Usage, Action]:
+    def default(self, work: str = "") -> Mapping[Usage, Action]:
         """Return what the site does with each usage that creators have a say in: for a work, or for the whole site.
 
         Of several paths of a work, the strictest counts.
         """
         return self.outcome(work, {})
 
-    def outcome(self, work: str, choices: Mapping[Usage, Choice]) -> dict[Usage, Action]:
+    def outcome(self, work: str, choices: Mapping[Usage, Choice]) -> Mapping[Usage, Action]:
         """Return what the site does with each usage of a work if these choices are in force, as the guard does it."""
-        table, number = self.table, number_of(choices)
+        in_force = self._in_force
+        table = in_force.table
         # A path that stands for all of a pattern's. Wildcards could hide stricter sections below it; the guard decides.
         paths = [pattern.replace("{work}", work).translate(_WILDCARDS) for pattern in table.policy.works.patterns]
         classes = [table.path_class(path) for path in paths if work] or [table.path_class(ELSEWHERE)]
-        usages = strictest_usages([strictest_section(table.wished(each, number)) for each in classes])
-        return {usage: usages[usage] for usage in WISHED_USAGES}
+        return in_force.outcomes[tuple(dict.fromkeys(classes)), number_of(choices)]
 
     @property
     def announced(self) -> Sequence[Announcement] | None:
         """What the ledger has announced and what has not taken effect, the next first; None if nobody can read it."""
-        return self._in_force[1]
+        return self._in_force.announced
