@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from noai_guard import NoAIMiddleware
 from noai_guard.tagging import readback
 from tests.cli.conftest import Run, Write
+from tests.middleware.asgi_kit import answering
 from tests.servers import require
 from tests.tagging.certificates import write_certificates
 from tests.tagging.recordings import BY_FORMAT, recording
@@ -171,9 +174,9 @@ def test_the_commands_of_the_how_to_run(run: Run, write: Write, tmp_path: Path) 
 def test_the_code_for_uploads_of_the_how_to_runs(
     write: Write, tmp_path: Path, music: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(POLICY)
+    policy = write(POLICY)
     (code,) = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"guard": NoAIMiddleware(answering(), policy, registry=CollectorRegistry())}
     exec(code, names)
     names["stored"](str(music / BY_FORMAT["MP3"]), "/audio/open/1.mp3")
     assert b"DMI-ALLOWED" in (music / BY_FORMAT["MP3"]).read_bytes()
