@@ -83,6 +83,8 @@ class Script:
         self._random = Random(7)
         self._policy = site.policy.read_text(encoding="utf-8")
         self._written = self._policy
+        self._catalogue = site.catalogue.read_text(encoding="utf-8")
+        self._catalogue_broken = False
         self._proxy_well = True
         self._all = iter(CROWD)
 
@@ -105,6 +107,7 @@ class Script:
             self._save(enforcing.replace("train-ai: no", "trian-ai: no"))
         else:
             self._save(enforcing)
+        self._save_catalogue(broken=0.55 <= share < 0.65)
         self._site.store.down = 0.45 <= share < 0.5
         self._site.log.full = 0.7 <= share < 0.76
         self._proxy_well = not 0.8 <= share < 0.9
@@ -113,6 +116,12 @@ class Script:
         if policy != self._written:
             self._written = policy
             self._site.policy.write_text(policy, encoding="utf-8")
+
+    def _save_catalogue(self, *, broken: bool) -> None:
+        if broken != self._catalogue_broken:
+            self._catalogue_broken = broken
+            text = self._catalogue.replace("disallow", "disalow") if broken else self._catalogue
+            self._site.catalogue.write_text(text, encoding="utf-8")
 
     def _through_proxy(self, visitor: Visitor) -> Iterator[Line]:
         """The visitor's requests as the site's proxy passes them on."""

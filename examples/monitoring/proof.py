@@ -20,7 +20,6 @@ EXCUSED = {
     "NoAIListenersRefused": "no listener is refused on a site that is well",
     "NoAIIdentityStopped": "its policy has no proof that could fail",
     "NoAIListsNotRefreshed": "its policy has no list to fetch",
-    "NoAIWishesNotRead": "its policy names no wishes",
     "Alerts now": "no alert fires on a site that is well",
 }
 """Panels and alerts that may rightly find nothing, and why."""

@@ -22,7 +22,7 @@ from noai_guard.observability.decision_log import decisions
 from noai_guard.observability.status_page import status_app
 from noai_guard.stores.memory import MemoryStore
 
-_POLICY = Path(__file__).parent / "noai.yaml"
+_HERE = Path(__file__).parent
 _PATIENCE = 20.0
 
 
@@ -60,7 +60,9 @@ class Site:
         self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self.url = f"http://{self.host}"
         self.policy = folder / "noai.yaml"
-        copyfile(_POLICY, self.policy)
+        self.catalogue = folder / "catalogue.csv"
+        for file in (self.catalogue, self.policy):
+            copyfile(_HERE / file.name, file)
         self.store = Store()
         self.log = DecisionLog()
         registry = CollectorRegistry()

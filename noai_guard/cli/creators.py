@@ -143,6 +143,8 @@ def list_creators(creator: str | None, database: str | None, policy_file: str | 
         for invitation in Invitations(wishes.database).all():
             invitations.setdefault(invitation.creator, []).append(invitation)
         works = dict(wishes.creators())
+    if creator is not None and creator not in works and creator not in invitations:
+        raise _unknown(creator)
     now = datetime.now(UTC)
     names = sorted({*works, *invitations}) if creator is None else [creator]
     rows = []
@@ -224,7 +226,7 @@ def import_file(
 def export(creator: str, form: str, out: str | None, database: str | None, policy_file: str | None) -> None:
     """Write the works and wishes to a file.
 
-    As a catalogue that `wishes:` and `creators import` read, or whole, as JSON.
+    As a catalogue that `creators import` reads, or whole, as JSON. `wishes:` reads it too, without the lines of `*`.
 
     \b
     Examples:
@@ -233,13 +235,16 @@ def export(creator: str, form: str, out: str | None, database: str | None, polic
     """
     with _opened(chosen_policy(policy_file), database) as wishes:
         from noai_guard.creators.catalogue import catalogue_lines
-        from noai_guard.creators.exports import json_lines
+        from noai_guard.creators.exports import facts_of, json_lines
 
+        if creator and not any(wishes.rows(creator)):
+            raise _unknown(creator)
         now = datetime.now(UTC)
         if form == "csv":
             lines = catalogue_lines(wishes, now.date(), creator)
         else:
-            lines = json_lines({"exported_at": now.isoformat(timespec="seconds")}, wishes.rows(creator))
+            rows = map(facts_of, wishes.rows(creator))
+            lines = json_lines({"exported_at": now.isoformat(timespec="seconds")}, {"history": rows})
         if out is None:
             for line in lines:
                 click.echo(line, nl=False)
@@ -247,6 +252,10 @@ def export(creator: str, form: str, out: str | None, database: str | None, polic
             _write(Path(out), lines)
             click.echo(f"wrote {click.format_filename(out)}", err=True)
     name_policy(policy_file)
+
+
+def _unknown(creator: str) -> CannotRun:
+    return CannotRun(f"nothing is known of {creator}; noai-guard creators list shows all", exit_code=1)
 
 
 def _write(file: Path, lines: Iterator[str]) -> None:
@@ -259,7 +268,7 @@ def _write(file: Path, lines: Iterator[str]) -> None:
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise unwritable(error, file) from None
+        raise unwritable(OSError(error.errno, error.strerror), file) from None
 
 
 @command.command("revoke")

@@ -12,8 +12,7 @@ import click
 from noai_guard.cli.console import CannotRun, on_terminal
 from noai_guard.cli.options import chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import print_limitations
-from noai_guard.config import load_catalog
-from noai_guard.core.decision_table import DecisionTable
+from noai_guard.cli.promised_policy import compiled_with_promises
 from noai_guard.core.text import printable
 from noai_guard.tagging import readback, report
 from noai_guard.tagging.credentials import ALGORITHMS, Signer
@@ -104,7 +103,7 @@ def command(
     signer = _signer(sign_cert, sign_key, sign_algorithm, sign_timestamps, sign_trust)
     if signer and (undo or remove):
         raise CannotRun("nothing is signed with --undo and --remove; leave out --sign-cert")
-    says = None if undo or remove else Says(DecisionTable(chosen_policy(policy_file), load_catalog()))
+    says, promises = (None, ()) if undo or remove else _says(policy_file)
     if says and says.depends_on_path and root is None:
         raise CannotRun("the policy says different things for different paths; say --root, the folder of the site")
     index = says.policy.creators.index if says else None
@@ -119,8 +118,15 @@ def command(
     counted = _run(jobs_to_do, _count(paths), options, jobs or os.cpu_count() or 1, style)
     if says:
         counted.print_limitations(says)
+        print_limitations(promises)
         name_policy(policy_file)
     ctx.exit(int(bool(counted.outcomes[Outcome.LEFT_ALONE] or counted.outcomes[Outcome.STALE])))
+
+
+def _says(policy_file: str | None) -> tuple[Says, tuple[str, ...]]:
+    """Return what files say under the stricter of the policy and its ledger, and sentences about the ledger."""
+    compiled, notes = compiled_with_promises(chosen_policy(policy_file))
+    return Says(compiled.guard.table), notes
 
 
 def _signer(

@@ -19,7 +19,7 @@ from noai_guard.core.model import Usage
 from noai_guard.core.paths import normal_path
 from noai_guard.core.spreadsheet_cells import original_cell
 from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
-from noai_guard.core.wishes import WISHED_USAGES, Choice, Wish, WorkWishes, in_force
+from noai_guard.core.wishes import ALL_WORKS, WISHED_USAGES, Choice, Wish, WorkWishes, in_force
 from noai_guard.core.works import MAX_NAME, Works
 from noai_guard.errors import Problem, WishesInvalid
 
@@ -107,6 +107,8 @@ class WishCatalogue:
 class _Reader:
     """Reads a file once."""
 
+    _takes_every_work = False
+
     def __init__(self, file: str, works: Works, day: date) -> None:
         self._file = file
         self._works = works
@@ -190,7 +192,7 @@ class _Reader:
                 code = read or ""
             name = row[plain] if plain >= 0 else ""
             # Most lines of a long catalogue name their work plainly.
-            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= " " or name[-1] <= " " or name[0] == "'":
+            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= ALL_WORKS or name[-1] <= " ":
                 if not any(map(str.strip, row)):
                     continue
                 name = self._work(row, code, rows.line_num)
@@ -246,6 +248,10 @@ class _Reader:
                 message = f"the path {_shown(path)} is of the work {_shown(of_path)}, not {_shown(name)}"
                 self._problem("W004", message, "leave one of the two out", line)
             return of_path
+        elif name == ALL_WORKS and not self._takes_every_work:
+            message = f"{ALL_WORKS} stands for all works of a creator in a database only"
+            hint = "name each work, and take the line away; or keep wishes in a database (creators import)"
+            self._problem("W004", message, hint, line)
         elif not name and not code:
             self._problem("W004", "the line does not say which work it is about", "fill in work, path or isrc", line)
         return name or code
@@ -258,6 +264,8 @@ class _Reader:
 
 class _LineReader(_Reader):
     """Reads everything in a file, for a database."""
+
+    _takes_every_work = True
 
     def __init__(self, file: str, works: Works, creator: str) -> None:
         super().__init__(file, works, date.max)

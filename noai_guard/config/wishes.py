@@ -22,6 +22,11 @@ def is_database(source: str) -> bool:
     return source.startswith(DATABASES)
 
 
+def kind_of(source: str) -> str:
+    """Return which of WISH_SOURCES a source is."""
+    return source.partition(":")[0] if is_database(source) else "catalogue"
+
+
 def located(source: str, folder: Path) -> str:
     """Return a source as a process finds it that runs elsewhere: files are beside the policy, in `folder`."""
     scheme, slashes, file = source.partition(":///")

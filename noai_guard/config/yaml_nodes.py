@@ -19,7 +19,7 @@ MAX_BYTES = 1024 * 1024
 _MAX_EVENTS = 200_000
 """A browser corpus of 5,000 lines has 5,000; a mebibyte of brackets has a million."""
 _MAX_DEPTH = 24
-_MAX_PROBLEMS = 100
+_MAX_PROBLEMS = 200
 
 KeyPath = tuple[str | int, ...]
 """The keys and indexes that lead to a value: `("rules", 2, "action")`."""

@@ -333,6 +333,24 @@ def strictest(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: (verdict.action.strictness, verdict.agent is not None))
 
 
+def strictest_usages(sections: Sequence[PathPolicy]) -> dict[Usage, Action]:
+    """Return the strictest action of several sections for each usage."""
+    if len(sections) == 1:
+        return dict(sections[0].usages)
+    return {
+        usage: max((section.usages[usage] for section in sections), key=lambda action: action.strictness)
+        for usage in sections[0].usages
+    }
+
+
+def strictest_section(path_class: PathClass) -> PathPolicy:
+    """Return the section of a class of paths: of several readings the first, with the strictest action of all for each
+    usage."""
+    if not path_class.readings:
+        return path_class.path_policy
+    return replace(path_class.path_policy, usages=strictest_usages(list(map(strictest_section, path_class.readings))))
+
+
 def disallows(path_policy: PathPolicy, agent: Agent | None) -> bool:
     """Return True if the creator of a work disallows what an agent fetches it for."""
     return agent is not None and not path_policy.wish.disallowed.isdisjoint(agent.usages)

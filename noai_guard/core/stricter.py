@@ -6,13 +6,14 @@ where a standard asks for verdicts, else from `stricter_policy`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.decision_table import DecisionTable, PathClass
+from noai_guard.core.decision_table import DecisionTable, PathClass, strictest_usages
 from noai_guard.core.guard import Guard, Needs, replaced
 from noai_guard.core.identity.refusing import RefusedOperators
 from noai_guard.core.model import (
@@ -23,7 +24,6 @@ from noai_guard.core.model import (
     Mode,
     PathPolicy,
     SeveralClaims,
-    Usage,
     Verdict,
 )
 from noai_guard.core.path_patterns import PathMatcher, by_specificity
@@ -79,10 +79,6 @@ def all_patterns(policies: Sequence[Policy]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(section.pattern for policy in policies for section in policy.path_policies))
 
 
-def _strictest_usages(sections: Sequence[PathPolicy]) -> dict[Usage, Action]:
-    return {usage: strictest_action(section.usages[usage] for section in sections) for usage in sections[0].usages}
-
-
 def stricter_policy(policies: Sequence[Policy]) -> Policy:
     """Return a policy that declares what is in force when the strictest of several counts.
 
@@ -96,9 +92,9 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
     return replace(
         first,
         mode=Mode.ENFORCE if any(each.mode is Mode.ENFORCE for each in policies) else Mode.MONITOR,
-        usages=_strictest_usages([each.whole_site for each in policies]),
+        usages=strictest_usages([each.whole_site for each in policies]),
         path_policies=tuple(
-            PathPolicy(pattern, _strictest_usages([s for each in policies for s in sections_within(each, pattern)]))
+            PathPolicy(pattern, strictest_usages([s for each in policies for s in sections_within(each, pattern)]))
             for pattern in all_patterns(policies)
         ),
         rules=tuple(dict.fromkeys(rule for each in policies for rule in each.rules)),
@@ -113,7 +109,7 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         throttle=min((each.throttle for each in policies), key=lambda rate: rate.requests / rate.seconds),
         declarations=_declarations(policies),
         second_look=any(each.second_look for each in policies),
-        uses=tuple(use for use in first.uses if not use.trains_generative_models or _is_use_of_all(use, policies)),
+        uses=tuple(declared for use in first.uses for declared in _declared(use, policies)),
         notices=tuple(dict.fromkeys(notice for each in policies for notice in each.notices)),
         creators=replace(first.creators, decide=all(each.creators.decide for each in policies)),
         partners=tuple(partner for partner in first.partners if _is_in_all(partner.name, policies)),
@@ -124,8 +120,13 @@ def _is_in_all(partner: str, policies: Sequence[Policy]) -> bool:
     return all(partner in [each.name for each in policy.partners] for policy in policies)
 
 
-def _is_use_of_all(use: Use, policies: Sequence[Policy]) -> bool:
-    return all(use in policy.uses for policy in policies)
+def _declared(use: Use, policies: Sequence[Policy]) -> Iterator[Use]:
+    """Yield a use, unless it trains and a policy does not say so: then what was said of it before."""
+    if not use.trains_generative_models or all(use in policy.uses for policy in policies):
+        yield use
+        return
+    before = (each for policy in policies for each in policy.uses if (each.use, each.by) == (use.use, use.by))
+    yield from islice((each for each in before if not each.trains_generative_models), 1)
 
 
 def _declarations(policies: Sequence[Policy]) -> Mapping[str, Any]:
@@ -200,7 +201,7 @@ class StricterTable(DecisionTable):
         patterns = [section.pattern for section in sections]
         pattern = patterns[by_specificity(patterns)[0]]
         joint = PathClass(
-            PathPolicy(pattern, _strictest_usages(sections)),
+            PathPolicy(pattern, strictest_usages(sections)),
             tuple(rule for each in classes for rule in each.rules),
             all(each.exempt for each in classes),
             classes,

@@ -140,6 +140,11 @@ class WishIndex:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
+    @property
+    def wished(self) -> int:
+        """For how many works something is wished."""
+        return len(self) - self.counts[UNSET]
+
     def number(self, name: str) -> int | None:
         """Return the number of the choices for a work, None if the source does not name it.
 

@@ -20,6 +20,10 @@ WISHED_USAGES = (
 """The usages that a creator has a say in: those that a policy against AI reserves."""
 
 
+WISH_SOURCES = ("catalogue", "sqlite", "postgresql")
+"""The kinds of sources that a policy can name."""
+
+
 class Choice(StrEnum):
     """What a creator says of one usage of a work, from the mildest. `unset` leaves it to the site."""
 
@@ -69,6 +73,10 @@ class WishOf(Question[int]):
     """What is wished for a work: the number of the choices, as in a `WishIndex`."""
 
     work: str
+
+
+ALL_WORKS = "*"
+"""The name that stands for every work of a creator, where a source knows which those are."""
 
 
 class WishesSource(Protocol):

@@ -28,7 +28,7 @@ class UsageView:
     """One usage of a work.
 
     `site` is what the site does by default, `said` what the creator says of this work, and `everywhere` of all works.
-    `holds` is what comes of it today.
+    `holds` is what comes of it today, `then` what will come of the choice that does not hold yet, by the site of today.
     """
 
     usage: Usage
@@ -36,6 +36,15 @@ class UsageView:
     said: Said
     everywhere: Choice
     holds: Action
+    then: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A choice that does not hold yet, and what will come of it by the site of today."""
+
+    row: Row
+    then: Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +88,27 @@ class Account:
             raise NotTheirs(name)
         return views[0]
 
-    def coming(self) -> list[Row]:
+    def coming(self) -> list[Coming]:
         """Return the creator's choices that do not hold yet, the next first."""
-        return self.table.coming(self.creator, self.clock().date())
+        now = self.clock()
+        rows = [row for row in self.table.coming(self.creator, now.date()) if row.usage is not None]
+        general = said(self.table.about(self.creator, [ALL_WORKS]), now) if rows else {}
+        return [Coming(row, self._then(row, general)) for row in rows]
+
+    def _then(self, row: Row, general: Mapping[Usage, Said]) -> Action:
+        assert row.usage is not None
+        is_general = row.work == ALL_WORKS
+        choice = row.choice
+        if choice is Choice.UNSET and not is_general:
+            choice = general.get(row.usage, Said()).choice
+        return self.site.outcome("" if is_general else row.work, {row.usage: choice})[row.usage]
+
+    def every_work(self) -> Iterator[WorkView]:
+        """Yield all works of the creator in order of name."""
+        after = ""
+        while views := self.works(after):
+            yield from views
+            after = views[-1].facts.work
 
     def history(self, before: int = 0, limit: int = ROWS_AT_ONCE) -> list[Row]:
         """Return the creator's choices, the latest first."""
@@ -118,15 +145,16 @@ class Account:
 
     def _views(self, names: Sequence[str]) -> list[WorkView]:
         rows = self.table.about(self.creator, [ALL_WORKS, *names])
-        general = _about(ALL_WORKS, rows)
+        everywhere = said(_about(ALL_WORKS, rows), self.clock())
         about: dict[str, list[Row]] = {}
         for row in rows:
             about.setdefault(row.work, []).append(row)
-        return [self._view(name, about.get(name, []), general) for name in names if name in about or name == ALL_WORKS]
+        return [
+            self._view(name, about.get(name, []), everywhere) for name in names if name in about or name == ALL_WORKS
+        ]
 
-    def _view(self, name: str, own: Sequence[Row], general: Sequence[Row]) -> WorkView:
-        now = self.clock()
-        mine, everywhere = said(own, now), said(general, now)
+    def _view(self, name: str, own: Sequence[Row], everywhere: Mapping[Usage, Said]) -> WorkView:
+        mine = said(own, self.clock())
         path_of = "" if name == ALL_WORKS else name
         nothing = Said()
         effective = {
@@ -135,12 +163,14 @@ class Account:
             for each, of_all in [(mine.get(usage, nothing), everywhere.get(usage, nothing).choice)]
         }
         default, holds = self.site.default(path_of), self.site.outcome(path_of, effective)
+        then = {usage: self._then(each.coming, everywhere) for usage, each in mine.items() if each.coming is not None}
         usages = [
             UsageView(
-                usage, default[usage], mine.get(usage, nothing), everywhere.get(usage, nothing).choice, holds[usage]
+                usage, default[usage], mine.get(usage, nothing), everywhere.get(usage, nothing).choice, holds[usage],
+                then.get(usage, holds[usage]),
             )
             for usage in WISHED_USAGES
-        ]
+        ]  # fmt: skip
         return WorkView(Facts.of(name, own), tuple(usages), _seen(own))
 
 

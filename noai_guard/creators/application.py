@@ -72,11 +72,16 @@ ROUTES = (
 
 
 class _CreatorsApp(Starlette):
-    """Adds `HEADERS` to every response."""
+    """Adds `HEADERS` to every response, and takes the query, in which a link has its token, out of the scope.
+
+    uvicorn writes its access log from the scope when the response begins; a link there would be one for every reader
+    of the log.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["query_string"] = b""
                 added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
@@ -98,7 +103,7 @@ def creators_app(
     own, problems = read_page_texts(Path(texts), TEXTS) if texts is not None else ({}, ())
     if problems:
         raise PolicyInvalid(problems)
-    site = Site(policy, ledger)
+    site = Site(policy, ledger, clock)
     table = WishTable.at(database_of(site.policy, database))
     backend = Backend(
         site, table, Invitations(table.database),

@@ -1,4 +1,7 @@
-"""What is in force in the database, as a catalogue: a CSV file that `wishes:` and `noai-guard creators import` read."""
+"""What is in force in the database, as a catalogue: a CSV file that `noai-guard creators import` reads.
+
+`wishes:` reads it too, once the lines of `*` are taken away: the line of each work has what holds for it.
+"""
 
 from collections.abc import Iterator
 from datetime import date

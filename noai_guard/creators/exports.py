@@ -39,12 +39,14 @@ def table_lines(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterat
         line.truncate()
 
 
-def json_lines(facts: Mapping[str, Any], rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a JSON object with some facts and, as its last member `history`, the rows, one at a time."""
-    head = json.dumps(facts, ensure_ascii=False, indent=1)
-    yield f'{head.removesuffix("}").rstrip()},\n "history": ['
-    separator = "\n  "
-    for row in rows:
-        yield separator + json.dumps(facts_of(row), ensure_ascii=False)
-        separator = ",\n  "
-    yield "\n ]\n}\n"
+def json_lines(facts: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> Iterator[str]:
+    """Yield a JSON object with some facts and, as its last members, lists whose items are taken one at a time."""
+    yield json.dumps(facts, ensure_ascii=False, indent=1).removesuffix("}").rstrip()
+    for name, items in lists.items():
+        yield f',\n "{name}": ['
+        separator = "\n  "
+        for item in items:
+            yield separator + json.dumps(item, ensure_ascii=False)
+            separator = ",\n  "
+        yield "\n ]"
+    yield "\n}\n"

@@ -29,9 +29,9 @@ from noai_guard.creators.requests import (
     number_in,
     route_path,
 )  # fmt: skip
-from noai_guard.creators.statements import everything
-from noai_guard.errors import Invalid
-from noai_guard.resources import text
+from noai_guard.creators.statements import everything, work_facts
+from noai_guard.declarations import policy_page
+from noai_guard.resources import text, texts
 from noai_guard.stores.wish_table import ALL_WORKS
 from noai_guard.version import __version__
 
@@ -168,14 +168,10 @@ def _form_facts(visit: Visit) -> dict[str, Any]:
 def site(visit: Visit) -> Response:
     """Show what the site does by default, what will change, and what the site says of itself."""
     backend, account = visit.backend, visit.account
-    policy = backend.site.policy
-    try:
-        announced = backend.site.announced(backend.clock())
-    except (Invalid, OSError):
-        announced = None
+    policy, coming = backend.site.policy, account.coming()
     return _page(
-        visit, "site.html", here="site", default=backend.site.default(), announced=announced,
-        coming_rows=account.coming(), monitors=policy.mode is Mode.MONITOR,
+        visit, "site.html", here="site", default=backend.site.default(), announced=backend.site.announced,
+        coming=coming[:ROWS_AT_ONCE], more_coming=len(coming[ROWS_AT_ONCE:]), monitors=policy.mode is Mode.MONITOR,
         has_sections=bool(policy.path_policies), policy_page=_page_for_people(backend),
         uses=policy.uses, known_uses=KNOWN_USES, notices=policy.notices,
     )  # fmt: skip
@@ -195,7 +191,7 @@ def visits(visit: Visit) -> Response:
     month = visit.account.visits(source)
     return _page(
         visit, "visits.html", here="visits", month=month, visits_known=source is not None,
-        usages={usage.value for usage in WISHED_USAGES},
+        usages={usage.value for usage in Usage if usage in texts(policy_page.TEXTS)},
     )  # fmt: skip
 
 
@@ -217,7 +213,9 @@ def export(visit: Visit) -> Response:
 
 def export_json(visit: Visit) -> Response:
     """Return everything as JSON."""
-    return _file("wishes.json", "application/json", exports.json_lines(everything(visit), visit.account.rows()))
+    account = visit.account
+    lists = {"works": map(work_facts, account.every_work()), "history": map(exports.facts_of, account.rows())}
+    return _file("wishes.json", "application/json", exports.json_lines(everything(visit), lists))
 
 
 def export_csv(visit: Visit) -> Response:

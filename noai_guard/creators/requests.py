@@ -140,6 +140,7 @@ async def respond(request: Request, backend: Backend, handler: Handler, *, publi
     body = await _body(request, JSON if api else FORM) if changes else b""
 
     def run() -> Response:
+        backend.site.look()
         visit = Visit(request, backend)
         if not public:
             _identify(visit, api)

@@ -1,13 +1,13 @@
 """What the page shows, as plain data for the API and the export."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from noai_guard.core.model import Mode
 from noai_guard.creators.account import WorkView
 from noai_guard.creators.exports import facts_of
 from noai_guard.creators.requests import Backend, Visit
-from noai_guard.errors import Invalid
 from noai_guard.stores.wish_table import ALL_WORKS, Row
 
 
@@ -21,7 +21,13 @@ def work_facts(view: WorkView) -> dict[str, Any]:
         "usages": {
             each.usage.value: {
                 "choice": each.said.choice.value,
-                "coming": coming_facts(each.said.coming),
+                "coming": None
+                if each.said.coming is None
+                else {
+                    "choice": each.said.coming.choice.value,
+                    "since": each.said.coming.since.isoformat(),
+                    "then": each.then.value,
+                },
                 "site": each.site.value,
                 "holds": each.holds.value,
             }
@@ -30,28 +36,20 @@ def work_facts(view: WorkView) -> dict[str, Any]:
     }
 
 
-def coming_facts(row: Row | None) -> dict[str, str] | None:
-    """Return a choice that does not hold yet."""
-    return None if row is None else {"choice": row.choice.value, "since": row.since.isoformat()}
-
-
 def site_facts(backend: Backend) -> dict[str, Any]:
     """Return what the site does by default, what it has announced, and what it says of itself."""
     policy = backend.site.policy
-    try:
-        announced = [
-            {"effective": change.effective.isoformat(timespec="seconds"), "changes": list(change.sentences)}
-            for change in backend.site.announced(backend.clock())
-        ]
-    except (Invalid, OSError):
-        announced = None
+    announced = backend.site.announced
     return {
         "name": backend.site.name,
         "enforced": policy.mode is Mode.ENFORCE,
         "creators_decide": policy.creators.decide,
         "notice_days": backend.notice,
         "default": {usage.value: action.value for usage, action in backend.site.default().items()},
-        "announced": announced,
+        "announced": None if announced is None else [
+            {"effective": change.effective.isoformat(timespec="seconds"), "changes": list(change.changes)}
+            for change in announced
+        ],
         "uses": [
             {"use": use.use, "by": use.by, "licence": use.licence,
              "trains_generative_models": use.trains_generative_models}
@@ -70,10 +68,7 @@ def visits_facts(visit: Visit) -> dict[str, Any] | None:
         "since": month.since.isoformat(timespec="seconds"),
         "until": month.until.isoformat(timespec="seconds"),
         "complete": month.complete,
-        "visitors": [
-            {**visitor._asdict(), "requests": figures.requests, "refused": figures.refused, "proven": figures.proven}
-            for visitor, figures in month.visitors.items()
-        ],
+        "visitors": [{**visitor._asdict(), **asdict(figures)} for visitor, figures in month.visitors.items()],
     }
 
 
@@ -85,13 +80,19 @@ def history_facts(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def changes_facts(visit: Visit) -> list[dict[str, str]]:
     """Return the creator's choices that do not hold yet."""
     return [
-        {"work": row.work, "usage": row.usage or "", "choice": row.choice.value, "since": row.since.isoformat()}
-        for row in visit.account.coming()
+        {
+            "work": coming.row.work,
+            "usage": coming.row.usage or "",
+            "choice": coming.row.choice.value,
+            "since": coming.row.since.isoformat(),
+            "then": coming.then.value,
+        }
+        for coming in visit.account.coming()
     ]
 
 
 def everything(visit: Visit) -> dict[str, Any]:
-    """Return all that is not a row of the history."""
+    """Return all that is no list of works or choices."""
     account, now = visit.account, visit.backend.clock()
     return {
         "creator": account.creator,

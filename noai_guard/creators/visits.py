@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from noai_guard.config.regular_file import file_identity
 from noai_guard.core.model import Identity
+from noai_guard.core.policy import WISH
 from noai_guard.core.wish_index import folded
 from noai_guard.record.event_files import event_files, read_events
 from noai_guard.record.event_record import EventRecord
@@ -30,11 +31,13 @@ class Visitor(NamedTuple):
 
 @dataclass(slots=True)
 class Figures:
-    """Requests of one visitor: `refused` were refused, `proven` came from a client that proved its name."""
+    """Requests of one visitor: `refused` were refused, `proven` came from a client that proved its name. `wished` of
+    the refused ones were because of what a creator wishes."""
 
     requests: int = 0
     refused: int = 0
     proven: int = 0
+    wished: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class EventVisits:
                     sums.requests += figures.requests
                     sums.refused += figures.refused
                     sums.proven += figures.proven
+                    sums.wished += figures.wished
         ordered = sorted(visitors.items(), key=lambda pair: (-pair[1].refused, -pair[1].requests, pair[0]))
         return Month(begin, until, dict(ordered), all(each.complete for each in counts))
 
@@ -132,6 +136,7 @@ class _Counts:
         figures.requests += 1
         figures.refused += record.refused
         figures.proven += record.identity is Identity.VERIFIED
+        figures.wished += record.refused and record.rule == WISH
 
 
 def _counted(path: Path, begin: datetime) -> _Counts:

@@ -128,8 +128,7 @@ class _Page:
                 yield from self._usages(heading, path_policy, differing, say("table_differences"))
             else:
                 yield f"<h2>{heading}</h2>\n<p>{say('no_differences')}</p>"
-        if policy.works.patterns and (policy.creators.asked or policy.creators.index is not None):
-            yield f"<p>{say('creators')}</p>"
+        yield from self._creators()
         if policy.rules:
             yield f"<p>{say('rules')}</p>"
         yield from self._partners()
@@ -137,6 +136,18 @@ class _Page:
         yield from self._notices()
         yield from self._contact()
         yield from self._agents()
+
+    def _creators(self) -> Iterator[str]:
+        """Yield that creators decide about their works, for how many they have, and whom they ask."""
+        say, creators = self.say, self.policy.creators
+        if not self.policy.works.patterns or not (creators.asked or creators.index is not None):
+            return
+        sentences = [say("creators_lead"), say("creators_decide" if creators.decide else "creators_strictest")]
+        if creators.index is not None and creators.index.known and not creators.asked:
+            sentences.append(say("creators_works", works=f"{creators.index.wished:,}"))
+        yield f"<h2>{say('creators')}</h2>\n<p>{' '.join(sentences)}</p>"
+        if contact := self.policy.site.contact:
+            yield f"<p>{say('creators_contact', contact=_link(contact, _address(contact)))}</p>"
 
     def _announced(self) -> Iterator[str]:
         """Yield the changes that are announced, with the day on which each takes effect."""
@@ -216,7 +227,7 @@ class _Page:
         if name:
             facts = f"<dt>{say('contact_owner' if site.owner else 'contact_site')}</dt><dd>{html.escape(name)}</dd>"
         for key, address, shown, relation in (
-            ("contact_address", site.contact, unquote(site.contact.removeprefix("mailto:")), ""),
+            ("contact_address", site.contact, _address(site.contact), ""),
             ("contact_licence", site.licence, site.licence, 'rel="license" '),
             ("contact_mining_policy", site.tdm_policy, site.tdm_policy, ""),
         ):
@@ -267,6 +278,11 @@ def _name(site: Site) -> str:
 
 def _is_address(text: str) -> bool:
     return text.startswith(("https://", "http://"))
+
+
+def _address(contact: str) -> str:
+    """Return a contact as people write it."""
+    return unquote(contact.removeprefix("mailto:"))
 
 
 def _link(address: str, shown: str = "", relation: str = "") -> str:

@@ -8,7 +8,7 @@ from datetime import date
 from time import monotonic, time
 
 from noai_guard.build_date import today
-from noai_guard.config.wishes import open_wishes
+from noai_guard.config.wishes import kind_of, open_wishes
 from noai_guard.core.policy import Creators, Policy
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import WishesSource
@@ -52,7 +52,7 @@ class WishesInForce:
         if creators.index is not None and creators.index.known:
             self._report(creators.index)
         else:
-            self._telemetry.set_wishes(0, 0.0)
+            self._telemetry.set_wishes("", 0, 0.0)
 
     def close(self) -> None:
         """Close what the source has open in this process; it is opened again by a later look."""
@@ -107,7 +107,7 @@ class WishesInForce:
         return WishIndex(source.read(date.fromisoformat(day)), version)
 
     def _report(self, index: WishIndex) -> None:
-        self._telemetry.set_wishes(len(index), time())
+        self._telemetry.set_wishes(kind_of(self._creators.source), len(index), time())
 
     def _complain(self, error: Exception) -> None:
         self._failed = True

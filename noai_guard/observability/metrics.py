@@ -31,7 +31,7 @@ from noai_guard.core.model import Mode, Verdict
 from noai_guard.core.policy import Policy
 from noai_guard.core.questions import STORE_QUESTIONS
 from noai_guard.core.shared_caches import CACHES
-from noai_guard.core.wishes import WishOf
+from noai_guard.core.wishes import WISH_SOURCES, WishOf
 from noai_guard.observability.counters import Delta, LocalCounts
 from noai_guard.observability.decision_log import DecisionLog
 from noai_guard.observability.events import Event, Sink
@@ -163,7 +163,9 @@ class Metrics(Collector):
             "1 if the last refresh of a list failed, so that the last good one stays.",
             ("list",),
         )
-        self.wish_works = gauge("noai_wishes_works", "Works in the source of wishes that the guard goes by.")
+        self.wish_works = gauge(
+            "noai_wishes_works", "Works in the source of wishes that the guard goes by, by its kind.", ("from",)
+        )
         self.wishes_read = gauge(
             "noai_wishes_read_timestamp_seconds",
             "When the source of wishes was last found readable, in seconds since 1970; 0 for never.",
@@ -223,6 +225,7 @@ class Metrics(Collector):
                 self.backend_failures,
                 tuple(question.__name__ for question in (*STORE_QUESTIONS, HostName, SigningKey, WishOf)),
             ),
+            (self.wish_works, WISH_SOURCES),
             (self.wish_failures, ("source", "function")),
             (self.identity_doubts, DOUBTS),
             (self.key_fetches, ("ok", "failed")),
@@ -412,9 +415,11 @@ class Telemetry:
             self.store_unreachable = unreachable
             self.metrics.update_gauges()
 
-    def set_wishes(self, works: int, read_at: float) -> None:
-        """Publish how many works wishes are known for, and when (seconds since 1970) their source was last readable."""
-        self.metrics.wish_works.set(works)
+    def set_wishes(self, source: str, works: int, read_at: float) -> None:
+        """Publish of which of WISH_SOURCES the wishes are, for how many works, and when (seconds since 1970) the source
+        was last readable."""
+        for each in WISH_SOURCES:
+            self.metrics.wish_works.labels(each).set(works if each == source else 0)
         self.metrics.wishes_read.set(read_at)
 
     def set_ledger(self, states: frozenset[str], problem: str) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from noai_guard.core.model import NAMED_AI, Action, Identity, Mode, Verdict
+from noai_guard.core.policy import Policy
 from noai_guard.observability.decision_log import facts_of
 from noai_guard.observability.events import MAX_CHARS, Event
 from noai_guard.observability.metrics import Metrics
@@ -26,6 +27,7 @@ _HEALTH_COUNTERS = {
     "guard_failures": "place",
     "backend_failures": "question",
     "client_address_problems": "problem",
+    "wishes_failures": "from",
 }
 """Metric, without `noai_`, and its label."""
 
@@ -65,7 +67,8 @@ class Status:
 
     Counts begin at `since`, and leave out requests that metrics_app and status_app answered. `ai` are the names among
     `operators`, `agents` and `usages` that came for AI. `identities` are the requests by operator and identity, of the
-    operators of which a claim was proven or disproven, or is not refused although it fails.
+    operators of which a claim was proven or disproven, or is not refused although it fails. `wishes` are the works in
+    the source of wishes, by its kind, and when it was last readable.
     """
 
     at: str
@@ -81,6 +84,7 @@ class Status:
     actions: dict[str, Count] = field(default_factory=dict)
     ai: dict[str, list[str]] = field(default_factory=dict)
     identities: dict[str, dict[str, int]] = field(default_factory=dict)
+    wishes: dict[str, Any] = field(default_factory=dict)
     last_refusals: list[dict[str, Any]] = field(default_factory=list)
     health: dict[str, Any] = field(default_factory=dict)
 
@@ -112,10 +116,18 @@ def current_status(metrics: Metrics, workers: CollectorRegistry | None, refusals
         status.last_refusals.append({"at": _iso(datetime.fromtimestamp(event.time, UTC)), **facts})
     status.health["reload_failed"] = any(sample.value for sample in samples["noai_reload_failed"])
     status.health["store_unreachable"] = any(sample.value for sample in samples["noai_store_unreachable"])
+    status.wishes = _wishes(samples)
     status.health["ledger"] = [sample.labels["state"] for sample in samples["noai_ledger_state"] if sample.value]
     for key, label in _HEALTH_COUNTERS.items():
         status.health[key] = {sample.labels[label]: int(sample.value) for sample in samples[f"noai_{key}"]}
     return status
+
+
+def _wishes(samples: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return how many works each source of wishes has, and when it was last readable; empty if none ever was."""
+    read = max((sample.value for sample in samples["noai_wishes_read_timestamp_seconds"]), default=0)
+    works = {sample.labels["from"]: int(sample.value) for sample in samples["noai_wishes_works"] if sample.value}
+    return {"works": works, "read_at": _iso(datetime.fromtimestamp(read, UTC))} if read else {}
 
 
 def _count(status: Status, samples: dict[str, list[Any]]) -> None:
@@ -190,12 +202,22 @@ def _policies(metrics: Metrics) -> list[dict[str, Any]]:
                 for path_policy in policy.all_path_policies
             },
             "rules": {rule.id: str(rule.action) for rule in policy.rules},
+            "creators": _creators(policy),
             "problem": guard.policy_problem[:_MAX_PROBLEM_CHARS],
             "ledger_problem": guard.ledger_problem[:_MAX_PROBLEM_CHARS],
         }
         if facts not in policies:
             policies.append(facts)
     return policies
+
+
+def _creators(policy: Policy) -> str:
+    """Return what counts where creators have a say: "strictest" of both, or what they "decide"; empty if they have
+    none."""
+    creators = policy.creators
+    if not policy.works.patterns or not (creators.asked or creators.index is not None):
+        return ""
+    return "decide" if creators.decide else "strictest"
 
 
 def _iso(time: datetime) -> str:

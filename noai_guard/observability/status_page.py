@@ -51,6 +51,10 @@ _HEALTH = {
         "Addresses not taken from the header, by reason",
         "The client's address could not be taken from the configured header {}.",
     ),
+    "wishes_failures": (
+        "Wishes of creators not known, by where from",
+        "Nobody could say what creators wish {}; the last good wishes hold.",
+    ),
     "reloads": ("Reloads of the policy, by result", ""),
 }
 """Counters of `Status.health`: the title of the list of all, and the sentence if there were any."""
@@ -127,7 +131,7 @@ def _page(status: Status, reloading: bool) -> str:
         identities=_identities(status),
         refusals_of=status.refusals_of,
         refusals=_refusals(status.last_refusals),
-        policies_in_force="".join(map(_policy, policies)),
+        policies_in_force="".join(map(_policy, policies)) + _wishes(status),
         problems=_definitions(problems),
         version=escape(status.version),
     )
@@ -276,6 +280,26 @@ def _policy(policy: Mapping[str, Any]) -> str:
         f'<p class="soft">Stance {escape(policy["stance"])}, catalogue {escape(policy["catalogue"])}.</p>'
         f'<div class="columns">{"".join(parts)}</div>'
         f"{f'<p>Rules, first that holds:</p><ul>{rules}</ul>' if rules else ''}"
+    )
+
+
+_CREATORS = {
+    "strictest": "Of creator and site, the stricter counts.",
+    "decide": "What a creator has said counts, whatever the site says.",
+}
+
+
+def _wishes(status: Status) -> str:
+    """Return what is known of the wishes of creators; empty where they have no say."""
+    rules = dict.fromkeys(_CREATORS[policy["creators"]] for policy in status.policies if policy["creators"])
+    if not rules:
+        return ""
+    facts = {f"Works in the {kind}": _number(works) for kind, works in status.wishes.get("works", {}).items()}
+    if status.wishes:
+        facts["Last read"] = _time(status.wishes["read_at"])
+    return (
+        f'<h2>Wishes of creators</h2><p class="soft">{" ".join(rules)}</p>'
+        f'<dl class="columns">{_definitions(facts)}</dl>'
     )
 
 

@@ -15,7 +15,7 @@ from noai_guard.core.partners import Partner
 from noai_guard.core.policy import Policy, Rule
 from noai_guard.core.stricter import all_patterns, sections_within, strictest_action
 from noai_guard.core.text import listed
-from noai_guard.core.uses import Notice
+from noai_guard.core.uses import Notice, Use
 from noai_guard.record.canonical_policy import policy_data
 
 ACTION_WORDS = {
@@ -59,7 +59,7 @@ _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable",
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
-    """Return what a policy reserves, as sentences: the changes of a first entry."""
+    """Return what a policy reserves and declares, as sentences: the changes of a first entry."""
     texts = []
     for section in policy.all_path_policies:
         where = "" if section.pattern == "/**" else f" under {section.pattern}"
@@ -69,6 +69,11 @@ def first_promises(policy: Policy) -> tuple[Change, ...]:
                 texts.append(f"{word}{where}: {', '.join(usages)}")
         if not any(map(section.reserves, Usage)):
             texts.append(f"nothing is refused{where or ' on the whole site'}")
+    # What the site says of itself stands apart from what is refused to others.
+    texts += [f"the site says that it uses recordings for {_words_of_use(use)}" for use in policy.uses]
+    texts += [f"a notice: {_begin(notice)}" for notice in policy.notices]
+    if policy.creators.decide:
+        texts.append("creators: decide")
     return tuple(map(Change, texts))
 
 
@@ -95,11 +100,12 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
             yield Change(_fact_change(words, was, now))
     for use in after.uses:
         if use not in before.uses:
-            trains = ", which trains generative models" if use.trains_generative_models else ""
-            yield Change(f"the site says that it uses recordings for {use.use}, by {use.by}{trains}", bool(trains))
+            yield Change(
+                f"the site says that it uses recordings for {_words_of_use(use)}", use.trains_generative_models
+            )
     for use in before.uses:
         if use not in after.uses:
-            yield Change(f"the site does not say any more that it uses recordings for {use.use}, by {use.by}")
+            yield Change(f"the site does not say any more that it uses recordings for {_words_of_use(use)}")
     yield from (Change(f"a notice was added: {_begin(each)}") for each in after.notices if each not in before.notices)
     for each in before.notices:
         if each not in after.notices:
@@ -139,6 +145,12 @@ def _declared_value(value: object) -> str:
 
 def _begin(notice: Notice) -> str:
     return shorten(notice.attributed, _MAX_NOTICE, placeholder=" ...")
+
+
+def _words_of_use(use: Use) -> str:
+    trains = "which trains" if use.trains_generative_models else "which does not train"
+    licence = f" (licence: {use.licence})" if use.licence else ""
+    return f"{use.use} by {use.by}, {trains} generative models{licence}"
 
 
 def _section_changes(before: Policy, after: Policy) -> Iterator[Change]:

@@ -74,7 +74,7 @@ class AskedWishes:
 
     def _number_of(self, work: str) -> int:
         answer: Any = self.lookup(work)
-        return _number(answer)
+        return number_answered(answer)
 
     async def awaited(self, question: WishOf) -> int:
         """Await what the function answers."""
@@ -89,7 +89,7 @@ class AskedWishes:
 
     async def _ask(self, work: str) -> int:
         answer: Any = self.lookup(work)
-        return _number(await answer)
+        return number_answered(await answer)
 
 
 class AwaitedWishes:
@@ -120,8 +120,8 @@ _WORDS: Mapping[object, Choice] = {
 }  # fmt: skip
 
 
-def _number(answer: Answer) -> int:
-    """Return the number of an answer. Raises Unanswered if it is none."""
+def number_answered(answer: Answer) -> int:
+    """Return the number of the choices in an answer of a function. Raises Unanswered if it is none."""
     if answer is None:
         return number_of({})
     choices: Mapping[Any, Any] = answer.choices if isinstance(answer, WorkWishes) else answer

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from noai_guard.core.model import Usage
+from noai_guard.core.wishes import ALL_WORKS as ALL_WORKS
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
 from noai_guard.stores.sql import ROWS_AT_ONCE, Database, Timestamp
 
@@ -21,9 +22,6 @@ from sqlalchemy import (  # isort: skip
     BigInteger, CheckConstraint, Column, Connection, Date, Index, Integer, MetaData, String, Table,
     func, insert, select,
 )  # fmt: skip
-
-ALL_WORKS = "*"
-"""The work of a row that stands for every work of its creator."""
 
 METADATA = MetaData()
 """The tables of creators: `noai_wishes`, and `noai_invitations` (noai_guard/stores/invitations.py)."""

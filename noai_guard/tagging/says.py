@@ -3,32 +3,35 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from noai_guard.core.decision_table import DecisionTable
-from noai_guard.core.model import Action, PathPolicy, Usage
+from noai_guard.core.decision_table import DecisionTable, strictest_section
+from noai_guard.core.model import PathPolicy, Usage
 from noai_guard.core.policy import Policy
 from noai_guard.core.site_addresses import page_address
 from noai_guard.core.text import one_line
 from noai_guard.core.web_addresses import is_web_address
-from noai_guard.core.wishes import Choice, WorkWishes
+from noai_guard.core.wish_index import strictest_of
 from noai_guard.declarations import content_usage, tdmrep
+from noai_guard.stores.asked_wishes import Answer, number_answered
 from noai_guard.tagging.fields import Fields
 
-WishOf = Callable[[str], WorkWishes | None]
-"""Returns the wishes for a work by its name; None if there are none."""
+WishOf = Callable[[str], Answer]
+"""Returns what is wished for a work by its name, as a plain function for `NoAIMiddleware(wishes=)` does."""
 
 _ANSWERS = (Usage.AI_INPUT, Usage.AI_SEARCH, Usage.AI_AGENT)
 _MAX_OWNER = 500
 
 
-def no_wishes(work: str) -> None:
-    """Return None: nobody has said anything about any work."""
-
-
 class Says:
-    """What the tags of files say under one policy. `wish_of` is asked once for each file that is part of a work."""
+    """What the tags of files say under one policy.
 
-    def __init__(self, table: DecisionTable, wish_of: WishOf = no_wishes) -> None:
-        self._table = table
+    With `wish_of`, that function is asked about each file that is part of a work, and not the source that the policy
+    names. Raises ValueError without it for the policy of a guard that asks a function.
+    """
+
+    def __init__(self, table: DecisionTable, wish_of: WishOf | None = None) -> None:
+        if wish_of is None and table.policy.creators.asked:
+            raise ValueError("the guard asks a function what creators wish; give it to Says as wish_of")
+        self._table = table if wish_of is None or table.policy.creators.asked else table.changed(_asking)
         self._wish_of = wish_of
 
     @property
@@ -44,32 +47,18 @@ class Says:
     def fields(self, path: str) -> Fields:
         """Return what the tags of the file at a path of the site say. The path is decoded, and begins with a slash.
 
-        Where servers may read the path in several ways, the strictest one counts for each usage.
+        Where servers may read the path in several ways, the strictest one counts for each usage. Raises Unanswered if
+        `wish_of` returns what is no answer, and whatever it raises.
         """
         path_class = self._table.path_classes[path]
-        ways = path_class.readings or (path_class,)
-        path_policy = strictest([way.path_policy for way in ways])
-        work = self.policy.works.work_of(path)
-        wishes = self._wish_of(work) if work else None
-        return fields_of(self.policy, with_wishes(path_policy, wishes) if wishes else path_policy)
+        if self._wish_of and (works := self._table.works_of([path])):
+            number = strictest_of(number_answered(self._wish_of(work)) for work in works)
+            path_class = self._table.wished(path_class, number)
+        return fields_of(self.policy, strictest_section(path_class))
 
 
-def strictest(path_policies: list[PathPolicy]) -> PathPolicy:
-    """Return the first of the path policies, with the strictest action of them all for each usage."""
-    first, *others = path_policies
-    if not others:
-        return first
-    usages = {
-        usage: max((each.usages[usage] for each in path_policies), key=lambda action: action.strictness)
-        for usage in first.usages
-    }
-    return replace(first, usages=usages)
-
-
-def with_wishes(path_policy: PathPolicy, wishes: WorkWishes) -> PathPolicy:
-    """Return a path policy in which what the creator disallows is refused: of site and creator, the stricter counts."""
-    refused = {usage: Action.DENY for usage, choice in wishes.choices.items() if choice is Choice.DISALLOW}
-    return replace(path_policy, usages={**path_policy.usages, **refused})
+def _asking(policy: Policy) -> Policy:
+    return replace(policy, creators=replace(policy.creators, asked=True, index=None))
 
 
 def fields_of(policy: Policy, path_policy: PathPolicy) -> Fields:

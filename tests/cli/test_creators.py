@@ -181,6 +181,9 @@ def test_what_is_exported_can_be_imported_elsewhere_and_used_as_a_catalogue(run:
     assert again == (here / "out.csv").read_text(encoding="utf-8")
     assert len(run("creators", "export", "--creator", "Bo").stdout.splitlines()) == 2
     (here / "noai.yaml").write_text((here / "noai.yaml").read_text().replace("sqlite:///noai-wishes.sqlite", "out.csv"))
+    assert "out.csv:2: W004 * stands for all works of a creator in a database only" in run("check", code=1).stdout
+    lines = (here / "out.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (here / "out.csv").write_text("".join(line for line in lines if line[0] != "*"), encoding="utf-8")
     index = load_policy("noai.yaml").creators.index
     assert index is not None
     assert index.strictest(["=song"]) != index.strictest(["unknown"])
@@ -265,3 +268,15 @@ def test_the_page_is_served_until_a_signal_comes(run: Run, here: Path) -> None:
 def test_the_usages_of_an_export_are_those_that_creators_have_a_say_in(run: Run) -> None:
     header = run("creators", "export").stdout.splitlines()[0].split(",")
     assert header == ["work", "isrc", "creator", "title", *WISHED_USAGES]
+
+
+def test_of_somebody_who_is_not_known_nothing_is_listed_or_exported(run: Run) -> None:
+    run("creators", "invite", "Ada", "--work", "song")
+    for arguments in (("list", "--creator", "Adda"), ("export", "--creator", "Adda")):
+        told = run("creators", *arguments, code=1)
+        assert "nothing is known of Adda; noai-guard creators list shows all" in told.stderr
+        assert not told.stdout
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_typed(run: Run) -> None:
+    assert "nowhere/all.csv cannot be written" in run("creators", "export", "--out", "nowhere/all.csv", code=2).stderr

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from noai_guard import NoAIMiddleware
 from noai_guard.tagging import readback
 from tests.cli.conftest import Run, Write
+from tests.middleware.asgi_kit import answering
+from tests.servers import require
 from tests.tagging.certificates import write_certificates
 from tests.tagging.recordings import BY_FORMAT, recording
 
@@ -48,6 +52,19 @@ def test_a_run_names_each_file_that_it_changes_and_what_could_not_be_written(run
     assert "set site.owner" in first.stderr
     assert "policy: no-ai (packaged)" in first.stderr
     assert run("tag", "music").stdout == "2 current\n"
+
+
+def test_what_the_ledger_promises_stays_in_the_tags_until_it_may_be_loosened(run: Run, music: Path) -> None:
+    require("cryptography")
+    file = Path("noai.yaml")
+    file.write_text("extends: no-ai\nsite: {url: 'https://music.example', owner: Example Music}\n")
+    run("ledger", "init", "--author", "Ines", "--policy", "noai.yaml")
+    file.write_text(file.read_text() + "usages: {train-ai: yes}\n")
+    run("ledger", "publish", "--author", "Ines", "--policy", "noai.yaml")
+    tagged = run("tag", "music", "--format", "json")
+    assert {json.loads(line)["reservation"] for line in tagged.stdout.splitlines()} == {"1"}
+    assert re.search(r"note: announced for \d{4}-\d\d-\d\d, and not in these files before: .*train", tagged.stderr)
+    assert "note: write these files again on" in tagged.stderr
 
 
 def test_a_dry_run_writes_nothing_and_its_exit_code_tells(run: Run, music: Path) -> None:
@@ -157,9 +174,9 @@ def test_the_commands_of_the_how_to_run(run: Run, write: Write, tmp_path: Path) 
 def test_the_code_for_uploads_of_the_how_to_runs(
     write: Write, tmp_path: Path, music: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(POLICY)
+    policy = write(POLICY)
     (code,) = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"guard": NoAIMiddleware(answering(), policy, registry=CollectorRegistry())}
     exec(code, names)
     names["stored"](str(music / BY_FORMAT["MP3"]), "/audio/open/1.mp3")
     assert b"DMI-ALLOWED" in (music / BY_FORMAT["MP3"]).read_bytes()

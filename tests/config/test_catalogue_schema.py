@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_file_with_too_many_mistakes_is_a_problem(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, "".join(f"key{number}: 1\n" for number in range(300)))
-    assert len(problems) == 101
+    assert len(problems) == 201
 
 
 def test_browsers_are_read_by_group(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_what_loosens_waits_for_its_day_and_what_tightens_does_not(tmp_path: Pat
         ),
         ("work,isrc,train-ai\na,12,no\n", [(2, "W003", "'12' is no ISRC")]),
         ("work,path,train-ai\n,,no\n", [(2, "W004", "does not say which work")]),
+        ("work,train-ai\ntide,no\n*,no\n", [(3, "W004", "* stands for all works of a creator in a database only")]),
         ("work,path,train-ai\na/b,,no\n", [(2, "W004", "'a/b' is no name of a work")]),
         (f"work,train-ai\n{'a' * 201},no\n", [(2, "W004", "is no name of a work")]),
         ("work,path,train-ai\n,/press/a,no\n", [(2, "W004", "no pattern under works: holds")]),

@@ -66,6 +66,14 @@ def test_the_sections_within_a_pattern_are_those_that_may_be_in_force_there() ->
     assert all_patterns([policy, policy_of("paths: {/press/**: {}, /b: {}}")])[-1] == "/b"
 
 
+def test_a_use_that_is_to_train_is_declared_as_before_until_then() -> None:
+    told = "uses: [{use: radio, by: Us, trains_generative_models: no, licence: ours}]"
+    looser, before = policy_of(told.replace("_models: no", "_models: yes")), policy_of(told)
+    assert stricter_policy([looser, before]).uses == before.uses
+    assert stricter_policy([looser, looser]).uses == looser.uses
+    assert stricter_policy([before, looser]).uses == before.uses
+
+
 def test_of_each_section_and_each_switch_the_strictest_is_declared() -> None:
     one = policy_of(
         "usages: {train-ai: no, seo: yes}\npaths: {/press/**: {usages: {train-ai: yes}}}\n"

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from noai_guard.core.model import Action
 from noai_guard.core.wishes import Choice
-from tests.creators.site import ADA, ADAS_WORK, POLICY, TRAIN, MusicSite, music_site
+from noai_guard.middleware.runtime import GuardRuntime
+from tests.creators.site import ADA, ADAS_WORK, POLICY, TRAIN, Clock, MusicSite, music_site
 from tests.servers import require
 
 
@@ -32,8 +35,7 @@ def with_ledger(tmp_path: Path) -> Path:
 
 def test_the_page_shows_what_the_ledger_has_announced_and_when(with_ledger: Path) -> None:
     text = (with_ledger / "noai.yaml").read_text(encoding="utf-8")
-    with music_site(with_ledger, policy=text) as site:
-        site.clock.now = datetime.now(UTC)
+    with music_site(with_ledger, policy=text, clock=Clock(datetime.now(UTC))) as site:
         page = site.signed_in(ADA).get("/site").text
         assert "The site has announced" in page
         announced = site.of_api(ADA).get("/api/site").json()["announced"]
@@ -42,6 +44,35 @@ def test_the_page_shows_what_the_ledger_has_announced_and_when(with_ledger: Path
         assert any("train" in sentence for sentence in announced[0]["changes"])
         site.clock.forward(days=100)
         assert site.of_api(ADA).get("/api/site").json()["announced"] == []
+
+
+def test_what_the_site_does_is_what_it_still_promises_until_the_announced_day(with_ledger: Path) -> None:
+    text = (with_ledger / "noai.yaml").read_text(encoding="utf-8")
+    with music_site(with_ledger, policy=text, clock=Clock(datetime.now(UTC))) as site:
+        client = site.client(headers={"Authorization": f"Bearer {site.token(ADA, days=200)}"})
+        guard = GuardRuntime(with_ledger / "noai.yaml", registry=CollectorRegistry()).compiled.guard.table
+        for day, expected in ((0, "deny"), (100, "allow")):
+            site.clock.forward(days=day)
+            assert client.get("/api/site").json()["default"]["train-ai"] == expected
+            facts = client.get("/api/wishes", params={"work": ADAS_WORK}).json()["usages"]["train-ai"]
+            assert (facts["site"], facts["holds"]) == (expected, expected)
+            if day == 0:
+                section = guard.path_classes[f"/audio/{ADAS_WORK}.mp3"].path_policy
+                assert section.usages[TRAIN] is Action.DENY
+
+
+def test_a_ledger_that_is_published_while_the_page_is_served_counts_at_once(with_ledger: Path) -> None:
+    text = (with_ledger / "noai.yaml").read_text(encoding="utf-8")
+    with music_site(with_ledger, policy=text, clock=Clock(datetime.now(UTC))) as site:
+        client = site.of_api(ADA)
+        (announced,) = client.get("/api/site").json()["announced"]
+        site.policy_file.write_text(text.replace("usages: {train-ai: yes}", "usages: {train-ai: yes, ai-input: yes}"))
+        published(with_ledger, "publish")
+        site.clock.now = datetime.now(UTC)
+        facts = client.get("/api/site").json()
+        assert len(facts["announced"]) == 2
+        assert announced in facts["announced"]
+        assert facts["default"]["ai-input"] == "deny"
 
 
 def test_a_milder_wish_waits_as_long_as_a_looser_policy(with_ledger: Path) -> None:

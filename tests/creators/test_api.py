@@ -68,11 +68,11 @@ def test_a_change_over_the_api_is_dated_as_on_the_page(site: MusicSite) -> None:
     changed = client.put("/api/wishes", json={"work": ADAS_WORK, "wishes": {"train-ai": "allow"}}).json()
     day = site.today + timedelta(days=30)
     expected = {
-        "choice": "disallow", "coming": {"choice": "allow", "since": str(day)}, "site": "deny", "holds": "deny",
+        "choice": "disallow", "coming": {"choice": "allow", "since": str(day), "then": "deny"}, "site": "deny", "holds": "deny",
     }  # fmt: skip
     assert changed["usages"]["train-ai"] == expected
     coming = client.get("/api/site").json()["coming"]
-    assert coming == [{"work": ADAS_WORK, "usage": "train-ai", "choice": "allow", "since": str(day)}]
+    assert coming == [{"work": ADAS_WORK, "usage": "train-ai", "choice": "allow", "since": str(day), "then": "deny"}]
     stale = {"work": ADAS_WORK, "wishes": {"train-ai": "unset"}, "seen": changed["seen"] - 1}
     assert client.put("/api/wishes", json=stale).status_code == 409
     assert client.put("/api/wishes", json={**stale, "seen": float(changed["seen"])}).status_code == 200

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from noai_guard.compiled import CompiledPolicy
+from noai_guard.config import check_policy_text, load_catalog
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators.keys import add_key, read_keys
 from noai_guard.stores.invitations import Invitations
@@ -204,6 +206,37 @@ def test_a_page_fits_a_phone_and_text_twice_as_large(page: Page, path: str) -> N
     spaced = "line-height:1.5!important;letter-spacing:.12em!important;word-spacing:.16em!important"
     page.tab.evaluate(f"document.querySelectorAll('*').forEach(each => each.style.cssText += ';{spaced}')")
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+_BROKEN_WORDS = """(() => {
+  const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  for (let node; node = texts.nextNode();)
+    if (!node.parentElement.closest('.hidden')) for (const word of node.data.matchAll(/\\p{L}{2,16}/gu)) {
+      const range = document.createRange()
+      range.setStart(node, word.index)
+      range.setEnd(node, word.index + word[0].length)
+      if (range.getClientRects().length > 1) broken.push(word[0])
+    }
+  return broken
+})()"""
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if not path.startswith("work?")])
+def test_no_word_of_usual_length_is_broken_on_a_phone(page: Page, path: str) -> None:
+    page.look(width=360)
+    page.sign_in()
+    page.open(path)
+    assert set(page.tab.evaluate(_BROKEN_WORDS)) <= {"in", "one", "piece", "licence"}  # a name and an address
+
+
+def test_no_word_is_broken_on_the_page_for_people_either(page: Page, tmp_path: Path) -> None:
+    policy, problems = check_policy_text((POLICY + USES).encode())
+    assert policy is not None, problems
+    (tmp_path / "page.html").write_bytes(CompiledPolicy(policy, load_catalog()).documents["/.well-known/noai"].body)
+    page.look(width=360)
+    page.tab.open((tmp_path / "page.html").as_uri())
+    assert "Recommendation" in page.tab.evaluate("document.body.innerText")
+    assert set(page.tab.evaluate(_BROKEN_WORDS)) <= {"licence"}
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -98,10 +98,40 @@ def test_a_choice_that_loosens_is_dated_and_can_be_taken_back_until_then(site: M
     assert site.choices(ADA, ADAS_WORK) == {TRAIN: DISALLOW}
     assert site.choices(ADA, ADAS_WORK, day - timedelta(days=1)) == {TRAIN: DISALLOW}
     assert site.choices(ADA, ADAS_WORK, day) == {TRAIN: ALLOW}
-    assert f"From {day}: Yes" in words(client.get("/work", params={"name": ADAS_WORK}).text)
-    assert f"From {day}: Yes" in words(client.get("/site").text)
+    # The site refuses training and creators do not decide: the page does not promise what will not be.
+    said = f"From {day} you say: Yes. With what the site says today, that means: No"
+    for path in (f"/work?name={ADAS_WORK}", "/", "/site"):
+        assert said in words(client.get(path).text)
     client.post("/wishes", data=site.form(client, ADAS_WORK, train_ai="disallow"))
     assert site.choices(ADA, ADAS_WORK, day) == {TRAIN: DISALLOW}
+
+
+@pytest.mark.parametrize(
+    ("choice", "of_all", "then"), [("allow", "unset", "allow"), ("unset", "allow", "allow"), ("unset", "unset", "deny")]
+)
+def test_what_a_choice_will_come_to_is_what_the_guard_will_do(
+    tmp_path: Path, choice: str, of_all: str, then: str
+) -> None:
+    policy = f"{POLICY}wishes: sqlite:///wishes.sqlite\ncreators: decide\n"
+    with music_site(tmp_path, policy=policy) as site:
+        site.table.add([site.row(ADA, "*", Choice(of_all), TRAIN), site.row(ADA, ADAS_WORK, DISALLOW, TRAIN)])
+        client = site.client(headers={"Authorization": f"Bearer {site.token(ADA, days=60)}"})
+        body = {"work": ADAS_WORK, "wishes": {"train-ai": choice}}
+        assert client.put("/api/wishes", json=body).json()["usages"]["train-ai"]["coming"]["then"] == then
+        (coming,) = client.get("/api/site").json()["coming"]
+        assert coming["then"] == then
+        site.clock.forward(days=29)
+        assert client.get("/api/wishes", params={"work": ADAS_WORK}).json()["usages"]["train-ai"]["holds"] == "deny"
+        site.clock.forward(days=1)
+        assert client.get("/api/wishes", params={"work": ADAS_WORK}).json()["usages"]["train-ai"]["holds"] == then
+
+
+def test_of_very_many_choices_to_come_the_page_shows_the_next(site: MusicSite) -> None:
+    later = site.today + timedelta(days=10)
+    site.table.add([site.row(ADA, f"work-{number}", ALLOW, TRAIN, since=later) for number in range(130)])
+    text = words(site.signed_in(ADA).get("/site").text)
+    assert text.count("you say: Yes") == 100
+    assert "And 30 more, which are in the export." in text
 
 
 def test_what_is_saved_unchanged_adds_nothing(site: MusicSite) -> None:
@@ -215,6 +245,8 @@ def test_the_export_holds_everything(site: MusicSite) -> None:
     everything = json.loads(response.text)
     assert everything["creator"] == ADA
     assert {row["work"] for row in everything["history"]} == {ADAS_WORK, "ada-other"}
+    assert everything["works"] == site.of_api(ADA).get("/api/works").json()["works"]
+    assert [work["usages"]["train-ai"]["choice"] for work in everything["works"]] == ["unset", "disallow"]
     assert everything["history"][-1] == {
         "creator": ADA, "work": ADAS_WORK, "isrc": "DEA012600001", "title": "Ada's Secret", "usage": "train-ai",
         "choice": "disallow", "set_by": ADA, "set_at": "2026-11-29T12:00:00+00:00", "since": "2026-11-29",

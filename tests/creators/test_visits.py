@@ -8,6 +8,7 @@ import pytest
 from lxml import html
 
 from noai_guard.core.model import Action, Identity, Usage
+from noai_guard.core.policy import WISH
 from noai_guard.creators import visits
 from noai_guard.creators.visits import EventVisits, Figures, Month, Visitor
 from noai_guard.record.event_record import EventRecord, encode
@@ -111,7 +112,12 @@ def test_of_very_many_visitors_only_so_many_are_kept_and_that_is_said(
 def test_the_page_shows_a_creator_what_came_for_her_works_alone(tmp_path: Path) -> None:
     folder = tmp_path / "events"
     folder.mkdir()
-    (folder / "a.jsonl").write_bytes(event(ADAS_WORK) * 7 + event(EVES_WORK, claim="<b>Eve's bot</b>") * 5)
+    (folder / "a.jsonl").write_bytes(
+        event(ADAS_WORK) * 5
+        + event(ADAS_WORK, rule=WISH) * 2
+        + event(ADAS_WORK, Action.ALLOW, claim="Googlebot", operator="Google", usage=Usage.SEARCH, rule="search")
+        + event(EVES_WORK, claim="<b>Eve's bot</b>") * 5
+    )
     with music_site(tmp_path, options={"visits": folder}) as site:
         clients = {name: site.signed_in(name) for name in (ADA, EVE)}
         wait_for(lambda: "Requests for your works" in clients[ADA].get("/visits").text)
@@ -121,9 +127,15 @@ def test_the_page_shows_a_creator_what_came_for_her_works_alone(tmp_path: Path) 
             for name, page in pages.items()
         }
         assert rows == {
-            ADA: ["GPTBot · OpenAI · Training AI Requests7 Refused7 Proven0"],
+            ADA: [
+                "GPTBot · OpenAI · Training AI Requests7 Refused7 Refused by a wish2 Proven0",
+                "Googlebot · Google · Search engines Requests1 Refused0 Proven0",
+            ],
             EVE: ["<b>Eve's bot</b> · OpenAI · Training AI Requests5 Refused5 Proven0"],
         }
+        lead = " ".join(pages[ADA].xpath("string(//p[@class='lead'])").split())
+        assert lead.endswith("(UTC): 8. Refused: 7. Of these, because a creator said no: 2.")
+        assert "because a creator" not in pages[EVE].text_content()
         found = site.of_api(ADA).get("/api/visits").json()
         visitor = {
             "name": "GPTBot",
@@ -132,9 +144,10 @@ def test_the_page_shows_a_creator_what_came_for_her_works_alone(tmp_path: Path) 
             "requests": 7,
             "refused": 7,
             "proven": 0,
+            "wished": 2,
         }
-        assert found["month"]["visitors"] == [visitor]
-        assert site.of_api(ADA).get("/api/export").json()["visits"]["visitors"] == [visitor]
+        assert found["month"]["visitors"][0] == visitor
+        assert site.of_api(ADA).get("/api/export").json()["visits"] == found["month"]
 
 
 def test_the_event_files_of_the_policy_are_read_unless_others_are_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from noai_guard.core.model import Action, Agent, Mode, OptOut, PathPolicy, Usage
 from noai_guard.core.policy import Creators, Policy, Site
 from noai_guard.core.uses import KNOWN_USES, Notice, Use
 from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.core.works import Works
 from noai_guard.declarations import policy_page
 from noai_guard.declarations.robots_txt import undated
@@ -269,13 +270,26 @@ GERMAN = {
 }  # fmt: skip
 
 
-def test_where_creators_decide_the_page_says_so() -> None:
+def test_where_creators_decide_the_page_says_so_and_for_how_many_works_and_whom_to_ask() -> None:
     works = replace(STANCE, site=SITE, works=Works(["/audio/{work}.mp3"]))
-    said = "Creators decide about their own works"
+    said = "Creators decide, work by work"
     assert said not in page(works)[1]
     assert said not in page(replace(STANCE, site=SITE, creators=Creators(asked=True)))[1]
-    for creators in (Creators(asked=True), Creators(index=WishIndex())):
-        assert said in page(replace(works, creators=creators))[1]
+    for creators in (Creators(asked=True), Creators(index=WishIndex(known=False))):
+        text = page(replace(works, creators=creators))[1]
+        assert said in text
+        assert "has a wish:" not in text
+    no = {Usage.TRAIN_AI: Choice.DISALLOW}
+    index = WishIndex([WorkWishes("tide", no), WorkWishes("foam", no), WorkWishes("ebb", {})])
+    tree, text = page(replace(works, creators=Creators(index=index)))
+    assert "has a wish: 2." in text
+    assert "the stricter of both counts" in text
+    assert [link.text for link in tree.iter("a") if link.get("href") == SITE.contact] == ["ask@band.example"] * 2
+    decided = page(replace(works, creators=Creators(index=index, decide=True)))[1]
+    assert "whatever this page says" in decided
+    assert "the stricter of both counts" not in decided
+    nobody = page(replace(works, site=replace(SITE, contact=""), creators=Creators(index=index)))[1]
+    assert "ask for your own page" not in nobody
 
 
 def test_another_language_replaces_each_text_and_what_is_missing_is_marked_as_english() -> None:

@@ -116,6 +116,7 @@ def test_a_catalogue_with_mistakes_leaves_the_last_good_one_in_force(
     site.runtime.wishes.look_now()
     assert site.answer("/audio/ebb.mp3")[0] == 403
     assert "can be read again" in caplog.text
+    assert metric(site.guard, "wish_works", **{"from": "catalogue"}) == 1
     assert metric(site.guard, "wish_works") == 1
     assert metric(site.guard, "wishes_read") > time.time() - 3600
     site.close()

@@ -459,3 +459,31 @@ def test_the_page_shows_who_could_prove_it_by_operator() -> None:
     assert told(page)["health"]["identity_stopped"] == ["Google"]
     assert "Google (refusing stopped)" in seen(page).text
     assert "So many claims to be of Google fail" in seen(page).text
+
+
+def test_it_says_for_how_many_works_creators_have_wishes_and_when_they_were_read(tmp_path: Path) -> None:
+    catalogue, file = tmp_path / "catalogue.csv", tmp_path / "noai.yaml"
+    catalogue.write_text("work,train-ai\ntide,disallow\nfoam,\n")
+    file.write_text('works: ["/audio/{work}.mp3"]\nwishes: catalogue.csv\n')
+    registry = CollectorRegistry()
+    page = status_app(registry)
+    guard = NoAIMiddleware(answering(b"x"), file, registry=registry)
+    guard.runtime.wishes.look_now()
+    found = told(page)
+    assert found["wishes"]["works"] == {"catalogue": 2}
+    assert found["wishes"]["read_at"].startswith(f"{datetime.now(UTC):%Y-%m}")
+    assert found["policies"][0]["creators"] == "strictest"
+    words = Words(seen(page).text).text
+    assert "Works in the catalogue2" in words
+    assert "Of creator and site, the stricter counts." in words
+    assert "The guard is well." in words
+    catalogue.write_text("work,train-ai\ntide,perhaps\n")
+    guard.runtime.wishes.look_now()
+    assert told(page)["health"]["wishes_failures"] == {"source": 1, "function": 0}
+    assert "Nobody could say what creators wish once" in seen(page).text
+
+
+def test_it_says_nothing_of_wishes_where_creators_have_no_say() -> None:
+    _, page = visited()
+    assert told(page)["wishes"] == {}
+    assert "Wishes of creators</h2>" not in seen(page).text

@@ -74,9 +74,9 @@ def changes(before: str, after: str) -> dict[str, bool]:
             "the ration of a program at one address: 60 requests in 60 s -> 90 requests in 60 s",
             True,
         ),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "the site says that it uses recordings for radio, by Us, which trains generative models", True),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "the site says that it uses recordings for radio, by Us", False),
-        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "the site does not say any more that it uses recordings for radio, by Us", False),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "the site says that it uses recordings for radio by Us, which trains generative models", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: no, licence: ours}]", "the site says that it uses recordings for radio by Us, which does not train generative models (licence: ours)", False),
+        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "the site does not say any more that it uses recordings for radio by Us, which does not train generative models", False),
         ("", "notices: [{text: All rights reserved.}]", "a notice was added: All rights reserved.", False),
         ("notices: [{text: All rights reserved.}]", "", "a notice was taken away: All rights reserved.", True),
         # rules
@@ -170,6 +170,22 @@ def test_a_first_policy_is_told_by_what_it_reserves() -> None:
         "refused: training, data-broker, scraper",
         "rationed: seo",
         "nothing is refused under /open/**",
+    ]
+
+
+def test_a_first_policy_is_told_with_what_the_site_says_of_itself() -> None:
+    policy = policy_of(
+        "extends: no-training\ncreators: decide\n"
+        "uses: [{use: recommendation, by: Us, trains_generative_models: no, licence: 'https://us.example/l'},"
+        " {use: karaoke, by: Vendor, trains_generative_models: yes}]\n"
+        "notices: [{text: All rights reserved., by: Society}, {text: Ask first.}]"
+    )
+    assert [change.text for change in first_promises(policy)][1:] == [
+        "the site says that it uses recordings for recommendation by Us, which does not train generative models (licence: https://us.example/l)",
+        "the site says that it uses recordings for karaoke by Vendor, which trains generative models",
+        "a notice: Society: All rights reserved.",
+        "a notice: Ask first.",
+        "creators: decide",
     ]
 
 

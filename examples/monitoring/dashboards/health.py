@@ -12,6 +12,10 @@ def _in_force() -> str:
     return f"max by (job, instance, version, stance, mode, catalogue) ({series('noai_policy_info')}) == 1"
 
 
+def _since_wishes_were_read() -> str:
+    return f"time() - min by (instance) ({series('noai_wishes_read_timestamp_seconds')} > 0)"
+
+
 HEALTH = Board(
     "noai-health",
     "noai-guard: is the guard well?",
@@ -251,6 +255,42 @@ HEALTH = Board(
                     Unit.PER_MINUTE,
                     (Query(per_minute("sink", series("noai_events_dropped_total")), "{{sink}}"),),
                     12,
+                    at_least=10,
+                ),
+            ),
+        ),
+        Row(
+            105,
+            "What creators wish",
+            (
+                Panel(
+                    50,
+                    "Works with wishes, by source",
+                    "Works in the source that the policy names. None where a function of the site is asked.",
+                    Kind.CURVES,
+                    Unit.COUNT,
+                    (Query(f"max by (from) ({series('noai_wishes_works')})", "{{from}}"),),
+                    8,
+                    at_least=10,
+                ),
+                Panel(
+                    51,
+                    "Time since wishes were read",
+                    "Each instance looks every second. While the source cannot be read, the last good wishes hold.",
+                    Kind.CURVES,
+                    Unit.SECONDS,
+                    (Query(_since_wishes_were_read(), "{{instance}}"),),
+                    8,
+                    at_least=10,
+                ),
+                Panel(
+                    52,
+                    "Nobody could say what creators wish",
+                    "The source could not be read, or the site's function did not answer.",
+                    Kind.CURVES,
+                    Unit.PER_MINUTE,
+                    (Query(per_minute("from", series("noai_wishes_failures_total")), "{{from}}"),),
+                    8,
                     at_least=10,
                 ),
             ),
