@@ -141,8 +141,8 @@ def surely_harmless(plan: TargetPlan) -> str:
 
 
 def _begun_with_letters(words: Iterable[str]) -> tuple[str, ...]:
-    """Return these texts without digits at their beginning, where a word of letters begins too."""
-    return tuple(sorted({text.lstrip("0123456789") for text in words}))
+    """Return these texts without what is before their first letter, where a word of letters begins too."""
+    return tuple(sorted({re.sub("^[^a-z]+", "", text) for text in words}))
 
 
 def _harmless(plan: TargetPlan, texts: Sequence[str], names: str, decodes: bool) -> str:
@@ -182,7 +182,7 @@ def _shape(texts: Sequence[str]) -> str:
     """
     groups: dict[str, Shape] = {}
     for text in texts:
-        letters = re.match("[a-z]*", text[:_SHAPE_LETTERS])[0].ljust(_SHAPE_LETTERS)
+        letters = re.split("[^a-z]", text)[0][:_SHAPE_LETTERS].ljust(_SHAPE_LETTERS)
         groups[text[0]] = _united(groups.get(text[0], (frozenset(),) * _SHAPE_LETTERS), tuple(map(frozenset, letters)))
     shapes = list(groups.values())
     while len(shapes) > _SHAPE_GROUPS:

@@ -79,8 +79,8 @@ class Frontend:
             yield f"use-service lua.noai_document if {{ path -m str {' '.join(paths)} }} {{ method GET HEAD }}"
         yield from self._origins()
         if self.suspects:
-            # Unlike `-m reg`, map_regm keeps no results: memory for those of the last 10,000 User-Agents costs more than
-            # it spares. In a condition it crashes HAProxy, which then goes on to the next line of the field (2.6.12).
+            # Unlike `-m reg`, map_regm keeps no results: a memory of the last 10,000 User-Agents costs more than it
+            # spares. Not in a condition: there HAProxy would go on to the next line of the field, and crashes (2.6.12).
             look = f"req.fhdr(user-agent),map_regm({argument(f'{self.folder}/suspects.map')})"
             yield f"set-var(txn.noai_client) {quote(look)}"
         # Several lines are one User-Agent to the judge, which may be too long to be read closely.
