@@ -90,3 +90,23 @@ def test_an_expression_and_its_value_are_two_words_in_a_map() -> None:
 def test_if_everybody_may_be_refused_every_client_is_judged() -> None:
     assert looks(b"extends: no-ai", load_catalog())
     assert not looks(b"extends: no-ai\nrules: [{id: closed, action: deny}]", load_catalog())
+
+
+@pytest.mark.parametrize("name", ["plain", "a folder, of 'mine'", 'with "quotes" (and)'])
+def test_any_folder_can_hold_the_files(name: str) -> None:
+    port = free_port()
+    with readable_folder() as folder:
+        root = folder / name
+        for file in TARGET.render(TargetPlan(compiled_policy(b"extends: no-ai", load_catalog())), str(root)):
+            path = root / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.content)
+        rules = (root / "noai-guard/frontend.cfg").read_text()
+        (folder / "c.cfg").write_text(
+            f"global\n  lua-load-per-thread {quote(str(root / 'noai-guard/guard.lua'))}\n"
+            f"frontend f\n  mode http\n  timeout client 9s\n  bind 127.0.0.1:{port}\n{rules}"
+            '  http-request return content-type text/plain lf-string "%[req.hdr(x-noai-verdict)]"\n'
+        )
+        with running([program("haproxy"), "-db", "-f", str(folder / "c.cfg")], port, Path(folder)):
+            assert fetch(port, "/", b"GPTBot/1.2").status == 403
+            assert fetch(port, "/", b"Mozilla/5.0 (X11; Linux x86_64)").body == b"allow"
