@@ -72,6 +72,14 @@ def origin_refusals(plan: TargetPlan, max_networks: int | None = None) -> tuple[
     return tuple(each for each in refusals if _fits(each, max_networks))
 
 
+def rare_fields(refusals: Iterable[OriginRefusal]) -> tuple[str, ...]:
+    """Return names of header fields of which every request that is refused has one; none if User-Agent is among them,
+    which nearly every request has, or if a network is enough."""
+    needed = [[each.name for each in refusal.headers if not each.negated] for refusal in refusals]
+    rare = [next((name for name in names if name != "user-agent"), "") for names in needed]
+    return tuple(dict.fromkeys(rare)) if all(rare) else ()
+
+
 def _fits(refusal: OriginRefusal, max_networks: int | None) -> bool:
     return max_networks is None or len(refusal.networks) + len(refusal.outside) <= max_networks
 

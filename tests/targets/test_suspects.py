@@ -11,7 +11,6 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_browsers
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.core.model import Agent, Usage
 from noai_guard.targets import suspects, user_agent_regex
 from noai_guard.targets.plan import TargetPlan
@@ -175,15 +174,68 @@ def test_everybody_is_a_suspect_if_clients_without_a_name_are_restricted() -> No
     assert not suspects.suspects_everybody(PLANS["unknown bots"])
 
 
-HARMLESS = {name: compiled(suspects.harmless(plan, 8000)) for name, plan in PLANS.items()}
+HARMLESS = {
+    (name, kind): compiled(patterns)
+    for name, plan in PLANS.items()
+    for kind, patterns in (
+        ("expressions", suspects.harmless(plan, 8000)),
+        ("expressions in parts", suspects.harmless(plan, 3000)),
+        ("judge", suspects.harmless(plan, decodes=True)),
+        ("short", [suspects.surely_harmless(plan)]),
+    )
+}
 
 
-@settings(max_examples=500, deadline=None)
+def is_harmless(policy: str, kind: str, user_agent: bytes) -> bool:
+    return all(each.search(user_agent) for each in HARMLESS[policy, kind])
+
+
+@settings(max_examples=1000, deadline=None)
 @given(user_agents(NAMES))
 def test_nobody_is_a_suspect_in_one_form_and_harmless_in_the_other(user_agent: bytes) -> None:
-    bot = CALLS_ITSELF_A_BOT
-    for policy, plan in PLANS.items():
-        harmless = all(each.search(user_agent) for each in HARMLESS[policy])
-        if plan.unknown_bot.restricted:
-            harmless = harmless and not re.search(bot.pattern, user_agent, re.IGNORECASE)
-        assert not (harmless and is_suspect(policy, "expressions", user_agent)), policy
+    for policy, kind in HARMLESS:
+        look = "judge" if kind == "judge" else "expressions"
+        assert not (is_harmless(policy, kind, user_agent) and is_suspect(policy, look, user_agent)), (policy, kind)
+
+
+def test_no_word_that_a_browser_sends_hides_a_name_behind_it() -> None:
+    phrases = (
+        b"Mozilla/5.0 (Windows NT 10.0; Win64; x64",
+        b"Mozilla/5.0 (Linux; Android 10; ",
+        b"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Version/18.5 Mobile/15E148",
+        b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Mobile",
+    )
+    words = suspects.suspect_words(PLANS["no-ai"])
+    for kind in ("judge", "short"):
+        look = "judge" if kind == "judge" else "expressions"
+        for number, phrase in enumerate(phrases):
+            for word in words[number % 3 :: 3]:
+                for sign in (b"", b" ", b"-", b"_", b"/", b") "):
+                    text = phrase + sign + word.encode()
+                    assert is_harmless("no-ai", kind, text) <= (not is_suspect("no-ai", look, text)), (kind, text)
+
+
+@pytest.mark.parametrize("policy", ["no-ai", "search-only"])
+def test_nearly_every_browser_player_or_phone_is_harmless(policy: str) -> None:
+    groups = read_browsers(rules_folder() / "browsers.yaml").values()
+    people = [text.encode() for group in groups for text in group]
+    for kind in ("expressions", "judge", "short"):
+        assert sum(is_harmless(policy, kind, text) for text in people) > len(people) * 0.92, kind
+
+
+def test_expressions_for_harmless_people_are_no_longer_than_a_server_reads() -> None:
+    parts = suspects.harmless(PLANS["search-only"], 2000)
+    assert 1 < len(parts) < 10
+    assert max(map(len, parts)) <= 2000
+
+
+def test_a_name_that_begins_with_digits_and_signs_makes_nobody_harmless() -> None:
+    catalog = Catalog([Agent("numbered", "", (Usage.TRAIN_AI,), ("360-bot", "7.music"))])
+    plan = TargetPlan(CompiledPolicy(conformance.policy(b"extends: no-ai"), catalog))
+    for patterns in (suspects.harmless(plan), suspects.harmless(plan, decodes=True), [suspects.surely_harmless(plan)]):
+        looks = compiled(patterns)
+        for user_agent in (b"360-bot/1.0", b"Mozilla/5.0 (7.music)"):
+            assert not all(look.search(user_agent) for look in looks)
+        assert all(look.search(b"Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101") for look in looks)

@@ -4,20 +4,19 @@
 local MAX_POSITIONS = 24
 local MAX_REMEMBERED = 2048
 
-local function parse_agents(lines)
-  local agents = {}
-  for rank, class, name, subject in gmatch(lines, "([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\n") do
-    local index = #agents + 1
-    agents[index] = {index = index, rank = tonumber(rank), class = class, name = name, subject = subject}
-  end
-  return agents
+-- Agents and tokens stay text until they are needed: each collection of garbage visits every table that there is, and
+-- would visit 6,000 of them.
+
+local function parse_agent(line, index)
+  local rank, class, name, subject = match(line, "^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
+  return {index = index, rank = tonumber(rank), class = class, name = name, subject = subject}
 end
 
--- Return the tokens by anchor, and by text the agents with a token that has this text.
-local function parse_tokens(lines, agents)
-  local by_anchor, by_text = {}, {}
-  for anchor, index, form in gmatch(lines, "([^\t\n]*)\t([^\t\n]*)\t([^\n]*)\n") do
-    local token = {agent = agents[tonumber(index)], path = ""}
+-- Parse lines of agents' indexes and tokens.
+local function parse_tokens(lines)
+  local tokens = {}
+  for index, form in gmatch(lines, "([^\t\n]*)\t([^\n]*)\n") do
+    local token = {index = tonumber(index), path = ""}
     if sub(form, 1, 2) == "//" then
       token.host = true
       token.text, token.path = match(form, "^//([^/]*)(.*)$")
@@ -26,14 +25,9 @@ local function parse_tokens(lines, agents)
       token.family = sub(form, -1) == "*"
       token.text = sub(form, token.at_start and 2 or 1, token.family and -2 or -1)
     end
-    local list = by_anchor[anchor] or {}
-    by_anchor[anchor] = list
-    list[#list + 1] = token
-    local written = token.text .. token.path
-    by_text[written] = by_text[written] or {}
-    by_text[written][token.agent] = true
+    tokens[#tokens + 1] = token
   end
-  return by_anchor, by_text
+  return tokens
 end
 
 -- True if a User-Agent is missing or one word, in which nothing is encoded.
@@ -42,37 +36,62 @@ local function is_single_word(user_agent)
   return #word <= 256 and not find(word, "[^!-$&'*,-[%]^-~]")
 end
 
-local function outweighs(hit, other)
+local function outweighs(hit, other, agent_at)
   local token, other_token = hit.token, other.token
-  if token.agent.rank ~= other_token.agent.rank then return token.agent.rank < other_token.agent.rank end
+  local rank, other_rank = agent_at(token.index).rank, agent_at(other_token.index).rank
+  if rank ~= other_rank then return rank < other_rank end
   if hit.first ~= other.first then return hit.first < other.first end
   if #token.text ~= #other_token.text then return #token.text > #other_token.text end
-  return token.agent.index < other_token.agent.index
+  return token.index < other_token.index
 end
 
 local function new_guard(policy)
-  local agents = parse_agents(policy.agents)
-  local by_anchor, by_text = parse_tokens(policy.tokens, agents)
-  local unknown_bot = {index = #agents + 1, class = "unknown_bot", name = "unknown-bot", subject = "This client"}
-  local unclaimed = {index = #agents + 2, class = "unclaimed", name = "", subject = "This client"}
-  local nameless = {index = #agents + 3, class = "nameless", name = "nameless", subject = "This client"}
-  agents[#agents + 1] = unknown_bot
-  agents[#agents + 1] = unclaimed
-  agents[#agents + 1] = nameless
+  local agents, by_anchor = {}, {}
+  for line in gmatch(policy.agents, "([^\n]*)\n") do agents[#agents + 1] = line end
+  for anchor, line in gmatch(policy.tokens, "([^\t\n]*)\t([^\n]*\n)") do
+    by_anchor[anchor] = (by_anchor[anchor] or "") .. line
+  end
+  local agent_count = #agents
+  local unknown_bot = {index = agent_count + 1, class = "unknown_bot", name = "unknown-bot", subject = "This client"}
+  local unclaimed = {index = agent_count + 2, class = "unclaimed", name = "", subject = "This client"}
+  local nameless = {index = agent_count + 3, class = "nameless", name = "nameless", subject = "This client"}
   local networks = {}
   for index, text in ipairs(policy.addresses) do networks[index] = network(text) end
   for index, decision in ipairs(policy.decisions) do decision.index = index end
-  -- agents[i].index and decisions[i].index are i. decision.refusal is an index of refusals, nil if it does not refuse.
+  -- decisions[i].index is i. decision.refusal is an index of refusals, nil if it does not refuse.
   -- A claim is an agent, or {agent = the agent that is named, hidden = agents that are named where nothing is read
   -- closely}.
   local guard = {
-    agents = agents,
     decisions = policy.decisions,
     refusals = policy.refusals,
     has_sections = #policy.sections > 0,
     has_networks = #networks > 0,
     path_of = path_of,
   }
+
+  local function agent_at(index)
+    if type(agents[index]) == "string" then agents[index] = parse_agent(agents[index], index) end
+    return agents[index]
+  end
+
+  -- Return the tokens with this anchor.
+  local function tokens_of(anchor)
+    if type(by_anchor[anchor]) == "string" then by_anchor[anchor] = parse_tokens(by_anchor[anchor]) end
+    return by_anchor[anchor]
+  end
+
+  -- Return by text the agents with a token that has this text.
+  local function agents_by_text()
+    local by_text = {}
+    for anchor in pairs(by_anchor) do
+      for _, token in ipairs(tokens_of(anchor)) do
+        local written = token.text .. token.path
+        by_text[written] = by_text[written] or {}
+        by_text[written][agent_at(token.index)] = true
+      end
+    end
+    return by_text
+  end
 
   local function is_restricted(agent) return policy.classes[agent.class] ~= nil end
 
@@ -93,7 +112,7 @@ local function new_guard(policy)
   local function search(text, names, hosts)
     local found, host_tokens, positions = {}, {}, MAX_POSITIONS
     for _, anchor in ipairs(anchors_in(text)) do
-      for _, token in ipairs(by_anchor[anchor]) do
+      for _, token in ipairs(tokens_of(anchor)) do
         if token.host then
           host_tokens[#host_tokens + 1] = token
         else
@@ -116,7 +135,7 @@ local function new_guard(policy)
     return positions > 0
   end
 
-  local search_anywhere = searcher(by_text)
+  local search_anywhere
 
   -- Return the agents other than this one that are restricted and named in what is not read closely.
   local function hidden_in(user_agent, agent)
@@ -132,6 +151,7 @@ local function new_guard(policy)
       end
     end
     local text, plain = lower(unread), lower(wholly_decoded(unread))
+    search_anywhere = search_anywhere or searcher(agents_by_text())
     search_anywhere(text, add)
     if plain ~= text then search_anywhere(plain, add) end
     return hidden
@@ -147,9 +167,9 @@ local function new_guard(policy)
     end
     local best
     for _, hit in ipairs(#names > 0 and names or hosts) do
-      if not best or outweighs(hit, best) then best = hit end
+      if not best or outweighs(hit, best, agent_at) then best = hit end
     end
-    local agent = best and best.token.agent
+    local agent = best and agent_at(best.token.index)
     local hidden = complete and {} or hidden_in(user_agent, agent)
     if not agent and policy.detects_unknown_bots then
       if calls_itself_a_bot(user_agent) then
@@ -198,11 +218,14 @@ local function new_guard(policy)
   end
 
   -- Return the strictest decision for an agent under all readings of a path, in any letter case.
-  local function strictest(agent, paths, complete)
+  -- They are made only where they can matter, if they are not given.
+  local function strictest(agent, target, paths, complete)
     local class = agent.class
     if not policy.classes[class] then return nil end
-    local decision = decision_at(class, paths[1], policy.path_sets)
+    if not paths and #target > MAX_ODD_PATH then paths, complete = readings(target) end
+    local decision = decision_at(class, paths and paths[1] or path_of(target), policy.path_sets)
     if not policy.has_sections and not (decision and decision.strictness == 0) then return decision end
+    if not paths then paths, complete = readings(target) end
     for _, path in ipairs(paths) do
       decision = stricter(decision, decision_at(class, path, policy.path_sets))
       decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets))
@@ -215,11 +238,11 @@ local function new_guard(policy)
   -- agent that is named in refusals and notes.
   function guard.decide(claim, target)
     if not guard.is_restricted(claim) then return nil, claim.agent or claim end
+    if not claim.hidden then return strictest(claim, target), claim end
     local paths, complete = readings(target)
-    if not claim.hidden then return strictest(claim, paths, complete), claim end
-    local decision = strictest(claim.agent, paths, complete)
+    local decision = strictest(claim.agent, target, paths, complete)
     for _, agent in ipairs(claim.hidden) do
-      local hidden = strictest(agent, paths, complete)
+      local hidden = strictest(agent, target, paths, complete)
       if hidden and hidden.restricts then return stricter(decision, policy.decisions[policy.unreadable]), unclaimed end
     end
     return decision, claim.agent
@@ -231,8 +254,9 @@ local function new_guard(policy)
   -- Return the claim of a client of whom it is only known that it says nothing that can be read: anybody may be hidden.
   function guard.unread_claim()
     local hidden, classes = {}, {}
-    for _, agent in ipairs(agents) do
-      if agent ~= unclaimed and agent ~= nameless and is_restricted(agent) and not classes[agent.class] then
+    for index = 1, agent_count + 1 do
+      local agent = index > agent_count and unknown_bot or agent_at(index)
+      if is_restricted(agent) and not classes[agent.class] then
         classes[agent.class] = true
         hidden[#hidden + 1] = agent
       end

@@ -148,8 +148,6 @@ class VirtualHost:
             if common := user_agent_regex.common_browser_expression(plan.anchors):
                 rules.add([], _user_agent_matches(common, any_case=False), to="end")
             harmless = [_user_agent_matches(pattern) for pattern in suspects.harmless(plan, _MAX_EXPRESSION)]
-            bot = user_agent_regex.CALLS_ITSELF_A_BOT
-            harmless += [_user_agent_matches(f"!{bot}")] if plan.unknown_bot.restricted else []
             rules.add([], *harmless, to="end")
         if plan.exempt_networks:
             exempt = " || ".join(f"-R '{network}'" for network in plan.exempt_networks)

@@ -11,27 +11,29 @@ local function user_agent_of(txn)
   return text
 end
 
+-- A judge leaves much behind with each request, of a size that is small beside what stays: let collections be rare.
+collectgarbage("setpause", 400)
+
 -- Set the verdict; of a refusal also its number and its text, without the last line feed: HAProxy escapes control
 -- characters.
 core.register_action("noai_judge", {"http-req"}, function(txn)
   local claim = guard.agent_of(user_agent_of(txn))
+  if not guard.is_restricted(claim) then return end
   -- `OPTIONS *` has no path.
   local decision, agent = guard.decide(claim, txn.f:path() or "*")
   if not decision then return end
   local exempt = guard.has_networks and guard.is_exempt(txn.f:src())
   local verdict = guard.verdict(decision, agent, exempt)
   txn:set_var("txn.noai_verdict", verdict)
-  txn.http:req_set_header("X-NoAI-Verdict", verdict)
-  if exempt or not decision.refusal then return end
+  if exempt or not decision.refusal then
+    txn.http:req_set_header("X-NoAI-Verdict", verdict)
+    return
+  end
   txn:set_var("txn.noai_refusal", tostring(decision.refusal))
   txn:set_var("txn.noai_text", (string.gsub(guard.refusal_text(decision, agent), "%s+$", "")))
 end, 0)
 
 core.register_converters("noai_section", function(path) return tostring(guard.section_of(guard.path_of(path))) end)
-
-core.register_converters("noai_document", function(path)
-  return guard.document("GET", path) and "1" or ""
-end)
 
 core.register_service("noai_document", "http", function(applet)
   local if_none_match = applet.headers["if-none-match"]

@@ -5,6 +5,7 @@ Most requests never reach Lua: for suspects alone (`noai_guard.targets.suspects`
 """
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote as percent_encoded
 
 from noai_guard import resources
 from noai_guard.errors import CannotExpress
@@ -12,7 +13,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
-from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals
+from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals, rare_fields
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, text_file
 
@@ -38,15 +39,20 @@ def quote_format(text: str) -> str:
     return quote(text.replace("%", "%%"))
 
 
+def argument(text: str) -> str:
+    """Return a text as an argument of a sample fetch or a converter, within a quoted word."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 class Frontend:
     """The lines of frontend.cfg for one plan."""
 
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
-        everybody = suspects.suspects_everybody(plan)
-        self.suspects = [] if everybody else suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
+        self.suspects = [] if suspects.suspects_everybody(plan) else _suspects(plan)
         self.origins = origin_refusals(plan)
+        self.rare = rare_fields(self.origins)
 
     def lines(self) -> Iterator[str]:
         yield f"# {head(self.plan, 'haproxy')}"
@@ -61,23 +67,24 @@ class Frontend:
 
     def _requests(self) -> Iterator[str]:
         plan = self.plan
-        yield "del-header '^x[^a-z0-9]noai[^a-z0-9]verdict$' -m reg"
-        yield "set-header X-NoAI-Verdict allow"
+        # One look at all names costs less than an expression for each of them.
+        yield "del-header '^x[^a-z0-9]noai[^a-z0-9]verdict$' -m reg if { req.hdr_names -m sub verdict }"
+        yield "add-header X-NoAI-Verdict allow"
         if plan.path_policies:
             # `OPTIONS *` has no path.
             yield "set-var(txn.noai_section) str(*),lua.noai_section"
             yield "set-var(txn.noai_section) path,lua.noai_section if { path -m found }"
         if plan.documents:
-            # Lua is called only for paths with the last segment of a document.
-            ends = sorted({quote("/" + document.path.rsplit("/", 1)[1]) for document in plan.documents})
-            yield f"set-var(txn.noai_document) path,lua.noai_document if {{ path,url_dec -m end {' '.join(ends)} }}"
-            yield "use-service lua.noai_document if { var(txn.noai_document) -m str 1 } { method GET HEAD }"
+            paths = sorted({quote(path) for each in plan.documents for path in (each.path, percent_encoded(each.path))})
+            yield f"use-service lua.noai_document if {{ path -m str {' '.join(paths)} }} {{ method GET HEAD }}"
         yield from self._origins()
+        if self.suspects:
+            # Unlike `-m reg`, map_regm keeps no results: a memory of the last 10,000 User-Agents costs more than it
+            # spares. Not in a condition: there HAProxy would go on to the next line of the field, and crashes (2.6.12).
+            look = f"req.fhdr(user-agent),map_regm({argument(f'{self.folder}/suspects.map')})"
+            yield f"set-var(txn.noai_client) {quote(look)}"
         # Several lines are one User-Agent to the judge, which may be too long to be read closely.
-        suspect = (
-            f" if {{ req.fhdr(user-agent) -m reg -i -f {quote(f'{self.folder}/suspects.regex')} }}"
-            " || { req.fhdr_cnt(user-agent) gt 1 }"
-        )
+        suspect = " if { var(txn.noai_client) -m str suspect } || { req.fhdr_cnt(user-agent) gt 1 }"
         yield f"lua.noai_judge{suspect if self.suspects else ''}"
         for index, (status, fields) in enumerate(refusals(plan), 1):
             media_type = quote(dict(fields)[b"content-type"].decode("ascii"))
@@ -89,13 +96,18 @@ class Frontend:
 
     def _origins(self) -> Iterator[str]:
         """Yield a response for each refusal by network and header field."""
+        if self.rare:
+            some = " || ".join(f"{{ req.fhdr({name}) -m found }}" for name in self.rare)
+            yield f"set-var(txn.noai_origin) bool(true) if {some}"
         target, path = open_expressions(self.plan)
         spared = [f"!{{ url -m reg {quote(target)} }}"]
         spared += [f"!{{ path,url_dec -m reg {quote(path)} }}"] if path else []
         if self.plan.exempt_networks:
             spared.append(f"!{{ src {' '.join(map(str, self.plan.exempt_networks))} }}")
         for number, origin in enumerate(self.origins, 1):
-            conditions = [f"{{ src -f {quote(f'{self.folder}/origin-{number}.networks')} }}"] if origin.networks else []
+            conditions = ["{ var(txn.noai_origin) -m bool }"] if self.rare else []
+            if origin.networks:
+                conditions.append(f"{{ src -f {quote(f'{self.folder}/origin-{number}.networks')} }}")
             if origin.outside:
                 conditions.append(f"!{{ src -f {quote(f'{self.folder}/outside-{number}.networks')} }}")
             for index, condition in enumerate(origin.headers, 1):
@@ -156,7 +168,19 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
         File("noai-guard/guard.lua", guard.encode("utf-8")),
         *frontend.origin_files(),
     ]
-    return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
+    return [*files, text_file("noai-guard/suspects.map", frontend.suspects)] if frontend.suspects else files
+
+
+def _suspects(plan: TargetPlan) -> list[str]:
+    """Return the lines of a map from a User-Agent to `suspect` or `harmless`; the first that matches counts."""
+    harmless = suspects.harmless(plan, _MAX_EXPRESSION, decodes=True)
+    if len(harmless) == 1:
+        rows = [(harmless[0], "harmless"), ("^", "suspect")]
+    else:
+        looks = suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
+        rows = [*((look, "suspect") for look in looks), ("^", "harmless")]
+    # A key ends at a blank.
+    return [f"(?i){pattern.replace(' ', chr(92) + 'x20')} {value}" for pattern, value in rows]
 
 
 TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS})

@@ -23,7 +23,7 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
-from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals
+from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals, rare_fields
 from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
@@ -161,6 +161,9 @@ class NginxConfiguration:
             rows.append((nginx_language.expression(browser), "-"))
             yield from map_blocks("$http_user_agent", f"{p}hits", rows, f"${p}read_of")
             return
+        # Most people are let in by one fast expression; the exact ones are for who is left.
+        harmless = suspects.surely_harmless(self.plan)
+        rows += [(nginx_language.expression(harmless), "-")] if len(harmless) <= _MAX_EXPRESSION else []
         rows += [(nginx_language.expression(look), f"${p}read_of") for look in looks]
         yield from map_blocks("$http_user_agent", f"{p}hits", rows, "-")
 
@@ -326,9 +329,15 @@ class NginxConfiguration:
             rows = [(nginx_language.expression(path, any_case=False), "1")] if path else []
             yield from map_blocks("$uri", f"{p}free", rows)
             exempt = f"${p}exempt" if self.plan.exempt_networks else ""
-            numbers = "".join(f"${p}or{number}:" for number in range(1, len(self.origins) + 1))
+            numbers = range(1, len(self.origins) + 1)
+            source = f'"{exempt}${p}open${p}free${p}is_doc:{"".join(f"${p}or{number}:" for number in numbers)}"'
             rows = [('"~^::*(?<noaic_origin>[0-9]+):"', "$noaic_origin")]
-            yield from map_blocks(f'"{exempt}${p}open${p}free${p}is_doc:{numbers}"', f"{p}origin", rows)
+            yield from map_blocks(source, f"{p}or_of", rows)
+            # Of most requests nothing else is looked at.
+            rare = rare_fields(self.origins)
+            some = (f"http_{_variable(name.encode())}" for name in rare) if rare else (f"{p}or{n}" for n in numbers)
+            source = f'"{"".join(map("${}".format, some))}"'
+            yield from map_blocks(source, f"{p}origin", [('""', '""')], f"${p}or_of")
 
     @cached_property
     def _refusal_fields(self) -> tuple[list[str], list[str]]:

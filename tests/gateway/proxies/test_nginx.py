@@ -208,3 +208,19 @@ def test_a_request_that_nginx_forbids_stays_forbidden_without_a_verdict(php_site
     response = fetch(port, "/.htpasswd")
     assert (response.status, b"AI" in response.body) == (403, False)
     assert fetch(port, "/.htpasswd", SCRAPER).status == 403
+
+
+@pytest.mark.parametrize(("setting", "status"), [("", 502), ("recursive_error_pages on;", 403)])
+def test_a_kept_refusal_is_one_without_the_gateway_if_error_pages_are_recursive(
+    start_gateway, origin, tmp_path, setting, status
+):
+    gateway = start_gateway()
+    environment = Environment(tmp_path, origin, SocketAddress("127.0.0.1", gateway.port), cache=True)
+    proxy = nginx(environment, f"{setting} location / {{ proxy_pass http://127.0.0.1:{origin}; }}")
+    try:
+        assert [fetch(proxy.port, "/a", SCRAPER).status for _ in range(3)] == [403, 403, 403]
+        gateway.stop()
+        assert fetch(proxy.port, "/a", SCRAPER).status == status
+        assert fetch(proxy.port, "/a").status == 200
+    finally:
+        proxy.stop()
