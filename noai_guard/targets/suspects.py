@@ -82,6 +82,11 @@ def letter_runs(tokens: Iterable[AgentToken]) -> frozenset[str]:
     return frozenset(max(words, key=lambda word: (word not in browser_words.ALL, len(word))) for words in runs)
 
 
+def words_of(tokens: Iterable[AgentToken]) -> frozenset[str]:
+    """Return every run of letters in the texts of these tokens."""
+    return frozenset(word for token in tokens for word in re.findall("[a-z]+", token.text.decode("ascii")))
+
+
 def _rarest(token: AgentToken) -> str:
     if token.host:
         # A port may stand between a host and its path, of which the last segment may go on.
@@ -145,8 +150,7 @@ def short_first_look(plan: TargetPlan) -> list[str]:
     words = suspect_words(plan)
     if not words:
         return first_look(plan)
-    others = {word for token in plan.tokens for word in re.findall("[a-z]+", token.text.decode("ascii"))}
-    known = " ".join(("", *(browser_words.ALL | others).difference(words)))
+    known = " ".join(("", *(browser_words.ALL | words_of(plan.tokens)).difference(words)))
     cuts = {word: _cut(word, known) for word in words}
     whole = [word for word, beginning in cuts.items() if word == beginning]
     beginnings = {beginning for word, beginning in cuts.items() if word != beginning}
@@ -166,9 +170,13 @@ def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) 
     return [*words_without_look_around(plan, max_length), ESCAPED, user_agent_regex.LONG]
 
 
-def words_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
-    """Return the expressions of that look for names, and for words of unknown bots if these are restricted."""
-    words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in _parts(suspect_words(plan), max_length)]
+def words_without_look_around(
+    plan: TargetPlan, max_length: int = 1 << 20, *, also: Collection[Agent] = ()
+) -> list[str]:
+    """Return the expressions of that look for names, and for words of unknown bots if these are restricted; `also` as
+    for `suspect_words`."""
+    parts = _parts(suspect_words(plan, also), max_length)
+    words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in parts]
     return [
         *words,
         _LETTER_BEHIND_ESCAPE,
