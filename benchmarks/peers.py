@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.edges import PATH, mixes, render, until_it_listens
-from benchmarks.load import in_turns, pin, request
+from benchmarks.load import in_turns, one_core, request
 from benchmarks.measure import Effort, Row, faster
 from benchmarks.processes import free_port
 from noai_guard import load_catalog
@@ -56,9 +56,9 @@ def _started(stack: ExitStack, nginx: str, name: str, theirs: str, jit: str) -> 
         f"http {{ access_log off; keepalive_requests 100000000; {temporary} {http}\n"
         f"server {{ listen 127.0.0.1:{port}; root {folder}/site;\n{server}\n}} }}\n"
     )
-    process = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf"])
+    with one_core(), (folder / "log").open("wb") as log:
+        process = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf"], stdout=log, stderr=log)
     stack.callback(process.wait, 10)
     stack.callback(process.terminate)
-    pin(process.pid)
-    until_it_listens(process, port)
+    until_it_listens(process, port, folder / "log")
     return process.pid, port
