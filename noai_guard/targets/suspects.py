@@ -79,7 +79,8 @@ def restricted_tokens(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[A
 def letter_runs(tokens: Iterable[AgentToken]) -> frozenset[str]:
     """Return for each token one run of letters that is a whole word of every User-Agent with that token."""
     runs = (re.findall("[a-z]+", _rarest(token)) for token in tokens)
-    return frozenset(max(words, key=lambda word: (word not in browser_words.ALL, len(word))) for words in runs)
+    common = (browser_words.ALL, browser_words.IN_MOST)
+    return frozenset(max(words, key=lambda word: (*(word not in each for each in common), len(word))) for words in runs)
 
 
 def words_of(tokens: Iterable[AgentToken]) -> frozenset[str]:
