@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from benchmarks.load import in_turns, pin, request
+from benchmarks.load import in_turns, one_core, request
 from benchmarks.measure import Effort, Row, faster
 from benchmarks.requests import BROWSER
 from benchmarks.visitors import unique
@@ -84,9 +84,9 @@ def _server(app: str) -> Iterator[tuple[int, int]]:
         port = int(listener.getsockname()[1])
     command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    process = subprocess.Popen([*command, "--no-proxy-headers"], cwd=Path(__file__).parent.parent)
+    with one_core():
+        process = subprocess.Popen([*command, "--no-proxy-headers"], cwd=Path(__file__).parent.parent)
     try:
-        pin(process.pid)
         deadline = time.monotonic() + 30
         while True:
             with suppress(OSError):

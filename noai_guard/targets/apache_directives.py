@@ -44,12 +44,15 @@ def header_directive(field: HeaderField, condition: str = "") -> str:
 
 
 def declared_fields(tables: LookupTables, path_policy: str) -> Iterator[str]:
-    """Yield the lines for what every response declares; `path_policy` is the variable with the request's section."""
+    """Yield the lines for what every response declares; `path_policy` is the environment variable with the request's
+    section."""
     yield "# Declarations. Where a backend sends a field of the same kind, that one stands."
     # tdm-policy is left out if the site has its own tdm-reservation, so it is checked before ours is set.
     fields = sorted(tables.declared_fields.items(), key=lambda item: item[0][0] == b"tdm-reservation")
     for field, path_policies in fields:
         sections = ", ".join(f"'{number or ''}'" for number in path_policies)
+        section = f"reqenv('{path_policy}')"
+        in_section = f"-z {section}" if path_policies == (0,) else f"{section} in {{{sections}}}"
         names = {b"tdm-policy": ("tdm-policy", "tdm-reservation")}.get(field[0], (field[0].decode("ascii"),))
         absent = "" if field[0] in REPEATABLE else "".join(f" && -z resp('{name}')" for name in names)
-        yield header_directive(field, f" \"expr='{path_policy}' in {{{sections}}}{absent}\"")
+        yield header_directive(field, f' "expr={in_section}{absent}"')

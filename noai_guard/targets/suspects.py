@@ -82,7 +82,13 @@ def restricted_tokens(plan: TargetPlan, also: Collection[Agent] = ()) -> tuple[A
 def letter_runs(tokens: Iterable[AgentToken]) -> frozenset[str]:
     """Return for each token one run of letters that is a whole word of every User-Agent with that token."""
     runs = (re.findall("[a-z]+", _rarest(token)) for token in tokens)
-    return frozenset(max(words, key=lambda word: (word not in browser_words.ALL, len(word))) for words in runs)
+    common = (browser_words.ALL, browser_words.IN_MOST)
+    return frozenset(max(words, key=lambda word: (*(word not in each for each in common), len(word))) for words in runs)
+
+
+def words_of(tokens: Iterable[AgentToken]) -> frozenset[str]:
+    """Return every run of letters in the texts of these tokens."""
+    return frozenset(word for token in tokens for word in re.findall("[a-z]+", token.text.decode("ascii")))
 
 
 def _rarest(token: AgentToken) -> str:
@@ -230,8 +236,7 @@ def short_first_look(plan: TargetPlan) -> list[str]:
 
 def _cuts(plan: TargetPlan, words: Iterable[str]) -> dict[str, str]:
     """Return for each word what is left of it when it is cut where no other known word begins like it."""
-    others = {word for token in plan.tokens for word in re.findall("[a-z]+", token.text.decode("ascii"))}
-    known = " ".join(("", *(browser_words.ALL | others).difference(suspect_words(plan))))
+    known = " ".join(("", *(browser_words.ALL | words_of(plan.tokens)).difference(suspect_words(plan))))
     return {word: _cut(word, known) for word in words}
 
 
@@ -246,9 +251,13 @@ def first_look_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) 
     return [*words_without_look_around(plan, max_length), ESCAPED, user_agent_regex.LONG]
 
 
-def words_without_look_around(plan: TargetPlan, max_length: int = 1 << 20) -> list[str]:
-    """Return the expressions of that look for names, and for words of unknown bots if these are restricted."""
-    words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in _parts(suspect_words(plan), max_length)]
+def words_without_look_around(
+    plan: TargetPlan, max_length: int = 1 << 20, *, also: Collection[Agent] = ()
+) -> list[str]:
+    """Return the expressions of that look for names, and for words of unknown bots if these are restricted; `also` as
+    for `suspect_words`."""
+    parts = _parts(suspect_words(plan, also), max_length)
+    words = [rf"(?:^|[^a-z]){_trie(part)}(?:[^a-z]|$)" for part in parts]
     return [
         *words,
         _LETTER_BEHIND_ESCAPE,

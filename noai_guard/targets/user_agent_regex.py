@@ -238,9 +238,20 @@ def names_anywhere(tokens: Iterable[Token[V]]) -> str:
 
 def host_expression(token: Token[V]) -> str:
     """Return an expression for a host form: the host or a parent domain of a URL in the User-Agent."""
-    host = escaped(token.text.decode("ascii"))
-    end = escaped(token.path.decode("ascii")) if token.path else r"(?:[^a-z0-9.:-]|$)"
-    return rf"{_HOST_BEFORE}{host}\.?(?::[0-9]{{1,5}})?{end}"
+    return hosts_expression((token,))
+
+
+def hosts_expression(tokens: Iterable[Token[V]]) -> str:
+    """Return an expression for any of these host forms."""
+    by_path = grouped(tokens, lambda token: token.path)
+    alternatives = [_of_hosts(path, alike) for path, alike in by_path.items()]
+    return _HOST_BEFORE + (alternatives[0] if len(alternatives) == 1 else f"(?:{'|'.join(alternatives)})")
+
+
+def _of_hosts(path: bytes, tokens: Iterable[Token[V]]) -> str:
+    hosts = trie(sorted({token.text.decode("ascii") for token in tokens}))
+    end = escaped(path.decode("ascii")) if path else r"(?:[^a-z0-9.:-]|$)"
+    return rf"{hosts}\.?(?::[0-9]{{1,5}})?{end}"
 
 
 BROWSER_WORDS = tuple(sorted(browser_words.ALL - {"os"}))

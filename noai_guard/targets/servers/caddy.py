@@ -6,9 +6,12 @@ Ours is longer than any pattern of a site, and expands to `*` where we respond. 
 (`redir`, `basic_auth`) comes first, except in a `route`, which keeps the order of the file. Seen in 2.6.2 and 2.11.7.
 
 Go's regular expressions with many names take microseconds for each character of a User-Agent, so they run only for
-suspects (`go_regex.harmless_expressions`). Caddy evaluates a `map` each time its placeholder is
-read, its plain rows one by one, and only the outputs may contain placeholders. What later directives need is stored in
-`vars`, early, while the path is still that of the request.
+suspects (`go_regex.harmless_expressions`). For anybody else as little as possible is evaluated: each directive and each
+placeholder takes 0.3 to 3 microseconds, an expression of CEL 2 to 4 (2.6.2, 2026-11-29). All maps of suspects are one
+route, whose matcher is tried once; `{noai_suspected}` tells later directives.
+
+Caddy evaluates a `map` each time its placeholder is read, its plain rows one by one, and only the outputs may contain
+placeholders. What later directives need is stored in `vars`, early, while the path is still that of the request.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +36,7 @@ _MAX_USER_AGENT = HEAD_BYTES + TAIL_BYTES
 tail."""
 
 _LOWER = f"{_USER_AGENT}.lowerAscii()"
+_AFTER_BLANK = f'" " + {_USER_AGENT}'
 
 _MAX_CEL = 90_000
 """Characters of an expression: CEL reads at most 100,000."""
@@ -45,7 +49,7 @@ _UNKNOWN = f"//{LookupTables.UNKNOWN_BOT}"
 _BEFORE_ALL = "_whose_path_pattern_is_longer_than_those_of_the_site_so_that_caddy_tries_it_first" * 12
 """A thousand characters."""
 _REFUSED = f"noai_refused{_BEFORE_ALL}"
-_DOCUMENT = f"noai_document{_BEFORE_ALL}_of_all"
+_OURS = f"noai_ours{_BEFORE_ALL}"
 
 
 def quote(text: str) -> str:
@@ -97,6 +101,30 @@ def _map(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str
     yield "\t}"
 
 
+def _any_of(*conditions: str) -> Iterator[str]:
+    """Yield a condition that holds if one of these does. Caddy tries them in this order; those that stand side by side
+    it tries in any."""
+    yield "\t\tnot {"
+    yield from (f"\t\t\tnot {condition}" for condition in conditions)
+    yield "\t\t}"
+
+
+def _all_of(*conditions: str) -> Iterator[str]:
+    """Yield a condition that holds if all of these do. Caddy tries them in this order."""
+    yield from (f"\t\tnot not {condition}".replace("not not not ", "not ") for condition in conditions)
+
+
+def _joined(conditions: Iterable[str], max_length: int) -> list[str]:
+    """Return conjunctions of these conditions in CEL, each at most about `max_length` characters long."""
+    parts: list[str] = []
+    for condition in conditions:
+        if parts and len(parts[-1]) + len(condition) < max_length:
+            parts[-1] += f" && {condition}"
+        else:
+            parts.append(condition)
+    return parts
+
+
 def _map_of_suspects(source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
     """Yield a map whose outputs are empty for whom is no suspect."""
     yield from _map(f"@noai_suspect {source}", names, rows)
@@ -109,7 +137,12 @@ def _characters(text: str) -> Iterator[str]:
         if f"{{{name}}}" in text:
             source = f'"-{character}"' if character == "`" else f"`-{character}`"
             yield from _map(source, [name], ["`~^-(.)` ${1}"])
-    yield from _map("-", ["noai_nothing"], ['- ""'])
+
+
+def _flag(paths: PathSet) -> str:
+    """Return the placeholders that are `1`, or as many as expressions, where the path of a request is in this set."""
+    raw = "".join(f"{{noai_in_{paths.name}_{number}}}" for number, _ in enumerate(paths.raw, 1))
+    return raw or f"{{vars.noai_in_{paths.name}}}"
 
 
 class Caddyfile:
@@ -120,8 +153,10 @@ class Caddyfile:
         self.root = root.rstrip("/")
         self.tables = LookupTables(plan)
         self.origins = origin_refusals(plan, MANY)
-        self.flags = "".join(f"{{vars.noai_in_{paths.name}}}:" for paths in self.tables.path_sets)
+        self.flags = "".join(f"{_flag(paths)}:" for paths in self.tables.path_sets)
         self.suspects_everybody = suspects.suspects_everybody(plan)
+        by_relevance = self.suspects_everybody or plan.detects_unknown_bots
+        self.looked_for = frozenset(plan.relevant_tokens if by_relevance else suspects.restricted_tokens(plan))
         # In a long User-Agent one expression looks for names of restricted agents: those that read closely take 10 ms.
         self.reads_no_long_ones = suspects.reads_no_long_ones(plan)
         size = f"bytes({_USER_AGENT}).size()" if self.reads_no_long_ones else f"{_USER_AGENT}.size()"
@@ -142,12 +177,11 @@ class Caddyfile:
             *self._suspects(),
             *self._name(),
             *self._agent(),
+            *self._raw_targets(),
             *self._vars(),
             *self._decision(),
             *self._declarations(),
-            *self._documents(),
-            *self._by_origin(),
-            *self._refusal(),
+            *self._responses(),
         ]
         errors = list(self._fields("noai_error_declares"))
         yield "(noai_guard) {"
@@ -160,41 +194,51 @@ class Caddyfile:
 
     def _suspects(self) -> Iterator[str]:
         """Yield a matcher for who may have a name that matters. All maps with it become one route: it runs once."""
-        yield "\t# Whose User-Agent has the beginning of a word of a name that matters."
+        yield "\t# Whose User-Agent has the beginning of a word of a name that matters, and is no usual browser's."
         plan = self.plan
-        browser = go_regex.browser_expression(plan.anchors)
+        yield "\t@noai_suspect {"
+        if usual := user_agent_regex.common_browser_expression(plan.anchors):
+            # Caddy 2.6 replaces placeholders in a value, too.
+            yield from _any_of("header User-Agent `*{*`", f"not vars_regexp {_USER_AGENT} {_expression(usual)}")
         tokens = plan.relevant_tokens if self.suspects_everybody else suspects.restricted_tokens(plan)
-        bot_words = user_agent_regex.BOT_WORDS if plan.detects_unknown_bots else ()
-        some = [f'text.contains("{word}")' for word in bot_words]
-        harmless = go_regex.harmless_expressions(suspects.letter_runs(tokens))
-        looks = [*some, *(f"!text.matches({_cel(expression)})" for expression in harmless)]
-        # With many thousands of names, everybody but usual browsers is a suspect.
-        some = looks if sum(map(len, looks)) < _MAX_CEL - len(browser) else ["true"]
-        text = f'{_LOWER} + " "'
-        usual = f"!({text}).matches({_cel(browser)}) && [{text}].exists(text, {' || '.join(some)})"
-        read = f"!({self.is_long}) && {usual}" if self.reads_no_long_ones else f"{self.is_long} || {usual}"
-        yield f"\t@noai_suspect expression `{read}`"
+        harmless = go_regex.harmless_expressions(
+            suspects.letter_runs(tokens), suspects.words_of(set(plan.tokens).difference(tokens))
+        )
+        looks = [f"text.matches({_cel(expression)})" for expression in harmless]
+        if plan.detects_unknown_bots:
+            looks[:0] = [f'!text.lowerAscii().contains("{word}")' for word in user_agent_regex.BOT_WORDS]
+        expressions = _joined(looks, _MAX_CEL)
+        some = [f"expression `[{_AFTER_BLANK}].exists(text, {each})`" for each in expressions]
+        yield from _any_of(f"expression `{self.is_long}`", *(f"not {each}" for each in some))
+        yield "\t}"
+        yield from _map_of_suspects("-", ["noai_suspected"], ["- 1"])
+        yield from self._map("-", ["noai_nothing"], ['- ""'])
+        yield "\t@noai_suspected vars {noai_suspected} 1"
 
     def _name(self) -> Iterator[str]:
         plan = self.plan
         yield "\t# The name of the highest precedence, as it was sent; without a name a URL; else `unknown`."
-        yield from _map_of_suspects(_USER_AGENT, ["noai_any_name"], [*map(_names, plan.tiers), 'default ""'])
-        ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
-        yield from _map_of_suspects(_USER_AGENT, ["noai_weightiest_name"], ranked)
+        # What shows that no name or host is there takes a fraction of the time of the expressions for each.
+        looks = suspects.words_without_look_around(plan, also={token.value for token in self.looked_for})
+        named = [_row(f"(?i){go_regex.with_ascii_letters(look)}", "1") for look in looks]
+        yield from _map_of_suspects(_USER_AGENT, ["noai_seems_named"], [*named, 'default ""'])
         yield from _map_of_suspects(
-            "{noai_any_name}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"]
+            "{noai_seems_named}", ["noai_name"], ['"" {noai_name_by_host}', "default {noai_weightiest_name}"]
         )
+        ranked = [_names(tokens) for tier in plan.tiers for tokens in plan.ranked(tier)]
+        yield from _map_of_suspects(_USER_AGENT, ["noai_weightiest_name"], [*ranked, "default {noai_name_by_host}"])
         host = user_agent_regex.host_expression
         hosts = [_row(_anywhere(host(token)), quote(host_form(token))) for token in plan.host_tokens]
+        other_tokens = [token for token in plan.tokens if not token.host and token not in self.looked_for]
+        other_names = user_agent_regex.alternatives(other_tokens)[0]
+        others = [_row(_anywhere(other_names), '""')] if other_tokens else []
+        some_host = [_row(_anywhere(user_agent_regex.hosts_expression(plan.host_tokens)), "1")] if hosts else []
+        yield from _map_of_suspects(_USER_AGENT, ["noai_some_host"], [*some_host, 'default ""'])
         yield from _map_of_suspects(
-            _USER_AGENT, ["noai_host"], [_row(user_agent_regex.NO_URL, '""'), *hosts, 'default ""']
+            "{noai_some_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"]
         )
-        other_names = user_agent_regex.alternatives(plan.other_tokens)[0]
-        others = [_row(_anywhere(other_names), '""')] if plan.other_tokens else []
         yield from _map_of_suspects(_USER_AGENT, ["noai_host_alone"], [*others, "default {noai_host}"])
-        yield from _map_of_suspects(
-            "{noai_host}", ["noai_name_by_host"], ['"" {noai_unknown}', "default {noai_host_alone}"]
-        )
+        yield from _map_of_suspects(_USER_AGENT, ["noai_host"], [*hosts, 'default ""'])
         bot = [_row(_anywhere(user_agent_regex.CALLS_ITSELF_A_BOT), _UNKNOWN)] if plan.detects_unknown_bots else []
         yield from _map_of_suspects(_USER_AGENT, ["noai_unknown"], [*bot, 'default ""'])
 
@@ -215,29 +259,57 @@ class Caddyfile:
         yield from _map_of_suspects("{noai_name}", ["noai_agent"], [*rows, *expressions, f"default {tables.KNOWN}"])
         texts = {key: map(_output, tables.agent_texts.get(key, (UNNAMED_CLIENT, ""))) for key in tables.class_names}
         rows = [" ".join((key or '""', name, *texts[key])) for key, name in tables.class_names.items()]
-        yield from _map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
+        yield from self._map("{vars.noai_agent}", ["noai_class", "noai_who", "noai_agent_name"], rows)
+
+    def _map(self, source: str, names: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
+        """Yield a map for everybody who may be restricted."""
+        return (_map if self.suspects_everybody else _map_of_suspects)(source, names, rows)
 
     def _vars(self) -> Iterator[str]:
         """Yield `vars` with the facts of a request, independent of each other: Caddy 2.11 reverses their order."""
         yield "\t# Facts of this request. The path is decoded, without dot segments and double slashes."
-        yield from ("\tvars {", "\t\tnoai_agent {noai_agent}", '\t\tnoai_document ""', '\t\tnoai_hidden ""', "\t}")
+        if self.reads_no_long_ones:
+            yield "\t@noai_read {"
+            yield from _all_of("vars {noai_suspected} 1", f"not expression `{self.is_long}`")
+            yield "\t}"
+        yield f"\tvars {'@noai_read' if self.reads_no_long_ones else '@noai_suspected'} noai_agent {{noai_agent}}"
         if self.plan.hidden_tokens:
             for number, hides in enumerate(self._hides_a_name(self.plan.hidden_tokens), 1):
-                yield f"\t@noai_hidden_{number} expression `{hides}`"
+                yield f"\t@noai_hidden_{number} {{"
+                yield from _all_of("vars {noai_suspected} 1", f"expression `{hides}`")
+                yield "\t}"
                 yield f"\tvars @noai_hidden_{number} noai_hidden {_HIDDEN}"
         for paths in self.tables.path_sets:
-            raw = " && ".join(f"{{http.request.orig_uri}}.matches({_cel(pattern)})" for pattern in paths.raw)
-            condition = f"expression `{raw}`" if raw else f"path_regexp {_expression(paths.regex)}"
-            yield f"\t@noai_in_{paths.name} {condition}"
-            yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
+            if not paths.raw:
+                yield f"\t@noai_in_{paths.name} path_regexp {_expression(paths.regex)}"
+                yield f"\tvars @noai_in_{paths.name} noai_in_{paths.name} 1"
         if self.plan.exempt_networks:
             yield "\t# Behind a proxy of yours (Caddy 2.7 or newer, trusted_proxies): client_ip in place of remote_ip."
             yield f"\t@noai_exempt_address remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
             yield "\tvars @noai_exempt_address noai_exempt_address 1"
         if self.plan.documents:
             path = f"path_regexp noai_document {_expression(self.plan.documents_regex)}"
-            yield from ("\t@noai_asks_for_document {", "\t\tmethod GET HEAD", f"\t\t{path}", "\t}")
-            yield "\tvars @noai_asks_for_document noai_document {http.regexp.noai_document.0}"
+            yield from (
+                "\t@noai_asks_for_document {",
+                "\t\tmethod GET HEAD",
+                f"\t\t{path}",
+                "\t}",
+                "\tvars @noai_asks_for_document {",
+            )
+            yield from (
+                f"\t\t{name}"
+                for name in ("noai_document {http.regexp.noai_document.0}", "noai_section document", f"{_OURS} *")
+            )
+            yield "\t}"
+
+    def _raw_targets(self) -> Iterator[str]:
+        """Yield maps for the paths that are read as they were sent."""
+        for_everybody = self.suspects_everybody or self.plan.path_policies
+        for paths in self.tables.path_sets:
+            names = [f"noai_in_{paths.name}_{number}" for number, _ in enumerate(paths.raw, 1)]
+            for name, pattern in zip(names, paths.raw, strict=True):
+                rows = [_row(pattern, "1"), "default 0"]
+                yield from (_map if for_everybody else _map_of_suspects)("{http.request.orig_uri}", [name], rows)
 
     def _hides_a_name(self, tokens: Sequence[AgentToken]) -> Iterator[str]:
         """Yield CEL expressions, each short enough, for names where the User-Agent is not read closely.
@@ -273,27 +345,30 @@ class Caddyfile:
             for name, paths, decision in tables.rows
         ]
         source = f"`{{vars.noai_exempt_address}}:{{vars.noai_hidden}}{{noai_class}}:{self.flags}`"
-        if self.suspects_everybody:
-            yield from _map(source, ["noai_decision"], [*rows, 'default ""'])
-        else:
-            yield from _map(source, ["noai_decision_on_suspect"], [*rows, 'default ""'])
-            suspect = ['"" ""', "default {noai_decision_on_suspect}"]
-            yield from _map("`{vars.noai_agent}{vars.noai_hidden}`", ["noai_decision"], suspect)
+        yield from self._map(source, ["noai_decision"], [*rows, 'default ""'])
         prefixes = {key: quote(decision.verdict_prefix)[:-1] for decision, key in tables.decisions.items()}
         rows = [f"{key} {prefix}{{noai_agent_name}}`" for key, prefix in prefixes.items()]
         yield "\t# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
-        yield from _map("{noai_decision}", ["noai_verdict"], ['"" allow', *rows, "default allow"])
+        yield from self._map("{noai_decision}", ["noai_verdict"], ['"" allow', *rows, "default allow"])
         yield from (f"\trequest_header -{alias}" for alias in VERDICT_ALIASES)
-        yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
+        if self.suspects_everybody:
+            yield "\trequest_header X-NoAI-Verdict {noai_verdict}"
+            return
+        yield "\t@noai_not_suspected not vars {noai_suspected} 1"
+        yield "\trequest_header @noai_suspected X-NoAI-Verdict {noai_verdict}"
+        yield "\trequest_header @noai_not_suspected X-NoAI-Verdict allow"
 
     def _path_flags(self, paths: PathSet | None) -> str:
         """Return an expression for the flags of a path that is in this set."""
-        return "" if paths is None else f"(?:[^:]*:){{{self.tables.path_sets.index(paths)}}}1:"
+        return (
+            ""
+            if paths is None
+            else f"(?:[^:]*:){{{self.tables.path_sets.index(paths)}}}{'1' * max(1, len(paths.raw))}:"
+        )
 
     def _declarations(self) -> Iterator[str]:
         yield "\t# Declarations. Where a backend sends a field of the same kind, that one stands."
         if not self.plan.path_policies:
-            yield from _map("{vars.noai_document}", ["noai_section"], ['"" 0', "default document"])
             yield from self._fields("noai_declares")
             return
         sections = ((self._path_flags(paths), str(number)) for paths, number in self.plan.path_policies)
@@ -305,78 +380,87 @@ class Caddyfile:
         """Yield fields that Caddy adds when it sends the response, so that the site's own header lines stay."""
         fields = self.tables.declared_fields
         for number, path_policies in enumerate(dict.fromkeys(fields.values()), 1):
-            yield f"\t@{matcher}_{number} vars {{noai_section}} {' '.join(map(str, path_policies))}"
-            same_sections = [field for field, having in fields.items() if having == path_policies]
-            added = [field for field in same_sections if field[0] in REPEATABLE]
-            if added:
-                yield f"\theader @{matcher}_{number} {{"
-                yield from (f"\t\t+{_header(field)}" for field in added)
-                yield "\t\tdefer"
-                yield "\t}"
-            others = (field for field in same_sections if field not in added)
-            yield from (f"\theader @{matcher}_{number} ?{_header(field)}" for field in others)
+            sections = f"vars {{noai_section}} {' '.join(map(str, path_policies))}"
+            some = sections if self.plan.path_policies else "not vars noai_section document"
+            yield f"\t@{matcher}_{number} {some}"
+            for field in (field for field, having in fields.items() if having == path_policies):
+                yield from self._field(f"@{matcher}_{number}", field)
+
+    def _field(self, matcher: str, field: HeaderField) -> Iterator[str]:
+        lines = [f"{'+' if field[0] in REPEATABLE else '?'}{_header(field)}"]
+        if field[0] == b"tdm-policy":
+            # Of a block, Caddy adds all or, where the response has one of these fields, none. It comes first: after it
+            # are those above.
+            lines += [
+                f"?{_header(other)}" for other in self.tables.declared_fields if other == (b"tdm-reservation", b"1")
+            ]
+        lines += ["defer"] * (field[0] in REPEATABLE)
+        yield from (f"\theader {matcher} {{", *(f"\t\t{line}" for line in lines), "\t}")
+
+    def _responses(self) -> Iterator[str]:
+        """Yield the one `handle` that responds in place of the site."""
+        yield from self._origins()
+        tables = self.tables
+        rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in tables.refusals.items()]
+        names = [_REFUSED, "noai_status", "noai_tail"]
+        yield from self._map("{noai_decision}", names, ['"" "" 200 ""', *rows, 'default "" 200 ""'])
+        yield f"\t@noai_responds path {{vars.{_OURS}}}{{{_REFUSED}}}"
+        yield "\thandle @noai_responds {"
+        yield from (f"\t{line}" for line in (*self._documents(), *self._refusals()))
+        yield "\t}"
 
     def _documents(self) -> Iterator[str]:
         if not self.plan.documents:
             return
         yield "\t# Documents are for everyone."
-        yield from _map("{vars.noai_document}", [_DOCUMENT], ['"" none', "default *"])
-        numbered = list(enumerate(safe_document_files(self.plan, ""), 1))
-        rows = [_row(pattern_to_regex(document.path), str(number)) for number, (document, _) in numbered]
-        yield from _map("{vars.noai_document}", ["noai_document_number"], rows)
-        rows = [f"{number} {_output(document.media_type)} {file.path}" for number, (document, file) in numbered]
-        yield from _map("{noai_document_number}", ["noai_media_type", "noai_file"], rows)
-        yield f"\t@noai_document path {{{_DOCUMENT}}}"
+        yield "\t@noai_document vars noai_section document"
         yield "\thandle @noai_document {"
         yield f"\t\troot * {quote(f'{self.root}/noai-guard/documents')}"
-        yield "\t\trewrite * {noai_file}"
-        yield "\t\theader Content-Type {noai_media_type}"
+        for number, (document, file) in enumerate(safe_document_files(self.plan, ""), 1):
+            name = f"@noai_document_{number}"
+            yield f"\t\t{name} vars_regexp noai_document {_expression(pattern_to_regex(document.path))}"
+            yield f"\t\theader {name} Content-Type {quote(document.media_type)}"
+            yield f"\t\trewrite {name} {file.path}"
         for name, value in file_server_headers(self.plan.documents[0]):
             yield f"\t\theader {name} {quote(value)}"
         yield "\t\tfile_server"
         yield "\t}"
 
-    def _by_origin(self) -> Iterator[str]:
-        """Yield a `handle` for each refusal by network and header field."""
+    def _origins(self) -> Iterator[str]:
+        """Yield a matcher for each refusal by network and header field."""
         target, path = open_expressions(self.plan)
         for number, origin in enumerate(self.origins, 1):
-            name = f"noai_origin_{number}"
-            yield f"\t@{name}_facts {{"
-            if origin.networks:
-                yield f"\t\tremote_ip {' '.join(map(str, origin.networks))}"
-            if origin.outside:
-                yield f"\t\t# {origin.note}"
-                yield f"\t\tnot remote_ip {' '.join(map(str, origin.outside))}"
+            yield f"\t@noai_origin_{number} {{"
+            conditions = []
             for condition in origin.headers:
-                # A name can stand in a matcher only once.
                 found = f"header_regexp {condition.name} {_expression(f'(?i){condition.regex}')}"
                 met = found if condition.regex else f"header {condition.name} *"
-                yield f"\t\t{'not ' * condition.negated}{met}"
-            yield f"\t\tnot expression `{{http.request.orig_uri}}.matches({_cel(target)})`"
+                conditions.append(f"not {met}" if condition.negated else met)
+            if origin.networks:
+                conditions.append(f"remote_ip {' '.join(map(str, origin.networks))}")
+            if origin.outside:
+                yield f"\t\t# {origin.note}"
+                conditions.append(f"not remote_ip {' '.join(map(str, origin.outside))}")
+            conditions.append(f"not expression `{{http.request.orig_uri}}.matches({_cel(target)})`")
             if path:
-                yield f"\t\tnot path_regexp {_expression(path)}"
+                conditions.append(f"not path_regexp {_expression(path)}")
             if self.plan.exempt_networks:
-                yield f"\t\tnot remote_ip {' '.join(map(str, self.plan.exempt_networks))}"
+                conditions.append(f"not remote_ip {' '.join(map(str, self.plan.exempt_networks))}")
+            yield from _all_of(*conditions)
             yield "\t}"
-            yield f"\tvars @{name}_facts {name} 1"
-            yield from _map(f"{{vars.{name}}}", [f"{name}{_BEFORE_ALL}"], ["1 *", "default none"])
-            yield f"\t@{name} path {{{name}{_BEFORE_ALL}}}"
-            yield f"\thandle @{name} {{"
+            yield from (f"\tvars @noai_origin_{number} {{", f"\t\tnoai_origin_{number} 1", f"\t\t{_OURS} *", "\t}")
+
+    def _refusals(self) -> Iterator[str]:
+        for number, origin in enumerate(self.origins, 1):
+            yield f"\t@noai_from_origin_{number} vars noai_origin_{number} 1"
+            yield f"\thandle @noai_from_origin_{number} {{"
             yield from (f"\t\theader {_header(field)}" for field in origin.fields)
             yield f"\t\trespond {quote(origin.text)} {origin.status}"
             yield "\t}"
-
-    def _refusal(self) -> Iterator[str]:
-        refusals = self.tables.refusals
-        rows = [f"{key} * {decision.status} {_output(decision.tail)}" for key, decision in refusals.items()]
-        yield from _map(
-            "{noai_decision}", [_REFUSED, "noai_status", "noai_tail"], ['"" none 200 ""', *rows, 'default none 200 ""']
-        )
-        yield f"\t@noai_refused path {{{_REFUSED}}}"
-        yield "\thandle @noai_refused {"
+        yield "\thandle {"
         for number, (field, decisions) in enumerate(self.tables.refusal_fields.items(), 1):
             matcher = "*"
-            if len(decisions) < len(refusals):
+            if len(decisions) < len(self.tables.refusals):
                 matcher = f"@noai_refusal_{number}"
                 yield f"\t\t{matcher} expression `{{noai_decision}} in {list(decisions)}`"
             plus = "+" if field[0] in REPEATABLE else ""

@@ -137,7 +137,7 @@ class Htaccess:
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
         yield "RequestHeader set X-NoAI-Verdict allow env=!REDIRECT_STATUS"
         yield from self._decided()
-        yield from declared_fields(self.tables, "%{reqenv:NOAI_SECTION}")
+        yield from declared_fields(self.tables, "NOAI_SECTION")
 
     def _sections(self) -> Iterator[str]:
         yield "# If Apache restarts with another path, the first one counts."

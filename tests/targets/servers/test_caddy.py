@@ -2,13 +2,13 @@
 
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers import free_port, require
-from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, corpus, fetch, fetch_all, refusal
+from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, RICH, corpus, fetch, fetch_all, policy, refusal
 from tests.targets.web_servers import (
     caddy_command,
     caddyfile,
@@ -186,3 +186,46 @@ def test_no_directive_of_the_site_responds_to_an_agent_or_loses_the_declarations
     assert not declared - set(refused.headers)
     # Caddy redirects before it runs any `handle`, except in a `route`.
     assert refused.status == (403 if in_route or status != 302 else 302)
+
+
+@pytest.mark.parametrize("caddy", [debian, current])
+def test_a_reservation_of_the_backend_gets_no_policy_of_ours_and_its_own_policy_our_reservation(
+    caddy: Callable[[], str],
+) -> None:
+    answers = {"/unreserved": {"Tdm-Reservation": "0"}, "/policy": {"Tdm-Policy": "https://a.example/"}, "/silent": {}}
+    blocks = "".join(
+        f"\thandle {path} {{\n"
+        + "".join(f"\t\theader {name} {value}\n" for name, value in fields.items())
+        + "\t\trespond own\n\t}\n"
+        for path, fields in answers.items()
+    )
+    plan = plan_of(policy(RICH))
+    ours = {name.decode(): value.decode() for name, value in plan.compiled.site_declared.fields}
+    with readable_folder() as folder:
+        render("caddy", plan, folder)
+        port = free_port()
+        with running(caddy_command(caddy(), caddyfile(folder, port, f"\timport noai_guard\n{blocks}")), port, folder):
+            got = {
+                path: [fetch(port, path, BROWSER).values(f"tdm-{name}") for name in ("reservation", "policy")]
+                for path in answers
+            }
+    assert got == {
+        "/unreserved": [["0"], []],
+        "/policy": [["1"], ["https://a.example/"]],
+        "/silent": [["1"], [ours["tdm-policy"]]],
+    }
+
+
+@pytest.mark.parametrize("caddy", [debian, current])
+@pytest.mark.parametrize(
+    "user_agent",
+    [BROWSER.replace(b") ", b") {GPTBot} ", 1), BROWSER + b" {http.request.method} GPTBot", b"{GPTBot}", BROWSER + b"\\{GPTBot}"],
+)  # fmt: skip
+def test_nobody_is_a_usual_browser_by_placeholders(caddy: Callable[[], str], user_agent: bytes) -> None:
+    with readable_folder() as folder:
+        render("caddy", PLAN, folder)
+        port = free_port()
+        site = "\timport noai_guard\n\trespond ok\n"
+        with running(caddy_command(caddy(), caddyfile(folder, port, site)), port, folder):
+            assert fetch(port, "/", user_agent).status == 403
+            assert fetch(port, "/", BROWSER + b" {http.request.method}").status == 200

@@ -289,8 +289,6 @@ def test_content_usage_of_the_site_takes_precedence(plain: RunningServer) -> Non
 def test_a_reservation_of_the_site_does_not_get_our_policy(rich: RunningServer) -> None:
     if not rich.supports(Feature.OWN):
         pytest.skip(f"{rich.key} overwrites it")
-    if rich.key == "caddy":
-        pytest.xfail("Caddy's `?` looks at no other field of the response")
     response = fetch(rich.port, "/unreserved", BROWSER)
     assert response.values("tdm-reservation") == ["0"]
     assert response.values("tdm-policy") == []
