@@ -76,12 +76,14 @@ class ServerTarget(Target[TargetPlan]):
     """A server that carries the policy out itself, without noai-guard running.
 
     `proof` says how it was tested: by sending every sample to the running server, or by a schema only. `max_networks`
-    are those of one condition that the server can look up; None if it has an index for any number.
+    are those of one condition that the server can look up; None if it has an index for any number. `maps_works`: it looks
+    works up by name, if its plan has them.
     """
 
     supports: frozenset[Feature] = USUAL
     max_networks: int | None = None
     proof: Literal["server", "schema"] = "server"
+    maps_works: bool = False
 
     def limitations(self, setup: TargetPlan) -> Iterator[str]:
         """Yield what no server can do of the policy, the features that this one lacks, and what it alone cannot do."""

@@ -136,7 +136,7 @@ def _refusal(plan: TargetPlan, decision: Decision) -> Refusal:
 
 def declared(plan: TargetPlan) -> str:
     """Return a Lua table: number of a section (0 is everywhere else) -> header fields of every response."""
-    sections = enumerate(plan.compiled.declared.values())
+    sections = enumerate(plan.declarations)
     rows = (f"  [{number}] = {_fields(section.fields)},\n" for number, section in sections)
     return f"{{\n{''.join(rows)}}}"
 

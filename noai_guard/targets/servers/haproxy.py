@@ -132,7 +132,7 @@ class Frontend:
     def _declared(self) -> Iterator[str]:
         """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
         fields = LookupTables(self.plan).declared_fields
-        sections = range(len(self.plan.compiled.declared))
+        sections = range(len(self.plan.declarations))
         for (name, value), having in sorted(fields.items(), key=lambda item: item[0][0] != b"tdm-policy"):
             title = name.decode("ascii")
             same = f"-m str -- {quote(value.decode('ascii'))}" if name in REPEATABLE else "-m found"
