@@ -77,11 +77,15 @@ class WorkMap:
         return tuple(pattern.replace(MARK, "*") for pattern in self.policy.works.patterns)
 
     @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of works, the most specific first."""
+        return tuple(self.policy.works.patterns[index] for index in by_specificity(self.globs))
+
+    @property
     def expressions(self) -> tuple[str, ...]:
         """Expressions of which the first that matches a path has the name of its work as its group: those for the
         patterns as they are written, then for any letter case."""
-        order = [self.policy.works.patterns[index] for index in by_specificity(self.globs)]
-        parts = [(before, after) for before, _, after in (pattern.partition(MARK) for pattern in order)]
+        parts = [(before, after) for before, _, after in (pattern.partition(MARK) for pattern in self.patterns)]
         exact = [capturing_to_regex(before, after) for before, after in parts]
         return *exact, *(capturing_to_regex(before, after, any_case=True) for before, after in parts)
 

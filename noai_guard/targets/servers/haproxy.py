@@ -159,4 +159,6 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [*files, text_file("noai-guard/suspects.regex", frontend.suspects)] if frontend.suspects else files
 
 
-TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS})
+TARGET = ServerTarget(
+    "haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS}, maps_works=True
+)

@@ -97,4 +97,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS})
+TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS}, maps_works=True)
