@@ -98,8 +98,9 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
     """Return a pattern as chains (lead, chunks) that match a path one behind the other, from its start.
 
     A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
-    `end` the end, and `work`, with which a chunk begins, the name of a work before it. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
-    segment from here on where the whole chain fits. Every other chunk fits at the first position within its segment.
+    `end` the end, and `work`, with which a chunk begins, the name of a work before it. The first chunk of the chain
+    `start` fits at the start; that of a chain `segments` at the first segment from here on where the whole chain fits.
+    Every other chunk fits at the first position within its segment.
     """
     tokens = _tokens(pattern)
     chains: list[tuple[str, list[Chunk]]] = [("start", [[]])]

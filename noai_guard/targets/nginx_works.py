@@ -2,8 +2,8 @@
 
 nginx finds room for any number of names in one hash of its own size (2,048 buckets; 20 ns more for each dozen names in
 a bucket): it warns that this is not optimal, because the directive that sets another size is an error after the
-site's first map (`nginx_language`). A key has at most 46 bytes (MAX_KEY). Of longer names that many bytes are looked up,
-and all that begin with them have the strictest wish among them.
+site's first map (`nginx_language`). A key has at most 46 bytes (MAX_KEY). Of longer names that many bytes are looked
+up, and all that begin with them have the strictest wish among them.
 
 The files are read when nginx starts and when it reloads.
 """
@@ -15,6 +15,9 @@ from noai_guard.targets.nginx_language import MAX_KEY, expression, map_blocks
 from noai_guard.targets.plan import TargetPlan, odd_like
 from noai_guard.targets.target import File
 from noai_guard.targets.work_map import WorkMap, plain_name
+
+_WITHOUT_A_WARNING = 500
+"""Names that always find room in 2,048 buckets of 64 bytes."""
 
 
 def maps(plan: TargetPlan, p: str, names: str, long_names: str) -> Iterator[str]:
@@ -58,6 +61,16 @@ def maps(plan: TargetPlan, p: str, names: str, long_names: str) -> Iterator[str]
         for (part, wish), number in plan.section_numbers.items()
     ]
     yield from map_blocks(f'"${p}part:${p}wish"', f"{p}at", rows, "0")
+
+
+def limitations(plan: TargetPlan) -> Iterator[str]:
+    """Yield what nginx says of so many names."""
+    if plan.works is not None and len(plan.works.keys) > _WITHOUT_A_WARNING:
+        size = 1 << (len(plan.works.keys) - 1).bit_length()
+        yield (
+            "nginx warns `could not build optimal map_hash`, which is harmless; two lines in its http { }, before any "
+            f"map, end that: map_hash_max_size {size}; map_hash_bucket_size 128;"
+        )
 
 
 def _captured(pattern: str) -> str:

@@ -13,11 +13,11 @@ from typing import TypeAlias, TypeVar
 from zlib import crc32
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
 from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, PathPolicy, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.paths import ODD as ODD_PATH
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
@@ -101,7 +101,7 @@ OPEN = PathSet("open", CERTIFICATE_CHECKS, raw=("|".join(map(_only_as_written, C
 NOT_ASCII = r"[^\x00-\x7f]"
 """What stands in no target of a browser."""
 
-_ODD = paths.ODD.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
+_ODD = ODD_PATH.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
 
 ODD = PathSet("odd", (), raw=(rf"(?i)^[^?]*?(?:{_ODD}|{NOT_ASCII})",))
 """The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
@@ -250,9 +250,10 @@ class TargetPlan:
     restricted in another way than other unclaimed ones. Everybody may fetch the `documents`. `arguments` are
     those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
 
-    `works` are those that the server looks up by name; without them, `MAX_WORKS` have sections. `path_policies` are the
-    sections that declare something, the first that matches applies; the number is that of what is declared there in
-    `declarations`, of which the first is declared everywhere else.
+    `works` are those that the server looks up by name; without them, `MAX_WORKS` have sections. `parts` are the path
+    policies of the site, that of the whole site first, and of works in them. `path_policies` are their paths, of which
+    the first that match apply, and the number of what is declared there in `declarations`, of which the first is
+    declared everywhere else.
     """
 
     def __init__(
@@ -260,7 +261,7 @@ class TargetPlan:
     ) -> None:
         self.creators_decide = compiled.has_wishes
         self.works = works if works and works.numbers else None
-        compiled = compiled.without_wishes() if works else compiled.with_sections(MAX_WORKS)
+        compiled = compiled.with_sections(MAX_WORKS) if works is None else compiled.without_wishes()
         self.compiled = compiled
         self.arguments = arguments
         self.name = name
@@ -268,15 +269,15 @@ class TargetPlan:
         self._table = compiled.guard.table
         self.exempt = PathSet("exempt", self.policy.exemptions.paths)
         self._sections = tuple(self._ordered_sections())
-        parts = dict.fromkeys((*self._table.path_policies, *(part for _, part in self._sections)))
-        declared = {part: compiled.declared_on(part) for part in parts}
+        self.parts = tuple(dict.fromkeys((*self._table.path_policies, *(part for _, part in self._sections))))
+        declared = {part: compiled.declared_on(part) for part in self.parts}
         if self.works:  # many parts of a site declare the same
             first = {each.fields: each for each in reversed(declared.values())}
             declared = {part: first[each.fields] for part, each in declared.items()}
             self.declarations = tuple(dict.fromkeys(declared.values()))
         else:
             self.declarations = tuple(declared.values())
-        index = {part: number for number, part in enumerate(parts)}
+        index = {part: number for number, part in enumerate(self.parts)}
         numbers = {each: number for number, each in enumerate(self.declarations)}
         self.path_policies = tuple(
             (paths, numbers[declared[part]] if self.works else index[part]) for paths, part in self._sections

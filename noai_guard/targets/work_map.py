@@ -18,18 +18,21 @@ from unicodedata import combining, decomposition, normalize
 
 from noai_guard.core.decision_table import DecisionTable
 from noai_guard.core.path_patterns import by_specificity, capturing_to_regex
-from noai_guard.core.wish_index import UNSET, choices_of, folded, number_of, stricter, strictest_of
-from noai_guard.core.wishes import Choice, WorkWishes
+from noai_guard.core.wish_index import UNSET, folded, number_of, stricter, strictest_of
+from noai_guard.core.wishes import WorkWishes
 from noai_guard.core.works import MARK, MAX_NAME
 
 MAX_MAPPED = 1_000_000
 """Works of the largest map."""
 
 MAX_WISHES = 24
-"""Different wishes that have sections of their own: those of the most works. Works with another one have the strictest."""
+"""Different wishes that have sections of their own: those of the most works. Others count as the strictest."""
 
 _ISRC = re.compile(r"([a-z]{2})([a-z0-9]{3})([0-9]{2})([0-9]{5})", re.ASCII)
-_PARTLY_HYPHENATED = "[A-Za-z]{2}(?:-[A-Za-z0-9]{3}(?:-[0-9]{7}|[0-9]{2}-?[0-9]{5})|[A-Za-z0-9]{3}(?:-[0-9]{2}-?[0-9]{5}|[0-9]{2}-[0-9]{5}))"
+_PARTLY_HYPHENATED = (
+    "[A-Za-z]{2}(?:-[A-Za-z0-9]{3}(?:-[0-9]{7}|[0-9]{2}-?[0-9]{5})"
+    "|[A-Za-z0-9]{3}(?:-[0-9]{2}-?[0-9]{5}|[0-9]{2}-[0-9]{5}))"
+)
 """Matches an ISRC with one or two of its three hyphens."""
 
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f/]")
@@ -45,11 +48,15 @@ class WorkMap:
 
     def __init__(self, works: Iterable[WorkWishes], table: DecisionTable) -> None:
         self.policy = table.policy
+        self._table = table
         self.wished_on = table.wished_on
         own: dict[str, int] = {}
+        last: object = None
+        number = UNSET
         for work in works:
             name = work.work
-            number = _effective(number_of(work.choices), table)
+            if work.choices is not last:  # sources share the mapping among works with the same choices
+                last, number = work.choices, self._effective(number_of(work.choices))
             own[name] = stricter(own[name], number) if name in own else number
         by_fold: dict[str, int] = {}
         for name, number in own.items():
@@ -71,6 +78,14 @@ class WorkMap:
             if (given != UNSET or not name.isascii()) and len(name) <= MAX_NAME and not _UNREADABLE.search(name):
                 self.keys.update(dict.fromkeys(_spellings(name, key), given))
 
+    def _effective(self, number: int) -> int:
+        """Return the number of the choices with an effect: what is only allowed has none unless creators decide."""
+        if all(self.wished_on(part, number) is part for part in self._table.path_policies):
+            return UNSET
+        if self.policy.creators.decide:
+            return number
+        return stricter(number, UNSET)
+
     @property
     def globs(self) -> tuple[str, ...]:
         """The patterns of paths that are parts of works."""
@@ -88,24 +103,6 @@ class WorkMap:
         parts = [(before, after) for before, _, after in (pattern.partition(MARK) for pattern in self.patterns)]
         exact = [capturing_to_regex(before, after) for before, after in parts]
         return *exact, *(capturing_to_regex(before, after, any_case=True) for before, after in parts)
-
-
-def _effective(number: int, table: DecisionTable) -> int:
-    """Return the number of the choices that have an effect: what creators only allow has none unless they decide."""
-    if all(table.wished_on(part, number) is part for part in table.path_policies):
-        return UNSET
-    if table.policy.creators.decide:
-        return number
-    return _without_allowed(number)
-
-
-@cache
-def _without_allowed(number: int) -> int:
-    return number_of({usage: max(choice, Choice.UNSET, key=_rank) for usage, choice in choices_of(number).items()})
-
-
-def _rank(choice: Choice) -> int:
-    return choice.strictness
 
 
 def _spellings(name: str, key: str) -> Iterator[str]:

@@ -43,8 +43,8 @@ def _escaped(match: re.Match[str]) -> str:
 def guard_source(plan: TargetPlan, lookup: str = "") -> str:
     """Return a chunk that ends with the local variable `guard` (see judge.lua); the same plan gives the same text.
 
-    `lookup` is Lua for a function from the name of a work to its number in the `WorkMap`; without it, the names are part
-    of the chunk.
+    `lookup` is Lua for a function from the name of a work, in lower case, to its number in the `WorkMap`; without it
+    the names are part of the chunk.
     """
     parts = "".join(resources.text(f"targets/lua/{name}.lua") for name in _FILES)
     return f"{parts}{chr(10).join(_policy(plan, lookup))}\n"
@@ -126,11 +126,15 @@ def _where(paths: PathSet | None, path_sets: dict[str, int]) -> str:
 def _works(works: WorkMap, lookup: str) -> Iterator[str]:
     """Yield the field `works` of the policy (works.lua)."""
     patterns = [pattern.replace(MARK, WORK) for pattern in works.patterns]
-    names = "".join(f"{key.encode().lower().decode()}\t{number}\n" for key, number in sorted(works.keys.items()))
+    names = (
+        ""
+        if lookup
+        else "".join(f"{key.encode().lower().decode()}\t{number}\n" for key, number in sorted(works.keys.items()))
+    )
     yield "works = {"
     yield f"patterns = {{{', '.join(map(_glob, patterns))}}},"
     yield f"lower_patterns = {{{', '.join(_glob(pattern.lower()) for pattern in patterns)}}},"
-    yield f"lookup = {lookup or f'numbers_by_name({quote(names)})'},"
+    yield f"lookup = {lookup.rstrip() or f'numbers_by_name({quote(names)})'},"
     yield f"numbers = {{{', '.join(f'[{number}] = true' for number in works.numbers)}}},"
     yield f"unset = {UNSET}, strictest = {works.strictest},"
     yield f"plain = {{{', '.join(f'{{{first}, {last}}}' for first, last in plain_ranges())}}},"

@@ -500,6 +500,7 @@ TARGET = ServerTarget(
     "nginx",
     "nginx",
     files,
+    nginx_works.limitations,
     supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS},
     options=frozenset({"name", "inspect"}),
     maps_works=True,

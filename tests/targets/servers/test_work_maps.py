@@ -135,7 +135,7 @@ HOSTILE = ("/x/../audio/{}.mp3", "//audio/{}.mp3", "/audio/{}.mp3;x", "/audio/%2
 
 def hostile_paths(random: Random, count: int) -> list[str]:
     listed = [work.work for work in wishes()]
-    found = []
+    found: list[str] = []
     while len(found) < count:
         name = random.choice(listed)
         spelling = random.choice((normalize("NFC", name), normalize("NFD", name), name.swapcase(), name.title()))
@@ -170,7 +170,7 @@ def test_works_are_refused_and_declared_as_by_the_guard(server: tuple[RunningSer
     running, stance = server
     random = Random(3)
     requests = [(path, random.choice(AGENTS)) for path in paths(random, 1500)]
-    different = []
+    different: list[object] = []
     for (path, user_agent), response in fetch_all(running.port, requests):
         if not is_exact(path):
             continue
@@ -193,7 +193,7 @@ def test_no_spelling_of_a_work_is_judged_more_mildly_than_by_the_guard(server: t
     running, stance = server
     random = Random(5)
     requests = [(path, random.choice(AGENTS)) for path in hostile_paths(random, 3000)]
-    milder = []
+    milder: list[object] = []
     for (path, user_agent), response in fetch_all(running.port, requests):
         if response.status in (400, 404, 301) and not is_refused(response):
             continue
