@@ -14,7 +14,7 @@ from typing import Protocol
 
 from noai_guard.core.wish_index import UNSET
 from noai_guard.targets.apache_directives import expression, in_request_line, quote_argument
-from noai_guard.targets.plan import TargetPlan, odd_like
+from noai_guard.targets.plan import PLAIN_TARGET, TargetPlan, odd_like
 from noai_guard.targets.sdbm import sdbm
 from noai_guard.targets.target import File
 from noai_guard.targets.work_map import WorkMap, plain_name
@@ -46,29 +46,34 @@ def add_rules(plan: TargetPlan, rules: Rules) -> None:
     works = plan.works
     if works is None:
         return
+    for part, paths in reversed(list(enumerate(plan.site_sections, 1))):
+        number = plan.section_numbers[part, None] or ""
+        rules.add([f"E=NOAI_SECTION:{number}", f"E=NOAI_PART:{part}"], pattern=expression(paths.regex))
     for pattern in reversed(works.expressions):
         rules.add(["E=NOAI_WORK:$1"], pattern=expression(pattern))
     rules.add([], '%{ENV:NOAI_WORK} "^$"', to="no work")
     digest = f"md5(tolower(reqenv('NOAI_WORK'))) =~ /^(.{{{_DIGITS}}})/"
     rules.add([f"E=NOAI_WISH:${{noai_works:%1|{_NONE}}}"], f"expr {quote_argument(digest)}")
+    strictest = [f"E=NOAI_WISH:{works.strictest}"]
+    rules.add(strictest, f"%{{ENV:NOAI_WISH}} ={_NONE}", f"${{noai_works:{_MARK}|{_NONE}}} ={_NONE}")
     is_plain = f"%{{ENV:NOAI_WORK}} {expression(plain_name())}"
     rules.add(["E=!NOAI_WISH"], f"%{{ENV:NOAI_WISH}} ={_NONE}", is_plain)
     rules.add(["E=!NOAI_WISH"], f"%{{ENV:NOAI_WISH}} ={UNSET}")
-    strictest = [f"E=NOAI_WISH:{works.strictest}"]
     known = "|".join(map(str, works.numbers))
     rules.add(strictest, f'%{{ENV:NOAI_WISH}} "!^(?:{known})?$"')
-    rules.add(strictest, f"${{noai_works:{_MARK}|{_NONE}}} ={_NONE}")
     rules.label("no work")
-    odd = [f"%{{THE_REQUEST}} {expression(in_request_line(pattern))}" for pattern in odd_like(works.globs).raw]
-    rules.add(strictest, *odd)
-    rules.add(["E=NOAI_SECTION:${noai_names:SECTION-%{ENV:NOAI_SECTION}-%{ENV:NOAI_WISH}}"])
+    odd = [expression(in_request_line(pattern)) for pattern in odd_like(works.globs).raw]
+    plain = expression(f"!{in_request_line(PLAIN_TARGET)}")
+    rules.add(strictest, *(f"%{{THE_REQUEST}} {pattern}" for pattern in (plain, *odd)))
+    section = "E=NOAI_SECTION:${noai_names:SECTION-%{ENV:NOAI_PART}-%{ENV:NOAI_WISH}}"
+    rules.add([section], "%{ENV:NOAI_WISH} .")
 
 
 def section_lines(plan: TargetPlan) -> Iterator[str]:
     """Yield the rows of names.txt: part of the site and wish -> number of the section, where that is not empty."""
     for (part, wish), number in plan.section_numbers.items():
-        if number:
-            yield f"SECTION-{part or ''}-{'' if wish is None else wish} {number}"
+        if number and wish is not None:
+            yield f"SECTION-{part or ''}-{wish} {number}"
 
 
 def files(works: WorkMap, folder: str) -> list[File]:

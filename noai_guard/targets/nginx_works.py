@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from noai_guard.core.wish_index import UNSET, stricter
 from noai_guard.targets.nginx_language import MAX_KEY, expression, map_blocks
-from noai_guard.targets.plan import TargetPlan, odd_like
+from noai_guard.targets.plan import PLAIN_TARGET, TargetPlan, odd_like
 from noai_guard.targets.target import File
 from noai_guard.targets.work_map import WorkMap, plain_name
 
@@ -49,6 +49,7 @@ def maps(plan: TargetPlan, p: str, names: str, long_names: str) -> Iterator[str]
     for number, pattern in reversed(list(enumerate(raw))):
         following = f"${p}odd_work{number + 1}" if number + 1 < len(raw) else strictest
         rows = [(expression(pattern, any_case=False), following)]
+        rows[:0] = [] if number else [(expression(PLAIN_TARGET, any_case=False), f"${p}work")]
         yield from map_blocks("$request_uri", f"{p}odd_work{number}", rows, f"${p}work")
     rows = [('""', '""'), (str(UNSET), '""'), *((str(number), str(number)) for number in works.numbers)]
     yield from map_blocks(f"${p}odd_work0", f"{p}wish", rows, strictest)

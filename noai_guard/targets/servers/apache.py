@@ -141,10 +141,8 @@ class VirtualHost:
         rules.add([], "%{IS_SUBREQ} =true", to="end")
         kept = [f"E=NOAI_{name}:%{{ENV:REDIRECT_NOAI_{name}}}" for name in ("SECTION", "VERDICT")]
         rules.add(kept, "%{ENV:REDIRECT_NOAI_VERDICT} .", to="end")
-        parts = [*enumerate(self.plan.site_sections, 1)] if self.plan.works else []
-        numbered = [(paths, part) for part, paths in parts] or self.plan.path_policies
-        for paths, number in reversed(numbered):
-            rules.add([f"E=NOAI_SECTION:{number}"], pattern=expression(paths.regex))
+        for paths, path_policy in reversed(() if self.plan.works else self.plan.path_policies):
+            rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=expression(paths.regex))
         apache_works.add_rules(self.plan, rules)
         rules.add(["E=NOAI_VERDICT:allow"])
 
