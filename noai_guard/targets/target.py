@@ -129,9 +129,9 @@ class ServerTarget(Target[TargetPlan]):
 
 def _limitations_of_works(works: WorkMap) -> Iterator[str]:
     yield (
-        f"wishes of creators: {works.works:,} works are looked up by name (room is for {MAX_MAPPED:,}), as they are "
-        "today. Write the files again and reload the server by a timer: a stricter wish holds here from then on. The "
-        "gateway (--ask-gateway) follows within seconds."
+        f"wishes of creators: those of today, looked up by name (works here: {works.works:,}; room: {MAX_MAPPED:,}). "
+        "Write the files again and reload the server by a timer: a stricter wish holds here from then on. The gateway "
+        "(--ask-gateway) follows within seconds."
     )
     if works.shared:
         yield (

@@ -183,6 +183,17 @@ def test_works_are_refused_and_declared_as_by_the_guard(server: tuple[RunningSer
     assert not different
 
 
+def test_what_is_said_of_a_work_is_done(server: tuple[RunningServer, str]) -> None:
+    """GPTBot comes for training, and no rule speaks of it."""
+    running, _ = server
+    different: list[object] = []
+    for (path, _), response in fetch_all(running.port, [(path, GPTBOT) for path in paths(Random(7), 400)]):
+        said = "train-ai=n" in ",".join(response.values("content-usage"))
+        if path != "/health" and said is not is_refused(response):
+            different.append((path, response.status, response.values("content-usage")))
+    assert not different
+
+
 def is_exact(path: str) -> bool:
     """Return True for a path that has one reading, and whose work can be looked up in this very spelling."""
     name = unquote(path).rpartition("/")[2]
