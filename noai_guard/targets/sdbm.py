@@ -5,7 +5,7 @@ all pages are split equally often, so that a page's number is the lowest bits of
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _PAGE, _DIRECTORY = 1024, 4096
 """Bytes of a page and of a block of the directory (apr_sdbm_private.h)."""
@@ -22,8 +22,10 @@ def sdbm(pairs: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
     """Return the contents of .dir and .pag. Keys are ASCII. Raise TooLong for a pair of more than `_FULL` bytes."""
     if any(len(key) + len(value) > _FULL - 6 for key, value in pairs.items()):
         raise TooLong
-    depth = 0
-    while (pages := _pages(pairs, depth)) is None:
+    hashed = [(_hash(key), key, value) for key, value in pairs.items()]
+    size = sum(len(key) + len(value) + 4 for key, value in pairs.items())
+    depth = (size // _PAGE).bit_length()
+    while (pages := _pages(hashed, depth)) is None:
         depth += 1
     splits = 2**depth - 1
     bits = (1 << splits) - 1
@@ -38,12 +40,12 @@ def _hash(key: bytes) -> int:
     return number
 
 
-def _pages(pairs: Mapping[bytes, bytes], depth: int) -> list[list[tuple[bytes, bytes]]] | None:
+def _pages(hashed: Iterable[tuple[int, bytes, bytes]], depth: int) -> list[list[tuple[bytes, bytes]]] | None:
     """Return the pairs of each page, None if one would be too full."""
     pages: list[list[tuple[bytes, bytes]]] = [[] for _ in range(2**depth)]
     room = [_PAGE - 2] * len(pages)
-    for key, value in pairs.items():
-        number = _hash(key) & len(pages) - 1
+    for hash_of_key, key, value in hashed:
+        number = hash_of_key & len(pages) - 1
         room[number] -= len(key) + len(value) + 4
         if room[number] < 0:
             return None
