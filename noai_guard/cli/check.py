@@ -172,7 +172,7 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
         if len(policy.creators.index) <= MAX_MAPPED:
             yield f"Creators: `noai-guard config` for {servers} looks up all of them, as they are when it writes."
         else:
-            yield f"Creators: `noai-guard config` for {servers} has room for {MAX_MAPPED:,} works, and names none of more."
+            yield f"Creators: `noai-guard config` for {servers} has room for {MAX_MAPPED:,} works only."
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."
