@@ -164,6 +164,11 @@ class CompiledPolicy:
         creators = self.policy.creators
         return bool(self.policy.works.patterns) and (creators.asked or creators.index is not None)
 
+    def without_wishes(self) -> "CompiledPolicy":
+        """Return the policy with the documents of this one, and the sections of the site alone."""
+        policy = replace(self.policy, creators=Creators())
+        return CompiledPolicy(policy, self._given_catalog, promised=self.promised, documents_of=self)
+
     def with_sections(self, most: int, *, any_wish: bool = False) -> "CompiledPolicy":
         """Return the policy for those who know no works: with a section for each of at most so many works whose creator
         wishes something else than the site.

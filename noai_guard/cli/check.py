@@ -26,6 +26,8 @@ from noai_guard.record.kept_ledger import verified
 from noai_guard.record.publishing import draft
 from noai_guard.stores import reverse_dns
 from noai_guard.stores.addresses import is_shared
+from noai_guard.targets import TARGETS
+from noai_guard.targets.work_map import MAX_MAPPED
 
 _DATA_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY_ESCAPES = _DATA_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
@@ -172,6 +174,11 @@ def _summary(name: str, policy: Policy, warnings: int, hidden_notes: int) -> Ite
             f"Creators: wishes for {len(policy.creators.index):,} works, of which {works.differing:,} differ from the "
             f"site's policy; of these, robots.txt and the other documents name {works.named:,}."
         )
+        servers = listed([target.title for target in TARGETS.values() if target.maps_works])
+        if len(policy.creators.index) <= MAX_MAPPED:
+            yield f"Creators: `noai-guard config` for {servers} looks up all of them, as they are when it writes."
+        else:
+            yield f"Creators: `noai-guard config` for {servers} has room for {MAX_MAPPED:,} works only."
     if hidden_notes:
         notes = f"{hidden_notes} note{'s' * (hidden_notes != 1)}"
         yield f"{notes} on what is not declared or not enforced: --verbose prints them."

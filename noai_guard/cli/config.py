@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.mapped_works import mapped_works
 from noai_guard.cli.nginx_files import NginxFiles, read_nginx
 from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
@@ -196,12 +197,13 @@ def command(
         root = root or str(folder.resolve())
         if not root.startswith("/"):
             raise CannotRun(f"--root {root} is not absolute; name the folder on the server, as /etc/nginx/conf.d")
-        plan = TargetPlan(compiled, _arguments(ctx), name or "")
+        works = mapped_works(compiled) if target.maps_works else None
+        plan = TargetPlan(compiled, _arguments(ctx), name or "", works)
         files, limitations = target.render(plan, root), target.limitations(plan)
         merge = _remembered_merge(merge, no_merge, folder, files)
         if merge is not None:
             compiled.merge_own_robots(existing_robots(merge))
-            plan = TargetPlan(compiled, _arguments(ctx, merge), name or "")
+            plan = TargetPlan(compiled, _arguments(ctx, merge), name or "", works)
             files, limitations = target.render(plan, root), target.limitations(plan)
         elif not no_merge and Feature.DOCUMENTS in target.supports:
             limitations = chain(_lost_robots(compiled, "--merge"), limitations)

@@ -1,13 +1,13 @@
 """Open the source of wishes that a policy names, and read it."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 from noai_guard.config.wish_catalogue import WishCatalogue
 from noai_guard.core.wish_index import WishIndex
-from noai_guard.core.wishes import WishesSource
+from noai_guard.core.wishes import WishesSource, WorkWishes
 from noai_guard.core.works import Works
 from noai_guard.errors import MissingExtra, Problem, Unanswered, WishesInvalid
 
@@ -51,6 +51,12 @@ def _read_or_last(opened: WishesSource, names: Hashable, day: date) -> WishIndex
     if _last is None or _last[0] != key:
         _last = key, WishIndex(opened.read(day), version)
     return _last[1]
+
+
+def all_wishes(source: str, works: Works, day: date) -> Iterator[WorkWishes]:
+    """Yield the wishes in force on a day, with the names of all works. Raises what `WishesSource.read` does."""
+    with closing(open_wishes(source, works)) as opened:
+        yield from opened.read(day)
 
 
 def read_wishes(source: str, works: Works, day: date) -> tuple[WishIndex, tuple[Problem, ...]]:

@@ -55,11 +55,14 @@ class InvalidPatterns(ValueError):
         super().__init__("; ".join(f"pattern {index} {problem}" for index, problem in self.problems))
 
 
+WORK = "\0"
+"""Stands for the name of a work in what `capturing_regex` and `capturing_to_regex` read."""
+
 # The tokens of a pattern, beside text: `segments` is the `**/` of `/**/`, `below` a final `/**` with its slash,
 # `deep` any other `**`. A final `/**/*` is everything below a directory and the directory with its slash.
 _TOKENS = re.compile(
     r"(?P<below>/\*\*\Z)|(?<=/)(?P<all>\*\*/\*\Z)|(?<=/)(?P<segments>\*\*/)|(?P<deep>\*\*)|(?P<star>\*)|(?P<one>\?)"
-    r"|(?P<text>[^*?/]+|/)"
+    r"|(?P<work>\0)|(?P<text>[^*?/\0]+|/)"
 )
 
 
@@ -95,16 +98,17 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
     """Return a pattern as chains (lead, chunks) that match a path one behind the other, from its start.
 
     A chunk holds (kind, text): `text` stands for itself, `one` is a character but a slash, `below` a slash or the end,
-    `end` the end. The first chunk of the chain `start` fits at the start; that of a chain `segments` at the first
-    segment from here on where the whole chain fits. Every other chunk fits at the first position within its segment.
+    `end` the end, and `work`, with which a chunk begins, the name of a work before it. The first chunk of the chain
+    `start` fits at the start; that of a chain `segments` at the first segment from here on where the whole chain fits.
+    Every other chunk fits at the first position within its segment.
     """
     tokens = _tokens(pattern)
     chains: list[tuple[str, list[Chunk]]] = [("start", [[]])]
     for kind, text in tokens:
         if kind in ("deep", "segments"):
             chains.append((kind, [[]]))
-        elif kind == "star":
-            chains[-1][1].append([])
+        elif kind in ("star", "work"):
+            chains[-1][1].append([(kind, text)] if kind == "work" else [])
         else:
             chains[-1][1][-1].append((kind, text))
     if tokens[-1][0] == "deep":
@@ -117,26 +121,28 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
 _CHUNK = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
 
 
-def _chain(lead: str, chunks: Sequence[Chunk], captured: int = 0) -> str:
-    """Return the expression of one chain. What the wildcard before chunk `captured` stands for becomes a group."""
-    texts = ["".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk) for chunk in chunks]
-    groups = [f"(?>[^/]*?{text})" for text in texts]
-    if captured:
-        groups[captured] = f"(?>([^/]+?){texts[captured]})"
+def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
+    """Return the expression of one chain, in which the name of a work is a group."""
+    groups = []
+    for chunk in chunks:
+        before = "([^/]+?)" if chunk[:1] == _NAME else "[^/]*?"
+        groups.append(f"(?>{before}{_text_of(chunk)})")
     if lead != "deep":
-        groups[0] = texts[0]
+        groups[0] = _text_of(chunks[0])
     body = "".join(groups)
     return body if lead == "start" else f"(?>(?:[^/]*+/)*?{body})"
 
 
+_NAME: Chunk = [("work", WORK)]
+
+
+def _text_of(chunk: Chunk) -> str:
+    return "".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk if kind != "work")
+
+
 def capturing_regex(before: str, after: str) -> re.Pattern[str]:
     """Return the expression of the pattern `before*after`, whose group is what that `*` stands for: never nothing."""
-    wildcards = sum(kind == "star" for kind, _ in _tokens(before)) + 1
-    parts = []
-    for lead, chunks in pattern_chains(f"{before}*{after}"):
-        parts.append(_chain(lead, chunks, wildcards if 0 < wildcards < len(chunks) else 0))
-        wildcards -= len(chunks) - 1
-    return re.compile("".join(parts))
+    return _regex(f"{before}{WORK}{after}")
 
 
 class PathMatcher:
@@ -221,7 +227,19 @@ def pattern_to_regex(pattern: str, *, any_case: bool = False) -> str:
     return f"{'(?i)' if any_case else ''}^{''.join(parts)}$"
 
 
+def capturing_to_regex(before: str, after: str, *, any_case: bool = False) -> str:
+    """Return `capturing_regex` for other engines, written as by `pattern_to_regex`. Wildcards take as little as they
+    can, so that the group is the same."""
+    spelled = _in_any_case if any_case else _in_bytes
+    tokens = _tokens(f"{before}{WORK}{after}")
+    parts = (_LAZY.get(kind) or "".join(map(spelled, text)) for kind, text in tokens)
+    return f"{'(?i)' if any_case else ''}^{''.join(parts)}$"
+
+
 _PORTABLE = {"one": "[^/]", "star": "[^/]*", "segments": "(?:[^/]*/)*", "deep": "(?s:.*)", "below": "(?:/(?s:.*))?"}
+_LAZY = {
+    **_PORTABLE, "star": "[^/]*?", "segments": "(?:[^/]*/)*?", "deep": "(?:[^/]*/)*?[^/]*?", "work": "([^/]+?)",
+}  # fmt: skip
 
 
 def _in_bytes(character: str) -> str:

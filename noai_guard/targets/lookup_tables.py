@@ -37,7 +37,8 @@ class LookupTables:
         self.restricted_agents = tuple(agent for agents in self.restricted_classes for agent in agents.agents)
         numbered = enumerate(self.restricted_agents if agents is None else agents, 1)
         self.ids: dict[Agent, str] = {agent: f"a{number}" for number, agent in numbered}
-        self.path_sets = tuple(paths for paths in plan.row_path_sets if paths.globs or paths.raw)
+        areas = dict.fromkeys(paths.area for paths in plan.row_path_sets)
+        self.path_sets = tuple(paths for paths in areas if paths is not None and (paths.globs or paths.raw))
         unlisted = (
             agents for agents in (plan.unknown_bot, plan.unclaimed, plan.nameless, plan.unreadable) if agents.restricted
         )
@@ -105,7 +106,7 @@ class LookupTables:
     @cached_property
     def declared_fields(self) -> dict[HeaderField, tuple[int, ...]]:
         """Header fields that responses declare -> the path policies whose responses have them."""
-        declared = enumerate(self.plan.compiled.declared.values())
+        declared = enumerate(self.plan.declarations)
         return _by_field((field, path_policy) for path_policy, section in declared for field in section.fields)
 
 

@@ -13,17 +13,18 @@ from typing import TypeAlias, TypeVar
 from zlib import crc32
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
-from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Verdict
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, PathPolicy, Verdict
 from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.paths import ODD as ODD_PATH
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token, decoded
 from noai_guard.responses.header_fields import Declared, one_line_per_name
 from noai_guard.responses.refusal import client_name
+from noai_guard.targets.work_map import WorkMap
 
 MAX_WORKS = 50
 """Works that have a section of their own in the configuration of a server, which tries one expression after the
@@ -60,12 +61,24 @@ class PathSet:
 
     `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match
     these instead, all of them, against the target as it was sent: before anything is decoded or resolved.
+
+    With a `wish`, only the works with this number in a `WorkMap` count, whose paths match `works`; without `globs`, all
+    of them. The name is then that of the `area`.
     """
 
     name: str
     globs: tuple[str, ...]
     any_case: bool = False
     raw: tuple[str, ...] = ()
+    wish: int | None = None
+    works: tuple[str, ...] = ()
+
+    @property
+    def area(self) -> "PathSet | None":
+        """The same paths whatever is wished, None for everywhere."""
+        if self.wish is None:
+            return self
+        return replace(self, wish=None, works=()) if self.globs else None
 
     @property
     def regexes(self) -> tuple[str, ...]:
@@ -88,11 +101,14 @@ OPEN = PathSet("open", CERTIFICATE_CHECKS, raw=("|".join(map(_only_as_written, C
 NOT_ASCII = r"[^\x00-\x7f]"
 """What stands in no target of a browser."""
 
-_ODD = paths.ODD.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
+_ODD = ODD_PATH.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
 
 ODD = PathSet("odd", (), raw=(rf"(?i)^[^?]*?(?:{_ODD}|{NOT_ASCII})",))
 """The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
 readings."""
+
+PLAIN_TARGET = r"^(?:/(?![/.])[^/%;\x5c#?\x00-\x20\x7f-\xff]*+)++(?:\x3f|$)"
+"""A target in which nothing is odd (PCRE): most of them, told in one pass from segment to segment."""
 
 _MAX_WORD, _MAX_WORDS = 6, 3000
 """Characters of one word of a glob, and of an expression for such words."""
@@ -101,7 +117,7 @@ _HIDDEN_CHARACTER = rf"%(?:25)+..|%c[01]%..|%e0%8.%..|%f0%80%8.%..|{NOT_ASCII}{{
 """A character that is encoded twice, or in more bytes than UTF-8 allows, or not at all."""
 
 
-def _odd_like(globs: Iterable[str]) -> PathSet:
+def odd_like(globs: Iterable[str]) -> PathSet:
     """Return the odd paths of which some reading may match one of these globs, because a word of the glob is in it.
 
     A server that is written in C may end a path at NUL, so that anything may be in its place. Return ODD where a glob
@@ -188,7 +204,8 @@ class AgentClass:
         rows = [self.open]
         if stricter := [decision for decision in by_path if decision.verdict.action.strictness > strictness]:
             strictest = max(stricter, key=lambda decision: decision.verdict.action.strictness)
-            odd = _odd_like(glob for decision in stricter if decision.paths for glob in decision.paths.globs)
+            matched = [decision.paths for decision in stricter if decision.paths]
+            odd = odd_like(dict.fromkeys(glob for paths in matched for glob in paths.works or paths.globs))
             rows.append(replace(strictest, paths=odd))
         if any(decision.verdict.action.strictness < strictness for decision in by_path):
             rows.append(replace(elsewhere, paths=ODD))
@@ -235,27 +252,47 @@ class TargetPlan:
     and are in no catalogue, or all unclaimed ones, are restricted; `detects_nameless` if clients without a name are
     restricted in another way than other unclaimed ones. Everybody may fetch the `documents`. `arguments` are
     those of the command that made the files, which say so; `name` is the one that it gave the policy, if any.
+
+    `works` are those that the server looks up by name; without them, `MAX_WORKS` have sections. `parts` are the path
+    policies of the site, that of the whole site first, and of works in them. `path_policies` are their paths, of which
+    the first that match apply, and the number of what is declared there in `declarations`, of which the first is
+    declared everywhere else.
     """
 
-    def __init__(self, compiled: CompiledPolicy, arguments: str = "", name: str = "") -> None:
+    def __init__(
+        self, compiled: CompiledPolicy, arguments: str = "", name: str = "", works: WorkMap | None = None
+    ) -> None:
         self.creators_decide = compiled.has_wishes
-        compiled = compiled.with_sections(MAX_WORKS)
+        self.works = works if works and works.numbers else None
+        compiled = compiled.with_sections(MAX_WORKS) if works is None else compiled.without_wishes()
         self.compiled = compiled
         self.arguments = arguments
         self.name = name
         self.policy = compiled.policy
         self._table = compiled.guard.table
         self.exempt = PathSet("exempt", self.policy.exemptions.paths)
+        self._sections = tuple(self._ordered_sections())
+        self.parts = tuple(dict.fromkeys((*self._table.path_policies, *(part for _, part in self._sections))))
+        declared = {part: compiled.declared_on(part) for part in self.parts}
+        if self.works:  # many parts of a site declare the same
+            first = {each.fields: each for each in reversed(declared.values())}
+            declared = {part: first[each.fields] for part, each in declared.items()}
+            self.declarations = tuple(dict.fromkeys(declared.values()))
+        else:
+            self.declarations = tuple(declared.values())
+        index = {part: number for number, part in enumerate(self.parts)}
+        numbers = {each: number for number, each in enumerate(self.declarations)}
         self.path_policies = tuple(
-            (PathSet(f"section_{number + 1}", (self.policy.path_policies[number].pattern,)), number + 1)
-            for number in by_specificity([path_policy.pattern for path_policy in self.policy.path_policies])
+            (paths, numbers[declared[part]] if self.works else index[part]) for paths, part in self._sections
         )
         self._rule_paths = {
             rule.id: PathSet(f"rule_{number + 1}", rule.paths)
             for number, rule in enumerate(self.policy.rules)
             if rule.paths and not rule.needs_origin
         }
-        decisions = {agent: self._decisions(agent) for agent in compiled.catalog.agents if agent.expected_user_agent}
+        agents = [agent for agent in compiled.catalog.agents if agent.expected_user_agent]
+        by_facts = {facts: self._decisions(alike[0]) for facts, alike in grouped(agents, self._table.facts).items()}
+        decisions = {agent: by_facts[self._table.facts(agent)] for agent in agents}
         alike = grouped(decisions, lambda agent: tuple((each.paths, each.effect) for each in decisions[agent]))
         self.classes = tuple(self._agent_class(f"c{number}", agents) for number, agents in enumerate(alike.values(), 1))
         self.unclaimed = self._agent_class("unclaimed", ())
@@ -268,6 +305,31 @@ class TargetPlan:
         self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted or self.detects_nameless
         self.documents = tuple(compiled.documents.values())
         self.exempt_networks = self.policy.exemptions.addresses
+
+    def _ordered_sections(self) -> Iterator[tuple[PathSet, PathPolicy]]:
+        """Yield the sections of the site in order, before each those of the works in it for which something is
+        wished."""
+        whole, *parts = self._table.path_policies
+        order = by_specificity([part.pattern for part in parts])
+        sections = [(PathSet(f"section_{number + 1}", (parts[number].pattern,)), parts[number]) for number in order]
+        for paths, part in (*sections, (PathSet("works", ()), whole)):
+            if self.works:
+                for wish in self.works.numbers:
+                    yield replace(paths, wish=wish, works=self.works.globs), self.works.wished_on(part, wish)
+            if paths.globs:
+                yield paths, part
+
+    @property
+    def site_sections(self) -> tuple[PathSet, ...]:
+        """The sections of the site, whatever is wished for works in them; the first that matches applies."""
+        return tuple(paths for paths, _ in self._sections if paths.wish is None)
+
+    @property
+    def section_numbers(self) -> dict[tuple[int, int | None], int]:
+        """The number of what is declared, by position in `site_sections`, from 1, or 0 for elsewhere, and by wish."""
+        position: dict[PathSet | None, int] = {paths: number for number, paths in enumerate(self.site_sections, 1)}
+        numbers = {(position.get(paths.area, 0), paths.wish): number for paths, number in self.path_policies}
+        return {(0, None): 0, **numbers}
 
     @property
     def policy_name(self) -> str:
@@ -303,8 +365,8 @@ class TargetPlan:
         if self.exempt.globs:
             decisions.append(self._decision(agent, self.exempt, exempt=True))
         # What a creator disallows, no rule of the site allows.
-        refused = [each for each in self.path_policies if disallows(self._table.path_policies[each[1]], agent)]
-        decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in refused]
+        refused = [each for each in self._sections if disallows(each[1], agent)]
+        decisions += [self._decision(agent, paths, part, identity=identity) for paths, part in refused]
         for rule in self.policy.rules:
             if rule.needs_origin:
                 continue
@@ -315,8 +377,9 @@ class TargetPlan:
             elif paths is None:
                 break
         else:
-            by_path = (*(each for each in self.path_policies if each not in refused), (None, 0))
-            decisions += [self._decision(agent, paths, number, identity=identity) for paths, number in by_path]
+            others = [each for each in self._sections if not disallows(each[1], agent)]
+            decisions += [self._decision(agent, paths, part, identity=identity) for paths, part in others]
+            decisions.append(self._decision(agent, None, identity=identity))
         while len(decisions) > 1 and decisions[-2].effect == decisions[-1].effect:
             del decisions[-2]
         return tuple(decisions)
@@ -336,13 +399,13 @@ class TargetPlan:
         self,
         agent: Agent | None,
         paths: PathSet | None,
-        path_policy: int = 0,
+        path_policy: PathPolicy | None = None,
         *,
         rules: tuple[Rule, ...] = (),
         exempt: bool = False,
         identity: Identity | None = None,
     ) -> Decision:
-        path_class = PathClass(self._table.path_policies[path_policy], rules, exempt)
+        path_class = PathClass(path_policy or self._table.path_policies[0], rules, exempt)
         return self._decided(self._table.decide(agent, identity or identity_of_claim(agent), path_class), paths)
 
     def _decided(self, verdict: Verdict, paths: PathSet | None) -> Decision:
@@ -357,7 +420,7 @@ class TargetPlan:
     def path_sets(self) -> tuple[PathSet, ...]:
         """Every PathSet of globs that a decision or a declaration refers to, once."""
         sets = [self.exempt] if self.exempt.globs else []
-        return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self.path_policies))
+        return (*sets, *self._rule_paths.values(), *(paths for paths, _ in self._sections))
 
     @property
     def row_path_sets(self) -> tuple[PathSet, ...]:
@@ -373,8 +436,8 @@ class TargetPlan:
     @property
     def declared(self) -> tuple[tuple[PathSet | None, Declared], ...]:
         """Declarations of every response by path: the first PathSet that matches applies, None is everywhere else."""
-        declared = list(self.compiled.declared.values())
-        return (*((paths, declared[path_policy]) for paths, path_policy in self.path_policies), (None, declared[0]))
+        declared = self.declarations
+        return (*((paths, declared[number]) for paths, number in self.path_policies), (None, declared[0]))
 
     @property
     def site_fields(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from noai_guard.core.text import listed
 from noai_guard.responses.documents import document_file
 from noai_guard.targets import origins
 from noai_guard.targets.plan import MAX_WORKS, TargetPlan
+from noai_guard.targets.work_map import MAX_MAPPED, MAX_WISHES, WorkMap
 from noai_guard.version import __version__
 
 Setup = TypeVar("Setup")
@@ -76,12 +77,14 @@ class ServerTarget(Target[TargetPlan]):
     """A server that carries the policy out itself, without noai-guard running.
 
     `proof` says how it was tested: by sending every sample to the running server, or by a schema only. `max_networks`
-    are those of one condition that the server can look up; None if it has an index for any number.
+    are those of one condition that the server can look up; None if it has an index for any number. `maps_works`: it
+    looks works up by name, if its plan has them.
     """
 
     supports: frozenset[Feature] = USUAL
     max_networks: int | None = None
     proof: Literal["server", "schema"] = "server"
+    maps_works: bool = False
 
     def limitations(self, setup: TargetPlan) -> Iterator[str]:
         """Yield what no server can do of the policy, the features that this one lacks, and what it alone cannot do."""
@@ -91,7 +94,9 @@ class ServerTarget(Target[TargetPlan]):
         if any(decision.verdict.action is Action.THROTTLE for decision in decisions):
             allowed = "throttled agents are allowed, and the backend gets the verdict"
             yield f"throttle: requests are not counted here; {allowed}."
-        if setup.compiled.unnamed_works:
+        if setup.works:
+            yield from _limitations_of_works(setup.works)
+        elif setup.compiled.unnamed_works:
             yield (
                 f"wishes of creators: {MAX_WORKS} works at most have a section here; on the paths of the others the "
                 "configuration refuses what any creator disallows. Ask the gateway (--ask-gateway): it knows all works."
@@ -103,7 +108,7 @@ class ServerTarget(Target[TargetPlan]):
         if setup.policy.partners:
             names = listed([partner.name for partner in setup.policy.partners])
             yield f"partners ({names}): no proof is checked here, so they are refused; ask the gateway (--ask-gateway)."
-        if any(path_policy.reserves_anything for path_policy in setup.compiled.guard.table.path_policies):
+        if any(part.reserves_anything for part in setup.parts):
             yield "HTML metas: pages are not changed; the header fields declare the same."
         needed = {
             Feature.LINES: any(len(dict(declared.fields)) < len(declared.fields) for _, declared in setup.declared),
@@ -120,6 +125,20 @@ class ServerTarget(Target[TargetPlan]):
                 yield f"{self.title} cannot do this: {feature}."
         yield from origins.limitations(setup, Feature.ORIGINS in self.supports, self.max_networks)
         yield from self.specific_limitations(setup)
+
+
+def _limitations_of_works(works: WorkMap) -> Iterator[str]:
+    yield (
+        f"wishes of creators: those of today, looked up by name (works here: {works.works:,}; room: {MAX_MAPPED:,}). "
+        "Write the files again and reload the server by a timer: a stricter wish holds here from then on. The gateway "
+        "(--ask-gateway) follows within seconds."
+    )
+    if works.shared:
+        yield (
+            f"wishes of creators: {works.shared:,} works are treated more strictly than their creators wish, because "
+            "names here differ neither in letter case nor in the form of an accent, and a server has room for "
+            f"{MAX_WISHES} different wishes."
+        )
 
 
 def head(plan: TargetPlan, target: str) -> str:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, Write
 
 POLICY = """
@@ -54,9 +56,37 @@ def test_build_and_config_name_the_works(run: Run, write: Write, tmp_path: Path)
     for document in ("robots.txt", "license.xml", ".well-known/tdmrep.json"):
         assert "/audio/tide.mp3" in (tmp_path / "public" / document).read_text()
     said = run("config", "nginx", "--policy", file, "--out", str(tmp_path / "nginx"), "--no-merge").output
+    assert "wishes of creators: those of today, looked up by name (works here: 1; room: 1,000,000)." in said
+    assert '"tide" 365;' in (tmp_path / "nginx" / "noai-guard" / "works.map").read_text()
+    said = run("config", "varnish", "--policy", file, "--out", str(tmp_path / "varnish"), "--no-merge").output
     assert "wishes of creators: those of today" in said
-    assert "tide" in (tmp_path / "nginx" / "noai-guard.conf").read_text()
     (tmp_path / "host").mkdir()
     said = run("config", "netlify", "--policy", file, "--out", str(tmp_path / "host")).output
     assert "wishes of creators" in said
     assert "/audio/tide.mp3" in (tmp_path / "host" / "_headers").read_text()
+
+
+def test_config_writes_the_names_of_thousands_of_works(run: Run, write: Write, tmp_path: Path) -> None:
+    lines = "".join(f"song-{number},{'no' if number % 2 else ''}\n" for number in range(12_000))
+    file = policy_with(write, tmp_path, f"work,train-ai\n{lines}")
+    for server, names in (("nginx", "works.map"), ("haproxy", "works.map"), ("apache", "works.sdbm.pag")):
+        folder = tmp_path / server
+        assert "works here: 6,000" in run("config", server, "--policy", file, "--out", str(folder), "--no-merge").output
+        assert (folder / "noai-guard" / names).stat().st_size > 6000 * 12
+    nginx = ("config", "nginx", "--policy", file, "--out", str(tmp_path / "nginx"), "--no-merge", "--check")
+    run(*nginx)
+    policy_with(write, tmp_path, f"work,train-ai\n{lines.replace('song-0,', 'song-0,no')}")
+    assert "stale" in run(*nginx, code=1).output
+
+
+def test_works_that_cannot_be_read_again_end_the_command(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = policy_with(write, tmp_path, "work,train-ai\ntide,no\n")
+
+    def unreadable(*_: object) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr("noai_guard.cli.mapped_works.all_wishes", unreadable)
+    said = run("config", "nginx", "--policy", file, "--out", str(tmp_path / "nginx"), code=1).output
+    assert "the wishes cannot be read again: Input/output error; try once more" in said

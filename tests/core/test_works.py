@@ -1,10 +1,13 @@
 """Works: which recording a path is part of."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noai_guard.core.works import MAX_NAME, Works, work_pattern_problem
+from noai_guard.core.path_patterns import capturing_to_regex
+from noai_guard.core.works import MARK, MAX_NAME, Works, work_pattern_problem
 
 WORKS = Works(["/audio/{work}.mp3", "/hls/{work}/**", "/artists/*/**/tracks/{work}", "/**/stems/{work}-?.wav"])
 
@@ -34,6 +37,13 @@ WORKS = Works(["/audio/{work}.mp3", "/hls/{work}/**", "/artists/*/**/tracks/{wor
 )
 def test_a_path_names_its_work(path, work):
     assert WORKS.work_of(path) == work
+
+
+def test_a_work_may_be_the_last_segment_at_any_depth():
+    works = Works(["/audio/**/{work}"])
+    assert [works.work_of(path) for path in ("/audio/tide", "/audio/a/b/tide", "/audio/", "/audio")] == [
+        "tide", "tide", "", "",
+    ]  # fmt: skip
 
 
 def test_a_site_without_patterns_names_no_works():
@@ -81,3 +91,22 @@ _name = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"])
 def test_every_part_of_a_work_has_its_name(name, rest):
     assert Works(["/hls/{work}/**"]).work_of(f"/hls/{name}/{rest}") == name
     assert Works(["/audio/{work}.mp3"]).work_of(f"/audio/{name}.mp3") == name
+
+
+_PATTERNS = st.lists(
+    st.sampled_from(["/a", "/b/", "a-", "-", ".mp3", "/*", "/**/", "*", "?", "/\u00e9", "**"]), max_size=4
+).map("".join)
+
+
+@given(_PATTERNS, _PATTERNS, st.text("ab-/.mp3\u00e9\u00c9", max_size=24))
+def test_other_engines_find_the_same_work(before, after, rest):
+    pattern = f"/{before.lstrip('/')}{MARK}{after}"
+    path = f"/{rest.lstrip('/')}"
+    # Such an engine reads bytes, of which `?` is one.
+    if work_pattern_problem(pattern) or ("?" in pattern and not path.isascii()):
+        return
+    expression = capturing_to_regex(*pattern.split(MARK)).replace("$", r"\Z").encode()
+    found = re.match(expression, path.encode())
+    assert (found[1].decode() if found else "") == Works([pattern]).work_of(path)
+    in_any_case = capturing_to_regex(*pattern.split(MARK), any_case=True).replace("$", r"\Z").encode()
+    assert not found or re.match(in_any_case, path.encode())

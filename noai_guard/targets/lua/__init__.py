@@ -11,15 +11,18 @@ from urllib.parse import quote as percent_encoded
 from noai_guard import resources
 from noai_guard.core.catalog import rank
 from noai_guard.core.model import HeaderField
-from noai_guard.core.path_patterns import pattern_chains
+from noai_guard.core.path_patterns import WORK, pattern_chains
+from noai_guard.core.wish_index import UNSET
+from noai_guard.core.works import MARK
 from noai_guard.responses.documents import document_headers
 from noai_guard.targets.lookup_tables import LookupTables
-from noai_guard.targets.plan import OPEN, AgentToken, Decision, TargetPlan, host_form
+from noai_guard.targets.plan import OPEN, AgentToken, Decision, PathSet, TargetPlan, host_form
+from noai_guard.targets.work_map import WorkMap, plain_ranges
 
 Refusal = tuple[int, tuple[HeaderField, ...]]
 """Status, and the header fields that are not declared on every response."""
 
-_FILES = ("user_agents", "paths", "addresses", "judge")
+_FILES = ("user_agents", "paths", "works", "addresses", "judge")
 
 
 def quote(value: str | bytes) -> str:
@@ -37,15 +40,20 @@ def _escaped(match: re.Match[str]) -> str:
     return "".join(f"\\{byte:03d}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def guard_source(plan: TargetPlan) -> str:
-    """Return a chunk that ends with the local variable `guard` (see judge.lua); the same plan gives the same text."""
-    return "".join(resources.text(f"targets/lua/{name}.lua") for name in _FILES) + "\n".join(_policy(plan)) + "\n"
+def guard_source(plan: TargetPlan, lookup: str = "") -> str:
+    """Return a chunk that ends with the local variable `guard` (see judge.lua); the same plan gives the same text.
+
+    `lookup` is Lua for a function from the name of a work, in lower case, to its number in the `WorkMap`; without it
+    the names are part of the chunk.
+    """
+    parts = "".join(resources.text(f"targets/lua/{name}.lua") for name in _FILES)
+    return f"{parts}{chr(10).join(_policy(plan, lookup))}\n"
 
 
-def _policy(plan: TargetPlan) -> Iterator[str]:
+def _policy(plan: TargetPlan, lookup: str) -> Iterator[str]:
     tables = LookupTables(plan)
     decisions = {decision.effect: number for number, decision in enumerate(tables.decisions, 1)}
-    all_path_sets = (OPEN, *plan.path_sets)
+    all_path_sets = (OPEN, *dict.fromkeys(paths.area for paths in plan.path_sets if paths.area))
     path_sets = {path_set.name: number for number, path_set in enumerate(all_path_sets, 1)}
     # Sorted by name: the last criterion of precedence (`noai_guard.core.catalog`).
     agents = sorted({token.value for token in plan.tokens}, key=lambda agent: agent.name)
@@ -66,7 +74,7 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     for agent_class in plan.all_classes:
         if agent_class.restricted:
             decided = (
-                f"{f'paths = {path_sets[each.paths.name]}, ' if each.paths else ''}decision = {decisions[each.effect]}"
+                f"{_where(each.paths, path_sets)}decision = {decisions[each.effect]}"
                 for each in (agent_class.open, *agent_class.decisions)
             )
             yield f"  {agent_class.name} = {{{', '.join(f'{{{row}}}' for row in decided)}}},"
@@ -90,8 +98,10 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
     letters = sorted({letter for globs in lower for glob in globs for letter in glob if not letter.isascii()})
     folded = ((upper, letter) for letter in letters if (upper := letter.upper()) != letter and len(upper) == 1)
     yield f"folded = {{{', '.join(f'[{quote(upper)}] = {quote(letter)}' for upper, letter in folded)}}},"
-    sections = (f"{{paths = {path_sets[path_set.name]}, number = {number}}}" for path_set, number in plan.path_policies)
+    sections = (f"{{{_where(paths, path_sets)}number = {number}}}" for paths, number in plan.path_policies)
     yield f"sections = {{{', '.join(sections)}}},"
+    if plan.works:
+        yield from _works(plan.works, lookup)
     yield f"declared = {declared(plan)},"
     yield f"addresses = {{{', '.join(quote(str(network)) for network in plan.exempt_networks)}}},"
     yield "documents = {"
@@ -104,6 +114,31 @@ def _policy(plan: TargetPlan) -> Iterator[str]:
             yield f"  [{quote(path)}] = {{headers = {_fields(headers)}, etag = {quote(etag)}, body = {body}}},"
     yield "},"
     yield "})"
+
+
+def _where(paths: PathSet | None, path_sets: dict[str, int]) -> str:
+    """Return the paths and the wish of a row, each with a comma."""
+    area = paths and paths.area
+    wish = "" if paths is None or paths.wish is None else f"wish = {paths.wish}, "
+    return f"{f'paths = {path_sets[area.name]}, ' if area else ''}{wish}"
+
+
+def _works(works: WorkMap, lookup: str) -> Iterator[str]:
+    """Yield the field `works` of the policy (works.lua)."""
+    patterns = [pattern.replace(MARK, WORK) for pattern in works.patterns]
+    names = (
+        ""
+        if lookup
+        else "".join(f"{key.encode().lower().decode()}\t{number}\n" for key, number in sorted(works.keys.items()))
+    )
+    yield "works = {"
+    yield f"patterns = {{{', '.join(map(_glob, patterns))}}},"
+    yield f"lower_patterns = {{{', '.join(_glob(pattern.lower()) for pattern in patterns)}}},"
+    yield f"lookup = {lookup.rstrip() or f'numbers_by_name({quote(names)})'},"
+    yield f"numbers = {{{', '.join(f'[{number}] = true' for number in works.numbers)}}},"
+    yield f"unset = {UNSET}, strictest = {works.strictest},"
+    yield f"plain = {{{', '.join(f'{{{first}, {last}}}' for first, last in plain_ranges())}}},"
+    yield "},"
 
 
 def _form(token: AgentToken) -> str:
@@ -136,7 +171,7 @@ def _refusal(plan: TargetPlan, decision: Decision) -> Refusal:
 
 def declared(plan: TargetPlan) -> str:
     """Return a Lua table: number of a section (0 is everywhere else) -> header fields of every response."""
-    sections = enumerate(plan.compiled.declared.values())
+    sections = enumerate(plan.declarations)
     rows = (f"  [{number}] = {_fields(section.fields)},\n" for number, section in sections)
     return f"{{\n{''.join(rows)}}}"
 
@@ -156,5 +191,5 @@ def _glob(pattern: str) -> str:
     return f"{{{', '.join(chains)}}}"
 
 
-_ITEMS = {"one": "1", "below": "2", "end": "3"}
-"""ONE, BELOW and END of paths.lua."""
+_ITEMS = {"one": "1", "below": "2", "end": "3", "work": "4"}
+"""ONE, BELOW, END and WORK of paths.lua."""

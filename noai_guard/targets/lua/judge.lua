@@ -1,5 +1,5 @@
 -- The judge: new_guard(policy), with the table that noai_guard/targets/lua/__init__.py generates.
--- Uses user_agents.lua, paths.lua and addresses.lua, which stand before it in the same chunk.
+-- Uses user_agents.lua, paths.lua, works.lua and addresses.lua, which stand before it in the same chunk.
 
 local MAX_POSITIONS = 24
 local MAX_REMEMBERED = 2048
@@ -68,6 +68,7 @@ local function new_guard(policy)
     has_networks = #networks > 0,
     path_of = path_of,
   }
+  local wish_of = policy.works and wishes_by_path(policy.works, policy.folded) or function() return nil end
 
   local function agent_at(index)
     if type(agents[index]) == "string" then agents[index] = parse_agent(agents[index], index) end
@@ -197,18 +198,30 @@ local function new_guard(policy)
     return agent
   end
 
+  -- True if a row of decisions or a section is for a path and what is wished for its work.
+  local function holds(row, path, path_sets, wish)
+    return (not row.wish or row.wish == wish) and (not row.paths or matches_any(path, path_sets[row.paths]))
+  end
+
   -- Return the number of the section of the site that contains a path; 0 outside of every section.
-  function guard.section_of(path)
+  function guard.section_of(path, wish)
     for _, section in ipairs(policy.sections) do
-      if matches_any(path, policy.path_sets[section.paths]) then return section.number end
+      if holds(section, path, policy.path_sets, wish) then return section.number end
     end
     return 0
   end
 
+  -- Return the number of the section of a request target.
+  function guard.section_at(target)
+    if not policy.works then return guard.section_of(path_of(target)) end
+    local paths = readings(target)
+    return guard.section_of(paths[1], wish_of(paths))
+  end
+
   -- Return the decision for a class at one path; nil if it is allowed without a note to the backend.
-  local function decision_at(class, path, path_sets)
+  local function decision_at(class, path, path_sets, wish)
     for _, row in ipairs(policy.classes[class] or {}) do
-      if not row.paths or matches_any(path, path_sets[row.paths]) then return policy.decisions[row.decision] end
+      if holds(row, path, path_sets, wish) then return policy.decisions[row.decision] end
     end
     return nil
   end
@@ -222,13 +235,14 @@ local function new_guard(policy)
   local function strictest(agent, target, paths, complete)
     local class = agent.class
     if not policy.classes[class] then return nil end
-    if not paths and #target > MAX_ODD_PATH then paths, complete = readings(target) end
-    local decision = decision_at(class, paths and paths[1] or path_of(target), policy.path_sets)
+    if not paths and (policy.works or #target > MAX_ODD_PATH) then paths, complete = readings(target) end
+    local wish = wish_of(paths)
+    local decision = decision_at(class, paths and paths[1] or path_of(target), policy.path_sets, wish)
     if not policy.has_sections and not (decision and decision.strictness == 0) then return decision end
     if not paths then paths, complete = readings(target) end
     for _, path in ipairs(paths) do
-      decision = stricter(decision, decision_at(class, path, policy.path_sets))
-      decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets))
+      decision = stricter(decision, decision_at(class, path, policy.path_sets, wish))
+      decision = stricter(decision, decision_at(class, lower_path(path, policy.folded), policy.lower_path_sets, wish))
     end
     if complete or agent == unclaimed or agent == nameless then return decision end
     return stricter(decision, policy.decisions[policy.unreadable])

@@ -131,8 +131,9 @@ local function readings(target)
   return paths, true
 end
 
--- A path pattern is a list of chains, a chain a list of chunks, and a chunk a list of texts and these.
-local ONE, BELOW, END = 1, 2, 3
+-- A path pattern is a list of chains, a chain a list of chunks, and a chunk a list of texts and these. A chunk that
+-- begins with WORK has the name of a work before it.
+local ONE, BELOW, END, WORK = 1, 2, 3, 4
 
 -- Return the position after a chunk that matches at this position; nil if it does not match.
 local function match_chunk(path, position, chunk)
@@ -145,7 +146,7 @@ local function match_chunk(path, position, chunk)
     elseif item == BELOW then
       if position <= #path and byte(path, position) ~= SLASH then return nil end
       position = position + 1
-    else
+    elseif item ~= WORK then
       if sub(path, position, position + #item - 1) ~= item then return nil end
       position = position + #item
     end
@@ -153,10 +154,14 @@ local function match_chunk(path, position, chunk)
   return position
 end
 
--- As match_chunk, at the first position in this segment at which the chunk matches.
+-- As match_chunk, at the first position in this segment at which the chunk matches. Also return the name before it.
 local function match_chunk_in_segment(path, position, chunk)
   local stop = find(path, "/", position, true) or #path + 1
-  local first = chunk[1]
+  local first, start = chunk[1], nil
+  if first == WORK then
+    first, start = chunk[2], position
+    position = position + 1
+  end
   while position <= stop do
     if first == END then position = stop end
     if type(first) == "string" then
@@ -164,38 +169,41 @@ local function match_chunk_in_segment(path, position, chunk)
       if not position or position > stop then return nil end
     end
     local after = match_chunk(path, position, chunk)
-    if after then return after end
+    if after then return after, start and sub(path, start, position - 1) end
     position = position + 1
   end
   return nil
 end
 
 local function match_chain(path, position, chain)
+  local name, found
   for number, chunk in ipairs(chain) do
     if number == 1 and chain.lead ~= "deep" then
       position = match_chunk(path, position, chunk)
     else
-      position = match_chunk_in_segment(path, position, chunk)
+      position, found = match_chunk_in_segment(path, position, chunk)
+      name = found or name
     end
     if not position then return nil end
   end
-  return position
+  return position, name
 end
 
+-- Return true if a path matches a pattern, and the name of the work that the pattern finds in it.
 local function matches(path, chains)
-  local position = 1
+  local position, name = 1, nil
   for _, chain in ipairs(chains) do
-    local after = match_chain(path, position, chain)
+    local after, found = match_chain(path, position, chain)
     while not after and chain.lead ~= "start" do
       position = find(path, "/", position, true)
       if not position then return false end
       position = position + 1
-      after = match_chain(path, position, chain)
+      after, found = match_chain(path, position, chain)
     end
     if not after then return false end
-    position = after
+    position, name = after, found or name
   end
-  return true
+  return true, name
 end
 
 local function matches_any(path, patterns)

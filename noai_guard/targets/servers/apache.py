@@ -13,7 +13,7 @@ from urllib.parse import quote as percent_encoded
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import CannotExpress
-from noai_guard.targets import suspects, user_agent_regex
+from noai_guard.targets import apache_works, suspects, user_agent_regex
 from noai_guard.targets.apache_directives import (
     declared_fields,
     expression,
@@ -57,7 +57,8 @@ def _path_conditions(paths: PathSet | None) -> tuple[list[str], str]:
         return [], '"^"'
     if paths.raw:
         return [f"%{{THE_REQUEST}} {expression(in_request_line(pattern))}" for pattern in paths.raw], '"^"'
-    return [], expression(paths.regex)
+    wish = [] if paths.wish is None else [f"%{{ENV:NOAI_WISH}} ={paths.wish}"]
+    return wish, expression(paths.regex) if paths.globs else '"^"'
 
 
 class RewriteRules:
@@ -106,13 +107,16 @@ class VirtualHost:
         yield "RewriteMap noai_unescape int:unescape"
         for name in ("names", "texts"):
             yield f"RewriteMap noai_{name} {quote_argument(f'txt:{self.root}/noai-guard/{name}.txt')}"
+        if self.plan.works:
+            yield from apache_works.map_directives(self.plan.works, f"{self.root}/noai-guard")
         yield from self._documents()
         rules = RewriteRules()
-        if not self.plan.path_policies:
+        has_sections = bool(self.plan.path_policies or self.plan.works)
+        if not has_sections:
             # Before all else: each rule takes half a microsecond.
             self._usual_browser(rules, "%{IS_SUBREQ} =false", '%{ENV:REDIRECT_NOAI_VERDICT} =""')
         self._keep_first_decision(rules)
-        if self.plan.path_policies:
+        if has_sections:
             self._usual_browser(rules)
         self._agent(rules)
         self._decision(rules)
@@ -145,8 +149,9 @@ class VirtualHost:
         rules.add([], "%{IS_SUBREQ} =true", to="end")
         kept = [f"E=NOAI_{name}:%{{ENV:REDIRECT_NOAI_{name}}}" for name in ("SECTION", "VERDICT")]
         rules.add(kept, '%{ENV:REDIRECT_NOAI_VERDICT} !=""', to="end")
-        for paths, path_policy in reversed(self.plan.path_policies):
+        for paths, path_policy in reversed(() if self.plan.works else self.plan.path_policies):
             rules.add([f"E=NOAI_SECTION:{path_policy}"], pattern=expression(paths.regex))
+        apache_works.add_rules(self.plan, rules)
 
     def _usual_browser(self, rules: RewriteRules, *conditions: str) -> None:
         common = user_agent_regex.common_browser_expression(self.plan.anchors)
@@ -267,6 +272,7 @@ class VirtualHost:
         rows = {name.lower(): key for agent, key in self.tables.ids.items() for name in names_of(agent)}
         yield from (f"{name} {key}" for name, key in sorted(rows.items()) if _is_key(name))
         yield from (f"CLASS-{key} {name}" for key, name in self.tables.class_names.items() if key)
+        yield from apache_works.section_lines(self.plan) if self.plan.works else ()
 
     def text_lines(self) -> Iterator[str]:
         for key, text in self.texts.items():
@@ -337,8 +343,11 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
         text_file("noai-guard/vhost.conf", host.directives()),
         text_file("noai-guard/names.txt", host.names()),
         text_file("noai-guard/texts.txt", host.text_lines()),
+        *(apache_works.files(plan.works, "noai-guard") if plan.works else ()),
         *(file for _, file in safe_document_files(plan, "noai-guard/documents")),
     ]
 
 
-TARGET = ServerTarget("apache", "Apache", _render, supports=USUAL | {Feature.ORIGINS}, max_networks=MANY)
+TARGET = ServerTarget(
+    "apache", "Apache", _render, supports=USUAL | {Feature.ORIGINS}, max_networks=MANY, maps_works=True
+)

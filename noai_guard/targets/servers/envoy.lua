@@ -14,7 +14,7 @@ function envoy_on_request(handle)
   headers:remove("x-noai-header-bytes")
   local target = headers:get(":path") or "/"
   if guard.has_sections then
-    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_of(guard.path_of(target)))
+    handle:streamInfo():dynamicMetadata():set("noai_guard", "section", guard.section_at(target))
   end
   local document, status = guard.document(headers:get(":method"), target, headers:get("if-none-match"))
   if document then

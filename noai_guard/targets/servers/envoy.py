@@ -32,4 +32,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     ]
 
 
-TARGET = ServerTarget("envoy", "Envoy", _render, supports=USUAL | {Feature.NAMELESS})
+TARGET = ServerTarget("envoy", "Envoy", _render, supports=USUAL | {Feature.NAMELESS}, maps_works=True)

@@ -33,7 +33,7 @@ core.register_action("noai_judge", {"http-req"}, function(txn)
   txn:set_var("txn.noai_text", (string.gsub(guard.refusal_text(decision, agent), "%s+$", "")))
 end, 0)
 
-core.register_converters("noai_section", function(path) return tostring(guard.section_of(guard.path_of(path))) end)
+core.register_converters("noai_section", function(path) return tostring(guard.section_at(path)) end)
 
 core.register_service("noai_document", "http", function(applet)
   local if_none_match = applet.headers["if-none-match"]

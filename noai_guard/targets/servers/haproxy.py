@@ -13,9 +13,11 @@ from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import suspects
 from noai_guard.targets.lookup_tables import LookupTables
 from noai_guard.targets.lua import guard_source, refusals
+from noai_guard.targets.lua import quote as lua_quote
 from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals, rare_fields
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, text_file
+from noai_guard.targets.work_map import WorkMap
 
 _MAX_EXPRESSION = 15_000
 """Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
@@ -25,6 +27,9 @@ _MAX_ARGUMENT = 500
 
 _MAX_CONDITIONS = 4
 """Conditions on one line, with room for the paths and addresses that are spared."""
+
+_MAX_NUMBERS = 40
+"""Words of a condition, on a line of at most 64."""
 
 
 def quote(text: str) -> str:
@@ -144,7 +149,7 @@ class Frontend:
     def _declared(self) -> Iterator[str]:
         """Yield each header line with the sections in which it is declared; fields of the site itself stand."""
         fields = LookupTables(self.plan).declared_fields
-        sections = range(len(self.plan.compiled.declared))
+        sections = range(len(self.plan.declarations))
         for (name, value), having in sorted(fields.items(), key=lambda item: item[0][0] != b"tdm-policy"):
             title = name.decode("ascii")
             same = f"-m str -- {quote(value.decode('ascii'))}" if name in REPEATABLE else "-m found"
@@ -155,18 +160,30 @@ class Frontend:
                 # Responses that HAProxy sends before any rule have no section, which counts as section 0.
                 listed = [section for section in sections if (section in having) is (0 not in having)]
                 negation = "!" if 0 in having else ""
-                conditions.append(f"{negation}{{ var(txn.noai_section) -m str {' '.join(map(str, listed))} }}")
+                numbers = f"-m str {' '.join(map(str, listed))}"
+                if len(listed) > _MAX_NUMBERS:
+                    numbers = f"-m reg ^({'|'.join(map(str, listed))})$"
+                conditions.append(f"{negation}{{ var(txn.noai_section) {numbers} }}")
             yield f"add-header {title} {quote_format(value.decode())} if {' '.join(conditions)}"
+
+
+def work_lines(works: WorkMap) -> Iterator[str]:
+    """Yield the lines of the map: name in lower case, percent-encoded as in haproxy_works.lua, and number."""
+    for name, number in sorted(works.keys.items()):
+        yield f"{percent_encoded(name.encode().lower(), safe='').lower()} {number}"
 
 
 def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     frontend = Frontend(plan, root)
     comment = f"-- {head(plan, 'haproxy')}\n-- How to load it: frontend.cfg in this folder.\n"
-    guard = comment + guard_source(plan) + "\n" + resources.text("targets/servers/haproxy.lua")
+    names = lua_quote(f"{frontend.folder}/works.map")
+    lookup = resources.filled("targets/servers/haproxy_works.lua", names_file=names)
+    guard = comment + guard_source(plan, lookup) + "\n" + resources.text("targets/servers/haproxy.lua")
     files = [
         text_file("noai-guard/frontend.cfg", frontend.lines()),
         File("noai-guard/guard.lua", guard.encode("utf-8")),
         *frontend.origin_files(),
+        *([text_file("noai-guard/works.map", work_lines(plan.works))] if plan.works else ()),
     ]
     return [*files, text_file("noai-guard/suspects.map", frontend.suspects)] if frontend.suspects else files
 
@@ -183,4 +200,6 @@ def _suspects(plan: TargetPlan) -> list[str]:
     return [f"(?i){pattern.replace(' ', chr(92) + 'x20')} {value}" for pattern, value in rows]
 
 
-TARGET = ServerTarget("haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS})
+TARGET = ServerTarget(
+    "haproxy", "HAProxy", _render, supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS}, maps_works=True
+)

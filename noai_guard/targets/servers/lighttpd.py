@@ -54,7 +54,7 @@ def _declared(plan: TargetPlan) -> str:
     """Return a Lua table: section -> header fields, each with its name, its lines as one value, and its lines if they
     are added to those of the site."""
     rows = []
-    for number, declared in enumerate(plan.compiled.declared.values()):
+    for number, declared in enumerate(plan.declarations):
         by_name = grouped(declared.fields, lambda field: field[0].decode("ascii"))
         # tdm-policy is left out if the site has its own tdm-reservation, so it is added before ours.
         fields = (
@@ -97,4 +97,4 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [File(path, text.encode("utf-8")) for path, text in texts.items()]
 
 
-TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS})
+TARGET = ServerTarget("lighttpd", "lighttpd", _render, supports=USUAL | {Feature.NAMELESS}, maps_works=True)

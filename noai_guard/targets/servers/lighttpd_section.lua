@@ -4,7 +4,7 @@
     local target = r.req_attr["request.orig-uri"]
     local section = remembered[target]
     if section then return section end
-    section = guard.section_of(guard.path_of(target))
+    section = guard.section_at(target)
     if count == 1024 then remembered, count = {}, 0 end
     if #target <= 1024 then remembered[target], count = section, count + 1 end
     return section

@@ -12,7 +12,7 @@ nginx reads at most 4,096 bytes as one parameter (NGX_CONF_BUFFER, seen in 1.22 
 split. A value can contain a dollar sign only as a variable (`$noai_dollar`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import zip_longest
 
@@ -20,11 +20,11 @@ from noai_guard.core.catalog import rank
 from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
-from noai_guard.targets import nginx_language, suspects, user_agent_regex
+from noai_guard.targets import nginx_language, nginx_works, suspects, user_agent_regex
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals, rare_fields
-from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, TargetPlan
+from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800
@@ -225,7 +225,10 @@ class NginxConfiguration:
             for variable, pattern, result in zip(variables, paths.raw, results, strict=False):
                 key = nginx_language.expression(pattern, any_case=False)
                 yield from map_blocks("$request_uri", variable, [(key, result)], "0")
-        if self.plan.path_policies:
+        if self.plan.works:
+            folder = quote(f"{self.folder}/works.map"), quote(f"{self.folder}/long-works.map")
+            yield from nginx_works.maps(self.plan, p, *folder)
+        elif self.plan.path_policies:
             path_policies = [(paths.regex, str(number)) for paths, number in self.plan.path_policies]
             rows = [(nginx_language.expression(regex, any_case=False), number) for regex, number in path_policies]
             yield from map_blocks("$uri", f"{p}at", rows, "0")
@@ -261,14 +264,15 @@ class NginxConfiguration:
             yield from map_blocks("$http_user_agent", f"{p}if_hid", rows, f"${p}read")
         else:
             yield from map_blocks(f"${p}agent", f"{p}class", classes.items(), default)
-        if not tables.path_sets:
+        if not (tables.path_sets or self.plan.works):
             rows = [(agent_class, decision) for agent_class, _, decision in tables.rows]
             yield from map_blocks(f"${p}class", f"{p}dec", rows)
             return
-        # A key is a class, and the one path set that has to match.
+        # A key is a class, the one path set that has to match, and what is wished for the work.
         flags = "".join(f":${p}in{number}" for number in range(len(tables.path_sets)))
-        in_paths = {paths: f"(?::.){{{number}}}:1" for number, paths in enumerate(tables.path_sets)}
-        rows = [(f'"~^{name}{in_paths[paths] if paths else ":"}"', decision) for name, paths, decision in tables.rows]
+        flags += f":w${p}wish" if self.plan.works else ""
+        in_area = {paths: f"(?::.){{{number}}}:1" for number, paths in enumerate(tables.path_sets)}
+        rows = [(f'"~^{name}{_in_paths(paths, in_area)}"', decision) for name, paths, decision in tables.rows]
         yield from map_blocks(f'"${p}class{flags}"', f"{p}by_path", rows)
         yield from map_blocks(f"${p}class", f"{p}dec", [(tables.NONE, '""')], f"${p}by_path")
 
@@ -377,7 +381,7 @@ class NginxConfiguration:
 
         Then variables that have the same value in all of the site, which `set` gives them: that costs less than a map.
         """
-        declared, p = self.plan.compiled.declared.values(), self.prefix
+        declared, p = self.plan.declarations, self.prefix
         maps: list[str] = []
         lines: list[str] = []
         everywhere: dict[str, str] = {}
@@ -470,6 +474,13 @@ def _variable(name: bytes) -> str:
     return name.decode("ascii").replace("-", "_")
 
 
+def _in_paths(paths: PathSet | None, in_area: Mapping[PathSet, str]) -> str:
+    """Return what follows the class in the key of a decision."""
+    area = paths and paths.area
+    wish = "" if paths is None or paths.wish is None else rf".*:w{paths.wish}\z"
+    return (in_area[area] if area else ":") + wish
+
+
 def _name_numbers(step: int) -> range:
     """Return the numbers, from 1, of the names that a step captures."""
     return range((step - 1) * _NAMES_PER_STEP + 1, step * _NAMES_PER_STEP + 1)
@@ -489,6 +500,7 @@ def files(plan: TargetPlan, root: str) -> list[File]:
         text_file(f"{name}/server.conf", configuration.server()),
         text_file(f"{name}/headers.conf", configuration.headers()),
         text_file(f"{name}/proxy.conf", configuration.proxy()),
+        *nginx_works.files(plan, name),
         *document_files(plan, f"{name}/documents"),
     ]
 
@@ -497,6 +509,8 @@ TARGET = ServerTarget(
     "nginx",
     "nginx",
     files,
+    nginx_works.limitations,
     supports=USUAL | {Feature.ORIGINS, Feature.NAMELESS},
     options=frozenset({"name", "inspect"}),
+    maps_works=True,
 )

@@ -194,7 +194,7 @@ def _render(plan: TargetPlan, root: str) -> list[File]:
 
 def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "responses of Traefik itself, where no router matches, have no declarations."
-    if len({declared.fields for declared in plan.compiled.declared.values()}) > 1:
+    if len({declared.fields for declared in plan.declarations}) > 1:
         yield "every response declares what applies to the whole site, also in sections with other declarations."
 
 

@@ -264,7 +264,7 @@ class VclFile:
 
     def _declares(self) -> Iterator[str]:
         """Yield one line a name, in which the values of a name are joined with those of the site."""
-        for path_policy, declared in enumerate(self.plan.compiled.declared.values()):
+        for path_policy, declared in enumerate(self.plan.declarations):
             # tdm-policy belongs to tdm-reservation, so it is decided on before ours is set.
             fields = sorted(one_line_per_name(declared.fields).items(), key=lambda field: field[0] != b"tdm-policy")
             condition = f'req.http.X-NoAI-Section == "{path_policy}"' if path_policy else "!req.http.X-NoAI-Section"
