@@ -61,8 +61,7 @@ class CachedDecision:
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
     to note. `recorded`: whoever sends the response hands an event to the record (`Recording.event`), which says what
-    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on. `usual`: passed on,
-    whatever else the request holds, and all there is to do is to count it.
+    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
     """
 
     __slots__ = (
@@ -75,7 +74,6 @@ class CachedDecision:
         "recorded",
         "refuses",
         "settled",
-        "usual",
         "verdict",
     )
 
@@ -97,7 +95,6 @@ class CachedDecision:
         self.in_force = in_force
         self.recorded = in_force is not None and not (self.plain and is_of_people(verdict.agent))
         self.refuses = verdict.refuses
-        self.usual = self.settled and self.plain and not self.recorded
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
 
 
@@ -108,7 +105,7 @@ class ResolvedPath:
     `path` is normalised. The document is only published if the app is mounted at `root`, and only by the guard itself:
     what may be read as the path of a document, like `/x/../robots.txt`, another server may read as something else.
     `works` are those that the path may be part of, if a function of the site has to be asked about them: then `wished`
-    holds the same path by the number of the answer. `usual`: nothing but the claim decides here.
+    holds the same path by the number of the answer. `usual`: nothing but these decisions.
     """
 
     path: str

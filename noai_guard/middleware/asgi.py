@@ -23,12 +23,12 @@ from noai_guard.core.policy import Policy
 from noai_guard.core.questions import AsyncStore, arun
 from noai_guard.declarations import robots_txt
 from noai_guard.middleware.active_policy import Decided, ServeDocument
-from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body, usual_decision
+from noai_guard.middleware.asgi_request import ScopeRequest, method_of, read_scope, sends_body
 from noai_guard.middleware.asgi_response import Exchange, NotedSend, send_response
 from noai_guard.middleware.own_robots import OwnFile, OwnRobots
 from noai_guard.middleware.policy_loading import compiled_policy, problems_of
 from noai_guard.middleware.routes import awaited_routes
-from noai_guard.middleware.runtime import TIMED_MASK, GuardRuntime
+from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.stores.asked_wishes import Lookup
 from noai_guard.stores.reverse_dns import ReverseDns
 
@@ -62,7 +62,6 @@ class NoAIMiddleware:
     reads the policy again.
     """
 
-    _usual = staticmethod(usual_decision)
     _read = staticmethod(read_scope)
     _peer_is_real = False
 
@@ -107,41 +106,33 @@ class NoAIMiddleware:
             await self.app(scope, receive, self._lifespan(send) if kind == "lifespan" else send)
             return
         runtime = self.runtime
-        request = Exchange()
-        event = refusal = None
-        cached = self._usual(runtime.active, scope) if is_http and _VERDICT not in scope else None
-        if cached is not None and cached.counts.requests & TIMED_MASK and runtime.reloading.start_error is None:
-            # Nothing else about this request matters, and the clock is left alone: every 16th takes the other branch,
-            # in which judging is timed and the house is kept.
-            cached.counts.requests += 1
-            request.scope = scope
-            request.headers = scope["headers"]
+        if _VERDICT in scope:
+            runtime.reports.report_nesting()
+        request = self._read(scope, Exchange())
+        outcome = runtime.decide(request, is_http)
+        if isinstance(outcome, Decided):
+            decided = outcome
+        elif isinstance(outcome, ServeDocument):
+            await self._serve(scope, send, outcome, request)
+            return
         else:
-            if _VERDICT in scope:
-                runtime.reports.report_nesting()
-            outcome = runtime.decide(self._read(scope, request), is_http)
-            if isinstance(outcome, Decided):
-                decided = outcome
-            elif isinstance(outcome, ServeDocument):
-                await self._serve(scope, send, outcome, request)
-                return
-            else:
-                decided = await arun(outcome, self._stores, runtime.reports.unanswered)
-            cached, refusal = decided.cached, decided.refusal
-            if cached.recorded and refusal is None:
-                event = runtime.recording.event(cached, request, decided.client)
+            decided = await arun(outcome, self._stores, runtime.reports.unanswered)
+        cached = decided.cached
         scope[_VERDICT] = verdict = cached.verdict
         try:
             scope["state"]["noai"] = verdict
         except (KeyError, TypeError):
             scope["state"] = {"noai": verdict}
-        if refusal is not None:
+        if decided.refusal is not None:
             if cached.recorded:
-                sent = refusal if is_http and request.method != "HEAD" else replace(refusal, body=b"")
-                runtime.recording.record(cached, request, decided.client, sent)
-            size = await _refuse(scope, receive, send, refusal)
+                refusal = (
+                    decided.refusal if is_http and request.method != "HEAD" else replace(decided.refusal, body=b"")
+                )
+                runtime.recording.record(cached, request, decided.client, refusal)
+            size = await _refuse(scope, receive, send, decided.refusal)
             cached.counts.bytes += size  # not in one line: others count while this response is sent
             return
+        event = runtime.recording.event(cached, request, decided.client) if cached.recorded else None
         if event is not None:
             send = NotedSend(event, send)
         try:

@@ -14,6 +14,5 @@ def _read_target(scope: Scope, request: R) -> R:
 class ProxyGuard(NoAIMiddleware):
     """NoAIMiddleware in front of a server that reads the path as it was sent, not as this one decodes it."""
 
-    _usual = staticmethod(lambda active, scope: None)  # which looks at the decoded path
     _read = staticmethod(_read_target)
     _peer_is_real = True
