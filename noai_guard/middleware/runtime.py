@@ -36,6 +36,7 @@ from noai_guard.observability.events import Event, PolicyInForce
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.recorder import Recorder
+from noai_guard.responses.negotiation import chosen_format
 from noai_guard.stores.asked_wishes import AskedWishes, Lookup
 from noai_guard.stores.key_directory import KeyDirectory
 
@@ -309,8 +310,15 @@ class GuardRuntime:
     def _refuse(self, active: ActivePolicy, decided: Decided, request: Request, resolved: ResolvedPath) -> Decided:
         if not decided.cached.counts.requests & TIMED_MASK:
             self.reports.look_for_caches(active, request)
-        refusal = active.compiled.refusal(decided.cached.verdict, resolved.path, request.method, request.headers)
-        return Decided(decided.cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
+        cached = decided.cached
+        format = chosen_format(resolved.path, request.method, request.headers)
+        known = cached.refused.get(format) if decided is cached.passed else None
+        if known is None:
+            refusal = active.compiled.refusals[cached.verdict, format]
+            known = Decided(cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
+            if decided is cached.passed:
+                cached.refused[format] = known
+        return known
 
     def _decide_without(self, active: ActivePolicy, error: Exception) -> Decided:
         """Decide where judging failed: never a 500."""

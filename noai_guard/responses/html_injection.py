@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from os.path import commonprefix
 from typing import Literal, get_args
 
 from noai_guard.responses.header_fields import spellings
@@ -492,8 +491,9 @@ class PageTags:
         if injector.outcome == "injected" and injector.decisive:
             # The beginning goes on to where the page differs from the tags, so that no page with it has them there.
             at = _BLANKS.match(page, injector.position).end()  # type: ignore[union-attr]
-            differs = at + len(commonprefix((tags, page[at : at + len(tags)]))) + 1
-            if differs <= len(page):
+            pairs = enumerate(zip(tags, page[at : at + len(tags)], strict=False), at + 1)
+            differs = next((end for end, (ours, theirs) in pairs if ours != theirs), 0)
+            if differs:
                 if len(positions) >= _MAX_BEGINNINGS:
                     positions = self._positions = {}
                 self._positions = {**positions, page[: max(injector.decisive, differs)]: injector.position}
