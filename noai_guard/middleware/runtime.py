@@ -190,7 +190,7 @@ class GuardRuntime:
 
         `documents`: a declaration may be the response.
 
-        This is the hot path of all drivers, with `read_scope` before it and `Exchange.declare` behind it: nearly every
+        This is the hot path of all drivers but WSGI, after `read_scope` and before `Exchange.declare`: nearly every
         request needs three look-ups and a count. Two things that are not for this request, timing and keeping house,
         are left to each 16th of a kind, because to read a clock costs as much as a look-up (1,100 of 23,000
         instructions that a settled request takes; 2026-11-29).
