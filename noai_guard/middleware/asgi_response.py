@@ -1,7 +1,7 @@
 """Adds declaration headers and tags to an ASGI app's response and counts its bytes, message by message."""
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,15 +18,9 @@ from noai_guard.responses.refusal import Format
 _FILE_CHUNK = 64 * 1024
 
 
-class HeldStart:
-    """The start of a page that comes whole: it goes out with its body, so that its length stays true."""
-
-    __slots__ = ("headers", "length", "message")
-
-    def __init__(self, message: Message, headers: list[HeaderField], length: int) -> None:
-        self.message = message
-        self.headers = headers
-        self.length = length
+HeldStart = tuple[Message, list[HeaderField], int]
+"""The start of a page that comes whole, its headers and where its length is in them: it goes out with its body, so that
+the length stays true."""
 
 
 class NotedSend:
@@ -81,11 +75,10 @@ class _Sent(tuple[()]):
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[None, None, None]:
-        return iter(self)  # type: ignore[return-value]  # of nothing
+    __await__ = tuple.__iter__  # of nothing
 
 
-_SENT = _Sent()
+_SENT: Awaitable[None] = _Sent()  # type: ignore[assignment]  # an iterator over nothing is what is awaited
 
 _FILES = ("http.response.zerocopysend", "http.response.pathsend")
 """Messages with which the app leaves the sending of a file to the server."""
@@ -114,7 +107,7 @@ class Exchange(ScopeRequest):
         kind = message["type"]
         try:
             if (change := self.change) is not None:
-                if isinstance(change, HeldStart):
+                if isinstance(change, tuple):
                     return self._send_held(change, message)
                 if (change.outcome == "pending" and kind == "http.response.body") or kind in _FILES:
                     return self._inject(change, message)
@@ -132,7 +125,7 @@ class Exchange(ScopeRequest):
                         status = message["status"]
                         length = length_of_page(declared, status, headers, self.scope["method"], self.headers)
                         if length >= 0:
-                            self.change = HeldStart(message, headers, length)
+                            self.change = message, headers, length
                             return _SENT
                         headers = self._tagged(status, headers)
                         break
@@ -154,15 +147,15 @@ class Exchange(ScopeRequest):
 
     async def _send_held(self, held: HeldStart, message: Message) -> None:
         """Send the held start of a page, and the first message behind it."""
-        start, declared = held.message, self.cached.declared
+        (start, app_headers, length), declared = held, self.cached.declared
         self.change = None
         is_whole = False
         try:
             method = self.scope["method"]
-            body, announced = message.get("body", b""), held.headers[held.length][1]
+            body, announced = message.get("body", b""), app_headers[length][1]
             is_last = message["type"] == "http.response.body" and not message.get("more_body")
             if is_last and type(body) is bytes and announced == b"%d" % len(body):
-                headers, body, outcome = whole_page(declared, held.headers, held.length, body)
+                headers, body, outcome = whole_page(declared, app_headers, length, body)
                 if method == "GET":
                     self.cached.counts.bytes += len(body)
                     # Without the lock that `tagged` and `feed` take for WSGI: only the thread of the event loop adds
@@ -173,9 +166,9 @@ class Exchange(ScopeRequest):
             elif is_last and announced.isdigit() and len(body) < int(announced) and method == "GET":
                 # Starlette's BaseHTTPMiddleware ends a page so that the app broke off (1.10, 2026-11-29). With its
                 # length, server and client notice that; to HEAD some apps leave the body out.
-                headers = [*held.headers, *declared.fields]
+                headers = [*app_headers, *declared.fields]
             else:
-                headers = self._tagged(start["status"], held.headers)
+                headers = self._tagged(start["status"], app_headers)
             start = dict(start)
             start["headers"] = headers
         except Exception as error:
@@ -188,10 +181,11 @@ class Exchange(ScopeRequest):
         change = self.change
         # The app's exception is what counts now, and the connection may be gone.
         with suppress(Exception):
-            if isinstance(change, HeldStart):
+            if isinstance(change, tuple):
                 self.change = None
+                start, headers, _ = change
                 # Its length stays, so that nobody, on HTTP/1.0 too, takes what was broken off for a whole page.
-                await self.send({**change.message, "headers": [*change.headers, *self.cached.declared.fields]})
+                await self.send({**start, "headers": [*headers, *self.cached.declared.fields]})
             elif change and change.outcome == "pending" and (held := feed(self.telemetry, change, b"", last=True)):
                 self.cached.counts.bytes += len(held)
                 await self.send({"type": "http.response.body", "body": held, "more_body": True})

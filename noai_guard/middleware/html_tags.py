@@ -12,10 +12,10 @@ from noai_guard.responses.html_injection import (
     Outcome,
     PageTags,
     TagInjector,
+    asks_for_fragment,
     has_charset,
     injectable,
     is_usual_page,
-    may_ask_for_fragment,
     rewritten_headers,
 )
 
@@ -54,7 +54,7 @@ def length_of_page(declared: Declared, status: int, headers: Headers, method: st
             length = index
         elif name in declared.watched or name in LOOKED_AT:
             return -1
-    return -1 if not is_page or may_ask_for_fragment(request_headers) else length
+    return length if is_page and length >= 0 and not asks_for_fragment(request_headers) else -1
 
 
 def whole_page(declared: Declared, headers: Headers, length: int, page: bytes) -> tuple[Headers, bytes, Outcome]:

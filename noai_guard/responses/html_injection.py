@@ -9,8 +9,9 @@ Sources: WHATWG HTML 13.2.5 and 13.2.6 (tokenization, tree construction) and 13.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal, get_args
 
 from noai_guard.responses.header_fields import spellings
@@ -36,7 +37,6 @@ _LONGEST_NAME = len(b"<frameset ")
 _MAX_BEGINNINGS = 8
 """Beginnings of pages that are remembered."""
 
-_SPACES = frozenset((b"\t", b"\n", b"\f", b"\r", b" "))
 _SPACE = rb"[\t\n\f\r ]"
 _NAME_END = rb"(?=[\t\n\f\r />])"
 # The rest of a tag after its name, up to its `>`. Only single-character repeats are possessive: CPython before 3.11.5
@@ -141,7 +141,8 @@ REQUEST_FIELDS = frozenset(
 )
 """Request fields that are read. With these, scripts ask for a part of a page: htmx, Turbo, pjax, Inertia, Unpoly,
 Alpine AJAX, Livewire, Datastar. Of the first two the value counts, of the others the presence."""
-_FRAGMENT_FIELDS = REQUEST_FIELDS - {b"sec-fetch-dest"}
+_PAGE_LOAD = (b"sec-fetch-dest", b"document")
+_name = itemgetter(0)
 
 _RESPONSE_FIELDS = spellings(b"content-type content-encoding content-range cache-control".split())
 _REWRITTEN_FIELDS = spellings(
@@ -186,7 +187,7 @@ def injectable(status: int, headers: Headers, request_headers: Headers = ()) -> 
         return "charset"
     if reasons:
         return min(reasons, key=REASONS.index)
-    return "fragment" if any(map(_asks_for_fragment, request_headers)) else None
+    return "fragment" if asks_for_fragment(list(request_headers)) else None
 
 
 # Apps send few different values, and matching the two patterns costs more than the rest of `injectable`.
@@ -214,11 +215,15 @@ def is_usual_page(content_type: bytes) -> bool:
     return html and bool(labels) and _ASCII_COMPATIBLE.issuperset(labels)
 
 
-def may_ask_for_fragment(request_headers: Headers) -> bool:
-    """Return False if no script asks for a part of a page (`REQUEST_FIELDS`), as for nearly all pages."""
-    fields = dict(request_headers)
-    usual = fields.get(b"sec-fetch-dest", b"document") == b"document"
-    return not (usual and _FRAGMENT_FIELDS.isdisjoint(fields))
+def asks_for_fragment(request_headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return True if a script asks for a part of a page (`REQUEST_FIELDS`).
+
+    A browser that loads a page says so itself, which no script can (Fetch 2.2.2: names that begin with `Sec-` are
+    forbidden to it; read 2026-11-29): the one comparison settles nearly all pages, and none of them hashes a name.
+    """
+    if _PAGE_LOAD in request_headers or REQUEST_FIELDS.isdisjoint(map(_name, request_headers)):
+        return False
+    return any(map(_asks_for_fragment, request_headers))
 
 
 def has_charset(headers: Headers) -> bool:
@@ -465,37 +470,33 @@ class TagInjector:
 class PageTags:
     """Inserts `tags` into complete pages whose charset Content-Type names, as TagInjector does.
 
-    The pages of a site begin alike, and the position of the tags depends on their first bytes only: for a beginning
-    that was seen before it is not searched again.
+    The pages of a site begin alike, and the position of the tags depends on their first bytes only, as it does whether
+    they are there already: for a beginning that was seen before nothing is searched again.
     """
 
-    __slots__ = ("_lengths", "_positions", "_tags")
+    __slots__ = ("_positions", "_tags")
 
     def __init__(self, tags: bytes) -> None:
         self._tags = tags
         self._positions: dict[bytes, int] = {}
-        self._lengths: tuple[int, ...] = ()
 
     def inserted(self, page: bytes) -> tuple[bytes, Outcome]:
         """Return the page with the tags, and what became of them."""
         tags, positions = self._tags, self._positions
-        for length in self._lengths:
-            position = positions.get(page[:length])
-            if position is not None:
-                if page[position : position + 1] in _SPACES:
-                    at = _BLANKS.match(page, position).end()  # type: ignore[union-attr]
-                else:
-                    at = position
-                if page.startswith(tags, at):
-                    return page, "present"
+        for beginning, position in positions.items():
+            if page.startswith(beginning):
                 return b"".join((page[:position], tags, page[position:])), "injected"
         injector = TagInjector(tags, has_charset=True)
         result = injector.feed(page, last=True)
         if injector.outcome == "injected" and injector.decisive:
-            if len(positions) >= _MAX_BEGINNINGS:
-                positions.clear()
-            positions[page[: injector.decisive]] = injector.position
-            self._lengths = tuple({len(beginning) for beginning in tuple(positions)})
+            # The beginning goes on to where the page differs from the tags, so that no page with it has them there.
+            at = _BLANKS.match(page, injector.position).end()  # type: ignore[union-attr]
+            pairs = enumerate(zip(tags, page[at : at + len(tags)], strict=False), at + 1)
+            differs = next((end for end, (ours, theirs) in pairs if ours != theirs), 0)
+            if differs:
+                if len(positions) >= _MAX_BEGINNINGS:
+                    positions = self._positions = {}
+                self._positions = {**positions, page[: max(injector.decisive, differs)]: injector.position}
         return result, injector.outcome
 
 

@@ -21,6 +21,8 @@ class Format(StrEnum):
     JSON = "application/problem+json"
     HTML = "text/html; charset=utf-8"
 
+    __hash__ = str.__hash__  # an Enum's own is a function in Python, which each refusal would call
+
 
 @dataclass(frozen=True, slots=True)
 class RefusalTemplate:
