@@ -1,27 +1,38 @@
 """A catalogue of works as a spreadsheet saves it (CSV): a line for each work and creator, a column for each usage."""
 
 import codecs
-import csv
 import io
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
+from noai_guard.config.catalogue_parts import (
+    ByteStream,
+    Part,
+    Records,
+    Stretch,
+    changed_stretches,
+    changed_works,
+    numbers_of,
+    parts_in,
+    records_of,
+)
 from noai_guard.config.regular_file import file_identity, open_regular_file
 from noai_guard.core.isrc import isrc
 from noai_guard.core.model import Usage
 from noai_guard.core.paths import normal_path
 from noai_guard.core.spreadsheet_cells import original_cell
 from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
+from noai_guard.core.wish_index import choices_of
 from noai_guard.core.wishes import WISHED_USAGES, Choice, Wish, WorkWishes, in_force
 from noai_guard.core.works import MAX_NAME, Works
-from noai_guard.errors import Problem, WishesInvalid
+from noai_guard.errors import Problem, Unanswered, WishesInvalid
 
 MAX_WORKS = 5_000_000
 """Lines of the longest catalogue."""
@@ -29,6 +40,7 @@ MAX_WORKS = 5_000_000
 _MAX_PROBLEMS = 200
 _MAX_CHOICES = 10_000
 _BLOCK = 1024 * 1024
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 _NAMING = ("work", "path", "isrc")
 _ABOUT = ("creator", "title", "since", "set_by", "set_at")
 COLUMNS = (*_NAMING, *_ABOUT[:2], *WISHED_USAGES, *_ABOUT[2:])
@@ -58,15 +70,31 @@ class CatalogueLine:
     since: date | None = None
 
 
+@dataclass(slots=True)
+class _Known:
+    """What a whole file said when it was read last, on a day."""
+
+    version: Hashable
+    header: bytes
+    parts: list[Part]
+    reader: "_Reader"
+
+    @property
+    def names_works(self) -> bool:
+        return any(part.entries for part in self.parts)
+
+
 class WishCatalogue:
     """A source of wishes in a file, whose works are named as `works:` of the policy find them in paths.
 
-    The file may be UTF-8, UTF-16 or Windows-1252, with commas, semicolons or tabs, as spreadsheets save it.
+    The file may be UTF-8, UTF-16 or Windows-1252, with commas, semicolons or tabs, as spreadsheets save it. Of a file
+    that was read once, only what has changed is read again.
     """
 
     def __init__(self, file: str | Path, works: Works) -> None:
         self.file = str(file)
         self._works = works
+        self._known: _Known | None = None
 
     def version(self) -> Hashable:
         """Return what differs once the file has been written or replaced. Raises OSError if there is none."""
@@ -77,68 +105,178 @@ class WishCatalogue:
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
-        with self._text() as text:
-            yield from _Reader(self.file, self._works, day).read(text)
+        known = _Known(self.version(), b"", [], _Reader(self.file, self._works, day))
+        with self._bytes() as stream:
+            for raw, lines, works in known.reader.read(stream):
+                known.parts.append(Part.of(raw, lines, works))
+                yield from works
+        known.header = known.reader.header
+        self._keep(known)
+
+    def _keep(self, known: _Known) -> None:
+        """Keep what was read. Raises Unanswered if it cannot be what was meant."""
+        if self.version() != known.version:
+            raise Unanswered(f"{self.file} was written while it was read")
+        if self._known is not None and self._known.names_works and not known.names_works:
+            raise Unanswered(
+                f"{self.file} names no work any more; if that is meant, leave one line without choices in it, or restart"
+            )
+        self._known = known
 
     def lines(self, creator: str = "") -> list[CatalogueLine]:
         """Return what each line says. `creator` is whose works they are where a line names nobody.
 
         Raises WishesInvalid with every mistake, and OSError.
         """
-        with self._text() as text:
-            return list(_LineReader(self.file, self._works, creator).read(text))
+        with self._bytes() as stream:
+            reader = _LineReader(self.file, self._works, creator)
+            return [line for _, _, lines in reader.read(stream) for line in lines]
 
     @contextmanager
-    def _text(self) -> Iterator[TextIO]:
-        with (
-            open_regular_file(self.file) as opened,
-            io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
-        ):
-            yield text
+    def _bytes(self) -> Iterator[ByteStream]:
+        """Provide the file as UTF-8 without a byte order mark."""
+        with open_regular_file(self.file) as opened:
+            encoding = _encoding(opened)
+            if encoding in ("utf-8", "utf-8-sig"):
+                opened.seek(len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0)
+                yield opened
+            else:
+                yield codecs.EncodedFile(opened, "utf-8", encoding, "replace")
 
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
-        """Return None: a file does not tell what changed in it."""
-        return None
+        """Return all wishes in force of the works about which the file says something else than at a version that was
+        read, without choices if nothing is left. None if too much has changed to be read alone.
+
+        Raises WishesInvalid with every mistake, and OSError.
+        """
+        known = self._known
+        if known is None or known.version != since or known.reader.day != day:
+            return None
+        version = self.version()
+        with self._bytes() as stream:
+            text = stream.read()
+        if not text.startswith(known.header):
+            return None
+        stretches = changed_stretches(known.parts, text, len(known.header))
+        return None if stretches is None else self._read_stretches(known, version, text, stretches)
+
+    def _read_stretches(
+        self, known: _Known, version: Hashable, text: bytes, stretches: Sequence[Stretch]
+    ) -> list[WorkWishes] | None:
+        parts: list[Part] = []
+        removed: list[Part] = []
+        added: list[Part] = []
+        number, line = 0, known.reader.lines_of_header
+        for first, end, start, stop in [*stretches, (len(known.parts), len(known.parts), 0, 0)]:
+            parts += known.parts[number:first]
+            line += sum(part.lines for part in known.parts[number:first])
+            removed += known.parts[first:end]
+            for raw, lines, works in known.reader.read_stretch(text[start:stop], line, is_last=stop == len(text)):
+                part = Part.of(raw, lines, works)
+                parts.append(part)
+                added.append(part)
+                line += lines
+            number = end
+        is_open, known.reader.is_open = known.reader.is_open, False
+        changed = changed_works(removed, added)
+        if is_open or changed is None or sum(len(part.entries) for part in parts) > MAX_WORKS:
+            return None  # reading all tells what is wrong, and where
+        known.reader.raise_problems()
+        numbers = numbers_of(parts, frozenset(changed))
+        self._keep(_Known(version, known.header, parts, known.reader))
+        return [
+            WorkWishes(name, choices)
+            for key, name in changed.items()
+            for choices in (map(choices_of, numbers[key]) if numbers[key] else ({},))
+        ]
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""
 
 
 class _Reader:
-    """Reads a file once."""
+    """Reads a file part by part. `header` and `lines_of_header` are the bytes and lines before the first work.
+
+    `is_open`: a quotation mark was open where a part that was read by itself ended.
+    """
 
     def __init__(self, file: str, works: Works, day: date) -> None:
+        self.day = day
+        self.header = b""
+        self.lines_of_header = 0
+        self.is_open = False
         self._file = file
         self._works = works
-        self._day = day
         self._problems: list[Problem] = []
         self._columns: dict[str, int] = {}
         self._choices: dict[tuple[str, ...], Mapping[Usage, Choice]] = {}
-        self._skipped = 0
+        self._delimiter = ","
+        self._width = 0
+        self._count = 0
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
-    def read(self, text: TextIO) -> Iterator[Any]:
-        first = text.readline(_BLOCK)
-        if first.lower().startswith("sep="):  # Excel's own way to name the separator
-            first = text.readline(_BLOCK)
-            self._skipped = 1
-        rows = csv.reader(chain([first], text), delimiter=_delimiter(first))
+    def read(self, stream: ByteStream) -> Iterator[tuple[bytes, int, list[Any]]]:
+        """Yield each part of a whole file: its bytes, how many lines they are, and what is made of them.
+
+        Raises WishesInvalid at the end, with every mistake.
+        """
         try:
-            header = next(rows, [])
-            self._read_header(header)
-            if not self._problems:
-                yield from self._read_rows(rows, len(header))
-        except csv.Error as error:
-            hint = "save it again as CSV; a quotation mark may be missing"
-            self._problem("W006", f"cannot be read: {error}", hint, rows.line_num)
+            waiting = self._read_first_lines(stream)
+            line = self.lines_of_header
+            for raw, records in () if self._problems else parts_in(stream, self._delimiter, waiting):
+                yield raw, records.count, self._read_records(records, line)
+                line += records.count
+                if self._count > MAX_WORKS:
+                    self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", line)
+                    break
         except _TooMany:
             self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
-        if self._problems:
-            raise WishesInvalid(self._problems)
+        self.raise_problems()
+
+    def read_stretch(self, raw: bytes, line: int, *, is_last: bool) -> Iterator[tuple[bytes, int, list[Any]]]:
+        """Yield the same for bytes that begin behind a line of a file whose header was read."""
+        try:
+            for part, records in parts_in(io.BytesIO(raw), self._delimiter):
+                self.is_open = self.is_open or not (records.ended or is_last)
+                yield part, records.count, self._read_records(records, line)
+                line += records.count
+        except _TooMany:
+            self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
+
+    def raise_problems(self) -> None:
+        """Raise WishesInvalid with every mistake so far, if there is one, and forget them."""
+        problems, self._problems = self._problems, []
+        if problems:
+            raise WishesInvalid(problems)
+
+    def _read_first_lines(self, stream: ByteStream) -> bytes:
+        """Read the header, and return what was read of the file behind it."""
+        first, waiting = _first_line(stream, b"")
+        if first.lower().startswith(b"sep="):  # Excel's own way to name the separator
+            self.header, self.lines_of_header = first, 1
+            first, waiting = _first_line(stream, waiting)
+        self._delimiter = _delimiter(first.decode("utf-8", "replace"))
+        while not (records := records_of(first, self._delimiter)).ended and len(first) < _BLOCK:
+            more, waiting = _first_line(stream, waiting)
+            if not more:
+                break
+            first += more
+        self.header += first
+        if records.error:
+            self._cannot_read(records.error, self.lines_of_header + records.count)
+        else:
+            self._read_header(records.rows[0] if records.rows else [])
+        self.lines_of_header += records.count
+        return waiting
+
+    def _cannot_read(self, error: str, line: int) -> None:
+        self._problem("W006", f"cannot be read: {error}", "save it again as CSV; a quotation mark may be missing", line)
 
     def _read_header(self, header: Sequence[str]) -> None:
         known = {_key(column): column for column in COLUMNS}
+        line = self.lines_of_header + 1
+        self._width = len(header)
         for number, cell in enumerate(header):
             name = cell.strip()
             if not name or name.startswith("#"):
@@ -146,55 +284,57 @@ class _Reader:
             column = known.get(_key(name))
             if column is None:
                 hint = did_you_mean(_key(name), known) or f"write #{printable(name)} if it is only for people"
-                self._problem("W001", f"unknown column {printable(name)!r}", hint, 1)
+                self._problem("W001", f"unknown column {printable(name)!r}", hint, line)
             elif column in self._columns:
-                self._problem("W001", f"the column {column} is there twice", "take one away", 1)
+                self._problem("W001", f"the column {column} is there twice", "take one away", line)
             else:
                 self._columns[column] = number
         if not self._problems and self._columns.keys().isdisjoint(_NAMING):
-            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", 1)
+            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", line)
         self._usages = tuple(usage for usage in WISHED_USAGES if usage in self._columns)
         self._dated = tuple(name for name in ("since", "set_at") if name in self._columns)
         if not self._problems and not self._usages:
-            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
+            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", line)
 
-    def _read_rows(self, rows: Any, width: int) -> Iterator[Any]:
-        columns, known = self._columns, self._choices
+    def _read_records(self, records: Records, before: int) -> list[Any]:
+        """Return what is made of the records behind a line of the file."""
+        columns, known, width = self._columns, self._choices, self._width
         cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
         plain = columns.get("work", -1) if "path" not in columns else -1
         codes = columns.get("isrc", -1)
-        count = 0
-        for row in rows:
+        made: list[Any] = []
+        for row, number in zip(records.rows, records.lines, strict=False):
+            line = before + number
             if len(row) != width:
                 if not any(map(str.strip, row)):
                     continue
                 if len(row) > width and any(map(str.strip, row[width:])):
                     message = f"{len(row)} cells, and {width} columns"
-                    self._problem("W006", message, "put text with a separator in quotation marks", rows.line_num)
+                    self._problem("W006", message, "put text with a separator in quotation marks", line)
                     continue
                 row = (row + [""] * width)[:width]
-            count += 1
-            if count > MAX_WORKS:
-                self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", rows.line_num)
-                return
             cells = cells_of(row)
             choices = known.get(cells)
             if choices is None:
-                choices = self._read_choices(cells, rows.line_num)
+                choices = self._read_choices(cells, line)
             code = row[codes] if codes >= 0 else ""
             if code:
                 read = isrc(code)
                 if read is None and code.strip():
                     message = f"{_shown(code)} is no ISRC"
-                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", rows.line_num)
+                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", line)
                 code = read or ""
             name = row[plain] if plain >= 0 else ""
             # Most lines of a long catalogue name their work plainly.
             if not name or len(name) > MAX_NAME or "/" in name or name[0] <= " " or name[-1] <= " " or name[0] == "'":
                 if not any(map(str.strip, row)):
                     continue
-                name = self._work(row, code, rows.line_num)
-            yield self._made(row, rows.line_num, WorkWishes(name, choices, isrc=code))
+                name = self._work(row, code, line)
+            made.append(self._made(row, line, WorkWishes(name, choices, isrc=code)))
+        if records.error:
+            self._cannot_read(records.error, before + records.count)
+        self._count += len(made)
+        return made
 
     def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
         """Return what is yielded for a line. For subclasses."""
@@ -214,7 +354,7 @@ class _Reader:
         dates = cells[len(self._usages) :]
         days = {name: self._day_of(name, cell, line) for name, cell in zip(self._dated, dates, strict=True)}
         if since := days.get("since"):
-            choices = in_force((Wish("", usage, choice, since=since) for usage, choice in choices.items()), self._day)
+            choices = in_force((Wish("", usage, choice, since=since) for usage, choice in choices.items()), self.day)
         if len(self._choices) < _MAX_CHOICES and len(self._problems) == mistakes:
             self._choices[cells] = choices
         return choices
@@ -253,7 +393,7 @@ class _Reader:
     def _problem(self, code: str, message: str, hint: str, line: int) -> None:
         if len(self._problems) == _MAX_PROBLEMS:
             raise _TooMany
-        self._problems.append(Problem(code, message, hint, self._file, line + self._skipped))
+        self._problems.append(Problem(code, message, hint, self._file, line))
 
 
 class _LineReader(_Reader):
@@ -289,6 +429,14 @@ class _LineReader(_Reader):
 
 class _TooMany(Exception):
     """Raised when more mistakes were found than are listed."""
+
+
+def _first_line(stream: ByteStream, waiting: bytes) -> tuple[bytes, bytes]:
+    """Return the next line of a stream, with its end, and what was read behind it."""
+    read = waiting or stream.readline(_BLOCK)
+    match = _LINE.match(read)
+    assert match is not None  # it matches nothing too
+    return match[0], read[match.end() :]
 
 
 def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:

@@ -192,6 +192,7 @@ def _policies(metrics: Metrics) -> list[dict[str, Any]]:
             "rules": {rule.id: str(rule.action) for rule in policy.rules},
             "problem": guard.policy_problem[:_MAX_PROBLEM_CHARS],
             "ledger_problem": guard.ledger_problem[:_MAX_PROBLEM_CHARS],
+            "wishes_problem": guard.wishes_problem[:_MAX_PROBLEM_CHARS],
         }
         if facts not in policies:
             policies.append(facts)

@@ -64,7 +64,23 @@ def test_a_database_that_does_not_answer_is_a_warning_and_one_that_cannot_be_nam
     assert "secret" not in str(problem)
     _, (problem,) = read_wishes("sqlite:///:memory:", WORKS, DAY)
     assert (problem.code, problem.warning) == ("P057", False)
-    index, problems = read_wishes(f"sqlite:///{tmp_path}/wishes.sqlite", WORKS, DAY)
+
+
+def test_a_database_that_is_missing_is_not_made_by_reading_and_is_not_an_empty_one(tmp_path: Path) -> None:
+    require("sqlalchemy")
+    from noai_guard.stores.wish_table import WishTable
+
+    address = f"sqlite:///{tmp_path}/odd #1&name.sqlite"
+    index, (problem,) = read_wishes(address, WORKS, DAY)
+    assert (problem.code, index.known, problem.warning) == ("P057", False, True)
+    assert "no such file" in problem.message
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "odd #1&name.sqlite").touch()
+    index, (problem,) = read_wishes(address, WORKS, DAY)
+    assert (problem.code, index.known, problem.warning) == ("P057", False, True)
+    assert "no such table" in problem.message
+    assert WishTable.at(address).creators() == []
+    index, problems = read_wishes(address, WORKS, DAY)
     assert (len(index), index.known, problems) == (0, True, ())
 
 
