@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Hashable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -60,29 +60,31 @@ class KeptWishes:
         self._invalid: tuple[Hashable, WishesInvalid] | None = None
         self._lock = os.getpid(), Lock()
 
-    def index(self, day: date) -> WishIndex:
+    def index(self, day: date, *, stays_open: bool = True) -> WishIndex:
         """Return the wishes in force on a day: the same object as before if nothing has changed.
 
-        Raises what the source raises; the next call tries again.
+        Raises what the source raises; the next call tries again. Unless it `stays_open`, the source is closed.
         """
         if self._lock[0] != os.getpid():  # another thread may have held it when this process was forked
             self._lock = os.getpid(), Lock()
-        with self._lock[1]:
-            version = self._source.version()
-            before = self.last
-            if before is not None and before.version == version and self._day == day:
-                return before
-            if self._invalid is not None and self._invalid[0] == (version, day):
-                raise self._invalid[1]
-            try:
-                index = self._changed(version, day)
-                if index is None:
-                    index = WishIndex(self._source.read(day), version)
-            except WishesInvalid as error:  # a file with a mistake has it until it changes
-                self._invalid = (version, day), error.with_traceback(None)
-                raise
-            self.last, self._day, self._invalid = index, day, None
-            return index
+        with self._lock[1], nullcontext() if stays_open else closing(self._source):
+            return self._read(day)
+
+    def _read(self, day: date) -> WishIndex:
+        version, before = self._source.version(), self.last
+        if before is not None and before.version == version and self._day == day:
+            return before
+        if self._invalid is not None and self._invalid[0] == (version, day):
+            raise self._invalid[1]
+        try:
+            index = self._changed(version, day)
+            if index is None:
+                index = WishIndex(self._source.read(day), version)
+        except WishesInvalid as error:  # a file with a mistake has it until it changes
+            self._invalid = (version, day), error.with_traceback(None)
+            raise
+        self.last, self._day, self._invalid = index, day, None
+        return index
 
     def _changed(self, version: Hashable, day: date) -> WishIndex | None:
         before = self.last
@@ -113,8 +115,7 @@ def read_wishes(source: str, works: Works, day: date) -> tuple[WishIndex, tuple[
     kept: KeptWishes | None = None
     try:
         kept = kept_wishes(source, works)
-        with closing(kept):
-            return kept.index(day), ()
+        return kept.index(day, stays_open=False), ()
     except WishesInvalid as error:
         return WishIndex(known=False), error.problems
     except MissingExtra as error:
