@@ -109,21 +109,33 @@ def _line_end(raw: bytes) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """What is kept of a part: `lines` of the file, an entry for each work, and the names of the works."""
+    """What is kept of a part: `lines` of the file, an entry for each work, and the names of the works.
+
+    Only if it `is_closed`, its last record ends there whatever stands behind it.
+    """
 
     size: int
     digest: bytes
     head: bytes
     lines: int
+    is_closed: bool
     entries: "array[int]"
     names: bytes
 
     @classmethod
-    def of(cls, raw: bytes, lines: int, works: Sequence[WorkWishes]) -> "Part":
+    def of(cls, raw: bytes, records: Records, works: Sequence[WorkWishes]) -> "Part":
         """Return what is to be kept of a part."""
         names = _BETWEEN.join([work.work for work in works]).encode("utf-8", "surrogatepass")
         head = raw[: raw.find(b"\n") + 1 or len(raw)][:_HEAD_BYTES]
-        return cls(len(raw), _digest(raw), head, lines, entries_of(works), names)
+        is_closed = records.ended and raw.endswith((b"\n", b"\r"))
+        return cls(len(raw), _digest(raw), head, records.count, is_closed, entries_of(works), names)
+
+    def is_at(self, place: int, text: bytes) -> bool:
+        """Return True if a text has this part at a place, and its last record ends there."""
+        end = place + self.size
+        if _digest(memoryview(text)[place:end]) != self.digest:
+            return False
+        return end == len(text) or (self.is_closed and (text[end - 1 : end + 1] != b"\r\n"))
 
     def named(self) -> dict[int, str] | None:
         """Return the name of each work by its key; None if that cannot be told."""
@@ -143,16 +155,14 @@ Stretch = tuple[int, int, int, int]
 
 def changed_stretches(parts: Sequence[Part], text: bytes, place: int) -> list[Stretch] | None:
     """Return what of the parts is another text now, from a place on; None if that is too much to be read alone."""
-    view = memoryview(text)
     stretches: list[Stretch] = []
     number = changed = 0
     while number < len(parts) or place < len(text):
-        size = parts[number].size if number < len(parts) else 0
-        if size and _digest(view[place : place + size]) == parts[number].digest:
-            place += size
+        if number < len(parts) and parts[number].is_at(place, text):
+            place += parts[number].size
             number += 1
             continue
-        next_number, next_place = _found_again(parts, number + 1, text, view, place)
+        next_number, next_place = _found_again(parts, number + 1, text, place)
         changed += next_place - place
         if changed > _MAX_CHANGED_BYTES:
             return None
@@ -161,14 +171,12 @@ def changed_stretches(parts: Sequence[Part], text: bytes, place: int) -> list[St
     return stretches
 
 
-def _found_again(
-    parts: Sequence[Part], first: int, text: bytes, view: memoryview, place: int
-) -> tuple[int, int]:
+def _found_again(parts: Sequence[Part], first: int, text: bytes, place: int) -> tuple[int, int]:
     """Return the number of the next part that is in a text from a place on, and where; the ends of both if none is."""
     for number in range(first, min(first + _LOOK_AHEAD, len(parts))):
         part = parts[number]
         at = text.find(part.head, place, place + _WINDOW)
-        if at >= 0 and (at == place or text[at - 1] == 0x0A) and _digest(view[at : at + part.size]) == part.digest:
+        if at >= 0 and (at == place or text[at - 1] == 0x0A) and part.is_at(at, text):
             return number, at
     return len(parts), len(text)
 

@@ -107,8 +107,8 @@ class WishCatalogue:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
         known = _Known(self.version(), b"", [], _Reader(self.file, self._works, day))
         with self._bytes() as stream:
-            for raw, lines, works in known.reader.read(stream):
-                known.parts.append(Part.of(raw, lines, works))
+            for raw, records, works in known.reader.read(stream):
+                known.parts.append(Part.of(raw, records, works))
                 yield from works
         known.header = known.reader.header
         self._keep(known)
@@ -166,20 +166,20 @@ class WishCatalogue:
         parts: list[Part] = []
         removed: list[Part] = []
         added: list[Part] = []
+        known.reader.forget_problems()
         number, line = 0, known.reader.lines_of_header
         for first, end, start, stop in [*stretches, (len(known.parts), len(known.parts), 0, 0)]:
             parts += known.parts[number:first]
             line += sum(part.lines for part in known.parts[number:first])
             removed += known.parts[first:end]
-            for raw, lines, works in known.reader.read_stretch(text[start:stop], line, is_last=stop == len(text)):
-                part = Part.of(raw, lines, works)
+            for raw, records, works in known.reader.read_stretch(text[start:stop], line, is_last=stop == len(text)):
+                part = Part.of(raw, records, works)
                 parts.append(part)
                 added.append(part)
-                line += lines
+                line += part.lines
             number = end
-        is_open, known.reader.is_open = known.reader.is_open, False
         changed = changed_works(removed, added)
-        if is_open or changed is None or sum(len(part.entries) for part in parts) > MAX_WORKS:
+        if known.reader.is_open or changed is None or sum(len(part.entries) for part in parts) > MAX_WORKS:
             return None  # reading all tells what is wrong, and where
         known.reader.raise_problems()
         numbers = numbers_of(parts, frozenset(changed))
@@ -216,8 +216,8 @@ class _Reader:
         self._usages: tuple[Usage, ...] = ()
         self._dated: tuple[str, ...] = ()
 
-    def read(self, stream: ByteStream) -> Iterator[tuple[bytes, int, list[Any]]]:
-        """Yield each part of a whole file: its bytes, how many lines they are, and what is made of them.
+    def read(self, stream: ByteStream) -> Iterator[tuple[bytes, Records, list[Any]]]:
+        """Yield each part of a whole file: its bytes, its records, and what is made of them.
 
         Raises WishesInvalid at the end, with every mistake.
         """
@@ -225,7 +225,7 @@ class _Reader:
             waiting = self._read_first_lines(stream)
             line = self.lines_of_header
             for raw, records in () if self._problems else parts_in(stream, self._delimiter, waiting):
-                yield raw, records.count, self._read_records(records, line)
+                yield raw, records, self._read_records(records, line)
                 line += records.count
                 if self._count > MAX_WORKS:
                     self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", line)
@@ -234,21 +234,24 @@ class _Reader:
             self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
         self.raise_problems()
 
-    def read_stretch(self, raw: bytes, line: int, *, is_last: bool) -> Iterator[tuple[bytes, int, list[Any]]]:
+    def read_stretch(self, raw: bytes, line: int, *, is_last: bool) -> Iterator[tuple[bytes, Records, list[Any]]]:
         """Yield the same for bytes that begin behind a line of a file whose header was read."""
         try:
             for part, records in parts_in(io.BytesIO(raw), self._delimiter):
                 self.is_open = self.is_open or not (records.ended or is_last)
-                yield part, records.count, self._read_records(records, line)
+                yield part, records, self._read_records(records, line)
                 line += records.count
         except _TooMany:
             self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
 
     def raise_problems(self) -> None:
-        """Raise WishesInvalid with every mistake so far, if there is one, and forget them."""
-        problems, self._problems = self._problems, []
-        if problems:
-            raise WishesInvalid(problems)
+        """Raise WishesInvalid with every mistake so far, if there is one."""
+        if self._problems:
+            raise WishesInvalid(self._problems)
+
+    def forget_problems(self) -> None:
+        """Begin anew with other parts of the same file."""
+        self._problems, self.is_open = [], False
 
     def _read_first_lines(self, stream: ByteStream) -> bytes:
         """Read the header, and return what was read of the file behind it."""
