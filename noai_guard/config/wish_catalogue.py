@@ -37,9 +37,13 @@ from noai_guard.errors import Problem, Unanswered, WishesInvalid
 MAX_WORKS = 5_000_000
 """Lines of the longest catalogue."""
 
+MAX_NAMED = 3
+"""Names that no path has, of which a warning each is given."""
+
 _MAX_PROBLEMS = 200
 _MAX_CHOICES = 10_000
 _BLOCK = 1024 * 1024
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 _NAMING = ("work", "path", "isrc")
 _ABOUT = ("creator", "title", "since", "set_by", "set_at")
@@ -119,9 +123,20 @@ class WishCatalogue:
             raise Unanswered(f"{self.file} was written while it was read")
         if self._known is not None and self._known.names_works and not known.names_works:
             raise Unanswered(
-                f"{self.file} names no work any more; if that is meant, leave one line without choices in it, or restart"
+                f"{self.file} names no work any more; if that is meant, leave one line without choices, or restart"
             )
         self._known = known
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is odd about the file as it was read as a whole last."""
+        reader = self._known.reader if self._known else None
+        if reader is None or not reader.warnings:
+            return ()
+        more = reader.unmatched - len(reader.warnings)
+        message = f"{more:,} more names that no path has"
+        rest = (Problem("W009", message, "mend those named first", self.file, warning=True),) if more > 0 else ()
+        return (*reader.warnings, *rest)
 
     def lines(self, creator: str = "") -> list[CatalogueLine]:
         """Return what each line says. `creator` is whose works they are where a line names nobody.
@@ -205,6 +220,8 @@ class _Reader:
         self.header = b""
         self.lines_of_header = 0
         self.is_open = False
+        self.warnings: list[Problem] = []
+        self.unmatched = 0
         self._file = file
         self._works = works
         self._problems: list[Problem] = []
@@ -305,6 +322,7 @@ class _Reader:
         cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
         plain = columns.get("work", -1) if "path" not in columns else -1
         codes = columns.get("isrc", -1)
+        cuts_names = self._works.cuts_names
         made: list[Any] = []
         for row, number in zip(records.rows, records.lines, strict=False):
             line = before + number
@@ -333,11 +351,26 @@ class _Reader:
                 if not any(map(str.strip, row)):
                     continue
                 name = self._work(row, code, line)
+            if cuts_names or name[:1] == "." or "%" in name:
+                self._note_unmatched(name, line)
             made.append(self._made(row, line, WorkWishes(name, choices, isrc=code)))
         if records.error:
             self._cannot_read(records.error, before + records.count)
         self._count += len(made)
         return made
+
+    def _note_unmatched(self, name: str, line: int) -> None:
+        """Note a name that no path has."""
+        if _ENCODED.search(name):
+            hint = "write the name decoded, as paths are compared"
+        elif name and not self._works.can_name(name):
+            hint = "no pattern under works: finds it in a path; name the work as it stands in its address"
+        else:
+            return
+        self.unmatched += 1
+        if self.unmatched <= MAX_NAMED:
+            message = f"no path has the name {_shown(name)}, so the line has no effect"
+            self.warnings.append(Problem("W009", message, hint, self._file, line, warning=True))
 
     def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
         """Return what is yielded for a line. For subclasses."""

@@ -45,9 +45,9 @@ def open_wishes(source: str, works: Works) -> WishesSource:
 
 
 class KeptWishes:
-    """The wishes of a source as they were read last; what has changed since then is read again when they are asked for.
+    """The wishes of a source as they were read last; when they are asked for, what has changed is read again.
 
-    `last` are those that were read last, None if none were. May be used by several threads and, after a fork, by several
+    `last` are those that were read last, None if none were. May be used by several threads, and after a fork by several
     processes.
     """
 
@@ -93,6 +93,11 @@ class KeptWishes:
         changes = self._source.changes(before.version, day)
         return None if changes is None else before.with_changes(changes, version)
 
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is odd about the source, though it can be read."""
+        return self._source.warnings if isinstance(self._source, WishCatalogue) else ()
+
     def close(self) -> None:
         """Close what the source has open in this process; it is opened again when it is asked."""
         self._source.close()
@@ -115,7 +120,7 @@ def read_wishes(source: str, works: Works, day: date) -> tuple[WishIndex, tuple[
     kept: KeptWishes | None = None
     try:
         kept = kept_wishes(source, works)
-        return kept.index(day, stays_open=False), ()
+        return kept.index(day, stays_open=False), kept.warnings
     except WishesInvalid as error:
         return WishIndex(known=False), error.problems
     except MissingExtra as error:
@@ -124,7 +129,9 @@ def read_wishes(source: str, works: Works, day: date) -> tuple[WishIndex, tuple[
         problem = Problem("P057", str(error), f"write {', '.join(DATABASES)}... or the name of a file")
     except Unanswered as error:
         last = None if kept is None else kept.last
-        counts = "the stricter of the policy and on_unknown counts for every work" if last is None else "the last ones hold"
+        counts = (
+            "the stricter of the policy and on_unknown counts for every work" if last is None else "the last ones hold"
+        )
         problem = Problem("P057", f"the wishes cannot be read: {error}", f"until it answers, {counts}", warning=True)
         return WishIndex(known=False) if last is None else last, (problem,)
     except OSError as error:

@@ -179,14 +179,19 @@ class WishIndex:
         return strictest_of(known) if known else None
 
     def strictest(self, names: Iterable[str]) -> int:
-        """Return the number of the strictest choices for works that one path may be part of.
+        """Return the number of the strictest choices for the work that has one of these names.
 
-        UNKNOWN if the source could not be read; for a work that it does not name, nothing is wished.
+        UNKNOWN if the source could not be read. Names that it does not have do not count; if it has none of them,
+        nothing is wished.
         """
         if not self.known:
             return UNKNOWN
-        numbers = (self.number(name) for name in names)
-        return strictest_of(UNSET if number is None else number for number in numbers)
+        return strictest_of(number for name in names if (number := self.number(name)) is not None)
+
+    def strictest_of_several(self, works: Iterable[Iterable[str]]) -> int:
+        """Return the number of the strictest choices for several works, each given by its names: all that one path may
+        be part of, as servers read it."""
+        return strictest_of(map(self.strictest, works)) if self.known else UNKNOWN
 
     def with_changes(self, works: Iterable[WorkWishes], version: Hashable) -> "WishIndex | None":
         """Return the index after changes, as `WishesSource.changes` yields them. What did not change is shared.

@@ -17,7 +17,7 @@ from noai_guard.core import paths
 from noai_guard.core.catalog import rank
 from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
 from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, Verdict
-from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.path_patterns import by_specificity, in_both_forms, pattern_to_regex
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.text import ascii_text
@@ -245,13 +245,13 @@ class TargetPlan:
         self.name = name
         self.policy = compiled.policy
         self._table = compiled.guard.table
-        self.exempt = PathSet("exempt", self.policy.exemptions.paths)
+        self.exempt = PathSet("exempt", in_both_forms(self.policy.exemptions.paths))
         self.path_policies = tuple(
-            (PathSet(f"section_{number + 1}", (self.policy.path_policies[number].pattern,)), number + 1)
+            (PathSet(f"section_{number + 1}", in_both_forms([self.policy.path_policies[number].pattern])), number + 1)
             for number in by_specificity([path_policy.pattern for path_policy in self.policy.path_policies])
         )
         self._rule_paths = {
-            rule.id: PathSet(f"rule_{number + 1}", rule.paths)
+            rule.id: PathSet(f"rule_{number + 1}", in_both_forms(rule.paths))
             for number, rule in enumerate(self.policy.rules)
             if rule.paths and not rule.needs_origin
         }

@@ -112,3 +112,24 @@ def test_the_policy_holds_what_its_source_says(tmp_path: Path, monkeypatch: pyte
     assert problem.code == "W004"
     (tmp_path / "noai.yaml").write_text("works: 7\nwishes: catalogue.csv\n")
     assert all(problem.code != "W004" for problem in check_policy(tmp_path / "noai.yaml")[1])
+
+
+def test_names_that_no_path_has_are_warned_about_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    lines = ["tide,no", "my%20song,no", ".,no", "..,no", "100%,no", ".hidden,no", "a%2Fb,no", "%41,no"]
+    file.write_text("\n".join(["work,train-ai", *lines, ""]))
+    index, problems = read_wishes(str(file), Works(["/hls/{work}/**"]), DAY)
+    assert len(index) == len(lines)
+    assert all(problem.warning and problem.hint for problem in problems)
+    assert [(problem.code, problem.line) for problem in problems] == [
+        ("W009", 3),
+        ("W009", 4),
+        ("W009", 5),
+        ("W009", 0),
+    ]
+    assert problems[-1].message.startswith("2 more")
+    assert read_wishes(str(file), Works(["/hls/{work}/**"]), DAY) == (index, problems)
+    file.write_text("work,train-ai\na-b,no\nab,no\n")
+    _, (problem,) = read_wishes(str(file), Works(["/x/{work}-*.mp3"]), DAY)
+    assert (problem.code, problem.line) == ("W009", 2)
+    assert "'a-b'" in problem.message

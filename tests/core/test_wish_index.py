@@ -193,3 +193,32 @@ def test_a_work_takes_16_bytes_at_most_and_a_look_up_costs_the_same_in_a_large_i
     assert kept * 8 == 16 * 50_000
     # While it is made, there are lists: 300 MB for a million works.
     assert peak_bytes(lambda: WishIndex(_many(50_000))) < 300 * 50_000
+
+
+NAMES = ["Tide", "TIDE", "tide", "TiDe", "\u00c9tude", "E\u0301tude", "\u00e9tude", "ebb"]
+SOME = st.dictionaries(st.sampled_from(NAMES), CHOICES)
+
+
+@given(SOME, st.lists(SOME, max_size=4))
+def test_changes_of_names_that_differ_in_letter_case_only_agree_with_reading_all_again(
+    works: dict[str, dict[Usage, Choice]], rounds: list[dict[str, dict[Usage, Choice]]]
+) -> None:
+    works = {name: choices for name, choices in works.items() if choices}
+    index = index_of(**works)
+    for changes in rounds:
+        works = {name: choices for name, choices in (works | changes).items() if choices}
+        changed = index.with_changes((WorkWishes(name, choices) for name, choices in changes.items()), 1)
+        whole = index_of(**works)
+        index = whole if changed is None else changed
+        for name in (*NAMES, "tIDE", "ETUDE", "\u00c9TUDE"):
+            assert index.number(name) == whole.number(name), name
+        assert index.counts == whole.counts
+
+
+def test_one_of_two_names_that_differ_in_letter_case_is_changed_by_reading_all_again() -> None:
+    index = index_of(Tide={TRAIN: DISALLOW}, TIDE={SEARCH: DISALLOW}, Ebb={TRAIN: DISALLOW})
+    assert index.with_changes([WorkWishes("Tide", {TRAIN: ALLOW})], 1) is None
+    after = index.with_changes([WorkWishes("Ebb", {TRAIN: ALLOW}), WorkWishes("EBB", {SEARCH: DISALLOW})], 1)
+    assert after is not None
+    assert after.number("eBB") == number_of({SEARCH: DISALLOW})
+    assert after.with_changes([WorkWishes("EBB", {TRAIN: ALLOW})], 2) is None
