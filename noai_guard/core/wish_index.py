@@ -239,6 +239,14 @@ class WishIndex:
         return len(self._changed)
 
     @property
+    def reserved(self) -> Counter[Usage]:
+        """How many works there are for which each usage is disallowed."""
+        found: Counter[Usage] = Counter()
+        for number, works in self.counts.items():
+            found.update({usage: works for usage, choice in choices_of(number).items() if choice is Choice.DISALLOW})
+        return found
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of all choices that some work has."""
         return tuple(self.counts)

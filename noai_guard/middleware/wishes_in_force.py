@@ -81,6 +81,7 @@ class WishesInForce:
             index = kept.index(date.fromisoformat(today()))
             if index is not creators.index:
                 self._use(creators, index)
+                _note_looser(creators.index, index)
         except Exception as error:  # whatever a database driver raises: the last good index stays
             self._complain(error)
         else:
@@ -101,3 +102,16 @@ class WishesInForce:
                 "the wishes of creators cannot be read, the last good ones stay in force (said once a minute):\n%s",
                 error,
             )
+
+
+def _note_looser(before: WishIndex | None, after: WishIndex) -> None:
+    """Log, with its date, that fewer works are reserved by their creators. A line that is gone looks like no wish."""
+    if before is None or not before.known:
+        return
+    were, are = before.reserved, after.reserved
+    fewer = [f"{usage} {were[usage]:,} -> {are[usage]:,}" for usage in were if are[usage] < were[usage]]
+    if fewer:
+        _log.warning(
+            "creators disallow fewer works than before: %s; `noai-guard ledger publish` records from when",
+            ", ".join(fewer),
+        )

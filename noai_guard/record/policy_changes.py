@@ -53,7 +53,7 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators", "works")  # fmt: skip
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
@@ -98,6 +98,11 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     if before.creators.decide is not after.creators.decide:
         said = ["decide" if policy.creators.decide else "tighten" for policy in (before, after)]
         yield Change(f"creators: {' -> '.join(said)}", after.creators.decide)
+    were, are = (frozenset(policy_data(policy).get("works", ())) for policy in (before, after))
+    yield from (
+        Change(f"creators: their wishes for {each} are not followed any more", True) for each in sorted(were - are)
+    )
+    yield from (Change(f"creators: their wishes for {each} are followed") for each in sorted(are - were))
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice: {old} days -> {new} days", new < old)

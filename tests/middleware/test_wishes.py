@@ -436,3 +436,19 @@ def _lost_table(source: WishesInDatabase, folder: Path) -> Iterator[str]:
     yield "has lost rows"
     source.table.add([Row("ines", f"new-{number}", NO, TRAIN, set_at=datetime.now(UTC)) for number in range(50)])
     yield "has lost rows"
+
+
+def test_that_creators_disallow_fewer_works_than_before_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = CataloguedWishes(tmp_path)
+    source.set({"tide": {TRAIN: NO}, "ebb": {TRAIN: NO, SEARCH: NO}, "foam": {TRAIN: YES}})
+    site = Site("asgi", source, tmp_path)
+    source.set({"tide": {TRAIN: NO}, "foam": {TRAIN: YES}})
+    site.runtime.wishes.look_now()
+    assert "creators disallow fewer works than before: train-ai 2 -> 1, ai-search 1 -> 0" in caplog.text
+    caplog.clear()
+    source.set({"tide": {TRAIN: NO}, "foam": {TRAIN: NO}})
+    site.runtime.wishes.look_now()
+    assert "fewer works" not in caplog.text
+    site.close()
