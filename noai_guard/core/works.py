@@ -77,8 +77,8 @@ class Works:
         return tuple(dict.fromkeys(name for test in self._tests if (name := test.name_in(path))))
 
     def names_in_any_case(self, path: str) -> tuple[str, ...]:
-        """Return what `names_of` returns, and in lower case the names by patterns that match only for servers that do not
-        tell letter case apart."""
+        """Return what `names_of` returns, and in lower case the names by patterns that match only for servers that do
+        not tell letter case apart."""
         lower = path.lower()
         if lower == path and not self._has_capitals:
             return self.names_of(path)

@@ -83,8 +83,8 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
 
 
 def _creators(running: Policy | None, *, followed: bool) -> Creators:
-    """Return where the wishes of creators are. What they wish is theirs; whether it is followed, and whether it may open
-    something, is the site's promise."""
+    """Return where the wishes of creators are. What they wish is theirs; whether it is followed, and whether it may
+    open something, is the site's promise."""
     creators = running.creators if running else Creators()
     if not followed:
         is_known = creators.index is not None and creators.index.known

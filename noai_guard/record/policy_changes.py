@@ -53,7 +53,8 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators", "works")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators",
+              "works")  # fmt: skip
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
