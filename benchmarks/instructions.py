@@ -50,6 +50,11 @@ PAGE += "<p>One evening on the quay, and what became of it.</p>" * 90 + "</body>
 EXEMPT = "extends: no-ai\nexemptions:\n  addresses:\n" + "".join(f"    - 10.0.{n}.0/24\n" for n in range(250))
 
 WORKS = "extends: no-ai\nworks: ['/{work}']\n"
+RADIO = """\
+agents: [{name: Radioline, operator: Radio, usages: [seo], expected_user_agent: [radiolinebot]}]
+usages: {seo: yes}
+"""
+PROXIES = "trusted_proxies: {peers: [192.0.2.7], header: x-forwarded-for}\n"
 CATALOGUE = "work,train-ai\ntext,disallow\n" + "".join(f"song-{n},disallow\n" for n in range(10_000))
 
 CONTENDERS = {
@@ -63,9 +68,28 @@ CONTENDERS = {
     "asked": "guard, a settled request for a work about which a function was asked",
     "exempt": "guard, a settled request beside 250 exempt networks",
     "refusal": "guard, a refusal",
+    "agent": "guard, an agent that is let in",
+    "recorded": "guard, an agent that is let in, and its event",
+    "proxied": "guard behind a proxy, an agent that is let in",
+    "proxied-recorded": "guard behind a proxy, an agent that is let in, and its event",
     "empty": "an empty BaseHTTPMiddleware",
 }
 """Name of each contender and its label."""
+
+POLICIES = {
+    "exempt": EXEMPT,
+    "wished": f"{WORKS}wishes: catalogue.csv\n",
+    "asked": WORKS,
+    "agent": RADIO,
+    "recorded": f"{RADIO}events: {{}}\n",
+    "proxied": RADIO + PROXIES,
+    "proxied-recorded": f"{RADIO}{PROXIES}events: {{}}\n",
+}
+USER_AGENTS = {
+    "refusal": AGENT,
+    **dict.fromkeys(("agent", "recorded", "proxied", "proxied-recorded"), b"RadiolineBot/1.0"),
+}
+"""Those of contenders whose policy or user agent is none of the usual."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,8 +170,10 @@ def _in_child(work: Callable[[], None]) -> int:
 
 
 def _answer(app: App, name: str, requests: int) -> None:
-    user_agent = AGENT if name == "refusal" else BROWSER
+    user_agent = USER_AGENTS.get(name, BROWSER)
     headers = [(field, user_agent if field == b"user-agent" else value) for field, value in TEN_HEADERS]
+    if name.startswith("proxied"):
+        headers.append((b"x-forwarded-for", b"203.0.113.7"))
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -222,16 +248,19 @@ def _app(name: str) -> App:
         from noai_guard.stores import asked_wishes
 
         asked_wishes.FRESH_SECONDS = 3600.0
-    if name not in ("exempt", "wished", "asked"):
+    if name not in POLICIES:
         return NoAIMiddleware(bare)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "noai.yaml")
-        file.write_text({"exempt": EXEMPT, "wished": f"{WORKS}wishes: catalogue.csv\n"}.get(name, WORKS), "utf-8")
+        file.write_text(POLICIES[name], "utf-8")
         Path(folder, "catalogue.csv").write_text(CATALOGUE, encoding="utf-8")
         wishes = (lambda work: {"train-ai": "disallow"}) if name == "asked" else None
         # Only where it is needed, so that older copies of the package can be counted.
         said: dict[str, Any] = {"wishes": wishes} if wishes else {}
-        return NoAIMiddleware(bare, policy=load_policy(file), **said)
+        guard = NoAIMiddleware(bare, policy=load_policy(file), **said)
+        if name.endswith("recorded"):
+            guard.runtime.recorder.start = lambda: None  # type: ignore[method-assign]  # requests alone are counted
+        return guard
 
 
 def _added(app: App, path: str) -> tuple[list[tuple[bytes, bytes]], str]:

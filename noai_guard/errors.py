@@ -5,7 +5,10 @@ NoAIGuardError
 │   ├── PolicyInvalid      a noai.yaml
 │   │   └── PolicyTooLong      what it says does not fit into a document
 │   ├── CatalogInvalid     a rules/agents/*.yaml
-│   └── WishesInvalid      a catalogue of works and their creators' wishes
+│   ├── WishesInvalid      a catalogue of works and their creators' wishes
+│   ├── LedgerInvalid      a ledger
+│   ├── NoEventFiles       there is no event log
+│   └── SelectionInvalid   what was typed does not say which events are meant
 ├── CannotExpress      a target cannot express part of the policy
 │   └── LimitExceeded      configuration is larger than what reads it allows
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)

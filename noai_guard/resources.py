@@ -62,6 +62,8 @@ FOR_OPERATORS: Mapping[str, str] = {
     "noai-guard.service": "deploy/noai-guard.service",
     "noai-guard-refresh.service": "deploy/noai-guard-refresh.service",
     "noai-guard-refresh.timer": "deploy/noai-guard-refresh.timer",
+    "noai-guard-prune.service": "deploy/noai-guard-prune.service",
+    "noai-guard-prune.timer": "deploy/noai-guard-prune.timer",
     **{name: f"examples/monitoring/{name}" for name in _MONITORING},
 }
 """Name of a file for operators -> where it is in the repository. Side by side they find each other by these names."""

@@ -25,6 +25,7 @@ from noai_guard.observability.metrics_wsgi_app import metrics_wsgi_app
 from noai_guard.observability.opentelemetry import export_metrics, traced
 from noai_guard.observability.status_page import status_app
 from noai_guard.record.transparency_app import transparency_app
+from noai_guard.record.transparency_wsgi_app import transparency_wsgi_app
 from noai_guard.stores.memory import MemoryStore
 from noai_guard.stores.router import AwaitedStore
 
@@ -116,6 +117,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     noai_guard.load_policy, noai_guard.load_stance, noai_guard.load_catalog, noai_guard.Guard, noai_guard.Guard.examine,
     noai_guard.Guard.judged, noai_guard.PlainRequest, MemoryStore, AwaitedStore, FeedTerms, FeedTerms.element,
     json_ld.reservation, json_ld.script, export_metrics, traced, transparency_app, creators.app,
+    transparency_wsgi_app,
 )  # fmt: skip
 
 

@@ -21,31 +21,48 @@ from noai_guard.core.text import did_you_mean
 from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError, PolicyTooLong
 from noai_guard.version import __version__
 
-COMMANDS: Mapping[str, str] = {
-    "init": "Write a commented noai.yaml and say what it will refuse.",
-    "check": "Find every problem in a noai.yaml.",
-    "explain": "Say what one request gets, with every reason.",
-    "classify": "Classify user agents, one a line, as JSON lines.",
-    "agents": "List the known agents and what the policy does with them.",
-    "build": "Write robots.txt and the other declarations as files.",
-    "config": "Write the policy as configuration of a server.",
-    "serve": "Run the guard in front of a site, or beside its proxy.",
-    "tag": "Write the reservation into the tags of audio files.",
-    "partners": "List licensed partners, and make keys for them.",
-    "creators": "Invite creators to their page, and keep their wishes.",
-    "ledger": "Publish each version of the policy, dated and signed.",
-    "refresh": "Fetch published networks and the feeds of the policy anew.",
-    "replay": "Say what the policy would have done with yesterday's logs.",
-    "events": "Show the event log, and remove what is old enough.",
-    "audit": "Check what a live site declares, and whether it is enforced.",
-    "report": "Count events: who came, what they were told, tried and got.",
-    "evidence": "Pack the events of an operator, with proofs, for a lawyer.",
-    "files": "List, print or write the systemd unit, alerts and dashboards.",
-    "schema": "Print the JSON Schema of a policy, a catalogue file or an event.",
-    "completion": "Print the completion script of a shell.",
-    "rules": "Check or compile the catalogue (for contributors).",
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Begin": {
+        "init": "Write a commented noai.yaml and say what it will refuse.",
+        "check": "Find every problem in a noai.yaml.",
+        "explain": "Say what one request gets, with every reason.",
+        "agents": "List the known agents and what the policy does with them.",
+        "classify": "Classify user agents, one a line, as JSON lines.",
+    },
+    "Declare": {
+        "build": "Write robots.txt and the other declarations as files.",
+        "tag": "Write the reservation into the tags of audio files.",
+    },
+    "Enforce": {
+        "serve": "Run the guard in front of a site, or beside its proxy.",
+        "config": "Write the policy as configuration of a server.",
+        "partners": "List licensed partners, and make keys for them.",
+        "refresh": "Fetch published networks and the feeds of the policy anew.",
+    },
+    "Creators": {
+        "creators": "Invite creators to their page, and keep their wishes.",
+    },
+    "Watch": {
+        "audit": "Check what a live site declares, and whether it is enforced.",
+        "replay": "Say what the policy would have done with yesterday's logs.",
+    },
+    "Record": {
+        "ledger": "Publish each version of the policy, dated and signed.",
+        "events": "Show the event log, and remove what is old enough.",
+        "report": "Count events: who came, what they were told, tried and got.",
+        "evidence": "Pack the events of an operator, with proofs, for a lawyer.",
+    },
+    "Tools": {
+        "files": "List, print or write systemd units, alerts and dashboards.",
+        "schema": "Print the JSON Schema of a policy, a catalogue file or an event.",
+        "completion": "Print the completion script of a shell.",
+        "rules": "Check or compile the catalogue (for contributors).",
+    },
 }
-"""Command -> its line of help. `noai_guard.cli.<name>.command` is imported when it is used."""
+"""Heading of the help -> command -> its line. `noai_guard.cli.<name>.command` is imported when it is used."""
+
+COMMANDS: Mapping[str, str] = {name: line for commands in GROUPS.values() for name, line in commands.items()}
+"""Command -> its line of help."""
 
 
 class _Commands(click.Group):
@@ -70,8 +87,11 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                # All lines of help begin in one column.
+                formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         commands = [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]

@@ -119,19 +119,25 @@ def _identity_limits(policy: Policy, catalog: Catalog) -> Iterator[str]:
 
 
 def _ledger_notes(policy: Policy) -> Iterator[str]:
-    """Yield what publishing the policy would change, and what of it is looser than what is promised."""
+    """Yield what the policy changes in what the ledger promises, and what of it is looser."""
     if policy.ledger is None:
         return
     now = datetime.now(UTC)
     try:
-        drafted = draft(policy, load_catalog(), verified(policy.ledger, now), now)
+        ledger = verified(policy.ledger, now)
+        drafted = draft(policy, load_catalog(), ledger, now)
     except NoAIGuardError as error:
         yield f"the ledger cannot be used, so nothing is compared with it: {error}."
         return
     for change in drafted.changes:
-        yield f"{'looser' if change.loosens else 'not looser'} than what is published: {change.text}."
+        yield f"{'looser than' if change.loosens else 'changed since'} entry {ledger.head.number}: {change.text}."
     if drafted.changes:
-        yield f"not published: noai-guard ledger publish; what is looser takes effect on {drafted.effective:%Y-%m-%d}."
+        when = (
+            f"what is looser takes effect on {drafted.effective:%Y-%m-%d}"
+            if drafted.loosening
+            else ("nothing of it is looser, so it holds at once")
+        )
+        yield f"this is not published: noai-guard ledger publish; {when}."
 
 
 def _cautions(policy: Policy) -> Iterator[str]:

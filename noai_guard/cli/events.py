@@ -57,9 +57,14 @@ def show(
         paths = (_settings(policy_file).folder,)
         name_policy(policy_file)
     problems = ReadProblems()
+    number = 0
     for event in _chosen(read_events(paths, problems), refused, operator):
+        number += 1
         click.echo(_short(event.record) if on_terminal() and not as_json else event.line)
     _report(problems)
+    if not number and not problems:
+        places = printable(", ".join(map(str, paths)))
+        click.echo(f"note: {places}: no such events; a server writes them with events: in its policy", err=True)
     ctx.exit(1 if problems else 0)
 
 

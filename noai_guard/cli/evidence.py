@@ -1,22 +1,25 @@
 """noai-guard evidence: the events of an operator and what proves them, in one signed archive; and its verification."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
-from noai_guard.cli.ledger import FOLDER, counted
 from noai_guard.cli.ledger_keys import KEY_FILE, public_key, refuse_replaced
+from noai_guard.cli.ledger_source import FOLDER, counted
 from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
+from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import printable
+from noai_guard.errors import Problem
 from noai_guard.record.event_sources import event_lines
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import EvidenceCheck, verify_evidence
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.kept_keys import kept_keys
+from noai_guard.record.ledger import Ledger, iso
 from noai_guard.record.ledger_keys import new_key, read_key
 from noai_guard.record.selection import Selection, Span
 
@@ -32,6 +35,7 @@ from noai_guard.record.selection import Selection, Span
 @click.option("--key", "key_file", type=click.Path(), metavar="FILE", default=KEY_FILE, show_default=True,
               envvar="NOAI_LEDGER_KEY", help="The private key to sign with (NOAI_LEDGER_KEY).")  # fmt: skip
 @click.option("--out", type=click.Path(), metavar="CASE.zip", help="Where to write the archive.")
+@timestamp_option
 @policy_option
 @click.pass_context
 def command(
@@ -44,18 +48,20 @@ def command(
     ledger: str | None,
     key_file: str,
     out: str | None,
+    authority: str,
     policy_file: str | None,
 ) -> None:
-    """Pack the events of an operator, the entries of the ledger that were in force, what was declared, the networks by
-    which claims were checked, a report and a README into one archive, signed with an Ed25519 key.
+    """Pack the events of an operator, the entries of the ledger that were in force, what was declared, the networks and
+    keys by which claims were checked, a report and a README into one archive, signed with an Ed25519 key.
 
     The key is that of the ledger, or one that `noai-guard evidence new-key` makes for a site without one. The same
-    events, ledger, key and day give the same archive, to the byte.
+    events, ledger, key and day give the same archive, to the byte, but for a timestamp.
 
     \b
     Examples:
       noai-guard evidence --operator OpenAI --since 2026-10 --out case.zip
       noai-guard evidence --operator OpenAI --since 2026-10 --events noai-events --key evidence.pem --out case.zip
+      noai-guard evidence --operator OpenAI --since 2026-10 --timestamp http://timestamp.example/ --out case.zip
       noai-guard evidence verify case.zip --key ed25519:...
     """
     if ctx.invoked_subcommand is not None:
@@ -68,14 +74,18 @@ def command(
     assert out is not None
     policy = chosen_policy(policy_file)
     site = policy.site
+    folders, span = event_places(places, policy), Span.of(since, until, datetime.now(UTC))
     case = Case(
-        events=event_lines(event_places(places, policy)),
-        selection=Selection(Span.of(since, until, datetime.now(UTC)), path, operator),
+        events=event_lines(folders),
+        selection=Selection(span, path, operator),
         site=site.name or site.owner or site.url,
         made=today(),
         catalog=catalog_of(policy).extended(policy.agents),
         key=read_key(Path(key_file)),
         ledger=ledger_of(policy, ledger),
+        # A process may use a key for a day before it reads its directory again.
+        key_sets=kept_keys(map(Path, folders), (span.since - timedelta(days=1)).date(), span.until.date()),
+        authority=authority,
     )
     if case.ledger is not None:
         refuse_replaced(case.key, key_file, case.ledger)
@@ -97,27 +107,30 @@ def command(
 @click.option(
     "--key", metavar="KEY|FILE", help="The public key that must have signed it: ed25519:..., or a file with it."
 )
+@authorities_option
 @click.pass_context
-def verify(ctx: click.Context, case: str, key: str | None) -> None:
+def verify(ctx: click.Context, case: str, key: str | None, authorities: str | None) -> None:
     """Say whether the archive CASE is whole: what was packed, by whoever holds the key. Nothing is unpacked.
 
-    Each file of which a byte was changed is named. Exit code 0 if the archive is whole, 1 if it is not.
+    Each file of which a byte was changed is named. Its timestamp is compared with the day on which it says that it was
+    packed; who gave it is looked at with --authority only. Exit code 0 if the archive is whole, 1 if it is not.
 
     \b
     Example:
       noai-guard evidence verify case.zip --key ed25519:GSBOhMOTiuPVM2RyTzqBYeMIQG_dAKxd0yMh44XjoJs
     """
-    expected = public_key(key) if key else ""
+    expected, trusted = public_key(key) if key else "", trusted_authorities(authorities)
     try:
-        check = verify_evidence(Path(case), expected)
+        check = verify_evidence(Path(case), expected, trusted)
     except OSError as error:
-        raise CannotRun(f"{case} cannot be read: {error.strerror}; name an archive of noai-guard evidence") from error
+        hint = "name an archive that noai-guard evidence has packed: case.zip"
+        raise CannotRun(str(Problem("R006", f"cannot be read: {error.strerror}", hint, case))) from error
     for problem in check.problems:
         click.echo(f"{printable(case)}: {printable(problem)}")
     if check.problems:
         click.echo(f"{printable(case)} is NOT what was packed; problems: {len(check.problems)}")
     else:
-        _print_whole(case, check, key is not None)
+        _print_whole(case, check, key is not None, trusted is not None)
     ctx.exit(int(bool(check.problems)))
 
 
@@ -135,7 +148,7 @@ def new(file: str) -> None:
     click.echo(f"its public name, for whoever verifies: {key.name}")
 
 
-def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool) -> None:
+def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool, authority_was_named: bool) -> None:
     manifest = check.manifest
     click.echo(
         f"{printable(case)} is whole: {len(manifest['files']) + 2} files, packed on {printable(str(manifest['made']))}"
@@ -143,6 +156,15 @@ def _print_whole(case: str, check: EvidenceCheck, key_was_named: bool) -> None:
     click.echo(f"signed by {manifest['key']}")
     if not key_was_named:
         click.echo("this key is the archive's own word: compare it with what the site says, or give it by --key")
+    if authority := manifest.get("timestamp_by"):
+        when = iso(check.timestamped) if check.timestamped else "a day that cannot be read without rfc3161-client"
+        click.echo(f"timestamped on {when}, as it says by {printable(str(authority))}")
+        if not authority_was_named:
+            click.echo("whether it was that authority is not looked at: name its certificates by --authority")
+    if signing_keys := manifest.get("signing_keys"):
+        missing = check.missing_keys
+        kept = f"not in the archive: {printable(', '.join(missing))}" if missing else "all in identity/keys.json"
+        click.echo(f"keys of operators that signed requests: {len(signing_keys)}, {kept}")
     if check.ledger is not None:
         ledger = check.ledger
         click.echo(

@@ -15,6 +15,8 @@ _NOTES = {
     "noai-guard.service": "systemd unit of noai-guard serve",
     "noai-guard-refresh.service": "systemd unit of noai-guard refresh",
     "noai-guard-refresh.timer": "systemd timer: refresh once a day",
+    "noai-guard-prune.service": "systemd unit of noai-guard events prune",
+    "noai-guard-prune.timer": "systemd timer: prune the event log once a day",
     "docker-compose.yml": "Prometheus and Grafana, with the files below",
     "prometheus/prometheus.yml": "what Prometheus scrapes",
     "prometheus/alerts.yml": "alerts, with their runbooks",

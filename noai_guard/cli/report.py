@@ -129,3 +129,5 @@ def _print_events(shown: ShownEvents) -> None:
         f"SHA-256 of these lines: {shown.sha256}",
         err=True,
     )
+    for hint in () if figures.events else shown.seen.hints():
+        click.echo(f"note: {printable(hint)}", err=True)

@@ -139,8 +139,13 @@ class SeenClient:
 
 def told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...] | None:
     """Return the fields that a client's address is worked out from, or None if they are too long to be kept."""
-    lines = tuple(line for line in headers if line[0] in _TELLING)
-    return lines if sum(len(value) for _, value in lines) <= _MAX_TOLD_BYTES else None
+    # One loop: it is on the way of each recorded request, and costs half of two generators (2026-11).
+    lines, size = [], 0
+    for line in headers:
+        if line[0] in _TELLING:
+            lines.append(line)
+            size += len(line[1])
+    return tuple(lines) if size <= _MAX_TOLD_BYTES else None
 
 
 def address_block(address: str | None) -> str:

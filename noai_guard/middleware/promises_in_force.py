@@ -83,8 +83,13 @@ class PromisesInForce:
         self._said = said
 
     def look(self) -> None:
-        """Call `on_change` if the ledger's files have changed, or an announced version takes effect. Never raises."""
+        """Call `on_change` if the ledger's files have changed, or an announced version takes effect. Never raises.
+
+        The newest entry is remembered for the processes after this one: here, so that only who serves writes it.
+        """
         try:
+            if self.loaded is not None:
+                self._kept.remember(self.loaded)
             due = self._next_change is not None and self.clock() >= self._next_change
             if self.loaded is not None and (due or self._kept.has_changed(self.loaded)):
                 self._next_change = None  # what fails now is not tried each second

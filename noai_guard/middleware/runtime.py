@@ -100,7 +100,10 @@ class GuardRuntime:
         self.recording = Recording(self.recorder, self.telemetry)
         self.robots_readers = RobotsReaders(self.telemetry, self.store, self.client)
         self.documents = ServedDocuments(self.telemetry, self.reports, self.recording, self.robots_readers)
-        self.keys = KeyDirectory(on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc())
+        self.keys = KeyDirectory(
+            on_fetch=lambda result: self.telemetry.metrics.key_fetches.labels(result).inc(),
+            on_keys=self.recorder.keep_keys,
+        )
         self.reloading = Reloading(
             Path(policy) if isinstance(policy, (str, Path)) else None,
             is_asked=self.asked is not None,
@@ -137,6 +140,8 @@ class GuardRuntime:
             self.reports.report_store()
         self.keys.known = policy.key_sets
         self.recorder.use(policy.events)
+        for directory, keys in policy.key_sets.items():
+            self.recorder.keep_keys(directory, keys)
         self.lists.use(policy)
         self.telemetry.set_policy(policy, catalog.version, len(catalog.agents))
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noai_guard.core.text import listed
-from noai_guard.errors import NoAIGuardError
+from noai_guard.errors import Invalid, Problem
 from noai_guard.record.event_files import COMPRESSED, PLAIN, EventLine, ReadProblems, event_files, read_events
 
 
-class NoEventFiles(NoAIGuardError):
-    """There are no event files where somebody named some."""
+class NoEventFiles(Invalid):
+    """There are no event files where somebody named some; a problem for each place."""
 
 
 @dataclass(slots=True)
@@ -61,10 +61,10 @@ class EventLines:
 def event_lines(places: Iterable[str | Path]) -> EventLines:
     """Return the event logs at `places`: files, and folders of files. Raises NoEventFiles."""
     folders = list(map(Path, places))
-    for place in folders:
-        if not event_files([place]) or not place.exists():
-            forms = f"*{PLAIN} or *{COMPRESSED}"
-            raise NoEventFiles(f"{place} holds no events ({forms}); name the folder of the event log by --events")
+    message = f"holds no events (*{PLAIN} or *{COMPRESSED})"
+    hint = "name the folder of the event log by --events (noai-events, if the policy names no other)"
+    if empty := [place for place in folders if not place.exists() or not event_files([place])]:
+        raise NoEventFiles(Problem("R005", message, hint, str(place)) for place in empty)
     paths = event_files(folders)
     names = [path.name for path in paths]
     return EventLines(

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from noai_guard.core.catalog import Catalog
+from noai_guard.core.identity.signed_claims import signing_key
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_sources import EventLines, place_of
 from noai_guard.record.evidence_check import (
@@ -20,6 +21,8 @@ from noai_guard.record.evidence_check import (
     LEDGER,
     MANIFEST,
     SIGNATURE,
+    SIGNING_KEYS,
+    TIMESTAMP,
     listed_member,
     manifest_message,
     signature_file,
@@ -40,6 +43,7 @@ from noai_guard.record.sealed_zip import (
     stored,
 )
 from noai_guard.record.selection import Selection, Span, outcome_of
+from noai_guard.record.timestamps import timestamp
 from noai_guard.resources import filled
 from noai_guard.version import __version__
 
@@ -54,7 +58,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is packed. `made` is the day (ISO 8601). `catalog` holds the operator's agents and networks as known now."""
+    """What is packed. `made` is the day (ISO 8601). `catalog` holds the operator's agents and networks as known now,
+    `key_sets` what key directories published (`kept_keys`). `authority` is the address of a timestamp authority."""
 
     events: EventLines
     selection: Selection
@@ -63,25 +68,29 @@ class Case:
     catalog: Catalog
     key: SigningKey
     ledger: Ledger | None = None
+    key_sets: Sequence[Mapping[str, Any]] = ()
+    authority: str = ""
 
 
 def pack_evidence(case: Case, path: Path) -> Report:
-    """Write an archive and return the report in it. The same case gives the same bytes.
+    """Write an archive and return the report in it. The same case gives the same bytes, but for its timestamp.
 
-    Raises OSError, and ArchiveTooLarge; an earlier file at `path` is then as it was.
+    Raises OSError, ArchiveTooLarge, NoTimestamp and MissingExtra; an earlier file at `path` is then as it was.
     """
     with ExitStack() as stack:
         packed = stack.enter_context(TemporaryFile())
         events = _EventMembers(stack)
         report = make_report(case.events, case.selection, case.site, events.add)
-        contents = dict(_contents(case, report))
+        contents = {**dict(_contents(case, report)), SIGNING_KEYS: _signing_keys(case, events.signing_keys)}
         members = [deflate(name, [contents[name]], packed) for name in sorted(contents)]
         members += events.members(packed)
         sums = "".join(f"{member.sha256}  {member.name}\n" for member in members)
         members.append(deflate("SHA256SUMS", [sums.encode()], packed))
-        manifest = _json(_manifest(case, report, members))
+        manifest = _json(_manifest(case, report, members, sorted(events.signing_keys)))
         signature = signature_file(case.key.name, case.key.sign(manifest_message(manifest)))
         heads = {MANIFEST: manifest, SIGNATURE: signature}
+        if case.authority:
+            heads[TIMESTAMP] = timestamp(manifest, case.authority)
         everything = [*(stored(name, content) for name, content in heads.items()), *members]
         if problem := problem_of_members(everything):
             raise ArchiveTooLarge(f"the archive {problem}; choose a shorter span")
@@ -133,6 +142,8 @@ class _EventMembers:
         # Source -> name in the archive, lines, bytes. Sources are read one after the other, and so are their lines.
         self._files: dict[str, tuple[str, int, int]] = {}
         self._text = io.TextIOWrapper(self._table, encoding="utf-8", errors="replace", newline="")
+        self.signing_keys: set[str] = set()
+        """The thumbprints of the keys that proved claims."""
         self._rows = csv.writer(self._text)
         self._rows.writerow(_COLUMNS)
 
@@ -142,6 +153,8 @@ class _EventMembers:
         size += self._lines.write(event.line + b"\n")
         self._files[event.file] = name, lines + 1, size
         record = event.record
+        if thumbprint := signing_key(record.reasons):
+            self.signing_keys.add(thumbprint)
         facts = {
             **{column: getattr(record, column, "") for column in _COLUMNS},
             "time": record.time.isoformat(timespec="milliseconds"),
@@ -171,7 +184,7 @@ class _EventMembers:
 
 
 def _contents(case: Case, report: Report) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of all files but the events."""
+    """Yield names and contents of all files that do not follow from single events."""
     yield "report.html", as_html(report).encode("utf-8", "replace")
     yield "report.json", _json(report.as_json())
     yield from _identity(case, report)
@@ -213,6 +226,11 @@ def _identity(case: Case, report: Report) -> Iterator[tuple[str, bytes]]:
     )
 
 
+def _signing_keys(case: Case, used: Set[str]) -> bytes:
+    """Return what was published by the directories that hold keys that were used."""
+    return _json([each for each in case.key_sets if any(key["thumbprint"] in used for key in each["keys"])])
+
+
 def _declarations(ledger: Ledger, entry: Entry) -> Iterator[tuple[str, bytes]]:
     """Yield what an entry declared; `declared.json` says which file is the document of which path."""
     folder, files = f"declarations/{entry.number:04}", dict[str, str]()
@@ -234,13 +252,14 @@ def _safe_name(text: str, otherwise: str, taken: Iterable[str]) -> str:
     return name
 
 
-def _manifest(case: Case, report: Report, members: Iterable[Member]) -> dict[str, Any]:
+def _manifest(case: Case, report: Report, members: Iterable[Member], signing_keys: Sequence[str]) -> dict[str, Any]:
     selection, ledger = case.selection, case.ledger
     return {
         "format": FORMAT,
         "program": f"noai-guard {__version__}",
         "made": case.made,
         "key": case.key.name,
+        **({"timestamp_by": case.authority} if case.authority else {}),
         "site": case.site,
         "operator": selection.operator,
         "path": selection.path,
@@ -257,6 +276,7 @@ def _manifest(case: Case, report: Report, members: Iterable[Member]) -> dict[str
             {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "events": file.events}
             for file in case.events.files
         ],
+        "signing_keys": signing_keys,
         "notes": list(report.notes),
         "files": [listed_member(member) for member in members],
     }
@@ -267,6 +287,17 @@ ledger/                  the site's ledger: each version of its policy, dated, s
 _DECLARED_CONTENTS = """\
 declarations/NUMBER/     what the site declared by the entry of that number: robots.txt, pages, header fields;
                          declared.json in it says which file stood at which address"""
+_TIMESTAMP_CONTENTS = """\
+timestamp.tsr            the timestamp of that list by an authority (RFC 3161)"""
+_TIMESTAMPED = """\
+- The signature shows that whoever holds the key packed these very files. The timestamp, by
+  %s,
+  shows when at the latest. Without noai-guard, with the authority's certificates in a file ca.pem:
+
+      openssl ts -verify -data manifest.json -in timestamp.tsr -CAfile ca.pem"""
+_NOT_TIMESTAMPED = """\
+- The signature shows that whoever holds the key packed these very files. It does not show when: for that,
+  have the archive timestamped (noai-guard evidence --timestamp), or hand a copy to a notary."""
 _NO_LEDGER = (
     "The site keeps no ledger of its declarations, so this archive has none: ask the site what it declared then."
 )
@@ -287,6 +318,8 @@ def _readme(case: Case, report: Report, entries: Sequence[Entry]) -> str:
             *(_LEDGER_CONTENTS.splitlines() if case.ledger is not None else ()),
             *(_DECLARED_CONTENTS.splitlines() if entries else ()),
         ],
+        timestamp_contents=_TIMESTAMP_CONTENTS.splitlines() if case.authority else (),
+        timestamp_note=(_TIMESTAMPED % case.authority if case.authority else _NOT_TIMESTAMPED).splitlines(),
         ledger_note=_ledger_note(case, entries),
         notes=notes,
     )
@@ -312,6 +345,17 @@ def _summary(report: Report) -> str:
     for row in report.tables["claims"]:
         identity = row.facts["identity"]
         identities[identity] = identities.get(identity, 0) + row.figures.events
+    false = list(report.false_names.values())
+    others = sum(each.events for each in false)
+    not_of_it = (
+        "\n\n"
+        f"NOT OF THE OPERATOR, and contained in these figures: {others:,} requests of somebody else under its name\n"
+        f"(spoofed): refused {sum(each.refused for each in false):,}, answered with content "
+        f"{sum(each.answered for each in false):,} ({sum(each.bytes_got for each in false):,} bytes), "
+        f"works handed over {sum(each.works_got for each in false):,}."
+        if others
+        else ""
+    )
     proofs = ", ".join(f"{count:,} {identity}" for identity, count in sorted(identities.items()))
     return (
         f"Requests:                {totals.events:,} ({proofs or 'none'})\n"
@@ -320,7 +364,7 @@ def _summary(report: Report) -> str:
         f"read a declaration:      {totals.declarations:,}\n"
         f"answered with an error:  {totals.failed:,}\n"
         f"Works asked for:         {totals.works_tried:,}\n"
-        f"handed over:             {totals.works_got:,}"
+        f"handed over:             {totals.works_got:,}{not_of_it}"
     )
 
 

@@ -5,12 +5,14 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from noai_guard.core.text import printable
-from noai_guard.record.ledger import Ledger, LedgerInvalid
+from noai_guard.record.kept_keys import is_key_set
+from noai_guard.record.ledger import Ledger, LedgerInvalid, iso
 from noai_guard.record.ledger_files import MAX_BYTES
 from noai_guard.record.ledger_keys import is_signed_by
 from noai_guard.record.sealed_zip import (
@@ -22,26 +24,38 @@ from noai_guard.record.sealed_zip import (
     read_stored,
     stored,
 )
+from noai_guard.record.timestamps import MAX_BYTES as MAX_TOKEN_BYTES
+from noai_guard.record.timestamps import NAME_AUTHORITIES, NOT_BELIEVED, Authorities, read_timestamp
 from noai_guard.record.verification import problems_of
 
 FORMAT = "noai-evidence/1"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
+TIMESTAMP = "timestamp.tsr"
 LEDGER = "ledger/noai-history.json"
+SIGNING_KEYS = "identity/keys.json"
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 _MAX_SIGNATURE_BYTES = 4096
+_MAX_MADE_APART = timedelta(days=1)
+"""So far may the noon of the day that a manifest names be from its timestamp: half a day, and clocks that differ."""
+
 _DO_NOT_UNPACK = "do not unpack it, and ask for another copy"
 
 
 @dataclass(slots=True)
 class EvidenceCheck:
-    """What came out of verifying an archive: every problem, the signed manifest (empty if it is not believed), and the
-    ledger in it, if it holds one that is whole."""
+    """What came out of verifying an archive: every problem, the signed manifest (empty if it is not believed), the
+    ledger in it, if it holds one that is whole, and when its authority has timestamped it.
+
+    `missing_keys` are the thumbprints of keys that proved claims and are not in the archive.
+    """
 
     problems: list[str] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger | None = None
+    timestamped: datetime | None = None
+    missing_keys: tuple[str, ...] = ()
 
 
 def manifest_message(manifest: bytes) -> bytes:
@@ -55,19 +69,25 @@ def signature_file(key: str, signature: str) -> bytes:
     return (json.dumps(signed, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
-def verify_evidence(path: Path, key: str = "") -> EvidenceCheck:
+def verify_evidence(path: Path, key: str = "", authorities: Authorities | None = None) -> EvidenceCheck:
     """Return what is wrong with an archive. `key` is the name of the key that must have signed it; if empty, the one
-    that it names itself. Raises OSError, and MissingExtra without cryptography."""
+    that it names itself. `authorities` are those whose timestamps are believed; if None, any is.
+
+    Raises OSError, and MissingExtra without cryptography.
+    """
     check = EvidenceCheck()
     with path.open("rb") as file:
-        check.problems += _problems(file, key, check)
+        check.problems += _problems(file, key, authorities, check)
     return check
 
 
-def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
+def _problems(file: IO[bytes], key: str, authorities: Authorities | None, check: EvidenceCheck) -> Iterator[str]:
     manifest, changed = read_stored(file, MANIFEST, MAX_MANIFEST_BYTES)
     if not manifest:
-        yield f"{MANIFEST} {changed}: this is no evidence that noai-guard has packed; {_DO_NOT_UNPACK}"
+        yield (
+            f"R006 {MANIFEST} {changed}: this is no evidence that noai-guard has packed; name an archive of noai-guard "
+            f"evidence, and if this is one, {_DO_NOT_UNPACK}"
+        )
         return
     if changed:
         yield f"{MANIFEST} {changed}"
@@ -95,18 +115,28 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
     if data.get("format") != FORMAT or data.get("key") != signer or members is None:
         yield f"{MANIFEST} is not of the form {FORMAT}, although it is signed; {_DO_NOT_UNPACK}"
         return
-    members = [stored(MANIFEST, manifest), stored(SIGNATURE, signature), *members]
+    heads = [stored(MANIFEST, manifest), stored(SIGNATURE, signature)]
+    if data.get("timestamp_by"):
+        token, changed = read_stored(file, TIMESTAMP, MAX_TOKEN_BYTES)
+        if changed:
+            yield f"{TIMESTAMP} {changed}"
+            return
+        heads.append(stored(TIMESTAMP, token))
+        yield from _problems_of_timestamp(token, manifest, data, authorities, check)
+    elif authorities is not None:
+        yield f"{MANIFEST} names no authority: the archive was not timestamped"
+    members = [*heads, *members]
     if problem := problem_of_members(members):
         yield f"{MANIFEST} {problem}; {_DO_NOT_UNPACK}"
         return
     check.manifest = data
-    ledger = b""
-    for member in members[2:]:
-        kept = bytearray() if member.name == LEDGER and member.bytes <= MAX_BYTES else None
+    contents: dict[str, bytes] = {}
+    for member in members[len(heads) :]:
+        kept = bytearray() if member.name in (LEDGER, SIGNING_KEYS) and member.bytes <= MAX_BYTES else None
         if problem := _problem_of(file, member, kept):
             yield f"{member.name} {problem}"
         elif kept is not None:
-            ledger = bytes(kept)
+            contents[member.name] = bytes(kept)
     for name, entry in directory(members):
         if file.read(len(entry)) != entry:
             yield (
@@ -116,8 +146,42 @@ def _problems(file: IO[bytes], key: str, check: EvidenceCheck) -> Iterator[str]:
             )
     if file.read(1):
         yield f"bytes stand behind the end of the archive; {_DO_NOT_UNPACK}"
-    if ledger:
-        yield from _problems_of_ledger(ledger, check)
+    if LEDGER in contents:
+        yield from _problems_of_ledger(contents[LEDGER], check)
+    yield from _problems_of_keys(contents.get(SIGNING_KEYS, b"[]"), check)
+
+
+def _problems_of_timestamp(
+    token: bytes, manifest: bytes, data: dict[str, Any], authorities: Authorities | None, check: EvidenceCheck
+) -> Iterator[str]:
+    stamp = read_timestamp(token, manifest, authorities)
+    check.timestamped = stamp.moment
+    if stamp.problem:
+        hint = NAME_AUTHORITIES if stamp.problem.startswith(NOT_BELIEVED) else "ask for another copy"
+        yield f"{TIMESTAMP} {stamp.problem}; {hint}"
+        return
+    try:
+        made = datetime.strptime(str(data.get("made")), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        yield f"{MANIFEST} names no day on which it was made"
+        return
+    if stamp.moment is not None and abs(made + timedelta(hours=12) - stamp.moment) > _MAX_MADE_APART:
+        yield f"{MANIFEST} says that it was made on {made.date()}, and its timestamp says {iso(stamp.moment)}"
+
+
+def _problems_of_keys(content: bytes, check: EvidenceCheck) -> Iterator[str]:
+    """Yield what is wrong with the keys of operators in an archive, and note which used ones are missing."""
+    try:
+        sets = json.loads(content)
+    except (ValueError, RecursionError):
+        sets = None
+    if not isinstance(sets, list) or not all(map(is_key_set, sets)):
+        yield f"{SIGNING_KEYS} names a key by the thumbprint of another, or is of another form"
+        return
+    known = {key["thumbprint"] for each in sets for key in each["keys"]}
+    used = check.manifest.get("signing_keys")
+    names = used if isinstance(used, list) else []
+    check.missing_keys = tuple(name for name in names if isinstance(name, str) and name not in known)
 
 
 def _problems_of_ledger(copy: bytes, check: EvidenceCheck) -> Iterator[str]:

@@ -9,6 +9,7 @@ from noai_guard.core.promised import Promised
 from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.ledger import Ledger, LedgerInvalid
 from noai_guard.record.ledger_files import folder_identity
+from noai_guard.record.newest_head import is_older, remember
 from noai_guard.record.promises import InForce, in_force, without_ledger
 from noai_guard.record.verification import chain_problems, rewritten
 
@@ -34,7 +35,7 @@ class KeptLedger:
             self._identity = folder_identity(Path(loaded.ledger.folder))
             try:
                 ledger = verified(loaded.ledger, now)
-                self._check_not_rewritten(loaded.ledger, ledger)
+                self._check_not_rewritten(loaded, loaded.ledger, ledger)
                 current = in_force(loaded, ledger, now)
             except Exception as error:  # files may hold anything
                 self.problem = str(error) or type(error).__name__
@@ -46,11 +47,19 @@ class KeptLedger:
                 return current
         return self._without(loaded, now)
 
-    def _check_not_rewritten(self, settings: LedgerPolicy, ledger: Ledger) -> None:
-        """Raise LedgerInvalid if a ledger does not go on from the last good one: an older copy is whole, too."""
+    def _check_not_rewritten(self, loaded: Policy, settings: LedgerPolicy, ledger: Ledger) -> None:
+        """Raise LedgerInvalid if a ledger does not go on from the last good one, of this process or of one before: an
+        older copy is whole, too."""
         known = self._good[1] if self._good is not None and self._good[0].folder == settings.folder else None
         if known is not None and (problems := tuple(rewritten(ledger, known))):
             raise LedgerInvalid(problems)
+        if (problem := is_older(loaded, ledger)) is not None:
+            raise LedgerInvalid([problem])
+
+    def remember(self, loaded: Policy) -> None:
+        """Keep the head of the ledger that counts for the processes after this one. Never raises."""
+        if self._good is not None and not self.problem:
+            remember(loaded, self._good[1])
 
     def _without(self, loaded: Policy, now: datetime) -> InForce:
         if self._good is not None and loaded.ledger and self._good[0].folder == loaded.ledger.folder:

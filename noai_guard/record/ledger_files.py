@@ -25,6 +25,11 @@ MAX_BYTES = 64 * 1024 * 1024
 """Bytes of the largest file that is read."""
 MAX_ENTRIES = 9999
 
+_NAME_A_LEDGER = (
+    "name the folder of a ledger, or its public copy (/.well-known/noai-history.json of the site); "
+    "noai-guard ledger init begins one"
+)
+
 _ENTRY = re.compile(r"[0-9]{4}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("kind", "time", "effective", "author", "reason", "catalogue", "previous", "key", "hash", "signature")
@@ -36,8 +41,8 @@ def read_ledger(path: Path) -> Ledger:
     if not path.is_dir():
         copy = _json(path, problems)
         if not isinstance(copy, dict) or not isinstance(copy.get("entries"), list) or copy.get("format") != FORMAT:
-            hint = "name the folder of a ledger, or its public copy (/.well-known/noai-history.json)"
-            raise LedgerInvalid(problems or [Problem("L001", "is no ledger", hint, str(path))])
+            message = problems[0].message if problems else "is no ledger"
+            raise LedgerInvalid([Problem("L001", message, _NAME_A_LEDGER, str(path))])
         entries = [
             Entry(data, f"{path} entry {_named(data, position)}") for position, data in enumerate(copy["entries"], 1)
         ]
@@ -57,7 +62,7 @@ def read_ledger(path: Path) -> Ledger:
         if (reason := _problem_of_form(entry.data))
     )
     if not entries and not problems:
-        problems.append(Problem("L001", "holds no entries", "noai-guard ledger init begins one", str(path)))
+        problems.append(Problem("L001", "holds no entries of a ledger", _NAME_A_LEDGER, str(path)))
     if problems:
         raise LedgerInvalid(problems)
     is_folder = path.is_dir()

@@ -5,15 +5,17 @@ What cannot be compared counts as loosening: to announce too much harms nobody.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.model import AI_USAGES, Action, Agent, Identity, PathPolicy, Usage
+from noai_guard.core.model import AI_USAGES, Action, Agent, Identity, Mode, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.policy import Policy, Rule
 from noai_guard.core.stricter import all_patterns, sections_within, strictest_action
 from noai_guard.core.text import listed
+from noai_guard.core.uses import Notice
 from noai_guard.record.canonical_policy import policy_data
 
 ACTION_WORDS = {
@@ -45,11 +47,11 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
     changes = [*certain_changes(before, after), *_uncertain_changes(before, after, known)]
     described = {"usages", "paths", *_DESCRIBED}
     changes += (
-        Change(f"{key}: changed in a way that cannot be compared", True)
+        Change(f"what the policy says under {key} changed in a way that cannot be compared", True)
         for key in sorted({*old, *new} - described)
         if old.get(key) != new.get(key)
     )
-    return tuple(dict.fromkeys(changes)) or (Change("the order of the policy's parts changed", True),)
+    return tuple(dict.fromkeys(changes)) or (Change("the parts of the policy stand in another order", True),)
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
@@ -74,31 +76,39 @@ def first_promises(policy: Policy) -> tuple[Change, ...]:
 def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     """Yield the differences that can be told without a catalogue, and without what a ledger withholds."""
     if before.mode is not after.mode:
-        yield Change(f"mode: {before.mode} -> {after.mode}", after.mode.value == "monitor")
+        watches = after.mode is Mode.MONITOR
+        said = "the guard only watches, and refuses nobody" if watches else "the guard refuses what the policy refuses"
+        yield Change(f"{said} (mode: {before.mode} -> {after.mode})", watches)
     yield from _section_changes(before, after)
-    for name in ("on_unknown", "unreadable"):
-        yield from _action_change(name, getattr(before, name), getattr(after, name))
-    yield from _action_change("identity: spoofed", before.identity.spoofed, after.identity.spoofed)
+    yield from _action_change("programs that cannot be checked", before.on_unknown, after.on_unknown)
+    yield from _action_change("requests that cannot be read closely", before.unreadable, after.unreadable)
+    yield from _action_change("programs under a false name", before.identity.spoofed, after.identity.spoofed)
     for key in sorted({*before.declarations, *after.declarations}):
         was, now = before.declares(key), after.declares(key)
         if was is not now:
-            yield Change(f"declarations: {key} {'off -> on' if now else 'on -> off'}", was)
+            yield Change(f"{key} is {'declared from now on' if now else 'not declared any more'}", was)
         elif before.declarations.get(key, True) != after.declarations.get(key, True):
-            yield Change(f"declarations: {key} {before.declarations.get(key)} -> {after.declarations.get(key)}")
-    for name in before.site.__slots__:
+            values = [_declared_value(policy.declarations.get(key, True)) for policy in (before, after)]
+            yield Change(f"how {key} is declared: {' -> '.join(values)}")
+    for name, words in _SITE_WORDS.items():
         was, now = getattr(before.site, name), getattr(after.site, name)
         if was != now:
-            yield Change(f"site: {name} {was or 'not given'} -> {now or 'not given'}")
+            yield Change(_fact_change(words, was, now))
     for use in after.uses:
         if use not in before.uses:
             trains = ", which trains generative models" if use.trains_generative_models else ""
-            yield Change(f"uses: {use.use} by {use.by}{trains}", use.trains_generative_models)
-    yield from (Change(f"uses: {use.use} by {use.by} as it was ended") for use in before.uses if use not in after.uses)
-    yield from (Change("notices: one was added") for notice in after.notices if notice not in before.notices)
-    yield from (Change("notices: one was taken away", True) for each in before.notices if each not in after.notices)
+            yield Change(f"the site says that it uses recordings for {use.use}, by {use.by}{trains}", bool(trains))
+    for use in before.uses:
+        if use not in after.uses:
+            yield Change(f"the site does not say any more that it uses recordings for {use.use}, by {use.by}")
+    yield from (Change(f"a notice was added: {_begin(each)}") for each in after.notices if each not in before.notices)
+    for each in before.notices:
+        if each not in after.notices:
+            yield Change(f"a notice was taken away: {_begin(each)}", True)
     if before.creators.decide is not after.creators.decide:
-        said = ["decide" if policy.creators.decide else "tighten" for policy in (before, after)]
-        yield Change(f"creators: {' -> '.join(said)}", after.creators.decide)
+        decide = after.creators.decide
+        said = "may allow what the site refuses" if decide else "may not allow any more what the site refuses"
+        yield Change(f"creators {said}, for their own works", decide)
     were, are = (frozenset(policy_data(policy).get("works", ())) for policy in (before, after))
     yield from (
         Change(f"creators: their wishes for {each} are not followed any more", True) for each in sorted(were - are)
@@ -106,7 +116,35 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
     yield from (Change(f"creators: their wishes for {each} are followed") for each in sorted(are - were))
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
-        yield Change(f"notice: {old} days -> {new} days", new < old)
+        yield Change(f"notice before a looser policy takes effect: {old} days -> {new} days", new < old)
+
+
+_SITE_WORDS = {
+    "url": "the address of the site",
+    "name": "the name of the site",
+    "owner": "the owner of the site",
+    "contact": "the contact of the site",
+    "policy_page": "the address of the policy page",
+    "licence": "the address of the licence",
+    "tdm_policy": "the address of the policy on text and data mining",
+}
+"""Facts under `site:` of a policy, in words."""
+
+_MAX_NOTICE = 60
+
+
+def _fact_change(words: str, was: str, now: str) -> str:
+    if not was:
+        return f"{words} is given: {now}"
+    return f"{words}: {was} -> {now}" if now else f"{words} is not given any more; it was {was}"
+
+
+def _declared_value(value: object) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _begin(notice: Notice) -> str:
+    return shorten(notice.attributed, _MAX_NOTICE, placeholder=" ...")
 
 
 def _section_changes(before: Policy, after: Policy) -> Iterator[Change]:
@@ -159,28 +197,30 @@ def _uncertain_changes(before: Policy, after: Policy, known: _Agents) -> Iterato
     yield from _agent_changes(before, after, known)
     old, new = before.identity, after.identity
     if old.networks != new.networks:
-        yield Change("identity: the networks that the site vouches for changed", True)
+        yield Change("the networks in which the site itself says that programs are genuine: changed", True)
     if old.stale_after != new.stale_after:
-        text = f"identity: stale_after {old.stale_after} days -> {new.stale_after} days"
+        text = f"days for which published networks count against who is outside: {old.stale_after} -> {new.stale_after}"
         yield Change(text, new.stale_after < old.stale_after)
     if old.edge_ranges is not new.edge_ranges:
-        yield Change(f"identity: edge_ranges {_switch(new.edge_ranges)}", old.edge_ranges)
+        said = "also refuse" if new.edge_ranges else "do not refuse any more"
+        text = f"generated server configurations {said} who names a program from outside of its networks"
+        yield Change(text, old.edge_ranges)
     if before.throttle != after.throttle:
         rates = [policy.throttle.requests / policy.throttle.seconds for policy in (before, after)]
-        one, other = (f"{policy.throttle.requests} in {policy.throttle.seconds} s" for policy in (before, after))
+        one, other = (f"{each.throttle.requests} requests in {each.throttle.seconds} s" for each in (before, after))
         # A longer window lets in more at once, at the same rate.
         looser = rates[1] > rates[0] or after.throttle.requests > before.throttle.requests
-        yield Change(f"throttle: {one} -> {other}", looser and (before.throttles or after.throttles))
+        yield Change(
+            f"the ration of a program at one address: {one} -> {other}",
+            looser and (before.throttles or after.throttles),
+        )
     if before.second_look is not after.second_look:
-        yield Change(f"second_look: {_switch(after.second_look)}")
+        said = "by a second library too" if after.second_look else "by the catalogue alone"
+        yield Change(f"unknown programs are recognised {said}")
     used = {name for policy in (before, after) for rule in policy.rules for name in rule.networks}
     for name in sorted({*before.networks, *after.networks} - used):
         if before.networks.get(name) != after.networks.get(name):
-            yield Change(f"networks: {name}, which no rule uses, changed")
-
-
-def _switch(on: bool) -> str:
-    return "off -> on" if on else "on -> off"
+            yield Change(f"the list of networks {name} changed; no rule uses it")
 
 
 def _is_ai(agent: Agent) -> bool:
@@ -217,15 +257,15 @@ def _rule_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Cha
         else:
             grew = _only_networks_grew(replaced, rule, before, after)
             loosens = not grew and (milder or _refuses_less(replaced, after, known[0]))
-            yield Change(f"rule {name} was changed: {_described(replaced)} -> {_described(rule)}", loosens)
+            yield Change(f"rule {name} was changed: {_difference(replaced, rule, before, after)}", loosens)
     for name, rule in removed.items():
         if name not in added:
             yield Change(f"rule {name} was removed: {_described(rule)}", _refuses_less(rule, after, known[0]))
     if [meaning for meaning in old if meaning in new] != [meaning for meaning in new if meaning in old]:
-        yield Change("rules: their order changed", True)
+        yield Change("the rules stand in another order, and the first that matches decides", True)
     for meaning in (each for each in old if each in new):
         if old[meaning].message != new[meaning].message or old[meaning].id != new[meaning].id:
-            yield Change(f"rule {old[meaning].id}: its name or message changed")
+            yield Change(f"the name or the message of rule {old[meaning].id} changed")
 
 
 def _meaning(policy: Policy, rule: Rule) -> tuple[Any, ...]:
@@ -278,11 +318,24 @@ def _described(rule: Rule) -> str:
     lists: Mapping[str, Iterable[str]] = {
         "for": [*sorted(rule.agents), *sorted(rule.operators), *sorted(map(str, rule.usages))],
         "if": [*sorted(map(str, rule.identities)), *(f"the header {each.name}" for each in rule.headers)],
-        "from": sorted(rule.networks),
+        "from the networks": sorted(rule.networks),
         "under": rule.paths,
     }
     where = "".join(f" {word} {listed(list(names))}" for word, names in lists.items() if names)
     return f"{ACTION_WORDS[rule.action]}{where}"
+
+
+def _difference(was: Rule, now: Rule, before: Policy, after: Policy) -> str:
+    """Return the difference between two rules of one name, also where their descriptions are the same."""
+    one, other = _described(was), _described(now)
+    if one != other:
+        return f"{one} -> {other}"
+    old, new = ([policy.networks.get(name) for name in sorted(now.networks)] for policy in (before, after))
+    if old == new:
+        return f"{other}, with other values of its headers"
+    pairs = [(a, b) for a, b in zip(old, new, strict=True) if a is not None and b is not None and a != b]
+    grew, shrank = (all(_within(*pair[::step]) for pair in pairs) for step in (1, -1))
+    return f"{other}, which {'hold more' if grew else 'hold fewer' if shrank else 'hold other'} addresses now"
 
 
 def _exemption_changes(before: Policy, after: Policy, agents: Sequence[Agent]) -> Iterator[Change]:
@@ -290,31 +343,34 @@ def _exemption_changes(before: Policy, after: Policy, agents: Sequence[Agent]) -
     ai = {agent.name.lower() for agent in agents if _is_ai(agent)}
     known = {agent.name.lower() for agent in agents}
     for path in sorted(set(new.paths) - set(old.paths)):
-        yield Change(f"exemptions: {path} is open to everybody", True)
+        yield Change(f"{path} is open to everybody, whatever the policy refuses", True)
     for path in sorted(set(old.paths) - set(new.paths)):
-        yield Change(f"exemptions: {path} is no longer open to everybody")
+        yield Change(f"{path} is no longer open to everybody")
     for name in sorted(new.agents - old.agents):
-        yield Change(f"exemptions: {name} is never refused", name in ai or name not in known)
+        yield Change(f"{name} is never refused, whatever it does (an exemption)", name in ai or name not in known)
     for name in sorted(old.agents - new.agents):
-        yield Change(f"exemptions: {name} is no longer exempt")
+        yield Change(f"{name} is refused again where the policy refuses it (it was exempt)")
     if old.addresses != new.addresses:
         wider = not _within(new.addresses, old.addresses)
-        yield Change(f"exemptions: {'more' if wider else 'fewer'} addresses are never refused", wider)
+        which = "more or other" if wider else "fewer"
+        yield Change(f"{which} addresses are never refused (exemptions)", wider)
 
 
 def _partner_changes(before: Policy, after: Policy) -> Iterator[Change]:
     old, new = ({partner.name: partner for partner in policy.partners} for policy in (before, after))
     for name in sorted({*old, *new}):
         was, now = old.get(name), new.get(name)
-        said = name if (now or old[name]).named else "one that is not named"
+        said = name if (now or old[name]).named else "a partner that is not named"
         if now is None:
-            yield Change(f"partners: the licence of {said} ended")
+            yield Change(f"the licence of {said} ended")
         elif was is None:
             usages = listed(sorted(now.usages))
-            yield Change(f"partners: {said} has a licence for {usages}", not AI_USAGES.isdisjoint(now.usages))
+            yield Change(f"{said} has a licence for {usages}", not AI_USAGES.isdisjoint(now.usages))
         elif policy_data_of_partner(was) != policy_data_of_partner(now):
-            wider = not _is_narrower(now, was) and not AI_USAGES.isdisjoint(now.usages)
-            yield Change(f"partners: the licence of {said} was changed", wider)
+            narrower = _is_narrower(now, was)
+            reach = "covers no more than before" if narrower else "may cover more than before"
+            text = f"the licence of {said} was changed, and {reach}"
+            yield Change(text, not narrower and not AI_USAGES.isdisjoint(now.usages))
 
 
 def policy_data_of_partner(partner: Partner) -> Any:
@@ -346,8 +402,10 @@ def _agent_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Ch
         always_refused = all(action is Action.DENY for action in _actions_for(after, agent))
         grows = replaces is None and (always_refused or not _is_ai(agent))
         loosens = not grows and (_is_ai(agent) or (replaces is not None and _is_ai(replaces)))
-        yield Change(f"agents: {agent.name} is known to the site as {listed(list(map(str, agent.usages)))}", loosens)
+        usages = listed(list(map(str, agent.usages)))
+        yield Change(f"the site itself says what {agent.name} is for: {usages}", loosens)
     for agent in before.agents:
         if agent.name.lower() not in new:
             again = then.get(agent.name.lower(), agent)
-            yield Change(f"agents: {agent.name} is not known to the site any more", _is_ai(agent) or _is_ai(again))
+            text = f"the site itself does not say any more what {agent.name} is for"
+            yield Change(text, _is_ai(agent) or _is_ai(again))

@@ -109,7 +109,7 @@ def publish(folder: Path, policy: Policy, catalog: Catalog, ledger: Ledger | Non
         facts["timestamp_by"] = by.authority
     entry = signed_entry(facts, by.key)
     if by.authority:
-        entry["timestamp"] = timestamps.timestamp(entry, by.authority)
+        entry["timestamp"] = timestamps.timestamped(entry, by.authority)
     write_documents(folder, bodies)
     return write_entry(folder, entry, signed_head(entry, by.new_key or by.key), opened)
 

@@ -11,19 +11,21 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from weakref import WeakSet, ref
 
 from noai_guard.core.event_settings import FILES, STDOUT, EventSettings, syslog_address
+from noai_guard.core.identity.signing_keys import PublicKey
 from noai_guard.core.model import Verdict
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Metrics
 from noai_guard.record.event_lines import LineWriter
 from noai_guard.record.event_output import Output, StdoutOutput, SyslogOutput
 from noai_guard.record.file_output import FilesOutput, seal_in_background
+from noai_guard.record.kept_keys import KEPT_KEYS_FOLDER, keep_keys
 from noai_guard.record.pseudonyms import Pseudonyms
 
 MAX_QUEUED = 16_384
@@ -100,6 +102,18 @@ class Recorder:
                 self._close_outputs()
             finally:
                 self._writing.release()
+
+    def keep_keys(self, directory: str, keys: Mapping[str, PublicKey]) -> None:
+        """Keep the keys of a key directory beside the files of events, if there are any. Never raises."""
+        settings = self._settings
+        if settings is None or FILES not in settings.to:
+            return
+        problem = ""
+        try:
+            keep_keys(Path(settings.folder), directory, keys, datetime.now(UTC))
+        except Exception as error:
+            problem = str(error) or type(error).__name__
+        self._report(KEPT_KEYS_FOLDER, problem)
 
     def flush(self) -> None:
         """Write what waits. Never raises."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from noai_guard.core.model import NAMED_AI
+from noai_guard.core.model import NAMED_AI, Identity
 from noai_guard.record.event_files import EventLine
 from noai_guard.record.event_sources import EventLines
 from noai_guard.record.selection import Selection, reference
@@ -19,6 +19,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "months": ("month",),
     "operators": ("operator",),
     "operators_by_month": ("month", "operator"),
+    "identities": ("operator", "identity"),
     "claims": ("operator", "claim", "identity", "proof"),
     "told": ("operator", "declaration"),
     "usages": ("usage",),
@@ -59,6 +60,12 @@ class Report:
     def named_operators(self) -> Sequence[Row]:
         """The rows of the operators that have a name."""
         return [row for row in self.tables["operators"] if row.facts["operator"] not in ("", "unknown", OTHERS)]
+
+    @property
+    def false_names(self) -> Mapping[str, Figures]:
+        """The figures of requests under a name that was proven false, by the operator whose name it was."""
+        rows = (row for row in self.tables["identities"] if row.facts["identity"] == Identity.SPOOFED)
+        return {row.facts["operator"]: row.figures for row in rows}
 
     @property
     def notes(self) -> Sequence[str]:

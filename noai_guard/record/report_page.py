@@ -271,10 +271,23 @@ def _fact(name: str) -> Callable[[Row], str]:
 def _operators(report: Report) -> str:
     def title(row: Row) -> str:
         name = row.facts["operator"]
-        return operator_name(name) + (' <strong class="ai">AI</strong>' if name in report.ai_operators else "")
+        return (
+            operator_name(name)
+            + (' <strong class="ai">AI</strong>' if name in report.ai_operators else "")
+            + _not_of_operator(report.false_names.get(name))
+        )
 
     return _table("By operator, the one with most requests first", "Operator", report.tables["operators"], title,
                   report.totals)  # fmt: skip
+
+
+def _not_of_operator(figures: Figures | None) -> str:
+    """Return what of a row is somebody else's under the operator's name, so that nobody reads its sums as theirs."""
+    if figures is None:
+        return ""
+    works = f"{_many(figures.works_got, 'work')}, " if figures.works_got else ""
+    got = f", which got {works}{size(figures.bytes_got)}" if figures.bytes_got else ", which got nothing"
+    return f'<br><span class="false">Not of it: {_many(figures.events, "request")} under a false name{got}</span>'
 
 
 def _operators_by_month(report: Report) -> str:

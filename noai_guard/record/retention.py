@@ -9,6 +9,7 @@ from pathlib import Path
 from noai_guard.record.event_files import COMPRESSED, PLAIN, ReadProblems, event_files, read_events
 from noai_guard.record.event_record import encode
 from noai_guard.record.file_output import day_of, locked, seal, write_compressed
+from noai_guard.record.kept_keys import remove_kept_keys
 from noai_guard.record.pseudonyms import KEYS_FOLDER, remove_keys
 
 
@@ -52,6 +53,7 @@ def prune(folder: Path, keep: int, *, today: date, strip: int | None = None, kee
     first = today - timedelta(days=keep - 1) if keep_keys else today
     with suppress(FileNotFoundError):
         pruned.keys = remove_keys(folder / KEYS_FOLDER, first.isoformat())
+    pruned.removed += remove_kept_keys(folder, today - timedelta(days=keep - 1))
     return pruned
 
 

@@ -209,10 +209,10 @@ class Tally:
         return {work: Figures(*map(int, (*counts, 1, got))) for work, *counts, got in rows}
 
     def operators_of(self, work: str) -> Sequence[str]:
-        """Return who asked for a work, with a name, in order of name."""
+        """Return who asked for a work, with a name that was not proven false, in order of name."""
         query = (
             "SELECT DISTINCT operator FROM groups JOIN works ON id = group_id "
-            "WHERE work = ? AND operator != '' ORDER BY operator"
+            "WHERE work = ? AND operator != '' AND identity != 'spoofed' ORDER BY operator"
         )
         return [operator for (operator,) in self._rows(query, [work])]
 

@@ -65,7 +65,7 @@ class KeyDirectory:
     a directory that fails takes no key away. Requests that wait are answered by `deadline` seconds.
 
     `known` holds key sets that are not fetched (a site's own files), by address. `fetching` replaces `outbound.fetch`;
-    `on_fetch` is told the outcome of each fetch: "ok" or "failed".
+    `on_fetch` is told the outcome of each fetch: "ok" or "failed"; `on_keys` the address and the keys that were read.
     """
 
     def __init__(
@@ -74,12 +74,13 @@ class KeyDirectory:
         deadline: float = DEADLINE_SECONDS,
         fetching: Callable[[str, Limits], Fetched] = fetch,
         on_fetch: Callable[[str], None] = lambda outcome: None,
+        on_keys: Callable[[str, Mapping[str, PublicKey]], None] = lambda address, keys: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.deadline = deadline
         self.known: Mapping[str, Mapping[str, PublicKey]] = {}
         self._fetching = fetching
-        self._on_fetch = on_fetch
+        self._on_fetch, self._on_keys = on_fetch, on_keys
         self._clock = clock
         self._directories: dict[str, _Directory] = {}
         self._fetches = 0
@@ -190,6 +191,8 @@ class KeyDirectory:
             self._on_fetch("failed" if problem else "ok")
         finally:
             pending.set_result(None)
+        if keys is not None:
+            self._on_keys(address, keys)  # nobody waits for that
 
 
 class AwaitedKeyDirectory:

@@ -33,6 +33,12 @@ def test_show_prints_the_lines_of_the_files(run: Run, site: Path) -> None:
     assert run("events", "show", "--operator", "common crawl").stdout.encode().splitlines() == [encode(LET_IN)] * 2
 
 
+def test_show_says_that_there_is_nothing_to_show(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run("events", "show", str(tmp_path / "empty"))
+    assert (result.stdout, "empty: no such events" in result.stderr) == ("", True)
+
+
 def test_show_names_what_cannot_be_read_and_exits_with_1(run: Run, site: Path) -> None:
     (site / "bad.jsonl").write_bytes(b"{}\n" + encode(RECORD))
     shown = run("events", "show", "bad.jsonl", "missing.jsonl", code=1)

@@ -81,7 +81,7 @@ def test_init_replaces_nothing(begun: Run, run: Run) -> None:
 def test_a_looser_policy_is_announced_and_the_stricter_one_is_built(begun: Run, run: Run) -> None:
     change(LOOSER)
     checked = run("check").stdout
-    assert "note: looser than what is published: training: refused -> allowed under /press/**." in checked
+    assert "note: looser than entry 1: training: refused -> allowed under /press/**." in checked
     day = (TODAY + timedelta(days=31)).date().isoformat()
     assert f"takes effect on {day}" in checked
     unpublished = run("build", "--out", "public")
@@ -169,6 +169,38 @@ def test_at_says_what_was_promised_on_a_day(here: Path, run: Run) -> None:
     assert run("ledger", "at", "2026-02-01", "--ledger", str(book.path)).stdout == whole
 
 
+WISHES = """\
+work,creator,title,train-ai,ai-search,since
+tide,Ines,Tide,disallow,,
+ebb,Jonas,Ebb,allow,,2026-01-31
+"""
+
+
+def test_at_says_what_documents_declared_for_a_path_by_its_creators_wish(begun: Run, run: Run) -> None:
+    before = run(
+        "ledger", "at", f"{TODAY + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}", "--path", "/audio/ebb.mp3"
+    ).stdout
+    assert "what its creator wished, by entry 1:\n  not known: no document of this entry names a single work" in before
+    Path("catalogue.csv").write_text(WISHES)
+    change(f"{STRICT}works: ['/audio/{{work}}.mp3']\nwishes: catalogue.csv\ncreators: decide\n")
+    run("ledger", "publish", "--correction", "creators decide from today on")
+    run("build", "--out", "public")
+    moment = f"{TODAY + timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ}"
+
+    def wished(name: str, *more: str) -> list[str]:
+        printed = run("ledger", "at", moment, "--path", f"/audio/{name}.mp3", *more).stdout.splitlines()
+        begin = printed.index("what its creator wished, by entry 2:") + 1
+        return printed[begin : printed.index("", begin)]
+
+    assert wished("ebb") == [
+        "  declared in /robots.txt for /audio/ebb.mp3$: Content-Usage: train-ai=y, ai-use=n, search=y",
+        "  declared in /.well-known/tdmrep.json for /audio/ebb.mp3$: tdm-reservation: 0",
+    ]
+    assert wished("tide") == ["  not known: documents named single works, and not this path"]
+    (here,) = wished("ebb", "--ledger", "public/.well-known/noai-history.json")
+    assert "in the folder of the ledger only" in here
+
+
 def test_verify_names_what_was_tampered_with_and_the_others_warn(here: Path, run: Run) -> None:
     written_before(here)
     shutil.copytree("noai-ledger", "kept")
@@ -234,7 +266,7 @@ def test_the_new_key_signs_what_comes_after(begun: Run, run: Run) -> None:
 
 def test_a_command_without_a_ledger_or_a_key_says_what_to_type(run: Run) -> None:
     assert "noai-guard ledger init begins one" in run("ledger", "publish", code=2).stderr
-    assert "noai-guard ledger init begins a ledger" in run("ledger", "log", code=2).stderr
+    assert "noai-guard ledger init begins one" in run("ledger", "log", code=2).stderr
     run("ledger", "init")
     change(LOOSER)
     assert "cannot be read" in run("ledger", "publish", "--key", "nowhere.key", code=2).stderr
@@ -242,6 +274,19 @@ def test_a_command_without_a_ledger_or_a_key_says_what_to_type(run: Run) -> None
     shutil.rmtree("noai-ledger")
     assert "the ledger cannot be used, so nothing is compared with it" in run("check").stdout
     assert "stricter of the policy and no-ai is written" in run("build", "--out", "public").output
+
+
+def test_what_is_no_ledger_is_answered_with_what_to_type(run: Run) -> None:
+    Path("empty").mkdir()
+    Path("letter.txt").write_text("hello")
+    Path("other.json").write_text("{}")
+    for source in ("nowhere", "empty", "letter.txt", "other.json"):
+        for command in (("verify", source), ("log", "--ledger", source), ("at", "2026-02-01", "--ledger", source)):
+            output = run("ledger", *command, code=2).output
+            assert f"{source}: L001 " in output, command
+            assert "name the folder of a ledger, or its public copy" in output
+            assert output.count("\n") == 1
+        assert "R006 " in run("evidence", "verify", source, code=int(Path(source).is_file()) or 2).output
 
 
 def test_publish_needs_the_withheld_parts(run: Run) -> None:

@@ -1,11 +1,13 @@
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from noai_guard import __version__
-from noai_guard.cli import COMMANDS
+from noai_guard import __version__, cli
+from noai_guard.cli import COMMANDS, GROUPS
 from tests.cli.conftest import Run, Write
 
 HEAVY = ("yaml", "prometheus_client", "starlette", "user_agents", "uvicorn", "asyncio")
@@ -19,6 +21,24 @@ def test_help_names_every_command_with_a_line_and_examples(run: Run) -> None:
     text = run("--help").stdout
     assert all(f"  {name} " in text and line in text for name, line in COMMANDS.items())
     assert "Examples:" in text
+
+
+def test_commands_stand_under_headings_and_each_once(run: Run) -> None:
+    sections = run("--help").stdout.split("\n\n")
+    for heading, commands in GROUPS.items():
+        (section,) = (each for each in sections if each.startswith(f"{heading}:\n"))
+        assert [line.split()[0] for line in section.splitlines()[1:]] == list(commands)
+    assert sum(map(len, GROUPS.values())) == len(COMMANDS)
+    lines = [
+        line for each in sections for line in each.splitlines() if line.split()[:1] and line.split()[0] in COMMANDS
+    ]
+    assert len({line.index(COMMANDS[line.split()[0]]) for line in lines}) == 1
+
+
+def test_every_command_of_the_package_has_a_heading() -> None:
+    files = Path(cli.__file__).parent.glob("*.py")
+    commands = {file.stem for file in files if re.search(rf'(?m)^@click\.\w+\("{file.stem}"', file.read_text())}
+    assert commands == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -101,6 +101,18 @@ def test_a_folder_without_events_and_a_place_that_cannot_be_written(run: Run, ev
     assert "cannot be written" in run("report", *OCTOBER, "--events", events, "--out", out, code=2).output
 
 
+def test_a_condition_that_no_event_meets_is_questioned(run: Run, events: str) -> None:
+    shown = run("report", *OCTOBER, "--events", events, "--show", "operator=OpenAl, outcome=refused")
+    assert shown.stdout == ""
+    assert "0 events" in shown.stderr
+    assert "note: no event has operator='OpenAl'; did you mean 'OpenAI'?" in shown.stderr
+    output = run("report", *OCTOBER, "--events", events, "--show", "operatr=OpenAI, outcome=refusd", code=2).output
+    assert output.splitlines() == [
+        "R003 --show: events have no 'operatr'; did you mean 'operator'?",
+        "R004 --show: no event has outcome='refusd'; did you mean 'refused'?",
+    ]
+
+
 def test_the_public_page_names_no_client(run: Run, write: Write, events: str) -> None:
     policy = write(SITE)
     page = run("report", *OCTOBER, "--events", events, "--policy", policy, "--public").stdout

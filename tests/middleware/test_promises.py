@@ -251,6 +251,78 @@ def test_a_whole_ledger_that_does_not_go_on_from_the_one_in_force_is_not_believe
     assert site.state("damaged") == 1
 
 
+@pytest.mark.parametrize("keeps", ["events: {folder: state}", "refresh: {folder: state}"])
+def test_an_older_state_of_the_ledger_is_noticed_after_a_restart(
+    site: Site, keeps: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = site.book.folder / "state"
+    state.mkdir()
+    site.book.publish(LOOSER)
+    older = site.book.path.with_name("older")
+    shutil.copytree(site.book.path, older)
+    site.write(f"{LOOSER}{keeps}\n")
+    site.start()
+    site.at(START)
+    site.book.publish(STRICT, START + DAY)
+    site.write(f"{STRICT}{keeps}\n")
+    site.at(START + DAY)
+    site.at(START + DAY)
+    assert site.state("damaged") == 0
+    site.runtime.close()
+    shutil.rmtree(site.book.path)
+    older.rename(site.book.path)
+    site.write(f"{LOOSER}{keeps}\n")
+    with caplog.at_level(logging.ERROR, "noai_guard"):
+        site.start()
+        site.at(START + DAY)
+    assert "L012 ends with entry 1, and this server has seen entry 2" in caplog.text
+    assert site.state("damaged") == 1
+    assert site.get("/press/kit")[0] == 403
+    assert site.get("/press/kit", BROWSER)[0] == 200
+    site.runtime.close()
+    (seen,) = state.glob("ledger-head-*.json")
+    seen.unlink()
+    site.start()
+    site.at(START + DAY)
+    assert site.state("damaged") == 0
+    assert site.get("/press/kit")[0] == 200
+    assert json.loads(seen.read_text())["number"] == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"number": "1", "hash": 1}', "[" * 100_000])
+def test_what_is_no_head_is_written_anew(site: Site, content: str) -> None:
+    (site.book.folder / "noai-events").mkdir()
+    site.book.publish(STRICT)
+    site.write(f"{STRICT}events: {{}}\n")
+    site.start()
+    site.at(START)
+    (seen,) = (site.book.folder / "noai-events").glob("ledger-head-*.json")
+    written = seen.read_text()
+    seen.write_text(content)
+    site.runtime.reload()
+    assert site.state("damaged") == 0
+    site.at(START)
+    assert seen.read_text() == written
+
+
+def test_a_head_is_remembered_by_who_serves_alone_and_where_there_is_a_folder(site: Site) -> None:
+    folder = site.book.folder / "noai-events"
+    site.book.publish(STRICT)
+    site.write(f"{STRICT}events: {{}}\n")
+    site.start()
+    site.at(START)
+    assert not folder.exists()
+    folder.mkdir()
+    site.runtime.reload()
+    assert not list(folder.iterdir())
+    site.at(START)
+    assert len(list(folder.iterdir())) == 1
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    site.at(START)
+    assert metric(site.runtime, "guard_failures", place="ledger") == 0
+
+
 def test_another_first_key_than_the_policy_names_is_not_believed(site: Site) -> None:
     site.book.publish(LOOSER)
     site.file.write_text(f"{LOOSER}ledger: {{folder: noai-ledger, key: 'ed25519:{'A' * 43}'}}\n")

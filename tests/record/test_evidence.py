@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from noai_guard.config import load_catalog, load_policy
 from noai_guard.core.catalog import Catalog
 from noai_guard.core.identity.published import PublishedRanges
-from noai_guard.core.model import Action
+from noai_guard.core.model import Action, Identity
 from noai_guard.core.policy import LedgerPolicy
 from noai_guard.record import evidence, sealed_zip
 from noai_guard.record.event_sources import event_lines
@@ -121,6 +121,18 @@ def test_a_case_is_whole_and_holds_what_a_lawyer_needs(case: Case, tmp_path: Pat
     assert [source["events"] for source in check.manifest["sources"]] == [34, 1]
     assert check.manifest["sources"][0]["sha256"] == sha256(case.events.files[0].path.read_bytes()).hexdigest()
     assert check.manifest["notes"] == []
+
+
+def test_what_somebody_else_got_under_the_operators_name_is_not_the_operators(case: Case, tmp_path: Path) -> None:
+    imposter = {"identity": Identity.SPOOFED, "action": Action.ALLOW, "status": 200, "bytes": 123_000}
+    records = [event(), event(**imposter), event(**imposter, work="dusk"), event(identity=Identity.SPOOFED)]
+    write_events(tmp_path / "mixed", records)
+    readme = content(packed(replace(case, events=event_lines([tmp_path / "mixed"])), tmp_path))["README.txt"].decode()
+    assert "Requests:                4 (3 spoofed, 1 verified)" in readme
+    assert "NOT OF THE OPERATOR, and contained in these figures: 3 requests of somebody else under its name" in readme
+    assert "refused 1, answered with content 2 (246,000 bytes), works handed over 2." in readme
+    plain = content(packed(case, tmp_path))["README.txt"].decode()
+    assert "NOT OF THE OPERATOR" not in plain
 
 
 def test_only_the_selected_events_are_packed_as_they_stand_in_their_files(case: Case, tmp_path: Path) -> None:

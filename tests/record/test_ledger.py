@@ -245,7 +245,7 @@ def test_who_has_a_licence_and_which_addresses_are_exempt_is_promised_without_be
     shown = canonical(public_copy(ledger)).decode()
     assert "open-ai" in shown
     assert not any(secret in shown for secret in ("secret-ai", "10.9.", "10.7.", "10.6.", "10.5.", "10.4."))
-    assert ledger.head.changes == ("mode: enforce -> monitor",)
+    assert ledger.head.changes == ("the guard only watches, and refuses nobody (mode: enforce -> monitor)",)
     assert [partner.name for partner in ledger.head.policy().partners] == ["secret-ai", "open-ai"]
     assert [partner.name for partner in ledger.head.public_policy.partners] == ["open-ai"]
     edited(book.path / "withheld" / "0001.json", lambda data: next(iter(data.values())).update(value=["10.0.0.0/8"]))

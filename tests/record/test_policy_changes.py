@@ -1,5 +1,6 @@
 """The difference between two policies in plain words, and whether it loosens a reservation of an AI usage."""
 
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,13 +12,13 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.identity.settings import IdentityPolicy
 from noai_guard.core.model import AI_USAGES, Usage, agent_of
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.policy import Creators, Policy
+from noai_guard.core.policy import Creators, Policy, Site
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.core.works import Works
 from noai_guard.record.canonical_json import canonical
 from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
-from noai_guard.record.policy_changes import first_promises, policy_changes
+from noai_guard.record.policy_changes import _SITE_WORDS, first_promises, policy_changes
 from tests.core.test_stricter import PATHS, POLICIES, built
 from tests.record.ledger_kit import AGENTS, policy_of
 
@@ -41,44 +42,44 @@ def changes(before: str, after: str) -> dict[str, bool]:
         ("", "usages: {ai-search: license_required}", "ai-search: refused -> allowed with a licence", True),
         ("usages: {seo: no}", "", "seo: refused -> allowed", False),
         ("usages: {train-ai: log}", "usages: {train-ai: yes}", "training: allowed, and logged -> allowed", False),
-        ("", "mode: monitor", "mode: enforce -> monitor", True),
-        ("on_unknown: deny", "", "on_unknown: refused -> allowed", True),
-        ("", "unreadable: log", "unreadable: refused -> allowed, and logged", True),
-        ("", "identity: {spoofed: log}", "identity: spoofed: refused -> allowed, and logged", True),
-        ("", "declarations: {tdmrep: no}", "declarations: tdmrep on -> off", True),
-        ("", "declarations: {robots_txt: replace}", "declarations: robots_txt merge -> replace", False),
-        ("", "site: {owner: Night Ferry}", "site: owner not given -> Night Ferry", False),
-        ("", "exemptions: {paths: [/open/**]}", "exemptions: /open/** is open to everybody", True),
-        ("exemptions: {paths: [/open/**]}", "", "exemptions: /open/** is no longer open to everybody", False),
-        ("", "exemptions: {agents: [GPTBot]}", "exemptions: gptbot is never refused", True),
-        ("", "exemptions: {agents: [AhrefsBot]}", "exemptions: ahrefsbot is never refused", False),
-        ("", "exemptions: {agents: [CCBot]}", "exemptions: ccbot is never refused", True),
-        ("exemptions: {agents: [GPTBot]}", "", "exemptions: gptbot is no longer exempt", False),
-        ("", "exemptions: {addresses: [10.0.0.0/8]}", "exemptions: more addresses are never refused", True),
+        ("", "mode: monitor", "the guard only watches, and refuses nobody (mode: enforce -> monitor)", True),
+        ("on_unknown: deny", "", "programs that cannot be checked: refused -> allowed", True),
+        ("", "unreadable: log", "requests that cannot be read closely: refused -> allowed, and logged", True),
+        ("", "identity: {spoofed: log}", "programs under a false name: refused -> allowed, and logged", True),
+        ("", "declarations: {tdmrep: no}", "tdmrep is not declared any more", True),
+        ("", "declarations: {robots_txt: replace}", "how robots_txt is declared: merge -> replace", False),
+        ("", "site: {owner: Night Ferry}", "the owner of the site is given: Night Ferry", False),
+        ("", "exemptions: {paths: [/open/**]}", "/open/** is open to everybody, whatever the policy refuses", True),
+        ("exemptions: {paths: [/open/**]}", "", "/open/** is no longer open to everybody", False),
+        ("", "exemptions: {agents: [GPTBot]}", "gptbot is never refused, whatever it does (an exemption)", True),
+        ("", "exemptions: {agents: [AhrefsBot]}", "ahrefsbot is never refused, whatever it does (an exemption)", False),
+        ("", "exemptions: {agents: [CCBot]}", "ccbot is never refused, whatever it does (an exemption)", True),
+        ("exemptions: {agents: [GPTBot]}", "", "gptbot is refused again where the policy refuses it (it was exempt)", False),
+        ("", "exemptions: {addresses: [10.0.0.0/8]}", "more or other addresses are never refused (exemptions)", True),
         (
             "exemptions: {addresses: [10.0.0.0/8]}",
             "exemptions: {addresses: [10.1.0.0/16]}",
-            "exemptions: fewer addresses are never refused",
+            "fewer addresses are never refused (exemptions)",
             False,
         ),
-        ("", "identity: {stale_after: 3}", "identity: stale_after 14 days -> 3 days", True),
-        ("", "identity: {edge_ranges: yes}", "identity: edge_ranges off -> on", False),
-        ("", "features: {second_look: yes}", "second_look: off -> on", False),
-        ("features: {second_look: yes}", "", "second_look: on -> off", False),
-        ("", "identity: {networks: {GPTBot: [10.0.0.0/8]}}", "identity: the networks that the site vouches for changed", True),
-        ("", "networks: {new: [10.0.0.0/8]}", "networks: new, which no rule uses, changed", False),
-        ("", "limits: {throttle: {requests: 90, seconds: 60}}", "throttle: 60 in 60 s -> 90 in 60 s", False),
+        ("", "identity: {stale_after: 3}", "days for which published networks count against who is outside: 14 -> 3", True),
+        ("", "identity: {edge_ranges: yes}", "generated server configurations also refuse who names a program from outside of its networks", False),
+        ("", "features: {second_look: yes}", "unknown programs are recognised by a second library too", False),
+        ("features: {second_look: yes}", "", "unknown programs are recognised by the catalogue alone", False),
+        ("", "identity: {networks: {GPTBot: [10.0.0.0/8]}}", "the networks in which the site itself says that programs are genuine: changed", True),
+        ("", "networks: {new: [10.0.0.0/8]}", "the list of networks new changed; no rule uses it", False),
+        ("", "limits: {throttle: {requests: 90, seconds: 60}}", "the ration of a program at one address: 60 requests in 60 s -> 90 requests in 60 s", False),
         (
             "usages: {train-ai: throttle}",
             "usages: {train-ai: throttle}\nlimits: {throttle: {requests: 90, seconds: 60}}",
-            "throttle: 60 in 60 s -> 90 in 60 s",
+            "the ration of a program at one address: 60 requests in 60 s -> 90 requests in 60 s",
             True,
         ),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "uses: radio by Us, which trains generative models", True),
-        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "uses: radio by Us", False),
-        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "uses: radio by Us as it was ended", False),
-        ("", "notices: [{text: All rights reserved.}]", "notices: one was added", False),
-        ("notices: [{text: All rights reserved.}]", "", "notices: one was taken away", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: yes}]", "the site says that it uses recordings for radio, by Us, which trains generative models", True),
+        ("", "uses: [{use: radio, by: Us, trains_generative_models: no}]", "the site says that it uses recordings for radio, by Us", False),
+        ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "the site does not say any more that it uses recordings for radio, by Us", False),
+        ("", "notices: [{text: All rights reserved.}]", "a notice was added: All rights reserved.", False),
+        ("notices: [{text: All rights reserved.}]", "", "a notice was taken away: All rights reserved.", True),
         # rules
         ("", "rules: [{agents: [GPTBot], action: allow, paths: [/x/**]}]", "rule rule-1 was added: allowed for gptbot under /x/**", True),
         ("", "rules: [{agents: [AhrefsBot], action: allow}]", "rule rule-1 was added: allowed for ahrefsbot", False),
@@ -100,54 +101,54 @@ def changes(before: str, after: str) -> dict[str, bool]:
         (
             "rules: [{agents: [GPTBot], action: deny, message: Never.}]",
             "rules: [{agents: [GPTBot], action: deny, message: No.}]",
-            "rule rule-1: its name or message changed",
+            "the name or the message of rule rule-1 changed",
             False,
         ),
         (
             NETS.format("10.0.0.0/8", "deny"),
             NETS.format("10.0.0.0/8, 11.0.0.0/8", "deny"),
-            "rule bad was changed: refused from bad -> refused from bad",
+            "rule bad was changed: refused from the networks bad, which hold more addresses now",
             False,
         ),
         (
             NETS.format("10.0.0.0/8, 11.0.0.0/8", "deny"),
             NETS.format("10.0.0.0/8", "deny"),
-            "rule bad was changed: refused from bad -> refused from bad",
+            "rule bad was changed: refused from the networks bad, which hold fewer addresses now",
             True,
         ),
-        (NETS.format("10.0.0.0/8", "deny"), "networks: {bad: [10.0.0.0/8]}", "rule bad was removed: refused from bad", True),
+        (NETS.format("10.0.0.0/8", "deny"), "networks: {bad: [10.0.0.0/8]}", "rule bad was removed: refused from the networks bad", True),
         (
             "rules: [{id: a, agents: [GPTBot], action: deny}, {id: b, usages: [seo], action: log}]",
             "rules: [{id: b, usages: [seo], action: log}, {id: a, agents: [GPTBot], action: deny}]",
-            "rules: their order changed",
+            "the rules stand in another order, and the first that matches decides",
             True,
         ),
         # partners
-        ("", PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "partners: acme has a licence for train-ai", True),
-        ("", PARTNER.format("seo", "/**", "2030-01-01", "10.0.0.0/8"), "partners: acme has a licence for seo", False),
-        (PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "", "partners: the licence of acme ended", False),
+        ("", PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "acme has a licence for train-ai", True),
+        ("", PARTNER.format("seo", "/**", "2030-01-01", "10.0.0.0/8"), "acme has a licence for seo", False),
+        (PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"), "", "the licence of acme ended", False),
         (
             PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"),
             PARTNER.format("train-ai", "/**", "2029-01-01", "10.1.0.0/16"),
-            "partners: the licence of acme was changed",
+            "the licence of acme was changed, and covers no more than before",
             False,
         ),
         (
             PARTNER.format("train-ai", "/**", "2029-01-01", "10.0.0.0/8"),
             PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"),
-            "partners: the licence of acme was changed",
+            "the licence of acme was changed, and may cover more than before",
             True,
         ),
         # agents of the site's own
-        ("", SCRAPER, "agents: Harvester is known to the site as scraper", False),
-        (SCRAPER, "", "agents: Harvester is not known to the site any more", True),
+        ("", SCRAPER, "the site itself says what Harvester is for: scraper", False),
+        (SCRAPER, "", "the site itself does not say any more what Harvester is for", True),
         (
             "",
             "agents: [{name: GPTBot, usages: [search], expected_user_agent: [GPTBot]}]",
-            "agents: GPTBot is known to the site as search",
+            "the site itself says what GPTBot is for: search",
             True,
         ),
-        ("", "agents: [{name: Mine, usages: [monitoring], expected_user_agent: [Minemon]}]", "agents: Mine is known to the site as monitoring", False),
+        ("", "agents: [{name: Mine, usages: [monitoring], expected_user_agent: [Minemon]}]", "the site itself says what Mine is for: monitoring", False),
     ],
 )  # fmt: skip
 def test_a_change_is_one_sentence_and_says_whether_it_is_looser(
@@ -159,7 +160,9 @@ def test_a_change_is_one_sentence_and_says_whether_it_is_looser(
 
 def test_a_shorter_notice_is_looser() -> None:
     found = policy_changes(policy_of("", notice=30), policy_of("", notice=0), AGENTS)
-    assert [(change.text, change.loosens) for change in found] == [("notice: 30 days -> 0 days", True)]
+    assert [(change.text, change.loosens) for change in found] == [
+        ("notice before a looser policy takes effect: 30 days -> 0 days", True)
+    ]
 
 
 def test_a_first_policy_is_told_by_what_it_reserves() -> None:
@@ -194,13 +197,79 @@ def test_how_a_site_runs_and_how_the_file_is_written_is_no_promise() -> None:
     assert policy_digest(plain) == policy_digest(other)
 
 
+PROMISES = {
+    "usages": "usages: {seo: no}",
+    "mode": "mode: monitor",
+    "site": "site: {owner: Night Ferry}",
+    "path_policies": "paths: {/press/**: {usages: {train-ai: yes}}}",
+    "rules": "rules: [{agents: [GPTBot], action: log}]",
+    "exemptions": "exemptions: {paths: [/open/**]}",
+    "on_unknown": "on_unknown: deny",
+    "unreadable": "unreadable: log",
+    "identity": "identity: {spoofed: log}",
+    "throttle": "limits: {throttle: {requests: 90}}",
+    "declarations": "declarations: {tdmrep: no}",
+    "second_look": "features: {second_look: yes}",
+    "partners": PARTNER.format("train-ai", "/**", "2030-01-01", "10.0.0.0/8"),
+    "agents": SCRAPER,
+    "networks": "networks: {mine: [10.0.0.0/8]}",
+    "ledger": "",
+    "uses": "uses: [{use: radio, by: Us, trains_generative_models: no}]",
+    "notices": "notices: [{text: All rights reserved.}]",
+    "creators": "creators: decide",
+}
+"""Each field of a Policy that is a promise, and a policy file that changes it."""
+
+
 def test_every_field_of_a_policy_is_a_promise_or_says_how_the_site_runs() -> None:
-    promised = {
-        "usages", "mode", "site", "path_policies", "rules", "exemptions", "on_unknown", "unreadable", "identity",
-        "throttle", "declarations", "second_look", "partners", "agents", "networks", "ledger", "uses", "notices",
-            "creators",
-    }  # fmt: skip
-    assert {field.name for field in fields(Policy)} == {"stance", *promised, *RUNNING}
+    assert {field.name for field in fields(Policy)} == {"stance", *PROMISES, *RUNNING}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_every_promise_has_a_sentence_in_both_directions(name: str) -> None:
+    plain, other = policy_of(""), policy_of(PROMISES[name], notice=60 if name == "ledger" else 30)
+    assert getattr(plain, name) != getattr(other, name)
+    for before, after in ((plain, other), (other, plain)):
+        texts = [change.text for change in policy_changes(before, after, AGENTS)]
+        assert len(texts) == 1
+        assert not re.search(r"cannot be compared|another order|None|True|False|not given ->", texts[0])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("", "https://a.example", "the address of the site is given: https://a.example"),
+        ("https://a.example", "", "the address of the site is not given any more; it was https://a.example"),
+        ("https://a.example", "https://b.example", "the address of the site: https://a.example -> https://b.example"),
+    ],
+)
+def test_a_fact_of_the_site_is_given_taken_away_or_replaced(before: str, after: str, text: str) -> None:
+    one, other = (f"site: {{url: '{url}'}}" if url else "" for url in (before, after))
+    assert changes(one, other) == {text: False}
+
+
+def test_every_fact_of_the_site_has_words() -> None:
+    assert set(_SITE_WORDS) == set(Site.__slots__)
+
+
+def test_what_changed_in_a_rule_is_said_where_its_description_stays_the_same() -> None:
+    rule = "rules: [{{id: r, headers: {{x-a: [{}]}}, action: deny}}]"
+    described = "rule r was changed: refused if the header x-a, with other values of its headers"
+    assert set(changes(rule.format("one"), rule.format("two"))) == {described}
+    moved = changes(NETS.format("10.0.0.0/8", "deny"), NETS.format("11.0.0.0/8", "deny"))
+    assert moved == {"rule bad was changed: refused from the networks bad, which hold other addresses now": True}
+
+
+def test_a_long_notice_is_told_by_its_beginning() -> None:
+    text = "Our repertoire is reserved by the society that represents us. " * 3
+    (said,) = changes("", f"notices: [{{by: GEMA, text: '{text}'}}]")
+    assert said == "a notice was added: GEMA: Our repertoire is reserved by the society that ..."
+
+
+@given(POLICIES, POLICIES)
+def test_no_change_reads_like_a_program(before: dict[str, Any], after: dict[str, Any]) -> None:
+    for change in policy_changes(built(before), built(after), AGENTS):
+        assert not re.search(r"None|True|False|cannot be compared|not given ->", change.text)
 
 
 def test_a_difference_that_has_no_words_counts_as_looser(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +277,9 @@ def test_a_difference_that_has_no_words_counts_as_looser(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "_DESCRIBED", ())
     found = policy_changes(policy_of(""), policy_of("features: {second_look: yes}"), AGENTS)
-    assert ("features: changed in a way that cannot be compared", True) in [(c.text, c.loosens) for c in found]
+    assert ("what the policy says under features changed in a way that cannot be compared", True) in [
+        (c.text, c.loosens) for c in found
+    ]
 
 
 def test_data_of_a_policy_builds_the_same_policy() -> None:
@@ -295,8 +366,10 @@ def test_that_the_wishes_of_creators_are_followed_is_a_promise_and_to_end_it_is_
 
 
 def test_that_creators_may_decide_is_looser_and_their_wishes_are_none_of_the_promises() -> None:
-    assert changes("", "creators: decide") == {"creators: tighten -> decide": True}
-    assert changes("creators: decide", "") == {"creators: decide -> tighten": False}
+    assert changes("", "creators: decide") == {"creators may allow what the site refuses, for their own works": True}
+    assert changes("creators: decide", "") == {
+        "creators may not allow any more what the site refuses, for their own works": False
+    }
     closed, decides = policy_of(""), policy_of("creators: decide")
     index = WishIndex([WorkWishes("tide", {Usage.TRAIN_AI: Choice.DISALLOW})])
     wished = replace(decides, creators=replace(decides.creators, index=index, source="catalogue.csv"))

@@ -34,6 +34,18 @@ def reported(folder: Path, records: Sequence[EventRecord], selection: Selection 
     return make_report(write_events(folder, records), selection, site)
 
 
+def test_a_row_says_what_of_it_somebody_else_got_under_the_operators_name(tmp_path: Path) -> None:
+    taken = {"identity": Identity.SPOOFED, "action": Action.ALLOW, "status": 200, "bytes": 120_000}
+    page = as_html(reported(tmp_path, [event(), event(**taken), event(**taken, work="dusk"), event(operator="Meta")]))
+    assert page.count("Not of it: ") == 1
+    assert "Not of it: 2 requests under a false name, which got 2 works, 240 kB" in page
+    imposter = event(**taken, operator="Google", work="tide")
+    works = reported(tmp_path / "works", [event(work="tide"), imposter]).operators_of_works
+    assert works == {"tide": ["OpenAI"]}
+    nothing = as_html(reported(tmp_path / "other", [event(identity=Identity.SPOOFED)]))
+    assert "Not of it: 1 request under a false name, which got nothing" in nothing
+
+
 @settings(max_examples=100)
 @given(RECORDS)
 def test_each_row_leads_back_to_the_events_that_it_was_counted_from(records: list[EventRecord]) -> None:
@@ -202,7 +214,7 @@ def test_lines_that_are_no_events_are_counted_and_shown(tmp_path: Path) -> None:
 
 def test_places_without_events_are_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing.jsonl"):
-        with pytest.raises(NoEventFiles, match="name the folder of the event log by --events"):
+        with pytest.raises(NoEventFiles, match=r"R005 .*name the folder of the event log by --events"):
             event_lines([place])
 
 

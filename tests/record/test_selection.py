@@ -3,10 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
 
 from noai_guard.core.model import Action, Identity
+from noai_guard.record.event_record import EventRecord
 from noai_guard.record.selection import (
+    FACTS,
     NOTHING,
+    SeenValues,
     Selection,
     SelectionInvalid,
     Span,
@@ -15,7 +19,7 @@ from noai_guard.record.selection import (
     parse_facts,
     reference,
 )
-from tests.record.events_kit import OCTOBER, event
+from tests.record.events_kit import OCTOBER, RECORDS, event
 
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -110,11 +114,55 @@ def test_a_reference_without_a_fact_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("operatr=x", "did you mean 'operator'"), ("q=1", "facts: month, operator")]
+    ("text", "hint"),
+    [
+        ("operatr=x", "R003 .*did you mean 'operator'"),
+        ("q=1", "R003 .*facts: month, operator"),
+        ("outcome=refsed", "R004 .*did you mean 'refused'"),
+        ("outcome=denied", "R004 .*write declaration, failed, not-enforced, refused, served"),
+        ("outcome=refused operator=OpenAI", "R004 --show: no event has outcome='refused operator=OpenAI'"),
+        ("usage=trian-ai", "did you mean 'train-ai'"),
+        ("identity=nothing", "write spoofed, unclaimed, unverified, verified"),
+        ("proof=network", "did you mean 'networks'"),
+        ("month=October", "write month=2026-10"),
+        ("day=2026-10", "write day=2026-10-05"),
+        ("ledger=head", "write ledger=7"),
+        ("work=", "write work=nothing"),
+    ],
 )
-def test_an_unknown_fact_is_refused_with_those_that_there_are(text: str, hint: str) -> None:
+def test_what_no_event_can_have_is_refused_with_what_to_write(text: str, hint: str) -> None:
     with pytest.raises(SelectionInvalid, match=hint):
         parse_facts(text)
+
+
+def test_all_mistakes_of_a_reference_are_told_at_once() -> None:
+    with pytest.raises(SelectionInvalid) as raised:
+        parse_facts("operatr=OpenAI, outcome=refusd, got=maybe, month=2026-10")
+    assert [problem.code for problem in raised.value.problems] == ["R003", "R004", "R004"]
+
+
+@given(RECORDS)
+def test_every_value_that_an_event_has_may_be_asked_for(records: list[EventRecord]) -> None:
+    for record in records:
+        for name, fact in FACTS.items():
+            value = fact(record) or NOTHING
+            if "=" not in value and value == value.strip():
+                assert parse_facts(f"{name}={value}") == ((name, value),)
+
+
+def test_a_value_that_no_event_has_is_questioned() -> None:
+    def hints(text: str) -> list[str]:
+        seen = SeenValues(parse_facts(text))
+        for record in (event(), event(operator="Meta", work="", declared=()), event(operator="Meta", work="dusk")):
+            seen.add(record)
+        return seen.hints()
+
+    assert hints("operator=OpenAl") == ["no event has operator='OpenAl'; did you mean 'OpenAI'?"]
+    assert hints("told=/robot.txt") == ["no event has told='/robot.txt'; did you mean '/robots.txt'?"]
+    assert hints("work=ebb") == ["no event has work='ebb'; those that there are: dusk, nothing, salt"]
+    assert hints("operator=OpenAI, work=dusk") == ["some events have each of these facts, and none has all of them"]
+    assert hints("operator=Meta") == []
+    assert SeenValues([("work", "x")]).hints() == ["no event has work='x'"]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import html5lib
 import pytest
@@ -20,7 +21,7 @@ from starlette.testclient import TestClient
 from noai_guard.config import load_catalog, load_policy, load_stance
 from noai_guard.core.model import Action, Identity, Usage
 from noai_guard.core.policy import LedgerPolicy
-from noai_guard.record import transparency_app as module
+from noai_guard.record import transparency_kept as module
 from noai_guard.record.event_record import EventRecord, encode
 from noai_guard.record.ledger import Ledger
 from noai_guard.record.ledger_keys import new_key
@@ -29,7 +30,10 @@ from noai_guard.record.publishing import Signing, draft, publish
 from noai_guard.record.selection import month_of, outcome_of
 from noai_guard.record.transparency import Transparency
 from noai_guard.record.transparency_app import transparency_app
+from noai_guard.record.transparency_wsgi_app import transparency_wsgi_app
+from tests.middleware import asgi_kit, wsgi_kit
 from tests.record.events_kit import OCTOBER, RECORDS, event
+from tests.servers import Server
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
@@ -270,6 +274,40 @@ def test_nothing_is_read_for_a_request_while_the_page_is_young(
     for _ in range(50):
         assert client.get("/").status_code == 200
     assert started == ["thread"]
+
+
+@pytest.mark.parametrize("accept", [b"text/html", b"application/json", b"", b"*/*;q=0.1, application/json"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+def test_wsgi_answers_as_asgi_does(
+    tmp_path: Path, folder: Folder, method: str, accept: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noai.yaml").write_text("site: {name: Ferry}")
+    arguments = (tmp_path / "noai.yaml", folder.path)
+    page = module.KeptPage(*arguments, 12, 1e9)
+    monkeypatch.setattr(page, "refresh_if_due", lambda: None)
+    for each in ("transparency_app", "transparency_wsgi_app"):
+        monkeypatch.setattr(f"noai_guard.record.{each}.KeptPage", lambda *settings: page)
+    asgi = asgi_kit.ask(transparency_app(*arguments), asgi_kit.http("/", b"x", (b"accept", accept), method=method))
+    app = transparency_wsgi_app(*arguments)
+    wsgi = wsgi_kit.ask(app, wsgi_kit.http("/", b"x", REQUEST_METHOD=method, HTTP_ACCEPT=accept.decode()))
+    assert (wsgi.status, wsgi.body) == (asgi.status, asgi.body)
+    assert {name.lower(): value for name, value in wsgi.headers} == dict(asgi.headers)
+    assert wsgi.status == (200 if method in ("GET", "HEAD") else 405)
+
+
+def test_a_wsgi_server_serves_the_page(tmp_path: Path, folder: Folder, server: Callable[..., Server]) -> None:
+    (tmp_path / "noai.yaml").write_text("site: {name: Ferry}")
+    folder.append(LINE)
+    (tmp_path / "transparent.py").write_text(
+        "from noai_guard.record.transparency_wsgi_app import transparency_wsgi_app\n"
+        f"app = transparency_wsgi_app('noai.yaml', {str(folder.path)!r}, months=1200, refresh_seconds=0)\n"
+    )
+    port = server("waitress", "transparent:app", tmp_path).port
+    question = Request(f"http://127.0.0.1:{port}/", headers={"accept": "application/json"})
+    deadline = time.monotonic() + 60
+    while not json.load(urlopen(question, timeout=30))["requests"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_websocket_is_closed(tmp_path: Path, folder: Folder) -> None:

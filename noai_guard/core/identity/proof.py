@@ -25,8 +25,11 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The finding of one way, and why: a sentence made from the catalogue and the policy only, never from what a client
-    sent, so that the number of different ones is bounded. `by` is the name of the way."""
+    """The finding of one way, and why: a sentence made from the catalogue, the policy and the keys of key directories
+    only, never from what a client sent, so that the number of different ones is bounded.
+
+    `by` is the name of the way.
+    """
 
     finding: Finding
     reason: str

@@ -1,5 +1,6 @@
 """A claim checked by the signature of the request (Web Bot Auth)."""
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ REASONS = {
 }
 
 
+_PROVEN = re.compile(r"the key ([A-Za-z0-9_-]{43}) of .* has signed the request")
+
 _OUTCOMES = {reason: outcome for outcome, reason in REASONS.items()}
 
 
@@ -45,6 +48,11 @@ def failure_of(reasons: Iterable[str]) -> SignatureOutcome | None:
     or not checked, or is right."""
     outcomes = (_OUTCOMES.get(reason) for reason in reasons)
     return next((outcome for outcome in outcomes if outcome not in (None, SignatureOutcome.NOT_SIGNED)), None)
+
+
+def signing_key(reasons: Iterable[str]) -> str:
+    """Return the thumbprint of the key that has proved a claim, from the reasons of its verdict; empty if none has."""
+    return next((match[1] for match in map(_PROVEN.fullmatch, reasons) if match), "")
 
 
 def is_own(agent: Agent, directory: str) -> bool:
@@ -70,7 +78,7 @@ def _check_claim(claimed: Claimed) -> Examination[Proof]:
     signed = SignedRequest(request.method, request.target, request.headers, claimed.settings.authorities)
     check = yield from check_signatures(signed, claimed.received_at, lambda directory, key: is_own(agent, directory))
     if check.verified:
-        return Proof(Finding.PROVEN, f"a key of {agent.name} has signed the request")
+        return Proof(Finding.PROVEN, f"the key {check.thumbprint} of {agent.name} has signed the request")
     # Who sends a wrong signature could have sent none, so that nothing follows from it: a proxy may have changed what
     # was signed.
     return Proof(Finding.UNANSWERED if check.unanswered else Finding.SILENT, REASONS[check.outcome])

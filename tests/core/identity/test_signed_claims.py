@@ -9,7 +9,7 @@ from noai_guard.core.identity.proof import Claimed, Finding, Identified, Proof
 from noai_guard.core.identity.published import PublishedRanges
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.identity.settings import IdentitySettings
-from noai_guard.core.identity.signed_claims import WAY, failure_of, is_own
+from noai_guard.core.identity.signed_claims import WAY, failure_of, is_own, signing_key
 from noai_guard.core.identity.signing_keys import SigningKey
 from noai_guard.core.identity.web_bot_auth import WELL_KNOWN, SignatureOutcome
 from noai_guard.core.model import Agent, HeaderField, Identity, Usage
@@ -45,8 +45,10 @@ def signed(agent: str = "https://agent.example", at: float = NOW) -> list[Header
 
 def test_a_signature_of_the_agents_own_key_proves_the_claim() -> None:
     proof = proof_of(signed())
-    assert proof == Proof(Finding.PROVEN, "a key of Signer has signed the request")
+    assert proof == Proof(Finding.PROVEN, f"the key {SIGNER.public.thumbprint} of Signer has signed the request")
     assert failure_of([proof.reason]) is None
+    assert signing_key(["the policy says so", proof.reason]) == SIGNER.public.thumbprint
+    assert signing_key(["the request is not signed"]) == ""
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ INSIDE, OUTSIDE = "198.51.100.7", "203.0.113.9"
 NOT_SIGNED, IN_LIST = "the request is not signed", f"the address is in a network of {LIST} of 2023-11-14"
 NOT_IN_LIST = f"the address is in no network of {LIST} of 2023-11-14"
 NO_ANSWER = "reverse DNS did not answer whether the address has a name under .agent.example"
-IS_SIGNED = "a key of {} has signed the request"
+IS_SIGNED = f"the key {SIGNER.public.thumbprint} of {{}} has signed the request"
 
 
 class Keys:
