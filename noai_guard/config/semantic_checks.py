@@ -15,6 +15,7 @@ from noai_guard.core.path_patterns import PathMatcher, perhaps_query
 from noai_guard.core.policy import OWN_RULE_IDS, Rule
 from noai_guard.core.text import did_you_mean
 from noai_guard.core.trusted_proxies import TrustedProxies
+from noai_guard.core.works import Works
 from noai_guard.stores.addresses import MEMORY, is_shared
 
 
@@ -28,6 +29,11 @@ def check_semantics(data: Mapping[str, Any], catalog: Catalog, log: ProblemLog) 
     if data.get("wishes") and not data.get("works") and log.is_valid("works"):
         message = "wishes are for works, and the policy does not say which paths are a work"
         log.add("P056", message, "write works: [/audio/{work}.mp3], as your addresses are", path=("wishes",))
+    if data.get("works") and log.is_valid("works"):
+        for one, other, sample, names in Works(data["works"]).overlaps:
+            message = f"{printable(one)} and {printable(other)} overlap: {sample} is {' or '.join(map(repr, names))}"
+            hint = "the strictest wish for any of these names counts; write patterns that tell works apart"
+            log.add("P058", message, hint, path=("works",), warning=True)
     if "/**" in data.get("paths", {}):
         message = "/** is the whole site: its wishes replace those under usages:"
         log.add("P016", message, "write them under usages: only", path=("paths", "/**"), warning=True)

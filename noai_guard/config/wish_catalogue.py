@@ -1,72 +1,60 @@
 """A catalogue of works as a spreadsheet saves it (CSV): a line for each work and creator, a column for each usage."""
 
 import codecs
-import csv
-import io
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
-from itertools import chain
-from operator import itemgetter
+from datetime import date
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
-from urllib.parse import unquote
+from typing import BinaryIO
 
+from noai_guard.config.catalogue_parts import (
+    ByteStream,
+    Part,
+    Stretch,
+    changed_stretches,
+    changed_works,
+    numbers_of,
+)
+from noai_guard.config.catalogue_reader import MAX_WORKS, CatalogueLine, CatalogueLineReader, CatalogueReader
 from noai_guard.config.regular_file import file_identity, open_regular_file
-from noai_guard.core.isrc import isrc
-from noai_guard.core.model import Usage
-from noai_guard.core.paths import normal_path
-from noai_guard.core.spreadsheet_cells import original_cell
-from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
-from noai_guard.core.wishes import ALL_WORKS, WISHED_USAGES, Choice, Wish, WorkWishes, in_force
-from noai_guard.core.works import MAX_NAME, Works
-from noai_guard.errors import Problem, WishesInvalid
+from noai_guard.core.wish_index import choices_of
+from noai_guard.core.wishes import WorkWishes
+from noai_guard.core.works import Works
+from noai_guard.errors import Problem, Unanswered
 
-MAX_WORKS = 5_000_000
-"""Lines of the longest catalogue."""
-
-_MAX_PROBLEMS = 200
-_MAX_CHOICES = 10_000
 _BLOCK = 1024 * 1024
-_NAMING = ("work", "path", "isrc")
-_ABOUT = ("creator", "title", "since", "set_by", "set_at")
-COLUMNS = (*_NAMING, *_ABOUT[:2], *WISHED_USAGES, *_ABOUT[2:])
-"""The columns of a catalogue. One of the first three is needed, and one of a usage."""
-
-_CHOICES = {
-    **dict.fromkeys(("allow", "allowed", "yes", "y", "true", "1", "on"), Choice.ALLOW),
-    **dict.fromkeys(("disallow", "disallowed", "deny", "denied", "no", "n", "false", "0", "off"), Choice.DISALLOW),
-    **dict.fromkeys(("unset", "", "-"), Choice.UNSET),
-}
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueLine:
-    """What one line says, with every choice in it: `since` is the day from which those that loosen hold."""
+@dataclass(slots=True)
+class _Known:
+    """What a whole file said when it was read last, on a day."""
 
-    work: str
-    choices: Mapping[Usage, Choice]
-    creator: str = ""
-    title: str = ""
-    isrc: str = ""
-    set_by: str = ""
-    since: date | None = None
+    version: Hashable
+    header: bytes
+    parts: list[Part]
+    reader: "CatalogueReader"
+
+    @property
+    def names_works(self) -> bool:
+        return any(part.entries for part in self.parts)
 
 
 class WishCatalogue:
     """A source of wishes in a file, whose works are named as `works:` of the policy find them in paths.
 
-    The file may be UTF-8, UTF-16 or Windows-1252, with commas, semicolons or tabs, as spreadsheets save it.
+    The file may be UTF-8, UTF-16 or Windows-1252, with commas, semicolons or tabs, as spreadsheets save it. Of a file
+    that was read once, only what has changed is read again.
     """
 
     def __init__(self, file: str | Path, works: Works) -> None:
         self.file = str(file)
         self._works = works
+        self._known: _Known | None = None
 
     def version(self) -> Hashable:
         """Return what differs once the file has been written or replaced. Raises OSError if there is none."""
@@ -77,234 +65,104 @@ class WishCatalogue:
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
-        with self._text() as text:
-            yield from _Reader(self.file, self._works, day).read(text)
+        known = _Known(self.version(), b"", [], CatalogueReader(self.file, self._works, day))
+        with self._bytes() as stream:
+            for raw, records, works in known.reader.read(stream):
+                known.parts.append(Part.of(raw, records, works))
+                yield from works
+        known.header = known.reader.header
+        self._keep(known)
+
+    def _keep(self, known: _Known) -> None:
+        """Keep what was read. Raises Unanswered if it cannot be what was meant."""
+        if self.version() != known.version:
+            raise Unanswered(f"{self.file} was written while it was read")
+        if self._known is not None and self._known.names_works and not known.names_works:
+            raise Unanswered(
+                f"{self.file} names no work any more; if that is meant, leave one line without choices, or restart"
+            )
+        self._known = known
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is odd about the file as it was read as a whole last."""
+        reader = self._known.reader if self._known else None
+        if reader is None or not reader.warnings:
+            return ()
+        more = reader.unmatched - len(reader.warnings)
+        message = f"{more:,} more names that no path has"
+        rest = (Problem("W009", message, "mend those named first", self.file, warning=True),) if more > 0 else ()
+        return (*reader.warnings, *rest)
 
     def lines(self, creator: str = "") -> list[CatalogueLine]:
         """Return what each line says. `creator` is whose works they are where a line names nobody.
 
         Raises WishesInvalid with every mistake, and OSError.
         """
-        with self._text() as text:
-            return list(_LineReader(self.file, self._works, creator).read(text))
+        with self._bytes() as stream:
+            reader = CatalogueLineReader(self.file, self._works, creator)
+            return [line for _, _, lines in reader.read(stream) for line in lines]
 
     @contextmanager
-    def _text(self) -> Iterator[TextIO]:
-        with (
-            open_regular_file(self.file) as opened,
-            io.TextIOWrapper(opened, _encoding(opened), newline="", errors="replace") as text,
-        ):
-            yield text
+    def _bytes(self) -> Iterator[ByteStream]:
+        """Provide the file as UTF-8 without a byte order mark."""
+        with open_regular_file(self.file) as opened:
+            encoding = _encoding(opened)
+            if encoding in ("utf-8", "utf-8-sig"):
+                opened.seek(len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0)
+                yield opened
+            else:
+                yield codecs.EncodedFile(opened, "utf-8", encoding, "replace")
 
     def changes(self, since: Hashable, day: date) -> Iterable[WorkWishes] | None:
-        """Return None: a file does not tell what changed in it."""
-        return None
+        """Return all wishes in force of the works about which the file says something else than at a version that was
+        read, without choices if nothing is left. None if too much has changed to be read alone.
+
+        Raises WishesInvalid with every mistake, and OSError.
+        """
+        known = self._known
+        if known is None or known.version != since or known.reader.day != day:
+            return None
+        version = self.version()
+        with self._bytes() as stream:
+            text = stream.read()
+        if not text.startswith(known.header):
+            return None
+        stretches = changed_stretches(known.parts, text, len(known.header))
+        return None if stretches is None else self._read_stretches(known, version, text, stretches)
+
+    def _read_stretches(
+        self, known: _Known, version: Hashable, text: bytes, stretches: Sequence[Stretch]
+    ) -> list[WorkWishes] | None:
+        parts: list[Part] = []
+        removed: list[Part] = []
+        added: list[Part] = []
+        known.reader.forget_problems()
+        number, line = 0, known.reader.lines_of_header
+        for first, end, start, stop in [*stretches, (len(known.parts), len(known.parts), 0, 0)]:
+            parts += known.parts[number:first]
+            line += sum(part.lines for part in known.parts[number:first])
+            removed += known.parts[first:end]
+            for raw, records, works in known.reader.read_stretch(text[start:stop], line, is_last=stop == len(text)):
+                part = Part.of(raw, records, works)
+                parts.append(part)
+                added.append(part)
+                line += part.lines
+            number = end
+        changed = changed_works(removed, added)
+        if known.reader.is_open or changed is None or sum(len(part.entries) for part in parts) > MAX_WORKS:
+            return None  # reading all tells what is wrong, and where
+        known.reader.raise_problems()
+        numbers = numbers_of(parts, frozenset(changed))
+        self._keep(_Known(version, known.header, parts, known.reader))
+        return [
+            WorkWishes(name, choices)
+            for key, name in changed.items()
+            for choices in (map(choices_of, numbers[key]) if numbers[key] else ({},))
+        ]
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""
-
-
-class _Reader:
-    """Reads a file once."""
-
-    _takes_every_work = False
-
-    def __init__(self, file: str, works: Works, day: date) -> None:
-        self._file = file
-        self._works = works
-        self._day = day
-        self._problems: list[Problem] = []
-        self._columns: dict[str, int] = {}
-        self._choices: dict[tuple[str, ...], Mapping[Usage, Choice]] = {}
-        self._skipped = 0
-        self._usages: tuple[Usage, ...] = ()
-        self._dated: tuple[str, ...] = ()
-
-    def read(self, text: TextIO) -> Iterator[Any]:
-        first = text.readline(_BLOCK)
-        if first.lower().startswith("sep="):  # Excel's own way to name the separator
-            first = text.readline(_BLOCK)
-            self._skipped = 1
-        rows = csv.reader(chain([first], text), delimiter=_delimiter(first))
-        try:
-            header = next(rows, [])
-            self._read_header(header)
-            if not self._problems:
-                yield from self._read_rows(rows, len(header))
-        except csv.Error as error:
-            hint = "save it again as CSV; a quotation mark may be missing"
-            self._problem("W006", f"cannot be read: {error}", hint, rows.line_num)
-        except _TooMany:
-            self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
-        if self._problems:
-            raise WishesInvalid(self._problems)
-
-    def _read_header(self, header: Sequence[str]) -> None:
-        known = {_key(column): column for column in COLUMNS}
-        for number, cell in enumerate(header):
-            name = cell.strip()
-            if not name or name.startswith("#"):
-                continue
-            column = known.get(_key(name))
-            if column is None:
-                hint = did_you_mean(_key(name), known) or f"write #{printable(name)} if it is only for people"
-                self._problem("W001", f"unknown column {printable(name)!r}", hint, 1)
-            elif column in self._columns:
-                self._problem("W001", f"the column {column} is there twice", "take one away", 1)
-            else:
-                self._columns[column] = number
-        if not self._problems and self._columns.keys().isdisjoint(_NAMING):
-            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", 1)
-        self._usages = tuple(usage for usage in WISHED_USAGES if usage in self._columns)
-        self._dated = tuple(name for name in ("since", "set_at") if name in self._columns)
-        if not self._problems and not self._usages:
-            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", 1)
-
-    def _read_rows(self, rows: Any, width: int) -> Iterator[Any]:
-        columns, known = self._columns, self._choices
-        cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
-        plain = columns.get("work", -1) if "path" not in columns else -1
-        codes = columns.get("isrc", -1)
-        count = 0
-        for row in rows:
-            if len(row) != width:
-                if not any(map(str.strip, row)):
-                    continue
-                if len(row) > width and any(map(str.strip, row[width:])):
-                    message = f"{len(row)} cells, and {width} columns"
-                    self._problem("W006", message, "put text with a separator in quotation marks", rows.line_num)
-                    continue
-                row = (row + [""] * width)[:width]
-            count += 1
-            if count > MAX_WORKS:
-                self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", rows.line_num)
-                return
-            cells = cells_of(row)
-            choices = known.get(cells)
-            if choices is None:
-                choices = self._read_choices(cells, rows.line_num)
-            code = row[codes] if codes >= 0 else ""
-            if code:
-                read = isrc(code)
-                if read is None and code.strip():
-                    message = f"{_shown(code)} is no ISRC"
-                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", rows.line_num)
-                code = read or ""
-            name = row[plain] if plain >= 0 else ""
-            # Most lines of a long catalogue name their work plainly.
-            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= ALL_WORKS or name[-1] <= " ":
-                if not any(map(str.strip, row)):
-                    continue
-                name = self._work(row, code, rows.line_num)
-            yield self._made(row, rows.line_num, WorkWishes(name, choices, isrc=code))
-
-    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
-        """Return what is yielded for a line. For subclasses."""
-        return wishes
-
-    def _read_choices(self, cells: tuple[str, ...], line: int) -> Mapping[Usage, Choice]:
-        """Return the choices in force on the day: what loosens holds from `since` on."""
-        mistakes = len(self._problems)
-        choices: dict[Usage, Choice] = {}
-        for usage, cell in zip(self._usages, cells, strict=False):
-            choice = _CHOICES.get(cell.strip().lower())
-            if choice is None:
-                message = f"{usage} says {_shown(cell)}"
-                self._problem("W002", message, "write allow, disallow or unset", line)
-            elif choice is not Choice.UNSET:
-                choices[usage] = choice
-        dates = cells[len(self._usages) :]
-        days = {name: self._day_of(name, cell, line) for name, cell in zip(self._dated, dates, strict=True)}
-        if since := days.get("since"):
-            choices = in_force((Wish("", usage, choice, since=since) for usage, choice in choices.items()), self._day)
-        if len(self._choices) < _MAX_CHOICES and len(self._problems) == mistakes:
-            self._choices[cells] = choices
-        return choices
-
-    def _day_of(self, column: str, cell: str, line: int) -> date | None:
-        if not cell.strip():
-            return None
-        try:
-            return datetime.fromisoformat(cell.strip()).date()
-        except ValueError:
-            hint = "write it as 2027-01-31; in a spreadsheet, give the column the format Text"
-            self._problem("W005", f"{column} is {_shown(cell)}, which is no date", hint, line)
-            return None
-
-    def _work(self, row: Sequence[str], code: str, line: int) -> str:
-        """Return the name of the work that a line is about, and an empty one if there is a mistake."""
-        columns = self._columns
-        name = original_cell(row[columns["work"]].strip()) if "work" in columns else ""
-        path = row[columns["path"]].strip() if "path" in columns else ""
-        hint = "name the work as it stands in its address, or write its path"
-        if len(name) > MAX_NAME or "/" in name:
-            self._problem("W004", f"{_shown(name)} is no name of a work", hint, line)
-        elif path:
-            of_path = self._works.work_of(normal_path(unquote(path)))
-            if not of_path:
-                message = f"no pattern under works: holds for the path {_shown(path)}"
-                self._problem("W004", message, "correct the path, or add a pattern", line)
-            elif name and name != of_path:
-                message = f"the path {_shown(path)} is of the work {_shown(of_path)}, not {_shown(name)}"
-                self._problem("W004", message, "leave one of the two out", line)
-            return of_path
-        elif name == ALL_WORKS and not self._takes_every_work:
-            message = f"{ALL_WORKS} stands for all works of a creator in a database only"
-            hint = "name each work, and take the line away; or keep wishes in a database (creators import)"
-            self._problem("W004", message, hint, line)
-        elif not name and not code:
-            self._problem("W004", "the line does not say which work it is about", "fill in work, path or isrc", line)
-        return name or code
-
-    def _problem(self, code: str, message: str, hint: str, line: int) -> None:
-        if len(self._problems) == _MAX_PROBLEMS:
-            raise _TooMany
-        self._problems.append(Problem(code, message, hint, self._file, line + self._skipped))
-
-
-class _LineReader(_Reader):
-    """Reads everything in a file, for a database."""
-
-    _takes_every_work = True
-
-    def __init__(self, file: str, works: Works, creator: str) -> None:
-        super().__init__(file, works, date.max)
-        self._creator = creator
-
-    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> CatalogueLine:
-        facts = {name: self._fact(row, name, line) for name in ("creator", "title", "set_by")}
-        facts["creator"] = facts["creator"] or self._creator
-        if not facts["creator"]:
-            self._problem("W007", "the line does not say whose work it is", "fill in creator, or use --creator", line)
-        choices = {
-            usage: _CHOICES.get(cell, Choice.UNSET)
-            for usage in self._usages
-            if (cell := row[self._columns[usage]].strip().lower()) and cell != "-"
-        }
-        since = None
-        if "since" in self._columns:
-            with suppress(ValueError):  # which was noted as a mistake
-                since = datetime.fromisoformat(row[self._columns["since"]].strip()).date()
-        return CatalogueLine(wishes.work, choices, isrc=wishes.isrc, since=since, **facts)
-
-    def _fact(self, row: Sequence[str], column: str, line: int) -> str:
-        text = original_cell(row[self._columns[column]].strip()) if column in self._columns else ""
-        if len(text) > MAX_NAME or CONTROL_CHARACTERS.search(text):
-            message = f"{column} is {_shown(text)}"
-            self._problem("W008", message, f"write at most {MAX_NAME} characters, in one line", line)
-        return text
-
-
-class _TooMany(Exception):
-    """Raised when more mistakes were found than are listed."""
-
-
-def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Return a function from a row to its cells in some columns."""
-    if len(numbers) == 1:
-        only = numbers[0]
-        return lambda row: (row[only],)
-    return itemgetter(*numbers)
 
 
 def _encoding(opened: BinaryIO) -> str:
@@ -324,16 +182,3 @@ def _encoding(opened: BinaryIO) -> str:
     finally:
         opened.seek(0)
     return "utf-8"
-
-
-def _delimiter(header: str) -> str:
-    """Return what stands between the cells of the first line."""
-    return max(",;\t", key=header.count)
-
-
-def _key(column: str) -> str:
-    return column.strip().lower().replace("_", "-").replace(" ", "-")
-
-
-def _shown(text: str) -> str:
-    return repr(printable(truncated(text, 60)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
@@ -147,10 +148,12 @@ class DecisionTable:
     def works_of(self, paths: Sequence[str | bytes]) -> tuple[str, ...]:
         """Return the names of the works that one path is part of, given in one or several spellings, under all their
         readings; empty unless creators have a say."""
-        return self._names_in([readings(path) for path in paths]) if self._has_works else ()
+        names = self._names_in([readings(path) for path in paths]) if self._has_works else ()
+        return tuple(dict.fromkeys(chain.from_iterable(names)))
 
-    def _names_in(self, ways: Sequence[Readings]) -> tuple[str, ...]:
-        names = (self._works.work_in_any_case(path) for way in ways for path in (way.plain, *way.others))
+    def _names_in(self, ways: Sequence[Readings]) -> tuple[tuple[str, ...], ...]:
+        """Return the names that each reading gives to its work, without readings that are no work's."""
+        names = (self._works.names_in_any_case(path) for way in ways for path in (way.plain, *way.others))
         return tuple(dict.fromkeys(filter(None, names)))
 
     def _strictest(self, paths: Sequence[str | bytes]) -> PathClass:
@@ -160,7 +163,7 @@ class DecisionTable:
         index = self.policy.creators.index
         if not self._has_works or index is None or not (names := self._names_in(ways)):
             return path_class
-        return self.wished(path_class, index.strictest(names))
+        return self.wished(path_class, index.strictest_of_several(names))
 
     def wished(self, path_class: PathClass, number: int) -> PathClass:
         """Return the class of the works on these paths for which that is wished; `number` as in a WishIndex."""

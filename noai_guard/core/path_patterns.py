@@ -1,7 +1,8 @@
 """Compile the path patterns (globs) of a policy: matching, and their forms for robots.txt and other servers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from unicodedata import normalize
 from urllib.parse import quote
 
 MAX_PATTERN = 1024
@@ -45,6 +46,15 @@ _PERHAPS_QUERY = re.compile(r"[^/?_.-]\?(?:\*{0,2}|[A-Za-z_]{2,})\Z")
 def perhaps_query(pattern: str) -> bool:
     """Return True if a valid pattern ends in a wildcard `?` that may have been meant as the beginning of a query."""
     return _PERHAPS_QUERY.search(pattern) is not None
+
+
+def in_both_forms(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns with their accents as one character with the letter (NFC) and as one of their own (NFD).
+
+    Browsers send what a page says, and file systems spell names in either form (macOS in NFD).
+    """
+    forms = (form for pattern in patterns for form in (normalize("NFC", pattern), normalize("NFD", pattern)))
+    return tuple(dict.fromkeys(forms))
 
 
 class InvalidPatterns(ValueError):
@@ -121,6 +131,16 @@ def pattern_chains(pattern: str) -> list[tuple[str, list[Chunk]]]:
 _CHUNK = {"one": "[^/]", "below": r"(?:/|\Z)", "end": r"\Z"}
 
 
+def _escaped(text: str) -> str:
+    """Return the expression of a text whose accents may be in either form."""
+    return re.escape(text) if text.isascii() else "".join(map(_in_either_form, normalize("NFC", text)))
+
+
+def _in_either_form(character: str) -> str:
+    apart = normalize("NFD", character)
+    return re.escape(character) if apart == character else f"(?:{re.escape(character)}|{re.escape(apart)})"
+
+
 def _chain(lead: str, chunks: Sequence[Chunk]) -> str:
     """Return the expression of one chain, in which the name of a work is a group."""
     groups = []
@@ -137,7 +157,7 @@ _NAME: Chunk = [("work", WORK)]
 
 
 def _text_of(chunk: Chunk) -> str:
-    return "".join(_CHUNK.get(kind) or re.escape(text) for kind, text in chunk if kind != "work")
+    return "".join(_CHUNK.get(kind) or _escaped(text) for kind, text in chunk if kind != "work")
 
 
 def capturing_regex(before: str, after: str) -> re.Pattern[str]:
@@ -151,7 +171,8 @@ class PathMatcher:
     `*` stands for any characters of one segment, also none; `?` for one character but not a slash; a segment
     `**` for any number of segments, also none, so `/tracks/**` is `/tracks`, `/tracks/` and everything below,
     and `/**` is everything; `**` beside other characters for any characters, slashes too. All else stands for
-    itself, letter case included: `/tracks/` is only that path. `*`, the target of `OPTIONS *`, matches nothing.
+    itself, letter case included: `/tracks/` is only that path. Accents match in either form of Unicode. `*`, the target
+    of `OPTIONS *`, matches nothing.
     """
 
     __slots__ = ("_below", "_exact", "_lengths", "_wild", "patterns")
@@ -160,6 +181,7 @@ class PathMatcher:
         if problems := [(index, problem) for index, text in enumerate(patterns) if (problem := pattern_problem(text))]:
             raise InvalidPatterns(problems)
         self.patterns = tuple(patterns)
+        patterns = [normalize("NFC", pattern) for pattern in patterns]
         self._exact: dict[str, int] = {}
         # Directory of each `directory/**` -> (rank, index).
         self._below: dict[str, tuple[int, int]] = {}
@@ -183,6 +205,8 @@ class PathMatcher:
         wildcard, then with more characters that are no wildcards, then with fewer `**`, with fewer `*`, and then
         the one listed first.
         """
+        if not path.isascii():
+            path = normalize("NFC", path)
         exact = self._exact.get(path)
         if exact is not None:
             return exact
@@ -231,8 +255,14 @@ def capturing_to_regex(before: str, after: str, *, any_case: bool = False) -> st
     """Return `capturing_regex` for other engines, written as by `pattern_to_regex`. Wildcards take as little as they
     can, so that the group is the same."""
     spelled = _in_any_case if any_case else _in_bytes
-    tokens = _tokens(f"{before}{WORK}{after}")
-    parts = (_LAZY.get(kind) or "".join(map(spelled, text)) for kind, text in tokens)
+
+    def in_either_form(character: str) -> str:
+        forms = dict.fromkeys((character, normalize("NFD", character)))
+        spellings = ["".join(map(spelled, form)) for form in forms]
+        return spellings[0] if len(spellings) == 1 else f"(?:{'|'.join(spellings)})"
+
+    tokens = _tokens(normalize("NFC", f"{before}{WORK}{after}"))
+    parts = (_LAZY.get(kind) or "".join(map(in_either_form, text)) for kind, text in tokens)
     return f"{'(?i)' if any_case else ''}^{''.join(parts)}$"
 
 

@@ -130,6 +130,11 @@ class Creators:
     index: WishIndex | None = field(default=None, repr=False)
     asked: bool = False
 
+    @property
+    def are_lost(self) -> bool:
+        """True if their wishes are to be followed, and nobody says where they are."""
+        return not self.source and not self.asked and self.index is not None and not self.index.known
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
@@ -214,6 +219,11 @@ class Policy:
         """
         robots = () if self.declares("robots_txt") else ("/robots.txt",)
         return (*self.exemptions.paths, *CERTIFICATE_CHECKS, *robots)
+
+    @property
+    def follows_wishes(self) -> bool:
+        """True if the policy names a source of wishes for works, or did so and nobody says any more which."""
+        return bool(self.works.patterns) and (bool(self.creators.source) or self.creators.are_lost)
 
     @property
     def reserves_anything(self) -> bool:

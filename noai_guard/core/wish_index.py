@@ -8,7 +8,7 @@ choices count for both. `hash` of a text is keyed anew in each process.
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from operator import eq
@@ -26,6 +26,13 @@ MAX_LISTED = 10_000
 
 _NUMBER_BITS = 0x3FF
 _HASH_BITS = 0xFFFF_FFFF_FFFF_FC00
+
+entry_key: Callable[[int], int] = _HASH_BITS.__and__
+"""Return what an entry knows its work by, in this process."""
+
+entry_number: Callable[[int], int] = _NUMBER_BITS.__and__
+"""Return the number of the choices in an entry."""
+
 _PLACES: tuple[tuple[Usage, int], ...] = tuple((usage, 3**place) for place, usage in enumerate(WISHED_USAGES))
 _ALL_UNSET = sum(Choice.UNSET.strictness * place for _, place in _PLACES)
 _DIGITS = {choice: choice.strictness for choice in Choice}
@@ -91,6 +98,18 @@ def wished_policy(path_policy: PathPolicy, number: int, *, decide: bool, on_unkn
     return PathPolicy(path_policy.pattern, usages, Wished(disallowed, allowed, number != UNKNOWN))
 
 
+def entries_of(works: Sequence[WorkWishes]) -> "array[int]":
+    """Return an entry for each of some works: the hash of its name, with the number of its choices."""
+    entries = array("Q", bytes(8 * len(works)))
+    last: object = None
+    number = UNSET
+    for place, work in enumerate(works):
+        if work.choices is not last:  # sources share the mapping among works with the same choices
+            last, number = work.choices, number_of(work.choices)
+        entries[place] = hash(work.work) & _HASH_BITS | number
+    return entries
+
+
 def folded(name: str) -> str:
     """Return a name as it is for file systems that tell neither letter case apart nor an accent that is a character of
     its own from one that is part of the letter (Unicode 15, D145); an ISRC without its hyphens."""
@@ -115,6 +134,7 @@ class WishIndex:
         self._changed_folded: dict[int, int | None] = {}
         exact: list[int] = []
         spelled: list[int] = []
+        places = array("L")  # of the names that have another spelling
         listed = self.listed
         mild: dict[str, int] = {}
         last: object = None
@@ -127,6 +147,7 @@ class WishIndex:
             other = name.lower() if "-" not in name and name.isascii() else folded(name)
             if other != name:
                 spelled.append(hash(other) & _HASH_BITS | number)
+                places.append(len(exact) - 1)
             if number != UNSET:
                 names = listed if number in _DISALLOWING else mild
                 if len(names) < MAX_LISTED or name in names:
@@ -134,7 +155,10 @@ class WishIndex:
         for name, number in mild.items():
             if name in listed or len(listed) < MAX_LISTED:
                 listed[name] = stricter(listed.get(name, number), number)
-        self._exact, self._folded = _merged(exact), _merged(spelled)
+        in_order = array("Q", spelled)
+        self._folded = _merged(spelled)
+        self._shared = _shared(exact, in_order, places) if len(self._folded) < len(in_order) else frozenset()
+        self._exact = _merged(exact)
         self.counts: Counter[int] = Counter(map(_NUMBER_BITS.__and__, self._exact))
 
     def __len__(self) -> int:
@@ -160,17 +184,25 @@ class WishIndex:
         return strictest_of(known) if known else None
 
     def strictest(self, names: Iterable[str]) -> int:
-        """Return the number of the strictest choices for works that one path may be part of.
+        """Return the number of the strictest choices for the work that has one of these names.
 
-        UNKNOWN if the source could not be read; for a work that it does not name, nothing is wished.
+        UNKNOWN if the source could not be read. Names that it does not have do not count; if it has none of them,
+        nothing is wished.
         """
         if not self.known:
             return UNKNOWN
-        numbers = (self.number(name) for name in names)
-        return strictest_of(UNSET if number is None else number for number in numbers)
+        return strictest_of(number for name in names if (number := self.number(name)) is not None)
 
-    def with_changes(self, works: Iterable[WorkWishes], version: Hashable) -> "WishIndex":
-        """Return the index after changes, as `WishesSource.changes` yields them. What did not change is shared."""
+    def strictest_of_several(self, works: Iterable[Iterable[str]]) -> int:
+        """Return the number of the strictest choices for several works, each given by its names: all that one path may
+        be part of, as servers read it."""
+        return strictest_of(map(self.strictest, works)) if self.known else UNKNOWN
+
+    def with_changes(self, works: Iterable[WorkWishes], version: Hashable) -> "WishIndex | None":
+        """Return the index after changes, as `WishesSource.changes` yields them. What did not change is shared.
+
+        None if it cannot be told: what is wished for one of several names that differ in letter case only has changed.
+        """
         numbers: dict[str, list[int]] = {}
         for work in works:
             numbers.setdefault(work.work, []).extend([number_of(work.choices)] if work.choices else [])
@@ -179,13 +211,23 @@ class WishIndex:
         index.listed, index.counts = dict(self.listed), self.counts.copy()
         index._exact, index._folded = self._exact, self._folded
         index._changed, index._changed_folded = dict(self._changed), dict(self._changed_folded)
+        index._shared = self._shared
         for name, given in numbers.items():
             number = strictest_of(given) if given else None
             key = hash(name) & _HASH_BITS
             before = _looked_up(key, index._changed, index._exact)
             index._changed[key] = number
             if (other := folded(name)) != name:
-                index._changed_folded[hash(other) & _HASH_BITS] = number
+                other_key = hash(other) & _HASH_BITS
+                others = _looked_up(other_key, index._changed_folded, index._folded)
+                if before is not None:
+                    if other_key in index._shared:
+                        return None
+                    index._changed_folded[other_key] = number
+                elif number is not None:
+                    if others is not None:
+                        index._shared |= {other_key}
+                    index._changed_folded[other_key] = number if others is None else stricter(others, number)
             if before is not None:
                 index.counts[before] -= 1
             index.listed.pop(name, None)
@@ -202,6 +244,14 @@ class WishIndex:
         return len(self._changed)
 
     @property
+    def reserved(self) -> Counter[Usage]:
+        """How many works there are for which each usage is disallowed."""
+        found: Counter[Usage] = Counter()
+        for number, works in self.counts.items():
+            found.update({usage: works for usage, choice in choices_of(number).items() if choice is Choice.DISALLOW})
+        return found
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of all choices that some work has."""
         return tuple(self.counts)
@@ -213,6 +263,17 @@ def _looked_up(key: int, changed: Mapping[int, int | None], packed: "array[int]"
     position = bisect_left(packed, key)
     found = packed[position] if position < len(packed) else -1
     return found & _NUMBER_BITS if found & _HASH_BITS == key and found >= 0 else None
+
+
+def _shared(exact: list[int], spelled: "array[int]", places: "array[int]") -> frozenset[int]:
+    """Return the keys of spellings that several names have: the names at these places of `exact`."""
+    names: dict[int, int] = {}
+    several: set[int] = set()
+    for entry, place in zip(spelled, places, strict=True):
+        key, name = entry & _HASH_BITS, exact[place] & _HASH_BITS
+        if names.setdefault(key, name) != name:
+            several.add(key)
+    return frozenset(several)
 
 
 def _merged(packed: list[int]) -> "array[int]":

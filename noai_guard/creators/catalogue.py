@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from itertools import chain
 
-from noai_guard.config.wish_catalogue import COLUMNS
+from noai_guard.config.catalogue_reader import COLUMNS
 from noai_guard.core.wishes import WISHED_USAGES, WorkWishes
 from noai_guard.creators.exports import table_lines
 from noai_guard.stores.wish_table import WishTable

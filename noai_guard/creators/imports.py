@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from noai_guard.config.wish_catalogue import CatalogueLine
+from noai_guard.config.catalogue_reader import CatalogueLine
 from noai_guard.core.wishes import Choice
 from noai_guard.creators.choices import Facts, rows_for
 from noai_guard.stores.wish_table import ALL_WORKS, Row, Writer

@@ -207,9 +207,9 @@ class FeedTerms:
         path = normal_path(unquote(re.split("[?#]", url, maxsplit=1)[0]))
         policy = self._policy
         path_policy = policy.all_path_policies[self._globs.first(path) + 1]
-        index, work = policy.creators.index, policy.works.work_of(path)
-        if index is not None and work:
-            decide, number = policy.creators.decide, index.strictest([work])
+        index, names = policy.creators.index, policy.works.names_of(path)
+        if index is not None and names:
+            decide, number = policy.creators.decide, index.strictest(names)
             path_policy = wished_policy(path_policy, number, decide=decide, on_unknown=policy.on_unknown)
         if not path_policy.reserves_anything or not self._policy.declares(STANDARD.key):
             return ""

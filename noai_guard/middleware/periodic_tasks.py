@@ -8,6 +8,9 @@ from weakref import ref
 
 INTERVAL_SECONDS = 1.0
 
+OVERDUE_SECONDS = 2.0
+"""Within this time a change has to be in force."""
+
 
 class PeriodicTasks:
     """Tasks that a daemon thread calls every INTERVAL_SECONDS, in each process that starts them.
@@ -20,6 +23,8 @@ class PeriodicTasks:
         self._tasks: dict[Callable[[], object], None] = {}
         self.thread: threading.Thread | None = None
         self._process = 0
+        self._ran_at = time.monotonic()
+        self._running_in = 0
 
     def add(self, task: Callable[[], object]) -> None:
         """Add a task; do nothing if it is there already."""
@@ -47,8 +52,21 @@ class PeriodicTasks:
 
     def run(self) -> None:
         """Call every task once."""
-        for task in list(self._tasks):
-            task()
+        self._running_in = os.getpid()
+        try:
+            for task in list(self._tasks):
+                task()
+        finally:
+            self._running_in = 0
+            self._ran_at = time.monotonic()
+
+    @property
+    def is_overdue(self) -> bool:
+        """True if in this process no task has been called for OVERDUE_SECONDS: its thread is not there yet, or slept.
+
+        A process that was forked knows what its parent knew.
+        """
+        return time.monotonic() - self._ran_at > OVERDUE_SECONDS and self._running_in != os.getpid()
 
 
 def _run(tasks: "ref[PeriodicTasks]") -> None:

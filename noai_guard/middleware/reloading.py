@@ -25,6 +25,9 @@ from noai_guard.observability.metrics import Telemetry
 
 _log = logging.getLogger("noai_guard")
 
+CATCH_UP_SECONDS = 0.5
+"""How long the first request to a process that has slept waits for what has changed meanwhile."""
+
 _MANY_LISTED = 200
 """Works that documents may name, above which the guard does not wait for them."""
 
@@ -61,6 +64,7 @@ class Reloading:
         self._activate = activate
         self._files = WatchedFiles([str(file)] if file else [])
         self._reloading = threading.Lock()
+        self._catching_up = threading.Lock()
         self._reload_due = False
         self._handles_hangup = False
         self.wishes = WishesInForce(telemetry, self._use_wishes)
@@ -128,6 +132,25 @@ class Reloading:
         """Reload if the policy is to be watched and its file, or one that it names, has changed or is gone."""
         if self._file is not None and self._compiled.policy.reload == "watch" and self._files.take_changes():
             self.reload()
+
+    def catch_up(self) -> None:
+        """Look for what has changed while nobody looked, and wait CATCH_UP_SECONDS at most for it to be in force."""
+        if self._catching_up.acquire(blocking=False):
+            thread = threading.Thread(target=self._look_now, name="noai-guard-catch-up", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread to be had
+                self._catching_up.release()
+            else:
+                thread.join(CATCH_UP_SECONDS)
+
+    def _look_now(self) -> None:
+        try:
+            self.reload_if_changed()
+            self.promises.look()
+            self.wishes.look_now()
+        finally:
+            self._catching_up.release()
 
     def reload(self) -> bool:
         """Do and return what `GuardRuntime.reload` says. Never raises for a file that cannot be used."""

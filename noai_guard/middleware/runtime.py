@@ -397,6 +397,8 @@ class GuardRuntime:
             self._next_housekeeping = now + HOUSEKEEPING_SECONDS
         if self.start_error is not None:
             self.reports.report_unusable(self.start_error)
+        if self._tasks.is_overdue:
+            self.reloading.catch_up()
         self.start()
         self.reports.look_for_caches(self.active, request)
 

@@ -337,6 +337,9 @@ class Telemetry:
         self.ledger_problem = ""
         """Why the ledger cannot be used; empty while it can."""
 
+        self.wishes_problem = ""
+        """Why the source of wishes cannot be read; empty while it can."""
+
         self._counts: dict[tuple[object, ...], LocalCounts] = {}
         self._injected_deltas: dict[str, Delta] = {}
         self._timings = [0] * (len(JUDGING_BUCKETS) + 1)
@@ -418,9 +421,15 @@ class Telemetry:
     def set_wishes(self, source: str, works: int, read_at: float) -> None:
         """Publish of which of WISH_SOURCES the wishes are, for how many works, and when (seconds since 1970) the source
         was last readable."""
+        self.wishes_problem = ""
         for each in WISH_SOURCES:
             self.metrics.wish_works.labels(each).set(works if each == source else 0)
         self.metrics.wishes_read.set(read_at)
+
+    def wishes_unreadable(self, problem: str) -> None:
+        """Count that the source of wishes cannot be read, and publish why."""
+        self.wishes_problem = problem or "unknown"
+        self.metrics.wish_failures.labels("source").inc()
 
     def set_ledger(self, states: frozenset[str], problem: str) -> None:
         """Publish what holds of LEDGER_STATES, and why the ledger cannot be used, empty if it can."""

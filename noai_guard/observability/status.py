@@ -205,6 +205,7 @@ def _policies(metrics: Metrics) -> list[dict[str, Any]]:
             "creators": _creators(policy),
             "problem": guard.policy_problem[:_MAX_PROBLEM_CHARS],
             "ledger_problem": guard.ledger_problem[:_MAX_PROBLEM_CHARS],
+            "wishes_problem": guard.wishes_problem[:_MAX_PROBLEM_CHARS],
         }
         if facts not in policies:
             policies.append(facts)

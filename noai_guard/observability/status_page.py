@@ -157,6 +157,7 @@ def _health(status: Status) -> str:
             )
         )
     problems += _ledger(status)
+    problems += _wishes(status)
     if health["store_unreachable"]:
         problems.append("A worker cannot ask the store that workers share: it counts alone. The log says why.")
     if health["identity_stopped"]:
@@ -187,6 +188,14 @@ def _ledger(status: Status) -> Iterator[str]:
         yield (
             "The policy is not published in the ledger; the stricter of both is in force until "
             "<code>noai-guard ledger publish</code>."
+        )
+
+
+def _wishes(status: Status) -> Iterator[str]:
+    if reasons := dict.fromkeys(policy["wishes_problem"] for policy in status.policies if policy["wishes_problem"]):
+        yield (
+            "What creators wish for their works cannot be read; what was last known holds."
+            + "".join(f"<pre>{escape(reason)}</pre>" for reason in reasons)
         )
 
 

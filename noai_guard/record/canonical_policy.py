@@ -13,7 +13,8 @@ from noai_guard.core.model import Agent, PathPolicy
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import by_specificity
-from noai_guard.core.policy import LedgerPolicy, Policy, Rule
+from noai_guard.core.policy import Creators, LedgerPolicy, Policy, Rule
+from noai_guard.core.wish_index import WishIndex
 from noai_guard.record.canonical_json import digest
 
 RUNNING = (
@@ -55,6 +56,8 @@ def policy_data(policy: Policy) -> dict[str, Any]:
         "notices": [asdict(notice) for notice in policy.notices],
         "notice": policy.ledger.notice if policy.ledger else 0,
         **({"creators": "decide"} if policy.creators.decide else {}),
+        # Where wishes are kept is how the site runs; that they are followed there is a promise to creators.
+        **({"works": sorted(policy.works.patterns)} if policy.follows_wishes else {}),
     }
 
 
@@ -73,9 +76,20 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
     policy = build_policy({**data, "networks": networks, "paths": paths}, running.stance if running else "no-ai")
     place = running.ledger if running and running.ledger else LedgerPolicy("")
     kept = {name: getattr(running, name) for name in RUNNING} if running else {}
-    # What creators wish is theirs; whether it may open something is the site's promise.
-    creators = replace(running.creators if running else policy.creators, decide=policy.creators.decide)
+    if "works" in data:
+        kept.pop("works", None)
+    creators = replace(_creators(running, followed="works" in data), decide=policy.creators.decide)
     return replace(policy, ledger=replace(place, notice=data["notice"]), creators=creators, **kept)
+
+
+def _creators(running: Policy | None, *, followed: bool) -> Creators:
+    """Return where the wishes of creators are. What they wish is theirs; whether it is followed, and whether it may
+    open something, is the site's promise."""
+    creators = running.creators if running else Creators()
+    if not followed:
+        is_known = creators.index is not None and creators.index.known
+        return replace(creators, source="", index=creators.index if is_known else None)
+    return creators if creators.source or creators.asked else Creators(index=WishIndex(known=False))
 
 
 def _ordered(sections: Sequence[PathPolicy]) -> list[PathPolicy]:

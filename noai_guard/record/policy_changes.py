@@ -55,7 +55,8 @@ def policy_changes(before: Policy, after: Policy, catalog: Catalog) -> tuple[Cha
 
 
 _DESCRIBED = ("mode", "site", "rules", "exemptions", "on_unknown", "unreadable", "identity", "limits", "declarations",
-              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators")  # fmt: skip
+              "features", "uses", "notices", "partners", "agents", "networks", "notice", "creators",
+              "works")  # fmt: skip
 
 
 def first_promises(policy: Policy) -> tuple[Change, ...]:
@@ -114,6 +115,11 @@ def certain_changes(before: Policy, after: Policy) -> Iterator[Change]:
         decide = after.creators.decide
         said = "may allow what the site refuses" if decide else "may not allow any more what the site refuses"
         yield Change(f"creators {said}, for their own works", decide)
+    were, are = (frozenset(policy_data(policy).get("works", ())) for policy in (before, after))
+    yield from (
+        Change(f"creators: their wishes for {each} are not followed any more", True) for each in sorted(were - are)
+    )
+    yield from (Change(f"creators: their wishes for {each} are followed") for each in sorted(are - were))
     old, new = (policy.ledger.notice if policy.ledger else 0 for policy in (before, after))
     if old != new:
         yield Change(f"notice before a looser policy takes effect: {old} days -> {new} days", new < old)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from noai_guard.core.model import Action
 from noai_guard.core.policy import Policy
 from noai_guard.core.promised import HISTORY_PATH, Announcement, Promised
 from noai_guard.record.canonical_policy import policy_data, policy_digest
@@ -33,7 +34,7 @@ def in_force(loaded: Policy, ledger: Ledger, now: datetime) -> InForce:
         data = entry.policy_data
         if data not in seen:
             seen.append(data)
-            others[entry.number] = entry.policy(loaded)
+            others[entry.number] = _without_lost_wishes(entry.policy(loaded))
     documents = history_documents(ledger, loaded.site, now)
     announced = [Announcement(entry.effective, entry.loosening or entry.changes) for entry in ledger.announced(now)]
     promised = Promised(
@@ -45,6 +46,12 @@ def in_force(loaded: Policy, ledger: Ledger, now: datetime) -> InForce:
         digest=policy_digest(loaded),
     )
     return InForce(promised, ledger.head.policy_data != own, ledger.next_change(now))
+
+
+def _without_lost_wishes(promised: Policy) -> Policy:
+    """Return a promised policy under which, if nobody says any more where the wishes of creators are, every work is
+    reserved as far as its creator may have reserved it."""
+    return replace(promised, on_unknown=Action.DENY) if promised.creators.are_lost else promised
 
 
 def without_ledger(loaded: Policy, fallback: Policy) -> InForce:

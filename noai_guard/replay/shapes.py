@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.path_patterns import by_specificity, in_both_forms, pattern_to_regex
 from noai_guard.core.policy import Policy
 from noai_guard.core.works import MARK, MAX_NAME
 
@@ -52,7 +52,7 @@ class Shapes:
             ),
             tuple(documents),
             tuple(_capturing(works[index]) for index in by_specificity([each.replace(MARK, "*") for each in works])),
-            tuple(pattern_to_regex(each.replace(MARK, "*"), any_case=True) for each in wished),
+            tuple(pattern_to_regex(each.replace(MARK, "*"), any_case=True) for each in in_both_forms(wished)),
             len(patterns) <= _MAX_PATTERNS - len(documents) // 2 and all(map(_is_simple, works)),
         )
 

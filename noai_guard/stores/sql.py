@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from noai_guard.errors import MissingExtra, Unanswered
 
@@ -53,10 +54,11 @@ class Timestamp(TypeDecorator[datetime]):
 class Database:
     """A database at an address; it is opened when it is first used, once in each process.
 
-    The tables of `metadata` are made where they are missing. May be used by several threads.
+    The file and the tables of `metadata` are made where they are missing, unless it is `only_read`: what is lost must
+    not become an empty one. May be used by several threads.
     """
 
-    def __init__(self, address: str, metadata: MetaData) -> None:
+    def __init__(self, address: str, metadata: MetaData, *, only_read: bool = False) -> None:
         """Raises ValueError for an address that is none of `SCHEMES`."""
         if not address.startswith(SCHEMES):
             raise ValueError(f"not the address of a database; write {' or '.join(f'{each}...' for each in SCHEMES)}")
@@ -68,8 +70,9 @@ class Database:
         if self.is_sqlite and self._url.database in (None, "", ":memory:"):
             raise ValueError("the address names no file; write sqlite:///wishes.sqlite")
         self._metadata = metadata
+        self._only_read = only_read
         # By process: those of the process that this one was forked from are kept, so that nobody closes them.
-        self._engines: dict[int, Engine] = {}
+        self._engines: dict[int, tuple[Engine, _File]] = {}
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -96,22 +99,38 @@ class Database:
 
     def close(self) -> None:
         """Close all connections of this process."""
-        if engine := self._engines.pop(os.getpid(), None):
-            engine.dispose()
+        if opened := self._engines.pop(os.getpid(), None):
+            opened[0].dispose()
 
     def _engine(self) -> Engine:
-        engine = self._engines.get(os.getpid())
-        if engine is None:
-            made = _sqlite(self._url) if self.is_sqlite else _postgresql(self._url)
-            try:
+        opened = self._engines.get(os.getpid())
+        file = self._file()
+        if opened is not None and opened[1] == file:
+            return opened[0]
+        if self.is_sqlite and file is None and (self._only_read or opened is not None):
+            raise DatabaseFailed(f"{self}: there is no such file")
+        self.close()
+        made = _sqlite(self._url, only_read=self._only_read) if self.is_sqlite else _postgresql(self._url)
+        try:
+            if not self._only_read:
                 self._make_tables(made)
-            except BaseException:
-                made.dispose()
-                raise
-            engine = self._engines.setdefault(os.getpid(), made)
-            if engine is not made:  # another thread was faster
-                made.dispose()
+        except BaseException:
+            made.dispose()
+            raise
+        engine, _ = self._engines.setdefault(os.getpid(), (made, self._file()))
+        if engine is not made:  # another thread was faster
+            made.dispose()
         return engine
+
+    def _file(self) -> "_File":
+        """Return what tells the file from another one in its place; None if there is none."""
+        if not self.is_sqlite:
+            return None
+        try:
+            facts = os.stat(str(self._url.database))
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino
 
     def _make_tables(self, engine: Engine) -> None:
         with engine.connect().execution_options(noai_writes=True) as connection, connection.begin():
@@ -130,8 +149,15 @@ class Database:
             raise DatabaseFailed(f"{self}: {_PASSWORD.sub('***', reason)}") from None
 
 
-def _sqlite(url: Any) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
+_File = tuple[int, int] | None
+
+
+def _sqlite(url: Any, *, only_read: bool) -> Engine:
+    # A reader writes too, to the file beside a database in WAL mode; `rw` makes no database.
+    address = f"file:{quote(os.path.abspath(url.database))}?mode={'rw' if only_read else 'rwc'}"
+    engine = create_engine(
+        url, creator=lambda: sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, check_same_thread=False)
+    )
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:

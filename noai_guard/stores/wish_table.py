@@ -15,7 +15,7 @@ from typing import Any
 from noai_guard.core.model import Usage
 from noai_guard.core.wishes import ALL_WORKS as ALL_WORKS
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
-from noai_guard.stores.sql import ROWS_AT_ONCE, Database, Timestamp
+from noai_guard.stores.sql import ROWS_AT_ONCE, Database, DatabaseFailed, Timestamp
 
 # After noai_guard.stores.sql, which says what to install.
 from sqlalchemy import (  # isort: skip
@@ -85,16 +85,29 @@ class WishTable:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._seen: tuple[int, object] = 0, None
 
     @classmethod
-    def at(cls, address: str) -> "WishTable":
-        """Return the table at an address, `sqlite:///FILE` or `postgresql://...`. Raises ValueError."""
-        return cls(Database(address, METADATA))
+    def at(cls, address: str, *, only_read: bool = False) -> "WishTable":
+        """Return the table at an address, `sqlite:///FILE` or `postgresql://...`; made where it is missing, unless it
+        is `only_read`. Raises ValueError."""
+        return cls(Database(address, METADATA, only_read=only_read))
 
     def version(self) -> int:
-        """Return a number that is another one after every change: the highest id. Raises DatabaseFailed."""
+        """Return a number that is another one after every change: the highest id. Raises DatabaseFailed, also if the
+        table has lost rows since the last call: then it is another one, and what it says was not said by creators."""
         with self.database.reading() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(TABLE.c.id), 0))).scalar_one())
+            highest = int(connection.execute(select(func.coalesce(func.max(TABLE.c.id), 0))).scalar_one())
+            oldest = connection.execute(select(TABLE.c.id, TABLE.c.set_at).order_by(TABLE.c.id).limit(1)).first()
+        seen, seen_oldest = self._seen
+        first = tuple(oldest) if oldest else None
+        if highest < seen or (seen and first != seen_oldest):
+            raise DatabaseFailed(
+                f"{self.database}: {TABLE.name} has lost rows: its ids went up to {seen}, and go to {highest} now; "
+                "put the table back, or restart to go by what is there"
+            )
+        self._seen = highest, first
+        return highest
 
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the choices in force on a day, once for each work and creator. Raises DatabaseFailed."""

@@ -15,7 +15,7 @@ from noai_guard.core.identity.ranges import published
 from noai_guard.core.identity.signature_agents import hosts_of
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, HeaderField, Identity
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.path_patterns import in_both_forms, pattern_to_regex
 from noai_guard.core.policy import Rule
 from noai_guard.core.text import listed
 from noai_guard.responses.refusal import client_name
@@ -110,7 +110,7 @@ def identity_notes(plan: TargetPlan) -> Iterator[str]:
 def open_expressions(plan: TargetPlan) -> tuple[str, str]:
     """Return expressions for the paths that are open to everyone: for a target as it was sent, and for a decoded path,
     which is empty if the policy exempts none."""
-    exempt = "|".join(map(pattern_to_regex, plan.policy.exemptions.paths))
+    exempt = "|".join(map(pattern_to_regex, in_both_forms(plan.policy.exemptions.paths)))
     return OPEN.raw[0], exempt
 
 

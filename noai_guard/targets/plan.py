@@ -16,7 +16,7 @@ from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
 from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, PathPolicy, Verdict
-from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.path_patterns import by_specificity, in_both_forms, pattern_to_regex
 from noai_guard.core.paths import ODD as ODD_PATH
 from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
@@ -270,7 +270,7 @@ class TargetPlan:
         self.name = name
         self.policy = compiled.policy
         self._table = compiled.guard.table
-        self.exempt = PathSet("exempt", self.policy.exemptions.paths)
+        self.exempt = PathSet("exempt", in_both_forms(self.policy.exemptions.paths))
         self._sections = tuple(self._ordered_sections())
         self.parts = tuple(dict.fromkeys((*self._table.path_policies, *(part for _, part in self._sections))))
         declared = {part: compiled.declared_on(part) for part in self.parts}
@@ -286,7 +286,7 @@ class TargetPlan:
             (paths, numbers[declared[part]] if self.works else index[part]) for paths, part in self._sections
         )
         self._rule_paths = {
-            rule.id: PathSet(f"rule_{number + 1}", rule.paths)
+            rule.id: PathSet(f"rule_{number + 1}", in_both_forms(rule.paths))
             for number, rule in enumerate(self.policy.rules)
             if rule.paths and not rule.needs_origin
         }
@@ -311,7 +311,10 @@ class TargetPlan:
         wished."""
         whole, *parts = self._table.path_policies
         order = by_specificity([part.pattern for part in parts])
-        sections = [(PathSet(f"section_{number + 1}", (parts[number].pattern,)), parts[number]) for number in order]
+        sections = [
+            (PathSet(f"section_{number + 1}", in_both_forms([parts[number].pattern])), parts[number])
+            for number in order
+        ]
         for paths, part in (*sections, (PathSet("works", ()), whole)):
             if self.works:
                 for wish in self.works.numbers:

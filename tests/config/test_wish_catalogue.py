@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noai_guard.config import wish_catalogue
-from noai_guard.config.wish_catalogue import COLUMNS, WishCatalogue
+from noai_guard.config import catalogue_reader
+from noai_guard.config.catalogue_reader import COLUMNS
+from noai_guard.config.wish_catalogue import WishCatalogue
 from noai_guard.core.model import Usage
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
@@ -163,14 +164,14 @@ def test_many_mistakes_end_with_a_sentence_that_says_so(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wish_catalogue, "MAX_WORKS", 2)
+    monkeypatch.setattr(catalogue_reader, "MAX_WORKS", 2)
     assert problems(tmp_path, "work,train-ai\na,no\nb,no\nc,no\n") == [(4, "P008", "more than 2 works")]
 
 
 def test_more_ways_to_choose_than_are_remembered_are_read_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wish_catalogue, "_MAX_CHOICES", 1)
+    monkeypatch.setattr(catalogue_reader, "_MAX_CHOICES", 1)
     assert choices(tmp_path, "work,train-ai\na,no\nb,yes\nc,no\n") == {
         "a": {TRAIN: DISALLOW}, "b": {TRAIN: ALLOW}, "c": {TRAIN: DISALLOW},
     }  # fmt: skip

@@ -64,7 +64,23 @@ def test_a_database_that_does_not_answer_is_a_warning_and_one_that_cannot_be_nam
     assert "secret" not in str(problem)
     _, (problem,) = read_wishes("sqlite:///:memory:", WORKS, DAY)
     assert (problem.code, problem.warning) == ("P057", False)
-    index, problems = read_wishes(f"sqlite:///{tmp_path}/wishes.sqlite", WORKS, DAY)
+
+
+def test_a_database_that_is_missing_is_not_made_by_reading_and_is_not_an_empty_one(tmp_path: Path) -> None:
+    require("sqlalchemy")
+    from noai_guard.stores.wish_table import WishTable
+
+    address = f"sqlite:///{tmp_path}/odd #1&name.sqlite"
+    index, (problem,) = read_wishes(address, WORKS, DAY)
+    assert (problem.code, index.known, problem.warning) == ("P057", False, True)
+    assert "no such file" in problem.message
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "odd #1&name.sqlite").touch()
+    index, (problem,) = read_wishes(address, WORKS, DAY)
+    assert (problem.code, index.known, problem.warning) == ("P057", False, True)
+    assert "no such table" in problem.message
+    assert WishTable.at(address).creators() == []
+    index, problems = read_wishes(address, WORKS, DAY)
     assert (len(index), index.known, problems) == (0, True, ())
 
 
@@ -96,3 +112,24 @@ def test_the_policy_holds_what_its_source_says(tmp_path: Path, monkeypatch: pyte
     assert problem.code == "W004"
     (tmp_path / "noai.yaml").write_text("works: 7\nwishes: catalogue.csv\n")
     assert all(problem.code != "W004" for problem in check_policy(tmp_path / "noai.yaml")[1])
+
+
+def test_names_that_no_path_has_are_warned_about_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    lines = ["tide,no", "my%20song,no", ".,no", "..,no", "100%,no", ".hidden,no", "a%2Fb,no", "%41,no"]
+    file.write_text("\n".join(["work,train-ai", *lines, ""]))
+    index, problems = read_wishes(str(file), Works(["/hls/{work}/**"]), DAY)
+    assert len(index) == len(lines)
+    assert all(problem.warning and problem.hint for problem in problems)
+    assert [(problem.code, problem.line) for problem in problems] == [
+        ("W009", 3),
+        ("W009", 4),
+        ("W009", 5),
+        ("W009", 0),
+    ]
+    assert problems[-1].message.startswith("2 more")
+    assert read_wishes(str(file), Works(["/hls/{work}/**"]), DAY) == (index, problems)
+    file.write_text("work,train-ai\na-b,no\nab,no\n")
+    _, (problem,) = read_wishes(str(file), Works(["/x/{work}-*.mp3"]), DAY)
+    assert (problem.code, problem.line) == ("W009", 2)
+    assert "'a-b'" in problem.message

@@ -1,6 +1,7 @@
 import random
 import re
 from functools import cache
+from unicodedata import normalize
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,7 @@ from noai_guard.core.path_patterns import (
     InvalidPatterns,
     PathMatcher,
     by_specificity,
+    in_both_forms,
     pattern_chains,
     pattern_problem,
     pattern_to_regex,
@@ -327,3 +329,19 @@ def test_robots_rules_match_the_urls_whose_path_the_pattern_matches(seed: int, q
         for path in [*paths, "/a", "/a/", "/a b", "/ab/a"]:
             is_matched = any(robots_match(rule, quote(path) + query) for rule in rules)
             assert is_matched is matches(glob, path), (glob, path + query)
+
+
+@pytest.mark.parametrize("pattern", ["/caf\u00e9", "/caf\u00e9/**", "/*/caf\u00e9-?/**", "/**/caf\u00e9*.mp3"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_accents_match_in_either_form_everywhere(pattern, form, asked):
+    pattern = normalize(form, pattern)
+    path = normalize(asked, pattern.replace("/**", "/x").replace("*", "y").replace("?", "1"))
+    assert PathMatcher([pattern]).first(path) == 0
+    forms = in_both_forms([pattern])
+    assert any(re.search(pattern_to_regex(each).encode().removesuffix(b"$") + rb"\Z", path.encode()) for each in forms)
+    assert forms == in_both_forms(forms)
+
+
+def test_a_pattern_without_accents_has_one_form():
+    assert in_both_forms(["/a", "/b/**", "/a"]) == ("/a", "/b/**")

@@ -1,6 +1,6 @@
 """The index of wishes: what it says of a work, what it costs, and what changes in it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -28,6 +28,13 @@ NO_TRAINING = number_of({TRAIN: DISALLOW})
 OPEN = PathPolicy("/**", dict.fromkeys(Usage, Action.ALLOW))
 CLOSED = PathPolicy("/**", dict.fromkeys(Usage, Action.LICENSE_REQUIRED))
 CHOICES = st.dictionaries(st.sampled_from(WISHED_USAGES), st.sampled_from(Choice))
+
+
+def changed(index: WishIndex, works: Iterable[WorkWishes], version: int) -> WishIndex:
+    """Return the index after changes that it can take."""
+    after = index.with_changes(works, version)
+    assert after is not None
+    return after
 
 
 def index_of(**works: Mapping[Usage, Choice]) -> WishIndex:
@@ -89,7 +96,7 @@ def test_a_name_is_found_as_it_is_and_else_in_any_letter_case(asked: str, number
 )
 def test_a_name_is_found_however_a_file_system_spells_its_accents(wished: str, asked: str) -> None:
     assert index_of(**{wished: {TRAIN: DISALLOW}}).number(asked) == NO_TRAINING
-    assert index_of().with_changes([WorkWishes(wished, {TRAIN: DISALLOW})], 1).number(asked) == NO_TRAINING
+    assert changed(index_of(), [WorkWishes(wished, {TRAIN: DISALLOW})], 1).number(asked) == NO_TRAINING
 
 
 def test_of_several_creators_of_a_work_the_strictest_counts() -> None:
@@ -117,14 +124,14 @@ def test_the_names_that_documents_may_list_are_bounded_and_those_that_are_disall
     assert list(index.listed) == ["d", "a"]
     index = index_of(a={TRAIN: DISALLOW}, b={TRAIN: DISALLOW}, c={TRAIN: DISALLOW})
     assert list(index.listed) == ["a", "b"]
-    assert list(index.with_changes([WorkWishes("e", {TRAIN: DISALLOW})], 1).listed) == ["a", "b"]
+    assert list(changed(index, [WorkWishes("e", {TRAIN: DISALLOW})], 1).listed) == ["a", "b"]
 
 
 def test_changes_replace_what_was_said_of_a_work_and_leave_the_index_before_alone() -> None:
     before = index_of(Tide={TRAIN: DISALLOW}, foam={TRAIN: DISALLOW}, gone={SEARCH: DISALLOW})
     changes = [WorkWishes("Tide", {SEARCH: ALLOW}), WorkWishes("Tide", {SEARCH: DISALLOW}), WorkWishes("gone", {}),
                WorkWishes("new", {TRAIN: ALLOW}), WorkWishes("none", {TRAIN: Choice.UNSET})]  # fmt: skip
-    after = before.with_changes(changes, version=7)
+    after = changed(before, changes, version=7)
     no_search = number_of({SEARCH: DISALLOW})
     assert [after.number(name) for name in ("Tide", "tide", "foam", "gone", "new")] == [
         no_search, no_search, NO_TRAINING, None, number_of({TRAIN: ALLOW}),
@@ -136,7 +143,7 @@ def test_changes_replace_what_was_said_of_a_work_and_leave_the_index_before_alon
     assert after.listed == {"foam": NO_TRAINING, "Tide": no_search, "new": number_of({TRAIN: ALLOW})}
     assert before.number("Tide") == NO_TRAINING
     assert before.number("new") is None
-    again = after.with_changes([WorkWishes("new", {})], version=8)
+    again = changed(after, [WorkWishes("new", {})], version=8)
     assert again.number("new") is None
     assert after.number("new") is not None
 
@@ -149,10 +156,10 @@ def test_changes_make_the_same_index_as_reading_all_again(
         return (WorkWishes(name, choices) for name, choices in all_of_them.items())
 
     changes = {name: choices for name, choices in changes.items() if choices}
-    changed, whole = WishIndex(read(works)).with_changes(read(changes), 1), WishIndex(read(works | changes))
+    after, whole = changed(WishIndex(read(works)), read(changes), 1), WishIndex(read(works | changes))
     for name in works | changes:
-        assert changed.number(name) == whole.number(name)
-    assert changed.counts == whole.counts
+        assert after.number(name) == whole.number(name)
+    assert after.counts == whole.counts
 
 
 @pytest.mark.parametrize("decide", [False, True])
@@ -193,3 +200,32 @@ def test_a_work_takes_16_bytes_at_most_and_a_look_up_costs_the_same_in_a_large_i
     assert kept * 8 == 16 * 50_000
     # While it is made, there are lists: 300 MB for a million works.
     assert peak_bytes(lambda: WishIndex(_many(50_000))) < 300 * 50_000
+
+
+NAMES = ["Tide", "TIDE", "tide", "TiDe", "\u00c9tude", "E\u0301tude", "\u00e9tude", "ebb"]
+SOME = st.dictionaries(st.sampled_from(NAMES), CHOICES)
+
+
+@given(SOME, st.lists(SOME, max_size=4))
+def test_changes_of_names_that_differ_in_letter_case_only_agree_with_reading_all_again(
+    works: dict[str, dict[Usage, Choice]], rounds: list[dict[str, dict[Usage, Choice]]]
+) -> None:
+    works = {name: choices for name, choices in works.items() if choices}
+    index = index_of(**works)
+    for changes in rounds:
+        works = {name: choices for name, choices in (works | changes).items() if choices}
+        maybe = index.with_changes((WorkWishes(name, choices) for name, choices in changes.items()), 1)
+        whole = index_of(**works)
+        index = whole if maybe is None else maybe
+        for name in (*NAMES, "tIDE", "ETUDE", "\u00c9TUDE"):
+            assert index.number(name) == whole.number(name), name
+        assert index.counts == whole.counts
+
+
+def test_one_of_two_names_that_differ_in_letter_case_is_changed_by_reading_all_again() -> None:
+    index = index_of(Tide={TRAIN: DISALLOW}, TIDE={SEARCH: DISALLOW}, Ebb={TRAIN: DISALLOW})
+    assert index.with_changes([WorkWishes("Tide", {TRAIN: ALLOW})], 1) is None
+    after = changed(index, [WorkWishes("Ebb", {TRAIN: ALLOW}), WorkWishes("EBB", {SEARCH: DISALLOW})], 1)
+    assert after is not None
+    assert after.number("eBB") == number_of({SEARCH: DISALLOW})
+    assert after.with_changes([WorkWishes("EBB", {TRAIN: ALLOW})], 2) is None

@@ -15,6 +15,7 @@ from noai_guard.core.request import PlainRequest
 from noai_guard.core.stricter import StricterGuard
 from noai_guard.core.wish_index import UNKNOWN, WishIndex, number_of
 from noai_guard.core.wishes import Choice, WorkWishes
+from noai_guard.core.works import Works
 from noai_guard.stores.memory import MemoryStore
 
 ALLOW, DISALLOW = Choice.ALLOW, Choice.DISALLOW
@@ -235,3 +236,19 @@ def test_a_function_is_asked_for_several_policies_at_once() -> None:
     wished = table.wished(table.path_classes["/audio/no.mp3"], number_of({SEARCH: DISALLOW}))
     assert table.verdict(AGENTS[2], wished).action is Action.DENY
     assert table.verdict(None, wished).action is Action.ALLOW
+
+
+def test_of_the_names_that_a_path_has_by_several_patterns_the_strictest_wish_counts_and_unknown_names_do_not() -> None:
+    overlapping = Works(["/audio/{work}.mp3", "/audio/{work}_128.mp3"])
+    wishes = {
+        "refused_128": {TRAIN: DISALLOW}, "allowed": {TRAIN: ALLOW}, "kept": {TRAIN: DISALLOW}, "kept_128": {TRAIN: ALLOW},
+    }  # fmt: skip
+    index = WishIndex(WorkWishes(name, choices) for name, choices in wishes.items())
+    of = guard(CLOSED, decide=True, index=index, works=overlapping)
+    answers = {name: judged(of, f"/audio/{name}.mp3", "Trainer") for name in (*wishes, "refused", "allowed_128")}
+    assert answers == {
+        "refused_128": ("deny", WISH), "allowed": ("allow", WISH), "kept": ("deny", WISH), "kept_128": ("deny", WISH),
+        "refused": ("deny", "train-ai"), "allowed_128": ("allow", WISH),
+    }  # fmt: skip
+    # What servers read as another work does not become allowed by the one that is.
+    assert judged(of, "/audio/allowed.mp3/..;/other.mp3", "Trainer") == ("deny", "train-ai")

@@ -110,3 +110,53 @@ def test_other_engines_find_the_same_work(before, after, rest):
     assert (found[1].decode() if found else "") == Works([pattern]).work_of(path)
     in_any_case = capturing_to_regex(*pattern.split(MARK), any_case=True).replace("$", r"\Z").encode()
     assert not found or re.match(in_any_case, path.encode())
+
+
+def test_a_path_has_a_name_by_every_pattern_that_matches_the_most_specific_first():
+    works = Works(["/audio/{work}.mp3", "/audio/{work}_128.mp3", "/hls/{work}/**"])
+    assert works.names_of("/audio/song_128.mp3") == ("song", "song_128")
+    assert works.work_of("/audio/song_128.mp3") == "song"
+    assert works.names_of("/audio/song.mp3") == ("song",)
+    assert works.names_of("/press") == ()
+
+
+def test_a_pattern_in_other_letter_case_gives_a_name_beside_one_that_matches_as_it_is_written():
+    works = Works(["/audio/{work}.mp3", "/audio/{work}_HQ.mp3"])
+    assert works.names_of("/audio/Song_hq.mp3") == ("Song_hq",)
+    assert works.names_in_any_case("/audio/Song_hq.mp3") == ("song", "Song_hq")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["/audio/{work}.mp3", "/audio/{work}_128.mp3"], ("x", "x_128")),
+        (["/audio/a-{work}.mp3", "/audio/{work}-b.mp3"], ("x-b", "a-x")),
+        (["/hls/{work}/**", "/hls/live/{work}/**"], ("x", "live")),
+        (["/audio/{work}.mp3", "/audio/{work}.flac", "/songs/{work}", "/hls/{work}/**"], None),
+        (["/hls/{work}/**", "/hls/{work}/low/**"], None),
+    ],
+)
+def test_patterns_that_give_one_path_two_names_overlap(patterns, names):
+    found = Works(patterns).overlaps
+    assert [(one, other) for one, other, _, _ in found] == ([tuple(patterns)] if names else [])
+    assert all(each == names and Works(patterns).names_of(path) == names for _, _, path, each in found)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "can"),
+    [
+        ("/x/{work}-*.mp3", "ab", True),
+        ("/x/{work}-*.mp3", "a-b", False),
+        ("/hls/{work}/**", "..", False),
+        ("/hls/{work}/**", ".a", True),
+        ("/audio/{work}.mp3", "..", True),
+    ],
+)
+def test_a_name_that_no_path_can_have_is_told(pattern, name, can):
+    assert Works([pattern]).can_name(name) is can
+
+
+@pytest.mark.parametrize("pattern", ["/caf\u00e9/{work}", "/cafe\u0301/{work}"])
+@pytest.mark.parametrize("path", ["/caf\u00e9/A\u0301", "/cafe\u0301/A\u0301"])
+def test_accents_in_a_pattern_match_in_either_form_and_the_name_stays_as_it_is(pattern, path):
+    assert Works([pattern]).names_of(path) == ("A\u0301",)

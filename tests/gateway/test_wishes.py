@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from noai_guard.gateway.app import Gateway
+from noai_guard.middleware.periodic_tasks import PeriodicTasks
 from tests.gateway.test_app import ANSWER, NGINX, PROXY, TRUSTED, VERIFY
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, Exchange, ask, http
 from tests.middleware.wish_sources import POLICY, CataloguedWishes
@@ -50,3 +52,13 @@ def test_a_change_is_in_force_at_the_gateway(tmp_path: Path) -> None:
     guard.runtime.wishes.look_now()
     assert verify(guard, "/audio/foam.mp3", SCRAPER).status == 403
     assert verify(guard, "/audio/tide.mp3", SCRAPER).status == 200
+
+
+def test_a_gateway_that_slept_looks_before_it_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeriodicTasks, "start", lambda tasks: None)
+    guard = gateway(tmp_path, "work,train-ai\ntide,no\n")
+    assert verify(guard, "/audio/foam.mp3", SCRAPER).status == 200
+    CataloguedWishes(tmp_path).write("work,train-ai\nfoam,no\n")
+    monkeypatch.setattr(PeriodicTasks, "is_overdue", True)
+    guard.runtime._next_housekeeping = 0.0
+    assert verify(guard, "/audio/foam.mp3", SCRAPER).status == 403

@@ -413,3 +413,31 @@ def test_the_gateway_serves_the_history_and_keeps_the_promise(tmp_path: Path) ->
     judged = asgi_kit.ask(gateway, asgi_kit.http("/.noai/verify", SCRAPER, *original))
     assert judged.status == 403
     gateway.runtime.close()
+
+
+def test_wishes_that_are_taken_out_of_the_policy_hold_until_the_notice_is_over(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "catalogue.csv").write_text("work,train-ai\ntide,no\n")
+    without = "extends: no-training\nusages: {train-ai: yes, data-broker: yes, scraper: yes}\n"
+    works = 'works: ["/audio/{work}.mp3"]\n'
+    follows = f"{without}{works}wishes: {tmp_path}/catalogue.csv\n"
+    site.book.publish(follows)
+    site.write(follows)
+    site.start()
+    assert [site.get(f"/audio/{work}.mp3")[0] for work in ("tide", "ebb")] == [403, 200]
+    assert site.state("unpublished") == 0
+    # The next policy is announced, and the one that names the catalogue stays where it is.
+    site.book.publish(f"{without}{works}", START + DAY)
+    site.at(START + DAY)
+    assert [site.get(f"/audio/{work}.mp3")[0] for work in ("tide", "ebb")] == [403, 200]
+    assert b"their wishes for /audio/{work}.mp3 are not followed any more" in site.get("/.well-known/noai")[1]
+    # Taken away early, whether or not its works are still named: nobody knows what was wished, so nothing is let in.
+    for text in (f"{without}{works}", without):
+        site.write(text)
+        site.runtime.close()
+        site.start()
+        site.at(START + DAY)
+        assert [site.get(f"/audio/{work}.mp3")[0] for work in ("tide", "ebb")] == [403, 403]
+        assert site.get("/press")[0] == 200
+        assert site.get("/audio/tide.mp3", BROWSER)[0] == 200
+    site.at(site.book.ledger.head.effective)
+    assert [site.get(f"/audio/{work}.mp3")[0] for work in ("tide", "ebb")] == [200, 200]

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from noai_guard import NoAIMiddleware, NoAIWSGIMiddleware
+from noai_guard.config import wishes
 from noai_guard.core.model import Usage
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
@@ -219,7 +221,7 @@ def test_changes_of_a_database_are_read_alone(tmp_path: Path, monkeypatch: pytes
     assert index.changed == 2
     assert site.answer("/audio/ebb.mp3")[0] == 403
     assert site.answer("/audio/tide.mp3")[0] == 200
-    monkeypatch.setattr(wishes_in_force, "_MAX_CHANGED", 2)
+    monkeypatch.setattr(wishes, "_MAX_CHANGED", 2)
     source.set({"tide": {TRAIN: NO}})
     site.runtime.wishes.look_now()
     index = site.runtime.compiled.policy.creators.index
@@ -374,3 +376,80 @@ def test_judging_that_fails_after_the_answer_is_no_500(monkeypatch: pytest.Monke
     monkeypatch.setattr(type(guard.runtime.active), "of_work", broken)
     assert asgi_kit.ask(guard, asgi_kit.http("/audio/tide.mp3", SCRAPER)).status == 200
     assert metric(guard, "guard_failures", place="judging") == 1
+
+
+@pytest.mark.parametrize("kind", ["catalogue", "sqlite", "postgresql"])
+def test_wishes_that_are_lost_are_an_error_and_the_last_ones_stay_in_force(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source: Any = source_of(kind, tmp_path, request)
+    source.set({"tide": {TRAIN: NO}})
+    site = Site("asgi", source, tmp_path)
+    losses = _lost_catalogue(source) if kind == "catalogue" else _lost_table(source, tmp_path)
+    for number, said in enumerate(losses, 1):
+        site.runtime.wishes.look_now()
+        assert site.answer("/audio/tide.mp3")[0] == 403
+        assert metric(site.guard, "wish_failures", **{"from": "source"}) == number
+        assert said in site.runtime.telemetry.wishes_problem
+        assert site.runtime.reload()
+        assert site.answer("/audio/tide.mp3")[0] == 403
+    assert losses_said(caplog) == 1  # once a minute
+    source.set({"tide": {TRAIN: NO}, "ebb": {TRAIN: NO}})
+    if kind == "catalogue":
+        site.runtime.wishes.look_now()
+        assert site.answer("/audio/ebb.mp3")[0] == 403
+        assert site.runtime.telemetry.wishes_problem == ""
+    site.close()
+
+
+def losses_said(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("the wishes of creators cannot be read")
+
+
+def _lost_catalogue(source: CataloguedWishes) -> Iterator[str]:
+    source.write("work,train-ai\n")
+    yield "names no work any more"
+    source.write("work,train-ai\n\n,\n")
+    yield "names no work any more"
+
+
+def _lost_table(source: WishesInDatabase, folder: Path) -> Iterator[str]:
+    from sqlalchemy import text
+
+    from noai_guard.stores.wish_table import Row, WishTable
+
+    database = source.table.database
+    file = folder / "wishes.sqlite"
+    if database.is_sqlite:
+        for each in folder.glob("wishes.sqlite*"):
+            each.unlink()
+        yield "no such file"
+        assert not file.exists()
+        database.close()
+        source.table = WishTable.at(f"sqlite:///{file}")
+    else:
+        with database.writing("noai_wishes") as connection:
+            connection.execute(text("DROP TABLE noai_wishes"))
+        yield "noai_wishes"
+        database.close()
+        source.table = WishTable.at(database._url.render_as_string(hide_password=False))
+    assert source.table.version() == 0
+    yield "has lost rows"
+    source.table.add([Row("ines", f"new-{number}", NO, TRAIN, set_at=datetime.now(UTC)) for number in range(50)])
+    yield "has lost rows"
+
+
+def test_that_creators_disallow_fewer_works_than_before_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = CataloguedWishes(tmp_path)
+    source.set({"tide": {TRAIN: NO}, "ebb": {TRAIN: NO, SEARCH: NO}, "foam": {TRAIN: YES}})
+    site = Site("asgi", source, tmp_path)
+    source.set({"tide": {TRAIN: NO}, "foam": {TRAIN: YES}})
+    site.runtime.wishes.look_now()
+    assert "creators disallow fewer works than before: train-ai 2 -> 1, ai-search 1 -> 0" in caplog.text
+    caplog.clear()
+    source.set({"tide": {TRAIN: NO}, "foam": {TRAIN: NO}})
+    site.runtime.wishes.look_now()
+    assert "fewer works" not in caplog.text
+    site.close()

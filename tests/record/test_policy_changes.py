@@ -12,9 +12,10 @@ from noai_guard.core.guard import Guard
 from noai_guard.core.identity.settings import IdentityPolicy
 from noai_guard.core.model import AI_USAGES, Usage, agent_of
 from noai_guard.core.networks import NetworkSet
-from noai_guard.core.policy import Policy, Site
+from noai_guard.core.policy import Creators, Policy, Site
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
+from noai_guard.core.works import Works
 from noai_guard.record.canonical_json import canonical
 from noai_guard.record.canonical_policy import RUNNING, policy_data, policy_digest, policy_from
 from noai_guard.record.policy_changes import _SITE_WORDS, first_promises, policy_changes
@@ -356,6 +357,28 @@ def test_networks_and_identities_are_compared_by_content() -> None:
     policy = policy_of("")
     same = replace(policy, identity=IdentityPolicy(networks={"gptbot": NetworkSet(["10.0.0.0/8"])}))
     assert policy_changes(same, same, AGENTS) == ()
+
+
+def test_that_the_wishes_of_creators_are_followed_is_a_promise_and_to_end_it_is_looser() -> None:
+    works = Works(["/audio/{work}.mp3", "/hls/{work}/**"])
+    index = WishIndex([WorkWishes("tide", {Usage.TRAIN_AI: Choice.DISALLOW})])
+    site = replace(policy_of(""), works=works)
+    follows = replace(site, creators=Creators("catalogue.csv", index=index))
+    elsewhere = replace(site, creators=Creators("sqlite:///wishes.sqlite", index=WishIndex(known=False)))
+    fewer = replace(follows, works=Works(["/hls/{work}/**"]))
+    audio, hls = ("creators: their wishes for /audio/{work}.mp3 are", "creators: their wishes for /hls/{work}/** are")
+
+    def said(before: Policy, after: Policy) -> dict[str, bool]:
+        # As the ledger keeps what was before, which knows no source.
+        kept = policy_from(policy_data(before), after)
+        assert policy_data(kept) == policy_data(before)
+        return {change.text: change.loosens for change in policy_changes(kept, after, AGENTS)}
+
+    assert said(follows, site) == {f"{audio} not followed any more": True, f"{hls} not followed any more": True}
+    assert said(site, follows) == {f"{audio} followed": False, f"{hls} followed": False}
+    assert said(follows, fewer) == {f"{audio} not followed any more": True}
+    assert said(follows, elsewhere) == said(elsewhere, follows) == {}
+    assert policy_from(policy_data(follows), site).creators.are_lost
 
 
 def test_that_creators_may_decide_is_looser_and_their_wishes_are_none_of_the_promises() -> None:

@@ -79,11 +79,7 @@ class WorkSections:
             if self._differs_anywhere(number):
                 # File systems spell an accent in one form, catalogues in the other.
                 spellings = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
-                of_work = {
-                    path: section
-                    for spelling in spellings
-                    for path, section in self._sections_of(spelling, index.strictest([spelling]))
-                }
+                of_work = {path: section for spelling in spellings for path, section in self._sections_of(spelling)}
                 named += 1 if of_work else 0
                 complete = complete and len(of_work) == len(self._exact) * len(spellings)
                 sections |= of_work
@@ -97,13 +93,15 @@ class WorkSections:
     def _differs_anywhere(self, number: int) -> bool:
         return any(self._table.wished_on(part, number).usages != part.usages for part in self._table.path_policies)
 
-    def _sections_of(self, name: str, number: int) -> Iterator[tuple[str, PathPolicy]]:
+    def _sections_of(self, name: str) -> Iterator[tuple[str, PathPolicy]]:
+        assert self._index is not None
         for pattern in self._exact:
             path = pattern.replace(MARK, name)
             sample = _sample(path)
             # A name with a wildcard in it would be a section of other works.
-            if sample and not set("*?") & set(name) and self._policy.works.work_of(sample) == name:
+            if sample and not set("*?") & set(name) and name in (names := self._policy.works.names_of(sample)):
                 of_site = self._table.path_class(sample).path_policy
+                number = self._index.strictest(names)
                 yield path, replace(self._table.wished_on(of_site, number), pattern=path)
 
     def _with(self, sections: dict[str, PathPolicy], rest: int) -> DecisionTable:
@@ -113,10 +111,9 @@ class WorkSections:
         parts = {part.pattern: part for part in policy.path_policies}
         for pattern, part in parts.items():
             sample = _sample(pattern)
-            name = policy.works.work_of(sample) if sample else ""
-            number = index.number(name) if name and index is not None else None
-            if number is not None:
-                parts[pattern] = replace(wished_on(part, number), pattern=pattern)
+            names = policy.works.names_of(sample) if sample and index is not None and index.known else ()
+            if index is not None and names:
+                parts[pattern] = replace(wished_on(part, index.strictest(names)), pattern=pattern)
         parts |= sections
         covering = _ALL_DISALLOWED if rest == UNKNOWN else rest
         if any(choice is Choice.DISALLOW for choice in choices_of(covering).values()):

@@ -13,7 +13,7 @@ from itertools import takewhile
 from urllib.parse import quote, unquote
 
 from noai_guard.core.model import PathPolicy
-from noai_guard.core.path_patterns import PathMatcher, pattern_to_robots
+from noai_guard.core.path_patterns import PathMatcher, in_both_forms, pattern_to_robots
 from noai_guard.core.policy import Exemptions, Policy
 
 _BELOW = "\0"
@@ -64,7 +64,7 @@ def sample_paths(policy: Policy) -> dict[str, str]:
     prefixes = {
         prefix
         for _, patterns in _patterns(policy)
-        for pattern in patterns
+        for pattern in in_both_forms(patterns)
         for prefix in pattern_to_robots(pattern) or ()
     }
     return {

@@ -6,7 +6,7 @@ So the gateway answers 204 or 401, with the true status in X-NoAI-Status, and er
 from collections.abc import Iterator, Mapping, Sequence
 
 from noai_guard.core.model import Document
-from noai_guard.core.path_patterns import pattern_to_regex
+from noai_guard.core.path_patterns import in_both_forms, pattern_to_regex
 from noai_guard.errors import CannotExpress
 from noai_guard.gateway.contract import ANSWER, REASON, SOURCES, STATUS, VERDICT, VERIFY_NGINX
 from noai_guard.gateway.proxies.proxy import UNUSUAL_PATH, GatewaySetup, Proxy, repeatable, variable
@@ -228,8 +228,9 @@ def _cache(setup: GatewaySetup, p: str) -> list[str]:
         maps += [f"map ${p}path ${p}in_{number} {{", '    default "";']
         for pattern, name in rows:
             # A path in other letter case has a class of its own: there the stricter verdict counts, which is not kept.
-            maps.append(f'    "~{_path_expression(pattern)}" {name};')
-            maps.append(f'    "~*{_path_expression(pattern.lower())}" {name}-in-other-case;')
+            for form in in_both_forms([pattern]):
+                maps.append(f'    "~{_path_expression(form)}" {name};')
+                maps.append(f'    "~*{_path_expression(form.lower())}" {name}-in-other-case;')
         maps += ["}"]
     path = [] if setup.suspects_only else [_path(p)]
     unusual = in_quotes(UNUSUAL_PATH)[1:-1]

@@ -8,7 +8,7 @@ from itertools import product
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.model import Action, Agent, Document
-from noai_guard.core.path_patterns import by_specificity, pattern_to_regex
+from noai_guard.core.path_patterns import by_specificity, in_both_forms, pattern_to_regex
 from noai_guard.core.site_addresses import site_host
 from noai_guard.core.works import MARK
 from noai_guard.errors import CannotExpress
@@ -159,7 +159,7 @@ class GatewaySetup:
         patterns = [one.pattern for one in others]
         if self.compiled.has_wishes:
             patterns += (pattern.replace(MARK, "*") for pattern in self.compiled.policy.works.patterns)
-        return tuple(pattern_to_regex(pattern.lower()) for pattern in patterns)
+        return tuple(pattern_to_regex(pattern.lower()) for pattern in in_both_forms(patterns))
 
     @cached_property
     def site_fields(self) -> Mapping[str, str]:

@@ -1,0 +1,356 @@
+"""What stands in a catalogue of works, record by record: a line for each work and creator, a column for each usage."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from operator import itemgetter
+from typing import Any
+from urllib.parse import unquote
+
+from noai_guard.config.catalogue_parts import (
+    ByteStream,
+    Records,
+    parts_in,
+    records_of,
+)
+from noai_guard.core.isrc import isrc
+from noai_guard.core.model import Usage
+from noai_guard.core.paths import normal_path
+from noai_guard.core.spreadsheet_cells import original_cell
+from noai_guard.core.text import CONTROL_CHARACTERS, did_you_mean, printable, truncated
+from noai_guard.core.wishes import ALL_WORKS, WISHED_USAGES, Choice, Wish, WorkWishes, in_force
+from noai_guard.core.works import MAX_NAME, Works
+from noai_guard.errors import Problem, WishesInvalid
+
+MAX_WORKS = 5_000_000
+"""Lines of the longest catalogue."""
+
+MAX_NAMED = 3
+"""Names that no path has, of which a warning each is given."""
+
+_MAX_PROBLEMS = 200
+_MAX_CHOICES = 10_000
+_BLOCK = 1024 * 1024
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
+_NAMING = ("work", "path", "isrc")
+_ABOUT = ("creator", "title", "since", "set_by", "set_at")
+COLUMNS = (*_NAMING, *_ABOUT[:2], *WISHED_USAGES, *_ABOUT[2:])
+"""The columns of a catalogue. One of the first three is needed, and one of a usage."""
+
+_CHOICES = {
+    **dict.fromkeys(("allow", "allowed", "yes", "y", "true", "1", "on"), Choice.ALLOW),
+    **dict.fromkeys(("disallow", "disallowed", "deny", "denied", "no", "n", "false", "0", "off"), Choice.DISALLOW),
+    **dict.fromkeys(("unset", "", "-"), Choice.UNSET),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueLine:
+    """What one line says, with every choice in it: `since` is the day from which those that loosen hold."""
+
+    work: str
+    choices: Mapping[Usage, Choice]
+    creator: str = ""
+    title: str = ""
+    isrc: str = ""
+    set_by: str = ""
+    since: date | None = None
+
+
+class CatalogueReader:
+    """Reads a file part by part. `header` and `lines_of_header` are the bytes and lines before the first work.
+
+    `is_open`: a quotation mark was open where a part that was read by itself ended.
+    """
+
+    _takes_every_work = False
+
+    def __init__(self, file: str, works: Works, day: date) -> None:
+        self.day = day
+        self.header = b""
+        self.lines_of_header = 0
+        self.is_open = False
+        self.warnings: list[Problem] = []
+        self.unmatched = 0
+        self._file = file
+        self._works = works
+        self._problems: list[Problem] = []
+        self._columns: dict[str, int] = {}
+        self._choices: dict[tuple[str, ...], Mapping[Usage, Choice]] = {}
+        self._delimiter = ","
+        self._width = 0
+        self._count = 0
+        self._usages: tuple[Usage, ...] = ()
+        self._dated: tuple[str, ...] = ()
+
+    def read(self, stream: ByteStream) -> Iterator[tuple[bytes, Records, list[Any]]]:
+        """Yield each part of a whole file: its bytes, its records, and what is made of them.
+
+        Raises WishesInvalid at the end, with every mistake.
+        """
+        try:
+            waiting = self._read_first_lines(stream)
+            line = self.lines_of_header
+            for raw, records in () if self._problems else parts_in(stream, self._delimiter, waiting):
+                yield raw, records, self._read_records(records, line)
+                line += records.count
+                if self._count > MAX_WORKS:
+                    self._problem("P008", f"more than {MAX_WORKS:,} works", "put them into a database", line)
+                    break
+        except _TooMany:
+            self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
+        self.raise_problems()
+
+    def read_stretch(self, raw: bytes, line: int, *, is_last: bool) -> Iterator[tuple[bytes, Records, list[Any]]]:
+        """Yield the same for bytes that begin behind a line of a file whose header was read."""
+        try:
+            for part, records in parts_in(io.BytesIO(raw), self._delimiter):
+                self.is_open = self.is_open or not (records.ended or is_last)
+                yield part, records, self._read_records(records, line)
+                line += records.count
+        except _TooMany:
+            self._problems.append(Problem("P023", "there are more problems than these", "mend these first", self._file))
+
+    def raise_problems(self) -> None:
+        """Raise WishesInvalid with every mistake so far, if there is one."""
+        if self._problems:
+            raise WishesInvalid(self._problems)
+
+    def forget_problems(self) -> None:
+        """Begin anew with other parts of the same file."""
+        self._problems, self.is_open = [], False
+
+    def _read_first_lines(self, stream: ByteStream) -> bytes:
+        """Read the header, and return what was read of the file behind it."""
+        first, waiting = _first_line(stream, b"")
+        if first.lower().startswith(b"sep="):  # Excel's own way to name the separator
+            self.header, self.lines_of_header = first, 1
+            first, waiting = _first_line(stream, waiting)
+        self._delimiter = _delimiter(first.decode("utf-8", "replace"))
+        while not (records := records_of(first, self._delimiter)).ended and len(first) < _BLOCK:
+            more, waiting = _first_line(stream, waiting)
+            if not more:
+                break
+            first += more
+        self.header += first
+        if records.error:
+            self._cannot_read(records.error, self.lines_of_header + records.count)
+        else:
+            self._read_header(records.rows[0] if records.rows else [])
+        self.lines_of_header += records.count
+        return waiting
+
+    def _cannot_read(self, error: str, line: int) -> None:
+        self._problem("W006", f"cannot be read: {error}", "save it again as CSV; a quotation mark may be missing", line)
+
+    def _read_header(self, header: Sequence[str]) -> None:
+        known = {_key(column): column for column in COLUMNS}
+        line = self.lines_of_header + 1
+        self._width = len(header)
+        for number, cell in enumerate(header):
+            name = cell.strip()
+            if not name or name.startswith("#"):
+                continue
+            column = known.get(_key(name))
+            if column is None:
+                hint = did_you_mean(_key(name), known) or f"write #{printable(name)} if it is only for people"
+                self._problem("W001", f"unknown column {printable(name)!r}", hint, line)
+            elif column in self._columns:
+                self._problem("W001", f"the column {column} is there twice", "take one away", line)
+            else:
+                self._columns[column] = number
+        if not self._problems and self._columns.keys().isdisjoint(_NAMING):
+            self._problem("W001", "no column says which work a line is about", "add a column work, path or isrc", line)
+        self._usages = tuple(usage for usage in WISHED_USAGES if usage in self._columns)
+        self._dated = tuple(name for name in ("since", "set_at") if name in self._columns)
+        if not self._problems and not self._usages:
+            self._problem("W001", "no column is a usage", f"add a column such as {Usage.TRAIN_AI}", line)
+
+    def _read_records(self, records: Records, before: int) -> list[Any]:
+        """Return what is made of the records behind a line of the file."""
+        columns, known, width = self._columns, self._choices, self._width
+        cells_of = _picking([columns[name] for name in (*self._usages, *self._dated)])
+        plain = columns.get("work", -1) if "path" not in columns else -1
+        codes = columns.get("isrc", -1)
+        cuts_names = self._works.cuts_names
+        made: list[Any] = []
+        for row, number in zip(records.rows, records.lines, strict=False):
+            line = before + number
+            if len(row) != width:
+                if not any(map(str.strip, row)):
+                    continue
+                if len(row) > width and any(map(str.strip, row[width:])):
+                    message = f"{len(row)} cells, and {width} columns"
+                    self._problem("W006", message, "put text with a separator in quotation marks", line)
+                    continue
+                row = (row + [""] * width)[:width]
+            cells = cells_of(row)
+            choices = known.get(cells)
+            if choices is None:
+                choices = self._read_choices(cells, line)
+            code = row[codes] if codes >= 0 else ""
+            if code:
+                read = isrc(code)
+                if read is None and code.strip():
+                    message = f"{_shown(code)} is no ISRC"
+                    self._problem("W003", message, "write it as in DE-A12-34-56789, or leave it out", line)
+                code = read or ""
+            name = row[plain] if plain >= 0 else ""
+            # Most lines of a long catalogue name their work plainly.
+            if not name or len(name) > MAX_NAME or "/" in name or name[0] <= ALL_WORKS or name[-1] <= " ":
+                if not any(map(str.strip, row)):
+                    continue
+                name = self._work(row, code, line)
+            if cuts_names or name[:1] == "." or "%" in name:
+                self._note_unmatched(name, line)
+            made.append(self._made(row, line, WorkWishes(name, choices, isrc=code)))
+        if records.error:
+            self._cannot_read(records.error, before + records.count)
+        self._count += len(made)
+        return made
+
+    def _note_unmatched(self, name: str, line: int) -> None:
+        """Note a name that no path has."""
+        if _ENCODED.search(name):
+            hint = "write the name decoded, as paths are compared"
+        elif name and not self._works.can_name(name):
+            hint = "no pattern under works: finds it in a path; name the work as it stands in its address"
+        else:
+            return
+        self.unmatched += 1
+        if self.unmatched <= MAX_NAMED:
+            message = f"no path has the name {_shown(name)}, so the line has no effect"
+            self.warnings.append(Problem("W009", message, hint, self._file, line, warning=True))
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> Any:
+        """Return what is yielded for a line. For subclasses."""
+        return wishes
+
+    def _read_choices(self, cells: tuple[str, ...], line: int) -> Mapping[Usage, Choice]:
+        """Return the choices in force on the day: what loosens holds from `since` on."""
+        mistakes = len(self._problems)
+        choices: dict[Usage, Choice] = {}
+        for usage, cell in zip(self._usages, cells, strict=False):
+            choice = _CHOICES.get(cell.strip().lower())
+            if choice is None:
+                message = f"{usage} says {_shown(cell)}"
+                self._problem("W002", message, "write allow, disallow or unset", line)
+            elif choice is not Choice.UNSET:
+                choices[usage] = choice
+        dates = cells[len(self._usages) :]
+        days = {name: self._day_of(name, cell, line) for name, cell in zip(self._dated, dates, strict=True)}
+        if since := days.get("since"):
+            choices = in_force((Wish("", usage, choice, since=since) for usage, choice in choices.items()), self.day)
+        if len(self._choices) < _MAX_CHOICES and len(self._problems) == mistakes:
+            self._choices[cells] = choices
+        return choices
+
+    def _day_of(self, column: str, cell: str, line: int) -> date | None:
+        if not cell.strip():
+            return None
+        try:
+            return datetime.fromisoformat(cell.strip()).date()
+        except ValueError:
+            hint = "write it as 2027-01-31; in a spreadsheet, give the column the format Text"
+            self._problem("W005", f"{column} is {_shown(cell)}, which is no date", hint, line)
+            return None
+
+    def _work(self, row: Sequence[str], code: str, line: int) -> str:
+        """Return the name of the work that a line is about, and an empty one if there is a mistake."""
+        columns = self._columns
+        name = original_cell(row[columns["work"]].strip()) if "work" in columns else ""
+        path = row[columns["path"]].strip() if "path" in columns else ""
+        hint = "name the work as it stands in its address, or write its path"
+        if len(name) > MAX_NAME or "/" in name:
+            self._problem("W004", f"{_shown(name)} is no name of a work", hint, line)
+        elif path:
+            of_path = self._works.work_of(normal_path(unquote(path)))
+            if not of_path:
+                message = f"no pattern under works: holds for the path {_shown(path)}"
+                self._problem("W004", message, "correct the path, or add a pattern", line)
+            elif name and name != of_path:
+                message = f"the path {_shown(path)} is of the work {_shown(of_path)}, not {_shown(name)}"
+                self._problem("W004", message, "leave one of the two out", line)
+            return of_path
+        elif name == ALL_WORKS and not self._takes_every_work:
+            message = f"{ALL_WORKS} stands for all works of a creator in a database only"
+            hint = "name each work, and take the line away; or keep wishes in a database (creators import)"
+            self._problem("W004", message, hint, line)
+        elif not name and not code:
+            self._problem("W004", "the line does not say which work it is about", "fill in work, path or isrc", line)
+        return name or code
+
+    def _problem(self, code: str, message: str, hint: str, line: int) -> None:
+        if len(self._problems) == _MAX_PROBLEMS:
+            raise _TooMany
+        self._problems.append(Problem(code, message, hint, self._file, line))
+
+
+class CatalogueLineReader(CatalogueReader):
+    """Reads everything in a file, for a database."""
+
+    _takes_every_work = True
+
+    def __init__(self, file: str, works: Works, creator: str) -> None:
+        super().__init__(file, works, date.max)
+        self._creator = creator
+
+    def _made(self, row: Sequence[str], line: int, wishes: WorkWishes) -> CatalogueLine:
+        facts = {name: self._fact(row, name, line) for name in ("creator", "title", "set_by")}
+        facts["creator"] = facts["creator"] or self._creator
+        if not facts["creator"]:
+            self._problem("W007", "the line does not say whose work it is", "fill in creator, or use --creator", line)
+        choices = {
+            usage: _CHOICES.get(cell, Choice.UNSET)
+            for usage in self._usages
+            if (cell := row[self._columns[usage]].strip().lower()) and cell != "-"
+        }
+        since = None
+        if "since" in self._columns:
+            with suppress(ValueError):  # which was noted as a mistake
+                since = datetime.fromisoformat(row[self._columns["since"]].strip()).date()
+        return CatalogueLine(wishes.work, choices, isrc=wishes.isrc, since=since, **facts)
+
+    def _fact(self, row: Sequence[str], column: str, line: int) -> str:
+        text = original_cell(row[self._columns[column]].strip()) if column in self._columns else ""
+        if len(text) > MAX_NAME or CONTROL_CHARACTERS.search(text):
+            message = f"{column} is {_shown(text)}"
+            self._problem("W008", message, f"write at most {MAX_NAME} characters, in one line", line)
+        return text
+
+
+class _TooMany(Exception):
+    """Raised when more mistakes were found than are listed."""
+
+
+def _first_line(stream: ByteStream, waiting: bytes) -> tuple[bytes, bytes]:
+    """Return the next line of a stream, with its end, and what was read behind it."""
+    read = waiting or stream.readline(_BLOCK)
+    match = _LINE.match(read)
+    assert match is not None  # it matches nothing too
+    return match[0], read[match.end() :]
+
+
+def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Return a function from a row to its cells in some columns."""
+    if len(numbers) == 1:
+        only = numbers[0]
+        return lambda row: (row[only],)
+    return itemgetter(*numbers)
+
+
+def _delimiter(header: str) -> str:
+    """Return what stands between the cells of the first line."""
+    return max(",;\t", key=header.count)
+
+
+def _key(column: str) -> str:
+    return column.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _shown(text: str) -> str:
+    return repr(printable(truncated(text, 60)))
