@@ -170,10 +170,8 @@ def test_the_busiest_clients_are_kept_and_the_others_counted() -> None:
         sums = {name: [1] * 50 for name in SUMS}
         sums["requests"] = [2 if number == 0 else 1 for number in numbers]
         whose = pl.Series("whose", numbers, pl.UInt64)
-        rows = pl.DataFrame([whose]).with_columns(
-            pl.lit("agent").alias("user_agent"), pl.lit("1.2.3.4").alias("client")
-        )
-        clients.add(pl.DataFrame({"whose": whose, "outcome": [0] * 50, **sums}), rows)
+        texts = {"user_agent": ["agent"] * 50, "client": ["1.2.3.4"] * 50}
+        clients.add(pl.DataFrame({"whose": whose, "outcome": [0] * 50, **sums, **texts}))
     table = clients.table()
     assert table is not None
     assert table.height <= 100
