@@ -1,6 +1,6 @@
 """What strangers could make endless, in bounded memory: clients, and the distinct works that somebody took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from noai_guard.replay.blocks import SEED, engine
@@ -17,8 +17,10 @@ MAX_PAIRS = 1_000_000
 SUMS = ("requests", "refused", "bytes", "pages", "audio", "assets", "ranges", "refers")
 """What is added up for a client."""
 
+_NAMES = ("user_agent", "client")
+
 _MAX_NAME = 256
-"""Characters of a user agent that are kept."""
+"""Characters of each name that are kept."""
 
 
 class Pairs:
@@ -94,18 +96,10 @@ class Clients:
         self._kept: pl.DataFrame | None = None
         self._pending: list[pl.DataFrame] = []
         self._waiting = 0
-        self._names: dict[int, tuple[str, str]] = {}
 
     def add(self, sums: "pl.DataFrame") -> None:
         """Take in a table with `whose`, `outcome`, the sums, `user_agent` and `client`, one row for each client."""
-        names, numbers = self._names, sums["whose"].to_list()
-        new = [at for at, whose in enumerate(numbers) if whose not in names]
-        if new:
-            for at, user_agent, client in zip(
-                new, *(sums[name].gather(new).to_list() for name in ("user_agent", "client")), strict=True
-            ):
-                names[numbers[at]] = ((user_agent or "")[:_MAX_NAME], client[:_MAX_NAME])
-        self._pending.append(sums.select("whose", "outcome", *SUMS))
+        self._pending.append(sums.select("whose", "outcome", *SUMS, *_copied(_NAMES)))
         self._waiting += sums.height
         if self._waiting > 2 * self._max:
             self._compact()
@@ -116,19 +110,19 @@ class Clients:
         self._pending, self._waiting = [], 0
         if not tables:
             return
-        kept = pl.concat(tables).group_by("whose").agg(pl.max("outcome"), pl.sum(SUMS))
+        kept = pl.concat(tables).group_by("whose").agg(pl.max("outcome"), pl.sum(SUMS), pl.first(_NAMES))
         if kept.height > self._max:
             self.dropped += kept.height - self._max // 2
             kept = kept.sort("requests", "whose", descending=True).head(self._max // 2)
-            self._names = {whose: self._names[whose] for whose in kept["whose"].to_list()}
-        self._kept = kept
+        self._kept = kept.with_columns(*_copied(_NAMES))
 
     def table(self) -> "pl.DataFrame | None":
         """Return the clients that were kept, with `user_agent` and `client`; None if there are none."""
-        pl = engine()
         self._compact()
-        if self._kept is None:
-            return None
-        names = [self._names[whose] for whose in self._kept["whose"].to_list()]
-        columns = {"user_agent": [name for name, _ in names], "client": [client for _, client in names]}
-        return self._kept.with_columns(pl.Series(name, texts, pl.String) for name, texts in columns.items())
+        return self._kept
+
+
+def _copied(names: Sequence[str]) -> "Sequence[pl.Expr]":
+    """Return texts that do not keep the memory of the block that they were read from."""
+    pl = engine()
+    return [pl.concat_str(pl.col(name).fill_null("").str.head(_MAX_NAME), pl.lit("")).alias(name) for name in names]

@@ -159,7 +159,7 @@ def _heads(texts: "pl.Series") -> "tuple[pl.DataFrame, pl.Series]":
 
 
 def _requests(texts: "pl.Series") -> "tuple[pl.DataFrame, pl.Series]":
-    """Return the distinct requests with `reads` and `target`, and which one each row has. `none`: there is no request."""
+    """Return the distinct requests, and which one each row has. `none`: the client sent no request."""
     pl = engine()
     known, at = distinct(texts)
     words = pl.col("request").str.split_exact(" ", 2).struct.rename_fields(["method", "target", "version"])

@@ -184,10 +184,12 @@ class Tally:
         """Return the number of the claim that each user agent makes."""
         pl = engine()
         known, numbers = self._codes.said, agents["said"].to_list()
-        new = [at for at, number in enumerate(numbers) if number not in known]
-        for at, text in zip(new, agents["user_agent"].gather(new).to_list(), strict=True):
-            known[numbers[at]] = self._claim(text)
-        return pl.Series("claim", [known[number] for number in numbers], pl.Int64)  # type: ignore[no-any-return]
+        claims = list(map(known.get, numbers))
+        if None in claims:
+            new = [at for at, claim in enumerate(claims) if claim is None]
+            for at, text in zip(new, agents["user_agent"].gather(new).to_list(), strict=True):
+                claims[at] = known[numbers[at]] = self._claim(text)
+        return pl.Series("claim", claims, pl.Int64)  # type: ignore[no-any-return]
 
     def _classes(self, paths: "pl.DataFrame") -> "tuple[pl.Series, pl.Series]":
         """Return the class of each path, and a number for the work that it is part of, null for none."""
