@@ -5,7 +5,8 @@ NoAIGuardError
 │   ├── PolicyInvalid      a noai.yaml
 │   │   └── PolicyTooLong      what it says does not fit into a document
 │   ├── CatalogInvalid     a rules/agents/*.yaml
-│   └── WishesInvalid      a catalogue of works and their creators' wishes
+│   ├── WishesInvalid      a catalogue of works and their creators' wishes
+│   └── LogsInvalid        logs that are to be replayed
 ├── CannotExpress      a target cannot express part of the policy
 │   └── LimitExceeded      configuration is larger than what reads it allows
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
@@ -66,6 +67,10 @@ class CatalogInvalid(Invalid):
 
 class WishesInvalid(Invalid):
     """A catalogue of works and their creators' wishes has mistakes."""
+
+
+class LogsInvalid(Invalid):
+    """Logs that are to be replayed cannot be read, or hold nothing."""
 
 
 class CannotExpress(NoAIGuardError):

@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.text import listed
-from noai_guard.errors import NoAIGuardError
+from noai_guard.errors import LogsInvalid, Problem
 from noai_guard.replay.blocks import Block, engine, shaped
-from noai_guard.replay.formats import FORMATS, MAX_SAMPLE_LINES, LogFormat, format_named, found_format
+from noai_guard.replay.formats import FORMAT_NAMES, MAX_SAMPLE_LINES, LogFormat, format_named, found_format
 from noai_guard.replay.judge import Judge
 from noai_guard.replay.parsing import MAX_BAD_SAMPLES, parsed
 from noai_guard.replay.shapes import Shapes
@@ -27,8 +27,12 @@ _WITHOUT_TIMES = (
 )
 
 
-class UnknownFormat(NoAIGuardError):
+class UnknownFormat(LogsInvalid):
     """No format reads the first lines of a log."""
+
+    def __init__(self, name: str) -> None:
+        hint = f"--log-format names one: {', '.join(FORMAT_NAMES)}"
+        super().__init__([Problem("R003", "its first lines are of no known format", hint, name)])
 
 
 class Replay:
@@ -103,8 +107,7 @@ def chosen_format(name: str, lines: Sequence[str], log_format: str = "") -> LogF
         return format_named(log_format, lines)
     found = found_format(lines)
     if found is None:
-        known = ", ".join(each.name for each in FORMATS)
-        raise UnknownFormat(f"{name}: its first lines are of no known format; --log-format names one: {known}")
+        raise UnknownFormat(name)
     return found
 
 
