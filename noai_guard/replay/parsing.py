@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from noai_guard.replay.blocks import Block, agents_of, block_of, distinct, engine
-from noai_guard.replay.formats import FIELDS, LogFormat, Row, is_comment
+from noai_guard.replay.formats import FIELDS, LogFormat
+from noai_guard.replay.objects import read_objects
 
 if TYPE_CHECKING:
     import polars as pl
@@ -188,26 +189,9 @@ def _matched(text: bytes, form: LogFormat) -> Block:
 
 def _from_objects(text: bytes, form: LogFormat) -> Block:
     pl = engine()
-    rows: list[Row] = []
-    bad: list[str] = []
-    lines = [line for line in text.decode().split("\n") if not is_comment(form, line)]
-    for line in lines:
-        row = form.read(line)
-        if row is None:
-            bad.append(line)
-        else:
-            rows.append(tuple(_encodable(value) for value in row))
-    table = pl.DataFrame(rows, schema=dict.fromkeys(FIELDS, pl.String), orient="row")
+    table, unreadable = read_objects(text, form)
     empty = pl.lit(False).alias("empty")
-    rows_of = _columns(table.lazy(), empty, pl.col("target").alias("line")).collect()
-    read, count, unread, none, samples = _sorted_out(rows_of, pl.col("line"), ("line",))
-    shown = [*(line[:_MAX_SAMPLE_CHARS] for line in bad[:MAX_BAD_SAMPLES]), *samples][:MAX_BAD_SAMPLES]
-    return block_of(read, count + len(bad), unread + len(bad), none, shown)
-
-
-def _encodable(value: object) -> str | None:
-    """Return a value as text that UTF-8 can hold: JSON can spell halves of surrogate pairs."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else str(value)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    columns = _columns(table.lazy(), empty, pl.col("target").alias("line")).collect()
+    rows, lines, bad, none, samples = _sorted_out(columns, pl.col("line"), ("line",))
+    shown = [*(line[:_MAX_SAMPLE_CHARS] for line in unreadable[:MAX_BAD_SAMPLES]), *samples][:MAX_BAD_SAMPLES]
+    return block_of(rows, lines + len(unreadable), bad + len(unreadable), none, shown)
