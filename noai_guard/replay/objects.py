@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 _MAX_LINE = 1900
 """Bytes of a line that polars reads: longer ones may hold more levels than Python reads."""
 
+_SLICE = 4096
+"""Lines that are parsed at once, in bounded memory: if one of them is no JSON, all are read one by one."""
+
 
 def read_objects(text: bytes, form: LogFormat) -> "tuple[pl.DataFrame, list[str]]":
     """Return the requests of a block with the columns FIELDS, in the order of the lines, and the lines that could not
     be read."""
     pl = engine()
     lines = pl.scan_lines(io.BytesIO(text), name="line").collect().with_row_index("at")
-    usual = _usual(lines, form)
-    if usual is None:
-        others, tables = lines, []
-    else:
-        others, tables = lines.join(usual, on="at", how="anti", maintain_order="left"), [usual]
+    slices = (_usual(each, form) for each in lines.iter_slices(_SLICE))
+    tables = [each for each in slices if each is not None]
+    others = lines
+    if tables:
+        others = lines.join(pl.concat(tables).select("at"), on="at", how="anti", maintain_order="left")
     rows: list[tuple[int, *Row]] = []
     bad: list[str] = []
     for at, line in others.iter_rows():
@@ -40,8 +43,7 @@ def read_objects(text: bytes, form: LogFormat) -> "tuple[pl.DataFrame, list[str]
             rows.append((at, *map(_encodable, row)))
     if rows or not tables:
         tables.append(pl.DataFrame(rows, {"at": pl.UInt32, **dict.fromkeys(FIELDS, pl.String)}, orient="row"))
-    table = pl.concat(tables)
-    return (table.sort("at") if len(tables) > 1 else table).drop("at"), bad
+    return pl.concat(tables).sort("at").drop("at"), bad
 
 
 def _usual(lines: "pl.DataFrame", form: LogFormat) -> "pl.DataFrame | None":
