@@ -131,15 +131,14 @@ SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
 
 def rows(effort: Effort) -> Iterator[Row]:
     for key, (arrange, bounds) in SERVERS.items():
-        program = {"apache": "apache2", "htaccess": "apache2", "varnish": "varnishd"}.get(key, key)
-        if not (_is_installed(program) and _is_installed("nginx")):
+        if not (is_installed(key) and is_installed("nginx")):
             continue
         count = effort.of(4000, 50)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
         with ExitStack() as stack:
-            _, site = stack.enter_context(_running("nginx", nginx, None))
+            _, site = stack.enter_context(running("nginx", nginx, None))
             servers = {
-                name: stack.enter_context(_running(key, arrange, catalog, site))
+                name: stack.enter_context(running(key, arrange, catalog, site))
                 for name, catalog in {"bare": None, **catalogs}.items()
             }
             crowds = mixes(count * (effort.rounds + 1))
@@ -153,7 +152,8 @@ def rows(effort: Effort) -> Iterator[Row]:
                 yield faster(f"{key}, {mix}, 10,000 tokens", timings["10000"], timings["300"], f"{key} with 300")
 
 
-def _is_installed(program: str) -> bool:
+def is_installed(key: str) -> bool:
+    program = {"apache": "apache2", "htaccess": "apache2", "varnish": "varnishd"}.get(key, key)
     return any(shutil.which(program, path=path) for path in (None, "/usr/sbin"))
 
 
@@ -188,7 +188,7 @@ def _usual(random: Random) -> bytes:
 
 
 @contextmanager
-def _running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0) -> Iterator[tuple[int, int]]:
+def running(key: str, arrange: Arrange, catalog: Catalog | None, site: int = 0) -> Iterator[tuple[int, int]]:
     """The process id and the port of a server that serves one small file."""
     with tempfile.TemporaryDirectory(prefix="noai-bench-") as name, socket() as probe:
         folder = Path(name)

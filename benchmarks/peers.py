@@ -1,64 +1,117 @@
-"""nginx with our compiled policy and with ai.robots.txt's list, both against the same nginx without either.
+"""Servers with our compiled policy and with ai.robots.txt's list, both against the same server without either.
 
-`AI_ROBOTS_TXT=FOLDER` names a checkout of github.com/ai-robots-txt/ai.robots.txt; without it nothing is measured. Both
-run in one go, with and without `pcre_jit`, which matters more to regular expressions than anything else does.
+`AI_ROBOTS_TXT=FOLDER` names a checkout of github.com/ai-robots-txt/ai.robots.txt; without it nothing is measured. Each
+file is used as its README of 2026-11 says. nginx runs with and without `pcre_jit`, which matters more to regular
+expressions than anything else does.
 """
 
 import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from benchmarks.edges import PATH, mixes, render, until_it_listens
-from benchmarks.load import in_turns, pin, request
+from benchmarks import edges
+from benchmarks.edges import PATH, Arrange, is_installed, mixes, running
+from benchmarks.load import in_turns, request
 from benchmarks.measure import Effort, Row, faster
-from benchmarks.processes import free_port
 from noai_guard import load_catalog
 
-_THEIRS = "nginx-block-ai-bots.conf"
+ArrangeTheirs = Callable[[Path, Path, int, bool, int], list[str]]
+"""Their file, then as `Arrange`."""
+
+
+def nginx(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    command = edges.nginx(folder, port, False, site)
+    _insert(folder / "nginx.conf", theirs.read_text(encoding="utf-8"), after=f"root {folder}/site;")
+    return command
+
+
+def without_jit(arrange: Arrange, folder: Path, port: int, guarded: bool, site: int) -> list[str]:
+    """nginx as it is without a line of its own: `pcre_jit off`."""
+    command = arrange(folder, port, guarded, site)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(configuration.read_text().replace("pcre_jit on;", "pcre_jit off;"))
+    return command
+
+
+def apache(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    command = edges.apache(folder, port, False, site)
+    _insert(folder / "httpd.conf", f"Include {theirs}", after=f"DocumentRoot {folder}/site\n")
+    return command
+
+
+def htaccess(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    shutil.copy(theirs, folder / "site" / ".htaccess")
+    return edges.htaccess(folder, port, False, site)
+
+
+def caddy(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    command = edges.caddy(folder, port, False, site)
+    rules = f"{theirs.read_text(encoding='utf-8')}\n\trespond @aibots 403"
+    _insert(folder / "Caddyfile", rules, after="\tbind 127.0.0.1\n")
+    return command
+
+
+def haproxy(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    command = edges.haproxy(folder, port, False, site)
+    rules = f"    acl ai_robot hdr_sub(user-agent) -i -f {theirs}\n    http-request deny if ai_robot"
+    _insert(folder / "haproxy.cfg", rules, after=f"    bind 127.0.0.1:{port}\n")
+    return command
+
+
+def lighttpd(theirs: Path, folder: Path, port: int, _: bool, site: int) -> list[str]:
+    command = edges.lighttpd(folder, port, False, site)
+    rules = f'server.modules += ("mod_access")\ninclude "{theirs}"'
+    _insert(folder / "lighttpd.conf", rules, after="server.max-keep-alive-requests = 1000000\n")
+    return command
+
+
+PEERS: dict[str, tuple[str, ArrangeTheirs]] = {
+    "nginx": ("nginx-block-ai-bots.conf", nginx),
+    "apache": (".htaccess", apache),
+    "htaccess": (".htaccess", htaccess),
+    "caddy": ("Caddyfile", caddy),
+    "haproxy": ("haproxy-block-ai-bots.txt", haproxy),
+    "lighttpd": ("lighttpd-block-ai-bots.conf", lighttpd),
+}
+"""Server -> the peer's file for it, and how the server is started with that file."""
 
 
 def rows(effort: Effort) -> Iterator[Row]:
     checkout = os.environ.get("AI_ROBOTS_TXT")
-    if not checkout or (nginx := shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")) is None:
+    if not checkout:
         return
-    theirs = (Path(checkout) / _THEIRS).read_text(encoding="utf-8")
+    for key, (file, arrange) in PEERS.items():
+        theirs = Path(checkout).resolve() / file
+        if not (theirs.is_file() and is_installed(key)):
+            continue
+        ours, _ = edges.SERVERS[key]
+        yield from _compared(key, key, ours, partial(arrange, theirs), effort)
+        if key == "nginx":
+            off = partial(without_jit, ours), partial(without_jit, partial(arrange, theirs))
+            yield from _compared("nginx, pcre_jit off", key, *off, effort)
+
+
+def _compared(title: str, key: str, ours: Arrange, theirs: Arrange, effort: Effort) -> Iterator[Row]:
     count = effort.of(4000, 50)
-    for jit in ("on", "off"):
-        with ExitStack() as stack:
-            servers = {name: _started(stack, nginx, name, theirs, jit) for name in ("bare", "ours", "theirs")}
-            for mix, user_agents in mixes(count * (effort.rounds + 1)).items():
-                visits = [request(PATH, user_agent) for user_agent in user_agents]
-                timings = in_turns(servers, visits, count, effort.rounds)
-                for name in ("ours", "theirs"):
-                    what = f"nginx, pcre_jit {jit}, {mix}: {name}"
-                    yield faster(what, timings[name], timings["bare"], "the same nginx without it")
+    with ExitStack() as stack:
+        _, site = stack.enter_context(running("nginx", edges.nginx, None))
+        servers = {
+            "bare": stack.enter_context(running(key, ours, None, site)),
+            "ours": stack.enter_context(running(key, ours, load_catalog(), site)),
+            "theirs": stack.enter_context(running(key, theirs, None, site)),
+        }
+        for mix, user_agents in mixes(count * (effort.rounds + 1)).items():
+            visits = [request(PATH, user_agent) for user_agent in user_agents]
+            timings = in_turns(servers, visits, count, effort.rounds)
+            for name in ("ours", "theirs"):
+                yield faster(f"{title}, {mix}: {name}", timings[name], timings["bare"], f"bare {title}")
 
 
-def _started(stack: ExitStack, nginx: str, name: str, theirs: str, jit: str) -> tuple[int, int]:
-    """Start an nginx with one process that serves a small file; return process id and port."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="noai-bench-")))
-    folder.chmod(0o755)
-    (folder / "site" / PATH[1:]).parent.mkdir(parents=True)
-    (folder / "site" / PATH[1:]).write_bytes(b"la " * 400)
-    http, server = "", theirs if name == "theirs" else ""
-    if name == "ours":
-        render("nginx", load_catalog(), folder / "rendered")
-        http, server = (f"include {folder}/rendered/{files};" for files in ("*.conf", "noai-guard/server.conf"))
-    port = free_port()
-    temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (folder / "nginx.conf").write_text(
-        f"daemon off; master_process off; pid pid; error_log error.log; pcre_jit {jit};\n"
-        "events { worker_connections 512; }\n"
-        f"http {{ access_log off; keepalive_requests 100000000; {temporary} {http}\n"
-        f"server {{ listen 127.0.0.1:{port}; root {folder}/site;\n{server}\n}} }}\n"
-    )
-    process = subprocess.Popen([nginx, "-p", str(folder), "-c", "nginx.conf"])
-    stack.callback(process.wait, 10)
-    stack.callback(process.terminate)
-    pin(process.pid)
-    until_it_listens(process, port)
-    return process.pid, port
+def _insert(configuration: Path, text: str, after: str) -> None:
+    before, place, rest = configuration.read_text(encoding="utf-8").partition(after)
+    if not place:
+        raise ValueError(f"{after!r} is not in {configuration}")
+    configuration.write_text(f"{before}{place}\n{text}\n{rest}", encoding="utf-8")

@@ -18,13 +18,22 @@ pytestmark = pytest.mark.serial
 
 TINY = Effort(rounds=2, share=0.002)
 
+PEERS_FILES = {
+    "nginx-block-ai-bots.conf": 'if ($http_user_agent ~* "(CCBot|GPTBot)") { return 403; }\n',
+    ".htaccess": "RewriteEngine On\nRewriteCond %{HTTP_USER_AGENT} (CCBot|GPTBot) [NC]\nRewriteRule .* - [F]\n",
+    "Caddyfile": '@aibots {\n\theader_regexp User-Agent "(CCBot|GPTBot)"\n}',
+    "haproxy-block-ai-bots.txt": "CCBot\nGPTBot",
+    "lighttpd-block-ai-bots.conf": '$HTTP["user-agent"] =~ "(CCBot|GPTBot)" { url.access-deny = ( "" ) }\n',
+}
+"""In the form of the peer's own files, which this project does not carry."""
+
 
 @pytest.mark.parametrize("name", program.BENCHMARKS)
 def test_a_benchmark_gives_finite_figures_with_their_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In the form of the peer's own file, which this project does not carry.
-    (tmp_path / "nginx-block-ai-bots.conf").write_text('if ($http_user_agent ~* "(CCBot|GPTBot)") { return 403; }\n')
+    for file, text in PEERS_FILES.items():
+        (tmp_path / file).write_text(text)
     monkeypatch.setenv("AI_ROBOTS_TXT", str(tmp_path))
     rows = list(program.BENCHMARKS[name](TINY))
     assert rows
