@@ -8,7 +8,8 @@ NoAIGuardError
 │   ├── WishesInvalid      a catalogue of works and their creators' wishes
 │   ├── LedgerInvalid      a ledger
 │   ├── NoEventFiles       there is no event log
-│   └── SelectionInvalid   what was typed does not say which events are meant
+│   ├── SelectionInvalid   what was typed does not say which events are meant
+│   └── LogsInvalid        logs that are to be replayed
 ├── CannotExpress      a target cannot express part of the policy
 │   └── LimitExceeded      configuration is larger than what reads it allows
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
@@ -69,6 +70,10 @@ class CatalogInvalid(Invalid):
 
 class WishesInvalid(Invalid):
     """A catalogue of works and their creators' wishes has mistakes."""
+
+
+class LogsInvalid(Invalid):
+    """Logs that are to be replayed cannot be read, or hold nothing."""
 
 
 class CannotExpress(NoAIGuardError):

@@ -124,7 +124,7 @@ def verify(ctx: click.Context, case: str, key: str | None, authorities: str | No
         check = verify_evidence(Path(case), expected, trusted)
     except OSError as error:
         hint = "name an archive that noai-guard evidence has packed: case.zip"
-        raise CannotRun(str(Problem("R006", f"cannot be read: {error.strerror}", hint, case))) from error
+        raise CannotRun(str(Problem("E006", f"cannot be read: {error.strerror}", hint, case))) from error
     for problem in check.problems:
         click.echo(f"{printable(case)}: {printable(problem)}")
     if check.problems:

@@ -10,14 +10,15 @@ from noai_guard.cli.console import CannotRun
 from noai_guard.cli.options import chosen_policy, policy_name, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import catalog_of
+from noai_guard.errors import LogsInvalid
 from noai_guard.replay.formats import FORMAT_NAMES
 from noai_guard.replay.report import FORMS
 from noai_guard.replay.run import Replay
-from noai_guard.replay.sources import STDIN, Source
+from noai_guard.replay.sources import STDIN, Source, empty, unreadable
 
 
 @click.command("replay")
-@click.argument("logs", nargs=-1, required=True, type=click.Path(), metavar="LOG...")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(readable=False), metavar="LOG...")
 @click.option("--against", metavar="FILE", type=click.Path(), help="Another policy, to see what would change.")
 @click.option("--format", "style", type=click.Choice(list(FORMS)), default="text", help="[default: text]")
 @click.option(
@@ -49,6 +50,9 @@ def command(
       noai-guard replay access.log --policy stricter.yaml --against noai.yaml
       zcat old/*.gz | noai-guard replay - --format html > report.html
     """
+    problems = [] if engine is not None else unreadable(logs)
+    if problems:
+        raise LogsInvalid(problems)
     files = [policy_file, *([against] if against is not None else [])]
     policies = [chosen_policy(file) for file in files]
     compiled = [CompiledPolicy(policy, catalog_of(policy)) for policy in policies]
@@ -66,7 +70,12 @@ def _read(replay: Replay, logs: Sequence[str], log_format: str) -> None:
             try:
                 replay.read(Source(name, progress.update), log_format)
             except OSError as error:
-                raise CannotRun(f"{name} cannot be read: {error.strerror or error}") from error
+                raise CannotRun(
+                    f"{name} cannot be read: {error.strerror or error}; copy it, and name the copy"
+                ) from error
+    # One of several that holds nothing has just been rotated.
+    if not any(log.format or log.damage for log in replay.logs):
+        raise LogsInvalid(map(empty, logs))
 
 
 def _progress(logs: Sequence[str]) -> "click._termui_impl.ProgressBar[int]":
@@ -74,7 +83,7 @@ def _progress(logs: Sequence[str]) -> "click._termui_impl.ProgressBar[int]":
     try:
         size = sum(Source(name).size for name in logs)
     except OSError as error:
-        raise CannotRun(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise CannotRun(f"{error.filename} cannot be read: {error.strerror}; copy it, and name the copy") from error
     hidden = STDIN in logs or not sys.stderr.isatty()
     return click.progressbar(
         length=max(size, 1), label="reading", file=sys.stderr, hidden=hidden, update_min_steps=1 << 20

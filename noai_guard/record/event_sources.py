@@ -64,7 +64,7 @@ def event_lines(places: Iterable[str | Path]) -> EventLines:
     message = f"holds no events (*{PLAIN} or *{COMPRESSED})"
     hint = "name the folder of the event log by --events (noai-events, if the policy names no other)"
     if empty := [place for place in folders if not place.exists() or not event_files([place])]:
-        raise NoEventFiles(Problem("R005", message, hint, str(place)) for place in empty)
+        raise NoEventFiles(Problem("E005", message, hint, str(place)) for place in empty)
     paths = event_files(folders)
     names = [path.name for path in paths]
     return EventLines(

@@ -85,7 +85,7 @@ def _problems(file: IO[bytes], key: str, authorities: Authorities | None, check:
     manifest, changed = read_stored(file, MANIFEST, MAX_MANIFEST_BYTES)
     if not manifest:
         yield (
-            f"R006 {MANIFEST} {changed}: this is no evidence that noai-guard has packed; name an archive of noai-guard "
+            f"E006 {MANIFEST} {changed}: this is no evidence that noai-guard has packed; name an archive of noai-guard "
             f"evidence, and if this is one, {_DO_NOT_UNPACK}"
         )
         return

@@ -120,7 +120,7 @@ class Span:
         begin, _ = _moments(since, "--since")
         end = _moments(until, "--until")[1] if until is not None else max(now, begin)
         if until is not None and end <= begin:
-            raise _invalid("R001", f"--until {until} is before --since {since}", "exchange them")
+            raise _invalid("E001", f"--until {until} is before --since {since}", "exchange them")
         return cls(begin, end)
 
     def __contains__(self, moment: datetime) -> bool:
@@ -146,7 +146,7 @@ def _moments(text: str, option: str) -> tuple[datetime, datetime]:
         return moment, moment + timedelta(days=1) if _DAY.fullmatch(text) else moment
     except (ValueError, OverflowError):
         hint = "write 2026-10, 2026-10-05 or 2026-10-05T12:00:00Z"
-        raise _invalid("R001", f"{option} {text!r} is no month, day or moment", hint) from None
+        raise _invalid("E001", f"{option} {text!r} is no month, day or moment", hint) from None
 
 
 def _invalid(code: str, message: str, hint: str) -> SelectionInvalid:
@@ -169,7 +169,7 @@ class Selection:
                 object.__setattr__(self, "_matcher", PathMatcher([self.path]))
             except InvalidPatterns as error:
                 problem, hint = error.problems[0][1], "write it as in noai.yaml: /artists/ines/**"
-                raise _invalid("R002", f"--path {self.path!r} {problem}", hint) from None
+                raise _invalid("E002", f"--path {self.path!r} {problem}", hint) from None
 
     def __contains__(self, record: EventRecord) -> bool:
         return (
@@ -194,16 +194,16 @@ def parse_facts(text: str) -> tuple[tuple[str, str], ...]:
     names: Sequence[re.Match[str]] = list(_PAIR.finditer(text))
     if not names or names[0].start():
         hint = f"write fact=value, ... as in the report; facts: {', '.join(_MORE_FACTS)}"
-        raise _invalid("R003", f"--show {text!r} names no events", hint)
+        raise _invalid("E003", f"--show {text!r} names no events", hint)
     facts, problems = [], []
     for match, following in zip(names, [*names[1:], None], strict=True):
         name, value = match[1], text[match.end() : following.start() if following else len(text)].strip()
         facts.append((name, value))
         if name not in _MORE_FACTS:
             hint = did_you_mean(name, _MORE_FACTS) or f"facts: {', '.join(_MORE_FACTS)}"
-            problems.append(Problem("R003", f"--show: events have no {name!r}", hint))
+            problems.append(Problem("E003", f"--show: events have no {name!r}", hint))
         elif hint := _hint_for_value(name, value):
-            problems.append(Problem("R004", f"--show: no event has {name}={value!r}", hint))
+            problems.append(Problem("E004", f"--show: no event has {name}={value!r}", hint))
     if problems:
         raise SelectionInvalid(problems)
     return tuple(facts)

@@ -7,7 +7,7 @@ from a parsed object. What servers escape is undone for each distinct value only
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -22,11 +22,41 @@ MAX_SAMPLE_LINES = 400
 """Lines by which the format of a log is found."""
 
 
+_KINDS = {
+    "text": '"',
+    "filled": '"[^"]',
+    "time": '(?:"[^"]|[1-9])',
+    "number": "[0-9]{1,15}[,}]",
+    "texts": r'\["',
+}
+"""Kind of a value -> how it begins; a number whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a field stands in a JSON object, if it stands there as usual: the same that `row` makes of it.
+
+    `texts` is a list of which the first counts. A line without the key has the `default`, or is unusual if `needed`.
+    """
+
+    path: tuple[str, ...]
+    kind: str
+    needed: bool = False
+    default: str | None = None
+
+    @property
+    def patterns(self) -> Sequence[str]:
+        """The keys of the path, each with the beginning of its value."""
+        *outer, last = self.path
+        return (*(rf'"{name}":\{{' for name in outer), f'"{last}":{_KINDS[self.kind]}')
+
+
 @dataclass(frozen=True, slots=True)
 class LogFormat:
     """A form of lines.
 
-    `pattern` has named groups of FIELDS (text formats), `row` makes the values from a JSON object. `unescape` returns
+    `pattern` has named groups of FIELDS (text formats), `row` makes the values from a JSON object, `keys` says where
+    they stand in most objects. `unescape` returns
     the bytes that the client sent from a value in the line (of a target only if not `targets_as_sent`), `seconds` the
     time in seconds since 1970. Lines that begin with `comment` are none, nor are JSON objects without the text `mark`:
     other messages of the server. `quoted`: fields stand between double quotes as in the combined format, and a block
@@ -39,6 +69,7 @@ class LogFormat:
     seconds: Callable[[str], float]
     pattern: str = ""
     row: Callable[[Mapping[str, Any]], Row] | None = None
+    keys: Mapping[str, Key] = field(default_factory=dict)
     targets_as_sent: bool = False
     comment: str = ""
     mark: str = ""
@@ -57,7 +88,7 @@ class LogFormat:
         if match is None:
             return None
         groups = match.groupdict()
-        return tuple(groups.get(field) for field in FIELDS)
+        return tuple(groups.get(name) for name in FIELDS)
 
 
 def _json_row(line: str, row: Callable[[Mapping[str, Any]], Row]) -> Row | None:
@@ -222,6 +253,18 @@ def _caddy(line: Mapping[str, Any]) -> Row:
     )  # fmt: skip
 
 
+_CADDY_KEYS = {
+    "address": Key(("request", "client_ip"), "filled", needed=True),
+    "time": Key(("ts",), "time", needed=True),
+    "method": Key(("request", "method"), "text", needed=True),
+    "target": Key(("request", "uri"), "text", needed=True),
+    "status": Key(("status",), "number", needed=True),
+    "bytes": Key(("size",), "number"),
+    "referer": Key(("request", "headers", "Referer"), "texts", default=""),
+    "user_agent": Key(("request", "headers", "User-Agent"), "texts", default=""),
+}
+
+
 def _traefik(line: Mapping[str, Any]) -> Row:
     return (
         line["ClientHost"], line.get("StartUTC") or line.get("time"), line["RequestMethod"], line["RequestPath"],
@@ -234,6 +277,18 @@ def _traefik_with_agents(line: Mapping[str, Any]) -> Row:
     return (*_traefik(line)[:-1], line.get("request_User-Agent", ""))
 
 
+_TRAEFIK_KEYS = {
+    "address": Key(("ClientHost",), "text", needed=True),
+    "time": Key(("StartUTC",), "time", needed=True),
+    "method": Key(("RequestMethod",), "text", needed=True),
+    "target": Key(("RequestPath",), "text", needed=True),
+    "status": Key(("DownstreamStatus",), "number", needed=True),
+    "bytes": Key(("DownstreamContentSize",), "number"),
+    "referer": Key(("request_Referer",), "text", default=""),
+    "user_agent": Key(("request_User-Agent",), "text"),
+}
+
+
 def _cloudflare(line: Mapping[str, Any]) -> Row:
     return (
         line["ClientIP"], _text(line.get("EdgeStartTimestamp") or line.get("EdgeEndTimestamp")),
@@ -241,6 +296,18 @@ def _cloudflare(line: Mapping[str, Any]) -> Row:
         _text(line["EdgeResponseStatus"]), _text(line.get("EdgeResponseBytes")), line.get("ClientRequestReferer", ""),
         (line["ClientRequestUserAgent"] or "") if "ClientRequestUserAgent" in line else None,
     )  # fmt: skip
+
+
+_CLOUDFLARE_KEYS = {
+    "address": Key(("ClientIP",), "text", needed=True),
+    "time": Key(("EdgeStartTimestamp",), "time", needed=True),
+    "method": Key(("ClientRequestMethod",), "text", needed=True),
+    "target": Key(("ClientRequestURI",), "filled", needed=True),
+    "status": Key(("EdgeResponseStatus",), "number", needed=True),
+    "bytes": Key(("EdgeResponseBytes",), "number"),
+    "referer": Key(("ClientRequestReferer",), "text", default=""),
+    "user_agent": Key(("ClientRequestUserAgent",), "text"),
+}
 
 
 _PATH_CHARACTERS = "/!$&'()*+,:;=@~"
@@ -258,16 +325,16 @@ def _event(line: Mapping[str, Any]) -> Row:
     )  # fmt: skip
 
 
-TRAEFIK = LogFormat("traefik", "Traefik JSON", _utf8, _iso_seconds, row=_traefik)
+TRAEFIK = LogFormat("traefik", "Traefik JSON", _utf8, _iso_seconds, row=_traefik, keys=_TRAEFIK_KEYS)
 
 FORMATS: Sequence[LogFormat] = (
     VHOST_COMBINED,
     COMBINED,
-    LogFormat("caddy", "Caddy JSON", _utf8, _iso_seconds, row=_caddy, mark='"request":'),
+    LogFormat("caddy", "Caddy JSON", _utf8, _iso_seconds, row=_caddy, keys=_CADDY_KEYS, mark='"request":'),
     HAPROXY,
     TRAEFIK,
     CLOUDFRONT,
-    LogFormat("cloudflare", "Cloudflare Logpush", _utf8, _iso_seconds, row=_cloudflare),
+    LogFormat("cloudflare", "Cloudflare Logpush", _utf8, _iso_seconds, row=_cloudflare, keys=_CLOUDFLARE_KEYS),
     ALB,
     LogFormat(
         "events", "events of noai-guard", _utf8, _iso_seconds, row=_event,
@@ -312,7 +379,8 @@ def _fitted(form: LogFormat, lines: Sequence[str]) -> LogFormat:
         return replace(form, pattern=_cloudfront_pattern(named)) if named.strip() else form
     if form is TRAEFIK and any('"request_User-Agent"' in line for line in lines):
         # It writes header fields only if it is told to, and then those that were sent.
-        return replace(form, row=_traefik_with_agents)
+        sent = replace(form.keys["user_agent"], default="")
+        return replace(form, row=_traefik_with_agents, keys={**form.keys, "user_agent": sent})
     if form is HAPROXY:
         return _with_captures(form, lines)
     return form

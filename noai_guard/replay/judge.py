@@ -82,6 +82,7 @@ class Judge:
         for policy in policies:
             # Whether so many claims fail that addresses cannot be believed is a question of time; a report shows both.
             policy.guard.identity.operators = _NeverStopped()  # type: ignore[assignment]
+            policy.guard.identity.ask_every_time()
 
     def claims(self, user_agent: bytes) -> tuple[Claim, ...]:
         """Return what a user agent claims, to each policy's catalogue."""

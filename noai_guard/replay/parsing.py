@@ -1,19 +1,12 @@
-"""Turn a block of lines into columns, with polars: the same columns for every format.
-
-polars was chosen by trial (docs/benchmarks.md): it reads, splits and groups 10 million lines in half the time of DuckDB
-and in less memory. Needs `pip install 'noai-guard[replay]'`.
-"""
+"""Turn a block of lines into tables, with polars: the same tables for every format."""
 
 import io
-import os
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from noai_guard.errors import MissingExtra
-from noai_guard.replay.formats import FIELDS, LogFormat, Row, is_comment
-from noai_guard.replay.shapes import LONGEST_WORK, MAX_PLAIN, PLAIN, Shapes
+from noai_guard.replay.blocks import Block, agents_of, block_of, distinct, engine
+from noai_guard.replay.formats import FIELDS, LogFormat
+from noai_guard.replay.objects import read_objects
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,65 +15,6 @@ MAX_BAD_SAMPLES = 5
 """Bad lines that are shown."""
 
 _MAX_SAMPLE_CHARS = 300
-
-
-_SEED = secrets.randbits(64)
-"""Nobody can make two user agents that get the same number."""
-
-
-def engine() -> Any:
-    """Return the module polars. Raises MissingExtra."""
-    # polars' allocator (jemalloc) reads it once: one arena keeps a third less (measured 2026-11-29).
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
-    try:
-        import polars
-    except ImportError:
-        raise MissingExtra("replay", "noai-guard replay") from None
-    return polars
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The requests of a block, one a row, in the order of the lines.
-
-    Columns: `address`, `target` (without query), `user_agent` and `time` as the log has them, null where it does not;
-    `reads` (the method is GET or HEAD), `taken` (the response was content, or the log does not tell), and the sums
-    `requests` (1), `bytes`, `ranges` (responses with part of a file), `refers` (requests with a Referer).
-    `bad` lines could not be read; `empty` ones are of connections that sent no request.
-    """
-
-    rows: "pl.DataFrame"
-    lines: int
-    bad: int = 0
-    empty: int = 0
-    samples: Sequence[str] = ()
-
-
-def numbered(rows: "pl.DataFrame") -> "pl.DataFrame":
-    """Return rows with `said`, a number for the user agent."""
-    return rows.with_columns(engine().col("user_agent").hash(_SEED).alias("said"))
-
-
-def shaped(rows: "pl.DataFrame", shapes: Shapes) -> "pl.DataFrame":
-    """Return the rows of a Block with `shape` (a number, null for a path that is judged by itself), `work` (a name,
-    null for none, and where `shape` is null) and `said` (a number for the user agent)."""
-    pl = engine()
-    target = pl.col("target")
-    rows = numbered(rows)
-    if not shapes.usable:
-        return rows.with_columns(pl.lit(None, pl.UInt64).alias("shape"), pl.lit(None, pl.String).alias("work"))
-    tests = [*(target.str.contains(each) for each in shapes.patterns), *(target == each for each in shapes.exact)]
-    number = pl.lit(0, pl.UInt64)
-    for bit, test in enumerate(tests):
-        number = number + test.cast(pl.UInt64) * (1 << bit)
-    works = [target.str.extract(each, 1) for each in shapes.works]
-    work = pl.coalesce(*works) if works else pl.lit(None, pl.String)
-    is_plain = target.str.contains(PLAIN) & (target.str.len_bytes() <= MAX_PLAIN)
-    for each in shapes.wished:
-        is_plain &= ~target.str.contains(each)
-    is_name = pl.col("work").str.len_bytes().is_between(1, LONGEST_WORK)
-    marked = rows.lazy().with_columns(pl.when(is_plain).then(number).alias("shape"), work.alias("work"))
-    return marked.with_columns(pl.when(pl.col("shape").is_not_null() & is_name).then(pl.col("work"))).collect()
 
 
 def parsed(block: bytes, form: LogFormat) -> Block:
@@ -113,71 +47,130 @@ def _in_utf8(block: bytes, form: LogFormat) -> bytes:
 
 
 def _columns(table: "pl.LazyFrame", *columns: "pl.Expr") -> "pl.LazyFrame":
-    """Return the columns of Block from text columns with the names of FIELDS, each row with `line`."""
+    """Return the columns that `block_of` takes, and `unread`, from text columns with the names of FIELDS."""
     pl = engine()
-    status = pl.col("status").cast(pl.Int32, strict=False)
-    return table.select(
+    return table.with_columns(pl.col("status").cast(pl.Int32, strict=False)).select(
         "address",
-        pl.col("time"),
-        pl.col("method").is_in(["GET", "HEAD"]).alias("reads"),
-        pl.col("target").str.split_exact("?", 1).struct.field("field_0").alias("target"),
-        (status.is_between(200, 299) | status.is_in([0, 304])).alias("taken"),
-        pl.lit(1, pl.Int64).alias("requests"),
-        pl.col("bytes").cast(pl.Int64, strict=False).fill_null(0).clip(0, 1 << 50).alias("bytes"),
-        (status == 206).cast(pl.Int64).alias("ranges"),
-        pl.col("referer").str.starts_with("http").fill_null(False).cast(pl.Int64).alias("refers"),
+        "time",
         "user_agent",
+        pl.col("method").is_in(["GET", "HEAD"]).alias("reads"),
+        _without_query(pl.col("target")),
+        *_sums(pl.col("status"), pl.col("bytes"), pl.col("referer")),
+        pl.any_horizontal(pl.col("address", "target", "status").is_null()).alias("unread"),
         *columns,
     )
 
 
-def _sorted_out(rows: "pl.DataFrame", line: "pl.Expr", columns: Sequence[str]) -> Block:
-    """Return a block of the rows that could be read. `line` is the text of a row, made of the extra `columns`; the
-    column `empty` says that it holds no request."""
+def _without_query(target: "pl.Expr") -> "pl.Expr":
     pl = engine()
-    unread = rows["address"].is_null() | rows["target"].is_null() | rows["taken"].is_null()
-    if not unread.any():
-        return Block(rows.drop("empty", *columns), rows.height)
-    others = rows.filter(unread)
+    path = target.str.split_exact("?", 1).struct.field("field_0")
+    chosen = pl.when(target.str.contains("?", literal=True)).then(path).otherwise(target)
+    return chosen.alias("target")  # type: ignore[no-any-return]
+
+
+def _sums(status: "pl.Expr", size: "pl.Expr", referer: "pl.Expr") -> "Sequence[pl.Expr]":
+    """Return the columns of Block that say what was sent."""
+    pl = engine()
+    return (
+        (status.is_between(200, 299) | status.is_in([0, 304])).alias("taken"),
+        pl.lit(1, pl.Int64).alias("requests"),
+        size.cast(pl.Int64, strict=False).fill_null(0).clip(0, 1 << 50).alias("bytes"),
+        (status == 206).cast(pl.Int64).alias("ranges"),
+        referer.str.starts_with("http").fill_null(False).cast(pl.Int64).alias("refers"),
+    )
+
+
+def _sorted_out(
+    rows: "pl.DataFrame", line: "pl.Expr", columns: Sequence[str]
+) -> "tuple[pl.DataFrame, int, int, int, Sequence[str]]":
+    """Return the rows that could be read, and what a Block counts: lines, bad ones, empty ones, samples. `line` is the
+    text of a row, made of the extra `columns`; `unread` rows are bad if they are not `empty`."""
+    pl = engine()
+    extra = ("unread", "empty", *columns)
+    if not rows["unread"].any():
+        return rows.drop(extra), rows.height, 0, 0, ()
+    others = rows.filter("unread")
     bad = others.filter(~pl.col("empty"))
     samples = bad.head(MAX_BAD_SAMPLES).select(line.str.head(_MAX_SAMPLE_CHARS).alias("line"))["line"].to_list()
-    left = rows.filter(~unread).drop("empty", *columns)
-    return Block(left, rows.height, bad.height, others.height - bad.height, samples)
+    left = rows.filter(~pl.col("unread")).drop(extra)
+    return left, rows.height, bad.height, others.height - bad.height, samples
 
 
-_PARTS = ("head", "request", "numbers", "referrer", "between", "agent", "rest")
-_HEADER = b'"' * (len(_PARTS) - 1) + b"\n"
+_PARTS = ("head", "request", "numbers", "referrer", "between", "user_agent", "rest")
+_QUOTES = len(_PARTS) - 1
+_HEADER = b'"' * _QUOTES + b"\n"
+_TIME = len("10/Oct/2026:13:55:36 +0000] ")
 
 
 def _split(text: bytes) -> Block:
     """Read the combined format by its quotes: in half the time of the expression, with the same result."""
     pl = engine()
     # The first line tells the reader how many columns there are.
+    is_told = text[: text.index(b"\n")].count(b'"') == _QUOTES
     table = pl.read_csv(
-        _HEADER + text, has_header=False, separator='"', quote_char=None, schema=dict.fromkeys(_PARTS, pl.String),
-        truncate_ragged_lines=True,
-    ).slice(1).lazy().filter(~pl.all_horizontal(pl.col("head", "request").is_null()))  # fmt: skip
-    request, numbers = pl.col("request").str.split_exact(" ", 2).struct, pl.col("numbers")
-    # `address - user [time] "`, ` 200 512 `: what else stands there is no line of this format.
+        text if is_told else _HEADER + text, has_header=False, separator='"', quote_char=None,
+        schema=dict.fromkeys(_PARTS, pl.String), truncate_ragged_lines=True,
+    ).slice(0 if is_told else 1)  # fmt: skip
+    if table["head"].null_count():
+        table = table.filter(~pl.all_horizontal(pl.col("head", "request").is_null()))
+    heads, head = _heads(table["head"])
+    requests, request = _requests(table["request"])
+    user_agents, agent = distinct(table["user_agent"].fill_null(""))
+    numbers = pl.col("numbers")
+    table = table.with_columns(numbers.str.slice(1, 3).cast(pl.Int32, strict=False).alias("status"))
+    # ` 200 512 `: what else stands there is no line of this format.
     is_whole = (
-        (pl.col("between") == " ")
-        & pl.col("head").str.contains(" [", literal=True)
+        heads["begins"].gather(head)
         & pl.col("head").str.ends_with("] ")
         & numbers.str.starts_with(" ")
+        & (pl.col("between") == " ")
     ).fill_null(False)
-    table = table.with_columns(
-        pl.when(is_whole).then(pl.col("head").str.split_exact(" ", 1).struct.field("field_0")).alias("address"),
+    has_target = requests["target"].is_not_null().gather(request) & pl.col("status").is_not_null()
+    rows = table.select(
+        *_PARTS,
         pl.col("head").alias("time"),
-        request.field("field_0").alias("method"),
-        request.field("field_1").alias("target"),
-        numbers.str.slice(1, 3).alias("status"),
-        numbers.str.slice(5).str.strip_chars(" ").alias("bytes"),
-        pl.col("referrer").alias("referer"),
-        pl.col("agent").fill_null("").alias("user_agent"),
-        (is_whole & pl.col("request").fill_null("").is_in(["", "-"])).alias("empty"),
+        agent.alias("agent"),
+        request.alias("path"),
+        head.alias("client"),
+        requests["reads"].gather(request),
+        *_sums(pl.col("status"), numbers.str.slice(5).str.strip_chars(" "), pl.col("referrer")),
+        (is_whole & requests["none"].gather(request)).alias("empty"),
+        (~(is_whole & has_target)).alias("unread"),
     )
     line = pl.concat_str([pl.col(name) for name in _PARTS], separator='"', ignore_nulls=True)
-    return _sorted_out(_columns(table, *map(pl.col, ("empty", *_PARTS))).collect(), line, _PARTS)
+    read, lines, bad, empty, samples = _sorted_out(rows, line, _PARTS)
+    return Block(
+        read, agents_of(user_agents), requests.select("target"), heads.select("address"), lines, bad, empty, samples
+    )
+
+
+def _heads(texts: "pl.Series") -> "tuple[pl.DataFrame, pl.Series]":
+    """Return the distinct heads (`address - user [time] `) with their `address`, and which one each row has. `begins`:
+    the head could be whole."""
+    pl = engine()
+    # Without the time, heads repeat.
+    known, at = distinct(texts.str.head(-_TIME))
+    if not known.str.contains(" [", literal=True).fill_null(False).all():
+        known, at = distinct(texts)
+    table = known.to_frame("head").select(
+        pl.col("head").str.contains(" [", literal=True).alias("begins"),
+        pl.col("head").str.split_exact(" ", 1).struct.field("field_0").fill_null("").alias("address"),
+    )
+    return table, at
+
+
+def _requests(texts: "pl.Series") -> "tuple[pl.DataFrame, pl.Series]":
+    """Return the distinct requests, and which one each row has. `none`: the client sent no request."""
+    pl = engine()
+    known, at = distinct(texts)
+    words = pl.col("request").str.split_exact(" ", 2).struct.rename_fields(["method", "target", "version"])
+    table = known.to_frame("request").select("request", words.alias("words")).unnest("words")
+    table = table.select(
+        pl.col("method").is_in(["GET", "HEAD"]).alias("reads"),
+        _without_query(pl.col("target")),
+        pl.col("request").fill_null("").is_in(["", "-"]).alias("none"),
+    )
+    return table, at
 
 
 def _matched(text: bytes, form: LogFormat) -> Block:
@@ -191,32 +184,14 @@ def _matched(text: bytes, form: LogFormat) -> Block:
     missing = [pl.lit(None, pl.String).alias(name) for name in FIELDS if f"?P<{name}>" not in form.pattern]
     empty = pl.col("line").str.contains(r'"-?" [0-9]{3} |<BADREQ>').alias("empty")
     rows = _columns(table.with_columns(*missing), pl.col("line"), empty).collect()
-    return _sorted_out(rows, pl.col("line"), ("line",))
+    return block_of(*_sorted_out(rows, pl.col("line"), ("line",)))
 
 
 def _from_objects(text: bytes, form: LogFormat) -> Block:
     pl = engine()
-    rows: list[Row] = []
-    bad: list[str] = []
-    lines = [line for line in text.decode().split("\n") if not is_comment(form, line)]
-    for line in lines:
-        row = form.read(line)
-        if row is None:
-            bad.append(line)
-        else:
-            rows.append(tuple(_encodable(value) for value in row))
-    table = pl.DataFrame(rows, schema=dict.fromkeys(FIELDS, pl.String), orient="row")
+    table, unreadable = read_objects(text, form)
     empty = pl.lit(False).alias("empty")
-    block = _sorted_out(
-        _columns(table.lazy(), empty, pl.col("target").alias("line")).collect(), pl.col("line"), ("line",)
-    )
-    samples = [*(line[:_MAX_SAMPLE_CHARS] for line in bad[:MAX_BAD_SAMPLES]), *block.samples]
-    return Block(block.rows, len(lines), block.bad + len(bad), block.empty, samples[:MAX_BAD_SAMPLES])
-
-
-def _encodable(value: object) -> str | None:
-    """Return a value as text that UTF-8 can hold: JSON can spell halves of surrogate pairs."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else str(value)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    columns = _columns(table.lazy(), empty, pl.col("target").alias("line")).collect()
+    rows, lines, bad, none, samples = _sorted_out(columns, pl.col("line"), ("line",))
+    shown = [*(line[:_MAX_SAMPLE_CHARS] for line in unreadable[:MAX_BAD_SAMPLES]), *samples][:MAX_BAD_SAMPLES]
+    return block_of(rows, lines + len(unreadable), bad + len(unreadable), none, shown)

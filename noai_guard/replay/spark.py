@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from noai_guard.errors import MissingExtra, NoAIGuardError
+from noai_guard.replay.blocks import Block, agents_of, engine
 from noai_guard.replay.formats import FIELDS, FORMATS, MAX_SAMPLE_LINES, LogFormat
 from noai_guard.replay.kinds import ASSET, AUDIO
-from noai_guard.replay.parsing import MAX_BAD_SAMPLES, engine, numbered
+from noai_guard.replay.parsing import MAX_BAD_SAMPLES
 from noai_guard.replay.shapes import LONGEST_WORK, MAX_PLAIN, PLAIN, Shapes
 
 if TYPE_CHECKING:
-    import polars as pl
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _SEPARATOR = "\x01"
@@ -79,8 +79,8 @@ class Groups:
         self.samples: list[str] = []
         self._grouped = _grouped(spark.read.text(list(logs)), form, shapes)
 
-    def rows(self) -> Iterator["pl.DataFrame"]:
-        """Yield the groups as rows for `Tally.add`, and count the lines."""
+    def blocks(self) -> Iterator[Block]:
+        """Yield the groups in blocks for `Tally.add`, and count the lines."""
         pl = engine()
         schema = {
             **dict.fromkeys(("address", "user_agent"), pl.String), "reads": pl.Boolean, "taken": pl.Boolean,
@@ -95,9 +95,9 @@ class Groups:
                 continue
             waiting.append(tuple(_as_bytes(row[name]) for name in schema))
             if len(waiting) >= _ROWS:
-                yield _rows(waiting, schema)
+                yield _block(waiting, schema)
                 waiting = []
-        yield _rows(waiting, schema)
+        yield _block(waiting, schema)
 
     def _unread(self, row: Any) -> None:
         if row["reads"]:
@@ -107,10 +107,17 @@ class Groups:
             self.samples = [row["sample"][:300], *self.samples][:MAX_BAD_SAMPLES]
 
 
-def _rows(values: Sequence[tuple[Any, ...]], schema: Mapping[str, Any]) -> "pl.DataFrame":
-    """Return groups as rows; their times are not known."""
+def _block(values: Sequence[tuple[Any, ...]], schema: Mapping[str, Any]) -> Block:
+    """Return groups as a block, each with its own rows of the tables; their times are not known."""
     pl = engine()
-    return numbered(pl.DataFrame(values, schema, orient="row").with_columns(pl.lit(None, pl.String).alias("time")))
+    groups = pl.DataFrame(values, schema, orient="row")
+    at = pl.int_range(groups.height, dtype=pl.UInt32, eager=True)
+    rows = groups.select(
+        "reads", "taken", "requests", "bytes", "ranges", "refers", pl.lit(None, pl.String).alias("time"),
+        *(at.alias(name) for name in ("agent", "path", "client")),
+    )  # fmt: skip
+    paths = groups.select("target", "shape", "work")
+    return Block(rows, agents_of(groups["user_agent"]), paths, groups.select("address"), groups.height)
 
 
 def _as_bytes(value: Any) -> Any:

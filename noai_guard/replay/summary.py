@@ -9,9 +9,9 @@ from typing import Any
 from noai_guard.core.model import Identity
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import listed
+from noai_guard.replay.blocks import engine
 from noai_guard.replay.judge import NOT_LOGGED, Decision
 from noai_guard.replay.listeners import MAX_REQUESTS, MAX_WORKS, is_probably_listener, signals
-from noai_guard.replay.parsing import engine
 from noai_guard.replay.tally import Outcome, Tally
 
 MIN_WORKS = 25

@@ -5,24 +5,31 @@ strangers like; of those, the busiest are kept. Distinct works are counted exact
 "at least".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.guard import Needs
+from noai_guard.replay.blocks import SEED, Block, engine
 from noai_guard.replay.bounded import SUMS, Clients, Pairs
 from noai_guard.replay.formats import COMBINED, LogFormat
 from noai_guard.replay.judge import Decision, Judge, PathFacts
 from noai_guard.replay.kinds import ASSET, AUDIO
-from noai_guard.replay.parsing import engine
 
 if TYPE_CHECKING:
     import polars as pl
 
 Outcome = tuple[Decision, ...]
 """What each policy says, in their order."""
+
+
+def is_reported(outcome: Outcome) -> bool:
+    """Return True if a report tells the distinct works that were taken with an outcome."""
+    first = outcome[0]
+    return first.refused or first.spoofed or any(each.action is not first.action for each in outcome)
+
 
 _CACHED_KEYS = 50_000
 _CACHED_BYTES = 8 * 1024 * 1024
@@ -76,6 +83,9 @@ class Tally:
         self._codes = _Codes()
         self._settled: BoundedCache[int, int] = BoundedCache(self._settle, max_entries=_CACHED_KEYS)
         self._refused_claims: set[int] = set()
+        self._refused: list[int] = []
+        self._unclaimed: list[int] = []
+        self._reported: list[int] = []
         self.begin(COMBINED)
 
     def begin(self, form: LogFormat) -> None:
@@ -133,6 +143,12 @@ class Tally:
         if number == len(self.outcomes):
             self.outcomes.append(outcome)
             self.sums.append(Sum())
+            if outcome[0].refused:
+                self._refused.append(number)
+            if outcome[0].unclaimed:
+                self._unclaimed.append(number)
+            if is_reported(outcome):
+                self._reported.append(number)
         return number
 
     def _at(self, time: str | None) -> float | None:
@@ -141,10 +157,10 @@ class Tally:
         except (ValueError, OverflowError):
             return None
 
-    def add(self, rows: "pl.DataFrame") -> None:
-        """Judge the rows of a `Block` and add them."""
+    def add(self, block: Block) -> None:
+        """Judge the requests of a block whose paths are shaped, and add them."""
         pl = engine()
-        if rows.is_empty():
+        if block.rows.is_empty():
             return
         codes = self._codes
         if len(codes.said) > _MAX_CODES or len(codes.facts) > _MAX_CODES:
@@ -152,36 +168,48 @@ class Tally:
             self._refused_claims.clear()
             for cache in (self._odd_paths, self._settled, self._examined):
                 cache.clear()
-        rows = rows.with_columns(self._claimed(rows), *self._paths(rows))
-        key = pl.col("claim") * (_PATH_MASK + 1) * 2 + pl.col("path") * 2 + pl.col("reads")
+        agents = block.agents.with_columns(self._claims(block.agents))
+        paths = block.paths.with_columns(*self._classes(block.paths))
+        rows, agent, path = block.rows, block.rows["agent"], block.rows["path"]
+        rows = rows.with_columns(agents["claim"].gather(agent), paths["class"].gather(path), paths["work"].gather(path))
+        key = (pl.col("claim") * (_PATH_MASK + 1) + pl.col("class")) * 2 + pl.col("reads")
         rows = rows.with_columns(key.alias("key"))
-        rows = rows.with_columns(self._outcomes(rows))
-        self._add_sums(rows)
+        outcomes = self._outcomes(rows, block.clients["address"])
+        rows = rows.with_columns(outcomes)
+        self._add_sums(rows, block.clients["address"])
         self._add_works(rows)
-        self._add_clients(rows)
+        self._add_clients(rows, agents, paths["target"], block.clients["address"])
 
-    def _claimed(self, rows: "pl.DataFrame") -> "pl.Series":
-        """Return the number of the claim that each row's user agent makes."""
-        said, known = rows["said"], self._codes.said
-        for number, text in _firsts(rows, "said", "user_agent", known):
-            known[number] = self._claim(text)
-        return _looked_up(said, known).alias("claim")
-
-    def _paths(self, rows: "pl.DataFrame") -> "tuple[pl.Series, pl.Series]":
-        """Return the class and the work of each row's path."""
+    def _claims(self, agents: "pl.DataFrame") -> "pl.Series":
+        """Return the number of the claim that each user agent makes."""
         pl = engine()
-        shapes, known, works = rows["shape"], self._codes.shapes, rows["work"]
-        for shape, target in _firsts(rows, "shape", "target", known):
-            known[shape] = self._path(target or "")
-        paths = _looked_up(shapes, known).alias("path")
-        odd = shapes.is_null().arg_true()
-        if len(odd):
-            read = [self._odd_paths[target] for target in rows["target"].gather(odd).to_list()]
-            paths = paths.scatter(odd, [number for number, _ in read])
-            works = works.scatter(odd, pl.Series([work for _, work in read], dtype=pl.String))
-        return paths, works
+        known, numbers = self._codes.said, agents["said"].to_list()
+        claims = list(map(known.get, numbers))
+        if None in claims:
+            new = [at for at, claim in enumerate(claims) if claim is None]
+            for at, text in zip(new, agents["user_agent"].gather(new).to_list(), strict=True):
+                claims[at] = known[numbers[at]] = self._claim(text)
+        return pl.Series("claim", claims, pl.Int64)  # type: ignore[no-any-return]
 
-    def _outcomes(self, rows: "pl.DataFrame") -> "pl.Series":
+    def _classes(self, paths: "pl.DataFrame") -> "tuple[pl.Series, pl.Series]":
+        """Return the class of each path, and a number for the work that it is part of, null for none."""
+        pl = engine()
+        shapes, targets, known, works = paths["shape"], paths["target"], self._codes.shapes, paths["work"]
+        met = shapes.unique().drop_nulls()
+        for shape in met.to_list():
+            if shape not in known:
+                known[shape] = self._path(targets.filter(shapes == shape)[0])
+        values = pl.Series([known[shape] for shape in met.to_list()], dtype=pl.Int64)
+        classes = shapes.replace_strict(met, values, default=-1, return_dtype=pl.Int64)
+        odd = (shapes.is_null() & targets.is_not_null()).arg_true()
+        if len(odd):
+            read = [self._odd_paths[target] for target in targets.gather(odd).to_list()]
+            classes = classes.scatter(odd, [number for number, _ in read])
+            works = works.scatter(odd, pl.Series([work for _, work in read], dtype=pl.String))
+        numbers = pl.select(pl.when(works.is_not_null()).then(works.hash(SEED))).to_series()
+        return classes.alias("class"), numbers.alias("work")
+
+    def _outcomes(self, rows: "pl.DataFrame", addresses: "pl.Series") -> "pl.Series":
         """Return the number of the outcome of each row: of a group where that is enough, else of the row."""
         pl = engine()
         keys, settled = rows["key"], self._settled
@@ -189,45 +217,55 @@ class Tally:
         outcomes = keys.replace_strict(unique, [settled[key] for key in unique], return_dtype=pl.Int32).alias("outcome")
         at = (outcomes == _BY_ADDRESS).arg_true()
         if len(at):
-            examined = self._examined
-            pairs = zip(keys.gather(at).to_list(), rows["address"].gather(at).to_list(), strict=True)
-            outcomes = outcomes.scatter(at, [examined[pair] for pair in pairs])
+            pairs = rows.select(pl.col("key", "client").gather(at))
+            met = pairs.unique()
+            each = zip(met["key"].to_list(), addresses.gather(met["client"]).to_list(), strict=True)
+            examined = pl.Series("outcome", [self._examined[pair] for pair in each], pl.Int32)
+            pairs = pairs.join(met.with_columns(examined), on=["key", "client"], how="left", maintain_order="left")
+            outcomes = outcomes.scatter(at, pairs["outcome"])
         at = (outcomes == _BY_TIME).arg_true()
         if len(at):
-            columns = (keys.gather(at), rows["address"].gather(at), rows["time"].gather(at))
-            each = zip(*(column.to_list() for column in columns), strict=True)
-            outcomes = outcomes.scatter(at, [self._decide(key, address, self._at(time)) for key, address, time in each])
+            columns = (keys.gather(at), addresses.gather(rows["client"].gather(at)), rows["time"].gather(at))
+            each_row = zip(*(column.to_list() for column in columns), strict=True)
+            decided = [self._decide(key, address, self._at(time)) for key, address, time in each_row]
+            outcomes = outcomes.scatter(at, decided)
         return outcomes
 
-    def _add_sums(self, rows: "pl.DataFrame") -> None:
+    def _add_sums(self, rows: "pl.DataFrame", addresses: "pl.Series") -> None:
         pl = engine()
         for number, requests, size in rows.group_by("outcome").agg(pl.sum("requests", "bytes")).iter_rows():
             self.sums[number].requests += requests
             self.sums[number].bytes += size
-        is_private = pl.any_horizontal(pl.col("address").str.starts_with(start) for start in _PRIVATE)
-        self.private += int(rows.lazy().select(pl.col("requests").filter(is_private).sum()).collect().item())
+        starts = (pl.col(addresses.name).str.starts_with(start) for start in _PRIVATE)
+        private = addresses.to_frame().select(pl.any_horizontal(starts)).to_series()
+        if private.any():
+            self.private += int(rows["requests"].filter(private.gather(rows["client"])).sum())
 
     def _add_works(self, rows: "pl.DataFrame") -> None:
         pl = engine()
         if not self.judge.policies[0].policy.works.patterns:
             return
-        taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
-        self.works.add(
-            taken.select(pl.col("outcome").cast(pl.UInt64).alias("whose"), pl.col("work").hash()).unique().collect()
-        )
+        is_counted = pl.col("taken") & pl.col("work").is_not_null() & pl.col("outcome").is_in(self._reported)
+        self.works.add(rows.filter(is_counted).select(pl.col("outcome").cast(pl.UInt64).alias("whose"), "work"))
 
-    def _add_clients(self, rows: "pl.DataFrame") -> None:
+    def _add_clients(
+        self, rows: "pl.DataFrame", agents: "pl.DataFrame", targets: "pl.Series", addresses: "pl.Series"
+    ) -> None:
         """Add the clients that are refused somewhere, and those that name nobody and take works."""
         pl = engine()
-        refused = [number for number, outcome in enumerate(self.outcomes) if outcome[0].refused]
-        unclaimed = [number for number, outcome in enumerate(self.outcomes) if outcome[0].unclaimed]
-        is_of_refused, is_refused = pl.col("claim").is_in(list(self._refused_claims)), pl.col("outcome").is_in(refused)
-        takes = pl.col("taken") & pl.col("work").is_not_null()
-        columns = ("said", "user_agent", "address", "outcome", "requests", "bytes", "taken", "work")
-        of_refused = rows.lazy().filter(is_of_refused).select(*columns, "ranges", "refers", "target").collect()
+        blocks = self._blocks(addresses)
+        # Other numbers for blocks than for user agents: a client may say its address.
+        whose = agents["said"].gather(rows["agent"]) ^ blocks.hash(SEED ^ 1).gather(rows["client"])
+        rows = rows.with_columns(
+            whose.alias("whose"),
+            agents["claim"].is_in(list(self._refused_claims)).gather(rows["agent"]).alias("is_of_refused"),
+        )
+        takes, requests = pl.col("taken") & pl.col("work").is_not_null(), pl.col("requests")
+        of_refused = rows.filter(pl.col("is_of_refused"))
         if not of_refused.is_empty():
-            requests, target = pl.col("requests"), pl.col("target")
-            audio, asset = target.str.contains(AUDIO), target.str.contains(ASSET)
+            is_refused = pl.col("outcome").is_in(self._refused)
+            of_refused = of_refused.with_columns(targets.gather(of_refused["path"]))
+            audio, asset = (pl.col("target").str.contains(kind) for kind in (AUDIO, ASSET))
             sums = {
                 "outcome": pl.when(is_refused).then(pl.col("outcome")).otherwise(-1).max(),
                 "refused": (requests * is_refused).sum(),
@@ -237,56 +275,41 @@ class Tally:
                 "ranges": pl.sum("ranges"),
                 "refers": pl.sum("refers"),
             }
-            self._add_to_clients(of_refused, sums)
-        taking = rows.lazy().filter(takes & pl.col("outcome").is_in(unclaimed) & ~is_of_refused)
+            self._add_to_clients(of_refused, sums, agents["user_agent"], blocks)
+        taking = rows.filter(takes & pl.col("outcome").is_in(self._unclaimed) & ~pl.col("is_of_refused"))
         none = {name: pl.lit(0, pl.Int64) for name in SUMS if name not in ("requests", "bytes")}
-        self._add_to_clients(taking.select(columns).collect(), {"outcome": pl.lit(-1, pl.Int32), **none})
+        self._add_to_clients(taking, {"outcome": pl.lit(-1, pl.Int32), **none}, agents["user_agent"], blocks)
 
-    def _add_to_clients(self, rows: "pl.DataFrame", sums: "Mapping[str, pl.Expr]") -> None:
+    def _add_to_clients(
+        self, rows: "pl.DataFrame", sums: "Mapping[str, pl.Expr]", user_agents: "pl.Series", blocks: "pl.Series"
+    ) -> None:
         pl = engine()
         if rows.is_empty():
             return
-        rows = rows.with_columns(self._blocks(rows["address"]))
-        rows = rows.with_columns(pl.struct("said", "client").hash().alias("whose"))
         totals = {"requests": pl.sum("requests"), "bytes": pl.sum("bytes"), **sums}
-        by_client = rows.lazy().group_by("whose")
-        self.clients.add(by_client.agg(*(each.alias(name) for name, each in totals.items())).collect(), rows)
-        taken = rows.lazy().filter(pl.col("taken") & pl.col("work").is_not_null())
-        self.client_works.add(taken.select("whose", pl.col("work").hash()).unique().collect())
+        firsts = pl.first("agent", "client")
+        clients = rows.group_by("whose").agg(*(each.alias(name) for name, each in totals.items()), firsts)
+        self.clients.add(
+            clients.with_columns(
+                user_agents.gather(clients["agent"]).alias("user_agent"), blocks.gather(clients["client"])
+            )
+        )
+        self.client_works.add(rows.filter(pl.col("taken") & pl.col("work").is_not_null()).select("whose", "work"))
 
     def _blocks(self, addresses: "pl.Series") -> "pl.Series":
         """Return what counts as one client of each address: IPv4 the address, IPv6 the network of a home."""
         pl = engine()
-        table = addresses.to_frame("address").select(
-            "address",
-            pl.when(pl.col("address").str.contains(":", literal=True))
-            .then(pl.col("address").str.extract(_CANONICAL_BLOCK, 1) + ":/64")
-            .otherwise(pl.col("address"))
-            .alias("client"),
+        address = pl.col("address")
+        home = pl.when(address.str.contains(":", literal=True)).then(address)
+        blocks = addresses.to_frame("address").select(
+            pl.when(home.is_null()).then(address).otherwise(home.str.extract(_CANONICAL_BLOCK, 1) + ":/64")
         )
-        odd = table["client"].is_null().arg_true()
-        if not len(odd):
-            return table["client"]
-        blocks = self._odd_blocks
-        read = [blocks[text] for text in addresses.gather(odd).to_list()]
-        return table["client"].scatter(odd, pl.Series(read, dtype=pl.String))
-
-
-def _firsts(rows: "pl.DataFrame", number: str, text: str, known: Mapping[int, int]) -> Iterable[tuple[int, str | None]]:
-    """Return each number of a column that is not known yet, with the first text beside it."""
-    pl = engine()
-    new = [each for each in rows[number].unique().to_list() if each is not None and each not in known]
-    if not new:
-        return ()
-    return rows.lazy().filter(pl.col(number).is_in(new)).group_by(number).agg(pl.first(text)).collect().iter_rows()
-
-
-def _looked_up(numbers: "pl.Series", known: Mapping[int, int]) -> "pl.Series":
-    """Return what the numbers stand for; -1 for null."""
-    pl = engine()
-    met = numbers.unique().drop_nulls()
-    values = pl.Series([known[number] for number in met.to_list()], dtype=pl.Int64)
-    return numbers.replace_strict(met, values, default=-1, return_dtype=pl.Int64)
+        found = blocks.to_series().alias("client")
+        odd = found.is_null().arg_true()
+        if len(odd):
+            read = [self._odd_blocks[text] for text in addresses.gather(odd).to_list()]
+            found = found.scatter(odd, pl.Series(read, dtype=pl.String))
+        return found
 
 
 def _block(address: str) -> str:

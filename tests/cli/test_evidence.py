@@ -99,7 +99,7 @@ def test_a_key_that_the_ledger_has_replaced_signs_no_evidence(run: Run, here: Pa
         ((*PACK, "--out", "case.zip"), "the key noai-ledger.key cannot be read"),
         ((*PACK, "--key", "key.pem", "--out", "noai.yaml/case.zip"), "cannot be written"),
         ((*PACK, "--key", "key.pem", "--ledger", "nowhere", "--out", "case.zip"), "L001"),
-        (("evidence", "verify", "nowhere.zip"), "nowhere.zip: R006 cannot be read"),
+        (("evidence", "verify", "nowhere.zip"), "nowhere.zip: E006 cannot be read"),
         (("evidence", "verify", "noai.yaml", "--key", "secret"), "secret is no public key"),
         (("evidence", "new-key", "noai.yaml/key"), "cannot be written"),
     ],

@@ -286,7 +286,7 @@ def test_what_is_no_ledger_is_answered_with_what_to_type(run: Run) -> None:
             assert f"{source}: L001 " in output, command
             assert "name the folder of a ledger, or its public copy" in output
             assert output.count("\n") == 1
-        assert "R006 " in run("evidence", "verify", source, code=int(Path(source).is_file()) or 2).output
+        assert "E006 " in run("evidence", "verify", source, code=int(Path(source).is_file()) or 2).output
 
 
 def test_publish_needs_the_withheld_parts(run: Run) -> None:

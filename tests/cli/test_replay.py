@@ -53,20 +53,51 @@ def test_another_policy_is_compared_with(run: Run, write: Callable[[str], str], 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere.log",), "nowhere.log cannot be read: No such file or directory"),
-        ((".",), ". cannot be read: Is a directory"),
+        (("/nowhere/at-all.log",), "R001 does not exist; nginx has /var/log/nginx/access.log, - is stdin"),
+        (("folder",), "R001 is a folder; name its files: noai-guard replay folder/*"),
+        (("acess.log",), "R001 does not exist; did you mean access.log?"),
+        (("access.log/x",), "R001 cannot be read: Not a directory; name another file, or - for standard input"),
+        (("empty.log",), "R002 is empty; add older ones: noai-guard replay empty.log*"),
+        (("-",), "R002 is empty; pipe a log into it"),
         ((), "Missing argument 'LOG...'"),
     ],
 )
-def test_what_cannot_be_read_is_said_on_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_read_is_said_on_one_line_with_what_to_type(
+    run: Run, access_log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("empty.log").touch()
     result = run("replay", *arguments, code=2)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 
+def test_all_logs_that_cannot_be_read_are_named_at_once_and_before_any_is_read(run: Run, access_log: str) -> None:
+    result = run("replay", "one.log", access_log, "two.log", code=2)
+    assert [line.split()[:2] for line in result.stderr.splitlines()] == [["one.log:", "R001"], ["two.log:", "R001"]]
+
+
+def test_a_log_that_may_not_be_read_is_piped_by_who_may(
+    run: Run, access_log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noai_guard.replay.sources.os.access", lambda path, mode: False)
+    result = run("replay", access_log, code=2)
+    assert (
+        f"R001 may not be read by you; let sudo read it: sudo cat {access_log} | noai-guard replay -" in result.stderr
+    )
+
+
+def test_an_empty_log_beside_others_is_no_mistake(run: Run, access_log: str, tmp_path: Path) -> None:
+    rotated = tmp_path / "empty.log"
+    rotated.touch()
+    assert "3 of 3" in run("replay", str(rotated), access_log).stdout
+
+
 def test_text_that_is_no_log_is_said_on_one_line(run: Run) -> None:
     result = run("replay", "-", input="hello\nworld\n", code=2)
-    assert "known format; --log-format names one" in result.stderr
+    assert result.stderr.startswith("-: R003 its first lines are of no known format; --log-format names one: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_missing_engine_names_the_extra(access_log: str, monkeypatch: pytest.MonkeyPatch) -> None:

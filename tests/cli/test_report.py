@@ -108,8 +108,8 @@ def test_a_condition_that_no_event_meets_is_questioned(run: Run, events: str) ->
     assert "note: no event has operator='OpenAl'; did you mean 'OpenAI'?" in shown.stderr
     output = run("report", *OCTOBER, "--events", events, "--show", "operatr=OpenAI, outcome=refusd", code=2).output
     assert output.splitlines() == [
-        "R003 --show: events have no 'operatr'; did you mean 'operator'?",
-        "R004 --show: no event has outcome='refusd'; did you mean 'refused'?",
+        "E003 --show: events have no 'operatr'; did you mean 'operator'?",
+        "E004 --show: no event has outcome='refusd'; did you mean 'refused'?",
     ]
 
 

@@ -214,7 +214,7 @@ def test_lines_that_are_no_events_are_counted_and_shown(tmp_path: Path) -> None:
 
 def test_places_without_events_are_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing.jsonl"):
-        with pytest.raises(NoEventFiles, match=r"R005 .*name the folder of the event log by --events"):
+        with pytest.raises(NoEventFiles, match=r"E005 .*name the folder of the event log by --events"):
             event_lines([place])
 
 

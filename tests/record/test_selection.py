@@ -116,11 +116,11 @@ def test_a_reference_without_a_fact_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("operatr=x", "R003 .*did you mean 'operator'"),
-        ("q=1", "R003 .*facts: month, operator"),
-        ("outcome=refsed", "R004 .*did you mean 'refused'"),
-        ("outcome=denied", "R004 .*write declaration, failed, not-enforced, refused, served"),
-        ("outcome=refused operator=OpenAI", "R004 --show: no event has outcome='refused operator=OpenAI'"),
+        ("operatr=x", "E003 .*did you mean 'operator'"),
+        ("q=1", "E003 .*facts: month, operator"),
+        ("outcome=refsed", "E004 .*did you mean 'refused'"),
+        ("outcome=denied", "E004 .*write declaration, failed, not-enforced, refused, served"),
+        ("outcome=refused operator=OpenAI", "E004 --show: no event has outcome='refused operator=OpenAI'"),
         ("usage=trian-ai", "did you mean 'train-ai'"),
         ("identity=nothing", "write spoofed, unclaimed, unverified, verified"),
         ("proof=network", "did you mean 'networks'"),
@@ -138,7 +138,7 @@ def test_what_no_event_can_have_is_refused_with_what_to_write(text: str, hint: s
 def test_all_mistakes_of_a_reference_are_told_at_once() -> None:
     with pytest.raises(SelectionInvalid) as raised:
         parse_facts("operatr=OpenAI, outcome=refusd, got=maybe, month=2026-10")
-    assert [problem.code for problem in raised.value.problems] == ["R003", "R004", "R004"]
+    assert [problem.code for problem in raised.value.problems] == ["E003", "E004", "E004"]
 
 
 @given(RECORDS)

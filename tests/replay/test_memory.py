@@ -12,6 +12,9 @@ from tests.servers import require
 
 pytestmark = pytest.mark.thorough
 
+_LINES = 260_000
+"""Four blocks: of fewer, how many are in memory at once is chance."""
+
 
 def peak(log: Path) -> int:
     """Return the kilobytes that a replay of a log had in memory at most."""
@@ -26,10 +29,10 @@ def peak(log: Path) -> int:
 def test_eight_times_the_lines_take_little_more_memory(tmp_path: Path) -> None:
     require("polars", "yaml")
     short, long = tmp_path / "short.log", tmp_path / "long.log"
-    write_log(short, 100_000)
+    write_log(short, _LINES)
     with long.open("wb") as output:
         for number in range(8):
-            write_log(short, 100_000, seed=number)
+            write_log(short, _LINES, seed=number)
             output.write(short.read_bytes())
     assert peak(long) < 1.6 * peak(short)
 

@@ -21,7 +21,7 @@ from noai_guard.replay.formats import format_named
 from noai_guard.replay.run import Replay
 from noai_guard.replay.shapes import Shapes
 from noai_guard.replay.sources import Source
-from noai_guard.replay.spark import Groups, NoTextFormat, _rows
+from noai_guard.replay.spark import Groups, NoTextFormat, _block
 from tests.replay.lines import log
 from tests.replay.requests import POLICY, REQUESTS
 from tests.servers import free_port, require, require_program
@@ -131,24 +131,13 @@ def test_rows_without_times_are_within_every_rate() -> None:
     policy, problems = check_policy_text(b"extends: no-ai\nusages: {search: throttle}\n")
     assert policy is not None, problems
     replay = Replay([CompiledPolicy(policy, load_catalog())], ["noai.yaml"], time.time())
+    schema = {
+        **dict.fromkeys(("address", "user_agent"), pl.String), "reads": pl.Boolean, "taken": pl.Boolean,
+        "shape": pl.UInt64, "work": pl.String, "target": pl.String,
+        **dict.fromkeys(("requests", "bytes", "ranges", "refers"), pl.Int64),
+    }  # fmt: skip
     row = ("203.0.113.7", "Googlebot/2.1", True, True, 0, None, "/", 500, 1000, 0, 0)
-    names = (
-        "address",
-        "user_agent",
-        "reads",
-        "taken",
-        "shape",
-        "work",
-        "target",
-        "requests",
-        "bytes",
-        "ranges",
-        "refers",
-    )
-    types = dict(
-        zip(names, (pl.String, pl.String, pl.Boolean, pl.Boolean, pl.UInt64, pl.String, pl.String), strict=False)
-    )
-    replay.tally.add(_rows([row], {name: types.get(name, pl.Int64) for name in names}))
+    replay.tally.add(_block([row], schema))
     assert [(sums.requests, sums.bytes) for sums in replay.tally.sums] == [(500, 1000)]
     assert replay.summary().refused == ()
 

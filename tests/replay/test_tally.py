@@ -133,6 +133,14 @@ def test_patterns_of_works_that_engines_read_differently_are_left_to_us(pattern:
     assert summary.refused[0].works == len(names)
 
 
+def test_each_request_for_which_somebody_would_be_asked_is_counted_whoever_came_first(tmp_path: Path) -> None:
+    policy = b"extends: no-ai\npaths: {/press/**: {usages: {train-ai: allow}}}\n"
+    at = "203.0.113.9"
+    requests = [Sent(path, b"Googlebot/2.1", address=at) for path in (b"/press/a", b"/b", b"/press/%7Ec", b"/b")]
+    notes = replay(tmp_path, requests, policy)[0].notes
+    assert any(note.startswith("4 requests would have been checked by asking somebody") for note in notes)
+
+
 def test_what_creators_wish_is_judged_for_each_work(tmp_path: Path) -> None:
     wishes = [WorkWishes("tide", {Usage.TRAIN_AI: Choice.DISALLOW}), WorkWishes("ebb", {Usage.TRAIN_AI: Choice.ALLOW})]
     policy = replace(compiled().policy, creators=Creators(decide=True, index=WishIndex(wishes)))
@@ -170,10 +178,8 @@ def test_the_busiest_clients_are_kept_and_the_others_counted() -> None:
         sums = {name: [1] * 50 for name in SUMS}
         sums["requests"] = [2 if number == 0 else 1 for number in numbers]
         whose = pl.Series("whose", numbers, pl.UInt64)
-        rows = pl.DataFrame([whose]).with_columns(
-            pl.lit("agent").alias("user_agent"), pl.lit("1.2.3.4").alias("client")
-        )
-        clients.add(pl.DataFrame({"whose": whose, "outcome": [0] * 50, **sums}), rows)
+        texts = {"user_agent": ["agent"] * 50, "client": ["1.2.3.4"] * 50}
+        clients.add(pl.DataFrame({"whose": whose, "outcome": [0] * 50, **sums, **texts}))
     table = clients.table()
     assert table is not None
     assert table.height <= 100

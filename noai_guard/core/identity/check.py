@@ -50,6 +50,10 @@ class IdentityCheck:
         self._by_block: ExpiringCache[tuple[Agent, str, str], Proof] = ExpiringCache(REMEMBERED_SECONDS, MAX_REMEMBERED)
         self._conclusions: BoundedCache[tuple[Proof, ...], Identified] = BoundedCache(conclusion)
 
+    def ask_every_time(self) -> None:
+        """Do not remember who did not answer: for a replay, that counts the requests for which somebody was asked."""
+        self._unanswered = ExpiringCache(0, 1)
+
     def identify(self, claimed: Claimed) -> Examination[Identified]:
         """Return who a client is, as far as its claim can be checked. Yields the questions of the ways."""
         agent = claimed.agent

@@ -184,6 +184,14 @@ def test_who_does_not_answer_is_asked_again_soon_and_not_at_once() -> None:
     assert judged(guard, "NameBot", OUTSIDE, dns, at=NOW + 31).identity is Identity.VERIFIED
 
 
+def test_who_does_not_answer_is_asked_every_time_where_that_is_wanted() -> None:
+    guard, dns = guard_of(), Dns()
+    guard.identity.ask_every_time()
+    for _ in range(3):
+        assert judged(guard, "NameBot", OUTSIDE, dns).identity is Identity.UNVERIFIED
+    assert len(dns.asked) == 3
+
+
 def test_where_a_claim_cannot_be_checked_on_unknown_decides() -> None:
     verdict = judged(guard_of("on_unknown: deny"), "NameBot", OUTSIDE, Dns())
     assert (verdict.action, verdict.identity) == (Action.DENY, Identity.UNVERIFIED)
