@@ -157,7 +157,7 @@ def _health(status: Status) -> str:
             )
         )
     problems += _ledger(status)
-    problems += _wishes(status)
+    problems += _wishes_problems(status)
     if health["store_unreachable"]:
         problems.append("A worker cannot ask the store that workers share: it counts alone. The log says why.")
     if health["identity_stopped"]:
@@ -191,7 +191,7 @@ def _ledger(status: Status) -> Iterator[str]:
         )
 
 
-def _wishes(status: Status) -> Iterator[str]:
+def _wishes_problems(status: Status) -> Iterator[str]:
     if reasons := dict.fromkeys(policy["wishes_problem"] for policy in status.policies if policy["wishes_problem"]):
         yield (
             "What creators wish for their works cannot be read; what was last known holds."
