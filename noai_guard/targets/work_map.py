@@ -21,6 +21,7 @@ from noai_guard.core.path_patterns import by_specificity, capturing_to_regex
 from noai_guard.core.wish_index import UNSET, folded, number_of, stricter, strictest_of
 from noai_guard.core.wishes import WorkWishes
 from noai_guard.core.works import MARK, MAX_NAME
+from noai_guard.targets.overlapping_works import shared_names
 
 MAX_MAPPED = 1_000_000
 """Works of the largest map."""
@@ -62,6 +63,12 @@ class WorkMap:
         for name, number in own.items():
             key = folded(name)
             by_fold[key] = stricter(by_fold[key], number) if key in by_fold else number
+        added = shared_names(self.policy.works.patterns, own)
+        for name, number in added.items():
+            key = folded(name)
+            if key not in by_fold:
+                own[name] = UNSET
+            by_fold[key] = stricter(by_fold.get(key, UNSET), number)
         counts = Counter(by_fold.values())
         self.strictest = strictest_of((UNSET, *counts))
         counts.pop(UNSET, None)
@@ -74,7 +81,7 @@ class WorkMap:
             key = folded(name)
             given = by_fold[key] if by_fold[key] in known else self.strictest
             self.shared += given != number
-            self.works += given != UNSET
+            self.works += given != UNSET and name not in added
             if (given != UNSET or not name.isascii()) and len(name) <= MAX_NAME and not _UNREADABLE.search(name):
                 self.keys.update(dict.fromkeys(_spellings(name, key), given))
 

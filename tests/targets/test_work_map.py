@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from unicodedata import normalize
 
@@ -16,6 +17,7 @@ from noai_guard.core.model import Usage
 from noai_guard.core.policy import Creators
 from noai_guard.core.wish_index import UNSET, WishIndex, number_of
 from noai_guard.core.wishes import WISHED_USAGES, Choice, WorkWishes
+from noai_guard.targets.overlapping_works import can_be_looked_up
 from noai_guard.targets.sdbm import TooLong, sdbm
 from noai_guard.targets.work_map import MAX_WISHES, WorkMap, plain_name, plain_ranges
 from tests.targets.conformance import policy
@@ -141,3 +143,66 @@ def test_all_pairs_are_on_the_page_of_their_hash() -> None:
     directory, pages = sdbm(pairs)
     assert (len(directory) % 4096, len(pages) % 1024) == (0, 0)
     assert all(key in pages for key in pairs)
+
+
+SEGMENTS = ("{work}", "a-{work}", "{work}-b", "{work}.mp3", "{work}_128.mp3", "a-{work}.mp3", "É{work}")
+PARTS = st.tuples(
+    st.sampled_from(["/", "/audio/", "/Audio/", "/audio/*/", "/x/**/"]), st.sampled_from(["", "/**", "/low", "/*.ts"])
+)
+WORK_PATTERNS = st.tuples(PARTS, st.lists(st.sampled_from(SEGMENTS), min_size=2, max_size=3, unique=True), PARTS).map(
+    lambda drawn: [
+        f"{before}{segment}{after}"
+        for segment, (before, after) in zip(drawn[1], (drawn[0], drawn[0], drawn[2]), strict=False)
+    ]
+)
+NAMES_IN_SEGMENTS = ("song", "Song", "song_128", "a-song", "song-b", "éa")
+NUMBERS = st.sampled_from([NO, YES, Choice.UNSET])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    WORK_PATTERNS,
+    st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES_IN_SEGMENTS, NUMBERS)),
+    st.booleans(),
+)
+def test_the_name_by_the_most_specific_pattern_carries_what_is_wished_under_the_others(patterns, choices, decide):
+    if not can_be_looked_up(patterns):
+        return
+    text = f"extends: no-training\nusages: {{train-ai: {'no' if decide else 'yes'}}}\nworks: {patterns!r}\n"
+    works = [WorkWishes(name, {Usage.TRAIN_AI: choice}) for name, choice in choices.items()]
+    index = WishIndex(works)
+    creators = Creators(decide=decide, index=index)
+    with_wishes = replace(policy(text.encode()), creators=creators)
+    table = DecisionTable(with_wishes, load_catalog())
+    looked_up = WorkMap(works, table)
+    (whole, *_) = table.path_policies
+    for pattern, name in product(patterns, NAMES_IN_SEGMENTS):
+        names = with_wishes.works.names_of(pattern.replace("{work}", name).replace("**", "low").replace("*", "z"))
+        judged = looked_up.wished_on(whole, index.strictest(names))
+        found = looked_up.wished_on(whole, looked_up.keys.get(ascii_lower(names[0]), UNSET) if names else UNSET)
+        assert found.usages[Usage.TRAIN_AI].strictness >= judged.usages[Usage.TRAIN_AI].strictness
+
+
+def test_a_song_is_as_its_file_of_another_quality_is_wished():
+    creators = Creators(index=WishIndex([WorkWishes("song_128", TRAIN)]))
+    text = b"extends: no-training\nusages: {train-ai: yes}\nworks: ['/audio/{work}.mp3', '/audio/{work}_128.mp3']\n"
+    table = DecisionTable(replace(policy(text), creators=creators), load_catalog())
+    looked_up = WorkMap([WorkWishes("song_128", TRAIN)], table)
+    assert looked_up.keys == dict.fromkeys(("song", "song_128"), number_of(TRAIN))
+    assert looked_up.works == 1
+
+
+@pytest.mark.parametrize(
+    ("patterns", "can"),
+    [
+        (["/audio/{work}.mp3", "/audio/{work}_128.mp3"], True),
+        (["/audio/{work}.mp3", "/hls/{work}/**", "/{work}"], True),
+        (["/hls/{work}/**", "/hls/live/{work}/**"], False),
+        (["/hls/{work}/**", "/**/{work}"], False),
+        (["/a/{work}-?.ogg", "/a/{work}.ogg"], False),
+        (["/a/*/{work}", "/A/x/{work}/**"], True),
+        (["/a/*/{work}", "/A/{work}/**"], False),
+    ],
+)
+def test_patterns_of_which_one_name_tells_the_others_are_looked_up(patterns, can):
+    assert can_be_looked_up(patterns) is can
