@@ -416,11 +416,14 @@ class Caddyfile:
         yield "\t@noai_document vars noai_section document"
         yield "\thandle @noai_document {"
         yield f"\t\troot * {quote(f'{self.root}/noai-guard/documents')}"
-        for number, (document, file) in enumerate(safe_document_files(self.plan, ""), 1):
-            name = f"@noai_document_{number}"
-            yield f"\t\t{name} vars_regexp noai_document {_expression(pattern_to_regex(document.path))}"
-            yield f"\t\theader {name} Content-Type {quote(document.media_type)}"
-            yield f"\t\trewrite {name} {file.path}"
+        # A map takes the path as it is; a matcher would fill in `{x}` in it.
+        rows = [
+            _row(pattern_to_regex(document.path), f"{_output(document.media_type)} {file.path}")
+            for document, file in safe_document_files(self.plan, "")
+        ]
+        yield from (f"\t{line}" for line in _map("{vars.noai_document}", ["noai_media_type", "noai_file"], rows))
+        yield "\t\theader Content-Type {noai_media_type}"
+        yield "\t\trewrite * {noai_file}"
         for name, value in file_server_headers(self.plan.documents[0]):
             yield f"\t\theader {name} {quote(value)}"
         yield "\t\tfile_server"
