@@ -19,7 +19,7 @@ DATABASES = ("sqlite:///", "postgresql://")
 _MAX_CHANGED = 20_000
 """Works that may have changed before all are read again."""
 
-_last: "KeptWishes | None" = None
+_last: "tuple[Hashable, KeptWishes] | None" = None
 
 
 def is_database(source: str) -> bool:
@@ -58,7 +58,6 @@ class KeptWishes:
 
     def __init__(self, source: str, works: Works) -> None:
         """Raises what `open_wishes` raises."""
-        self.names = source, works
         self._source = open_wishes(source, works)
         self.last: WishIndex | None = None
         self._day = date.min
@@ -111,9 +110,10 @@ class KeptWishes:
 def kept_wishes(source: str, works: Works) -> KeptWishes:
     """Return the wishes of a source. The last one that was named is kept. Raises what `open_wishes` raises."""
     global _last
-    if _last is None or _last.names != (source, works):
-        _last = KeptWishes(source, works)
-    return _last
+    key = Path.cwd(), source, works  # a source may be a file beside a policy that was named from here
+    if _last is None or _last[0] != key:
+        _last = key, KeptWishes(source, works)
+    return _last[1]
 
 
 def all_wishes(source: str, works: Works, day: date) -> Iterator[WorkWishes]:
