@@ -24,7 +24,7 @@ from examples.demo.artists_site import (
 from examples.demo.promises import Scene
 from examples.demo.site import Site
 from examples.music_site import label, shelf
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_document, read_ledger
 from noai_guard.tagging import readback
 
 _PATIENCE = 60.0
@@ -118,9 +118,11 @@ def _exported(ask: Callable[..., Any], url: str) -> Any:
 def _ledger(site: ArtistsSite) -> Iterator[Scene]:
     """Publish, and look for the works in what the ledger keeps of the documents."""
     printed = site.typed("ledger", "publish", "--author", label.NAME)
-    ledger = Ledger.read(site.folder / "noai-ledger")
+    ledger = read_ledger(site.folder / "noai-ledger")
     entry = ledger.head
-    kept = json.loads(ledger.document(entry.declarations["documents"]["/.well-known/tdmrep.json"]["sha256"]) or b"[]")
+    kept = json.loads(
+        read_document(ledger, entry.declarations["documents"]["/.well-known/tdmrep.json"]["sha256"]) or b"[]"
+    )
     reserved = {each["location"]: each["tdm-reservation"] for each in kept}
     works = [(f"{path}$", EXPECTED[artist].tdmrep) for artist in (CLOSED, OPEN) for work in label.by_artist(artist)
              for path in paths_of(work)]  # fmt: skip

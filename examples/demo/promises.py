@@ -19,7 +19,8 @@ from examples.demo.site import Site
 from noai_guard import NoAIMiddleware
 from noai_guard.config import catalog_of, load_policy
 from noai_guard.core.promised import HISTORY_PATH
-from noai_guard.record.ledger import Ledger, iso
+from noai_guard.record.ledger import iso
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish
 from noai_guard.record.verification import problems_of
@@ -84,14 +85,14 @@ def _heard() -> Iterator[list[str]]:
 
 
 def _verified(copy: Path, key: str, today: datetime) -> Iterator[Scene]:
-    ledger = Ledger.read(copy)
+    ledger = read_ledger(copy)
     problems = problems_of(ledger, key)
     said = "; ".join(problem.message for problem in problems) or f"{len(ledger.entries)} entries, whole and signed"
     yield Scene(f"Its public copy, verified: {said}.", not problems)
     data = json.loads(copy.read_text())
     data["entries"][1]["time"] = data["entries"][1]["effective"] = iso(today - timedelta(days=31))
     copy.write_text(json.dumps(data))
-    caught = problems_of(Ledger.read(copy), key)
+    caught = problems_of(read_ledger(copy), key)
     said = "; ".join(problem.message for problem in caught) or "nothing"
     yield Scene(f"A copy in which the announcement is a month older: {said}.", bool(caught))
 
@@ -99,7 +100,7 @@ def _verified(copy: Path, key: str, today: datetime) -> Iterator[Scene]:
 def _publish(file: Path, book: Path, key: SigningKey, now: datetime) -> datetime:
     """Publish a policy as `noai-guard ledger publish` does, and return when what is looser in it takes effect."""
     policy = load_policy(file)
-    catalog, ledger = catalog_of(policy), Ledger.read(book) if book.exists() else None
+    catalog, ledger = catalog_of(policy), read_ledger(book) if book.exists() else None
     drafted = draft(policy, catalog, ledger, now)
     publish(book, policy, catalog, ledger, drafted, Signing(_AUTHOR, key, now))
     return drafted.effective

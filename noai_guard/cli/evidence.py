@@ -20,6 +20,7 @@ from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import EvidenceCheck, verify_evidence
 from noai_guard.record.kept_keys import kept_keys
 from noai_guard.record.ledger import Ledger, iso
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import new_key, read_key
 from noai_guard.record.selection import Selection, Span
 
@@ -178,4 +179,4 @@ def ledger_of(policy: Policy, source: str | None = None) -> Ledger | None:
         source = policy.ledger.folder
     if source is None and Path(FOLDER).is_dir():
         source = FOLDER
-    return None if source is None else Ledger.read(source)
+    return None if source is None else read_ledger(source)

@@ -25,6 +25,7 @@ from noai_guard.core.text import listed, printable
 from noai_guard.declarations.shared.robots_file import matches
 from noai_guard.record.history import title_of, when
 from noai_guard.record.ledger import Entry, Ledger, iso
+from noai_guard.record.ledger_files import read_document
 from noai_guard.record.policy_changes import ACTION_WORDS
 
 _ROBOTS, _TDMREP = "/robots.txt", "/.well-known/tdmrep.json"
@@ -129,7 +130,7 @@ def _wishes(ledger: Ledger, entry: Entry, path: str) -> Iterator[str]:
 
 def _document(ledger: Ledger, entry: Entry, name: str) -> bytes:
     facts = entry.declarations["documents"].get(name)
-    return (ledger.document(facts["sha256"]) if facts else None) or b""
+    return (read_document(ledger, facts["sha256"]) if facts else None) or b""
 
 
 def _in_robots(body: bytes, path: str) -> Iterator[str]:
@@ -149,7 +150,7 @@ def _in_tdmrep(body: bytes, path: str) -> Iterator[str]:
 
 def _write_documents(ledger: Ledger, entry: Entry, folder: Path) -> None:
     for path, facts in entry.declarations["documents"].items():
-        body = ledger.document(facts["sha256"])
+        body = read_document(ledger, facts["sha256"])
         file = folder / normal_path(path).lstrip("/")
         if body is None:
             click.echo(f"note: {printable(path)} is not kept here; use the folder of the ledger", err=True)

@@ -8,6 +8,7 @@ from noai_guard.cli.console import CannotRun
 from noai_guard.cli.options import chosen_policy
 from noai_guard.core.policy import LedgerPolicy
 from noai_guard.errors import Problem
+from noai_guard.record import ledger_files
 from noai_guard.record.ledger import Ledger, LedgerInvalid
 from noai_guard.record.ledger_keys import is_installed
 from noai_guard.record.verification import chain_problems
@@ -39,7 +40,7 @@ def source_of(source: str | None, settings: LedgerPolicy | None) -> str:
 def read_ledger(path: str) -> Ledger:
     """Return the ledger in a folder or file. Raises CannotRun, with what to type."""
     try:
-        return Ledger.read(path)
+        return ledger_files.read_ledger(path)
     except LedgerInvalid as error:
         raise CannotRun(lines_of(error.problems)) from None
 

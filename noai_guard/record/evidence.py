@@ -28,6 +28,7 @@ from noai_guard.record.evidence_check import (
     signature_file,
 )
 from noai_guard.record.ledger import Entry, Ledger, public_copy
+from noai_guard.record.ledger_files import read_document
 from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.report import Report, make_report
 from noai_guard.record.report_csv import cells
@@ -235,7 +236,7 @@ def _declarations(ledger: Ledger, entry: Entry) -> Iterator[tuple[str, bytes]]:
     """Yield what an entry declared; `declared.json` says which file is the document of which path."""
     folder, files = f"declarations/{entry.number:04}", dict[str, str]()
     for path, document in entry.declarations["documents"].items():
-        body = ledger.document(document["sha256"])
+        body = read_document(ledger, document["sha256"])
         if body is not None:
             files[path] = _safe_name(path.strip("/"), "document", {*files.values(), "declared.json"})
             yield f"{folder}/{files[path]}", body

@@ -13,7 +13,7 @@ from typing import IO, Any
 from noai_guard.core.text import printable
 from noai_guard.record.kept_keys import is_key_set
 from noai_guard.record.ledger import Ledger, LedgerInvalid, iso
-from noai_guard.record.ledger_files import MAX_BYTES
+from noai_guard.record.ledger_files import MAX_BYTES, read_ledger
 from noai_guard.record.ledger_keys import is_signed_by
 from noai_guard.record.sealed_zip import (
     CHUNK_BYTES,
@@ -189,7 +189,7 @@ def _problems_of_ledger(copy: bytes, check: EvidenceCheck) -> Iterator[str]:
         file = Path(folder, "noai-history.json")
         file.write_bytes(copy)
         try:
-            ledger = Ledger.read(file)
+            ledger = read_ledger(file)
         except LedgerInvalid as error:
             problems = error.problems
         else:

@@ -8,7 +8,7 @@ from noai_guard.core.policy import LedgerPolicy, Policy
 from noai_guard.core.promised import Promised
 from noai_guard.record.canonical_policy import policy_digest
 from noai_guard.record.ledger import Ledger, LedgerInvalid
-from noai_guard.record.ledger_files import folder_identity
+from noai_guard.record.ledger_files import folder_identity, read_ledger
 from noai_guard.record.newest_head import is_older, remember
 from noai_guard.record.promises import InForce, in_force, without_ledger
 from noai_guard.record.verification import chain_problems, rewritten
@@ -73,7 +73,7 @@ class KeptLedger:
 
 def verified(settings: LedgerPolicy, now: datetime) -> Ledger:
     """Return the ledger of a policy. Raises LedgerInvalid if its chain is not whole; MissingExtra."""
-    ledger = Ledger.read(settings.folder)
+    ledger = read_ledger(settings.folder)
     if problems := tuple(chain_problems(ledger, settings.key, now)):
         raise LedgerInvalid(problems)
     return ledger

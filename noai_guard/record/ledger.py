@@ -150,22 +150,12 @@ class Entry:
 class Ledger:
     """All entries, the oldest first. `head_data` is the signed statement which is the last; None if there is none.
 
-    `documents` returns the bytes of a declared document by its SHA-256, None where they are not kept.
+    `folder` is where the declared documents are, None for a public copy, which has none.
     """
 
     entries: tuple[Entry, ...]
     head_data: Mapping[str, Any] | None = None
     folder: Path | None = None
-
-    @staticmethod
-    def read(path: str | Path) -> "Ledger":
-        """Return the ledger in a folder, or in a file that is the public copy. Nothing is verified yet.
-
-        Raises LedgerInvalid, with every problem, for what is not there or has another form.
-        """
-        from noai_guard.record.ledger_files import read_ledger
-
-        return read_ledger(Path(path))
 
     @property
     def head(self) -> Entry:
@@ -194,12 +184,6 @@ class Ledger:
     def next_change(self, moment: datetime) -> datetime | None:
         """Return when, after a moment, the next entry takes effect; None if all have."""
         return min((entry.effective for entry in self.entries if entry.effective > moment), default=None)
-
-    def document(self, sha256: str) -> bytes | None:
-        """Return the bytes of a declared document, None where they are not kept."""
-        from noai_guard.record.ledger_files import read_document
-
-        return read_document(self.folder, sha256) if self.folder else None
 
 
 def signed_entry(facts: Mapping[str, Any], key: SigningKey) -> dict[str, Any]:

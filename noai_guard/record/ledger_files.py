@@ -35,8 +35,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("kind", "time", "effective", "author", "reason", "catalogue", "previous", "key", "hash", "signature")
 
 
-def read_ledger(path: Path) -> Ledger:
-    """Return the ledger in a folder or a public copy. Raises LedgerInvalid, with every problem."""
+def read_ledger(path: str | Path) -> Ledger:
+    """Return the ledger in a folder, or in a file that is the public copy. Nothing is verified yet.
+
+    Raises LedgerInvalid, with every problem, for what is not there or has another form.
+    """
+    path = Path(path)
     problems: list[Problem] = []
     if not path.is_dir():
         copy = _json(path, problems)
@@ -69,12 +73,12 @@ def read_ledger(path: Path) -> Ledger:
     return Ledger(tuple(entries), head if isinstance(head, dict) else None, path if is_folder else None)
 
 
-def read_document(folder: Path, name: str) -> bytes | None:
+def read_document(ledger: Ledger, name: str) -> bytes | None:
     """Return the bytes of a declared document by its SHA-256; None if it is not kept, or is another."""
-    if not _SHA256.fullmatch(name):
+    if ledger.folder is None or not _SHA256.fullmatch(name):
         return None
     try:
-        body = read_regular_file(folder / "documents" / name, MAX_BYTES)
+        body = read_regular_file(ledger.folder / "documents" / name, MAX_BYTES)
     except (OSError, ValueError):
         return None
     return body if sha256(body).hexdigest() == name else None

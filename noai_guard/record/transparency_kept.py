@@ -10,7 +10,7 @@ from time import monotonic
 
 from noai_guard.config import catalog_of, load_policy
 from noai_guard.core.model import HeaderField, Response
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.public_counts import CountedFolder
 from noai_guard.record.report_page import style_hash
 from noai_guard.record.transparency import STYLE, Transparency
@@ -68,7 +68,7 @@ class KeptPage:
         try:
             self._policy = load_policy(self._file)
             settings = self._policy.ledger
-            ledger = Ledger.read(settings.folder) if settings and Path(settings.folder).is_dir() else None
+            ledger = read_ledger(settings.folder) if settings and Path(settings.folder).is_dir() else None
             now = datetime.now(UTC)
             counts = self._folder.refresh().only(catalog_of(self._policy).operators)
             counts = counts.since(_month_before(now, self._months - 1))

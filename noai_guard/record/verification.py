@@ -15,6 +15,7 @@ from noai_guard.record.ledger import (
     head_message,
     iso,
 )
+from noai_guard.record.ledger_files import read_document
 from noai_guard.record.ledger_keys import is_signed_by
 from noai_guard.record.policy_changes import certain_changes
 
@@ -128,7 +129,7 @@ def _notice(entry: Entry, before: Entry | None) -> Iterator[Problem]:
 
 def _documents(ledger: Ledger, entry: Entry) -> Iterator[Problem]:
     for path, document in entry.declarations["documents"].items() if ledger.folder else ():
-        if ledger.document(document["sha256"]) is None:
+        if read_document(ledger, document["sha256"]) is None:
             yield _problem("L008", entry, f"declared {path}, and the file in documents/ is missing or was changed")
 
 

@@ -20,7 +20,7 @@ from noai_guard.middleware import periodic_tasks, promises_in_force
 from noai_guard.middleware.runtime import GuardRuntime
 from noai_guard.observability.status import current_status
 from noai_guard.observability.status_page import _page
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.verification import problems_of
 from tests.middleware import asgi_kit, wsgi_kit
 from tests.middleware.asgi_kit import BROWSER, SCRAPER, metric
@@ -164,10 +164,10 @@ def test_the_history_is_a_page_json_and_a_feed_by_accept_and_by_suffix(site: Sit
         assert site.get(HISTORY_PATH + suffix)[2][b"content-type"] == media_type
     copy = tmp_path / "noai-history.json"
     copy.write_bytes(site.get(f"{HISTORY_PATH}.json")[1])
-    assert problems_of(Ledger.read(copy), site.book.key.name, START + DAY) == ()
+    assert problems_of(read_ledger(copy), site.book.key.name, START + DAY) == ()
     changed = copy.read_text().replace('"author":"Ines"', '"author":"Eve"')
     copy.write_text(changed)
-    assert [problem.code for problem in problems_of(Ledger.read(copy), now=START + DAY)] == ["L002"]
+    assert [problem.code for problem in problems_of(read_ledger(copy), now=START + DAY)] == ["L002"]
 
 
 def _delete(path: Path) -> None:

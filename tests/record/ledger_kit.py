@@ -10,6 +10,7 @@ from noai_guard.core.catalog import Catalog
 from noai_guard.core.model import Agent, Usage
 from noai_guard.core.policy import LedgerPolicy, Policy
 from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish, rotation
 
@@ -54,7 +55,7 @@ class Book:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger.read(self.path)
+        return read_ledger(self.path)
 
     def publish(self, text: str, at: datetime = START, reason: str = "", notice: int = 30, **more: Any) -> Path:
         policy = policy_of(text, self.path, notice)

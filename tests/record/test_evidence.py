@@ -36,6 +36,7 @@ from noai_guard.record.evidence_check import (
     verify_evidence,
 )
 from noai_guard.record.ledger import Entry, Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Signing, draft, publish
 from noai_guard.record.sealed_zip import ArchiveTooLarge, Member, directory, local_header, stored
@@ -63,7 +64,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, key: SigningKey) -> Ledger:
         drafted = draft(policy, load_catalog(), read, now)
         if drafted.kind is not None:
             publish(folder / "ledger", policy, load_catalog(), read, drafted, Signing("Ines", key, now))
-        read = Ledger.read(folder / "ledger")
+        read = read_ledger(folder / "ledger")
     assert read is not None
     return read
 

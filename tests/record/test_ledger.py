@@ -18,7 +18,8 @@ from noai_guard.core.policy import Creators
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical, digest
-from noai_guard.record.ledger import Kind, Ledger, LedgerInvalid, iso, public_copy, signed_entry, signed_head
+from noai_guard.record.ledger import Kind, LedgerInvalid, iso, public_copy, signed_entry, signed_head
+from noai_guard.record.ledger_files import read_document, read_ledger
 from noai_guard.record.ledger_keys import KeyUnusable, is_signed_by, new_key, read_key
 from noai_guard.record.publishing import WISHES_CHANGED, Draft, Signing, draft, notice_over, publish
 from noai_guard.record.verification import problems_of
@@ -46,7 +47,7 @@ def copy(book: Book, tmp_path: Path) -> Path:
 
 
 def codes(path: Path, **more: Any) -> list[str]:
-    return [problem.code for problem in problems_of(Ledger.read(path), now=NOW, **more)]
+    return [problem.code for problem in problems_of(read_ledger(path), now=NOW, **more)]
 
 
 def edited(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -67,7 +68,7 @@ def test_what_was_written_is_whole(book: Book) -> None:
     assert ledger.entries[3].changes == ()
     assert ledger.entries[0].author == "Ines"
     robots = ledger.entries[0].declarations["documents"]["/robots.txt"]
-    assert b"GPTBot" in (ledger.document(robots["sha256"]) or b"")
+    assert b"GPTBot" in (read_document(ledger, robots["sha256"]) or b"")
     assert any("x-robots-tag" in line for line in ledger.entries[0].declarations["headers"]["/press/**"])
 
 
@@ -133,7 +134,7 @@ def _change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 )
 def test_a_changed_entry_is_named(copy: Path, change: Any, code: str, words: str) -> None:
     edited(copy / "0002.json", change)
-    found = problems_of(Ledger.read(copy), now=NOW)
+    found = problems_of(read_ledger(copy), now=NOW)
     assert any(problem.code == code and problem.message.startswith(words) for problem in found), found
     assert all("0002.json" in problem.file for problem in found if problem.code == code)
 
@@ -141,7 +142,7 @@ def test_a_changed_entry_is_named(copy: Path, change: Any, code: str, words: str
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_dropped_entry_is_named(copy: Path, number: int) -> None:
     (copy / f"000{number}.json").unlink()
-    found = problems_of(Ledger.read(copy), now=NOW)
+    found = problems_of(read_ledger(copy), now=NOW)
     said = " ".join(problem.message for problem in found if problem.code == "L004")
     assert f"entry {number} is missing" in said or f"the last one written was entry {number}" in said
 
@@ -163,7 +164,7 @@ def test_reordered_entries_are_named(copy: Path, tmp_path: Path) -> None:
     one, other = ((copy / name).read_text() for name in ("0001.json", "0002.json"))
     (copy / "0001.json").write_text(other)
     (copy / "0002.json").write_text(one)
-    found = problems_of(Ledger.read(copy), now=NOW)
+    found = problems_of(read_ledger(copy), now=NOW)
     assert "entry 1 stands behind entry 2: the entries were reordered" in [problem.message for problem in found]
 
 
@@ -179,7 +180,7 @@ def test_a_copy_that_was_written_anew_differs_from_an_earlier_one(book: Book, co
 
 def _forged(book: Book, path: Path, **facts: Any) -> list[str]:
     """Return the codes if the holder of the key writes an entry as it should not be."""
-    last = Ledger.read(path).head
+    last = read_ledger(path).head
     data = {key: value for key, value in last.data.items() if key not in ("hash", "signature", "key", "format")}
     data |= {"number": last.number + 1, "previous": last.hash, **facts}
     entry = signed_entry(data, book.key)
@@ -220,11 +221,11 @@ def test_an_old_key_signs_nothing_after_it_was_replaced(tmp_path: Path) -> None:
 
 
 def test_a_changed_document_is_named(copy: Path) -> None:
-    digests = [facts["sha256"] for facts in Ledger.read(copy).head.declarations["documents"].values()]
+    digests = [facts["sha256"] for facts in read_ledger(copy).head.declarations["documents"].values()]
     (copy / "documents" / digests[0]).write_bytes(b"something else")
     (copy / "documents" / digests[1]).unlink()
     assert codes(copy).count("L008") >= 2
-    assert Ledger.read(copy).document("../../etc/passwd") is None
+    assert read_document(read_ledger(copy), "../../etc/passwd") is None
 
 
 PRIVATE = STRICT + (
@@ -266,12 +267,12 @@ def test_who_has_a_licence_and_which_addresses_are_exempt_is_promised_without_be
 def test_whatever_stands_in_a_file_is_a_problem_and_no_traceback(copy: Path, text: str) -> None:
     (copy / "0002.json").write_text(text)
     with pytest.raises(LedgerInvalid) as raised:
-        Ledger.read(copy)
+        read_ledger(copy)
     assert {problem.code for problem in raised.value.problems} == {"L001"}
     file = copy.with_suffix(".json")
     file.write_text(text)
     with pytest.raises(LedgerInvalid):
-        Ledger.read(file)
+        read_ledger(file)
 
 
 @pytest.mark.parametrize(
@@ -285,16 +286,16 @@ def test_whatever_stands_in_a_file_is_a_problem_and_no_traceback(copy: Path, tex
 def test_an_entry_of_another_form_is_a_problem(copy: Path, key: str, value: Any) -> None:
     edited(copy / "0002.json", _change(key, value))
     with pytest.raises(LedgerInvalid, match=r"0002\.json: L001"):
-        Ledger.read(copy)
+        read_ledger(copy)
 
 
 def test_a_folder_that_is_not_there_or_empty_says_what_to_type(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(LedgerInvalid, match="noai-guard ledger init"):
-            Ledger.read(path)
+            read_ledger(path)
     (tmp_path / "0001.json").mkdir()
     with pytest.raises(LedgerInvalid, match="L001"):
-        Ledger.read(tmp_path)
+        read_ledger(tmp_path)
 
 
 @st.composite
@@ -333,7 +334,7 @@ def test_any_tampering_with_the_public_copy_is_found(book: Book, how: tuple[str,
     file = book.folder / "tampered.json"
     file.write_bytes(json.dumps({"format": "noai-ledger/1", "head": ledger.head_data, "entries": entries}).encode())
     try:
-        problems: Any = problems_of(Ledger.read(file), ledger.entries[0].key, NOW)
+        problems: Any = problems_of(read_ledger(file), ledger.entries[0].key, NOW)
     except LedgerInvalid as error:
         problems = error.problems
     assert bool(problems) is not unchanged
@@ -427,4 +428,4 @@ def test_what_documents_declare_of_works_is_published_when_it_changes(tmp_path: 
     assert [entry.number for entry in book.ledger.entries] == [1, 2, 3, 4]
     assert problems_of(book.ledger, book.ledger.entries[0].key, NOW) == ()
     kept = book.ledger.entries[2].declarations["documents"]["/license.xml"]["sha256"]
-    assert b"/audio/ebb.mp3" in (book.ledger.document(kept) or b"")
+    assert b"/audio/ebb.mp3" in (read_document(book.ledger, kept) or b"")

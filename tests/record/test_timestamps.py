@@ -16,7 +16,7 @@ from noai_guard.cli import main
 from noai_guard.core.catalog import Catalog
 from noai_guard.record.evidence import Case, pack_evidence
 from noai_guard.record.evidence_check import MANIFEST, SIGNATURE, TIMESTAMP, verify_evidence
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import new_key
 from noai_guard.record.sealed_zip import local_header, stored
 from noai_guard.record.selection import Selection, Span
@@ -148,10 +148,10 @@ def test_a_timestamp_that_was_taken_away_or_is_another_is_found(authority: Autho
     file, stolen = book.path / "0001.json", other.ledger.head.data["timestamp"]
     for value, words in ((stolen, "of something else"), ("!", "cannot be read"), ("AAAA", "cannot be read")):
         edited(file, lambda data, value=value: data.__setitem__("timestamp", value))  # type: ignore[misc]
-        (problem,) = problems_of(Ledger.read(book.path))
+        (problem,) = problems_of(read_ledger(book.path))
         assert (problem.code, words in problem.message) == ("L011", True)
     edited(file, lambda data: data.pop("timestamp"))
-    (problem,) = problems_of(Ledger.read(book.path))
+    (problem,) = problems_of(read_ledger(book.path))
     assert "is missing" in problem.message
 
 

@@ -23,7 +23,7 @@ from noai_guard.core.model import Action, Identity, Usage
 from noai_guard.core.policy import LedgerPolicy
 from noai_guard.record import transparency_kept as module
 from noai_guard.record.event_record import EventRecord, encode
-from noai_guard.record.ledger import Ledger
+from noai_guard.record.ledger_files import read_ledger
 from noai_guard.record.ledger_keys import new_key
 from noai_guard.record.public_counts import UNDER_A_FALSE_NAME, CountedFolder, PublicCounts
 from noai_guard.record.publishing import Signing, draft, publish
@@ -97,7 +97,7 @@ def test_the_policy_and_its_history_are_on_the_page(tmp_path: Path) -> None:
         at = OCTOBER + timedelta(days=days)
         drafted = draft(policy, load_catalog(), read, at)
         publish(tmp_path / "ledger", policy, load_catalog(), read, drafted, Signing("Ines", key, at))
-        read = Ledger.read(tmp_path / "ledger")
+        read = read_ledger(tmp_path / "ledger")
     page = Transparency(policy, counted([event()]), read, NOW).as_html()
     assert "seo: allowed -&gt; refused" in page
     assert "First policy" in page
