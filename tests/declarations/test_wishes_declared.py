@@ -84,6 +84,17 @@ def test_documents_name_the_works() -> None:
     assert not [note for note in made.limitations if "creators" in note]
 
 
+def test_a_rule_that_lets_an_agent_in_ends_at_the_works_that_are_closed_to_it() -> None:
+    rule = "rules: [{agents: [GPTBot], action: allow}]\n"
+    made = compiled(CLOSED + WORKS + rule, {"tide": {TRAIN: NO}, "foam": {SEARCH: NO}})
+    robots = made.documents["/robots.txt"].body
+    for path, allowed in (("/audio/tide.mp3", False), ("/hls/tide/1.ts", False), ("/audio/foam.mp3", True), ("/", True)):
+        assert google_allows(robots, "GPTBot", path) is allowed
+        assert made.guard.judged(path, b"GPTBot/1.2").action.refuses is not allowed
+    unnecessary = compiled(CLOSED + WORKS, {"tide": {TRAIN: NO}})
+    assert b"tide" not in unnecessary.documents["/robots.txt"].body
+
+
 @pytest.mark.parametrize("name", ["caf\u00e9", "cafe\u0301"])
 def test_a_work_is_named_in_both_forms_of_its_accents(name: str) -> None:
     robots = compiled(OPEN + WORKS, {name: {TRAIN: NO}}).documents["/robots.txt"].body.decode()

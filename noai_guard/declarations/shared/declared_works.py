@@ -60,6 +60,7 @@ class WorkSections:
         self._policy = policy
         self._index = policy.creators.index
         self._asked = policy.creators.asked
+        self._lets_some_in = any(not rule.action.refuses for rule in policy.rules)
         self._exact = [pattern for pattern in policy.works.patterns if _sample(pattern.replace(MARK, "x"))]
         self._inexact = [pattern for pattern in policy.works.patterns if pattern not in self._exact]
 
@@ -91,7 +92,12 @@ class WorkSections:
         return DeclaredWorks(self._with({}, UNKNOWN), 0, None)
 
     def _differs_anywhere(self, number: int) -> bool:
-        return any(self._table.wished_on(part, number).usages != part.usages for part in self._table.path_policies)
+        for part in self._table.path_policies:
+            wished = self._table.wished_on(part, number)
+            # No rule of the site lets in what a creator disallows, though the site refuses it too.
+            if wished.usages != part.usages or (self._lets_some_in and wished.wish.disallowed):
+                return True
+        return False
 
     def _sections_of(self, name: str) -> Iterator[tuple[str, PathPolicy]]:
         assert self._index is not None
