@@ -2,7 +2,7 @@
 
 A robots.txt pattern matches the beginning of path and query, and the longest match counts. It is called `prefix` here,
 to tell it apart from the patterns of a policy. Those can mean more (`*` inside one segment, `?`): the ones without an
-exact equivalent are listed by `unsupported_patterns`.
+exact equivalent are listed by `unsupported_patterns`. Accents stand in either form, where that is not too long.
 """
 
 import re
@@ -18,6 +18,10 @@ from noai_guard.core.policy import Exemptions, Policy
 
 _BELOW = "\0"
 """First character of a name that no pattern can spell: a control character is an error in a glob."""
+
+_MAX_SECOND_FORMS = 100
+"""Patterns that stand in another form of their accents too. Beyond that all stand as they are written, because a
+robots.txt is read to 500 KiB."""
 
 
 def unsupported_patterns(policy: Policy) -> tuple[tuple[str, str], ...]:
@@ -61,12 +65,11 @@ def sample_paths(policy: Policy) -> dict[str, str]:
 
     They are in alphabetical order, so that a prefix comes after every shorter prefix of it.
     """
-    prefixes = {
-        prefix
-        for _, patterns in _patterns(policy)
-        for pattern in in_both_forms(patterns)
-        for prefix in pattern_to_robots(pattern) or ()
-    }
+    patterns = tuple(dict.fromkeys(pattern for _, patterns in _patterns(policy) for pattern in patterns))
+    in_both = in_both_forms(patterns)
+    if len(in_both) - len(patterns) > _MAX_SECOND_FORMS:
+        in_both = patterns
+    prefixes = {prefix for pattern in in_both for prefix in pattern_to_robots(pattern) or ()}
     return {
         prefix: unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
         for prefix in sorted(prefixes)
