@@ -14,7 +14,8 @@ from typing import Protocol
 
 from noai_guard.core.wish_index import UNSET
 from noai_guard.targets.apache_directives import expression, in_request_line, quote_argument
-from noai_guard.targets.plan import PLAIN_TARGET, TargetPlan, odd_like
+from noai_guard.targets.path_sets import PLAIN_TARGET, odd_like
+from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.sdbm import sdbm
 from noai_guard.targets.target import File
 from noai_guard.targets.work_map import WorkMap, plain_name

@@ -6,7 +6,9 @@ from functools import cached_property
 from noai_guard.core.model import Agent, Document, HeaderField
 from noai_guard.core.text import ascii_text, listed
 from noai_guard.responses.documents import document_headers
-from noai_guard.targets.plan import Decision, PathSet, T, TargetPlan, grouped
+from noai_guard.targets.decisions import Decision
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import T, TargetPlan, grouped
 
 VERDICT_HEADER = "X-NoAI-Verdict"
 VERDICT_ALIASES = ("X_NoAI_Verdict", "X-NoAI_Verdict", "X_NoAI-Verdict", "X.NoAI.Verdict")

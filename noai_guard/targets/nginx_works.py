@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from noai_guard.core.wish_index import UNSET, stricter
 from noai_guard.targets.nginx_language import MAX_KEY, expression, map_blocks
-from noai_guard.targets.plan import PLAIN_TARGET, TargetPlan, odd_like
+from noai_guard.targets.path_sets import PLAIN_TARGET, odd_like
+from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import File
 from noai_guard.targets.work_map import WorkMap, plain_name
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan
+from noai_guard.targets.decisions import AgentClass, Decision
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan
 
 
 @dataclass(frozen=True, slots=True)

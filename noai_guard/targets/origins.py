@@ -20,7 +20,9 @@ from noai_guard.core.policy import Rule
 from noai_guard.core.text import listed
 from noai_guard.responses.refusal import client_name
 from noai_guard.targets import user_agent_regex
-from noai_guard.targets.plan import OPEN, UNNAMED_CLIENT, Decision, TargetPlan, grouped
+from noai_guard.targets.decisions import UNNAMED_CLIENT, Decision
+from noai_guard.targets.path_sets import OPEN
+from noai_guard.targets.plan import TargetPlan, grouped
 
 MANY = 1000
 """Networks that a server compares one after the other with an address; with more, each request would take long."""

@@ -7,23 +7,22 @@ User-Agent" and the list.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
-from zlib import crc32
 
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.core.catalog import rank
 from noai_guard.core.decision_table import PathClass, disallows, identity_of_claim
-from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, HeaderField, Identity, PathPolicy, Verdict
+from noai_guard.core.model import NAMELESS, UNKNOWN_BOT, Action, Agent, Identity, PathPolicy, Verdict
 from noai_guard.core.path_patterns import by_specificity, in_both_forms, pattern_to_regex
-from noai_guard.core.paths import ODD as ODD_PATH
-from noai_guard.core.policy import CERTIFICATE_CHECKS, UNREADABLE, Rule
+from noai_guard.core.policy import UNREADABLE, Rule
 from noai_guard.core.site_addresses import site_host
-from noai_guard.core.text import ascii_text
 from noai_guard.core.user_agent_matcher import Token, TokenIndex, compile_token, decoded
 from noai_guard.responses.header_fields import Declared, one_line_per_name
 from noai_guard.responses.refusal import client_name
+from noai_guard.targets.decisions import AgentClass, Decision
+from noai_guard.targets.path_sets import OPEN, PathSet
 from noai_guard.targets.work_map import WorkMap
 
 MAX_WORKS = 50
@@ -33,8 +32,6 @@ other."""
 K = TypeVar("K")
 T = TypeVar("T")
 AgentToken: TypeAlias = Token[Agent]
-
-UNNAMED_CLIENT = "This client"
 
 
 def _parts(text: bytes, length: int) -> Iterator[bytes]:
@@ -53,195 +50,6 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
-
-
-@dataclass(frozen=True, slots=True)
-class PathSet:
-    """Paths that match any of some globs, in `any_case` also if their letters are in another case.
-
-    `name` consists of `[a-z0-9_]` and is unique in a plan. Where `raw` is not empty, servers with expressions match
-    these instead, all of them, against the target as it was sent: before anything is decoded or resolved.
-
-    With a `wish`, only the works with this number in a `WorkMap` count, whose paths match `works`; without `globs`, all
-    of them. The name is then that of the `area`.
-    """
-
-    name: str
-    globs: tuple[str, ...]
-    any_case: bool = False
-    raw: tuple[str, ...] = ()
-    wish: int | None = None
-    works: tuple[str, ...] = ()
-
-    @property
-    def area(self) -> "PathSet | None":
-        """The same paths whatever is wished, None for everywhere."""
-        if self.wish is None:
-            return self
-        return replace(self, wish=None, works=()) if self.globs else None
-
-    @property
-    def regexes(self) -> tuple[str, ...]:
-        return tuple(pattern_to_regex(glob, any_case=self.any_case) for glob in self.globs)
-
-    @property
-    def regex(self) -> str:
-        return "|".join(self.regexes)
-
-
-def _only_as_written(glob: str) -> str:
-    """Return an expression for targets whose path matches `/a/b` or `/a/b/**` and means the same to every server."""
-    below = r"(?:/[0-9A-Za-z_=~-][0-9A-Za-z_=.~-]*)*/?" if glob.endswith("/**") else ""
-    return pattern_to_regex(glob.removesuffix("/**")).removesuffix("$") + rf"{below}(?:\x3f|$)"
-
-
-OPEN = PathSet("open", CERTIFICATE_CHECKS, raw=("|".join(map(_only_as_written, CERTIFICATE_CHECKS)),))
-"""The paths that are let in for everyone."""
-
-NOT_ASCII = r"[^\x00-\x7f]"
-"""What stands in no target of a browser."""
-
-_ODD = ODD_PATH.replace(r"\\", r"\x5c")  # Apache takes two backslashes for one
-
-ODD = PathSet("odd", (), raw=(rf"(?i)^[^?]*?(?:{_ODD}|{NOT_ASCII})",))
-"""The paths that servers read in different ways (`noai_guard.core.paths.ODD`). No server with expressions makes all
-readings."""
-
-PLAIN_TARGET = r"^(?:/(?![/.])[^/%;\x5c#?\x00-\x20\x7f-\xff]*+)++(?:\x3f|$)"
-"""A target in which nothing is odd (PCRE): most of them, told in one pass from segment to segment."""
-
-_MAX_WORD, _MAX_WORDS = 6, 3000
-"""Characters of one word of a glob, and of an expression for such words."""
-
-_HIDDEN_CHARACTER = rf"%(?:25)+..|%c[01]%..|%e0%8.%..|%f0%80%8.%..|{NOT_ASCII}{{2,4}}"
-"""A character that is encoded twice, or in more bytes than UTF-8 allows, or not at all."""
-
-
-def odd_like(globs: Iterable[str]) -> PathSet:
-    """Return the odd paths of which some reading may match one of these globs, because a word of the glob is in it.
-
-    A server that is written in C may end a path at NUL, so that anything may be in its place. Return ODD where a glob
-    has no word of its own.
-    """
-    words = [max(re.split(r"[*?/]+", glob), key=len)[:_MAX_WORD].lower() for glob in globs]
-    nul = r"\x00|%(?:25)*00|%c0%80|%e0%8[01]%80|%f0%80%8[01]%80"
-    alternatives = (nul, *map(_however_encoded, dict.fromkeys(words)))
-    pattern = f"(?i)^[^?]*?(?:{'|'.join(alternatives)})"
-    if not all(words) or len(pattern) > _MAX_WORDS:
-        return ODD
-    return PathSet(f"odd_{crc32(pattern.encode()):08x}", (), raw=(*ODD.raw, pattern))
-
-
-def _however_encoded(word: str) -> str:
-    characters = []
-    for character in word:
-        spellings = dict.fromkeys((character, character.upper()))
-        encoded = ["".join(f"%{byte:02x}" for byte in spelling.encode()) for spelling in spellings]
-        literal = [pattern_to_regex(f"/{spelling}")[2:-1] for spelling in spellings]
-        repeated = "" if character.isascii() else "+"
-        characters.append(f"(?:{'|'.join((*literal, *encoded))}|(?:{_HIDDEN_CHARACTER}){repeated})")
-    return "".join(characters)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Treatment of one class of agents where `paths` match (None: everywhere else).
-
-    `status` is 0 if the request is allowed, also if it is only logged or monitored. Otherwise the response is
-    `client_name(agent) + tail` as plain text with these `headers` (without Content-Length).
-    """
-
-    paths: PathSet | None
-    verdict: Verdict
-    status: int = 0
-    headers: tuple[HeaderField, ...] = ()
-    tail: str = ""
-
-    @property
-    def label(self) -> str:
-        """The action as X-NoAI-Verdict names it: `deny`, `allow` ...; `monitor-deny` if nothing is enforced."""
-        monitored = not self.verdict.enforced and self.verdict.action.restricts
-        return f"monitor-{self.verdict.action}" if monitored else str(self.verdict.action)
-
-    @property
-    def verdict_prefix(self) -> str:
-        """The value of X-NoAI-Verdict up to the agent's name."""
-        return f"{self.label}; rule={ascii_text(self.verdict.rule)}; agent="
-
-    @property
-    def unnamed_text(self) -> str:
-        """The text of the refusal where a target does not know the agent's name."""
-        return UNNAMED_CLIENT + self.tail
-
-    @property
-    def effect(self) -> tuple[object, ...]:
-        """Everything that a client or a backend can observe of this decision, except for the agent's name."""
-        return self.label, self.verdict.rule, self.status, self.headers, self.tail
-
-
-@dataclass(frozen=True, slots=True)
-class AgentClass:
-    """Agents that are treated alike everywhere. The class `unclaimed` is everybody who is in no catalogue, `unreadable`
-    is who names a refused agent where a user agent is too long to be read closely.
-
-    `open` is the decision on `OPEN`.
-    """
-
-    name: str
-    agents: tuple[Agent, ...]
-    decisions: tuple[Decision, ...]
-    open: Decision
-
-    @property
-    def rows(self) -> tuple[Decision, ...]:
-        """`decisions` for servers with expressions, where one reading of a path stands for all.
-
-        `open` comes first. On odd paths the strictest decision applies that any reading may lead to. Where a decision
-        is stricter than another that would apply in its place, its paths match in any letter case.
-        """
-        *by_path, elsewhere = self.decisions
-        strictness = elsewhere.verdict.action.strictness
-        rows = [self.open]
-        if stricter := [decision for decision in by_path if decision.verdict.action.strictness > strictness]:
-            strictest = max(stricter, key=lambda decision: decision.verdict.action.strictness)
-            matched = [decision.paths for decision in stricter if decision.paths]
-            odd = odd_like(dict.fromkeys(glob for paths in matched for glob in paths.works or paths.globs))
-            rows.append(replace(strictest, paths=odd))
-        if any(decision.verdict.action.strictness < strictness for decision in by_path):
-            rows.append(replace(elsewhere, paths=ODD))
-        return *rows, *_in_any_case(self.decisions)
-
-    @property
-    def outcome(self) -> tuple[tuple[PathSet | None, str, int], ...]:
-        """(paths, label, status) of each decision: its effect without rule and text."""
-        rows = [(decision.paths, decision.label, decision.status) for decision in self.decisions]
-        while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
-            del rows[-2]
-        return tuple(rows)
-
-    @property
-    def restricted(self) -> bool:
-        """True unless the class is allowed everywhere without a note to the backend."""
-        return any(decision.verdict.action.restricts for decision in self.decisions)
-
-
-def _in_any_case(decisions: Sequence[Decision]) -> Iterator[Decision]:
-    last: list[Decision] = []
-    for number, decision in enumerate(decisions, 1):
-        strictness = decision.verdict.action.strictness
-        later = [other.verdict.action.strictness for other in decisions[number:]]
-        if decision.paths is None or strictness <= min(later):
-            yield from last if decision.paths is None else ()
-            yield decision
-            continue
-        name = f"{decision.paths.name}_any_case"
-        any_case = replace(decision, paths=replace(decision.paths, name=name, any_case=True))
-        if strictness >= max(later):
-            yield any_case
-        else:
-            # A stricter decision may follow for this very path, so other letter cases come after all others.
-            yield decision
-            last.append(any_case)
 
 
 class TargetPlan:
@@ -300,7 +108,7 @@ class TargetPlan:
         self.nameless = self._agent_class("nameless", (NAMELESS,))
         self.unreadable = self._unreadable_class()
         self.all_classes = (*self.classes, self.unclaimed, self.unknown_bot, self.nameless, self.unreadable)
-        self.detects_nameless = _restrictions(self.nameless) != _restrictions(self.unclaimed)
+        self.detects_nameless = self.nameless.restrictions != self.unclaimed.restrictions
         # Who calls itself a bot has a name.
         self.detects_unknown_bots = self.unknown_bot.restricted or self.unclaimed.restricted or self.detects_nameless
         self.documents = tuple(compiled.documents.values())
@@ -565,16 +373,6 @@ class TargetPlan:
     def anchors(self) -> frozenset[str]:
         """Runs of letters of which every User-Agent with a relevant token contains at least one."""
         return frozenset(token.anchor.decode("ascii") for token in self.relevant_tokens)
-
-
-def _restrictions(agents: AgentClass) -> list[tuple[PathSet | None, str, int]]:
-    """Return `outcome` without the labels of what does not restrict."""
-    rows = [
-        (paths, "" if label in (Action.ALLOW, Action.LOG) else label, status) for paths, label, status in agents.outcome
-    ]
-    while len(rows) > 1 and rows[-2][1:] == rows[-1][1:]:
-        del rows[-2]
-    return rows
 
 
 def _by_rank(tokens: Iterable[AgentToken], first: Collection[int]) -> Iterator[tuple[AgentToken, ...]]:

@@ -88,7 +88,12 @@ def test_a_rule_that_lets_an_agent_in_ends_at_the_works_that_are_closed_to_it() 
     rule = "rules: [{agents: [GPTBot], action: allow}]\n"
     made = compiled(CLOSED + WORKS + rule, {"tide": {TRAIN: NO}, "foam": {SEARCH: NO}})
     robots = made.documents["/robots.txt"].body
-    for path, allowed in (("/audio/tide.mp3", False), ("/hls/tide/1.ts", False), ("/audio/foam.mp3", True), ("/", True)):
+    for path, allowed in (
+        ("/audio/tide.mp3", False),
+        ("/hls/tide/1.ts", False),
+        ("/audio/foam.mp3", True),
+        ("/", True),
+    ):
         assert google_allows(robots, "GPTBot", path) is allowed
         assert made.guard.judged(path, b"GPTBot/1.2").action.refuses is not allowed
     unnecessary = compiled(CLOSED + WORKS, {"tide": {TRAIN: NO}})

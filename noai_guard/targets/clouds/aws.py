@@ -12,7 +12,9 @@ from typing import Any
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.plan import OPEN, AgentToken, Decision, TargetPlan
+from noai_guard.targets.decisions import Decision
+from noai_guard.targets.path_sets import OPEN
+from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 512

@@ -10,7 +10,8 @@ from typing import Any
 
 from noai_guard.errors import LimitExceeded
 from noai_guard.targets import ordered_rules, user_agent_regex
-from noai_guard.targets.plan import OPEN, AgentToken, PathSet, TargetPlan
+from noai_guard.targets.path_sets import OPEN, PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, json_file
 
 _MAX_EXPRESSION = 4000

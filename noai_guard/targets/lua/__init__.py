@@ -15,8 +15,10 @@ from noai_guard.core.path_patterns import WORK, pattern_chains
 from noai_guard.core.wish_index import UNSET
 from noai_guard.core.works import MARK
 from noai_guard.responses.documents import document_headers
+from noai_guard.targets.decisions import Decision
 from noai_guard.targets.lookup_tables import LookupTables
-from noai_guard.targets.plan import OPEN, AgentToken, Decision, PathSet, TargetPlan, host_form
+from noai_guard.targets.path_sets import OPEN, PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan, host_form
 from noai_guard.targets.work_map import WorkMap, plain_ranges
 
 Refusal = tuple[int, tuple[HeaderField, ...]]

@@ -22,9 +22,11 @@ from noai_guard.targets.apache_directives import (
     in_request_line,
     quote_argument,
 )
+from noai_guard.targets.decisions import UNNAMED_CLIENT
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
 from noai_guard.targets.origins import MANY, OriginRefusal, open_expressions, origin_refusals
-from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import TargetPlan, grouped
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, safe_document_files, text_file
 
 _MAX_EXPRESSION = 8000

@@ -22,9 +22,11 @@ from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import go_regex, suspects, user_agent_regex
+from noai_guard.targets.decisions import UNNAMED_CLIENT
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, header_title, names_of
 from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
-from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan, grouped, host_form
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan, grouped, host_form
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, head, safe_document_files, text_file
 
 _SPECIAL = {"{": "noai_open", "}": "noai_close", "\\": "noai_backslash", "`": "noai_backtick"}

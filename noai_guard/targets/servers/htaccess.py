@@ -24,8 +24,10 @@ from noai_guard.targets.apache_directives import (
     header_value,
     in_request_line,
 )
+from noai_guard.targets.decisions import AgentClass, Decision
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers
-from noai_guard.targets.plan import AgentClass, AgentToken, Decision, PathSet, TargetPlan, grouped
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan, grouped
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, document_files, head, text_file
 
 _MAX_EXPRESSION = 7700

@@ -21,10 +21,12 @@ from noai_guard.core.guard import CALLS_ITSELF_A_BOT
 from noai_guard.responses.documents import document_file
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import nginx_language, nginx_works, suspects, user_agent_regex
+from noai_guard.targets.decisions import UNNAMED_CLIENT
 from noai_guard.targets.lookup_tables import LookupTables, header_title
 from noai_guard.targets.nginx_language import MAX_KEY, Row, key, map_blocks, public_document, quote
 from noai_guard.targets.origins import identity_notes, open_expressions, origin_refusals, rare_fields
-from noai_guard.targets.plan import UNNAMED_CLIENT, AgentToken, PathSet, TargetPlan
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import USUAL, Feature, File, ServerTarget, block, document_files, head, text_file
 
 _MAX_EXPRESSION = 3800

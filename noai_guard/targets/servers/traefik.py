@@ -16,9 +16,11 @@ from typing import Any
 
 from noai_guard.core.path_patterns import pattern_to_regex
 from noai_guard.targets import go_regex, suspects, user_agent_regex
+from noai_guard.targets.decisions import AgentClass, Decision
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, VERDICT_HEADER
 from noai_guard.targets.origins import MANY, open_expressions, origin_refusals
-from noai_guard.targets.plan import NOT_ASCII, AgentClass, AgentToken, Decision, PathSet, TargetPlan
+from noai_guard.targets.path_sets import NOT_ASCII, PathSet
+from noai_guard.targets.plan import AgentToken, TargetPlan
 from noai_guard.targets.target import Feature, File, ServerTarget, head
 
 _PRIORITY = 2_000_000_000

@@ -18,9 +18,11 @@ from noai_guard.core.user_agent_matcher import HEAD_BYTES, TAIL_BYTES
 from noai_guard.responses.documents import document_headers
 from noai_guard.responses.header_fields import REPEATABLE, one_line_per_name
 from noai_guard.targets import suspects, user_agent_regex
+from noai_guard.targets.decisions import UNNAMED_CLIENT
 from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables
 from noai_guard.targets.origins import open_expressions, origin_refusals
-from noai_guard.targets.plan import UNNAMED_CLIENT, PathSet, TargetPlan, grouped, host_form
+from noai_guard.targets.path_sets import PathSet
+from noai_guard.targets.plan import TargetPlan, grouped, host_form
 from noai_guard.targets.target import USUAL, Feature, ServerTarget, block, head, text_file
 
 _MAX_EXPRESSION = 16_000
