@@ -196,9 +196,8 @@ class GuardRuntime:
         `documents`: a declaration may be the response.
 
         This is the hot path of all drivers but WSGI, after `read_scope` and before `Exchange.declare`: nearly every
-        request needs three look-ups and a count. Two things that are not for this request, timing and keeping house,
-        are left to each 16th of a kind, because to read a clock costs as much as a look-up (1,100 of 23,000
-        instructions that a settled request takes; 2026-11-29).
+        request needs a look at the clock, three look-ups and a count. Timing is left to each 16th of a kind. Keeping
+        house is not: what a process missed while it slept has to be known before it judges.
         """
         if self._one_thread:
             active = self.active
@@ -208,7 +207,12 @@ class GuardRuntime:
                 if resolved.usual:
                     cached = resolved.decisions[active.claims[request.claim_key]]
                     counts = cached.counts
-                    if cached.settled and counts.requests & TIMED_MASK and self.reloading.start_error is None:
+                    if (
+                        cached.settled
+                        and counts.requests & TIMED_MASK
+                        and self.reloading.start_error is None
+                        and perf_counter() < self._next_housekeeping
+                    ):
                         decided = cached.passed
                         if cached.refuses:
                             decided = self._refuse(active, decided, request, resolved)
@@ -319,7 +323,7 @@ class GuardRuntime:
         format = chosen_format(resolved.path, request.method, request.headers)
         known = cached.refused.get(format) if decided is cached.passed else None
         if known is None:
-            refusal = active.compiled.refusals[cached.verdict, format]
+            refusal = active.compiled.refusal(cached.verdict, resolved.path, request.method, request.headers)
             known = Decided(cached, refusal, decided.path_class, cacheable=decided.cacheable, client=decided.client)
             if decided is cached.passed:
                 cached.refused[format] = known
