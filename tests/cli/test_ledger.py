@@ -177,18 +177,18 @@ ebb,Jonas,Ebb,allow,,2026-01-31
 
 
 def test_at_says_what_documents_declared_for_a_path_by_its_creators_wish(begun: Run, run: Run) -> None:
-    before = run(
-        "ledger", "at", f"{TODAY + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}", "--path", "/audio/ebb.mp3"
-    ).stdout
+    def soon() -> str:
+        return f"{datetime.now(UTC) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+
+    before = run("ledger", "at", soon(), "--path", "/audio/ebb.mp3").stdout
     assert "what its creator wished, by entry 1:\n  not known: no document of this entry names a single work" in before
     Path("catalogue.csv").write_text(WISHES)
     change(f"{STRICT}works: ['/audio/{{work}}.mp3']\nwishes: catalogue.csv\ncreators: decide\n")
     run("ledger", "publish", "--correction", "creators decide from today on")
     run("build", "--out", "public")
-    moment = f"{TODAY + timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ}"
 
     def wished(name: str, *more: str) -> list[str]:
-        printed = run("ledger", "at", moment, "--path", f"/audio/{name}.mp3", *more).stdout.splitlines()
+        printed = run("ledger", "at", soon(), "--path", f"/audio/{name}.mp3", *more).stdout.splitlines()
         begin = printed.index("what its creator wished, by entry 2:") + 1
         return printed[begin : printed.index("", begin)]
 
