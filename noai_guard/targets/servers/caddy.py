@@ -420,7 +420,7 @@ class Caddyfile:
         yield f"\t\troot * {quote(f'{self.root}/noai-guard/documents')}"
         # A map takes the path as it is; a matcher would fill in `{x}` in it.
         rows = [
-            _row(pattern_to_regex(document.path), f"{_output(document.media_type)} {file.path}")
+            _row(pattern_to_regex(document.path), f"{quote(document.media_type)} {file.path}")
             for document, file in safe_document_files(self.plan, "")
         ]
         yield from (f"\t{line}" for line in _map("{vars.noai_document}", ["noai_media_type", "noai_file"], rows))
