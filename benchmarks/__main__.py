@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured: dict[str, list[Row]] = {}
     for name in chosen.only or BENCHMARKS:
         measured[name] = list(_shown(name, BENCHMARKS[name](QUICK if chosen.quick else FULL)))
-    if chosen.write:
-        chosen.write.parent.mkdir(exist_ok=True)
-        chosen.write.write_text(as_markdown(measured, _where(), quick=chosen.quick), encoding="utf-8")
+        if chosen.write:  # so that a run that is stopped is not lost
+            chosen.write.parent.mkdir(exist_ok=True)
+            chosen.write.write_text(as_markdown(measured, _where(), quick=chosen.quick), encoding="utf-8")
     missed = [row.what for rows in measured.values() for row in rows if row.met is False]
     print(f"{len(missed)} bounds missed" + "".join(f"\n  {what}" for what in missed))
     return 0

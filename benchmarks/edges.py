@@ -129,7 +129,7 @@ SERVERS: dict[str, tuple[Arrange, tuple[float, float, float]]] = {
 """Server -> how it is started, and the least share of its own throughput that it is to keep, for each of the mixes."""
 
 
-_TURNS = 5
+TURNS = 5
 _SLOW = frozenset({"htaccess"})
 """Servers that take milliseconds for a request with 10,000 tokens: they get fewer."""
 
@@ -138,7 +138,7 @@ def rows(effort: Effort) -> Iterator[Row]:
     for key, (arrange, bounds) in SERVERS.items():
         if not (is_installed(key) and is_installed("nginx")):
             continue
-        count, turns = effort.of(4000, 50), min(effort.rounds, _TURNS)
+        count, turns = effort.of(4000, 50), min(effort.rounds, TURNS)
         catalogs = {"packaged": load_catalog(), **{str(n): catalog_of(token_forms(n)) for n in (300, 10_000)}}
         with ExitStack() as stack:
             _, site = stack.enter_context(running("nginx", nginx, None))

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import edges
-from benchmarks.edges import PATH, Arrange, is_installed, mixes, running
+from benchmarks.edges import PATH, TURNS, Arrange, is_installed, mixes, running
 from benchmarks.load import in_turns, request
 from benchmarks.measure import Effort, Row, faster
 from noai_guard import load_catalog
@@ -95,7 +95,7 @@ def rows(effort: Effort) -> Iterator[Row]:
 
 
 def _compared(title: str, key: str, ours: Arrange, theirs: Arrange, effort: Effort) -> Iterator[Row]:
-    count = effort.of(4000, 50)
+    count, turns = effort.of(4000, 50), min(effort.rounds, TURNS)
     with ExitStack() as stack:
         _, site = stack.enter_context(running("nginx", edges.nginx, None))
         servers = {
@@ -103,9 +103,9 @@ def _compared(title: str, key: str, ours: Arrange, theirs: Arrange, effort: Effo
             "ours": stack.enter_context(running(key, ours, load_catalog(), site)),
             "theirs": stack.enter_context(running(key, theirs, None, site)),
         }
-        for mix, user_agents in mixes(count * (effort.rounds + 1)).items():
+        for mix, user_agents in mixes(count * (turns + 1)).items():
             visits = [request(PATH, user_agent) for user_agent in user_agents]
-            timings = in_turns(servers, visits, count, effort.rounds)
+            timings = in_turns(servers, visits, count, turns)
             for name in ("ours", "theirs"):
                 yield faster(f"{title}, {mix}: {name}", timings[name], timings["bare"], f"bare {title}")
 

@@ -12,6 +12,7 @@ pytest.importorskip("uvloop")
 
 from benchmarks import __main__ as program
 from benchmarks.measure import Bound, Effort, Row, Timing, faster, interleaved, percent_added, ratio
+from benchmarks.report import TITLES, as_markdown
 from benchmarks.visitors import MIX, token_forms, unique
 
 pytestmark = pytest.mark.serial
@@ -42,6 +43,11 @@ def test_a_benchmark_gives_finite_figures_with_their_names(
         assert isfinite(row.figure), row
         assert isfinite(row.ours), row
         assert (row.met is None) == (row.bound is None)
+
+
+def test_every_benchmark_has_a_section_on_the_page() -> None:
+    page = as_markdown({name: () for name in program.BENCHMARKS}, "a day", quick=True)
+    assert page.count("\n## ") == len(program.BENCHMARKS) == len(TITLES)
 
 
 def test_a_ratio_compares_turn_by_turn_and_by_cpu_time() -> None:
