@@ -66,8 +66,8 @@ TITLES = {
     ),
     "gateway": (
         "nginx that asks the gateway",
-        "By the CPU time that nginx, the site and the gateway spend together for an answer, against the same nginx that "
-        "asks nobody.",
+        "By the CPU time that nginx, the site and the gateway spend together for an answer, against the same nginx "
+        "that asks nobody.",
     ),
     "edges": (
         "Servers with the compiled policy",
@@ -76,8 +76,8 @@ TITLES = {
     ),
     "peers": (
         "Beside ai.robots.txt",
-        "By CPU time of the server for a file of 1.2 KB, against the same server without either; nginx with and without "
-        "`pcre_jit`.",
+        "By CPU time of the server for a file of 1.2 KB, against the same server without either; nginx with and "
+        "without `pcre_jit`.",
     ),
     "classify": ("noai-guard classify", "Lines a second of CPU time, start of the program included."),
     "replay": (
