@@ -9,6 +9,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,26 @@ assert "yaml" not in sys.modules, "the compiled rules were not used"
 assert compiled.guard.judged("/", b"GPTBot/1.2").refuses
 assert not compiled.guard.judged("/", b"Mozilla/5.0 Firefox/140.0").refuses
 print(rules_folder())
+"""
+
+
+WITHOUT_EXTRAS = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from noai_guard.cli import COMMANDS, main
+
+for words in (*((name, "--help") for name in COMMANDS), ("build", "--out", "public")):
+    try:
+        main(words, prog_name="noai-guard", standalone_mode=False)
+    except SystemExit as ended:
+        assert ended.code in (0, 1, 2), words
 """
 
 
@@ -129,3 +150,22 @@ def test_the_rules_compile_with_what_the_build_is_given_alone(tmp_path: Path) ->
     assert "http_sf" in absent
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "rules" / "compiled" / "rules.json").is_file()
+
+
+def test_every_command_answers_where_no_extra_is_installed(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {_distribution(each) for each in project["dependencies"]}
+    extras = {_distribution(each) for extra in project["optional-dependencies"].values() for each in extra} - needed
+    blocked = {
+        module for module, found in packages_distributions().items() if extras & set(map(_distribution, found))
+    } - {"noai_guard"}
+    assert {"protego", "polars", "sqlalchemy"} <= blocked
+    script = f"BLOCKED = {blocked!r}\n{WITHOUT_EXTRAS}"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "public" / "robots.txt").is_file()
+
+
+def _distribution(requirement: str) -> str:
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", name[0]).lower() if name else ""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from noai_guard.audit.readers.robots import RobotsFile
 from noai_guard.audit.readers.tdmrep import first_match, read_entries
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.cli.ledger_source import (
@@ -22,7 +21,7 @@ from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.paths import normal_path
 from noai_guard.core.stricter import stricter_policy
 from noai_guard.core.text import listed, printable
-from noai_guard.declarations.shared.robots_file import matches
+from noai_guard.declarations.shared import robots_file
 from noai_guard.record.history import title_of, when
 from noai_guard.record.ledger import Entry, Ledger, iso
 from noai_guard.record.ledger_files import read_document
@@ -135,11 +134,14 @@ def _document(ledger: Ledger, entry: Entry, name: str) -> bytes:
 
 def _in_robots(body: bytes, path: str) -> Iterator[str]:
     """Yield the Content-Usage line for a path: of those with a pattern that matches, the longest counts."""
-    lines = [line.value.partition(" ") for line in RobotsFile(body).lines_for_all("content-usage")]
-    fitting = [(pattern, words) for pattern, _, words in lines if pattern[:1] == "/" and matches(pattern, path)]
+    groups = robots_file.groups_of(robots_file.parse_lines(robots_file.split_lines(body, "replace")), as_google=False)
+    lines = [line.value.partition(" ") for line in robots_file.lines_for_all(groups, "content-usage")]
+    fitting = [
+        (pattern, said) for pattern, _, said in lines if pattern[:1] == "/" and robots_file.matches(pattern, path)
+    ]
     if fitting:
-        pattern, words = max(fitting, key=lambda each: len(each[0]))
-        yield f"  declared in {_ROBOTS} for {pattern}: Content-Usage: {words}"
+        pattern, said = max(fitting, key=lambda each: len(each[0]))
+        yield f"  declared in {_ROBOTS} for {pattern}: Content-Usage: {said}"
 
 
 def _in_tdmrep(body: bytes, path: str) -> Iterator[str]:

@@ -7,11 +7,11 @@ from noai_guard.audit.finding import Finding, Rule, read_rules
 from noai_guard.audit.interpretation import Interpretation
 from noai_guard.audit.readers import header_values
 from noai_guard.audit.readers.html import AUDIO_ENDINGS
-from noai_guard.audit.readers.robots import RobotsFile, closes_site, names_of
+from noai_guard.audit.readers.robots import RobotsFile, closes_site
 from noai_guard.core.text import closest, listed
 from noai_guard.core.web_addresses import is_web_address
 from noai_guard.declarations.content_usage import split_usage
-from noai_guard.declarations.shared.robots_file import Group, Line
+from noai_guard.declarations.shared.robots_file import Group, Line, names_of
 
 RULES = read_rules("robots_rules")
 

@@ -6,15 +6,19 @@ reading with it, since it has no wheels for Python 3.14 (2026-11). Others take g
 that Scrapy keeps, stands for them. It is pure Python, so it installs wherever the audit runs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import cached_property
-
-from protego import Protego
+from typing import TYPE_CHECKING
 
 from noai_guard.audit.readers.guarded import describe, guarded
 from noai_guard.core.web_addresses import path_of
 from noai_guard.declarations.shared import robots_file
 from noai_guard.declarations.shared.robots_file import Group, Line
+
+if TYPE_CHECKING:
+    from protego import Protego
 
 _HOST = "https://site.invalid"
 _WHOLE_SITE = ("/", "/*", "*")
@@ -64,6 +68,10 @@ class RobotsFile:
     @cached_property
     def _as_written(self) -> Protego | str:
         """The file for protego, or why protego fails at it."""
+        try:
+            from protego import Protego
+        except ImportError:  # `build` runs without the extra `audit`
+            return "only Google's reading is known: pip install 'noai-guard[audit]'"
         return guarded(lambda: Protego.parse(self.text), describe)
 
     @property
@@ -80,12 +88,7 @@ class RobotsFile:
 
     def lines_for_all(self, key: str) -> list[Line]:
         """Return the lines of this key in the groups for `*`."""
-        return [line for group in self.groups if "*" in names_of(group) for line in group.lines if line.key == key]
-
-
-def names_of(group: Group) -> frozenset[str]:
-    """Return the names of a group, in lower case."""
-    return frozenset(agent.value.lower() for agent in group.agents)
+        return robots_file.lines_for_all(self.groups, key)
 
 
 def closes_site(group: Group) -> bool:

@@ -197,6 +197,16 @@ def groups_of(lines: Iterable[Line], *, as_google: bool) -> list[Group]:
     return groups
 
 
+def names_of(group: Group) -> frozenset[str]:
+    """Return the names of a group, in lower case."""
+    return frozenset(agent.value.lower() for agent in group.agents)
+
+
+def lines_for_all(groups: Iterable[Group], key: str) -> list[Line]:
+    """Return the lines of a key in the groups for `*`."""
+    return [line for group in groups if "*" in names_of(group) for line in group.lines if line.key == key]
+
+
 def google_name(value: str) -> str:
     """Return the name that Google's parser reads in a User-agent line, in lower case, up to the first digit or sign."""
     if value[:1] == "*" and (len(value) == 1 or value[1] in _SPACE):
