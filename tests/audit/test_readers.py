@@ -318,7 +318,7 @@ def test_a_parser_that_fails_is_a_finding_and_never_a_traceback(monkeypatch: pyt
         raise AssertionError("we should not get here!")
 
     monkeypatch.setattr("html.parser.HTMLParser.goahead", fails)
-    monkeypatch.setattr("noai_guard.audit.readers.robots.Protego.parse", fails)
+    monkeypatch.setattr("protego.Protego.parse", fails)
     monkeypatch.setattr("noai_guard.audit.checks.tdmrep.check", fails)
     page = ProbeResult(SITE, SITE, status=200, headers=(("Content-Type", "text/html"),), body=b"<p>")
     robots = ProbeResult(f"{SITE}/robots.txt", f"{SITE}/robots.txt", status=200, body=b"User-agent: *\nDisallow: /\n")
