@@ -1,6 +1,7 @@
 """The judge and the policy: who is let in where, by which rule, and for what reasons."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,14 +10,16 @@ from hypothesis import strategies as st
 
 from noai_guard.config import check_policy_text, load_catalog, load_stance
 from noai_guard.core.catalog import Catalog
-from noai_guard.core.decision_table import DecisionTable, rule_id
+from noai_guard.core.decision_table import DecisionTable, rule_id, strictest_section, strictest_usages
 from noai_guard.core.guard import Guard
 from noai_guard.core.identity.reverse_dns import HostName
 from noai_guard.core.model import UNKNOWN_BOT, Action, Agent, Identity, OptOut, Usage, Verdict
 from noai_guard.core.opt_outs import bing_directive, opt_out_notes
-from noai_guard.core.policy import OWN_RULE_IDS, Policy
+from noai_guard.core.policy import OWN_RULE_IDS, Creators, Policy
 from noai_guard.core.questions import Count, Question, run
 from noai_guard.core.request import PlainRequest
+from noai_guard.core.wish_index import WishIndex
+from noai_guard.core.works import Works
 from noai_guard.errors import Unanswered
 from noai_guard.stores.memory import MemoryStore
 
@@ -586,3 +589,22 @@ def test_a_rule_that_refuses_people_somewhere_refuses_nobody_without_a_name_wher
 )
 def test_a_policy_knows_whether_requests_are_counted(text: str, throttles: bool) -> None:
     assert policy_of(text).throttles is throttles
+
+
+def test_of_several_readings_of_a_path_the_strictest_action_counts_for_each_usage() -> None:
+    table = DecisionTable(policy_of(TRACKS_CLOSED), load_catalog())
+    plain, odd = table.target_classes[(b"/press/1",)], table.target_classes[(b"/press/..%2ftracks/1",)]
+    assert strictest_section(plain) == plain.path_policy
+    assert strictest_section(table.path_class("/press/1")) is table.path_class("/press/1").path_policy
+    assert not plain.path_policy.reserves(Usage.TRAIN_AI)
+    assert strictest_section(odd).reserves(Usage.TRAIN_AI)
+    assert strictest_usages([plain.path_policy]) == plain.path_policy.usages
+
+
+def test_wishes_are_followed_where_works_and_a_source_are_named_or_the_source_is_lost() -> None:
+    works = Works(("/audio/{work}.mp3",))
+    named = replace(policy_of(""), works=works, creators=Creators(source="catalogue.csv"))
+    lost = replace(named, creators=Creators(index=WishIndex(known=False)))
+    assert (named.follows_wishes, lost.follows_wishes, lost.creators.are_lost) == (True, True, True)
+    assert not replace(named, works=Works()).follows_wishes
+    assert not replace(named, creators=Creators()).follows_wishes

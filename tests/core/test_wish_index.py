@@ -229,3 +229,16 @@ def test_one_of_two_names_that_differ_in_letter_case_is_changed_by_reading_all_a
     assert after is not None
     assert after.number("eBB") == number_of({SEARCH: DISALLOW})
     assert after.with_changes([WorkWishes("EBB", {TRAIN: ALLOW})], 2) is None
+
+
+def test_it_counts_the_works_for_which_something_is_wished_and_for_which_each_usage_is_disallowed() -> None:
+    index = index_of(tide={TRAIN: DISALLOW, SEARCH: DISALLOW}, foam={TRAIN: DISALLOW}, ebb={TRAIN: Choice.UNSET})
+    assert (len(index), index.wished) == (3, 2)
+    assert index.reserved == {TRAIN: 2, SEARCH: 1}
+
+
+def test_a_work_that_was_not_there_and_is_not_there_changes_nothing() -> None:
+    index = index_of(tide={TRAIN: DISALLOW})
+    after = changed(index, [WorkWishes("Foam", {})], 1)
+    assert after.counts == index.counts
+    assert after.number("foam") is None

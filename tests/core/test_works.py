@@ -160,3 +160,24 @@ def test_a_name_that_no_path_can_have_is_told(pattern, name, can):
 @pytest.mark.parametrize("path", ["/caf\u00e9/A\u0301", "/cafe\u0301/A\u0301"])
 def test_accents_in_a_pattern_match_in_either_form_and_the_name_stays_as_it_is(pattern, path):
     assert Works([pattern]).names_of(path) == ("A\u0301",)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "name"),
+    [
+        ("/audio/{work}.mp3", "/audio/tide.mp3", "tide"),
+        ("/caf\u00e9/{work}/**", "/cafe\u0301/A/b", "A"),
+        ("/*/{work}-?.ogg", "/x/tide-1.ogg", "tide"),
+    ],
+)
+def test_other_engines_find_the_name_in_these_paths(pattern, path, name):
+    for any_case in (False, True):
+        expression = capturing_to_regex(*pattern.split(MARK), any_case=any_case).replace("$", r"\Z")
+        found = re.match(expression.encode(), path.encode())
+        assert found
+        assert found[1].decode() == name
+
+
+def test_patterns_with_wildcards_beside_the_name_are_looked_at_for_overlaps_too():
+    (found,) = Works(["/x/*-{work}", "/x/{work}.mp3"]).overlaps
+    assert found == ("/x/*-{work}", "/x/{work}.mp3", "/x/x-x.mp3", ("x-x", "x.mp3"))
