@@ -98,10 +98,9 @@ def _may_meet(one: _Pattern, other: _Pattern) -> bool:
 
 
 def _segments_may_meet(one: str, other: str) -> bool:
-    (start, *_), (*_, end) = (parts := _WILD.split(one)), parts
-    (head, *_), (*_, tail) = (others := _WILD.split(other)), others
-    if len(parts) == len(others) == 1:
+    texts, others = _WILD.split(one), _WILD.split(other)
+    if len(texts) == len(others) == 1:
         return one == other
-    begins = start.startswith(head) or head.startswith(start)
-    ends = end.endswith(tail) or tail.endswith(end)
+    begins = texts[0].startswith(others[0]) or others[0].startswith(texts[0])
+    ends = texts[-1].endswith(others[-1]) or others[-1].endswith(texts[-1])
     return begins and ends
