@@ -1,4 +1,5 @@
-"""Reading a file that somebody named: a regular one only, so that a FIFO or a device holds nothing up."""
+"""Reading a file that somebody named: a regular one only, so that a FIFO or a device holds nothing up. And replacing a
+small one as a whole."""
 
 import errno
 import os
@@ -67,3 +68,17 @@ def file_identity(path: str | Path) -> tuple[object, ...]:
     if not stat.S_ISREG(facts.st_mode):
         return ()
     return target, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def replace_file(path: Path, text: str, mode: int) -> None:
+    """Write a text file as a whole, so that a reader finds the old one or the new one. `mode` is that of a new file.
+
+    A link in its place is replaced, not followed. Raises OSError, and then leaves the old file.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as file:
+            file.write(text.encode())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

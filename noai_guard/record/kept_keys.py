@@ -16,7 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from noai_guard.config.regular_file import read_regular_file
+from noai_guard.config.regular_file import read_regular_file, replace_file
 from noai_guard.core.identity.signing_keys import PublicKey, thumbprint
 
 KEPT_KEYS_FOLDER = "signing-keys"
@@ -41,16 +41,7 @@ def keep_keys(folder: Path, directory: str, keys: Mapping[str, PublicKey], now: 
         return
     path.parent.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
     content = {"directory": directory, "read": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "keys": listed}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with os.fdopen(
-            os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _FILE_MODE), "w"
-        ) as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    replace_file(path, json.dumps(content, indent=1) + "\n", _FILE_MODE)
 
 
 def kept_keys(folders: Iterable[Path], first: date, last: date) -> list[dict[str, Any]]:

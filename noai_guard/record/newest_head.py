@@ -2,11 +2,10 @@
 ledger is whole, and only this tells that entries are missing from its end."""
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 
-from noai_guard.config.regular_file import read_regular_file
+from noai_guard.config.regular_file import read_regular_file, replace_file
 from noai_guard.core.event_settings import FILES
 from noai_guard.core.policy import Policy
 from noai_guard.errors import Problem
@@ -49,16 +48,8 @@ def remember(policy: Policy, ledger: Ledger) -> None:
     seen = _read(file)
     if seen is not None and (seen[1] == ledger.head.hash or is_older(policy, ledger)):
         return
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     with suppress(OSError):
-        try:
-            with os.fdopen(
-                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _FILE_MODE), "w"
-            ) as to:
-                to.write(json.dumps({"number": ledger.head.number, "hash": ledger.head.hash}) + "\n")
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        replace_file(file, json.dumps({"number": ledger.head.number, "hash": ledger.head.hash}) + "\n", _FILE_MODE)
 
 
 def _read(file: Path) -> tuple[int, str] | None:

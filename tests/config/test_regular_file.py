@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noai_guard.config import check_policy, compile_rules, load_catalog, rules_folder
-from noai_guard.config.regular_file import file_identity, read_regular_file
+from noai_guard.config.regular_file import file_identity, read_regular_file, replace_file
 from noai_guard.errors import CatalogInvalid, Invalid
 
 
@@ -126,3 +127,22 @@ def test_the_identity_of_a_file_changes_with_content_link_and_place(tmp_path: Pa
     (tmp_path / "new").replace(link)
     assert file_identity(link) == ()
     assert len(seen) == 5
+
+
+def test_a_file_is_replaced_as_a_whole_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    link = tmp_path / "file"
+    link.symlink_to(elsewhere)
+    replace_file(link, "n\u00e9w", 0o640)
+    assert (link.read_text(encoding="utf-8"), link.is_symlink(), elsewhere.read_text()) == ("n\u00e9w", False, "kept")
+    assert stat.S_IMODE(link.stat().st_mode) & ~0o640 == 0
+    assert sorted(tmp_path.iterdir()) == [elsewhere, link]
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "file"
+    folder.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(folder, "text", 0o640)
+    assert list(tmp_path.iterdir()) == [folder]
