@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn
 
 import pytest
@@ -74,6 +75,36 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def accepting(respond: Callable[[socket.socket], object], host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Yield the port of a listener that hands each connection to `respond`, in a thread of its own, and closes it.
+
+    The thread that accepts has ended when the context ends, also when the test fails or is skipped: one that were to
+    accept on a closed socket would raise, and pytest gives that to whichever test runs then.
+    """
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            Thread(target=hand_over, args=(connection,), daemon=True).start()
+
+    def hand_over(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            respond(connection)
+
+    with socket.create_server((host, port)) as listener:
+        thread = Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 _PORTS_OF_A_PROCESS = 200

@@ -2,8 +2,9 @@
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,31 +16,29 @@ from noai_guard.audit.probe.result import Probe
 from noai_guard.audit.probe.survey import survey
 from noai_guard.cli import main
 from noai_guard.core.web_addresses import is_inside_address
+from tests.servers import accepting
 
 
+@dataclass
 class Listener:
     """A server that answers with a redirect or 200, and keeps what it was sent."""
 
-    def __init__(self, host: str, location: str = "") -> None:
-        self.received: list[bytes] = []
-        self._location = location
-        self.socket = socket.create_server((host, 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+    port: int
+    received: list[bytes]
 
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.socket.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.settimeout(5)
-                    self.received.append(connection.recv(65536))
-                    status = f"302 Found\r\nLocation: {self._location}" if self._location else "200 OK"
-                    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
-    def close(self) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
+@contextlib.contextmanager
+def listening(host: str, location: str = "") -> Iterator[Listener]:
+    received: list[bytes] = []
+    status = f"302 Found\r\nLocation: {location}" if location else "200 OK"
+
+    def respond(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        received.append(connection.recv(65536))
+        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+    with accepting(respond, host) as port:
+        yield Listener(port, received)
 
 
 @pytest.fixture
@@ -65,9 +64,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.fixture
 def inside() -> Iterator[Listener]:
-    listener = Listener("127.0.0.1")
-    yield listener
-    listener.close()
+    with listening("127.0.0.1") as listener:
+        yield listener
 
 
 def test_a_name_that_resolves_inside_is_sent_nothing(names: dict[str, list[str]], inside: Listener) -> None:
@@ -82,10 +80,8 @@ def test_a_name_that_resolves_inside_is_sent_nothing(names: dict[str, list[str]]
 @pytest.mark.parametrize("hop", ["inside.example", "127.1", "[::ffff:127.0.0.1]", "0x7f.1", "localhost"])
 def test_a_redirect_inside_is_not_followed(names: dict[str, list[str]], inside: Listener, hop: str) -> None:
     names |= {"music.example": ["127.0.0.2"], "inside.example": ["127.0.0.1"]}
-    outside = Listener("127.0.0.2", f"http://{hop}:{inside.port}/secret")
-    with Fetcher(timeout=5) as fetcher:
+    with listening("127.0.0.2", f"http://{hop}:{inside.port}/secret") as outside, Fetcher(timeout=5) as fetcher:
         result = fetcher.fetch(Probe(f"http://music.example:{outside.port}/"))
-    outside.close()
     assert outside.received
     assert result.status in (0, 302)
     assert not any(inside.received)
@@ -96,21 +92,11 @@ def test_a_name_that_resolves_inside_the_second_time_is_sent_nothing(
 ) -> None:
     """DNS rebinding: the first look-up is of the open network, the next one is not."""
     names["music.example"] = ["127.0.0.2", "127.0.0.1"]
-    outside = socket.create_server(("127.0.0.2", inside.port))
-    threading.Thread(target=_answer_once, args=(outside,), daemon=True).start()
-    with Fetcher(timeout=5) as fetcher:
+    with accepting(partial(_respond, b""), "127.0.0.2", inside.port), Fetcher(timeout=5) as fetcher:
         first = fetcher.fetch(Probe(f"http://music.example:{inside.port}/"))
         second = fetcher.fetch(Probe(f"http://music.example:{inside.port}/robots.txt"))
-    outside.close()
     assert (first.status, second.status) == (200, 0)
     assert not any(inside.received)
-
-
-def _answer_once(listening: socket.socket) -> None:
-    connection, _ = listening.accept()
-    with connection:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 def test_whoever_audits_a_site_inside_can_say_so(names: dict[str, list[str]], inside: Listener) -> None:
@@ -135,26 +121,20 @@ def test_a_site_that_was_allowed_may_link_inside_and_another_may_not(
 ) -> None:
     names["music.example"] = ["127.0.0.2"]
     page = f'<audio src="http://127.0.0.1:{inside.port}/a.mp3">'.encode()
-    outside = socket.create_server(("127.0.0.2", 0))
-    threading.Thread(target=_serve_page, args=(outside, page), daemon=True).start()
-    url = f"http://music.example:{outside.getsockname()[1]}/"
-    with Fetcher(timeout=5) as fetcher:
-        assert survey(fetcher, url).audio is None
-    assert not any(inside.received)
-    with Fetcher(timeout=5, allow_private=True) as fetcher:
-        assert survey(fetcher, url, allow_private=True).audio is not None
-    assert any(inside.received)
-    outside.close()
+    with accepting(partial(_respond, page), "127.0.0.2") as port:
+        url = f"http://music.example:{port}/"
+        with Fetcher(timeout=5) as fetcher:
+            assert survey(fetcher, url).audio is None
+        assert not any(inside.received)
+        with Fetcher(timeout=5, allow_private=True) as fetcher:
+            assert survey(fetcher, url, allow_private=True).audio is not None
+        assert any(inside.received)
 
 
-def _serve_page(listening: socket.socket, page: bytes) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(65536)
-                head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close"
-                connection.sendall(head.encode() + b"\r\n\r\n" + page)
+def _respond(page: bytes, connection: socket.socket) -> None:
+    connection.recv(65536)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close"
+    connection.sendall(head.encode() + b"\r\n\r\n" + page)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "0177.0.0.1", "127.1"])

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import socket
 import ssl
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from noai_guard.audit.probe.result import Probe, ProbeResult
 from noai_guard.audit.probe.survey import Unreachable, survey
 from tests.audit.faults import at, both, line, page, robots
 from tests.audit.live_site import AUDIO, SiteRequest, SiteResponse, audited, served
+from tests.servers import accepting
 
 Talk = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -28,24 +28,13 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 @contextlib.contextmanager
 def speaking(talk: Talk) -> Iterator[str]:
     """A server that reads a request and then does what `talk` does with the connection."""
-    ended = threading.Event()
-
-    def serve(listening: socket.socket) -> None:
-        while not ended.is_set():
-            with contextlib.suppress(OSError):
-                connection, _ = listening.accept()
-                threading.Thread(target=respond, args=(connection,), daemon=True).start()
 
     def respond(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            talk(connection)
+        connection.recv(65536)
+        talk(connection)
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=serve, args=(listening,), daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        ended.set()
-        listening.shutdown(socket.SHUT_RDWR)
+    with accepting(respond) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 def fetch(url: str, timeout: float = 1.0) -> ProbeResult:

@@ -13,11 +13,10 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ from noai_guard.core.policy import Policy
 from noai_guard.targets import TARGETS
 from noai_guard.targets.plan import TargetPlan
 from noai_guard.targets.target import Feature, ServerTarget
-from tests.servers import free_port, packaged_program, require, require_program
+from tests.servers import accepting, free_port, packaged_program, require, require_program
 from tests.targets.conformance import fetch_all, refusal
 
 AUDIO = bytes(range(256)) * 1024
@@ -355,24 +354,16 @@ def recording_origin() -> Iterator[tuple[int, list[bytes]]]:
     """Yield a port that responds to every request with 200, and a list of the received request heads."""
     heads: list[bytes] = []
 
-    def serve(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, suppress(OSError):
-                head = connection.recv(65536)
-                while head and b"\r\n\r\n" not in head:
-                    head += connection.recv(65536)
-                if head:
-                    heads.append(head)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+    def respond(connection: socket.socket) -> None:
+        head = connection.recv(65536)
+        while head and b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        if head:
+            heads.append(head)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=serve, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1], heads
-        listener.shutdown(socket.SHUT_RDWR)
+    with accepting(respond) as port:
+        yield port, heads
 
 
 _plans: deque[TargetPlan] = deque(maxlen=8)

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from tests.servers import free_port, require
+from tests.servers import accepting, free_port, require
 from tests.targets.conformance import BROWSER, GPTBOT, NO_AI, RICH, fetch, policy
 from tests.targets.web_servers import SERVERS, RunningServer, declared, disagreements, started
 
@@ -100,24 +100,19 @@ def test_an_upload_arrives_as_it_was_sent(key: str) -> None:
     body = bytes(range(256)) * 4096
     digests: list[str] = []
 
-    def receive(listener: socket.socket) -> None:
-        while not digests:
-            connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as stream:
-                upload = stream.readline().startswith(b"POST")
-                while stream.readline().strip():
-                    pass
-                if upload:
-                    digests.append(hashlib.sha256(stream.read(len(body))).hexdigest())
-                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    def receive(connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            upload = stream.readline().startswith(b"POST")
+            while stream.readline().strip():
+                pass
+            if upload:
+                digests.append(hashlib.sha256(stream.read(len(body))).hexdigest())
+            connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=receive, args=(listener,), daemon=True)
-        thread.start()
-        for server in started(key, NO_AI, listener.getsockname()[1]):
+    with accepting(receive) as origin_port:
+        for server in started(key, NO_AI, origin_port):
             with socket.create_connection(("127.0.0.1", server.port), 20) as client:
                 head = f"POST /upload HTTP/1.1\r\nHost: music.example\r\nContent-Length: {len(body)}\r\n\r\n"
                 client.sendall(head.encode() + body)
                 assert client.recv(65536).startswith(b"HTTP/1.1 204")
-        thread.join(10)
     assert digests == [hashlib.sha256(body).hexdigest()]
