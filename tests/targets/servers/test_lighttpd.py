@@ -72,7 +72,9 @@ def test_documents_are_for_everyone_whatever_other_modules_respond(name: str) ->
                 [etag] = response.values("etag")
                 unchanged = fetch(port, "/robots.txt", user_agent, b"GET", [b"If-None-Match: " + etag.encode()])
                 assert (unchanged.status, unchanged.body) == (304, b"")
-                assert fetch(port, "/robots.txt", user_agent, b"HEAD").values("content-length") == [str(len(robots.body))]
+                assert fetch(port, "/robots.txt", user_agent, b"HEAD").values("content-length") == [
+                    str(len(robots.body))
+                ]
                 tdmrep = fetch(port, "/.well-known/tdmrep.json", user_agent)
                 assert tdmrep.body == plan.compiled.documents["/.well-known/tdmrep.json"].body
             assert fetch(port, "/song", BROWSER).body != robots.body
