@@ -46,6 +46,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         refuse_named=_refuse_named(setup),
         no_verdict=("import noai_unanswered", "vars noai_gate unanswered") if setup.fail_open else _REFUSAL,
         declared=(line for name in names for line in _declared(name)),
+        declared_with_errors=(line for name in names for line in _declared(name, f"{_ANSWERED} && ")),
         unanswered=("import noai_unanswered", "import noai_site") if setup.fail_open else _REFUSAL,
     )
     return [*configuration, *(file for _, file in stored)]
@@ -103,11 +104,20 @@ def _request(setup: GatewaySetup) -> Iterator[str]:
     yield "}"
 
 
-def _declared(name: str) -> Iterator[str]:
-    # `?`: only where the site sends none of its own.
-    sign = "+" if repeatable(name) else "?"
-    yield f'@noai_{variable(name)} expression `{{vars.noai_{variable(name)}}} != ""`'
-    yield f"header @noai_{variable(name)} {sign}{name.title()} {{vars.noai_{variable(name)}}}"
+_ANSWERED = '{vars.noai_gate} == "answered"'
+
+
+def _declared(name: str, condition: str = "") -> Iterator[str]:
+    """Yield what adds a field when the response is sent, so that the site's own `header` directives replace no line.
+
+    `?`: only where the site sends none of its own.
+    """
+    field, value = f"noai_{variable(name)}", f"{{vars.noai_{variable(name)}}}"
+    yield f'@{field} expression `{condition}{value} != ""`'
+    if not repeatable(name):
+        yield f"header @{field} ?{name.title()} {value}"
+        return
+    yield from (f"header @{field} {{", f"\t+{name.title()} {value}", "\tdefer", "}")
 
 
 def _expression(path: str) -> str:
