@@ -56,6 +56,15 @@ class Change:
     unchanged: bool
 
 
+def end_of(source: Source) -> int:
+    """Return where the tag at the beginning of a file ends, as its header says; 0 if there is none."""
+    header = source.read(0, HEADER_SIZE) if source.size >= HEADER_SIZE else b""
+    if header[:3] != b"ID3":
+        return 0
+    size = HEADER_SIZE + _synchsafe(bytes(byte & 0x7F for byte in header[6:]))
+    return size + HEADER_SIZE if header[5] & _FOOTER else size
+
+
 def read(source: Source, start: int, limit: int | None = None) -> Tag | None:
     """Return the tag at a position, of at most `limit` bytes; None if there is none. Raises Unsafe."""
     limit = source.size - start if limit is None else limit

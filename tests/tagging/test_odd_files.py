@@ -160,6 +160,9 @@ UNSAFE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "an empty file": (lambda folder: b"", "it is not audio of a kind"),
     "zeros": (lambda folder: bytes(100_000), "it is not audio of a kind"),
     "an ID3 tag with an extended header": (lambda folder: tag_of(3, bytes(20), 0x40) + mpeg(folder), "extended header"),
+    "a FLAC behind an ID3 tag with a footer": (
+        lambda folder: tag_of(4, bytes(20), 0x10) + bytes(10) + recording(folder, BY_FORMAT["FLAC"]).read_bytes(), "or a footer",
+    ),
     "an ID3 tag of ID3v2.9": (lambda folder: tag_of(9, bytes(20)) + mpeg(folder), "its ID3 header cannot be read"),
     "an ID3 tag with a compressed text": (lambda folder: tag_of(3, frame(3, b"TXXX", b"junk", b"\0\x80")) + mpeg(folder), "compressed"),
     "an ID3 tag full of junk": (lambda folder: tag_of(3, b"\1" * 20) + mpeg(folder), "cannot be told apart"),

@@ -29,16 +29,12 @@ class _Block(NamedTuple):
 
 def _start(source: Source) -> int | None:
     """Return where the mark stands; some programs, c2pa-rs among them, put an ID3 tag before it."""
-    tag = id3.read(source, 0) if starts_with(source, 0, b"ID3") else None
-    start = tag.size if tag else 0
+    start = id3.end_of(source)
     return start if starts_with(source, start, _MARK) else None
 
 
 def _recognise(source: Source) -> bool:
-    try:
-        return _start(source) is not None
-    except Unsafe:
-        return False
+    return _start(source) is not None
 
 
 def _blocks(source: Source, start: int) -> list[_Block]:

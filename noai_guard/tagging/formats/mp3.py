@@ -17,19 +17,8 @@ _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 
 
 def _recognise(source: Source) -> bool:
-    tag_end = _tag_end(source)
-    return tag_end is not None and _has_audio(source, tag_end)
-
-
-def _tag_end(source: Source) -> int | None:
-    """Return where the first ID3 tag ends; None if there is none that could be in a file of this size."""
-    if source.size < id3.HEADER_SIZE:
-        return None
-    header = source.read(0, id3.HEADER_SIZE)
-    if header[:3] != b"ID3":
-        return 0
-    end = id3.HEADER_SIZE + sum((byte & 0x7F) << shift for byte, shift in zip(header[6:], (21, 14, 7, 0), strict=True))
-    return end if end < source.size else None
+    start = id3.end_of(source)
+    return source.size > max(start, id3.HEADER_SIZE) and _has_audio(source, start)
 
 
 def _has_audio(source: Source, start: int) -> bool:
