@@ -106,3 +106,21 @@ def test_a_missing_engine_names_the_extra(access_log: str, monkeypatch: pytest.M
     assert result.exit_code == 2
     assert "pip install 'noai-guard[replay]'" in result.output
     assert parsing.__doc__ is not None
+
+
+def test_all_logs_of_no_known_format_are_named_at_once_and_before_any_is_read(
+    run: Run, access_log: str, tmp_path: Path
+) -> None:
+    names = [str(tmp_path / name) for name in ("error.log", "notes.txt")]
+    for name in names:
+        Path(name).write_text("2026/10/10 13:55:36 [error] 12#12: *1 open() failed\n")
+    result = run("replay", access_log, *names, code=2)
+    assert [line.split(": R003")[0] for line in result.stderr.splitlines()] == names
+
+
+def test_lines_that_docker_has_put_into_json_come_with_the_command_that_takes_them_out(
+    run: Run, tmp_path: Path
+) -> None:
+    log = tmp_path / "a-json.log"
+    log.write_text('{"log":"127.0.0.1 - - ...","stream":"stdout","time":"2026-10-10T13:55:36Z"}\n')
+    assert f"jq -rj .log {log} | noai-guard replay -" in run("replay", str(log), code=2).stderr

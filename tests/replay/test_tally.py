@@ -68,12 +68,19 @@ def test_two_addresses_of_one_home_are_one_client(tmp_path: Path) -> None:
     assert client.client == "2001:db8:1:2::/64"
 
 
-@pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8:0:2::1", "2001:db8:1:2:3:4:5:6", "::ffff:1.2.3.4"])
+@pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8:0:2::1", "2001:db8:1:2:3:4:5:6"])
 def test_blocks_are_those_of_the_guard(address: str) -> None:
     from noai_guard.core.client_address import address_block
 
     made = Replay([compiled()], ["noai.yaml"], NOW)
     assert made.tally._blocks(pl.Series([address])).to_list() == [address_block(address)]
+
+
+@pytest.mark.parametrize("address", ["::ffff:203.0.113.7", "203.0.113.7:4711"])
+def test_an_ipv4_address_is_one_client_however_it_is_written(address: str, tmp_path: Path) -> None:
+    requests = [*listening("203.0.113.7", GPTBOT)[:2], *listening(address, GPTBOT)[2:]]
+    [client] = replay(tmp_path, requests)[0].wronged
+    assert (client.client, client.requests) == ("203.0.113.7", 4)
 
 
 def test_clients_without_a_name_that_took_many_works_are_listed(tmp_path: Path) -> None:
