@@ -6,6 +6,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ def read(file: Path, block_bytes: int = 4096) -> tuple[list[bytes], Source]:
     return list(source.blocks(block_bytes)), source
 
 
-COMPRESSED = {"gzip": gzip.compress, "zstd": zstandard.compress, "xz": lzma.compress, "bzip2": bz2.compress}
+COMPRESSED: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+}
 
 
 @pytest.mark.parametrize("compressed", [bytes, *COMPRESSED.values()], ids=["plain", *COMPRESSED])

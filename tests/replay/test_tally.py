@@ -125,8 +125,25 @@ def test_exempt_addresses_and_rules_by_network_are_judged_for_each_address(tmp_p
 def test_rules_that_look_at_header_fields_are_named(tmp_path: Path) -> None:
     policy = b"extends: no-ai\nrules: [{id: old, headers: {x-old: [old]}, action: deny}]\n"
     summary, _ = replay(tmp_path, [Sent(b"/", BROWSER)], policy)
-    assert "Rules that look at header fields never hold here: old." in summary.notes
+    assert any(
+        note.startswith("Rules and agents that look at header fields never hold here: old.") for note in summary.notes
+    )
     assert summary.refused == ()
+
+
+def test_who_names_an_agent_and_might_be_refused_by_header_fields_is_counted_apart(tmp_path: Path) -> None:
+    policy = b"extends: no-ai\nrules: [{id: old, agents: [curl], paths: [/press/**], headers: {x-old: [old]}, action: deny}]\n"
+    requests = [Sent(path, agent) for path in (b"/press/a", b"/b") for agent in (b"curl/8.5.0", GPTBOT, BROWSER)]
+    summary, _ = replay(tmp_path, requests, policy)
+    assert summary.undecided == 1
+    assert any("what 1 requests got; 1 of these are of clients that name an agent" in note for note in summary.notes)
+
+
+def test_a_policy_that_only_counts_is_named_whichever_of_the_two_it_is(tmp_path: Path) -> None:
+    monitoring = b"extends: no-ai\nmode: monitor\n"
+    summary, _ = replay(tmp_path, [Sent(b"/", GPTBOT)], b"extends: no-ai\n", monitoring)
+    assert summary.differences == ()
+    assert [note.partition(" ")[0] for note in summary.notes if "mode: monitor" in note] == ["old.yaml"]
 
 
 @pytest.mark.parametrize("pattern", ["/**/{work}.mp3", "/a*/{work}/**", "/a/{work}-*"])
