@@ -66,7 +66,8 @@ def command(
 
 def _read(replay: Replay, logs: Sequence[str], log_format: str) -> None:
     with _progress(logs) as progress:
-        if not log_format and (problems := unknown(logs)):
+        # A single log says so when it is read.
+        if len(logs) > 1 and not log_format and (problems := unknown(logs)):
             raise LogsInvalid(problems)
         for name in logs:
             try:

@@ -151,7 +151,10 @@ class Judge:
             # The judge asks only where the verdict depends on it; a report says it of all.
             claimed = Claimed(verdict.agent, request, client.address, self._at, guard.identity.settings, doubt)
             identity = run(guard.identity.identify(claimed), _Offline(self._counts[number], at), _nothing).identity
-        by_headers = bool(guard.needs(guard.claims[user_agent], path_class) & Needs.HEADERS)
+        # Few policies look at header fields; those that do not need not be asked for each group.
+        by_headers = guard.origins is not None and bool(
+            guard.needs(guard.claims[user_agent], path_class) & Needs.HEADERS
+        )
         return decision(verdict, identity, store.failed, by_headers)
 
     def _has_networks(self, policy: CompiledPolicy, agent: Agent) -> bool:

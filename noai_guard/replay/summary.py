@@ -268,8 +268,8 @@ def _header_note(policy: Policy, tally: Tally) -> Iterator[str]:
         met = _requests(tally, lambda decision: decision.by_headers)
         undecided = _requests(tally, lambda decision: decision.undecided)
         yield (
-            f"Rules and agents that look at header fields never hold here: {listed(by_header)}. They might "
-            f"have changed what {met} requests got; {undecided} of these are of clients that name an agent and are let in."
+            f"Rules and agents that look at header fields never hold here: {listed(by_header)}. They might have "
+            f"changed what {met} requests got; {undecided} of these are let in here though their client names an agent."
         )
 
 

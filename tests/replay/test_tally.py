@@ -136,7 +136,10 @@ def test_who_names_an_agent_and_might_be_refused_by_header_fields_is_counted_apa
     requests = [Sent(path, agent) for path in (b"/press/a", b"/b") for agent in (b"curl/8.5.0", GPTBOT, BROWSER)]
     summary, _ = replay(tmp_path, requests, policy)
     assert summary.undecided == 1
-    assert any("what 1 requests got; 1 of these are of clients that name an agent" in note for note in summary.notes)
+    assert any(
+        "what 1 requests got; 1 of these are let in here though their client names an agent" in note
+        for note in summary.notes
+    )
 
 
 def test_a_policy_that_only_counts_is_named_whichever_of_the_two_it_is(tmp_path: Path) -> None:
