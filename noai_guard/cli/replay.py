@@ -13,7 +13,7 @@ from noai_guard.config import catalog_of
 from noai_guard.errors import LogsInvalid
 from noai_guard.replay.formats import FORMAT_NAMES
 from noai_guard.replay.report import FORMS
-from noai_guard.replay.run import Replay, unknown
+from noai_guard.replay.run import Replay, surveyed
 from noai_guard.replay.sources import STDIN, Source, empty, unreadable
 
 
@@ -67,8 +67,10 @@ def command(
 def _read(replay: Replay, logs: Sequence[str], log_format: str) -> None:
     with _progress(logs) as progress:
         # A single log says so when it is read.
-        if len(logs) > 1 and not log_format and (problems := unknown(logs)):
-            raise LogsInvalid(problems)
+        if len(logs) > 1 and not log_format:
+            problems, replay.beside = surveyed(logs)
+            if problems:
+                raise LogsInvalid(problems)
         for name in logs:
             try:
                 replay.read(Source(name, progress.update), log_format)

@@ -25,6 +25,9 @@ _MAX_TOKENS = 12
 _EARLIEST = 631_152_000
 """1990: a smaller number is no time."""
 
+_FIRST = '(?P<address>[^ ,"]+)[^"]*'
+"""The first address of a list."""
+
 _IS_REQUEST = re.compile(rf'"(?:[A-Z]{{3,16}}) (?:/|\*|[a-z]+:)[^ "]*(?: {QUOTED})?"')
 _IS_STATUS = re.compile(rf'{_LABEL}"?[1-5][0-9][0-9]"?$')
 _IS_SIZE = re.compile(rf'{_LABEL}"?(?:[0-9]+|-)"?$')
@@ -54,7 +57,7 @@ def in_its_own_order(lines: Sequence[str]) -> LogFormat | None:
     before, after = [line.before for line in found], [line.after for line in found]
     address = _place(before, likelihood)
     status = _place(after, lambda text: bool(_IS_STATUS.match(text)))
-    if address is None or status is None:
+    if status is None:
         return None
     sizes = ([text if at > status else "" for at, text in enumerate(tokens)] for tokens in after)
     size = _place(sizes, lambda text: bool(_IS_SIZE.match(text)))
@@ -62,13 +65,27 @@ def in_its_own_order(lines: Sequence[str]) -> LogFormat | None:
     quoted = [[text for text in tokens[last + 1 :] if _TEXT.match(text)] for tokens in after]
     user_agent = _place(quoted, lambda text: bool(PRODUCT.match(_TEXT.sub(r"\1", text))))
     referer = _place(quoted, lambda text: bool(_IS_PAGE.match(text)))
-    pattern = _head(before, address) + _tail(status, size, {"referer": referer, "user_agent": user_agent})
-    lists = any("," in line[address] for line in before if len(line) > address)
+    forwarded = _place(quoted, likelihood)
+    behind = {"referer": referer, "user_agent": user_agent}
+    if forwarded is not None and _score(quoted, forwarded) > (0 if address is None else _score(before, address)):
+        # Behind a proxy, nginx's `main` has the client where X-Forwarded-For is.
+        behind["address"], address = forwarded, None
+        where, lists = f"quoted text {forwarded + 1} behind the request", True
+    elif address is not None:
+        where, lists = f"word {address + 1}", any("," in line[address] for line in before if len(line) > address)
+    else:
+        return None
+    pattern = _head(before, address) + _tail(status, size, behind)
     agent = "" if user_agent is None else f", the user agent is quoted text {user_agent + 1} behind the request"
     return replace(
         COMBINED, name="own", pattern=pattern, quoted=False, records=OF_A_LIST if lists else "",
-        title=f"an order of its own: the address is word {address + 1}{agent}",
+        title=f"an order of its own: the address is {where}{agent}",
     )  # fmt: skip
+
+
+def _score(lines: Iterable[Sequence[str]], place: int) -> int:
+    """Return how likely addresses stand at a place, over all lines."""
+    return sum(likelihood(tokens[place]) for tokens in lines if len(tokens) > place)
 
 
 def _place(lines: Iterable[Sequence[str]], score: Callable[[str], int]) -> int | None:
@@ -88,11 +105,11 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def _head(before: Sequence[Sequence[str]], address: int) -> str:
+def _head(before: Sequence[Sequence[str]], address: int | None) -> str:
     """Return the expression of what stands in front of the request, and of the request."""
     time = _place(before, _is_time)
     parts = []
-    for at in range(max(address, -1 if time is None else time) + 1):
+    for at in range(max(place for place in (address, time, -1) if place is not None) + 1):
         if at == address:
             parts.append(rf'{_LABEL}["\[]*(?P<address>[0-9.]+|[^ ,"\]]+)\]?(?::[0-9]+)?(?:, *[^ ,"]+)*["\],]* +')
         elif at == time:
@@ -110,5 +127,7 @@ def _tail(status: int, size: int | None, quoted: dict[str, int | None]) -> str:
         pattern += " +" + _SKIPPED * (size - status - 1) + _LABEL + '"?(?P<bytes>[0-9]+|-)"?'
     names = {place: name for name, place in quoted.items() if place is not None}
     for at in range(max(names, default=-1) + 1):
-        pattern += rf'[^"]*"(?P<{names[at]}>{QUOTED})"' if at in names else rf'[^"]*"{QUOTED}"'
+        name = names.get(at)
+        text = f"(?P<{name}>{QUOTED})" if name else QUOTED
+        pattern += f'[^"]*"{_FIRST if name == "address" else text}"'
     return pattern + END

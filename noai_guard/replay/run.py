@@ -27,6 +27,8 @@ _MAX_WAITING = 3
 
 _SAMPLE_BYTES = 256 * 1024
 
+_FEW_LINES = 20
+
 
 _WITHOUT_TIMES = (
     "the groups of a cluster have no times: the days are not known, and no request counts as over the rate of throttle"
@@ -44,12 +46,16 @@ class UnknownFormat(LogsInvalid):
 
 
 class Replay:
-    """A replay under way: logs in, a Summary out. `at` is in seconds since 1970: when lists of networks are read."""
+    """A replay under way: logs in, a Summary out. `at` is in seconds since 1970: when lists of networks are read.
+
+    A log of which no format is found is read in that of one `beside` it, if it is known.
+    """
 
     def __init__(self, policies: Sequence[CompiledPolicy], names: Sequence[str], at: float) -> None:
         engine()
         self.tally = Tally(Judge(policies, at))
         self.logs: list[LogFacts] = []
+        self.beside: LogFormat | None = None
         self._names = names
         self._shapes = Shapes.of(policies)
 
@@ -63,7 +69,12 @@ class Replay:
         if first is None:
             facts.damage = source.damage
             return
-        form = chosen_format(source.name, _sample(first), log_format)
+        try:
+            form = chosen_format(source.name, _sample(first), log_format)
+        except UnknownFormat:
+            if self.beside is None:
+                raise
+            form = self.beside
         facts.format, facts.records = form.title, form.records
         self.tally.begin(form)
         for block in _ahead(_chained(first, blocks), lambda text: self._read(text, form)):
@@ -113,19 +124,27 @@ def _sample(block: bytes) -> list[str]:
     return block[:_SAMPLE_BYTES].decode("utf-8", "replace").split("\n")[:MAX_SAMPLE_LINES]
 
 
-def unknown(names: Sequence[str]) -> list[Problem]:
-    """Return the problems of the files of these names whose first lines cannot be read. Raises OSError."""
+def surveyed(names: Sequence[str]) -> tuple[list[Problem], LogFormat | None]:
+    """Return the problems of the files of these names whose first lines cannot be read, and the first format that is
+    found. Raises OSError.
+
+    A log of a few lines has just been rotated, and scanners often come first: beside others, it is no problem.
+    """
     problems: list[Problem] = []
+    form: LogFormat | None = None
+    short: set[str] = set()
     for name in names:
         # A pipe can be read once.
         if Path(name).is_file():
             try:
                 with closing(Source(name).blocks(2 * _SAMPLE_BYTES)) as blocks:
                     for first in islice(blocks, 1):
-                        chosen_format(name, _sample(first))
+                        short |= {name} if first.count(b"\n") <= _FEW_LINES else set()
+                        found = chosen_format(name, _sample(first))
+                        form = form or found
             except LogsInvalid as error:
                 problems += error.problems
-    return problems
+    return [each for each in problems if form is None or each.file not in short], form
 
 
 def chosen_format(name: str, lines: Sequence[str], log_format: str = "") -> LogFormat:

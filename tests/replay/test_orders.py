@@ -26,6 +26,8 @@ ORDERS = {
     "X-Forwarded-For quoted in front": '"{address}" 10.0.0.9 - - {time} "{request}" 200 2326 "{referer}" "{agent}"',
     "the proxy first": '10.0.0.9 {address} - {time} "{request}" 200 2326 "{referer}" "{agent}"',
     "the host behind the time": '{address} - - {time} music.example "{request}" 200 2326 "{referer}" "{agent}"',
+    "a proxy in front and X-Forwarded-For behind":
+        '10.0.0.9 - - {time} "{request}" 200 2326 "{referer}" "{agent}" "{address}, 10.0.0.8"',
     "seconds in between": '{address} - - {time} "{request}" 200 2326 0.012 "{referer}" "{agent}"',
     "user agent before referer": '{time} {address} "{request}" 200 2326 "{agent}" "{referer}" 0.012',
     "labels": 'time="10/Oct/2026:13:55:36 +0000" ip={address} req="{request}" status=200 sent=2326 from="{referer}" ua="{agent}"',
