@@ -14,7 +14,7 @@ from noai_guard.replay.addresses import OF_A_LIST, likelihood
 from noai_guard.replay.log_format import LogFormat, clf_seconds
 from noai_guard.replay.text_formats import COMBINED, END, PRODUCT, QUOTED, REQUEST
 
-_TOKEN = rf'(?:[a-z_]+=)?"{QUOTED}"|\[[^\]]*\]|[^ ]+'
+_TOKEN = rf'(?:[a-z_]+=)?"{QUOTED}"|\[[^\]]*\]|[^ "\[][^ ]*'
 _TOKENS = re.compile(_TOKEN)
 _SKIPPED = rf"(?:{_TOKEN}) +"
 _LABEL = "(?:[A-Za-z_]+=)?"

@@ -27,6 +27,9 @@ _MAX_WAITING = 3
 
 _SAMPLE_BYTES = 256 * 1024
 
+_MAX_SAMPLE_LINE = 8192
+"""Characters of a line by which a format is found: expressions take long for what somebody has made longer."""
+
 _FEW_LINES = 20
 
 
@@ -121,7 +124,8 @@ class Replay:
 
 
 def _sample(block: bytes) -> list[str]:
-    return block[:_SAMPLE_BYTES].decode("utf-8", "replace").split("\n")[:MAX_SAMPLE_LINES]
+    lines = block[:_SAMPLE_BYTES].decode("utf-8", "replace").split("\n")
+    return [line for line in lines if len(line) <= _MAX_SAMPLE_LINE][:MAX_SAMPLE_LINES]
 
 
 def surveyed(names: Sequence[str]) -> tuple[list[Problem], LogFormat | None]:

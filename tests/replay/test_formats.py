@@ -158,6 +158,20 @@ def test_no_line_makes_reading_fail_and_each_is_counted(lines: list[bytes]) -> N
         assert block.lines <= len(lines) + 1
 
 
+@given(
+    st.lists(
+        st.lists(_PIECES | st.sampled_from([b'x="', b"203.0.113.7", b"10.0.0.1, ", b'"Mozilla/5.0"']), max_size=20)
+    )
+)
+@settings(max_examples=300)
+def test_no_lines_make_the_search_for_a_format_fail(lines: list[list[bytes]]) -> None:
+    texts = [b" ".join(line).decode("latin-1").replace("\n", "") for line in lines]
+    form = found_format(texts)
+    if form is not None:
+        block = parsed("".join(f"{text}\n" for text in texts).encode("latin-1"), form)
+        assert block.lines == block.rows.height + block.bad + block.empty
+
+
 @given(st.lists(st.lists(_PIECES.filter(lambda piece: b'\\"' not in piece), max_size=14).map(b"".join), max_size=5))
 @settings(max_examples=600)
 def test_splitting_at_quotes_reads_what_the_expression_reads(lines: list[bytes]) -> None:
