@@ -164,6 +164,16 @@ def duplicate_lines(text: list[str]) -> None:
     text.insert(7, "Song-010000,,allow,no,")
 
 
+def test_what_changed_for_all_works_of_a_creator_is_read_for_each_of_them(tmp_path: Path) -> None:
+    file, text = large(tmp_path, 5_000)
+    kept = KeptWishes(str(file), WORKS)
+    assert kept.index(DAY).number("Song-000000") == UNSET
+    for said, end in (("no", UNSET + 1), ("", UNSET), ("allow", UNSET - 1)):
+        file.write_text("\n".join([HEADER, *text, f"*,,{said},,,Ines", ""]))
+        assert kept.index(DAY).number("Song-000000") == KeptWishes(str(file), WORKS).index(DAY).number("Song-000000")
+        assert kept.index(DAY).number("Song-000000") == end
+
+
 @pytest.mark.parametrize("change", [far_apart, inserted_and_removed, duplicate_lines])
 def test_of_a_long_catalogue_only_what_changed_is_read(
     change: Callable[[list[str]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -254,6 +254,16 @@ def test_more_ways_to_choose_than_are_remembered_are_read_all_the_same(
     }  # fmt: skip
 
 
+def test_more_ways_to_choose_for_all_works_than_are_remembered_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_reader, "_MAX_CHOICES", 1)
+    text = "work,creator,train-ai,ai-search\n*,Ines,no,\na,Ines,,yes\nb,Ines,,no\nc,Ines,,yes\n"
+    assert choices(tmp_path, text) == {
+        name: {TRAIN: DISALLOW, SEARCH: said} for name, said in (("a", ALLOW), ("b", DISALLOW), ("c", ALLOW))
+    }
+
+
 def test_the_version_changes_with_the_file(tmp_path: Path) -> None:
     source = catalogue(tmp_path, "work,train-ai\n")
     before = source.version()
