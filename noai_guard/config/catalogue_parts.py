@@ -6,6 +6,7 @@ and the names of its works.
 
 import csv
 import io
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ PART_BYTES = 64 * 1024
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is read."""
 
+_LINE_BLOCK = 1024 * 1024
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 _HEAD_BYTES = 256
 _LOOK_AHEAD = 64
 _WINDOW = 8 * 1024 * 1024
@@ -102,6 +105,14 @@ def parts_in(stream: ByteStream, delimiter: str, waiting: bytes = b"") -> Iterat
         if records.error or not block:
             return
         waiting, wanted = waiting[len(raw) :], PART_BYTES
+
+
+def first_line(stream: ByteStream, waiting: bytes) -> tuple[bytes, bytes]:
+    """Return the next line of a stream, with its end, and what was read behind it."""
+    read = waiting or stream.readline(_LINE_BLOCK)
+    match = _LINE.match(read)
+    assert match is not None  # it matches nothing too
+    return match[0], read[match.end() :]
 
 
 def _line_end(raw: bytes) -> int:

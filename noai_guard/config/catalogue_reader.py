@@ -13,6 +13,7 @@ from noai_guard.config.catalogue_cells import choice_in, day_in, shown, text_in
 from noai_guard.config.catalogue_parts import (
     ByteStream,
     Records,
+    first_line,
     parts_in,
     records_of,
 )
@@ -36,9 +37,8 @@ MAX_GENERAL = 100_000
 
 _MAX_PROBLEMS = 200
 _MAX_CHOICES = 10_000
-_BLOCK = 1024 * 1024
+_MAX_HEADER = 1024 * 1024
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 _BLANK = b" ,;\t\r\n"
 _MAX_BLANK_LINES = 100
 _NAMING = ("work", "path", "isrc")
@@ -148,16 +148,16 @@ class CatalogueReader:
 
     def _read_first_lines(self, stream: ByteStream) -> bytes:
         """Read the header, and return what was read of the file behind it."""
-        first, waiting = _first_line(stream, b"")
+        first, waiting = first_line(stream, b"")
         if first.lower().startswith(b"sep="):  # Excel's own way to name the separator
             self.header, self.lines_of_header = first, 1
-            first, waiting = _first_line(stream, waiting)
+            first, waiting = first_line(stream, waiting)
         while first and not first.strip(_BLANK) and self.lines_of_header < _MAX_BLANK_LINES:
             self.header, self.lines_of_header = self.header + first, self.lines_of_header + 1
-            first, waiting = _first_line(stream, waiting)
+            first, waiting = first_line(stream, waiting)
         self._delimiter = _delimiter(first.decode("utf-8", "replace"))
-        while not (records := records_of(first, self._delimiter)).ended and len(first) < _BLOCK:
-            more, waiting = _first_line(stream, waiting)
+        while not (records := records_of(first, self._delimiter)).ended and len(first) < _MAX_HEADER:
+            more, waiting = first_line(stream, waiting)
             if not more:
                 break
             first += more
@@ -373,14 +373,6 @@ class CatalogueReader:
 
 class _TooMany(Exception):
     """Raised when more mistakes were found than are listed."""
-
-
-def _first_line(stream: ByteStream, waiting: bytes) -> tuple[bytes, bytes]:
-    """Return the next line of a stream, with its end, and what was read behind it."""
-    read = waiting or stream.readline(_BLOCK)
-    match = _LINE.match(read)
-    assert match is not None  # it matches nothing too
-    return match[0], read[match.end() :]
 
 
 def _picking(numbers: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
