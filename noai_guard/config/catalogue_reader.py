@@ -39,6 +39,7 @@ _MAX_PROBLEMS = 200
 _MAX_CHOICES = 10_000
 _MAX_HEADER = 1024 * 1024
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+")
 _BLANK = b" ,;\t\r\n"
 _MAX_BLANK_LINES = 100
 _NAMING = ("work", "path", "isrc")
@@ -256,12 +257,8 @@ class CatalogueReader:
                     continue
             if general and (creator := text_in(row[creators])) in general:
                 choices = self._merged(cells, choices, creator)
-            if (
-                cuts_names
-                or name[:1] == "."
-                or "%" in name
-                or (name[-1:] in last_characters and name.endswith(endings))
-            ):
+            ends_oddly = name[-1:] in last_characters and name.endswith(endings)
+            if cuts_names or ends_oddly or name[:1] == "." or "%" in name or "E+" in name:
                 self._note_unmatched(name, line)
             made.append(self._made(row, line, WorkWishes(name, choices, isrc=code)))
         self._cannot_read(records, before)
@@ -271,6 +268,10 @@ class CatalogueReader:
     def _note_unmatched(self, name: str, line: int) -> None:
         """Note a name that no path has."""
         ending = next(filter(name.endswith, self._works.endings), "")
+        if _ROUNDED.fullmatch(name):
+            hint = "give the column the format Text, and write it again"
+            self._note(f"{shown(name)} is a long number that a spreadsheet has rounded", hint, line)
+            return
         if _ENCODED.search(name):
             hint = "write the name decoded, as paths are compared"
         elif ending and name != ending:

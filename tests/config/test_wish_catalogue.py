@@ -234,6 +234,15 @@ def test_a_name_with_what_stands_behind_it_in_a_path_is_warned_about(tmp_path: P
     assert "write 'tide', unless it is 'tide.mp3.mp3'" in first.hint
 
 
+@pytest.mark.parametrize("name", ["4,01E+12", "4.01234E+12", "4E+12"])
+def test_a_long_number_that_a_spreadsheet_has_rounded_is_warned_about(name: str, tmp_path: Path) -> None:
+    source = catalogue(tmp_path, f"work;train-ai\n{name};no\nE+B;no\n")
+    assert len(list(source.read(DAY))) == 2
+    assert [(each.code, each.line, each.hint[:28]) for each in source.warnings] == [
+        ("W009", 2, "give the column the format T")
+    ]
+
+
 def test_many_mistakes_end_with_a_sentence_that_says_so(tmp_path: Path) -> None:
     found = problems(tmp_path, "work,train-ai\n" + "a,perhaps\n" * 500)
     assert len(found) == 201
