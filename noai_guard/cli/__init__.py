@@ -130,6 +130,8 @@ def _usage(error: click.UsageError) -> str:
     # click lists choices one a line, and begins its guess as a sentence.
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r"\.? \(?Did you mean", "; did you mean", message).replace("?)", "?")
+    if isinstance(error, click.MissingParameter) and isinstance(option := error.param, click.Option) and option.help:
+        message += f" ({option.help.rstrip('.')})"
     path = error.ctx.command_path if error.ctx else "noai-guard"
     return message if "; did you mean" in message else f"{message}; {path} --help shows how"
 

@@ -262,3 +262,14 @@ def test_no_command_puts_a_file_in_the_place_of_a_link_a_pipe_or_a_folder(
         (line,) = run(*command.split(), "--out", name, code=2).stderr.splitlines()
         assert f"{name} {said}; name " in line
         assert Path(name).lstat() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("ledger publish", "Missing option '--author' (Who promises this, for the public (NOAI_LEDGER_AUTHOR)); "),
+        ("report", "Missing option '--since' (First month, day or moment, in UTC: 2026-10); "),
+    ],
+)
+def test_an_option_that_is_missing_is_explained(run: Run, command: str, said: str) -> None:
+    assert run(*command.split(), code=2).stderr == f"noai-guard: {said}noai-guard {command} --help shows how\n"
