@@ -231,7 +231,8 @@ NO_SEARCH = Rule("no-search", Action.DENY, usages=frozenset({Usage.SEARCH}), pat
 )  # fmt: skip
 def test_a_pattern_that_robots_txt_cannot_express_opens_only_what_it_may_let_in(policy: Policy, refused: bool) -> None:
     text = robots(policy)
-    assert is_refused(policy, CATALOG.agent("Googlebot"), "/private/song.mp3")
+    (googlebot,) = owners("Googlebot")
+    assert is_refused(policy, googlebot, "/private/song.mp3")
     assert google_allows(text, "Googlebot", "/private/song.mp3") is not refused
     assert google_allows(text, "Googlebot", "/press/song.flac")
 
