@@ -21,7 +21,7 @@ from noai_guard.cli.ledger_source import (
     source_of,
     warn_if_damaged,
 )
-from noai_guard.cli.options import DEFAULT_POLICY, chosen_policy, policy_option
+from noai_guard.cli.options import DEFAULT_POLICY, FileName, chosen_policy, policy_option
 from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of, check_policy_text
 from noai_guard.core.policy import LedgerPolicy, Policy
@@ -33,7 +33,7 @@ from noai_guard.record.publishing import Draft, Signing, draft, publish, rotatio
 from noai_guard.record.verification import chain_problems, problems_of
 
 _key_option = click.option(
-    "--key", "key_file", metavar="FILE", type=click.Path(), default=KEY_FILE, show_default=True,
+    "--key", "key_file", metavar="FILE", type=FileName(), default=KEY_FILE, show_default=True,
     envvar="NOAI_LEDGER_KEY", help="The private key (NOAI_LEDGER_KEY). It belongs on no web server, and not into git.",
 )  # fmt: skip
 _author_option = click.option(
@@ -143,7 +143,7 @@ def publish_command(
 
 @command.command("rotate")
 @_author_option
-@click.option("--new-key", "new_file", required=True, metavar="FILE", type=click.Path(), help="Where to write it.")
+@click.option("--new-key", "new_file", required=True, metavar="FILE", type=FileName(), help="Where to write it.")
 @_key_option
 @timestamp_option
 @policy_option
@@ -166,14 +166,14 @@ def rotate(author: str, new_file: str, key_file: str, authority: str, policy_fil
 
 
 @command.command("verify")
-@click.argument("source", required=False, type=click.Path())
+@click.argument("source", required=False, type=FileName())
 @click.option(
     "--key",
     "key",
     metavar="KEY",
     help="The first public key: ed25519:..., or a file with it.  [default: as the policy says]",
 )
-@click.option("--against", metavar="PATH", type=click.Path(), help="An older copy: all its entries have to be there.")
+@click.option("--against", metavar="PATH", type=FileName(), help="An older copy: all its entries have to be there.")
 @authorities_option
 @policy_option
 @click.pass_context

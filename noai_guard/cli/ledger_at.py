@@ -16,7 +16,7 @@ from noai_guard.cli.ledger_source import (
     source_of,
     warn_if_damaged,
 )
-from noai_guard.cli.options import policy_option
+from noai_guard.cli.options import FileName, policy_option
 from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.paths import normal_path
 from noai_guard.core.stricter import stricter_policy
@@ -42,7 +42,7 @@ def _moment(ctx: click.Context, param: click.Parameter, text: str) -> datetime:
 @click.command("at")
 @click.argument("moment", metavar="DATE", callback=_moment)
 @click.option("--path", metavar="PATH", help="Only what was promised for this path.")
-@click.option("--out", metavar="DIR", type=click.Path(), help="Also write the documents of that day below DIR.")
+@click.option("--out", metavar="DIR", type=FileName(), help="Also write the documents of that day below DIR.")
 @ledger_option
 @policy_option
 @click.pass_context

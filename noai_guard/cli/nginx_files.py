@@ -98,7 +98,9 @@ class _Reader:
         (config,) = payload["config"]
         if config["errors"]:
             problem = config["errors"][0]
-            raise CannotRun(f"{file}:{problem.get('line') or 0}: {problem['error']}; nginx -t says more")
+            # crossplane has neither a line nor words for what is no directive at all.
+            line = f":{problem['line']}" if problem.get("line") else ""
+            raise CannotRun(f"{file}{line}: {problem['error'] or 'no configuration of nginx'}; nginx -t says more")
         return self._directives(config["parsed"], file, depth)
 
     def _directives(self, parsed: Sequence[Mapping[str, Any]], file: str, depth: int) -> Iterator[Directive]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy, policy_name, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, policy_name, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import catalog_of
 from noai_guard.errors import LogsInvalid
@@ -18,8 +18,8 @@ from noai_guard.replay.sources import STDIN, Source, empty, unreadable
 
 
 @click.command("replay")
-@click.argument("logs", nargs=-1, required=True, type=click.Path(readable=False), metavar="LOG...")
-@click.option("--against", metavar="FILE", type=click.Path(), help="Another policy, to see what would change.")
+@click.argument("logs", nargs=-1, required=True, type=FileName(readable=False), metavar="LOG...")
+@click.option("--against", metavar="FILE", type=FileName(), help="Another policy, to see what would change.")
 @click.option("--format", "style", type=click.Choice(list(FORMS)), default="text", help="[default: text]")
 @click.option(
     "--log-format", type=click.Choice(FORMAT_NAMES), help="The format of the logs.  [default: found by their lines]"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal
-from noai_guard.cli.options import chosen_policy, name_policy, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import print_limitations
 from noai_guard.cli.promised_policy import compiled_with_promises
 from noai_guard.core.text import printable
@@ -26,13 +26,13 @@ _FEW = 16
 """Files for which no further processes are started."""
 
 _UNDO_FILE = "noai-tags.undo"
-_FILE = click.Path(dir_okay=False)
+_FILE = FileName(dir_okay=False)
 
 
 @click.command("tag")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @policy_option
-@click.option("--root", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+@click.option("--root", type=FileName(exists=True, file_okay=False), metavar="DIR",
               help="The folder whose content is the site: DIR/tracks/a.mp3 is /tracks/a.mp3.")  # fmt: skip
 @click.option(
     "--url-prefix", default="/", metavar="PATH", help="Where on the site the content of --root is.  [default: /]"

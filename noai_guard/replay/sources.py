@@ -55,6 +55,9 @@ def _unreadable(name: str) -> Iterator[Problem]:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if path.is_symlink():
+            yield Problem("R001", "is a link that leads nowhere", "name another file, or - for standard input", name)
+            return
         near = get_close_matches(path.name, _beside(path), n=1)
         hint = f"did you mean {path.with_name(near[0])}?" if near else "nginx has /var/log/nginx/access.log, - is stdin"
         yield Problem("R001", "does not exist", hint, name)

@@ -56,6 +56,7 @@ def test_another_policy_is_compared_with(run: Run, write: Callable[[str], str], 
         (("/nowhere/at-all.log",), "R001 does not exist; nginx has /var/log/nginx/access.log, - is stdin"),
         (("folder",), "R001 is a folder; name its files: noai-guard replay folder/*"),
         (("acess.log",), "R001 does not exist; did you mean access.log?"),
+        (("link.log",), "R001 is a link that leads nowhere; name another file, or - for standard input"),
         (("access.log/x",), "R001 cannot be read: Not a directory; name another file, or - for standard input"),
         (("empty.log",), "R002 is empty; add older ones: noai-guard replay empty.log*"),
         (("-",), "R002 is empty; pipe a log into it"),
@@ -68,6 +69,7 @@ def test_what_cannot_be_read_is_said_on_one_line_with_what_to_type(
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("empty.log").touch()
+    Path("link.log").symlink_to("nowhere.log")
     result = run("replay", *arguments, code=2)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

@@ -7,7 +7,8 @@ that are refused it may be stricter, because the guard refuses them anyway.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
+from unicodedata import normalize
 from urllib.parse import quote
 
 from noai_guard.core.decision_table import DecisionTable, PathClass
@@ -203,16 +204,7 @@ class _RuleBuilder:
         path_classes.update(dict.fromkeys(self.documents))
         self._path_classes = dict(sorted(path_classes.items()))
         self._enclosing = _enclosing_prefixes(self._path_classes)
-        sections = [path_policy.pattern for path_policy in policy.path_policies]
-        ranks = {sections[number]: rank for rank, number in enumerate(by_specificity(sections))}
-        self._openings = [
-            (
-                _opens(policy, pattern, location), frozenset(self._overlapping(ranks, pattern, location)),
-                location == "paths",
-            )
-            for pattern, location in robots_patterns.unsupported_patterns(policy)
-        ]  # fmt: skip
-        self._rule_ids = frozenset(rule.id for rule in policy.rules)
+        self._openings = list(self._unsupported(policy))
         # Of thousands of works, most are treated alike.
         alike: dict[object, PathClass] = {}
         for prefix, path_class in self._path_classes.items():
@@ -223,14 +215,22 @@ class _RuleBuilder:
         self._facts = table.facts
         self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
 
-    def _overlapping(self, ranks: Mapping[str, int], pattern: str, location: str) -> Iterator[str]:
-        """Yield the prefixes of paths in which an unsupported pattern may count."""
-        # Where two sections match, the more specific one counts. A rule counts in every section.
-        rank = ranks[pattern] if location == "paths" else 0
-        for prefix, path_class in self._path_classes.items():
-            is_in_other = path_class is not None and ranks.get(path_class.path_policy.pattern, rank) < rank
-            if not is_in_other and robots_patterns.may_overlap(pattern, prefix):
-                yield prefix
+    def _unsupported(self, policy: Policy) -> Iterator["_Opening"]:
+        """Yield what each unsupported pattern may open.
+
+        A section opens no paths of a more specific one: `/**/*.flac` comes after `/private/**`.
+        """
+        sections = [normalize("NFC", path_policy.pattern) for path_policy in policy.path_policies]
+        ranks = {policy.path_policies[index].pattern: rank for rank, index in enumerate(by_specificity(sections))}
+        for pattern, location in robots_patterns.unsupported_patterns(policy):
+            least = ranks[pattern] if location == "paths" else -1
+            prefixes = [
+                prefix
+                for prefix, path_class in self._path_classes.items()
+                if robots_patterns.may_overlap(pattern, prefix)
+                and not (_is_of_one_policy(path_class) and ranks.get(path_class.path_policy.pattern, least) < least)
+            ]
+            yield _Opening(_opens(policy, pattern, location), tuple(prefixes), location == "paths")
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -246,12 +246,11 @@ class _RuleBuilder:
         of_class = {each: self._refused(agents, each) for each in dict.fromkeys(self._path_classes.values())}
         refused = {prefix: of_class[path_class] for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
-            by_rule = {each for each, is_refused in of_class.items() if is_refused and self._by_rule(agents, each)}
-            for opens, prefixes, is_section in self._openings:
-                if any(map(opens, agents)):
-                    for prefix in prefixes:
-                        # A rule that refuses does so in every section.
-                        if not (is_section and self._path_classes[prefix] in by_rule):
+            decided = {path_class for path_class in of_class if _rules_decide(path_class, agents)}
+            for opening in self._openings:
+                if any(map(opening.opens, agents)):
+                    for prefix in opening.prefixes:
+                        if not (opening.is_section and self._path_classes[prefix] in decided):
                             refused[prefix] = False
         differing = [
             PathRule(prefix, not is_refused)
@@ -259,11 +258,6 @@ class _RuleBuilder:
             if is_refused != refused.get(self._enclosing[prefix] or "", closed)
         ]
         return closed, tuple(sorted(differing, key=lambda rule: -len(rule.path)))
-
-    def _by_rule(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
-        return path_class is not None and all(
-            path_class.verdicts[agent, identity].rule in self._rule_ids for agent in agents for identity in _IDENTITIES
-        )
 
     def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
         return path_class is not None and all(
@@ -273,6 +267,28 @@ class _RuleBuilder:
 
 _IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)
 """Identities of the readers: the crawlers themselves, to whom rules against impostors do not apply."""
+
+
+class _Opening(NamedTuple):
+    """Prefixes on which an unsupported pattern may allow those agents for which `opens` is true."""
+
+    opens: Callable[[Agent], bool]
+    prefixes: tuple[str, ...]
+    is_section: bool
+
+
+def _is_of_one_policy(path_class: PathClass | None) -> TypeGuard[PathClass]:
+    """Return True for paths that have one section and one list of rules."""
+    return path_class is not None and not path_class.readings
+
+
+def _rules_decide(path_class: PathClass | None, agents: Sequence[Agent]) -> bool:
+    """Return True if rules decide about all these agents, whatever section the paths are in."""
+    return _is_of_one_policy(path_class) and all(
+        any(rule.holds_for(agent, identity) for rule in path_class.rules)
+        for agent in agents
+        for identity in _IDENTITIES
+    )
 
 
 def _opens(policy: Policy, pattern: str, location: str) -> Callable[[Agent], bool]:

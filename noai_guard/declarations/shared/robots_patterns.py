@@ -28,6 +28,9 @@ robots.txt is read to 500 KiB."""
 _MAX_OTHER_SPELLINGS = 500
 """Prefixes that stand in other percent-encodings too; beyond that, none does."""
 
+_MAX_COMPARED = 50
+"""Sections without an exact equivalent that are compared with all others; the works of a site may be thousands."""
+
 
 def unsupported_patterns(policy: Policy) -> tuple[tuple[str, str], ...]:
     """Return every path pattern without an exact equivalent in robots.txt, with its location (`rule kits`).
@@ -127,6 +130,22 @@ def path_policies_by_prefix(policy: Policy) -> Callable[[str, bool], Iterable[Pa
         yield from (each for each in inexact if may_overlap(each.pattern, prefix))
 
     return holding
+
+
+def covered_sections(policy: Policy) -> Iterator[tuple[str, PathPolicy, Iterable[PathPolicy]]]:
+    """Yield each path policy without an exact equivalent: a wider prefix, the path policy, and all that may hold there.
+
+    Only for readers who take the longest match: where a longer prefix matches, its own line counts, so `/**/*.flac`
+    need not say what `/private/**` does.
+    """
+    inexact = [path_policy for path_policy in policy.path_policies if not _is_supported(path_policy.pattern)]
+    prefixes = path_policies(policy) if len(inexact) <= _MAX_COMPARED else []
+    for path_policy in inexact:
+        wider = covering(path_policy.pattern)
+        shorter = [
+            each for prefix, each in prefixes if len(prefix) <= len(wider) and may_overlap(path_policy.pattern, prefix)
+        ]
+        yield wider, path_policy, (policy.whole_site, *inexact, *shorter) if prefixes else policy.all_path_policies
 
 
 def covering(pattern: str) -> str:
