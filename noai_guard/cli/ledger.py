@@ -221,7 +221,7 @@ def log(ctx: click.Context, oneline: bool, source: str | None, policy_file: str 
     ledger = read_ledger(source_of(source, settings))
     promised = ledger.promised(current_time())
     for entry in reversed(ledger.entries):
-        for line in _oneline(entry) if oneline else _full(entry, state_of(entry, promised)):
+        for line in _oneline(entry) if oneline else _full(entry, ledger, state_of(entry, ledger, promised)):
             click.echo(printable(line))
     ctx.exit(warn_if_damaged(ledger, settings))
 
@@ -230,11 +230,13 @@ def _oneline(entry: Entry) -> Iterator[str]:
     yield f"{entry.hash[:10]} {entry.time.date()} {title_of(entry)}: {'; '.join(entry.changes) or 'no changes'}"
 
 
-def _full(entry: Entry, state: str) -> Iterator[str]:
+def _full(entry: Entry, ledger: Ledger, state: str) -> Iterator[str]:
     yield f"entry {entry.number} {entry.hash} ({state})"
     yield f"Author:    {entry.author}"
     yield f"Date:      {iso(entry.time)}{', timestamped' if entry.data.get('timestamp') else ''}"
-    yield f"Effective: {iso(entry.effective)}"
+    at_once = entry.effective > entry.time and not ledger.waits(entry)
+    before = "at once; what was announced before waits until " if at_once else ""
+    yield f"Effective: {before}{iso(entry.effective)}"
     yield f"Key:       {entry.key}"
     yield ""
     yield f"    {title_of(entry)}"
@@ -261,7 +263,8 @@ def _show(drafted: Draft, now: datetime) -> None:
     if not drafted.changes:
         click.echo("        no changes but those of the catalogue")
     if drafted.effective > now:
-        click.echo(f"what is stricter holds at once, what is looser from {iso(drafted.effective)}")
+        which = "what is looser" if drafted.loosening else "what is looser, here or announced before,"
+        click.echo(f"what is stricter holds at once, {which} from {iso(drafted.effective)}")
 
 
 def _published(folder: Path, policy: Policy, ledger: Ledger | None, drafted: Draft, by: Signing) -> Path:

@@ -89,7 +89,9 @@ def swapped_sections(before: Policy, after: Policy) -> tuple[tuple[str, str], ..
 def _with_wildcards(policy: Policy) -> list[str]:
     """Return the patterns of which several may match one path though they are equally specific, as they count."""
     patterns = [section.pattern for section in policy.path_policies]
-    return [patterns[number] for number in by_specificity(patterns) if set("*?") & set(patterns[number].removesuffix("/**"))]
+    return [
+        patterns[number] for number in by_specificity(patterns) if set("*?") & set(patterns[number].removesuffix("/**"))
+    ]
 
 
 def all_patterns(policies: Sequence[Policy]) -> tuple[str, ...]:

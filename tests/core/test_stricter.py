@@ -243,7 +243,9 @@ ACTIONS = st.sampled_from(["allow", "log", "throttle", "license_required", "deny
 USAGES = st.dictionaries(
     st.sampled_from(["train-ai", "ai-search", "search", "seo", "unknown-bot"]), ACTIONS, max_size=4
 )
-PATTERNS = st.sampled_from(["/press/**", "/press/audio/**", "/tracks/*", "/**/*.mp3", "/open/y", "/p*/kit", "/tracks/*a*", "/tracks/*b*"])
+PATTERNS = st.sampled_from(
+    ["/press/**", "/press/audio/**", "/tracks/*", "/**/*.mp3", "/open/y", "/p*/kit", "/tracks/*a*", "/tracks/*b*"]
+)
 RULES = st.fixed_dictionaries(
     {"action": ACTIONS},
     optional={

@@ -18,9 +18,11 @@ from noai_guard.core.policy import Creators
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical, digest
+from noai_guard.record.history import state_of
 from noai_guard.record.ledger import Kind, LedgerInvalid, iso, public_copy, signed_entry, signed_head
 from noai_guard.record.ledger_files import read_document, read_ledger
 from noai_guard.record.ledger_keys import KeyUnusable, is_signed_by, new_key, read_key
+from noai_guard.record.promises import in_force
 from noai_guard.record.publishing import WISHES_CHANGED, Draft, Signing, draft, notice_over, publish
 from noai_guard.record.verification import problems_of
 from tests.record.ledger_kit import AGENTS, DAY, LOOSER, START, STRICT, Book, policy_of
@@ -114,6 +116,49 @@ def test_a_withdrawn_announcement_takes_no_effect(tmp_path: Path) -> None:
     assert ledger.head.effective == ledger.entries[1].effective
     assert [entry.number for entry in ledger.promised(START + 90 * DAY)] == [3]
     assert problems_of(ledger, now=NOW) == ()
+
+
+def announced_at(book: Book, text: str, moment: Any) -> list[tuple[str, tuple[str, ...]]]:
+    current = in_force(policy_of(text, book.path), book.ledger, moment)
+    return [(each.day, each.changes) for each in current.promised.announcements]
+
+
+def test_only_what_will_be_looser_is_announced(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish(STRICT)
+    book.publish(LOOSER, START + DAY)
+    training = "training: refused -> allowed under /press/**"
+    answers = "ai-search: refused -> allowed under /press/**"
+    assert announced_at(book, LOOSER, START + 2 * DAY) == [("2026-02-11", (training,))]
+
+    stricter = LOOSER + "notices: [{text: Ask first.}]\n"
+    book.publish(stricter, START + 2 * DAY)
+    assert announced_at(book, stricter, START + 3 * DAY) == [("2026-02-11", (training,))]
+    ledger = book.ledger
+    assert not ledger.waits(ledger.head)
+    promised = ledger.promised(START + 3 * DAY)
+    states = ["in force", "announced, then replaced by entry 3", "in force"]
+    assert [state_of(entry, ledger, promised) for entry in ledger.entries] == states
+
+    partly = stricter.replace("{train-ai: yes}", "{train-ai: no, ai-search: yes}")
+    book.publish(partly, START + 3 * DAY)
+    assert announced_at(book, partly, START + 4 * DAY) == [("2026-02-13", (answers,))]
+    withdrawn = STRICT + "notices: [{text: Ask first.}]\n"
+    book.publish(withdrawn, START + 4 * DAY)
+    assert announced_at(book, withdrawn, START + 5 * DAY) == []
+
+
+def test_what_is_announced_for_two_days_stands_with_each(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish(STRICT)
+    book.publish(LOOSER, START + DAY)
+    both = LOOSER + "exemptions: {paths: [/open/**]}\n"
+    book.publish(both, START + 5 * DAY)
+    days = announced_at(book, both, START + 6 * DAY)
+    assert [day for day, _ in days] == ["2026-02-11", "2026-02-15"]
+    assert days[1][1] == ("/open/** is open to everybody, whatever the policy refuses",)
+    book.rotate(START + 6 * DAY)
+    assert announced_at(book, both, START + 7 * DAY) == days
 
 
 def _change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
