@@ -30,6 +30,13 @@ _NAME_A_LEDGER = (
     "noai-guard ledger init begins one"
 )
 
+_MERGE = (
+    "keep the ledger of the side that is published (git checkout --ours noai-ledger, or --theirs), then "
+    "noai-guard ledger publish adds what the other side changed"
+)
+_NEVER_CHANGED_BY_GIT = b"* -text\n"
+_CONFLICT = b"\n<<<<<<< "
+
 _ENTRY = re.compile(r"[0-9]{4}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("kind", "time", "effective", "author", "reason", "catalogue", "previous", "key", "hash", "signature")
@@ -81,7 +88,9 @@ def read_document(ledger: Ledger, name: str) -> bytes | None:
         body = read_regular_file(ledger.folder / "documents" / name, MAX_BYTES)
     except (OSError, ValueError):
         return None
-    return body if sha256(body).hexdigest() == name else None
+    # git writes the line ends of Windows where it is told to (core.autocrlf), and takes them away again.
+    forms = body, body.replace(b"\r\n", b"\n")
+    return next((form for form in forms if sha256(form).hexdigest() == name), None)
 
 
 def folder_identity(folder: Path) -> tuple[object, ...]:
@@ -101,6 +110,8 @@ def write_entry(folder: Path, data: Mapping[str, Any], head: Mapping[str, Any], 
     """
     name = f"{data['number']:04}.json"
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".gitattributes").exists():
+        (folder / ".gitattributes").write_bytes(_NEVER_CHANGED_BY_GIT)
     if (folder / name).exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / name))
     if opened:
@@ -156,14 +167,19 @@ def _withheld(folder: Path, problems: list[Problem]) -> Opened:
 
 def _json(file: Path, problems: list[Problem]) -> Any:
     """Return the content of a JSON file; None, and a problem, if it cannot be read."""
+    text = b""
     try:
-        return json.loads(read_regular_file(file, MAX_BYTES), object_pairs_hook=_unique, parse_float=_no_number)
+        text = read_regular_file(file, MAX_BYTES)
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_no_number)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         hint = "noai-guard ledger init begins a ledger" if isinstance(error, FileNotFoundError) else "restore it"
         problems.append(Problem("L001", reason, hint, str(file)))
     except (ValueError, RecursionError):
-        problems.append(Problem("L001", "is not JSON", "restore it from a copy", str(file)))
+        if _CONFLICT in b"\n" + text:
+            problems.append(Problem("L001", "holds both sides of a merge in git", _MERGE, str(file)))
+        else:
+            problems.append(Problem("L001", "is not JSON", "restore it from a copy", str(file)))
     return None
 
 

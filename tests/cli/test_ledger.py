@@ -252,6 +252,41 @@ def test_verify_wants_the_name_of_a_key(begun: Run, run: Run) -> None:
     assert "write ed25519: and 43 characters" in run("ledger", "verify", "--key", "foo", code=2).stderr
 
 
+def test_a_key_that_signed_nothing_is_removed_so_that_the_command_can_be_typed_again(here: Path, run: Run) -> None:
+    nobody = ("--timestamp", "ftp://nobody.example")
+    assert "no address of a timestamp authority" in run("ledger", "init", *nobody, code=2).stderr
+    assert not Path("noai-ledger.key").exists()
+    Path("noai-ledger").mkdir()
+    run("ledger", "init")
+    assert "no address" in run("ledger", "rotate", "--new-key", "new.key", *nobody, code=2).stderr
+    assert not Path("new.key").exists()
+    run("ledger", "rotate", "--new-key", "new.key")
+    assert "is there already" in run("ledger", "rotate", "--key", "new.key", "--new-key", "new.key", code=2).stderr
+    assert Path("new.key").exists()
+
+
+def test_a_ledger_that_git_could_not_merge_says_what_to_do(begun: Run, run: Run) -> None:
+    for file in ("noai-ledger/0001.json", "noai-ledger/head.json"):
+        text = Path(file).read_text()
+        Path(file).write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n")
+    said = run("ledger", "verify", code=2).stderr
+    assert said.count("holds both sides of a merge in git") == 2
+    assert "git checkout --ours noai-ledger" in said
+
+
+def test_line_ends_that_git_has_changed_are_no_tampering(begun: Run, run: Run) -> None:
+    assert Path("noai-ledger/.gitattributes").read_text() == "* -text\n"
+    for file in Path("noai-ledger").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert "whole, in order and signed" in run("ledger", "verify").stdout
+    run("ledger", "at", f"{datetime.now(UTC) + DAY:%Y-%m-%d}", "--out", "then")
+    assert b"\r" not in Path("then/robots.txt").read_bytes()
+    document = next(Path("noai-ledger/documents").iterdir())
+    document.write_bytes(document.read_bytes() + b"\r\n")
+    assert "L008" in run("ledger", "verify", code=1).stdout
+
+
 def test_at_reads_the_address_of_a_page_as_it_was_copied(here: Path, run: Run) -> None:
     Book(here).publish(STRICT)
     for typed in ("/press/kit", "https://music.example/press/kit?from=mail#top", "/press/kit?x=/tracks/y"):
