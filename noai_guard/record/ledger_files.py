@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.config.regular_file import file_identity, read_regular_file
+from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.policy import Policy
+from noai_guard.core.stricter import stricter_policy
 from noai_guard.errors import Problem
+from noai_guard.record.canonical_policy import policy_data
 from noai_guard.record.ledger import FORMAT, Entry, Kind, Ledger, LedgerInvalid, moment_of
+from noai_guard.record.policy_changes import certain_changes
 from noai_guard.record.withheld import Opened, marks
 
 HEAD = "head.json"
@@ -51,7 +56,8 @@ def read_ledger(path: str | Path) -> Ledger:
     problems: list[Problem] = []
     if not path.is_dir():
         copy = _json(path, problems)
-        if not isinstance(copy, dict) or not isinstance(copy.get("entries"), list) or copy.get("format") != FORMAT:
+        is_copy = isinstance(copy, dict) and copy.keys() == {"format", "head", "entries"} and copy["format"] == FORMAT
+        if not is_copy or not isinstance(copy["entries"], list):
             message = problems[0].message if problems else "is no ledger"
             raise LedgerInvalid([Problem("L001", message, _NAME_A_LEDGER, str(path))])
         entries = [
@@ -223,13 +229,28 @@ def _problems_of_form(data: Any) -> Iterator[str]:
         isinstance(each, dict) and isinstance(each.get("sha256"), str) for each in declared["documents"].values()
     ):
         yield "has a document without a digest"
+    elif not all(
+        isinstance(each, list) and all(isinstance(line, str) for line in each) for each in declared["headers"].values()
+    ):
+        yield "has header lines of another form"
     try:
         moment_of(data["time"]), moment_of(data["effective"])
     except ValueError:
         yield "has no time of the form 2026-11-30T12:00:00Z"
     try:
         marks(data["policy"])
-        _ = Entry(data).public_policy
+        _use(Entry(data).public_policy)
         Entry(data).computed_hash()
     except Exception:  # a hostile entry may hold anything
         yield "holds no policy that can be read"
+
+
+def _use(policy: Policy) -> None:
+    """Do all that readers of a ledger do with a policy. Raises whatever they would."""
+    policy.declares("")
+    for patterns in ([each.pattern for each in policy.path_policies], policy.exemptions.paths):
+        PathMatcher(patterns)
+    for rule in policy.rules:
+        PathMatcher(rule.paths)
+    policy_data(stricter_policy([policy, policy]))
+    tuple(certain_changes(policy, policy))

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.core.model import Usage
+from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import Creators
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical, digest
+from noai_guard.record.canonical_policy import policy_data, policy_from
 from noai_guard.record.history import state_of
 from noai_guard.record.ledger import Kind, LedgerInvalid, iso, public_copy, signed_entry, signed_head
 from noai_guard.record.ledger_files import read_document, read_ledger
@@ -163,6 +164,77 @@ def test_what_is_announced_for_two_days_stands_with_each(tmp_path: Path) -> None
 
 def _change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data.__setitem__(key, value)
+
+
+def _deep(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            data = data[key]
+        data[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["policy"]["usages"].pop("seo"),
+        lambda data: data["policy"]["paths"][0]["usages"].clear(),
+        _deep("policy", "paths", 0, "pattern", value=True),
+        _deep("policy", "paths", 0, "pattern", value="press"),
+        _deep("policy", "exemptions", "paths", value=["open"]),
+        _deep("policy", "declarations", value=""),
+        _deep("policy", "notice", value="30"),
+        _deep("policy", "notice", value=10**400),
+        _deep("declarations", "headers", "/**", value=True),
+        _deep("policy", "works", value=7),
+    ],
+)
+def test_an_entry_with_a_policy_of_another_form_is_named_and_never_ends_the_program(copy: Path, change: Any) -> None:
+    edited(copy / "0002.json", change)
+    try:
+        problems = problems_of(read_ledger(copy), now=NOW)
+    except LedgerInvalid as error:
+        problems = error.problems
+    assert problems[0].code in ("L001", "L002")
+    assert "0002.json" in problems[0].file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change("format", "noai-ledger/2"),
+        _change("more", 1),
+        lambda data: data.pop("format"),
+        _change("hash", "\ud800"),
+        _change("number", True),
+    ],
+)
+def test_a_head_of_another_form_is_named(copy: Path, change: Any) -> None:
+    edited(copy / "head.json", change)
+    assert codes(copy) == ["L004"]
+
+
+def test_a_public_copy_with_a_member_of_its_own_is_none(book: Book, tmp_path: Path) -> None:
+    file = tmp_path / "copy.json"
+    file.write_text(json.dumps({**public_copy(book.ledger), "note": "verified by a notary"}))
+    with pytest.raises(LedgerInvalid, match="is no ledger"):
+        read_ledger(file)
+
+
+def test_a_withheld_part_that_was_emptied_is_missing(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish("partners: [{name: p, usages: [train-ai], proof: {networks: [10.0.0.0/8]}}]")
+    (book.path / "withheld" / "0001.json").write_text("{}")
+    assert codes(book.path) == ["L009"]
+    shutil.rmtree(book.path / "withheld")
+    assert codes(book.path) == []
+
+
+def test_of_a_usage_that_there_was_not_yet_nothing_was_promised() -> None:
+    data = policy_data(policy_of("usages: {seo: no}"))
+    del data["usages"]["seo"]
+    assert policy_from(data).usages[Usage.SEO] is Action.ALLOW
 
 
 @pytest.mark.parametrize(
