@@ -55,8 +55,8 @@ class ReadProblems:
 def event_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the event logs among the paths and in the folders among them, in the order of their names in each folder.
 
-    A file that stands beside its compressed form is left out: its writer was about to remove it. So is what is no file in
-    a folder: a pipe would be waited for.
+    A file that stands beside its compressed form is left out: its writer was about to remove it. So is what is no
+    file in a folder: a pipe would be waited for.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):

@@ -2,17 +2,14 @@
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 
+from noai_guard.core.spreadsheet_cells import safe_cell
 from noai_guard.core.text import printable
 from noai_guard.record.report import Report
 from noai_guard.record.selection import FACTS, reference
 
 COLUMNS = (*FACTS, "events", "works_tried", "works_got", "bytes", "first", "last", "sha256", "show")
-
-_BEGINS_FORMULA = re.compile(r" *[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""In full width too, which spreadsheets in Japanese take for the same."""
 
 
 def as_csv(report: Report) -> str:
@@ -29,11 +26,5 @@ def as_csv(report: Report) -> str:
 
 
 def cells(values: Sequence[object]) -> list[object]:
-    """Return the values of a row, so that no spreadsheet takes text for a formula: an apostrophe stands before it
-    (OWASP, CSV injection). Control characters are escaped."""
-    return [_cell(value) if isinstance(value, str) else value for value in values]
-
-
-def _cell(text: str) -> str:
-    shown = printable(text)
-    return f"'{shown}" if _BEGINS_FORMULA.match(text) else shown
+    """Return the values of a row for a spreadsheet: no text is a formula, and control characters are escaped."""
+    return [safe_cell(printable(value)) if isinstance(value, str) else value for value in values]
