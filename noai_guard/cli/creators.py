@@ -226,7 +226,7 @@ def import_file(
 def export(creator: str, form: str, out: str | None, database: str | None, policy_file: str | None) -> None:
     """Write the works and wishes to a file.
 
-    As a catalogue that `creators import` reads, or whole, as JSON. `wishes:` reads it too, without the lines of `*`.
+    As a catalogue that `wishes:` and `creators import` read, or whole, as JSON.
 
     \b
     Examples:

@@ -104,19 +104,25 @@ class AgentClass:
 
 
 def _in_any_case(decisions: Sequence[Decision]) -> Iterator[Decision]:
+    *_, elsewhere = decisions
     last: list[Decision] = []
     for number, decision in enumerate(decisions, 1):
         strictness = decision.verdict.action.strictness
         later = [other.verdict.action.strictness for other in decisions[number:]]
         if decision.paths is None or strictness <= min(later):
-            yield from last if decision.paths is None else ()
+            yield from sorted(last, key=_mildness) if decision.paths is None else ()
             yield decision
             continue
         name = f"{decision.paths.name}_any_case"
         any_case = replace(decision, paths=replace(decision.paths, name=name, any_case=True))
         if strictness >= max(later):
             yield any_case
-        else:
-            # A stricter decision may follow for this very path, so other letter cases come after all others.
-            yield decision
+            continue
+        # A stricter decision may follow for this very path, so other letter cases come after all others.
+        yield decision
+        if strictness > elsewhere.verdict.action.strictness:
             last.append(any_case)
+
+
+def _mildness(decision: Decision) -> int:
+    return -decision.verdict.action.strictness

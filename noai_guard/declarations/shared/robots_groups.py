@@ -5,14 +5,14 @@ that are refused it may be stricter, because the guard refuses them anyway.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from noai_guard.core.decision_table import DecisionTable, PathClass
 from noai_guard.core.model import Agent, Identity
-from noai_guard.core.path_patterns import ELSEWHERE
+from noai_guard.core.path_patterns import ELSEWHERE, by_specificity
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
@@ -203,11 +203,16 @@ class _RuleBuilder:
         path_classes.update(dict.fromkeys(self.documents))
         self._path_classes = dict(sorted(path_classes.items()))
         self._enclosing = _enclosing_prefixes(self._path_classes)
+        sections = [path_policy.pattern for path_policy in policy.path_policies]
+        ranks = {sections[number]: rank for rank, number in enumerate(by_specificity(sections))}
         self._openings = [
-            (opens, frozenset(prefix for prefix in self._path_classes if robots_patterns.may_overlap(pattern, prefix)))
+            (
+                _opens(policy, pattern, location), frozenset(self._overlapping(ranks, pattern, location)),
+                location == "paths",
+            )
             for pattern, location in robots_patterns.unsupported_patterns(policy)
-            for opens in [_opens(policy, pattern, location)]
-        ]
+        ]  # fmt: skip
+        self._rule_ids = frozenset(rule.id for rule in policy.rules)
         # Of thousands of works, most are treated alike.
         alike: dict[object, PathClass] = {}
         for prefix, path_class in self._path_classes.items():
@@ -217,6 +222,15 @@ class _RuleBuilder:
                     self._path_classes[prefix] = alike.setdefault((*key, path_class.exempt), path_class)
         self._facts = table.facts
         self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
+
+    def _overlapping(self, ranks: Mapping[str, int], pattern: str, location: str) -> Iterator[str]:
+        """Yield the prefixes of paths in which an unsupported pattern may count."""
+        # Where two sections match, the more specific one counts. A rule counts in every section.
+        rank = ranks[pattern] if location == "paths" else 0
+        for prefix, path_class in self._path_classes.items():
+            is_in_other = path_class is not None and ranks.get(path_class.path_policy.pattern, rank) < rank
+            if not is_in_other and robots_patterns.may_overlap(pattern, prefix):
+                yield prefix
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -232,15 +246,24 @@ class _RuleBuilder:
         of_class = {each: self._refused(agents, each) for each in dict.fromkeys(self._path_classes.values())}
         refused = {prefix: of_class[path_class] for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
-            for opens, prefixes in self._openings:
+            by_rule = {each for each, is_refused in of_class.items() if is_refused and self._by_rule(agents, each)}
+            for opens, prefixes, is_section in self._openings:
                 if any(map(opens, agents)):
-                    refused.update(dict.fromkeys(prefixes, False))
+                    for prefix in prefixes:
+                        # A rule that refuses does so in every section.
+                        if not (is_section and self._path_classes[prefix] in by_rule):
+                            refused[prefix] = False
         differing = [
             PathRule(prefix, not is_refused)
             for prefix, is_refused in refused.items()
             if is_refused != refused.get(self._enclosing[prefix] or "", closed)
         ]
         return closed, tuple(sorted(differing, key=lambda rule: -len(rule.path)))
+
+    def _by_rule(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
+        return path_class is not None and all(
+            path_class.verdicts[agent, identity].rule in self._rule_ids for agent in agents for identity in _IDENTITIES
+        )
 
     def _refused(self, agents: Sequence[Agent], path_class: PathClass | None) -> bool:
         return path_class is not None and all(
