@@ -69,7 +69,9 @@ def event_places(places: Sequence[str], policy: Policy) -> Sequence[str]:
 def say_nobody(operator: str, catalog: Catalog) -> None:
     """Say on standard error that no event is of an operator, and whose name was probably meant."""
     agent = catalog.agent(operator)
-    if agent is not None and agent.operator:
+    if operator.casefold() in (each.casefold() for each in catalog.operators):
+        hint = "the operator is known, and nothing of it was noted in this time and under these paths"
+    elif agent is not None and agent.operator:
         hint = f"{agent.name} is a program of {agent.operator}: write --operator {agent.operator!r}"
     else:
         hint = did_you_mean(operator, catalog.operators) or "noai-guard agents lists operators"
