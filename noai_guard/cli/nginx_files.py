@@ -30,7 +30,10 @@ class NginxFiles:
 
 
 def read_nginx(source: str) -> NginxFiles:
-    """Return the configuration in nginx.conf or its folder; `-` is the output of `nginx -T` on standard input."""
+    """Return the configuration in nginx.conf or its folder; `-` is the output of `nginx -T` on standard input.
+
+    Raises CannotRun if it cannot be read, or serves nothing by HTTP.
+    """
     files = _read(source)
     if not any(directive.name == "http" for directive in flat(files.main)):
         raise CannotRun(f"{source}: there is no http {{ }} in it; name nginx.conf, its folder, or - for nginx -T")

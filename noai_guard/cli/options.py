@@ -38,7 +38,10 @@ events_option = click.option(
 
 
 def event_places(places: Sequence[str], policy: Policy) -> Sequence[str]:
-    """Return where the events are: the places that were typed, else the folder that the policy names."""
+    """Return where the events are: the places that were typed, else the folder that the policy names.
+
+    Raises CannotRun if there is neither.
+    """
     if places:
         return places
     if policy.events is None:

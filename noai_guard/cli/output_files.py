@@ -61,7 +61,7 @@ def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -
 
 
 def existing_robots(file: str) -> bytes:
-    """Return the site's own robots.txt, as far as parsers read it."""
+    """Return the site's own robots.txt, as far as parsers read it. Raises CannotRun if it cannot be read."""
     try:
         with Path(file).open("rb") as stream:
             return stream.read(robots_txt.MAX_BYTES)
@@ -70,7 +70,7 @@ def existing_robots(file: str) -> bytes:
 
 
 def content_of(file: Path) -> bytes | None:
-    """Return the content of a file; None if it does not exist."""
+    """Return the content of a file; None if it does not exist. Raises CannotRun if it cannot be read."""
     try:
         return read_regular_file(file)
     except FileNotFoundError:

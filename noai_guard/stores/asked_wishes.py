@@ -43,7 +43,10 @@ class AskedWishes:
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
 
     def known(self, works: tuple[str, ...], now: float) -> int | None:
-        """Return the number of the strictest choices for some works, None if the function has to be asked for one."""
+        """Return the number of the strictest choices for some works, None if the function has to be asked for one.
+
+        `now` is in seconds of a clock that does not go backwards, here and below.
+        """
         if len(works) == 1:
             answer = self._answers.get(works[0], now)
             return answer[1] if answer is not None and now - answer[0] < FRESH_SECONDS else None
@@ -57,7 +60,7 @@ class AskedWishes:
         return answer[1] if answer is not None else None
 
     def remember(self, work: str, number: int, now: float) -> None:
-        """Keep an answer."""
+        """Keep the number that was answered for a work."""
         self._answers.put(work, (now, number), now)
 
     def submitted(self, question: WishOf) -> "Future[int]":

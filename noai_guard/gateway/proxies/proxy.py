@@ -253,7 +253,8 @@ class GatewaySetup:
     ) -> list[File]:
         """Return a file for each of the templates beside this module: path -> (template, note).
 
-        Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added.
+        Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added. Raises
+        KeyError for a value without a placeholder.
         """
         values["header_comment"] = self.header_comment(proxy)
         names = {path: f"gateway/proxies/{template}" for path, (template, _) in templates.items()}
