@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from bisect import bisect_left
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from weakref import WeakSet, ref
@@ -325,7 +325,7 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry | None = None, owner: object = None) -> None:
         self.metrics = Metrics.of(registry)
         self._owner = None if owner is None else ref(owner)
-        self.injected: Tally[str] = Tally()
+        self.injected: defaultdict[str, int] = defaultdict(int)
         self.counting = threading.Lock()
         self.policy: Policy | None = None
         self.policy_labels: tuple[str, ...] = ()
