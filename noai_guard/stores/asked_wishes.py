@@ -125,6 +125,10 @@ class _Threads:
                     self._running -= 1
                     return
                 work, future = self._waiting.popleft()
+            # From here on nobody can cancel it, so that it takes the result.
+            if not future.set_running_or_notify_cancel():
+                self._asking.pop(work)
+                continue
             try:
                 number = self._ask(work)
             except BaseException as error:  # whatever a function of the site raises

@@ -131,3 +131,26 @@ def test_threads_end_when_nobody_waits_and_begin_again() -> None:
     asked = AskedWishes(lambda work: {"train-ai": False} if work == "tide" else None)
     for _ in range(3):
         assert answers(asked, ["tide", "foam"] * 20, deadline=30) == [DISALLOWED, UNSET] * 20
+
+
+def test_a_question_that_was_given_up_before_its_turn_is_not_asked_and_stops_no_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asked_wishes, "_MAX_THREADS", 1)
+    begun, release = threading.Event(), threading.Event()
+    works: list[str] = []
+
+    def slow(work: str) -> None:
+        works.append(work)
+        begun.set()
+        release.wait(60)
+
+    asked = AskedWishes(slow)
+    first, given_up, last = (asked.submitted(WishOf(work)) for work in ("first", "given up", "last"))
+    assert begun.wait(60)
+    assert given_up.cancel()
+    assert not first.cancel()
+    release.set()
+    assert (first.result(60), last.result(60)) == (UNSET, UNSET)
+    assert works == ["first", "last"]
+    assert asked.submitted(WishOf("given up")).result(60) == UNSET
