@@ -1,9 +1,10 @@
 """Apache httpd 2.4, as a file that a <VirtualHost> includes.
 
 mod_rewrite recognises the agent and looks up the decision before all other rules, and keeps both in variables of the
-request; it rewrites nothing. The texts of the policy are in a `RewriteMap` of plain text, percent-encoded, so that
-nothing in them has a meaning for Apache. <If> refuses, with the text as ErrorDocument of only these requests.
-mod_headers declares. If Apache restarts with another path (mod_dir, other rules), the first decision stands.
+request. The texts of the policy are in a `RewriteMap` of plain text, percent-encoded, so that nothing in them has a
+meaning for Apache. Who is refused is sent to a file of ours, so that no redirect, proxy or MultiViews of the site
+answers first, and <If> refuses there, with the text as ErrorDocument of only these requests. mod_headers declares. If
+Apache restarts with another path (mod_dir, other rules), the first decision stands.
 
 A line of such a map has at most 1,024 bytes (REWRITE_MAX_TXT_MAP_LINE, seen in 2.4.71).
 """
@@ -23,7 +24,13 @@ from noai_guard.targets.apache_directives import (
     quote_argument,
 )
 from noai_guard.targets.decisions import UNNAMED_CLIENT
-from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
+from noai_guard.targets.lookup_tables import (
+    VERDICT_ALIASES,
+    LookupTables,
+    file_server_headers,
+    header_title,
+    names_of,
+)
 from noai_guard.targets.origins import MANY, OriginRefusal, open_expressions, origin_refusals
 from noai_guard.targets.path_sets import PathSet
 from noai_guard.targets.plan import TargetPlan, grouped
@@ -36,6 +43,9 @@ _MAX_MAP_VALUE = 900
 _NO_AGENT = "nobody"
 _ALLOWED = "E=NOAI_VERDICT:allow"
 """Each rule takes half a microsecond, so this has none of its own."""
+
+_FOR_EVERYONE = "200"
+"""What NOAI_STATUS is for a document; for a refusal it is its status."""
 
 
 def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
@@ -67,22 +77,25 @@ class RewriteRules:
     """Rules of mod_rewrite with forward jumps: the flag S skips a number of following rules."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[tuple[str, ...], str, tuple[str, ...], str]] = []
+        self._lines: list[tuple[tuple[str, ...], str, tuple[str, ...], str, str]] = []
         self._labels: dict[str, int] = {}
 
-    def add(self, flags: Iterable[str], *conditions: str, pattern: str = '"^"', to: str = "") -> None:
+    def add(
+        self, flags: Iterable[str], *conditions: str, pattern: str = '"^"', to: str = "", substitution: str = "-"
+    ) -> None:
         """Add a rule that jumps to the label `to` if its conditions and its pattern match."""
-        self._lines.append((conditions, pattern, tuple(flags), to))
+        self._lines.append((conditions, pattern, tuple(flags), to, substitution))
 
     def label(self, name: str) -> None:
         self._labels[name] = len(self._lines)
 
     def lines(self) -> Iterator[str]:
-        for index, (conditions, pattern, flags, to) in enumerate(self._lines):
+        for index, (conditions, pattern, flags, to, substitution) in enumerate(self._lines):
             yield from (f"RewriteCond {condition}" for condition in conditions)
             skipped = self._labels[to] - index - 1 if to else 0
             all_flags = (*flags, f"S={skipped}") if skipped else flags
-            yield f'RewriteRule {pattern} - "[{",".join(all_flags)}]"' if all_flags else f"RewriteRule {pattern} -"
+            rule = f"RewriteRule {pattern} {substitution}"
+            yield f'{rule} "[{",".join(all_flags)}]"' if all_flags else rule
 
 
 class VirtualHost:
@@ -91,6 +104,7 @@ class VirtualHost:
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.root = root.rstrip("/")
+        self.documents = f"{self.root}/noai-guard/documents"
         self.tables = LookupTables(plan)
         self.texts: dict[str, str] = {}
         for key, (client, name) in {_NO_AGENT: (UNNAMED_CLIENT, ""), **self.tables.agent_texts}.items():
@@ -125,25 +139,28 @@ class VirtualHost:
         yield from rules.lines()
         yield from self._refusals()
         yield from self._origins()
-        yield from declared_fields(self.tables, "NOAI_SECTION")
+        yield from declared_fields(self.tables, "NOAI_SECTION", documents_apart=True)
         yield "# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
         yield 'RequestHeader set X-NoAI-Verdict "expr=%{reqenv:NOAI_VERDICT}"'
 
     def _documents(self) -> Iterator[str]:
         yield "# Documents are for everyone."
-        documents = safe_document_files(self.plan, f"{self.root}/noai-guard/documents")
+        documents = safe_document_files(self.plan, self.documents)
         if documents:
             yield f'RewriteRule "!{expression(self.plan.documents_regex)[1:]} - "[S={len(documents)}]"'
         for document, file in documents:
-            flags = f"L,T={document.media_type},E=NOAI_SECTION:document,E=NOAI_VERDICT:allow"
+            states = f"E=NOAI_SECTION:document,E=NOAI_VERDICT:allow,E=NOAI_STATUS:{_FOR_EVERYONE}"
             yield 'RewriteCond %{REQUEST_METHOD} "^(?:GET|HEAD)$"'
+            flags = f"L,T={document.media_type},{states}"
             yield f'RewriteRule {expression(pattern_to_regex(document.path))} {_substitution(file.path)} "[{flags}]"'
-        yield f"<Directory {quote_argument(f'{self.root}/noai-guard/documents')}>"
+        yield f"<Directory {quote_argument(self.documents)}>"
         yield "    AllowOverride None"
         yield "    Require all granted"
         for name, value in file_server_headers(self.plan.documents[0]) if self.plan.documents else ():
             yield f"    Header set {name} {header_value(value)}"
+        for name in dict.fromkeys(name for name, _ in self.tables.declared_fields):
+            yield f"    Header always unset {header_title(name)}"
         yield "</Directory>"
 
     def _keep_first_decision(self, rules: RewriteRules) -> None:
@@ -238,21 +255,29 @@ class VirtualHost:
         rules.add([f"E=NOAI_VERDICT:{verdict}"])
         for status in tables.refusal_statuses:
             keys = "|".join(key for key, decision in tables.refusals.items() if decision.status == status)
-            rules.add([f"E=NOAI_STATUS:{status}", f"E=NOAI_TEXT:{text}"], f'%{{ENV:NOAI_DECISION}} "^(?:{keys})$"')
+            condition = f'%{{ENV:NOAI_DECISION}} "^(?:{keys})$"'
+            flags = [f"E=NOAI_STATUS:{status}", f"E=NOAI_TEXT:{text}", "END"]
+            # There is no such file, and none is needed.
+            rules.add(flags, condition, substitution=_substitution(f"{self.root}/noai-guard/refusal"))
         rules.label("end")
 
     def _refusals(self) -> Iterator[str]:
+        yield "# Documents and refusals need no password, address or handler of the site."
+        yield "<If \"-n reqenv('NOAI_STATUS')\">"
+        yield from ("    Require all granted", "    SetHandler None")
+        yield from ("    <IfModule mod_access_compat.c>", "        Satisfy Any", "    </IfModule>")
         for status in self.tables.refusal_statuses:
             keys = {key for key, decision in self.tables.refusals.items() if decision.status == status}
-            yield f"<If \"reqenv('NOAI_STATUS') == '{status}'\">"
-            yield f'    ErrorDocument {status} "%{{reqenv:NOAI_TEXT}}"'
-            yield f"    Redirect {status} /"
+            yield f"    <If \"reqenv('NOAI_STATUS') == '{status}'\">"
+            yield f'        ErrorDocument {status} "%{{reqenv:NOAI_TEXT}}"'
+            yield f"        Redirect {status} /"
             for field, having in self.tables.refusal_fields.items():
                 if keys & set(having):
                     some = ", ".join(f"'{key}'" for key in having)
                     condition = "" if keys <= set(having) else f" \"expr=reqenv('NOAI_DECISION') in {{{some}}}\""
-                    yield f"    {header_directive(field, condition)}"
-            yield "</If>"
+                    yield f"        {header_directive(field, condition)}"
+            yield "    </If>"
+        yield "</If>"
 
     def _origins(self) -> Iterator[str]:
         """Yield an <If> for each refusal by network and header field."""
@@ -302,6 +327,8 @@ def _origin(origin: OriginRefusal, spared: Iterable[str]) -> Iterator[str]:
     yield f"<If {quote_argument(' && '.join(conditions))}>"
     yield f"    ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
     yield f"    Redirect {origin.status} /"
+    # MultiViews would take a file for which nobody is refused.
+    yield "    Options -MultiViews"
     yield from (f"    {header_directive(field, '')}" for field in origin.fields)
     yield "</If>"
 
