@@ -47,7 +47,7 @@ def can_be_looked_up(patterns: Sequence[str]) -> bool:
 
 
 def may_meet(globs: Sequence[str], others: Sequence[str]) -> bool:
-    """Return False only if no path, whatever the case of its letters, matches one of each; no globs match every path."""
+    """Return False only if no path matches one of each, whatever the case of its letters; no globs match every path."""
     pairs = product(globs, others) if globs and others else ()
     patterns = [[_Pattern(tuple(_folded(glob).split("/"))) for glob in pair] for pair in pairs]
     return not patterns or any(_may_meet(*pair) for pair in patterns)

@@ -105,6 +105,8 @@ class VirtualHost:
         self.plan = plan
         self.root = root.rstrip("/")
         self.documents = f"{self.root}/noai-guard/documents"
+        self.refusal = _substitution(f"{self.root}/noai-guard/refusal")  # there is no such file, and none is needed
+        self.origins = origin_refusals(plan, MANY)
         self.tables = LookupTables(plan)
         self.texts: dict[str, str] = {}
         for key, (client, name) in {_NO_AGENT: (UNNAMED_CLIENT, ""), **self.tables.agent_texts}.items():
@@ -130,15 +132,16 @@ class VirtualHost:
         has_sections = bool(self.plan.path_policies or self.plan.works)
         if not has_sections:
             # Before all else: each rule takes half a microsecond.
+            self._by_origin(rules)
             self._usual_browser(rules, "%{IS_SUBREQ} =false", '%{ENV:REDIRECT_NOAI_VERDICT} =""')
         self._keep_first_decision(rules)
         if has_sections:
+            self._by_origin(rules)
             self._usual_browser(rules)
         self._agent(rules)
         self._decision(rules)
         yield from rules.lines()
         yield from self._refusals()
-        yield from self._origins()
         yield from declared_fields(self.tables, "NOAI_SECTION", documents_apart=True)
         yield "# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
@@ -257,8 +260,7 @@ class VirtualHost:
             keys = "|".join(key for key, decision in tables.refusals.items() if decision.status == status)
             condition = f'%{{ENV:NOAI_DECISION}} "^(?:{keys})$"'
             flags = [f"E=NOAI_STATUS:{status}", f"E=NOAI_TEXT:{text}", "END"]
-            # There is no such file, and none is needed.
-            rules.add(flags, condition, substitution=_substitution(f"{self.root}/noai-guard/refusal"))
+            rules.add(flags, condition, substitution=self.refusal)
         rules.label("end")
 
     def _refusals(self) -> Iterator[str]:
@@ -277,22 +279,33 @@ class VirtualHost:
                     condition = "" if keys <= set(having) else f" \"expr=reqenv('NOAI_DECISION') in {{{some}}}\""
                     yield f"        {header_directive(field, condition)}"
             yield "    </If>"
+        for number, origin in enumerate(self.origins):
+            yield from [f"    # {origin.note}"] * bool(origin.note)
+            yield f"    <If \"reqenv('NOAI_STATUS') == 'origin-{number}'\">"
+            yield f"        ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
+            yield f"        Redirect {origin.status} /"
+            yield from (f"        {header_directive(field)}" for field in origin.fields)
+            yield "    </If>"
         yield "</If>"
 
-    def _origins(self) -> Iterator[str]:
-        """Yield an <If> for each refusal by network and header field."""
+    def _by_origin(self, rules: RewriteRules) -> None:
+        """Refuse by network and header field."""
         target, path = open_expressions(self.plan)
-        spared = ["%{IS_SUBREQ} != 'false'", "reqenv('NOAI_SECTION') == 'document'"]
-        spared.append(f"%{{THE_REQUEST}} =~ {_literal(in_request_line(target))}")
+        spared = ["-n reqenv('REDIRECT_NOAI_VERDICT')", f"%{{THE_REQUEST}} =~ {_literal(in_request_line(target))}"]
         spared += [f"%{{REQUEST_URI}} =~ {_literal(path)}"] if path else []
         spared += [f"-R '{network}'" for network in self.plan.exempt_networks]
-        for name, origins in grouped(origin_refusals(self.plan, MANY), _header_of).items():
+        for name, origins in grouped(enumerate(self.origins), lambda origin: _header_of(origin[1])).items():
             if name:
                 # Only who sends this field is asked for all that follows.
-                yield f"<If \"-n req_novary('{name}')\">"
-            for origin in origins:
-                yield from _origin(origin, spared)
-            yield from ["</If>"] * bool(name)
+                rules.add([], f'%{{HTTP:{name}}} "^$" [NV]', to=f"no {name}")
+            for number, origin in origins:
+                # Unlike <If>, RewriteCond keeps two backslashes.
+                condition = f"expr {quote_argument(' && '.join(_met(origin, spared)))}".replace("\\\\", "\\")
+                label = origin.verdict.partition(";")[0]
+                flags = [f"E=NOAI_STATUS:origin-{number}", f"E=NOAI_VERDICT:{label}", "END"]
+                rules.add(flags, condition, substitution=self.refusal)
+            if name:
+                rules.label(f"no {name}")
 
     def names(self) -> Iterator[str]:
         """Yield the rows of names.txt: names in lower case -> agent ids, and agent ids -> classes."""
@@ -311,26 +324,20 @@ def _header_of(origin: OriginRefusal) -> str:
     return next((condition.name for condition in origin.headers if not condition.negated), "")
 
 
-def _origin(origin: OriginRefusal, spared: Iterable[str]) -> Iterator[str]:
-    conditions = [f"!({each})" for each in spared]
+def _met(origin: OriginRefusal, spared: Iterable[str]) -> Iterator[str]:
+    """Yield the conditions under which an origin is refused. An exclamation mark before all would turn them around."""
+    yield "%{IS_SUBREQ} == 'false'"
+    yield from (f"!({each})" for each in spared)
     if origin.networks:
         networks = [f"-R '{network}'" for network in origin.networks]
-        conditions.append(f"({' || '.join(networks)})")
+        yield f"({' || '.join(networks)})"
     if origin.outside:
         networks = [f"-R '{network}'" for network in origin.outside]
-        conditions.append(f"!({' || '.join(networks)})")
+        yield f"!({' || '.join(networks)})"
     for condition in origin.headers:
         value = f"req_novary('{condition.name}')"
         met = f"{value} =~ {_literal(f'(?i){condition.regex}')}" if condition.regex else f"-n {value}"
-        conditions.append(f"!({met})" if condition.negated else met)
-    yield from ([f"# {origin.note}"] if origin.note else [])
-    yield f"<If {quote_argument(' && '.join(conditions))}>"
-    yield f"    ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
-    yield f"    Redirect {origin.status} /"
-    # MultiViews would take a file for which nobody is refused.
-    yield "    Options -MultiViews"
-    yield from (f"    {header_directive(field, '')}" for field in origin.fields)
-    yield "</If>"
+        yield f"!({met})" if condition.negated else met
 
 
 def _literal(pattern: str) -> str:

@@ -141,6 +141,20 @@ def test_a_virtual_host_refuses_and_documents_before_passwords_redirects_and_han
                 assert response.values("x-robots-tag") == ["noai, noimageai, noarchive, noml"]
 
 
+def test_who_signs_as_a_refused_agent_gets_no_redirect_of_the_site_either() -> None:
+    with readable_folder() as folder:
+        render("apache", plan_of(policy(b"")), folder)
+        port = free_port()
+        main = apache_main(folder, port, f"Include {folder}/rendered/noai-guard/vhost.conf\n{PRIVATE}")
+        with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
+            assert fetch(port, "/cdn/song", BROWSER).status == 302
+            for path in ("/page", "/cdn/song", "/short/song"):
+                response = fetch(port, path, BROWSER, headers=[b'Signature-Agent: "https://chatgpt.com"'])
+                assert response.body.startswith(b"This client is not allowed to fetch this as an AI agent")
+                assert (response.status, response.values("location")) == (403, [])
+                assert response.values("x-robots-tag") == ["noai, noimageai, noarchive, noml"]
+
+
 @pytest.mark.parametrize("site", [vhost], indirect=True, ids=["vhost"])
 def test_the_response_for_an_unreachable_upstream_declares_too(site: int) -> None:
     response = fetch(site, "/down/x", BROWSER)

@@ -145,7 +145,9 @@ paths: {/tracks/**: {usages: {train-ai: license_required}}, "/*/live/**": {usage
 @pytest.mark.parametrize("key", SERVERS)
 def test_letters_in_another_case_lead_from_no_section_to_a_milder_one(key: str, origin_port: int) -> None:
     for server in started(key, policy(THREE_LEVELS), origin_port):
-        statuses = [fetch(server.port, path, GPTBOT).status for path in ("/tracks/live/1", "/x/live/1", "/TRACKS/live/1")]
+        statuses = [
+            fetch(server.port, path, GPTBOT).status for path in ("/tracks/live/1", "/x/live/1", "/TRACKS/live/1")
+        ]
         assert statuses == [402, 404, 402]
         # Where a refusal is milder than that of the whole site, servers with expressions may say either.
         assert fetch(server.port, "/TRACKS/1", GPTBOT).status in (402, 403)
