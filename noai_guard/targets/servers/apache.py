@@ -162,8 +162,8 @@ class VirtualHost:
         yield "    Require all granted"
         for name, value in file_server_headers(self.plan.documents[0]) if self.plan.documents else ():
             yield f"    Header set {name} {header_value(value)}"
-        for name in dict.fromkeys(name for name, _ in self.tables.declared_fields):
-            yield f"    Header always unset {header_title(name)}"
+        for declared in dict.fromkeys(name for name, _ in self.tables.declared_fields):
+            yield f"    Header always unset {header_title(declared)}"
         yield "</Directory>"
 
     def _keep_first_decision(self, rules: RewriteRules) -> None:
