@@ -43,10 +43,12 @@ def header_directive(field: HeaderField, condition: str = "") -> str:
     return f"Header always {action} {header_title(field[0])} {header_value(field[1].decode('ascii'))}{condition}"
 
 
-def declared_fields(tables: LookupTables, path_policy: str) -> Iterator[str]:
+def declared_fields(tables: LookupTables, path_policy: str, documents_apart: bool = False) -> Iterator[str]:
     """Yield the lines for what every response declares; `path_policy` is the environment variable with the request's
-    section."""
+    section. Documents declare nothing: where they are not `documents_apart`, that is their section.
+    """
     yield "# Declarations. Where a backend sends a field of the same kind, that one stands."
+    everywhere = tuple(range(len(tables.plan.declarations))) if documents_apart else ()
     # tdm-policy is left out if the site has its own tdm-reservation, so it is checked before ours is set.
     fields = sorted(tables.declared_fields.items(), key=lambda item: item[0][0] == b"tdm-reservation")
     for field, path_policies in fields:
@@ -54,5 +56,6 @@ def declared_fields(tables: LookupTables, path_policy: str) -> Iterator[str]:
         section = f"reqenv('{path_policy}')"
         in_section = f"-z {section}" if path_policies == (0,) else f"{section} in {{{sections}}}"
         names = {b"tdm-policy": ("tdm-policy", "tdm-reservation")}.get(field[0], (field[0].decode("ascii"),))
-        absent = "" if field[0] in REPEATABLE else "".join(f" && -z resp('{name}')" for name in names)
-        yield header_directive(field, f' "expr={in_section}{absent}"')
+        conditions = [in_section] if path_policies != everywhere else []
+        conditions += [] if field[0] in REPEATABLE else [f"-z resp('{name}')" for name in names]
+        yield header_directive(field, f' "expr={" && ".join(conditions)}"' if conditions else "")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from noai_guard.core.model import Action, Agent, HeaderField, Verdict
 from noai_guard.core.text import ascii_text
+from noai_guard.targets.overlapping_works import may_meet
 from noai_guard.targets.path_sets import ODD, PathSet, odd_like
 
 UNNAMED_CLIENT = "This client"
@@ -104,24 +105,27 @@ class AgentClass:
 
 
 def _in_any_case(decisions: Sequence[Decision]) -> Iterator[Decision]:
-    *_, elsewhere = decisions
+    *by_path, elsewhere = decisions
     last: list[Decision] = []
-    for number, decision in enumerate(decisions, 1):
-        strictness = decision.verdict.action.strictness
+    for number, decision in enumerate(by_path, 1):
+        paths, strictness = decision.paths, decision.verdict.action.strictness
         later = [other.verdict.action.strictness for other in decisions[number:]]
-        if decision.paths is None or strictness <= min(later):
-            yield from sorted(last, key=_mildness) if decision.paths is None else ()
+        if paths is None or strictness <= min(later):
             yield decision
             continue
-        name = f"{decision.paths.name}_any_case"
-        any_case = replace(decision, paths=replace(decision.paths, name=name, any_case=True))
-        if strictness >= max(later):
+        any_case = replace(decision, paths=replace(paths, name=f"{paths.name}_any_case", any_case=True))
+        milder = [other for other in by_path[number:] if other.verdict.action.strictness < strictness]
+        is_let_in = any(other.paths is None or may_meet(paths.globs, other.paths.globs) for other in milder)
+        if strictness >= max(later) or (is_let_in and decision.verdict.action.refuses):
+            # Where a stricter decision follows too, the status may be that of the milder refusal.
             yield any_case
             continue
         # A stricter decision may follow for this very path, so other letter cases come after all others.
         yield decision
         if strictness > elsewhere.verdict.action.strictness:
             last.append(any_case)
+    yield from sorted(last, key=_mildness)
+    yield elsewhere
 
 
 def _mildness(decision: Decision) -> int:

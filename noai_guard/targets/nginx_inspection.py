@@ -211,10 +211,14 @@ def _has_content(ending: Directive) -> bool:
 
 def _header_lines(level: Level, installation: Installation) -> Iterator[Problem]:
     own, file = level.own("add_header"), f"{installation.folder}/headers.conf"
-    merges = next((each.args[:1] == ("merge",) for each in level.effective("add_header_inherit")), False)
-    if own and not level.has_ours("add_header") and not merges:
+    inherit = level.effective("add_header_inherit")
+    merges = inherit[:1] != [] and inherit[0].args == ("merge",)
+    # Below a level with `off`, the lines of that level are not inherited either.
+    cuts = own or [each for each in inherit if each.args == ("off",)]
+    if cuts and not level.has_ours("add_header") and not merges:
         code = "N201" if level.head.name == "server" else "N202"
-        yield _problem(code, own[0], level.title, f"include {file};")
+        cause = "add_header lines of its own" if own else inherit[0].text.rstrip(";")
+        yield _problem(code, cuts[0], level.title, f"include {file};", cause)
     if not own and not merges and level.has_ours("add_header") and (lost := level.inherited("add_header")):
         line = next((each for each in level.directives if each.includes("headers.conf")), level.head)
         yield _problem("N203", line, "add_header", _texts(lost))
@@ -227,15 +231,18 @@ def _header_lines(level: Level, installation: Installation) -> Iterator[Problem]
 def _documents(server: Level, installation: Installation, exists: Callable[[str], bool]) -> Iterator[Problem]:
     roots = [each.args[0] for each in server.effective("root") if each.args]
     for level in server.inside():
-        exact = level.head.args[1:] if level.head.args[:1] == ("=",) else ()
-        if level.head.name == "location" and exact and exact[0] in installation.documents:
+        path = level.head.args[-1] if level.head.name == "location" and level.head.args else ""
+        if path in installation.documents:
             files = [each.args[0] for each in level.own("alias") if each.args]
-            files += [each.args[0].rstrip("/") + exact[0] for each in level.effective("root") if each.args]
+            files += [each.args[0].rstrip("/") + path for each in level.effective("root") if each.args]
             keep = ""
-            if exact[0] == "/robots.txt" and not installation.merged:
+            if path == "/robots.txt" and not installation.merged:
                 file = next((file for file in files if exists(file)), "ROBOTS.TXT")
-                keep = f"; {installation.keep_robots} {file} keeps its rules"
-            yield _problem("N301", level.head, level.title, keep)
+                keep = f"{installation.keep_robots} {file}"
+            if level.head.args[0] == "=":
+                yield _problem("N301", level.head, level.title, f"; {keep} keeps its rules" if keep else "")
+            elif keep:
+                yield _problem("N302", level.head, f"what {level.title} sends", keep)
         if level.head.args == ("/",):
             roots += [each.args[0] for each in level.own("root") if each.args]
     file = next((f"{root.rstrip('/')}/robots.txt" for root in roots if exists(f"{root.rstrip('/')}/robots.txt")), "")
@@ -307,8 +314,8 @@ TEXTS = {
              "take noai-guard out of this server; the form that asks nobody, `noai-guard config nginx`, guards it"),
     "N109": ("{0} comes after a map of noai-guard, and nginx takes it only before the first map",
              "move it to the beginning of http {{ }}"),
-    "N201": ("{0} has add_header lines of its own, so it inherits none of noai-guard's", "type beside them: {1}"),
-    "N202": ("{0} has add_header lines of its own, so it inherits none of noai-guard's", "type beside them: {1}"),
+    "N201": ("{0} has {2}, so it inherits none of noai-guard's", "type beside them: {1}"),
+    "N202": ("{0} has {2}, so it inherits none of noai-guard's", "type beside them: {1}"),
     "N203": ("this include removes the {0} lines that are inherited here", "delete it, or type beside it: {1}"),
     "N204": ("{0} does not pass the verdict on, and a client can invent one",
              "if the site reads it, type beside it: {1}"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from unicodedata import normalize
 
 from noai_guard.core.path_patterns import by_specificity
@@ -44,6 +44,13 @@ class _Pattern:
 def can_be_looked_up(patterns: Sequence[str]) -> bool:
     """Return True if, in every path that two patterns match, the name by one tells the name by the other."""
     return all(_is_told(one, other) for one, other in combinations(_most_specific_first(patterns), 2))
+
+
+def may_meet(globs: Sequence[str], others: Sequence[str]) -> bool:
+    """Return False only if no path matches one of each, whatever the case of its letters; no globs match every path."""
+    pairs = product(globs, others) if globs and others else ()
+    patterns = [[_Pattern(tuple(_folded(glob).split("/"))) for glob in pair] for pair in pairs]
+    return not patterns or any(_may_meet(*pair) for pair in patterns)
 
 
 def shared_names(patterns: Sequence[str], numbers: Mapping[str, int]) -> dict[str, int]:

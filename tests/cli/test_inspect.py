@@ -56,6 +56,10 @@ CASES: dict[str, tuple[Form, str, str, str, str, str]] = {
                                 "X-A b;", "X-A b; include @CONF@/noai-guard-gateway/headers.conf;"),
     "own lines in an if": ("compiled", "", f"{COMPILED} location / {{ if ($arg_a) {{ add_header X-A b; }} }}", "N202",
                            "X-A b;", "X-A b; include @CONF@/noai-guard/headers.conf;"),
+    "no lines of the server": ("compiled", "", f"{COMPILED} add_header_inherit off;", "N201",
+                               "off;", "off; include @CONF@/noai-guard/headers.conf;"),
+    "no lines below an off": ("gateway", "", f"{GATEWAY} location /a/ {{ add_header_inherit off; location /a/b/ {{ }} }}",
+                              "N202", "off;", "on;"),
     "own lines that are merged": ("compiled", "add_header_inherit merge;", f"{COMPILED} add_header X-A b;", "", "", ""),
     "lines that remove": ("compiled", HTTP, f"{COMPILED} location / {{ include @CONF@/noai-guard/headers.conf; }}", "N203",
                           "include @CONF@/noai-guard/headers.conf;", ""),
@@ -74,6 +78,8 @@ CASES: dict[str, tuple[Form, str, str, str, str, str]] = {
                      "location = /robots.txt { alias @DIR@/own.txt; }", ""),
     "own file": ("compiled", "", f"{COMPILED} root @DIR@;", "N302", "root @DIR@;", "root @CONF@;"),
     "own file of location /": ("compiled", "", f"{COMPILED} location / {{ root @DIR@; }}", "N302", "root @DIR@;", ""),
+    "own robots.txt by prefix": ("compiled", "", f"{COMPILED} location ^~ /robots.txt {{ alias @DIR@/own.txt; }}", "N302",
+                                 "location ^~ /robots.txt { alias @DIR@/own.txt; }", ""),
     "password": ("compiled", "", f"{COMPILED} auth_basic x;", "n303", "", ""),
 }  # fmt: skip
 

@@ -88,15 +88,33 @@ SEVERAL_NAMES = (
 """User-Agents of which the name that decides is not the first, and no plain word."""
 
 
+RANDOM_SECTIONS = {
+    "/press/**": "/press/2026/a",
+    "/press/*.mp3": "/press/x.mp3",
+    "/*/live/**": "/tracks/live/1",
+    "/tracks/**": "/tracks/1",
+    "/audio": "/audio",
+    "/audio/*/stems/**": "/audio/x/stems/y",
+}
+"""Patterns of sections and rules of random policies -> a path that matches them."""
+
+
 def random_policy(random: Random) -> bytes:
-    """Return a policy of random actions for some usages, and sometimes for one agent."""
+    """Return a policy of random actions for some usages, sections and agents."""
     actions = ("allow", "deny", "license_required")
-    usages = [f"{usage}: {random.choice(actions)}" for usage in Usage if random.random() < 0.5]
-    text = f"extends: {random.choice(('no-ai', 'search-only', 'no-training'))}\nusages: {{{', '.join(usages)}}}\n"
+
+    def usages(share: float) -> str:
+        chosen = (f"{usage}: {random.choice(actions)}" for usage in Usage if random.random() < share)
+        return f"usages: {{{', '.join(chosen)}}}"
+
+    lines = [f"extends: {random.choice(('no-ai', 'search-only', 'no-training'))}", usages(0.5), "paths:"]
+    sections = random.sample(list(RANDOM_SECTIONS), random.randrange(4))
+    lines += [f'  "{glob}": {{{usages(0.3)}}}' for glob in sections] if sections else ["  {}"]
     if random.random() < 0.3:
         agent = random.choice([agent.name for agent in load_catalog().agents if agent.expected_user_agent])
-        text += f'rules: [{{id: one, agents: ["{agent}"], action: {random.choice(actions)}}}]\n'
-    return text.encode()
+        paths = random.choice(("", f'paths: ["{random.choice(list(RANDOM_SECTIONS))}"], '))
+        lines.append(f'rules: [{{id: one, agents: ["{agent}"], {paths}action: {random.choice(actions)}}}]')
+    return "\n".join((*lines, "")).encode()
 
 
 def random_user_agents(random: Random, plan: TargetPlan, count: int) -> list[bytes]:

@@ -197,6 +197,7 @@ APACHE_MODULES = (
     "env",
     "headers",
     "mime",
+    "negotiation",
     "proxy",
     "proxy_http",
     "rewrite",

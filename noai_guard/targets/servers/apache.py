@@ -1,9 +1,10 @@
 """Apache httpd 2.4, as a file that a <VirtualHost> includes.
 
 mod_rewrite recognises the agent and looks up the decision before all other rules, and keeps both in variables of the
-request; it rewrites nothing. The texts of the policy are in a `RewriteMap` of plain text, percent-encoded, so that
-nothing in them has a meaning for Apache. <If> refuses, with the text as ErrorDocument of only these requests.
-mod_headers declares. If Apache restarts with another path (mod_dir, other rules), the first decision stands.
+request. The texts of the policy are in a `RewriteMap` of plain text, percent-encoded, so that nothing in them has a
+meaning for Apache. Who is refused is sent to a file of ours, so that no redirect, proxy or MultiViews of the site
+answers first, and <If> refuses there, with the text as ErrorDocument of only these requests. mod_headers declares. If
+Apache restarts with another path (mod_dir, other rules), the first decision stands.
 
 A line of such a map has at most 1,024 bytes (REWRITE_MAX_TXT_MAP_LINE, seen in 2.4.71).
 """
@@ -23,7 +24,13 @@ from noai_guard.targets.apache_directives import (
     quote_argument,
 )
 from noai_guard.targets.decisions import UNNAMED_CLIENT
-from noai_guard.targets.lookup_tables import VERDICT_ALIASES, LookupTables, file_server_headers, names_of
+from noai_guard.targets.lookup_tables import (
+    VERDICT_ALIASES,
+    LookupTables,
+    file_server_headers,
+    header_title,
+    names_of,
+)
 from noai_guard.targets.origins import MANY, OriginRefusal, open_expressions, origin_refusals
 from noai_guard.targets.path_sets import PathSet
 from noai_guard.targets.plan import TargetPlan, grouped
@@ -36,6 +43,9 @@ _MAX_MAP_VALUE = 900
 _NO_AGENT = "nobody"
 _ALLOWED = "E=NOAI_VERDICT:allow"
 """Each rule takes half a microsecond, so this has none of its own."""
+
+_FOR_EVERYONE = "200"
+"""What NOAI_STATUS is for a document; for a refusal it is its status."""
 
 
 def _user_agent_matches(pattern: str, any_case: bool = True) -> str:
@@ -67,22 +77,25 @@ class RewriteRules:
     """Rules of mod_rewrite with forward jumps: the flag S skips a number of following rules."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[tuple[str, ...], str, tuple[str, ...], str]] = []
+        self._lines: list[tuple[tuple[str, ...], str, tuple[str, ...], str, str]] = []
         self._labels: dict[str, int] = {}
 
-    def add(self, flags: Iterable[str], *conditions: str, pattern: str = '"^"', to: str = "") -> None:
+    def add(
+        self, flags: Iterable[str], *conditions: str, pattern: str = '"^"', to: str = "", substitution: str = "-"
+    ) -> None:
         """Add a rule that jumps to the label `to` if its conditions and its pattern match."""
-        self._lines.append((conditions, pattern, tuple(flags), to))
+        self._lines.append((conditions, pattern, tuple(flags), to, substitution))
 
     def label(self, name: str) -> None:
         self._labels[name] = len(self._lines)
 
     def lines(self) -> Iterator[str]:
-        for index, (conditions, pattern, flags, to) in enumerate(self._lines):
+        for index, (conditions, pattern, flags, to, substitution) in enumerate(self._lines):
             yield from (f"RewriteCond {condition}" for condition in conditions)
             skipped = self._labels[to] - index - 1 if to else 0
             all_flags = (*flags, f"S={skipped}") if skipped else flags
-            yield f'RewriteRule {pattern} - "[{",".join(all_flags)}]"' if all_flags else f"RewriteRule {pattern} -"
+            rule = f"RewriteRule {pattern} {substitution}"
+            yield f'{rule} "[{",".join(all_flags)}]"' if all_flags else rule
 
 
 class VirtualHost:
@@ -91,6 +104,9 @@ class VirtualHost:
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.root = root.rstrip("/")
+        self.documents = f"{self.root}/noai-guard/documents"
+        self.refusal = _substitution(f"{self.root}/noai-guard/refusal")  # there is no such file, and none is needed
+        self.origins = origin_refusals(plan, MANY)
         self.tables = LookupTables(plan)
         self.texts: dict[str, str] = {}
         for key, (client, name) in {_NO_AGENT: (UNNAMED_CLIENT, ""), **self.tables.agent_texts}.items():
@@ -116,34 +132,38 @@ class VirtualHost:
         has_sections = bool(self.plan.path_policies or self.plan.works)
         if not has_sections:
             # Before all else: each rule takes half a microsecond.
+            self._by_origin(rules)
             self._usual_browser(rules, "%{IS_SUBREQ} =false", '%{ENV:REDIRECT_NOAI_VERDICT} =""')
         self._keep_first_decision(rules)
         if has_sections:
+            self._by_origin(rules)
             self._usual_browser(rules)
         self._agent(rules)
         self._decision(rules)
         yield from rules.lines()
         yield from self._refusals()
-        yield from self._origins()
-        yield from declared_fields(self.tables, "NOAI_SECTION")
+        yield from declared_fields(self.tables, "NOAI_SECTION", documents_apart=True)
         yield "# For the backend: allow, deny; rule=train-ai; agent=GPTBot ... No client can set it."
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
         yield 'RequestHeader set X-NoAI-Verdict "expr=%{reqenv:NOAI_VERDICT}"'
 
     def _documents(self) -> Iterator[str]:
         yield "# Documents are for everyone."
-        documents = safe_document_files(self.plan, f"{self.root}/noai-guard/documents")
+        documents = safe_document_files(self.plan, self.documents)
         if documents:
             yield f'RewriteRule "!{expression(self.plan.documents_regex)[1:]} - "[S={len(documents)}]"'
         for document, file in documents:
-            flags = f"L,T={document.media_type},E=NOAI_SECTION:document,E=NOAI_VERDICT:allow"
+            states = f"E=NOAI_SECTION:document,E=NOAI_VERDICT:allow,E=NOAI_STATUS:{_FOR_EVERYONE}"
             yield 'RewriteCond %{REQUEST_METHOD} "^(?:GET|HEAD)$"'
+            flags = f"L,T={document.media_type},{states}"
             yield f'RewriteRule {expression(pattern_to_regex(document.path))} {_substitution(file.path)} "[{flags}]"'
-        yield f"<Directory {quote_argument(f'{self.root}/noai-guard/documents')}>"
+        yield f"<Directory {quote_argument(self.documents)}>"
         yield "    AllowOverride None"
         yield "    Require all granted"
         for name, value in file_server_headers(self.plan.documents[0]) if self.plan.documents else ():
             yield f"    Header set {name} {header_value(value)}"
+        for declared in dict.fromkeys(name for name, _ in self.tables.declared_fields):
+            yield f"    Header always unset {header_title(declared)}"
         yield "</Directory>"
 
     def _keep_first_decision(self, rules: RewriteRules) -> None:
@@ -238,36 +258,54 @@ class VirtualHost:
         rules.add([f"E=NOAI_VERDICT:{verdict}"])
         for status in tables.refusal_statuses:
             keys = "|".join(key for key, decision in tables.refusals.items() if decision.status == status)
-            rules.add([f"E=NOAI_STATUS:{status}", f"E=NOAI_TEXT:{text}"], f'%{{ENV:NOAI_DECISION}} "^(?:{keys})$"')
+            condition = f'%{{ENV:NOAI_DECISION}} "^(?:{keys})$"'
+            flags = [f"E=NOAI_STATUS:{status}", f"E=NOAI_TEXT:{text}", "END"]
+            rules.add(flags, condition, substitution=self.refusal)
         rules.label("end")
 
     def _refusals(self) -> Iterator[str]:
+        yield "# Documents and refusals need no password, address or handler of the site."
+        yield "<If \"-n reqenv('NOAI_STATUS')\">"
+        yield from ("    Require all granted", "    SetHandler None")
+        yield from ("    <IfModule mod_access_compat.c>", "        Satisfy Any", "    </IfModule>")
         for status in self.tables.refusal_statuses:
             keys = {key for key, decision in self.tables.refusals.items() if decision.status == status}
-            yield f"<If \"reqenv('NOAI_STATUS') == '{status}'\">"
-            yield f'    ErrorDocument {status} "%{{reqenv:NOAI_TEXT}}"'
-            yield f"    Redirect {status} /"
+            yield f"    <If \"reqenv('NOAI_STATUS') == '{status}'\">"
+            yield f'        ErrorDocument {status} "%{{reqenv:NOAI_TEXT}}"'
+            yield f"        Redirect {status} /"
             for field, having in self.tables.refusal_fields.items():
                 if keys & set(having):
                     some = ", ".join(f"'{key}'" for key in having)
                     condition = "" if keys <= set(having) else f" \"expr=reqenv('NOAI_DECISION') in {{{some}}}\""
-                    yield f"    {header_directive(field, condition)}"
-            yield "</If>"
+                    yield f"        {header_directive(field, condition)}"
+            yield "    </If>"
+        for number, origin in enumerate(self.origins):
+            yield from [f"    # {origin.note}"] * bool(origin.note)
+            yield f"    <If \"reqenv('NOAI_STATUS') == 'origin-{number}'\">"
+            yield f"        ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
+            yield f"        Redirect {origin.status} /"
+            yield from (f"        {header_directive(field)}" for field in origin.fields)
+            yield "    </If>"
+        yield "</If>"
 
-    def _origins(self) -> Iterator[str]:
-        """Yield an <If> for each refusal by network and header field."""
+    def _by_origin(self, rules: RewriteRules) -> None:
+        """Refuse by network and header field."""
         target, path = open_expressions(self.plan)
-        spared = ["%{IS_SUBREQ} != 'false'", "reqenv('NOAI_SECTION') == 'document'"]
-        spared.append(f"%{{THE_REQUEST}} =~ {_literal(in_request_line(target))}")
+        spared = ["-n reqenv('REDIRECT_NOAI_VERDICT')", f"%{{THE_REQUEST}} =~ {_literal(in_request_line(target))}"]
         spared += [f"%{{REQUEST_URI}} =~ {_literal(path)}"] if path else []
         spared += [f"-R '{network}'" for network in self.plan.exempt_networks]
-        for name, origins in grouped(origin_refusals(self.plan, MANY), _header_of).items():
+        for name, origins in grouped(enumerate(self.origins), lambda origin: _header_of(origin[1])).items():
             if name:
                 # Only who sends this field is asked for all that follows.
-                yield f"<If \"-n req_novary('{name}')\">"
-            for origin in origins:
-                yield from _origin(origin, spared)
-            yield from ["</If>"] * bool(name)
+                rules.add([], f'%{{HTTP:{name}}} "^$" [NV]', to=f"no {name}")
+            for number, origin in origins:
+                # Unlike <If>, RewriteCond keeps two backslashes.
+                condition = f"expr {quote_argument(' && '.join(_met(origin, spared)))}".replace("\\\\", "\\")
+                label = origin.verdict.partition(";")[0]
+                flags = [f"E=NOAI_STATUS:origin-{number}", f"E=NOAI_VERDICT:{label}", "END"]
+                rules.add(flags, condition, substitution=self.refusal)
+            if name:
+                rules.label(f"no {name}")
 
     def names(self) -> Iterator[str]:
         """Yield the rows of names.txt: names in lower case -> agent ids, and agent ids -> classes."""
@@ -286,24 +324,20 @@ def _header_of(origin: OriginRefusal) -> str:
     return next((condition.name for condition in origin.headers if not condition.negated), "")
 
 
-def _origin(origin: OriginRefusal, spared: Iterable[str]) -> Iterator[str]:
-    conditions = [f"!({each})" for each in spared]
+def _met(origin: OriginRefusal, spared: Iterable[str]) -> Iterator[str]:
+    """Yield the conditions under which an origin is refused. An exclamation mark before all would turn them around."""
+    yield "%{IS_SUBREQ} == 'false'"
+    yield from (f"!({each})" for each in spared)
     if origin.networks:
         networks = [f"-R '{network}'" for network in origin.networks]
-        conditions.append(f"({' || '.join(networks)})")
+        yield f"({' || '.join(networks)})"
     if origin.outside:
         networks = [f"-R '{network}'" for network in origin.outside]
-        conditions.append(f"!({' || '.join(networks)})")
+        yield f"!({' || '.join(networks)})"
     for condition in origin.headers:
         value = f"req_novary('{condition.name}')"
         met = f"{value} =~ {_literal(f'(?i){condition.regex}')}" if condition.regex else f"-n {value}"
-        conditions.append(f"!({met})" if condition.negated else met)
-    yield from ([f"# {origin.note}"] if origin.note else [])
-    yield f"<If {quote_argument(' && '.join(conditions))}>"
-    yield f"    ErrorDocument {origin.status} {quote_argument(origin.text.rstrip())}"
-    yield f"    Redirect {origin.status} /"
-    yield from (f"    {header_directive(field, '')}" for field in origin.fields)
-    yield "</If>"
+        yield f"!({met})" if condition.negated else met
 
 
 def _literal(pattern: str) -> str:

@@ -41,6 +41,9 @@ _NOBODY = 0
 _FOLDER = "noai-guard"
 """The folder of the further files, below DocumentRoot."""
 
+_REFUSED = "NOAI_REFUSED"
+"""The variable that the subrequests of a refused request have."""
+
 _USER_AGENT = "req_novary('User-Agent')"
 """The User-Agent, without `Vary: User-Agent` on every response."""
 
@@ -133,13 +136,14 @@ class Htaccess:
         yield "# Put these lines into the .htaccess of your DocumentRoot, above everything else in it, and copy"
         yield "# what is in noai-guard/documents there, also the folder noai-guard: without it nobody is refused."
         yield "# Needs AllowOverride All; mod_headers, mod_setenvif, mod_alias."
-        yield "# Apache reads no .htaccess for what it proxies by ProxyPass or by rules of its own configuration."
+        yield "# Apache does not read it for what its own configuration proxies, or takes from elsewhere (Alias)."
         yield f"# Refused: {self.tables.refused_names}."
         yield from self._sections()
         yield from (f"RequestHeader unset {alias}" for alias in VERDICT_ALIASES)
         yield "RequestHeader set X-NoAI-Verdict allow env=!REDIRECT_STATUS"
         yield from self._decided()
-        yield from declared_fields(self.tables, "NOAI_SECTION")
+        # What is in <If> comes after all other lines, so that a `Header always set` of the site removes none of these.
+        yield from ('<If "true">', *declared_fields(self.tables, "NOAI_SECTION"), "</If>")
 
     def _sections(self) -> Iterator[str]:
         yield "# If Apache restarts with another path, the first one counts."
@@ -175,6 +179,9 @@ class Htaccess:
             largest = max(group, key=lambda agents: len(agents.agents))
             yield from chain.then(_is_accepted("names", number), self._decisions(largest))
         yield from ["</If>"] * len(conditions)
+        # MultiViews takes a file whose subrequest is not refused, and from there on what holds for that file.
+        yield f"<ElseIf \"%{{IS_SUBREQ}} == 'true' && -n reqenv('{_REFUSED}')\">"
+        yield from ("Redirect 403 /", "</ElseIf>")
 
     def further_files(self) -> Iterator[tuple[str, Iterable[str]]]:
         """Yield path and lines of every file below `_FOLDER`."""
@@ -289,6 +296,9 @@ class Htaccess:
         if decision.status:
             yield f"ErrorDocument {decision.status} {quote(decision.unnamed_text)}"
             yield f"Redirect {decision.status} /"
+            yield f"SetEnvIf User-Agent ^ {_REFUSED}"
+            # Rules of the site would come first, and could redirect to another host.
+            yield from ("<IfModule mod_rewrite.c>", "RewriteEngine Off", "</IfModule>")
             yield from (header_directive(field) for field in self.tables.refusal_fields if field in decision.headers)
 
 
@@ -305,8 +315,8 @@ def _limitations(plan: TargetPlan) -> Iterator[str]:
     yield "Apache (.htaccess): the agent's name is neither in the refusal nor told to the backend."
     yield "Apache (.htaccess): agents that are treated alike are told the reason of one of them."
     yield (
-        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) is not "
-        "covered, because Apache reads no .htaccess for it: use `config apache` there."
+        "Apache (.htaccess): what the server's own configuration proxies (ProxyPass, RewriteRule with P) or takes from "
+        "elsewhere (Alias) is not covered, because Apache reads another .htaccess or none there: use `config apache`."
     )
 
 

@@ -32,9 +32,11 @@ def public(folder: Path) -> Path:
         (site / name).mkdir(parents=True)
         (site / name / "index.html").write_text(f"{name}\n")
     (site / "index.html").write_text("start\n")
+    (site / "song.html").write_text("song\n")
     (site / "error.html").write_text("nothing there\n")
     (site / "app" / ".htaccess").write_text(
-        "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule . /app/index.html [L]\n"
+        "RewriteEngine On\nRewriteRule ^cdn/ https://cdn.example/signed [R,L]\n"
+        "RewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule . /app/index.html [L]\n"
     )
     (site / "press" / ".htaccess").write_text("RewriteEngine On\nRewriteRule ^moved$ /index.html [L]\n")
     return site
@@ -43,7 +45,7 @@ def public(folder: Path) -> Path:
 def vhost(folder: Path, site: Path) -> str:
     return (
         f"Include {folder}/rendered/noai-guard/vhost.conf\nDocumentRoot {site}\nErrorDocument 404 /error.html\n"
-        f"<Directory {site}>\nAllowOverride All\nRequire all granted\n</Directory>\n"
+        f"<Directory {site}>\nAllowOverride All\nOptions +MultiViews\nRequire all granted\n</Directory>\n"
         "Header always set X-Frame-Options DENY\nHeader set X-Robots-Tag nosnippet\nProxyPass /down/ http://127.0.0.1:1/\n"
         "RewriteEngine On\nRewriteRule ^/short/(.*) /app/$1 [PT]\n"
     )
@@ -52,7 +54,7 @@ def vhost(folder: Path, site: Path) -> str:
 def in_htaccess(folder: Path, site: Path) -> str:
     generated = folder / "rendered" / "noai-guard"
     shutil.copytree(generated / "documents", site, dirs_exist_ok=True)
-    (site / ".htaccess").write_text((generated / "htaccess").read_text() + "Header set X-Robots-Tag nosnippet\n")
+    (site / ".htaccess").write_text((generated / "htaccess").read_text() + "Header always set X-Robots-Tag nosnippet\n")
     return vhost(folder, site).replace(f"Include {folder}/rendered/noai-guard/vhost.conf\n", "")
 
 
@@ -99,6 +101,58 @@ def test_the_path_of_the_request_decides_also_after_internal_redirects(site: int
     assert response.status == (status or PAGES[path][0])
     if status:
         assert response.body.startswith((b"GPTBot (OpenAI) is not", b"This client is not"))
+
+
+@pytest.mark.parametrize("path", ["/app/cdn/song", "/song"])
+def test_an_agent_gets_neither_a_redirect_to_another_host_nor_a_file_of_multiviews(site: int, path: str) -> None:
+    assert fetch(site, path, BROWSER).status in (200, 302)
+    response = fetch(site, path, GPTBOT)
+    # In .htaccess the file that MultiViews looks for is refused, so it finds none.
+    assert response.status in (403, 404)
+    assert not response.values("location")
+
+
+PRIVATE = """
+Redirect /cdn https://cdn.example/signed
+RewriteEngine On
+RewriteRule ^/short/(.*) https://cdn.example/$1 [R]
+<Location "/">
+    Require all denied
+    SetHandler none-of-ours
+</Location>
+<Location "/cdn">
+    Require all granted
+</Location>
+"""
+
+
+def test_a_virtual_host_refuses_and_documents_before_passwords_redirects_and_handlers_of_the_site() -> None:
+    with readable_folder() as folder:
+        render("apache", PLAN, folder)
+        port = free_port()
+        main = apache_main(folder, port, f"Include {folder}/rendered/noai-guard/vhost.conf\n{PRIVATE}")
+        with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
+            assert fetch(port, "/robots.txt", BROWSER).body.startswith(b"# Begin noai-guard")
+            assert not fetch(port, "/robots.txt", GPTBOT).values("x-robots-tag")
+            assert fetch(port, "/page", BROWSER).status == 403
+            for path in ("/page", "/cdn/song", "/short/song"):
+                response = fetch(port, path, GPTBOT)
+                assert (response.status, response.body.decode()) == refusal(COMPILED, path, GPTBOT)
+                assert response.values("x-robots-tag") == ["noai, noimageai, noarchive, noml"]
+
+
+def test_who_signs_as_a_refused_agent_gets_no_redirect_of_the_site_either() -> None:
+    with readable_folder() as folder:
+        render("apache", plan_of(policy(b"")), folder)
+        port = free_port()
+        main = apache_main(folder, port, f"Include {folder}/rendered/noai-guard/vhost.conf\n{PRIVATE}")
+        with running([program("apache2"), "-f", str(main), "-DFOREGROUND"], port, folder):
+            assert fetch(port, "/cdn/song", BROWSER).status == 302
+            for path in ("/page", "/cdn/song", "/short/song"):
+                response = fetch(port, path, BROWSER, headers=[b'Signature-Agent: "https://chatgpt.com"'])
+                assert response.body.startswith(b"This client is not allowed to fetch this as an AI agent")
+                assert (response.status, response.values("location")) == (403, [])
+                assert response.values("x-robots-tag") == ["noai, noimageai, noarchive, noml"]
 
 
 @pytest.mark.parametrize("site", [vhost], indirect=True, ids=["vhost"])
