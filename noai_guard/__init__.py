@@ -35,7 +35,7 @@ __all__ = ["Action", "Guard", "Invalid", "NoAIGuardError", "NoAIMiddleware", "No
 
 
 def __getattr__(name: str) -> Any:
-    """Names are fetched when first used, so that the command line need not import a web framework's world."""
+    """Return a name, imported when it is first used: the command line need not import a web framework's world."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

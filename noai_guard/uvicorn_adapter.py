@@ -65,7 +65,10 @@ class EmbeddedServer(Server):
 def embedded_server(
     app: App, drain_seconds: float, *, http: "type[ClientConnection]", **options: object
 ) -> EmbeddedServer:
-    """Return a server for `app` that neither logs requests nor adds headers. `options` are uvicorn's settings."""
+    """Return a server for `app` that neither logs requests nor adds headers. `options` are uvicorn's settings.
+
+    At its end, requests at work are given `drain_seconds`.
+    """
     config = Config(
         app,
         http=http,

@@ -17,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.core.text import did_you_mean
+from noai_guard.core.text import did_you_mean, printable
 from noai_guard.errors import Invalid, LimitExceeded, NoAIGuardError, PolicyTooLong
 from noai_guard.version import __version__
 
@@ -105,7 +105,7 @@ class _Commands(click.Group):
                 sys.stdout.flush()
         except Invalid as error:
             for problem in error.problems:
-                click.echo(str(problem), err=True)
+                click.echo(printable(str(problem)), err=True)
             ctx.exit(1 if isinstance(error, PolicyTooLong) else 2)
         except NoAIGuardError as error:
             raise CannotRun(str(error), exit_code=1 if isinstance(error, LimitExceeded) else 2) from error
@@ -130,6 +130,8 @@ def _usage(error: click.UsageError) -> str:
     # click lists choices one a line, and begins its guess as a sentence.
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r"\.? \(?Did you mean", "; did you mean", message).replace("?)", "?")
+    if isinstance(error, click.MissingParameter) and isinstance(option := error.param, click.Option) and option.help:
+        message += f" ({option.help.rstrip('.')})"
     path = error.ctx.command_path if error.ctx else "noai-guard"
     return message if "; did you mean" in message else f"{message}; {path} --help shows how"
 

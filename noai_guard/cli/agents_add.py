@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, policy_option
 from noai_guard.cli.output_files import content_of, write_files
 from noai_guard.config import load_catalog, rules_folder
 from noai_guard.config.catalogue_schema import read_browsers, read_own_agents_text
@@ -38,7 +38,9 @@ _MAX_USER_AGENT = 1024
 )
 @click.option("--header", "headers", multiple=True, metavar="'Name: word'",
               help="Every request with this header field is its; without a word, any value counts.")  # fmt: skip
-@click.option("--out", metavar="FILE", help="Where to write the entry; - prints it.  [default: agents/NAME.yaml]")
+@click.option(
+    "--out", type=FileName(), metavar="FILE", help="Where to write the entry; - prints it.  [default: agents/NAME.yaml]"
+)
 @policy_option
 def add(
     user_agent: str,

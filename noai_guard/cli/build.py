@@ -6,7 +6,7 @@ import click
 
 from noai_guard.audit.finding import Severity
 from noai_guard.audit.robots_before import robots_findings
-from noai_guard.cli.options import chosen_policy, name_policy, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import documents_below, print_limitations, write_files
 from noai_guard.cli.promised_policy import compiled_with_promises
 from noai_guard.compiled import CompiledPolicy
@@ -17,8 +17,8 @@ from noai_guard.targets.static_hosts.host import document_files, page_tags
 
 
 @click.command("build")
-@click.option("--out", type=click.Path(), required=True, metavar="DIR", help="Where to write; the site's root.")
-@click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
+@click.option("--out", type=FileName(), required=True, metavar="DIR", help="Where to write; the site's root.")
+@click.option("--merge", type=FileName(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file is stale.")
 @policy_option
 @click.pass_context

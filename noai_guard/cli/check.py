@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import click
 
-from noai_guard.cli.options import DEFAULT_POLICY
+from noai_guard.cli.options import DEFAULT_POLICY, FileName
 from noai_guard.compiled import CompiledPolicy
-from noai_guard.config import check_policy_text, load_catalog
+from noai_guard.config import check_policy_text, load_catalog, unreadable_policy
 from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.address_headers import HEADERS
 from noai_guard.core.agent_outcomes import AgentOutcomes
@@ -38,7 +38,7 @@ _MAX_BYTES = 1024 * 1024 + 1
 
 
 @click.command("check")
-@click.argument("file", default=DEFAULT_POLICY, type=click.Path(allow_dash=True))
+@click.argument("file", default=DEFAULT_POLICY, type=FileName(allow_dash=True))
 @click.option("--policy", "also", hidden=True, help="FILE, as the other commands name it.")
 @click.option("--strict", is_flag=True, help="Treat warnings as problems.")
 @click.option("--verbose", is_flag=True, help="Also print a note on everything that is not declared or not enforced.")
@@ -68,8 +68,7 @@ def command(ctx: click.Context, file: str, also: str | None, strict: bool, verbo
         policy, problems = check_policy_text(text, name)
     except OSError as error:
         is_readable = False
-        hint = "noai-guard init writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
-        problems = (Problem("P001", f"cannot be read: {error.strerror}", hint, name),)
+        problems = (unreadable_policy(error, name),)
     limits: tuple[str, ...] = ()
     if policy:
         try:

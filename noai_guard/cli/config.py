@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.mapped_works import mapped_works
 from noai_guard.cli.nginx_files import NginxFiles, read_nginx
-from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, FileName, chosen_policy, is_given, name_policy, policy_option
 from noai_guard.cli.output_files import content_of, documents_below, existing_robots, print_limitations, write_files
 from noai_guard.cli.promised_policy import strictest_with_promises
 from noai_guard.compiled import CompiledPolicy
@@ -44,7 +43,7 @@ _SECTIONS = {
 _CONDITIONAL = ("root", "merge", "no_merge", "name", "inspect", "gateway", "origin", "ask", "cache", "vercel")
 """Options that only some forms have."""
 
-_FOLDER = click.Path(file_okay=False)
+_FOLDER = FileName(file_okay=False)
 _RECORDED = ("name", "merge", "gateway", "origin", "ask", "cache")
 """Options that the files say they were made with."""
 
@@ -91,9 +90,9 @@ _ADDRESS: Mapping[str, Any] = {
 @click.argument("server", required=False, callback=_server, shell_complete=_complete)
 @click.option("--ask-gateway", is_flag=True, help="The configuration with which SERVER asks the gateway.")
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Write the files below DIR instead of printing them.")
-@click.option("--root", metavar="DIR", help="Where DIR will be on the server, if it is not here.")
+@click.option("--root", type=FileName(), metavar="DIR", help="Where DIR will be on the server, if it is not here.")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file below DIR is stale.")
-@click.option("--merge", type=click.Path(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
+@click.option("--merge", type=FileName(), metavar="ROBOTS.TXT", help="The site's own robots.txt; its rules stay.")
 @click.option("--no-merge", is_flag=True, help="Forget the robots.txt of an earlier --merge.")
 @click.option("--name", metavar="NAME", help="With nginx: a name for the policy, beside others on the same server.")
 @click.option("--inspect", is_flag=False, flag_value="/etc/nginx/nginx.conf", metavar="[FILE|FOLDER|-]",
@@ -109,7 +108,7 @@ _ADDRESS: Mapping[str, Any] = {
     help="With --ask-gateway: whom the proxy asks about; the others are let in, and not counted.",
 )
 @click.option("--cache", type=_FOLDER, metavar="DIR", help="With --ask-gateway: let the proxy cache verdicts in DIR.")
-@click.option("--vercel", type=click.Path(), metavar="FILE",
+@click.option("--vercel", type=FileName(), metavar="FILE",
               help="With vercel: the vercel.json.  [default: DIR/vercel.json]")  # fmt: skip
 @policy_option
 @click.pass_context
@@ -150,7 +149,7 @@ def command(
       noai-guard config nginx --out conf.d --root /etc/nginx/conf.d --check        in CI
     """
     if server is None:
-        if any(_is_given(ctx, param.name or "") for param in ctx.command.params):
+        if any(is_given(ctx, param.name or "") for param in ctx.command.params):
             raise CannotRun("name a SERVER; noai-guard config lists them")
         formatter = ctx.make_formatter()
         ctx.command.format_epilog(ctx, formatter)
@@ -243,12 +242,8 @@ def _reject_inapplicable(ctx: click.Context, target: ServerTarget | StaticHost |
         applicable = {"root"} | merging | target.options
     form = f"{target.key} --ask-gateway" if isinstance(target, Proxy) else target.key
     for option in _CONDITIONAL:
-        if option not in applicable and _is_given(ctx, option):
+        if option not in applicable and is_given(ctx, option):
             raise CannotRun(f"--{option.replace('_', '-')} does not apply to `noai-guard config {form}`; leave it out")
-
-
-def _is_given(ctx: click.Context, option: str) -> bool:
-    return ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def _print_inspection(nginx: NginxFiles, installation: Installation) -> bool:
@@ -263,7 +258,7 @@ def _print_inspection(nginx: NginxFiles, installation: Installation) -> bool:
 
 def _arguments(ctx: click.Context, merge: str | None = None) -> str:
     """Return the arguments that the files were made with, as their first lines say them."""
-    values = {option: str(ctx.params[option]) for option in _RECORDED if _is_given(ctx, option)}
+    values = {option: str(ctx.params[option]) for option in _RECORDED if is_given(ctx, option)}
     if merge is not None:
         values["merge"] = merge
     text = "".join(f" --{option} {shlex.quote(value)}" for option, value in values.items())

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal, terminal_width, unwritable
-from noai_guard.cli.options import SOCKET_ADDRESS, chosen_policy, name_policy, policy_name, policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, FileName, chosen_policy, name_policy, policy_name, policy_option
+from noai_guard.cli.output_files import replaceable
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import CONTROL_CHARACTERS, table
 from noai_guard.creators import DEFAULT_DATABASE, DEFAULT_KEYS, NOTICE_DAYS, database_of, notice_of
@@ -30,7 +31,7 @@ _database_option = click.option(
     help=f"sqlite:///FILE or postgresql://...  [default: wishes: of the policy, else {DEFAULT_DATABASE}]",
 )  # fmt: skip
 _keys_option = click.option(
-    "--keys", "key_file", metavar="FILE", default=DEFAULT_KEYS, show_default=True,
+    "--keys", "key_file", type=FileName(), metavar="FILE", default=DEFAULT_KEYS, show_default=True,
     help="The keys that sign links; NOAI_CREATORS_KEY comes before it.",
 )  # fmt: skip
 _by_option = click.option(
@@ -171,7 +172,7 @@ def _state(invitation: "Invitation", now: datetime) -> str:
 
 
 @command.command("import")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=FileName())
 @click.option("--creator", default="", metavar="NAME", help="Whose works they are where a line names nobody.")
 @click.option("--dry-run", is_flag=True, help="Say what would be added; add nothing.")
 @_by_option
@@ -220,13 +221,13 @@ def import_file(
 @click.option("--creator", default="", metavar="NAME", help="Only of this one.")
 @click.option("--format", "form", type=click.Choice(("csv", "json")), default="csv", show_default=True,
               help="csv: what is in force today, as a catalogue; json: every choice that was ever made.")  # fmt: skip
-@click.option("--out", metavar="FILE", type=click.Path(), help="Write it there.  [default: standard output]")
+@click.option("--out", metavar="FILE", type=FileName(), help="Write it there.  [default: standard output]")
 @_database_option
 @policy_option
 def export(creator: str, form: str, out: str | None, database: str | None, policy_file: str | None) -> None:
     """Write the works and wishes to a file.
 
-    As a catalogue that `creators import` reads, or whole, as JSON. `wishes:` reads it too, without the lines of `*`.
+    As a catalogue that `wishes:` and `creators import` read, or whole, as JSON.
 
     \b
     Examples:
@@ -260,7 +261,7 @@ def _unknown(creator: str) -> CannotRun:
 
 def _write(file: Path, lines: Iterator[str]) -> None:
     """Write a file that only its owner can read, all or nothing."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    partial = replaceable(file).with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
@@ -303,7 +304,8 @@ def revoke(ctx: click.Context, creator: str, number: int | None, database: str |
 
 
 @command.command("key")
-@click.option("--keys", "key_file", metavar="FILE", default=DEFAULT_KEYS, show_default=True, help="Where it is kept.")
+@click.option("--keys", "key_file", type=FileName(), metavar="FILE", default=DEFAULT_KEYS, show_default=True,
+              help="Where it is kept.")  # fmt: skip
 def key(key_file: str) -> None:
     """Make a new key to sign links.
 
@@ -322,10 +324,10 @@ def key(key_file: str) -> None:
 @command.command("serve")
 @click.option("--listen", "address", type=SOCKET_ADDRESS, metavar="ADDRESS", default="127.0.0.1:8090",
               show_default=True, help="HOST:PORT (port 0 for any), [IPv6]:PORT or unix:/path.")  # fmt: skip
-@click.option("--texts", metavar="FILE", type=click.Path(), help="Your own texts of the page, for another language.")
-@click.option("--events", metavar="FOLDER", type=click.Path(),
+@click.option("--texts", metavar="FILE", type=FileName(), help="Your own texts of the page, for another language.")
+@click.option("--events", metavar="FOLDER", type=FileName(),
               help="The folder of event files: who came.  [default: that of the policy]")  # fmt: skip
-@click.option("--ledger", metavar="FOLDER", type=click.Path(),
+@click.option("--ledger", metavar="FOLDER", type=FileName(),
               help="The folder of the ledger: what will change.  [default: that of the policy]")  # fmt: skip
 @_notice_option
 @_database_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal
-from noai_guard.cli.options import chosen_policy, name_policy, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, name_policy, policy_option
 from noai_guard.core.event_settings import EventSettings, days_in
 from noai_guard.core.text import printable
 from noai_guard.record.event_files import EventLine, ReadProblems, read_events
@@ -27,7 +27,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="[FILE|FOLDER]...")
+@click.argument("paths", nargs=-1, type=FileName(), metavar="[FILE|FOLDER]...")
 @click.option("--refused", is_flag=True, help="Only requests that were refused.")
 @click.option("--operator", metavar="NAME", help="Only agents of this operator.")
 @click.option("--json", "as_json", is_flag=True, help="Lines as they stand in the files, on a terminal too.")

@@ -9,7 +9,8 @@ from noai_guard.build_date import today
 from noai_guard.cli.console import CannotRun, unwritable
 from noai_guard.cli.ledger_keys import KEY_FILE, public_key, refuse_replaced
 from noai_guard.cli.ledger_source import FOLDER, counted
-from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
+from noai_guard.cli.options import FileName, chosen_policy, event_places, events_option, policy_option, say_nobody
+from noai_guard.cli.output_files import replaceable
 from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of
 from noai_guard.core.policy import Policy
@@ -31,11 +32,11 @@ from noai_guard.record.selection import Selection, Span
 @click.option("--until", metavar="WHEN", help="Last month or day, included, or a moment.  [default: now]")
 @click.option("--path", default="", metavar="PATTERN", help="Only requests for these paths: /artists/ines/**")
 @events_option
-@click.option("--ledger", type=click.Path(), metavar="DIR",
+@click.option("--ledger", type=FileName(), metavar="DIR",
               help="The site's ledger.  [default: as the policy says, else noai-ledger if it is here]")  # fmt: skip
-@click.option("--key", "key_file", type=click.Path(), metavar="FILE", default=KEY_FILE, show_default=True,
+@click.option("--key", "key_file", type=FileName(), metavar="FILE", default=KEY_FILE, show_default=True,
               envvar="NOAI_LEDGER_KEY", help="The private key to sign with (NOAI_LEDGER_KEY).")  # fmt: skip
-@click.option("--out", type=click.Path(), metavar="CASE.zip", help="Where to write the archive.")
+@click.option("--out", type=FileName(), metavar="CASE.zip", help="Where to write the archive.")
 @timestamp_option
 @policy_option
 @click.pass_context
@@ -73,6 +74,7 @@ def command(
     assert operator is not None
     assert since is not None
     assert out is not None
+    replaceable(Path(out))
     policy = chosen_policy(policy_file)
     site = policy.site
     folders, span = event_places(places, policy), Span.of(since, until, datetime.now(UTC))
@@ -104,7 +106,7 @@ def command(
 
 
 @command.command("verify")
-@click.argument("case", type=click.Path())
+@click.argument("case", type=FileName())
 @click.option(
     "--key", metavar="KEY|FILE", help="The public key that must have signed it: ed25519:..., or a file with it."
 )
@@ -136,7 +138,7 @@ def verify(ctx: click.Context, case: str, key: str | None, authorities: str | No
 
 
 @command.command("new-key")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=FileName())
 def new(file: str) -> None:
     """Make an Ed25519 key, write it to FILE (which only its owner may read), and print its public name."""
     try:

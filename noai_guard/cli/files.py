@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.options import FileName
 from noai_guard.cli.output_files import write_files
 from noai_guard.core.text import did_you_mean
 from noai_guard.resources import FOR_OPERATORS, file_for_operators
@@ -31,7 +32,7 @@ _NOTES = {
 
 @click.command("files")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--out", type=click.Path(file_okay=False), metavar="DIR", help="Write them below DIR; all without NAME.")
+@click.option("--out", type=FileName(file_okay=False), metavar="DIR", help="Write them below DIR; all without NAME.")
 def command(names: Sequence[str], out: str | None) -> None:
     """List the files for operators: a systemd unit, alerts, dashboards. With a NAME, print that one.
 

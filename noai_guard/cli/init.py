@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, unwritable
-from noai_guard.cli.options import DEFAULT_POLICY
+from noai_guard.cli.options import DEFAULT_POLICY, FileName
+from noai_guard.cli.output_files import replaceable
 from noai_guard.config import load_catalog, load_stance
 from noai_guard.config.policy_schema import POLICY_FILE, STANCES
 from noai_guard.config.schema_types import Choice, Field, ListOf, MapOf, Record, ValueType
@@ -91,7 +92,7 @@ _KEY_WIDTH = 44
 
 @click.command("init")
 @click.option("--stance", type=click.Choice(STANCES), default="no-ai", help="Policy to extend.  [default: no-ai]")
-@click.option("--out", type=click.Path(allow_dash=True), default=DEFAULT_POLICY, show_default=True, metavar="FILE",
+@click.option("--out", type=FileName(allow_dash=True), default=DEFAULT_POLICY, show_default=True, metavar="FILE",
               help="- for standard output.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 def command(stance: str, out: str, force: bool) -> None:
@@ -132,7 +133,7 @@ def _write(file: Path, text: str, force: bool) -> None:
             with file.open("x", encoding="utf-8") as stream:
                 stream.write(text)
             return
-        partial = file.with_name(f".{file.name}.partial")
+        partial = replaceable(file).with_name(f".{file.name}.partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
     except FileExistsError as error:

@@ -1,6 +1,7 @@
 """noai-guard ledger: every version of the policy, dated and signed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,19 +22,19 @@ from noai_guard.cli.ledger_source import (
     source_of,
     warn_if_damaged,
 )
-from noai_guard.cli.options import DEFAULT_POLICY, chosen_policy, policy_option
+from noai_guard.cli.options import DEFAULT_POLICY, FileName, chosen_policy, policy_option
 from noai_guard.cli.timestamps import authorities_option, timestamp_option, trusted_authorities
 from noai_guard.config import catalog_of, check_policy_text
 from noai_guard.core.policy import LedgerPolicy, Policy
 from noai_guard.core.text import printable
 from noai_guard.record.history import state_of, title_of
 from noai_guard.record.ledger import Entry, Ledger, iso
-from noai_guard.record.ledger_keys import new_key
+from noai_guard.record.ledger_keys import SigningKey, new_key
 from noai_guard.record.publishing import Draft, Signing, draft, publish, rotation
 from noai_guard.record.verification import chain_problems, problems_of
 
 _key_option = click.option(
-    "--key", "key_file", metavar="FILE", type=click.Path(), default=KEY_FILE, show_default=True,
+    "--key", "key_file", metavar="FILE", type=FileName(), default=KEY_FILE, show_default=True,
     envvar="NOAI_LEDGER_KEY", help="The private key (NOAI_LEDGER_KEY). It belongs on no web server, and not into git.",
 )  # fmt: skip
 _author_option = click.option(
@@ -74,19 +75,13 @@ def init(author: str, key_file: str, authority: str, policy_file: str | None) ->
         raise CannotRun("there is no noai.yaml here; noai-guard init writes one, --policy names one elsewhere")
     policy = chosen_policy(policy_file)
     settings = policy.ledger or LedgerPolicy(str(Path(policy_file).parent / FOLDER))
-    if Path(settings.folder).exists():
+    folder = Path(settings.folder)
+    if any(folder.glob("*.json")):
         raise CannotRun(f"{settings.folder} is there already; noai-guard ledger publish adds to a ledger")
-    try:
-        key = new_key(Path(key_file))
-    except FileExistsError:
-        raise CannotRun(f"{key_file} is there already; name a new file with --key") from None
-    except OSError as error:
-        raise unwritable(error, key_file) from error
-    now = current_time()
-    by = Signing(author, key, now, authority=authority)
-    promised = replace(policy, ledger=settings)
-    catalog = catalog_of(policy)
-    entry = _published(Path(settings.folder), promised, None, draft(promised, catalog, None, now), by)
+    now, promised, catalog = current_time(), replace(policy, ledger=settings), catalog_of(policy)
+    with _made_key(key_file, "--key", folder, 1) as key:
+        by = Signing(author, key, now, authority=authority)
+        entry = _published(folder, promised, None, draft(promised, catalog, None, now), by)
     click.echo(f"wrote   {click.format_filename(entry)}  the first entry")
     click.echo(f"wrote   {click.format_filename(key_file)}  the private key: not into git, not on a web server")
     _name_in(Path(policy_file), policy, settings, key.name)
@@ -94,6 +89,23 @@ def init(author: str, key_file: str, authority: str, policy_file: str | None) ->
         click.echo(
             f"keep the key out of git: echo {click.format_filename(Path(key_file).name)} >> .gitignore", err=True
         )
+
+
+@contextmanager
+def _made_key(file: str, option: str, folder: Path, number: int) -> Iterator[SigningKey]:
+    """Make a key in a new file, and remove it again if the entry that names it was not written. Raises CannotRun."""
+    try:
+        key = new_key(Path(file))
+    except FileExistsError:
+        raise CannotRun(f"{file} is there already; name a new file with {option}") from None
+    except OSError as error:
+        raise unwritable(error, file) from error
+    try:
+        yield key
+    except BaseException:
+        if not (folder / f"{number:04}.json").exists():
+            Path(file).unlink(missing_ok=True)
+        raise
 
 
 def _name_in(file: Path, policy: Policy, settings: LedgerPolicy, key: str) -> None:
@@ -143,7 +155,7 @@ def publish_command(
 
 @command.command("rotate")
 @_author_option
-@click.option("--new-key", "new_file", required=True, metavar="FILE", type=click.Path(), help="Where to write it.")
+@click.option("--new-key", "new_file", required=True, metavar="FILE", type=FileName(), help="Where to write it.")
 @_key_option
 @timestamp_option
 @policy_option
@@ -152,28 +164,23 @@ def rotate(author: str, new_file: str, key_file: str, authority: str, policy_fil
     policy, settings, ledger = _own_ledger(policy_file)
     old = key_in_force(key_file, ledger)
     promised = ledger.head.policy(policy)
-    try:
-        new = new_key(Path(new_file))
-    except FileExistsError:
-        raise CannotRun(f"{new_file} is there already; name a new file with --new-key") from None
-    except OSError as error:
-        raise unwritable(error, new_file) from error
-    by = Signing(author, old, current_time(), authority=authority, new_key=new)
-    entry = _published(Path(settings.folder), promised, ledger, rotation(ledger, by.now), by)
+    with _made_key(new_file, "--new-key", Path(settings.folder), ledger.head.number + 1) as new:
+        by = Signing(author, old, current_time(), authority=authority, new_key=new)
+        entry = _published(Path(settings.folder), promised, ledger, rotation(ledger, by.now), by)
     click.echo(f"wrote   {click.format_filename(entry)}")
     click.echo(f"wrote   {click.format_filename(new_file)}  the new private key; the old one signs nothing any more")
     click.echo(f"from now on write --key {click.format_filename(new_file)}, or set NOAI_LEDGER_KEY to it", err=True)
 
 
 @command.command("verify")
-@click.argument("source", required=False, type=click.Path())
+@click.argument("source", required=False, type=FileName())
 @click.option(
     "--key",
     "key",
     metavar="KEY",
     help="The first public key: ed25519:..., or a file with it.  [default: as the policy says]",
 )
-@click.option("--against", metavar="PATH", type=click.Path(), help="An older copy: all its entries have to be there.")
+@click.option("--against", metavar="PATH", type=FileName(), help="An older copy: all its entries have to be there.")
 @authorities_option
 @policy_option
 @click.pass_context
@@ -221,7 +228,7 @@ def log(ctx: click.Context, oneline: bool, source: str | None, policy_file: str 
     ledger = read_ledger(source_of(source, settings))
     promised = ledger.promised(current_time())
     for entry in reversed(ledger.entries):
-        for line in _oneline(entry) if oneline else _full(entry, state_of(entry, promised)):
+        for line in _oneline(entry) if oneline else _full(entry, ledger, state_of(entry, ledger, promised)):
             click.echo(printable(line))
     ctx.exit(warn_if_damaged(ledger, settings))
 
@@ -230,11 +237,13 @@ def _oneline(entry: Entry) -> Iterator[str]:
     yield f"{entry.hash[:10]} {entry.time.date()} {title_of(entry)}: {'; '.join(entry.changes) or 'no changes'}"
 
 
-def _full(entry: Entry, state: str) -> Iterator[str]:
+def _full(entry: Entry, ledger: Ledger, state: str) -> Iterator[str]:
     yield f"entry {entry.number} {entry.hash} ({state})"
     yield f"Author:    {entry.author}"
     yield f"Date:      {iso(entry.time)}{', timestamped' if entry.data.get('timestamp') else ''}"
-    yield f"Effective: {iso(entry.effective)}"
+    at_once = entry.effective > entry.time and not ledger.waits(entry)
+    before = "at once; what was announced before waits until " if at_once else ""
+    yield f"Effective: {before}{iso(entry.effective)}"
     yield f"Key:       {entry.key}"
     yield ""
     yield f"    {title_of(entry)}"
@@ -261,7 +270,8 @@ def _show(drafted: Draft, now: datetime) -> None:
     if not drafted.changes:
         click.echo("        no changes but those of the catalogue")
     if drafted.effective > now:
-        click.echo(f"what is stricter holds at once, what is looser from {iso(drafted.effective)}")
+        which = "what is looser" if drafted.loosening else "what is looser, here or announced before,"
+        click.echo(f"what is stricter holds at once, {which} from {iso(drafted.effective)}")
 
 
 def _published(folder: Path, policy: Policy, ledger: Ledger | None, drafted: Draft, by: Signing) -> Path:

@@ -1,6 +1,7 @@
 """noai-guard ledger at: what was promised on a day, and what documents declared for a path by creators' wishes."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,16 +17,20 @@ from noai_guard.cli.ledger_source import (
     source_of,
     warn_if_damaged,
 )
-from noai_guard.cli.options import policy_option
+from noai_guard.cli.options import FileName, policy_option
+from noai_guard.core.model import PathPolicy
 from noai_guard.core.path_patterns import PathMatcher
 from noai_guard.core.paths import normal_path
-from noai_guard.core.stricter import stricter_policy
+from noai_guard.core.stricter import sections_within, stricter_policy
 from noai_guard.core.text import listed, printable
 from noai_guard.declarations.shared import robots_file
 from noai_guard.record.history import title_of, when
 from noai_guard.record.ledger import Entry, Ledger, iso
 from noai_guard.record.ledger_files import read_document
 from noai_guard.record.policy_changes import ACTION_WORDS
+
+_REST_OF_URL = re.compile(r"\A[A-Za-z]+://[^/?#]*|[?#].*\Z", re.DOTALL)
+"""What stands around the path of an address that was copied from a browser: no policy goes by it."""
 
 _ROBOTS, _TDMREP = "/robots.txt", "/.well-known/tdmrep.json"
 
@@ -41,8 +46,8 @@ def _moment(ctx: click.Context, param: click.Parameter, text: str) -> datetime:
 
 @click.command("at")
 @click.argument("moment", metavar="DATE", callback=_moment)
-@click.option("--path", metavar="PATH", help="Only what was promised for this path.")
-@click.option("--out", metavar="DIR", type=click.Path(), help="Also write the documents of that day below DIR.")
+@click.option("--path", metavar="PATH", help="Only what was promised for this path, or URL.")
+@click.option("--out", metavar="DIR", type=FileName(), help="Also write the documents of that day below DIR.")
 @ledger_option
 @policy_option
 @click.pass_context
@@ -60,7 +65,7 @@ def command(
     promised = ledger.promised(moment)
     if not promised:
         first = iso(ledger.entries[0].time)
-        raise CannotRun(f"nothing was promised then: the first entry is of {first}", exit_code=1)
+        raise CannotRun(f"nothing was promised then: the first entry is of {first}; ask for that moment", exit_code=1)
     for line in _at(ledger, promised, moment, path):
         click.echo(printable(line))
     if moment > current_time():
@@ -79,7 +84,7 @@ def _at(ledger: Ledger, promised: tuple[Entry, ...], moment: datetime, path: str
         yield "the site only watched: it declared this and refused nobody (mode monitor)"
     sections = policy.all_path_policies
     if path is not None:
-        path = normal_path(path)
+        path = normal_path(_REST_OF_URL.sub("", path) or "/")
         where = PathMatcher([section.pattern for section in policy.path_policies]).first(path) + 1
         sections = (sections[where],)
         yield f"{path} is under {sections[0].pattern}"
@@ -88,8 +93,7 @@ def _at(ledger: Ledger, promised: tuple[Entry, ...], moment: datetime, path: str
         yield f"{section.pattern}"
         for usage, action in section.usages.items():
             yield f"  {usage:<12} {ACTION_WORDS[action]}"
-        for line in entry.declarations["headers"].get(section.pattern, ()):
-            yield f"  declared in each response: {line}"
+        yield from _header_lines(promised, section)
     exempt = PathMatcher(policy.exemptions.paths) if policy.exemptions.paths else None
     if path is not None and exempt and exempt.first(path) >= 0:
         yield "  open to everybody: an exempt path"
@@ -99,23 +103,44 @@ def _at(ledger: Ledger, promised: tuple[Entry, ...], moment: datetime, path: str
         who = listed([*sorted(rule.agents), *sorted(rule.operators), *map(str, rule.usages)]) or "everybody"
         yield f"  rule {rule.id}: {ACTION_WORDS[rule.action]} for {who}"
     if path is not None:
+        wished: dict[tuple[str, ...], list[str]] = {}
         for each in promised:
-            yield from _wishes(ledger, each, path)
+            wished.setdefault(tuple(_wishes(ledger, each, path)), []).append(str(each.number))
+        for lines, numbers in wished.items():
+            yield ""
+            yield f"what its creator wished, by {'entry' if len(numbers) == 1 else 'entries'} {listed(numbers)}:"
+            yield from lines
     yield ""
     for document, facts in entry.declarations["documents"].items():
-        yield f"declared in {document}  sha256 {facts['sha256']}"
+        yield f"declared by entry {entry.number} in {document}  sha256 {facts['sha256']}"
     for later in promised[1:]:
         changes = "; ".join(later.changes) or "no changes"
-        yield f"announced for {iso(later.effective)} by entry {later.number}: {changes}"
+        successor = ledger.successor(later)
+        state = f"announced for {iso(later.effective)}" if ledger.waits(later) else "in force too"
+        replaced = f", which entry {successor.number} replaces" if successor else ""
+        yield f"{state} by entry {later.number}{replaced}: {changes}"
     for later in ledger.entries:
         if moment < later.time < moment + timedelta(days=1) and moment.hour == 0:
-            yield f"later that day: entry {later.number}, {title_of(later)}. {when(later)}"
+            yield f"later that day: entry {later.number}, {title_of(later)}. {when(later, ledger)}"
+
+
+def _header_lines(promised: Sequence[Entry], section: PathPolicy) -> Iterator[str]:
+    """Yield what was declared in header fields on the paths of a section: by the first entry that says the same there.
+
+    An entry holds the lines of its own policy, and not those of the strictest of several.
+    """
+    for entry in promised:
+        for own in sections_within(entry.public_policy, section.pattern):
+            if own.usages == section.usages:
+                for line in entry.declarations["headers"].get(own.pattern, ()):
+                    yield f"  declared in each response: {line}"
+                return
+    numbers = listed([str(entry.number) for entry in promised])
+    yield f"  declared in each response: the strictest of entries {numbers}, whose own lines differ"
 
 
 def _wishes(ledger: Ledger, entry: Entry, path: str) -> Iterator[str]:
     """Yield what the documents of an entry said of a path by what its creator wished, or that this is not known."""
-    yield ""
-    yield f"what its creator wished, by entry {entry.number}:"
     if not entry.declarations.get("wishes"):
         yield "  not known: no document of this entry names a single work, and the ledger keeps what documents said"
         return

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy
+from noai_guard.cli.options import FileName, chosen_policy
 from noai_guard.core.policy import LedgerPolicy
 from noai_guard.errors import Problem
 from noai_guard.record import ledger_files
@@ -16,7 +16,7 @@ from noai_guard.record.verification import chain_problems
 FOLDER = "noai-ledger"
 
 ledger_option = click.option(
-    "--ledger", "source", metavar="PATH", type=click.Path(),
+    "--ledger", "source", metavar="PATH", type=FileName(),
     help="The folder of the ledger, or its public copy.  [default: as the policy says, else noai-ledger]",
 )  # fmt: skip
 """Adds `--ledger PATH` to a command, as the argument `source`."""

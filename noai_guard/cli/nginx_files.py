@@ -30,7 +30,10 @@ class NginxFiles:
 
 
 def read_nginx(source: str) -> NginxFiles:
-    """Return the configuration in nginx.conf or its folder; `-` is the output of `nginx -T` on standard input."""
+    """Return the configuration in nginx.conf or its folder; `-` is the output of `nginx -T` on standard input.
+
+    Raises CannotRun if it cannot be read, or serves nothing by HTTP.
+    """
     files = _read(source)
     if not any(directive.name == "http" for directive in flat(files.main)):
         raise CannotRun(f"{source}: there is no http {{ }} in it; name nginx.conf, its folder, or - for nginx -T")
@@ -95,7 +98,9 @@ class _Reader:
         (config,) = payload["config"]
         if config["errors"]:
             problem = config["errors"][0]
-            raise CannotRun(f"{file}:{problem.get('line') or 0}: {problem['error']}; nginx -t says more")
+            # crossplane has neither a line nor words for what is no directive at all.
+            line = f":{problem['line']}" if problem.get("line") else ""
+            raise CannotRun(f"{file}{line}: {problem['error'] or 'no configuration of nginx'}; nginx -t says more")
         return self._directives(config["parsed"], file, depth)
 
     def _directives(self, parsed: Sequence[Mapping[str, Any]], file: str, depth: int) -> Iterator[Directive]:

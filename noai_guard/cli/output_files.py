@@ -1,6 +1,7 @@
 """Files that a command writes below a folder: only what changed, all or none."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from noai_guard.config.regular_file import read_regular_file
 from noai_guard.core.model import Document
 from noai_guard.core.text import printable
 from noai_guard.declarations import robots_txt
+from noai_guard.declarations.shared import robots_file
 from noai_guard.responses.documents import document_file
 from noai_guard.targets.target import File
 
@@ -34,7 +36,23 @@ def write_files(files: Mapping[Path, File], only_check: bool) -> bool:
 
 def replace_file(file: Path, content: bytes) -> None:
     """Write a file: a reader sees the old one or the new one. Raises CannotRun."""
-    _write({file: content})
+    _write({replaceable(file): content})
+
+
+def replaceable(file: Path) -> Path:
+    """Return a file that may be replaced as a whole.
+
+    Raise CannotRun for a link, a device or a pipe. As root it would be /dev/stdout that is replaced.
+    """
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return file
+    if stat.S_ISLNK(mode):
+        raise CannotRun(f"{file} is a link; name the file that it leads to, or another, with --out")
+    if not stat.S_ISREG(mode):
+        raise CannotRun(f"{file} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; name a file with --out")
+    return file
 
 
 def print_limitations(sentences: Iterable[str]) -> None:
@@ -61,16 +79,19 @@ def documents_below(folder: Path, compiled: CompiledPolicy, merge: str | None) -
 
 
 def existing_robots(file: str) -> bytes:
-    """Return the site's own robots.txt, as far as parsers read it."""
+    """Return the site's own robots.txt, as far as parsers read it. Raises CannotRun if it cannot be read."""
     try:
         with Path(file).open("rb") as stream:
-            return stream.read(robots_txt.MAX_BYTES)
+            content = stream.read(robots_txt.MAX_BYTES)
     except OSError as error:
         raise CannotRun(f"{file} cannot be read: {error.strerror}; name the site's robots.txt") from error
+    if content.strip() and not robots_file.is_robots(content):
+        print_limitations([f"--merge {file}: there is no line for crawlers in it; is it the site's robots.txt?"])
+    return content
 
 
 def content_of(file: Path) -> bytes | None:
-    """Return the content of a file; None if it does not exist."""
+    """Return the content of a file; None if it does not exist. Raises CannotRun if it cannot be read."""
     try:
         return read_regular_file(file)
     except FileNotFoundError:

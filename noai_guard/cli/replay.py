@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import chosen_policy, policy_name, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, policy_name, policy_option
 from noai_guard.compiled import CompiledPolicy
 from noai_guard.config import catalog_of
 from noai_guard.errors import LogsInvalid
 from noai_guard.replay.formats import FORMAT_NAMES
 from noai_guard.replay.report import FORMS
-from noai_guard.replay.run import Replay
+from noai_guard.replay.run import Replay, surveyed
 from noai_guard.replay.sources import STDIN, Source, empty, unreadable
 
 
 @click.command("replay")
-@click.argument("logs", nargs=-1, required=True, type=click.Path(readable=False), metavar="LOG...")
-@click.option("--against", metavar="FILE", type=click.Path(), help="Another policy, to see what would change.")
+@click.argument("logs", nargs=-1, required=True, type=FileName(readable=False), metavar="LOG...")
+@click.option("--against", metavar="FILE", type=FileName(), help="Another policy, to see what would change.")
 @click.option("--format", "style", type=click.Choice(list(FORMS)), default="text", help="[default: text]")
 @click.option(
     "--log-format", type=click.Choice(FORMAT_NAMES), help="The format of the logs.  [default: found by their lines]"
@@ -39,10 +39,10 @@ def command(
     """Say what the policy would have done with the requests of access logs: whom it would have refused, who is probably
     wronged by that, who is not who it says, and who without a name took many works.
 
-    LOG is a file, also one of gzip or zstd, or - for standard input. nginx, Apache, Caddy, HAProxy, Traefik,
-    CloudFront, Cloudflare Logpush, AWS ALB and our own events are told apart by their lines. Nothing is asked over the
-    network, and nothing is written but the report. With --against, the report says what would be different from that
-    policy.
+    LOG is a file, also one of gzip, zstd, xz or bzip2, or - for standard input. nginx, Apache, Caddy, HAProxy, Traefik,
+    CloudFront, Cloudflare Logpush, AWS ALB, JSON and our own events are told apart by their lines, and so are lines
+    with fields in an order of your own. Nothing is asked over the network, and nothing is written but the report. With
+    --against, the report says what would be different from that policy.
 
     \b
     Examples:
@@ -66,6 +66,11 @@ def command(
 
 def _read(replay: Replay, logs: Sequence[str], log_format: str) -> None:
     with _progress(logs) as progress:
+        # A single log says so when it is read.
+        if len(logs) > 1 and not log_format:
+            problems, replay.beside = surveyed(logs)
+            if problems:
+                raise LogsInvalid(problems)
         for name in logs:
             try:
                 replay.read(Source(name, progress.update), log_format)

@@ -8,7 +8,7 @@ import click
 
 from noai_guard.cli.console import CannotRun
 from noai_guard.cli.evidence import ledger_of
-from noai_guard.cli.options import chosen_policy, event_places, events_option, policy_option, say_nobody
+from noai_guard.cli.options import FileName, chosen_policy, event_places, events_option, policy_option, say_nobody
 from noai_guard.cli.output_files import replace_file
 from noai_guard.config import catalog_of, load_catalog
 from noai_guard.core.policy import Policy
@@ -33,7 +33,7 @@ _FORMATS = ("html", "csv", "json")
 @events_option
 @click.option("--format", "style", type=click.Choice(_FORMATS),
               help="For reading, spreadsheets, programs.  [default: by the name of --out, else html]")  # fmt: skip
-@click.option("--out", type=click.Path(), metavar="FILE", help="Where to write.  [default: standard output]")
+@click.option("--out", type=FileName(), metavar="FILE", help="Where to write.  [default: standard output]")
 @click.option("--show", metavar="REFERENCE", help="Print the events behind a figure, by its reference in the report.")
 @click.option("--public", is_flag=True, help="Write the transparency page instead: for everybody, nothing personal.")
 @policy_option

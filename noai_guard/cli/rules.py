@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from noai_guard.cli.options import FileName
 from noai_guard.config import compile_rules, rules_folder
 from noai_guard.config.build import agent_from
 from noai_guard.config.catalogue_schema import read_agent_files, read_browsers, samples_from
@@ -17,7 +18,7 @@ from noai_guard.core.model import AI_USAGES
 from noai_guard.errors import Invalid, Problem
 
 _rules_option = click.option(
-    "--rules", type=click.Path(path_type=Path), metavar="DIR", help="The rules folder; default: the packaged one."
+    "--rules", type=FileName(path_type=Path), metavar="DIR", help="The rules folder; default: the packaged one."
 )
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from noai_guard.cli.console import CannotRun
-from noai_guard.cli.options import SOCKET_ADDRESS, policy_name, policy_option
+from noai_guard.cli.options import SOCKET_ADDRESS, FileName, is_given, policy_name, policy_option
+from noai_guard.config.regular_file import open_regular_file
+from noai_guard.core.text import printable
 from noai_guard.errors import MissingExtra
 from noai_guard.server.sockets import BoundSocket, CannotListen
 from noai_guard.socket_address import SocketAddress
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 _EXTRA = ("aiohttp", "h11", "httptools", "uvicorn", "uvloop", "websockets")
 
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}
+
+
+_OF_UPSTREAM = ("upstream_host", "upstream_ca", "connect_timeout", "first_byte_timeout", "idle_timeout")
+
+_OF_GATEWAY = ("hold", "own_robots")
 
 
 def _permissions(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -47,7 +54,7 @@ def _permissions(ctx: click.Context, param: click.Parameter, text: str) -> int:
 @click.option("--socket-mode", default="660", show_default=True, metavar="OCTAL", callback=_permissions,
               help="Permissions of UNIX sockets.")  # fmt: skip
 @click.option("--upstream-host", metavar="NAME", help="The Host that the upstream gets.  [default: the visitor's]")
-@click.option("--upstream-ca", metavar="FILE", help="Certificates to check an https upstream with.")
+@click.option("--upstream-ca", type=FileName(), metavar="FILE", help="Certificates to check an https upstream with.")
 @click.option("--connect-timeout", type=click.FloatRange(0.1), default=5, show_default=True, metavar="SECONDS",
               help="For a connection to the upstream; then 504.")  # fmt: skip
 @click.option("--first-byte-timeout", type=click.FloatRange(0.1), default=60, show_default=True, metavar="SECONDS",
@@ -56,8 +63,15 @@ def _permissions(ctx: click.Context, param: click.Parameter, text: str) -> int:
               help="Between two parts of a request or a response.")  # fmt: skip
 @click.option("--hold", type=click.IntRange(0, 3600), default=10, show_default=True, metavar="SECONDS",
               help="Gateway: how long a proxy may keep a verdict.")  # fmt: skip
-@click.option("--own-robots", metavar="FILE", help="Gateway: the site's own robots.txt, which ours is merged with.")
+@click.option(
+    "--own-robots",
+    type=FileName(),
+    metavar="FILE",
+    help="Gateway: the site's own robots.txt, which ours is merged with.",
+)
+@click.pass_context
 def command(
+    ctx: click.Context,
     policy_file: str | None,
     upstream: str | None,
     addresses: Sequence[SocketAddress],
@@ -90,6 +104,10 @@ def command(
         raise CannotRun("serve needs a system with fork, as Linux and macOS; here, serve the ASGI app with uvicorn")
     if any(find_spec(module) is None for module in _EXTRA):
         raise MissingExtra("serve", "noai-guard serve")
+    for option in _OF_GATEWAY if upstream else _OF_UPSTREAM:
+        if is_given(ctx, option):
+            form = "with --upstream" if upstream else "without --upstream, where the gateway runs"
+            raise CannotRun(f"--{option.replace('_', '-')} does nothing {form}; leave it out")
     with _metrics_folder(workers):
         # Imported only now: prometheus_client looks for the folder when it is imported.
         from noai_guard.reverse_proxy.upstream import Timeouts
@@ -98,6 +116,9 @@ def command(
         if upstream is None:
             addresses = addresses or [SocketAddress("127.0.0.1", 9797)]
             title, served = "the gateway", gateway_app(policy_file, hold, own_robots)
+            if own_robots is not None and (reason := _unreadable(own_robots)):
+                consequence = "/robots.txt is 503 until it can be"
+                click.echo(f"noai-guard: --own-robots {printable(own_robots)}: {reason}; {consequence}", err=True)
         else:
             addresses = addresses or [SocketAddress("127.0.0.1", 8080)]
             origin = _origin(upstream, upstream_host, upstream_ca)
@@ -121,6 +142,15 @@ def command(
             bound = [_bound(address, socket_mode, stack) for address in addresses]
             metrics = [_bound(metrics_address, socket_mode, stack)] if metrics_address else []
             _supervise(served, title, bound, metrics, workers, drain_seconds)
+
+
+def _unreadable(file: str) -> str:
+    """Return why a file cannot be read; empty if it can."""
+    try:
+        open_regular_file(file).close()
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return ""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun, on_terminal
-from noai_guard.cli.options import chosen_policy, name_policy, policy_option
+from noai_guard.cli.options import FileName, chosen_policy, name_policy, policy_option
 from noai_guard.cli.output_files import print_limitations
 from noai_guard.cli.promised_policy import compiled_with_promises
 from noai_guard.core.text import printable
@@ -26,13 +26,13 @@ _FEW = 16
 """Files for which no further processes are started."""
 
 _UNDO_FILE = "noai-tags.undo"
-_FILE = click.Path(dir_okay=False)
+_FILE = FileName(dir_okay=False)
 
 
 @click.command("tag")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @policy_option
-@click.option("--root", type=click.Path(file_okay=False), metavar="DIR",
+@click.option("--root", type=FileName(exists=True, file_okay=False), metavar="DIR",
               help="The folder whose content is the site: DIR/tracks/a.mp3 is /tracks/a.mp3.")  # fmt: skip
 @click.option(
     "--url-prefix", default="/", metavar="PATH", help="Where on the site the content of --root is.  [default: /]"
@@ -103,6 +103,8 @@ def command(
     signer = _signer(sign_cert, sign_key, sign_algorithm, sign_timestamps, sign_trust)
     if signer and (undo or remove):
         raise CannotRun("nothing is signed with --undo and --remove; leave out --sign-cert")
+    if "://" in url_prefix:
+        raise CannotRun("--url-prefix is a path of the site, such as /media; leave out scheme and host")
     says, promises = (None, ()) if undo or remove else _says(policy_file)
     if says and says.depends_on_path and root is None:
         raise CannotRun("the policy says different things for different paths; say --root, the folder of the site")

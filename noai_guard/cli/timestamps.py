@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from noai_guard.cli.console import CannotRun
+from noai_guard.cli.options import FileName
 from noai_guard.record.timestamps import Authorities, read_authorities
 
 timestamp_option = click.option(
@@ -14,7 +15,7 @@ timestamp_option = click.option(
 """Adds `--timestamp URL` to a command, as the argument `authority`."""
 
 authorities_option = click.option(
-    "--authority", "authorities", metavar="FILE", type=click.Path(),
+    "--authority", "authorities", metavar="FILE", type=FileName(),
     help="Certificates (PEM) of the authorities whose timestamps are believed.",
 )  # fmt: skip
 """Adds `--authority FILE` to a command, as the argument `authorities`: see `trusted_authorities`."""

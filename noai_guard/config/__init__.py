@@ -86,11 +86,17 @@ def check_policy(file: str | Path) -> tuple[Policy | None, tuple[Problem, ...]]:
     try:
         text = read_regular_file(file, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        is_stance = str(file) in rules_source().stances
-        hint = f"write a file that says extends: {file}" if is_stance else "`noai-guard init` writes one"
-        return None, (Problem("P001", f"cannot be read: {reason}", hint, str(file)),)
+        return None, (unreadable_policy(error, str(file)),)
     return check_policy_text(text, str(file))
+
+
+def unreadable_policy(error: OSError | ValueError, file: str) -> Problem:
+    """Return the problem with a policy that could not be opened or read."""
+    if file in rules_source().stances:
+        hint = f"write a file that says extends: {file}"
+    else:
+        hint = "`noai-guard init` writes one" if isinstance(error, FileNotFoundError) else "name a readable file"
+    return Problem("P001", f"cannot be read: {getattr(error, 'strerror', None) or error}", hint, file)
 
 
 def check_policy_text(text: bytes, file: str = "noai.yaml") -> tuple[Policy | None, tuple[Problem, ...]]:

@@ -6,6 +6,7 @@ and the names of its works.
 
 import csv
 import io
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ PART_BYTES = 64 * 1024
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is read."""
 
+_LINE_BLOCK = 1024 * 1024
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 _HEAD_BYTES = 256
 _LOOK_AHEAD = 64
 _WINDOW = 8 * 1024 * 1024
@@ -56,14 +59,16 @@ class Records:
 def records_of(raw: bytes, delimiter: str) -> Records:
     """Return the records in UTF-8 text that begins where one begins."""
     text = io.StringIO(raw.decode("utf-8", "replace"), newline="")
-    reader = csv.reader(chain(text, [_END]), delimiter=delimiter)
+    given = chain(text, [_END])
+    # Strict: text behind a closing quotation mark shows that one is missing before, and that lines were swallowed.
+    reader = csv.reader(given, delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     try:
         rows.extend(reader)
     except csv.Error as error:
-        return Records(rows, _lines(raw, delimiter, rows), reader.line_num, True, str(error))
-    ended = rows[-1] == [_END]
-    if not ended:  # a quotation mark is open
+        if next(given, None) is not None:
+            return Records(rows, _lines(raw, delimiter, rows), reader.line_num, True, str(error))
+        # A quotation mark is open.
         text.seek(0)
         rows = list(reader := csv.reader(text, delimiter=delimiter))
         return Records(rows, _lines(raw, delimiter, rows), reader.line_num, False)
@@ -102,6 +107,14 @@ def parts_in(stream: ByteStream, delimiter: str, waiting: bytes = b"") -> Iterat
         waiting, wanted = waiting[len(raw) :], PART_BYTES
 
 
+def first_line(stream: ByteStream, waiting: bytes) -> tuple[bytes, bytes]:
+    """Return the next line of a stream, with its end, and what was read behind it."""
+    read = waiting or stream.readline(_LINE_BLOCK)
+    match = _LINE.match(read)
+    assert match is not None  # it matches nothing too
+    return match[0], read[match.end() :]
+
+
 def _line_end(raw: bytes) -> int:
     """Return where the last complete line ends; that of old Macs too, if there is no other."""
     return raw.rfind(b"\n") + 1 or raw.rfind(b"\r", 0, -1) + 1
@@ -111,7 +124,8 @@ def _line_end(raw: bytes) -> int:
 class Part:
     """What is kept of a part: `lines` of the file, an entry for each work, and the names of the works.
 
-    Only if it `is_closed`, its last record ends there whatever stands behind it.
+    Only if it `is_closed`, its last record ends there whatever stands behind it. `is_general`: it says something of all
+    works of a creator, wherever they are.
     """
 
     size: int
@@ -119,16 +133,17 @@ class Part:
     head: bytes
     lines: int
     is_closed: bool
+    is_general: bool
     entries: "array[int]"
     names: bytes
 
     @classmethod
-    def of(cls, raw: bytes, records: Records, works: Sequence[WorkWishes]) -> "Part":
+    def of(cls, raw: bytes, records: Records, works: Sequence[WorkWishes], *, is_general: bool) -> "Part":
         """Return what is to be kept of a part."""
         names = _BETWEEN.join([work.work for work in works]).encode("utf-8", "surrogatepass")
         head = raw[: raw.find(b"\n") + 1 or len(raw)][:_HEAD_BYTES]
         is_closed = records.ended and raw.endswith((b"\n", b"\r"))
-        return cls(len(raw), _digest(raw), head, records.count, is_closed, entries_of(works), names)
+        return cls(len(raw), _digest(raw), head, records.count, is_closed, is_general, entries_of(works), names)
 
     def is_at(self, place: int, text: bytes) -> bool:
         """Return True if a text has this part at a place, and its last record ends there."""

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
+from noai_guard.config.catalogue_lines import CatalogueLine, CatalogueLineReader
 from noai_guard.config.catalogue_parts import (
     ByteStream,
     Part,
@@ -16,10 +17,10 @@ from noai_guard.config.catalogue_parts import (
     changed_works,
     numbers_of,
 )
-from noai_guard.config.catalogue_reader import MAX_WORKS, CatalogueLine, CatalogueLineReader, CatalogueReader
+from noai_guard.config.catalogue_reader import MAX_WORKS, CatalogueReader
 from noai_guard.config.regular_file import file_identity, open_regular_file
 from noai_guard.core.wish_index import choices_of
-from noai_guard.core.wishes import WorkWishes
+from noai_guard.core.wishes import ALL_WORKS, WorkWishes
 from noai_guard.core.works import Works
 from noai_guard.errors import Problem, Unanswered
 
@@ -66,12 +67,22 @@ class WishCatalogue:
     def read(self, day: date) -> Iterator[WorkWishes]:
         """Yield the wishes in force on a day. Raises WishesInvalid at the end, with every mistake, and OSError."""
         known = _Known(self.version(), b"", [], CatalogueReader(self.file, self._works, day))
+        reader = known.reader
+        if self._may_be_general():
+            with self._bytes() as stream:
+                reader.read_general(stream)
         with self._bytes() as stream:
-            for raw, records, works in known.reader.read(stream):
-                known.parts.append(Part.of(raw, records, works))
+            for raw, records, works in reader.read(stream):
+                known.parts.append(Part.of(raw, records, works, is_general=reader.met_general))
                 yield from works
+        reader.note_general()
         known.header = known.reader.header
         self._keep(known)
+
+    def _may_be_general(self) -> bool:
+        """Return True if a line may be about all works of a creator."""
+        with self._bytes() as stream:
+            return any(ALL_WORKS.encode() in block for block in iter(lambda: stream.read(_BLOCK), b""))
 
     def _keep(self, known: _Known) -> None:
         """Keep what was read. Raises Unanswered if it cannot be what was meant."""
@@ -144,12 +155,14 @@ class WishCatalogue:
             line += sum(part.lines for part in known.parts[number:first])
             removed += known.parts[first:end]
             for raw, records, works in known.reader.read_stretch(text[start:stop], line, is_last=stop == len(text)):
-                part = Part.of(raw, records, works)
+                part = Part.of(raw, records, works, is_general=known.reader.met_general)
                 parts.append(part)
                 added.append(part)
                 line += part.lines
             number = end
         changed = changed_works(removed, added)
+        if any(part.is_general for part in (*removed, *added)):
+            return None  # it may have changed for works in any part
         if known.reader.is_open or changed is None or sum(len(part.entries) for part in parts) > MAX_WORKS:
             return None  # reading all tells what is wrong, and where
         known.reader.raise_problems()

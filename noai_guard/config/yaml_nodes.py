@@ -189,7 +189,10 @@ def _end_of(text: str) -> tuple[int, int]:
 
 
 def _is_safe(text: str, log: ProblemLog) -> bool:
-    """Refuse, before anything is built, what makes YAML grow or act: aliases, tags, depth, several documents."""
+    """Return False, and log why, for what makes YAML grow or act: aliases, tags, depth, several documents.
+
+    Nothing has been built by then.
+    """
     depth = documents = 0
     for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -228,10 +231,12 @@ def items(context: NodeContext) -> Iterator[tuple[str, ScalarNode, Node]]:
 
 
 def is_null(node: Node) -> bool:
+    """Return True if nothing is written in the place of a value, or `null` or `~`."""
     return bool(node.tag == "tag:yaml.org,2002:null")
 
 
 def is_bool(node: Node) -> bool:
+    """Return True if YAML 1.1 reads the node as yes or no."""
     return bool(node.tag == "tag:yaml.org,2002:bool")
 
 

@@ -76,11 +76,11 @@ class Origins:
         The agents that the address and the header fields tell stand beside those that the client names, of which each
         is checked if it can be: the one counts that is treated most strictly; of equals, one that the client names.
         """
-        met = frozenset(
-            number for number in path_class.origin_rules if self._holds(self._rules[number], claim, address, headers)
-        )
-        if met:
-            path_class = self._table.from_origin(path_class, met)
+        rules = [(number, self._rules[number]) for number in path_class.origin_rules]
+        met = frozenset(number for number, rule in rules if self._holds(rule, address, headers))
+        perhaps = [number for number, rule in rules if self._may_restrict(rule, claim, address, headers)]
+        if met or perhaps:
+            path_class = self._strictest(claim, path_class, met, perhaps)
         recognised = tuple(self._recognised(address, headers))
         if not recognised:
             return claim, path_class
@@ -96,15 +96,26 @@ class Origins:
             if all(condition.holds(headers) for condition in agent.headers):
                 yield agent
 
-    def _holds(self, rule: Rule, claim: Claim, address: str | None, headers: Sequence[HeaderField]) -> bool:
+    def _holds(self, rule: Rule, address: str | None, headers: Sequence[HeaderField]) -> bool:
         if not all(condition.holds(headers) for condition in rule.headers):
             return False
         if not rule.networks:
             return True
-        if address is None:
-            names_agent = claim not in (None, NAMELESS)
-            return names_agent and rule.action.restricts and self._table.policy.on_unknown is Action.DENY
-        return not self._networks[address].isdisjoint(rule.networks)
+        return address is not None and not self._networks[address].isdisjoint(rule.networks)
+
+    def _may_restrict(self, rule: Rule, claim: Claim, address: str | None, headers: Sequence[HeaderField]) -> bool:
+        """Return True if nobody knows whether a rule holds, and it then counts where that is stricter."""
+        if address is not None or not rule.networks or not rule.action.restricts or claim in (None, NAMELESS):
+            return False
+        meets = all(condition.holds(headers) for condition in rule.headers)
+        return meets and self._table.policy.on_unknown is Action.DENY
+
+    def _strictest(self, claim: Claim, path_class: PathClass, met: frozenset[int], perhaps: Sequence[int]) -> PathClass:
+        """Return the path class in which the rules that are met hold, and that of the others which makes it strictest:
+        a rule that rations stands before one that refuses, and may not hold."""
+        certain = self._table.from_origin(path_class, met) if met else path_class
+        possible = (self._table.from_origin(path_class, met | {number}) for number in perhaps)
+        return max((certain, *possible), key=lambda each: self._table.verdict(claim, each).action.strictness)
 
 
 def _may_hold(rule: Rule, claim: SingleClaim) -> bool:

@@ -49,11 +49,12 @@ def perhaps_query(pattern: str) -> bool:
 
 
 def in_both_forms(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Return patterns with their accents as one character with the letter (NFC) and as one of their own (NFD).
+    """Return patterns with their accents as one character with the letter (NFC), as one of their own (NFD), and as they
+    are written, where a folder has the one and a file in it the other.
 
     Browsers send what a page says, and file systems spell names in either form (macOS in NFD).
     """
-    forms = (form for pattern in patterns for form in (normalize("NFC", pattern), normalize("NFD", pattern)))
+    forms = (form for each in patterns for form in (normalize("NFC", each), normalize("NFD", each), each))
     return tuple(dict.fromkeys(forms))
 
 

@@ -8,7 +8,7 @@ where a standard asks for verdicts, else from `stricter_policy`.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 from noai_guard.core.bounded_cache import BoundedCache
@@ -74,6 +74,26 @@ def _may_overlap(one: str, other: str) -> bool:
     return begins.startswith(starts) or starts.startswith(begins)
 
 
+def swapped_sections(before: Policy, after: Policy) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of patterns of both policies of which on a path that both may match the first counts before,
+    and the second after: of equally specific ones, that which stands first in the file."""
+    old, new = map(_with_wildcards, (before, after))
+    shared = set(old).intersection(new)
+    old, new = ([pattern for pattern in each if pattern in shared] for each in (old, new))
+    if old == new:
+        return ()
+    rank = {pattern: number for number, pattern in enumerate(new)}
+    return tuple((a, b) for a, b in combinations(old, 2) if rank[b] < rank[a] and _may_overlap(a, b))
+
+
+def _with_wildcards(policy: Policy) -> list[str]:
+    """Return the patterns of which several may match one path though they are equally specific, as they count."""
+    patterns = [section.pattern for section in policy.path_policies]
+    return [
+        patterns[number] for number in by_specificity(patterns) if set("*?") & set(patterns[number].removesuffix("/**"))
+    ]
+
+
 def all_patterns(policies: Sequence[Policy]) -> tuple[str, ...]:
     """Return the patterns of the sections of all policies, each once."""
     return tuple(dict.fromkeys(section.pattern for policy in policies for section in policy.path_policies))
@@ -93,10 +113,7 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         first,
         mode=Mode.ENFORCE if any(each.mode is Mode.ENFORCE for each in policies) else Mode.MONITOR,
         usages=strictest_usages([each.whole_site for each in policies]),
-        path_policies=tuple(
-            PathPolicy(pattern, strictest_usages([s for each in policies for s in sections_within(each, pattern)]))
-            for pattern in all_patterns(policies)
-        ),
+        path_policies=_strictest_sections(policies),
         rules=tuple(dict.fromkeys(rule for each in policies for rule in each.rules)),
         exemptions=Exemptions(
             tuple(path for path in first.exemptions.paths if path in shared),
@@ -114,6 +131,16 @@ def stricter_policy(policies: Sequence[Policy]) -> Policy:
         creators=replace(first.creators, decide=all(each.creators.decide for each in policies)),
         partners=tuple(partner for partner in first.partners if _is_in_all(partner.name, policies)),
     )
+
+
+def _strictest_sections(policies: Sequence[Policy]) -> tuple[PathPolicy, ...]:
+    patterns = all_patterns(policies)
+    found = {pattern: [s for each in policies for s in sections_within(each, pattern)] for pattern in patterns}
+    joint = replace(policies[0], path_policies=tuple(PathPolicy(pattern, {}) for pattern in patterns))
+    for policy in policies:
+        for counted, other in swapped_sections(policy, joint):
+            found[other] += sections_within(policy, counted)
+    return tuple(PathPolicy(pattern, strictest_usages(sections)) for pattern, sections in found.items())
 
 
 def _is_in_all(partner: str, policies: Sequence[Policy]) -> bool:

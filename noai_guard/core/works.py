@@ -121,6 +121,12 @@ class Works:
         behind = (pattern.partition(MARK)[2].partition("/")[0] for pattern in self.patterns)
         return bool(self.patterns) and all("*" in rest for rest in behind)
 
+    @cached_property
+    def endings(self) -> tuple[str, ...]:
+        """What stands behind the name in its segment, by each pattern that says it."""
+        behind = (pattern.partition(MARK)[2].partition("/")[0] for pattern in self.patterns)
+        return tuple(dict.fromkeys(rest for rest in behind if rest and not set("*?") & set(rest)))
+
     def can_name(self, name: str) -> bool:
         """Return True if there may be a path whose work has that name."""
         return any(name in self.names_of(normal_path(_filled(pattern, name))) for pattern in self.patterns)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.wishes import WISHED_USAGES, Choice
@@ -14,6 +14,10 @@ from noai_guard.stores.wish_table import ALL_WORKS, Row, WishTable
 WORKS_AT_ONCE = 100
 ROWS_AT_ONCE = 100
 
+CHOICES_A_DAY = 120
+"""Choices about one work, or all works, that are written down in 24 hours: the table only grows, and every guard of the
+site reads a work that changed. `disallow` is always written down."""
+
 
 class NotTheirs(Exception):
     """The creator has no such work."""
@@ -21,6 +25,10 @@ class NotTheirs(Exception):
 
 class ChangedMeanwhile(Exception):
     """The wishes have been changed since the form with them was made."""
+
+
+class ChangedTooOften(Exception):
+    """A work has been changed very often in the last 24 hours, and the change is not only stricter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +135,9 @@ class Account:
     def choose(self, work: str, wanted: Mapping[Usage, Choice], seen: int | None = None) -> list[Row]:
         """Write down choices for a work, and return the rows that were added.
 
-        `seen` is the `WorkView.seen` that the creator looked at. Raises NotTheirs, or ChangedMeanwhile.
+        `seen` is the `WorkView.seen` that the creator looked at. Raises NotTheirs, ChangedMeanwhile or ChangedTooOften.
         """
+        now = self.clock()
         with self.table.writing() as writer:
             rows = writer.about(self.creator, [ALL_WORKS, work])
             own, general = _about(work, rows), _about(ALL_WORKS, rows)
@@ -138,8 +147,11 @@ class Account:
                 raise ChangedMeanwhile(work)
             added = rows_for(
                 self.creator, wanted, own, general, Facts.of(work, own),
-                set_by=self.creator, now=self.clock(), notice=self.notice,
+                set_by=self.creator, now=now, notice=self.notice,
             )  # fmt: skip
+            today = sum(row.usage is not None and row.set_at > now - timedelta(days=1) for row in own)
+            if today + len(added) > CHOICES_A_DAY and any(row.choice is not Choice.DISALLOW for row in added):
+                raise ChangedTooOften(work)
             writer.add(added)
         return added
 

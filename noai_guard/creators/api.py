@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from noai_guard.core.model import Action, Usage
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators import statements
-from noai_guard.creators.account import ROWS_AT_ONCE, WORKS_AT_ONCE, ChangedMeanwhile, NotTheirs
+from noai_guard.creators.account import ROWS_AT_ONCE, WORKS_AT_ONCE, ChangedMeanwhile, ChangedTooOften, NotTheirs
 from noai_guard.creators.pages import export_json
 from noai_guard.creators.requests import Handler, Visit, is_name, number_in
 from noai_guard.resources import text
@@ -90,6 +90,9 @@ def change_wishes(visit: Visit) -> Response:
         raise HTTPException(404, "no such work of yours") from None
     except ChangedMeanwhile:
         raise HTTPException(409, "the wishes were changed after what you have seen") from None
+    except ChangedTooOften:
+        detail = "the work was changed very often in the last 24 hours; disallow is always taken"
+        raise HTTPException(429, detail, {"Retry-After": "86400"}) from None
     return JSONResponse({"added": len(added), **statements.work_facts(view)})
 
 

@@ -1,7 +1,4 @@
-"""What is in force in the database, as a catalogue: a CSV file that `noai-guard creators import` reads.
-
-`wishes:` reads it too, once the lines of `*` are taken away: the line of each work has what holds for it.
-"""
+"""What is in force in the database, as a catalogue: a CSV file that `wishes:` and `creators import` read alike."""
 
 from collections.abc import Iterator
 from datetime import date

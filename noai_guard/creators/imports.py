@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from noai_guard.config.catalogue_reader import CatalogueLine
+from noai_guard.config.catalogue_lines import CatalogueLine
 from noai_guard.core.wishes import Choice
 from noai_guard.creators.choices import Facts, rows_for
 from noai_guard.stores.wish_table import ALL_WORKS, Row, Writer
@@ -26,16 +26,18 @@ def import_lines(
 ) -> Imported:
     """Add what lines say and the database does not. `set_by` is who says it where a line names nobody.
 
-    An empty cell says nothing. What loosens holds after `notice` days, or from the day that its line names if that is
-    later.
+    An empty cell says nothing. Of several lines of a creator about a work, the strictest counts, as where a catalogue
+    is the source itself. What loosens holds after `notice` days, or from the day that its line names if that is later.
     """
     works = at_once = later = 0
-    by_creator: dict[str, list[CatalogueLine]] = {}
+    by_creator: dict[str, dict[str, CatalogueLine]] = {}
     for line in lines:
-        by_creator.setdefault(line.creator, []).append(line)
-    for creator, all_of_creator in by_creator.items():
+        of_creator = by_creator.setdefault(line.creator, {})
+        before = of_creator.get(line.work)
+        of_creator[line.work] = line if before is None else _strictest(before, line)
+    for creator, of_creator in by_creator.items():
         # What holds for all works has to be known before the choices for single ones.
-        ordered = sorted(all_of_creator, key=lambda line: line.work != ALL_WORKS)
+        ordered = sorted(of_creator.values(), key=lambda line: line.work != ALL_WORKS)
         general: list[Row] | None = None
         for part in _parts(ordered):
             known = writer.about(creator, [ALL_WORKS, *{line.work for line in part}])
@@ -56,6 +58,16 @@ def import_lines(
             if not only_look:
                 writer.add(added)
     return Imported(works, at_once, later)
+
+
+def _strictest(one: CatalogueLine, other: CatalogueLine) -> CatalogueLine:
+    said = [*one.choices.items(), *other.choices.items()]
+    choices = dict(sorted(said, key=lambda pair: pair[1].strictness))
+    days = [line.since for line in (one, other) if line.since]
+    return replace(
+        other, choices=choices, isrc=other.isrc or one.isrc, title=other.title or one.title,
+        set_by=other.set_by or one.set_by, since=max(days, default=None),
+    )  # fmt: skip
 
 
 def _rows_of(

@@ -17,7 +17,14 @@ from noai_guard.core.model import Action, Mode, Usage
 from noai_guard.core.uses import KNOWN_USES
 from noai_guard.core.wishes import WISHED_USAGES, Choice
 from noai_guard.creators import exports
-from noai_guard.creators.account import ROWS_AT_ONCE, WORKS_AT_ONCE, ChangedMeanwhile, NotTheirs, WorkView
+from noai_guard.creators.account import (
+    ROWS_AT_ONCE,
+    WORKS_AT_ONCE,
+    ChangedMeanwhile,
+    ChangedTooOften,
+    NotTheirs,
+    WorkView,
+)
 from noai_guard.creators.requests import (
     COOKIE,
     Backend,
@@ -127,6 +134,8 @@ def wishes(visit: Visit) -> Response:
         raise HTTPException(404) from None
     except ChangedMeanwhile:
         return _form_again(visit, name, 409, [("", say("error_changed"))])
+    except ChangedTooOften:
+        return _form_again(visit, name, 429, [("", say("error_often"))], chosen=chosen)
     today = visit.backend.clock().date()
     later = any(row.since > today for row in added)
     saved = "later" if later else "now" if added else "nothing"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from noai_guard.core.model import PathPolicy, Usage
-from noai_guard.core.path_patterns import pattern_to_robots
 from noai_guard.core.policy import Policy
 from noai_guard.declarations.shared import robots_patterns
 from noai_guard.declarations.shared.standard import (
@@ -46,11 +45,12 @@ def _robots_lines(policy: Policy) -> Iterator[str]:
     for pattern, path_policy in robots_patterns.path_policies(policy):
         yield f"Content-Usage: {pattern} {preference(path_policy)}"
     reserved = [reserved_labels(LABELS, path_policy) for path_policy in policy.all_path_policies]
-    somewhere, everywhere = frozenset[str]().union(*reserved), frozenset.intersection(*reserved)
-    for path_policy in policy.path_policies:
-        # A pattern without an exact equivalent is covered by a wider one, which must not grant anything reserved.
-        if pattern_to_robots(path_policy.pattern) is None and reserved_labels(LABELS, path_policy) - everywhere:
-            yield f"Content-Usage: {robots_patterns.covering(path_policy.pattern)} {_serialised(somewhere)}"
+    everywhere = frozenset.intersection(*reserved)
+    # A pattern without an exact equivalent is covered by a wider one, which must not grant anything reserved.
+    for wider, path_policy, holding in robots_patterns.covered_sections(policy):
+        if reserved_labels(LABELS, path_policy) - everywhere:
+            somewhere = frozenset[str]().union(*(reserved_labels(LABELS, each) for each in holding))
+            yield f"Content-Usage: {wider} {_serialised(somewhere)}"
 
 
 def _brief_robots_lines(policy: Policy) -> Iterator[str]:

@@ -62,7 +62,7 @@ class NoAIMiddleware:
     reads the policy again.
     """
 
-    _read = staticmethod(read_scope)
+    _reader = staticmethod(read_scope)
     _peer_is_real = False
 
     def __init__(
@@ -77,6 +77,7 @@ class NoAIMiddleware:
         deadline: float = 0.5,
     ) -> None:
         self.app = app
+        self._read = self._reader
         self.runtime = GuardRuntime(
             policy,
             registry=registry,
@@ -108,7 +109,8 @@ class NoAIMiddleware:
         runtime = self.runtime
         if _VERDICT in scope:
             runtime.reports.report_nesting()
-        request = self._read(scope, Exchange())
+        read = self._read
+        request = read(scope, Exchange())
         outcome = runtime.decide(request, is_http)
         if isinstance(outcome, Decided):
             decided = outcome
@@ -143,8 +145,9 @@ class NoAIMiddleware:
             request.change = None
             request.send = send
             request.telemetry = runtime.telemetry
+            app = self.app
             try:
-                await self.app(scope, receive, request.declare)
+                await app(scope, receive, request.declare)
             except Exception:
                 await request.release()
                 raise

@@ -9,7 +9,7 @@ from noai_guard.asgi_types import Message, Send
 from noai_guard.core.model import HeaderField, Response
 from noai_guard.middleware.active_policy import CachedDecision
 from noai_guard.middleware.asgi_request import ScopeRequest
-from noai_guard.middleware.html_tags import feed, length_of_page, perhaps_html, tagged, whole_page
+from noai_guard.middleware.html_tags import feed, html_kinds, length_of_page, tagged, whole_page
 from noai_guard.observability.events import Event
 from noai_guard.observability.metrics import Telemetry
 from noai_guard.responses.html_injection import TagInjector
@@ -121,7 +121,7 @@ class Exchange(ScopeRequest):
                     headers = list(headers or ())
                 watched = declared.watched
                 for name, value in headers:
-                    if name in watched and (name != b"content-type" or perhaps_html[value]):
+                    if name in watched and (name != b"content-type" or html_kinds[value]):
                         status = message["status"]
                         length = length_of_page(declared, status, headers, self.scope["method"], self.headers)
                         if length >= 0:
@@ -130,14 +130,15 @@ class Exchange(ScopeRequest):
                         headers = self._tagged(status, headers)
                         break
                 else:
-                    headers = [*headers, *declared.fields]
+                    headers = headers + declared.lines
                 message = dict(message)
                 message["headers"] = headers
             elif kind in _FILES:
                 self.cached.counts.bytes += size_of_file(message)
         except Exception as error:
             self.telemetry.failed("declaring", error)
-        return self.send(message)
+        send = self.send  # a call of what an attribute holds costs less in two steps (CPython 3.11)
+        return send(message)
 
     def _tagged(self, status: int, headers: list[HeaderField]) -> list[HeaderField]:
         """Return the headers of a response with ours added; its body is changed from here on if it gets tags."""
@@ -173,8 +174,9 @@ class Exchange(ScopeRequest):
             start["headers"] = headers
         except Exception as error:
             self.telemetry.failed("declaring", error)
-        await self.send(start)
-        await (self.send(message) if is_whole else self.declare(message))
+        send = self.send
+        await send(start)
+        await (send(message) if is_whole else self.declare(message))
 
     async def release(self) -> None:
         """Send what is still held back of a page that the app broke off, by an exception or without a last message."""

@@ -24,8 +24,17 @@ _log = logging.getLogger("noai_guard")
 PERHAPS_HTML = (b"text/html", b"TEXT/", b"Text/", b" ", b"text/H")
 """Beginnings of a Content-Type that may be HTML. Everything else needs no closer look."""
 
-perhaps_html: BoundedCache[bytes, bool] = BoundedCache(lambda value: value.startswith(PERHAPS_HTML), max_entries=256)
-"""For each Content-Type: True if it begins so. Apps send few different ones."""
+_PERHAPS, _USUAL = 1, 2
+
+
+def _html_kind(content_type: bytes) -> int:
+    if not content_type.startswith(PERHAPS_HTML):
+        return 0
+    return _USUAL if is_usual_page(content_type) else _PERHAPS
+
+
+html_kinds: BoundedCache[bytes, int] = BoundedCache(_html_kind, max_entries=256)
+"""For each Content-Type, of which apps send few: 0 if it is not HTML, _USUAL if `is_usual_page`, else _PERHAPS."""
 
 Headers = list[HeaderField]
 
@@ -45,7 +54,7 @@ def length_of_page(declared: Declared, status: int, headers: Headers, method: st
     is_page = False
     for index, (name, value) in enumerate(headers):
         if name == _TYPE:
-            if is_page or not is_usual_page(value):
+            if is_page or html_kinds[value] != _USUAL:
                 return -1
             is_page = True
         elif name == _LENGTH:
@@ -61,7 +70,7 @@ def whole_page(declared: Declared, headers: Headers, length: int, page: bytes) -
     """Return headers and body of a page whose `length_of_page` is `length`, with ours added, and what became of the
     tags."""
     body, outcome = _page_tags[declared.tags].inserted(page)
-    headers = [*headers, *declared.fields]
+    headers = headers + declared.lines
     headers[length] = (_LENGTH, b"%d" % len(body))
     return headers, body, outcome
 

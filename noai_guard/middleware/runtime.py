@@ -89,8 +89,6 @@ class GuardRuntime:
         self.telemetry = Telemetry(registry, owner=self)
         self.reports = Reports(self.telemetry, self.store)
         self._threads = threads
-        # In several threads no count is certain without the lock that `_finish` takes.
-        self._one_thread = not threads
         self._peer_is_real = peer_is_real
         self._next_housekeeping = 0.0
         self._housekeeping_lock = threading.Lock()
@@ -195,37 +193,10 @@ class GuardRuntime:
 
         `documents`: a declaration may be the response.
 
-        This is the hot path of all drivers but WSGI, after `read_scope` and before `Exchange.declare`: nearly every
-        request needs a look at the clock, three look-ups and a count. Timing is left to each 16th of a kind. Keeping
-        house is not: what a process missed while it slept has to be known before it judges.
+        This is the hot path of all drivers, for ASGI after `read_scope` and before `Exchange.declare`: nearly every
+        request needs a look at the clock, three look-ups and a count. House is kept first: what a process missed while
+        it slept has to be known before it judges.
         """
-        if self._one_thread:
-            active = self.active
-            try:
-                raw_paths = request.raw_paths
-                resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
-                if resolved.usual:
-                    cached = resolved.decisions[active.claims[request.claim_key]]
-                    counts = cached.counts
-                    if (
-                        cached.settled
-                        and counts.requests & TIMED_MASK
-                        and self.reloading.start_error is None
-                        and perf_counter() < self._next_housekeeping
-                    ):
-                        decided = cached.passed
-                        if cached.refuses:
-                            decided = self._refuse(active, decided, request, resolved)
-                        counts.requests += 1
-                        if not cached.plain:
-                            self.note(active, decided, request)
-                        return decided
-            except Exception:  # which is met again, and reported
-                pass
-        return self._decide_timed(request, documents)
-
-    def _decide_timed(self, request: Request, documents: bool) -> Outcome:
-        """Decide a request of any kind, with the time that it takes, and keep house."""
         started = perf_counter()
         active = self.active
         try:
@@ -234,13 +205,15 @@ class GuardRuntime:
                 active = self.active
             raw_paths = request.raw_paths
             resolved = active.targets[raw_paths] if raw_paths else active.paths[request.path]
-            if resolved.document is not None and documents and resolved.publishes(request.method, request.root_path):
-                return ServeDocument(active, resolved.document)
-            if resolved.works and self.asked is not None:
-                number = self.asked.known(resolved.works, started)
-                if number is None:
-                    return self._ask_wishes(active, resolved, request, started)
-                resolved = active.of_work(resolved, number)
+            if not resolved.usual:
+                document = resolved.document if documents else None
+                if document is not None and resolved.publishes(request.method, request.root_path):
+                    return ServeDocument(active, document)
+                if resolved.works and self.asked is not None:
+                    number = self.asked.known(resolved.works, started)
+                    if number is None:
+                        return self._ask_wishes(active, resolved, request, started)
+                    resolved = active.of_work(resolved, number)
             cached = resolved.decisions[active.claims[request.claim_key]]
             if not cached.settled:
                 return self._examine(active, resolved, cached.needs, request, started)
@@ -250,7 +223,16 @@ class GuardRuntime:
         except Exception as error:
             decided = self._decide_without(active, error)
             cached = decided.cached
-        return self._finish(active, decided, request, started)
+        if self._threads:
+            return self._finish(active, decided, request, started)
+        # As `_finish` does, in line and without its lock: no other thread adds to these counts.
+        counts = cached.counts
+        if not counts.requests & TIMED_MASK:
+            self.telemetry.judged_in(perf_counter() - started)
+        counts.requests += 1
+        if not cached.plain:
+            self.note(active, decided, request)
+        return decided
 
     def _ask_wishes(
         self, active: ActivePolicy, resolved: ResolvedPath, request: Request, started: float

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from bisect import bisect_left
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from weakref import WeakSet, ref
@@ -307,7 +307,7 @@ class Metrics(Collector):
             self.store_unreachable.set(any(guard.store_unreachable for guard in self.guards))
 
     def forget_parent(self) -> None:
-        """After a fork, in the child: what the parent counted is the parent's to flush."""
+        """Leave to the parent what it counted: it flushes that. Called in the child after a fork."""
         self._flushing = threading.Lock()
         self._changing_policy = threading.Lock()
         self.started_at = time.time()
@@ -325,7 +325,7 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry | None = None, owner: object = None) -> None:
         self.metrics = Metrics.of(registry)
         self._owner = None if owner is None else ref(owner)
-        self.injected: Tally[str] = Tally()
+        self.injected: defaultdict[str, int] = defaultdict(int)
         self.counting = threading.Lock()
         self.policy: Policy | None = None
         self.policy_labels: tuple[str, ...] = ()
@@ -472,7 +472,7 @@ class Telemetry:
             yield delta, count
 
     def forget_parent(self) -> None:
-        """After a fork, in the child: count as flushed what the parent counted."""
+        """Count as flushed what the parent counted. Called in the child after a fork."""
         self.counting = threading.Lock()
         for delta, count in self._deltas():
             delta.flushed = count

@@ -40,13 +40,16 @@ class RecentRefusals:
         self._events: deque[Event] = deque(maxlen=max_events)
 
     def wants(self, verdict: Verdict) -> bool:
+        """Return True for verdicts that restrict a client."""
         return verdict.action.restricts
 
     def write(self, event: Event) -> None:
+        """Keep an event, with its texts cut to the lengths of `MAX_CHARS`."""
         cut = {name: getattr(event, name)[:max_chars] for name, max_chars in MAX_CHARS.items()}
         self._events.append(replace(event, **cut))
 
     def latest_first(self) -> list[Event]:
+        """Return the events that are kept, the latest first."""
         return list(reversed(self._events.copy()))
 
 

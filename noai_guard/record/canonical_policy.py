@@ -9,7 +9,7 @@ from typing import Any
 
 from noai_guard.config.build import build_policy
 from noai_guard.core.header_conditions import HeaderCondition
-from noai_guard.core.model import Agent, PathPolicy
+from noai_guard.core.model import Action, Agent, PathPolicy, Usage
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.path_patterns import by_specificity
@@ -73,7 +73,10 @@ def policy_from(data: Mapping[str, Any], running: Policy | None = None) -> Polic
     """
     networks = {name: NetworkSet(each) for name, each in data["networks"].items()}
     paths = {section["pattern"]: {"usages": section["usages"]} for section in data["paths"]}
-    policy = build_policy({**data, "networks": networks, "paths": paths}, running.stance if running else "no-ai")
+    # Of a usage that there was not when it was written, nothing was promised.
+    usages = {**dict.fromkeys(map(str, Usage), str(Action.ALLOW)), **data["usages"]}
+    complete = {**data, "networks": networks, "paths": paths, "usages": usages}
+    policy = build_policy(complete, running.stance if running else "no-ai")
     place = running.ledger if running and running.ledger else LedgerPolicy("")
     kept = {name: getattr(running, name) for name in RUNNING} if running else {}
     if "works" in data:

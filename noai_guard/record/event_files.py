@@ -55,14 +55,16 @@ class ReadProblems:
 def event_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the event logs among the paths and in the folders among them, in the order of their names in each folder.
 
-    A file that stands beside its compressed form is left out: its writer was about to remove it.
+    A file that stands beside its compressed form is left out: its writer was about to remove it. So is what is no
+    file in a folder: a pipe would be waited for.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             found[path] = None
             continue
-        names = sorted(entry.name for entry in path.iterdir() if entry.name.endswith((PLAIN, COMPRESSED)))
+        logs = (entry for entry in path.iterdir() if entry.name.endswith((PLAIN, COMPRESSED)))
+        names = sorted(entry.name for entry in logs if entry.is_file())
         found |= {path / name: None for name in names if f"{name}.zst" not in names}
     return list(found)
 

@@ -125,7 +125,9 @@ def seal(folder: Path) -> list[Path]:
     Raises OSError if one cannot be compressed, which stays then; MissingExtra if zstandard is not installed.
     """
     sealed = []
-    for path in sorted(path for path in folder.glob(f"*{PLAIN}") if day_of(path)):
+    # Whoever may write here must not have a file from elsewhere read by a link.
+    plain = (path for path in folder.glob(f"*{PLAIN}") if path.is_file() and not path.is_symlink())
+    for path in sorted(path for path in plain if day_of(path)):
         with suppress(FileNotFoundError), path.open("rb") as file:  # another process was first
             if not locked(file.fileno()):
                 continue

@@ -46,16 +46,22 @@ def title_of(entry: Entry) -> str:
     return "First policy" if entry.number == 1 else TITLES[entry.kind]
 
 
-def state_of(entry: Entry, promised: Sequence[Entry]) -> str:
+def state_of(entry: Entry, ledger: Ledger, promised: Sequence[Entry]) -> str:
     """Return whether an entry is in force, announced, or over. `promised` is what `Ledger.promised` returns now."""
-    numbers = [each.number for each in promised]
-    return "over" if entry.number not in numbers else "announced" if numbers[0] != entry.number else "in force"
+    if entry.number not in [each.number for each in promised]:
+        return "over"
+    if entry.number == promised[0].number or not ledger.waits(entry):
+        return "in force"
+    successor = ledger.successor(entry)
+    return f"announced, then replaced by entry {successor.number}" if successor else "announced"
 
 
-def when(entry: Entry) -> str:
+def when(entry: Entry, ledger: Ledger) -> str:
     """Return from when an entry holds, in a sentence."""
     if entry.effective == entry.time:
         return "In force at once."
+    if not ledger.waits(entry):
+        return f"In force at once; what was announced before waits until {iso(entry.effective)}."
     return f"What is stricter holds at once, what is looser from {iso(entry.effective)}."
 
 
@@ -86,8 +92,8 @@ def _entries(ledger: Ledger, now: datetime) -> Iterator[str]:
     for entry in reversed(ledger.entries):
         yield f'<h2 id="entry-{entry.number}">{entry.time.date().isoformat()} · {title_of(entry)}</h2>'
         written = f"written <time>{iso(entry.time)}</time> by {html.escape(entry.author)}"
-        waits = f" {when(entry)}" if entry.effective > entry.time else ""
-        yield f"<p><b>{state_of(entry, promised)}</b>, {written}.{waits}</p>"
+        waits = f" {when(entry, ledger)}" if entry.effective > entry.time else ""
+        yield f"<p><b>{state_of(entry, ledger, promised)}</b>, {written}.{waits}</p>"
         if entry.reason:
             yield f"<p>{html.escape(entry.reason)}</p>"
         if entry.changes:
@@ -111,14 +117,14 @@ def _feed(ledger: Ledger, site: Site) -> str:
         f"<updated>{iso(ledger.head.time)}</updated>",
         f'<link rel="alternate" type="text/html" href="{_xml(base + HISTORY_PATH)}"/>',
         f'<link rel="self" type="{ATOM}" href="{_xml(f"{base}{HISTORY_PATH}.atom")}"/>',
-        *(line for entry in ledger.entries[: -_FEED_ENTRIES - 1 : -1] for line in _feed_entry(entry, base)),
+        *(line for entry in ledger.entries[: -_FEED_ENTRIES - 1 : -1] for line in _feed_entry(entry, ledger, base)),
         "</feed>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _feed_entry(entry: Entry, base: str) -> Iterator[str]:
-    sentences = [*([entry.reason] if entry.reason else []), *entry.changes, when(entry)]
+def _feed_entry(entry: Entry, ledger: Ledger, base: str) -> Iterator[str]:
+    sentences = [*([entry.reason] if entry.reason else []), *entry.changes, when(entry, ledger)]
     yield "<entry>"
     yield f"<id>{_xml(f'urn:noai-ledger:{entry.hash}')}</id>"
     yield f"<title>{_xml(title_of(entry))}</title>"

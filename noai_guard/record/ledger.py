@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.core.policy import Policy
+from noai_guard.core.stricter import stricter_policy
 from noai_guard.errors import Invalid, Problem
 from noai_guard.record.canonical_json import digest
-from noai_guard.record.canonical_policy import policy_from
+from noai_guard.record.canonical_policy import policy_data, policy_from
 from noai_guard.record.ledger_keys import SigningKey
 from noai_guard.record.withheld import Opened, disclose, without_withheld
 
@@ -177,9 +178,27 @@ class Ledger:
         promised = self.promised(moment)
         return promised[0] if promised else None
 
+    def waits(self, entry: Entry) -> bool:
+        """Return True if something in an entry may be looser than in the one before, and waits until it takes effect.
+
+        An entry that is only stricter holds at once, though what was announced before it still waits.
+        """
+        if entry.effective <= entry.time:
+            return False
+        before = next((each for each in self.entries if each.hash == entry.data["previous"]), None)
+        if entry.loosening or before is None:
+            return True
+        policy = entry.public_policy
+        return policy_data(stricter_policy([policy, before.public_policy])) != policy_data(policy)
+
+    def successor(self, entry: Entry) -> Entry | None:
+        """Return the last of the entries that take the place of one before it takes effect; None if none does."""
+        later = [each for each in self.entries if each.number > entry.number and each.effective <= entry.effective]
+        return later[-1] if later else None
+
     def announced(self, moment: datetime) -> tuple[Entry, ...]:
-        """Return the entries that loosen something and have not taken effect at a moment."""
-        return tuple(entry for entry in self.promised(moment)[1:] if entry.effective > moment and entry.changes)
+        """Return the entries that have not taken effect at a moment, and will. Of several with one day, the last."""
+        return tuple(each for each in self.promised(moment)[1:] if self.successor(each) is None)
 
     def next_change(self, moment: datetime) -> datetime | None:
         """Return when, after a moment, the next entry takes effect; None if all have."""

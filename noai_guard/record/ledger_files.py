@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from noai_guard.config.regular_file import file_identity, read_regular_file
+from noai_guard.core.path_patterns import PathMatcher
+from noai_guard.core.policy import Policy
+from noai_guard.core.stricter import stricter_policy
 from noai_guard.errors import Problem
+from noai_guard.record.canonical_policy import policy_data
 from noai_guard.record.ledger import FORMAT, Entry, Kind, Ledger, LedgerInvalid, moment_of
+from noai_guard.record.policy_changes import certain_changes
 from noai_guard.record.withheld import Opened, marks
 
 HEAD = "head.json"
@@ -29,6 +34,13 @@ _NAME_A_LEDGER = (
     "name the folder of a ledger, or its public copy (/.well-known/noai-history.json of the site); "
     "noai-guard ledger init begins one"
 )
+
+_MERGE = (
+    "keep the ledger of the side that is published (git checkout --ours noai-ledger, or --theirs), then "
+    "noai-guard ledger publish adds what the other side changed"
+)
+_NEVER_CHANGED_BY_GIT = b"* -text\n"
+_CONFLICT = b"\n<<<<<<< "
 
 _ENTRY = re.compile(r"[0-9]{4}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +56,8 @@ def read_ledger(path: str | Path) -> Ledger:
     problems: list[Problem] = []
     if not path.is_dir():
         copy = _json(path, problems)
-        if not isinstance(copy, dict) or not isinstance(copy.get("entries"), list) or copy.get("format") != FORMAT:
+        is_copy = isinstance(copy, dict) and copy.keys() == {"format", "head", "entries"} and copy["format"] == FORMAT
+        if not is_copy or not isinstance(copy["entries"], list):
             message = problems[0].message if problems else "is no ledger"
             raise LedgerInvalid([Problem("L001", message, _NAME_A_LEDGER, str(path))])
         entries = [
@@ -81,7 +94,9 @@ def read_document(ledger: Ledger, name: str) -> bytes | None:
         body = read_regular_file(ledger.folder / "documents" / name, MAX_BYTES)
     except (OSError, ValueError):
         return None
-    return body if sha256(body).hexdigest() == name else None
+    # git writes the line ends of Windows where it is told to (core.autocrlf), and takes them away again.
+    forms = body, body.replace(b"\r\n", b"\n")
+    return next((form for form in forms if sha256(form).hexdigest() == name), None)
 
 
 def folder_identity(folder: Path) -> tuple[object, ...]:
@@ -101,6 +116,8 @@ def write_entry(folder: Path, data: Mapping[str, Any], head: Mapping[str, Any], 
     """
     name = f"{data['number']:04}.json"
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".gitattributes").exists():
+        (folder / ".gitattributes").write_bytes(_NEVER_CHANGED_BY_GIT)
     if (folder / name).exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder / name))
     if opened:
@@ -156,14 +173,19 @@ def _withheld(folder: Path, problems: list[Problem]) -> Opened:
 
 def _json(file: Path, problems: list[Problem]) -> Any:
     """Return the content of a JSON file; None, and a problem, if it cannot be read."""
+    text = b""
     try:
-        return json.loads(read_regular_file(file, MAX_BYTES), object_pairs_hook=_unique, parse_float=_no_number)
+        text = read_regular_file(file, MAX_BYTES)
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_no_number)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         hint = "noai-guard ledger init begins a ledger" if isinstance(error, FileNotFoundError) else "restore it"
         problems.append(Problem("L001", reason, hint, str(file)))
     except (ValueError, RecursionError):
-        problems.append(Problem("L001", "is not JSON", "restore it from a copy", str(file)))
+        if _CONFLICT in b"\n" + text:
+            problems.append(Problem("L001", "holds both sides of a merge in git", _MERGE, str(file)))
+        else:
+            problems.append(Problem("L001", "is not JSON", "restore it from a copy", str(file)))
     return None
 
 
@@ -207,13 +229,28 @@ def _problems_of_form(data: Any) -> Iterator[str]:
         isinstance(each, dict) and isinstance(each.get("sha256"), str) for each in declared["documents"].values()
     ):
         yield "has a document without a digest"
+    elif not all(
+        isinstance(each, list) and all(isinstance(line, str) for line in each) for each in declared["headers"].values()
+    ):
+        yield "has header lines of another form"
     try:
         moment_of(data["time"]), moment_of(data["effective"])
     except ValueError:
         yield "has no time of the form 2026-11-30T12:00:00Z"
     try:
         marks(data["policy"])
-        _ = Entry(data).public_policy
+        _use(Entry(data).public_policy)
         Entry(data).computed_hash()
     except Exception:  # a hostile entry may hold anything
         yield "holds no policy that can be read"
+
+
+def _use(policy: Policy) -> None:
+    """Do all that readers of a ledger do with a policy. Raises whatever they would."""
+    policy.declares("")
+    for patterns in ([each.pattern for each in policy.path_policies], policy.exemptions.paths):
+        PathMatcher(patterns)
+    for rule in policy.rules:
+        PathMatcher(rule.paths)
+    policy_data(stricter_policy([policy, policy]))
+    tuple(certain_changes(policy, policy))

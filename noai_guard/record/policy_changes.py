@@ -13,7 +13,7 @@ from noai_guard.core.model import AI_USAGES, Action, Agent, Identity, Mode, Path
 from noai_guard.core.networks import NetworkSet
 from noai_guard.core.partners import Partner
 from noai_guard.core.policy import Policy, Rule
-from noai_guard.core.stricter import all_patterns, sections_within, strictest_action
+from noai_guard.core.stricter import all_patterns, sections_within, strictest_action, swapped_sections
 from noai_guard.core.text import listed
 from noai_guard.core.uses import Notice, Use
 from noai_guard.record.canonical_policy import policy_data
@@ -173,6 +173,15 @@ def _section_changes(before: Policy, after: Policy) -> Iterator[Change]:
             was, now = _extremes(usage, old, new)
             if was is not now and (was, now) != everywhere.get(usage):
                 yield _usage_change(usage, was, now, f" under {pattern}")
+    for first, second in swapped_sections(before, after):
+        old_section, new_section = (
+            next(each for each in policy.path_policies if each.pattern == pattern)
+            for policy, pattern in ((before, first), (after, second))
+        )
+        for usage in Usage:
+            was, now = old_section.usages[usage], new_section.usages[usage]
+            if was is not now and (was, now) != everywhere.get(usage):
+                yield _usage_change(usage, was, now, f" under {first} where {second} matches too")
 
 
 def _extremes(usage: Usage, old: Sequence[PathPolicy], new: Sequence[PathPolicy]) -> tuple[Action, Action]:
@@ -268,7 +277,7 @@ def _rule_changes(before: Policy, after: Policy, known: _Agents) -> Iterator[Cha
             yield Change(f"rule {name} was added: {_described(rule)}", milder)
         else:
             grew = _only_networks_grew(replaced, rule, before, after)
-            loosens = not grew and (milder or _refuses_less(replaced, after, known[0]))
+            loosens = milder or (not grew and _refuses_less(replaced, after, known[0]))
             yield Change(f"rule {name} was changed: {_difference(replaced, rule, before, after)}", loosens)
     for name, rule in removed.items():
         if name not in added:

@@ -4,12 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 
+from noai_guard.core.spreadsheet_cells import safe_cell
+from noai_guard.core.text import printable
 from noai_guard.record.report import Report
 from noai_guard.record.selection import FACTS, reference
 
 COLUMNS = (*FACTS, "events", "works_tried", "works_got", "bytes", "first", "last", "sha256", "show")
-
-_BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_csv(report: Report) -> str:
@@ -26,6 +26,5 @@ def as_csv(report: Report) -> str:
 
 
 def cells(values: Sequence[object]) -> list[object]:
-    """Return the values of a row, so that no spreadsheet takes text for a formula: an apostrophe stands before it
-    (OWASP, CSV injection)."""
-    return [f"'{value}" if isinstance(value, str) and value.startswith(_BEGINS_FORMULA) else value for value in values]
+    """Return the values of a row for a spreadsheet: no text is a formula, and control characters are escaped."""
+    return [safe_cell(printable(value)) if isinstance(value, str) else value for value in values]

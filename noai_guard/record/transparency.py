@@ -160,7 +160,7 @@ def _history(ledger: Ledger | None, now: datetime) -> Iterator[str]:
     for entry in ledger.entries[: -_MAX_ENTRIES - 1 : -1]:
         changes = "<br>".join(map(escape, [title_of(entry), *entry.changes]))
         rows.append(
-            f'<tr><th scope="row">{entry.time:%Y-%m-%d}</th><td>{state_of(entry, promised)}</td>'
+            f'<tr><th scope="row">{entry.time:%Y-%m-%d}</th><td>{state_of(entry, ledger, promised)}</td>'
             f'<td class="last">{changes}</td></tr>'
         )
     yield grid("Versions of the policy, the latest first", ["Date", "State"], rows, last="What changed")

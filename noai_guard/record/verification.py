@@ -7,6 +7,7 @@ from typing import Any
 from noai_guard.errors import Problem
 from noai_guard.record import timestamps
 from noai_guard.record.ledger import (
+    FORMAT,
     Entry,
     Kind,
     Ledger,
@@ -58,8 +59,10 @@ def chain_problems(ledger: Ledger, key: str, now: datetime) -> Iterator[Problem]
     yield from _order(ledger)
     expected = key or ledger.entries[0].key
     before: Entry | None = None
+    # A public copy has none, nor has a folder that was handed on without them.
+    has_withheld = ledger.folder is not None and (ledger.folder / "withheld").is_dir()
     for entry in ledger.entries:
-        yield from _content(entry, expected)
+        yield from _content(entry, expected, has_withheld)
         yield from _times(entry, before, now)
         if before is not None and entry.number == before.number + 1 and entry.data["previous"] != before.hash:
             yield _problem("L002", entry, f"follows another entry {before.number} than the one here")
@@ -84,7 +87,7 @@ def _order(ledger: Ledger) -> Iterator[Problem]:
         yield Problem("L004", f"entry {missing} is missing", _FROM_COPY, ledger.head.source)
 
 
-def _content(entry: Entry, expected: str) -> Iterator[Problem]:
+def _content(entry: Entry, expected: str, has_withheld: bool) -> Iterator[Problem]:
     if entry.computed_hash() != entry.hash:
         yield _problem("L002", entry, "was changed: its content does not have the hash that it names")
     elif entry.key != expected:
@@ -93,7 +96,7 @@ def _content(entry: Entry, expected: str) -> Iterator[Problem]:
         yield _problem("L003", entry, "does not have the signature of its key")
     if entry.number == 1 and entry.data["previous"]:
         yield _problem("L004", entry, "is not the first: an entry stood before it")
-    if entry.opened:
+    if has_withheld:
         try:
             entry.policy()
         except LedgerInvalid as error:
@@ -117,12 +120,16 @@ def _notice(entry: Entry, before: Entry | None) -> Iterator[Problem]:
         if entry.kind is Kind.CORRECTION and not entry.reason:
             yield _problem("L007", entry, "is a correction without a reason")
         return
-    changed = certain_changes(before.public_policy, entry.public_policy)
-    loosens = any(change.loosens for change in changed) or bool(entry.loosening)
-    owed = max(before.data["policy"]["notice"], entry.data["policy"]["notice"]) if loosens else 0
-    if entry.effective < entry.time + timedelta(days=owed):
-        until = iso(entry.time + timedelta(days=owed))
-        yield _problem("L007", entry, f"loosens the policy, and takes effect before its notice is over ({until})")
+    try:
+        changed = certain_changes(before.public_policy, entry.public_policy)
+        loosens = any(change.loosens for change in changed) or bool(entry.loosening)
+        owed = max(before.data["policy"]["notice"], entry.data["policy"]["notice"]) if loosens else 0
+        until = entry.time + timedelta(days=owed)
+    except Exception:  # a hostile entry may hold anything
+        yield _problem("L001", entry, "holds a policy that cannot be compared with the one before")
+        return
+    if entry.effective < until:
+        yield _problem("L007", entry, f"loosens the policy, and takes effect before its notice is over ({iso(until)})")
     if entry.effective < before.effective:
         yield _problem("L007", entry, f"takes effect before entry {before.number}, which it builds on")
 
@@ -150,8 +157,10 @@ def _head(ledger: Ledger, key: str) -> Iterator[Problem]:
 
 def _read_head(data: Mapping[str, Any]) -> tuple[int, str, str, str] | None:
     """Return number, hash, key and signature of a head, or None if it has another form."""
-    number = data.get("number")
+    if data.keys() != {"format", "number", "hash", "key", "signature"} or data["format"] != FORMAT:
+        return None
+    number = data["number"]
     texts = [data.get(name) for name in ("hash", "key", "signature")]
-    if type(number) is not int or not all(isinstance(text, str) for text in texts):
+    if type(number) is not int or not all(isinstance(text, str) and text.isascii() for text in texts):
         return None
     return number, *texts  # type: ignore[return-value]

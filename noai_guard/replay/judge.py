@@ -37,7 +37,7 @@ _ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 class Decision:
     """What one policy says about a group of requests. `agent` is the name that the client gives, empty if it gives
     none, and `unclaimed` says that it names nobody in the catalogue. `unchecked`: somebody who was not asked might
-    have said who it is."""
+    have said who it is. `by_headers`: header fields, which no log holds, might have changed the verdict."""
 
     agent: str
     operator: str
@@ -46,6 +46,7 @@ class Decision:
     action: Action
     rule: str
     unchecked: bool = False
+    by_headers: bool = False
 
     @property
     def refused(self) -> bool:
@@ -61,6 +62,11 @@ class Decision:
     def spoofed(self) -> bool:
         """True if the client is shown not to be the agent that it names."""
         return self.identity is Identity.SPOOFED
+
+    @property
+    def undecided(self) -> bool:
+        """True if a client that names an agent is let in, and header fields might have it refused."""
+        return self.by_headers and bool(self.agent) and not self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,11 @@ class Judge:
             # The judge asks only where the verdict depends on it; a report says it of all.
             claimed = Claimed(verdict.agent, request, client.address, self._at, guard.identity.settings, doubt)
             identity = run(guard.identity.identify(claimed), _Offline(self._counts[number], at), _nothing).identity
-        return decision(verdict, identity, store.failed)
+        # Few policies look at header fields; those that do not need not be asked for each group.
+        by_headers = guard.origins is not None and bool(
+            guard.needs(guard.claims[user_agent], path_class) & Needs.HEADERS
+        )
+        return decision(verdict, identity, store.failed, by_headers)
 
     def _has_networks(self, policy: CompiledPolicy, agent: Agent) -> bool:
         return ranges.WAY in policy.guard.identity.ways[agent]
@@ -193,14 +203,14 @@ class _NeverStopped:
         return True
 
 
-def decision(verdict: Verdict, identity: Identity, unchecked: bool) -> Decision:
+def decision(verdict: Verdict, identity: Identity, unchecked: bool, by_headers: bool) -> Decision:
     """Return what a report says of a verdict."""
     agent = verdict.agent
     names_agent = agent is not None and agent not in UNCLAIMED_AGENTS
     return Decision(
         agent.name if agent is not None and names_agent else "",
         agent.operator if agent is not None and names_agent else "",
-        verdict.usage, identity, verdict.action, verdict.rule, unchecked,
+        verdict.usage, identity, verdict.action, verdict.rule, unchecked, by_headers,
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noai_guard.replay.blocks import engine
-from noai_guard.replay.formats import FIELDS, Key, LogFormat, Row, is_comment
+from noai_guard.replay.formats import is_comment
+from noai_guard.replay.log_format import FIELDS, Key, LogFormat, Row
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from noai_guard.replay.blocks import Block, agents_of, block_of, distinct, engine
-from noai_guard.replay.formats import FIELDS, LogFormat
+from noai_guard.replay.log_format import FIELDS, LogFormat
 from noai_guard.replay.objects import read_objects
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def _split(text: bytes) -> Block:
         & pl.col("head").str.ends_with("] ")
         & numbers.str.starts_with(" ")
         & (pl.col("between") == " ")
+        & ~pl.col("rest").str.contains(r"^[^ \t\r]").fill_null(False)
     ).fill_null(False)
     has_target = requests["target"].is_not_null().gather(request) & pl.col("status").is_not_null()
     rows = table.select(
@@ -152,9 +153,10 @@ def _heads(texts: "pl.Series") -> "tuple[pl.DataFrame, pl.Series]":
     known, at = distinct(texts.str.head(-_TIME))
     if not known.str.contains(" [", literal=True).fill_null(False).all():
         known, at = distinct(texts)
+    first = pl.col("head").str.split_exact(" ", 1).struct.field("field_0")
     table = known.to_frame("head").select(
         pl.col("head").str.contains(" [", literal=True).alias("begins"),
-        pl.col("head").str.split_exact(" ", 1).struct.field("field_0").fill_null("").alias("address"),
+        first.str.strip_chars_end(",").fill_null("").alias("address"),
     )
     return table, at
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from noai_guard.errors import MissingExtra, NoAIGuardError
 from noai_guard.replay.blocks import Block, agents_of, engine
-from noai_guard.replay.formats import FIELDS, FORMATS, MAX_SAMPLE_LINES, LogFormat
+from noai_guard.replay.formats import FORMATS, MAX_SAMPLE_LINES
 from noai_guard.replay.kinds import ASSET, AUDIO
+from noai_guard.replay.log_format import FIELDS, LogFormat
 from noai_guard.replay.parsing import MAX_BAD_SAMPLES
 from noai_guard.replay.shapes import LONGEST_WORK, MAX_PLAIN, PLAIN, Shapes
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from noai_guard.core.model import Identity
+from noai_guard.core.model import Identity, Mode
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import listed
 from noai_guard.replay.blocks import engine
@@ -73,7 +73,9 @@ class Summary:
 
     `requests` and `bytes` are of all that were judged. `spoofed` is part of the others. `works_known`: the policy names
     works. `at_least`: there were more distinct works than are kept, so their numbers are lower bounds; `dropped`
-    clients were too many to be looked at one by one.
+    clients were too many to be looked at one by one. `unjudged` requests are in logs without user agents; in
+    `undecided` ones a client that names an agent is let in here, and might be refused by header fields; for `unchecked`
+    ones somebody would be asked. `monitors`: the policy only counts.
     """
 
     policy: str
@@ -87,6 +89,9 @@ class Summary:
     spoofed: tuple[Group, ...]
     unclaimed: tuple[Client, ...]
     unjudged: int
+    undecided: int
+    unchecked: int
+    monitors: bool
     works_known: bool
     at_least: bool
     dropped: int
@@ -122,7 +127,6 @@ def _day(seconds: float) -> str:
 def summary(tally: Tally, logs: Sequence[LogFacts], names: Sequence[str]) -> Summary:
     """Return what a tally shows. `names` are those of the judge's policies, in their order."""
     groups = _Groups(tally)
-    outcomes = tally.outcomes
     compared = len(names) > 1
     wronged, unclaimed = _clients(tally)
     return Summary(
@@ -136,13 +140,14 @@ def summary(tally: Tally, logs: Sequence[LogFacts], names: Sequence[str]) -> Sum
         differences=groups.of(lambda outcome: outcome[0].action is not outcome[1].action, True) if compared else (),
         spoofed=groups.of(lambda outcome: outcome[0].spoofed),
         unclaimed=unclaimed,
-        unjudged=sum(
-            each.requests for outcome, each in zip(outcomes, tally.sums, strict=True) if outcome[0].rule == NOT_LOGGED
-        ),
+        unjudged=_requests(tally, lambda decision: decision.rule == NOT_LOGGED),
+        undecided=_requests(tally, lambda decision: decision.undecided),
+        unchecked=_requests(tally, lambda decision: decision.unchecked),
+        monitors=tally.judge.policies[0].policy.mode is Mode.MONITOR,
         works_known=bool(tally.judge.policies[0].policy.works.patterns),
         at_least=not (tally.works.complete and tally.client_works.complete),
         dropped=tally.clients.dropped,
-        notes=tuple(_notes(tally, logs)),
+        notes=tuple(_notes(tally, logs, names)),
     )
 
 
@@ -221,7 +226,7 @@ def _client(tally: Tally, row: Mapping[str, Any], shown: tuple[str, ...] = ()) -
     )
 
 
-def _notes(tally: Tally, logs: Sequence[LogFacts]) -> Iterator[str]:
+def _notes(tally: Tally, logs: Sequence[LogFacts], names: Sequence[str]) -> Iterator[str]:
     """Yield what the figures do not show, or stand on."""
     policy = tally.judge.policies[0].policy
     yield (
@@ -230,9 +235,7 @@ def _notes(tally: Tally, logs: Sequence[LogFacts]) -> Iterator[str]:
     )
     yield "Networks are those that are on this disk now (noai-guard refresh fetches them), whenever a request came."
     yield from dict.fromkeys(f"{log.name}: {log.records}." for log in logs if log.records)
-    by_header = [rule.id for rule in policy.rules if rule.headers]
-    if by_header:
-        yield f"Rules that look at header fields never hold here: {listed(by_header)}."
+    yield from _header_note(policy, tally)
     unchecked = _requests(tally, lambda decision: decision.unchecked)
     if unchecked:
         yield (
@@ -250,11 +253,24 @@ def _notes(tally: Tally, logs: Sequence[LogFacts]) -> Iterator[str]:
             f"{tally.private} requests come from private addresses, of a proxy of yours probably: log the client's "
             "address instead, or nobody can be told by its network."
         )
-    if policy.mode.value == "monitor":
-        yield "The policy says mode: monitor. What is counted here as refused would only be counted on the site, too."
+    for name, each in zip(names, tally.judge.policies, strict=True):
+        if each.policy.mode is Mode.MONITOR:
+            yield f"{name} says mode: monitor. What is counted here as refused would only be counted on the site, too."
     if not policy.works.patterns:
         yield "The policy has no works:, so distinct works are not counted."
     yield from _throttle_note(policy, tally)
+
+
+def _header_note(policy: Policy, tally: Tally) -> Iterator[str]:
+    by_header = [rule.id for rule in policy.rules if rule.headers]
+    by_header += [agent.name for agent in policy.agents if agent.headers]
+    if by_header:
+        met = _requests(tally, lambda decision: decision.by_headers)
+        undecided = _requests(tally, lambda decision: decision.undecided)
+        yield (
+            f"Rules and agents that look at header fields never hold here: {listed(by_header)}. They might have "
+            f"changed what {met} requests got; {undecided} of these are let in here though their client names an agent."
+        )
 
 
 def _throttle_note(policy: Policy, tally: Tally) -> Iterator[str]:

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from noai_guard.core.address_headers import parse_node
 from noai_guard.core.bounded_cache import BoundedCache
 from noai_guard.core.client_address import address_block
 from noai_guard.core.guard import Needs
+from noai_guard.replay.addresses import PRIVATE
 from noai_guard.replay.blocks import SEED, Block, engine
 from noai_guard.replay.bounded import SUMS, Clients, Pairs
-from noai_guard.replay.formats import COMBINED, LogFormat
 from noai_guard.replay.judge import Decision, Judge, PathFacts
 from noai_guard.replay.kinds import ASSET, AUDIO
+from noai_guard.replay.log_format import LogFormat
+from noai_guard.replay.text_formats import COMBINED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,9 +46,6 @@ _BY_ADDRESS, _BY_TIME = -1, -2
 
 _CANONICAL_BLOCK = r"^((?:[1-9a-f][0-9a-f]{0,3}:){4})"
 """The first half of an IPv6 address, where RFC 5952 leaves no choice of how to write it."""
-
-_PRIVATE = ("10.", "127.", "192.168.", "172.17.", "172.18.", "::1")
-"""Beginnings of addresses that proxies of a site usually have, those of Docker among them."""
 
 
 @dataclass(slots=True)
@@ -236,7 +236,7 @@ class Tally:
         for number, requests, size in rows.group_by("outcome").agg(pl.sum("requests", "bytes")).iter_rows():
             self.sums[number].requests += requests
             self.sums[number].bytes += size
-        starts = (pl.col(addresses.name).str.starts_with(start) for start in _PRIVATE)
+        starts = (pl.col(addresses.name).str.starts_with(start) for start in PRIVATE)
         private = addresses.to_frame().select(pl.any_horizontal(starts)).to_series()
         if private.any():
             self.private += int(rows["requests"].filter(private.gather(rows["client"])).sum())
@@ -313,5 +313,5 @@ class Tally:
 
 
 def _block(address: str) -> str:
-    """Return what counts as one client of IPv6: the network of a home."""
-    return address_block(address) or address
+    """Return what counts as one client of an address with colons: the network of a home, or IPv4 without its port."""
+    return address_block(parse_node(address).address or address).removesuffix("/32") or address

@@ -24,14 +24,17 @@ def spellings(names: Iterable[bytes]) -> frozenset[bytes]:
 class Declared:
     """Declarations of one path policy: header `fields` for every response, `tags` for the head of HTML pages.
 
+    `lines` are the fields as a list, which is added to the app's in one step; nobody may change it.
+
     `watched` holds the names, in the usual spellings, of app fields that change what is added. `native_fields` and
     `native_watched` are the same as the native strings of WSGI (PEP 3333). `names` are the names of the fields.
     """
 
-    __slots__ = ("_names", "fields", "names", "native_fields", "native_watched", "tags", "watched")
+    __slots__ = ("_names", "fields", "lines", "names", "native_fields", "native_watched", "tags", "watched")
 
     def __init__(self, fields: tuple[HeaderField, ...], tags: bytes) -> None:
         self.fields = fields
+        self.lines = list(fields)
         self.tags = tags
         self.native_fields = native(fields)
         self.names = tuple(dict.fromkeys(name for name, _ in self.native_fields))

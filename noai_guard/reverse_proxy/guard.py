@@ -14,5 +14,5 @@ def _read_target(scope: Scope, request: R) -> R:
 class ProxyGuard(NoAIMiddleware):
     """NoAIMiddleware in front of a server that reads the path as it was sent, not as this one decodes it."""
 
-    _read = staticmethod(_read_target)
+    _reader = staticmethod(_read_target)
     _peer_is_real = True

@@ -109,7 +109,7 @@ class Supervisor:
         self._workers[pid] = _Worker(pid, ready_read)
 
     def _run_worker(self, ready_read: int, ready_write: int) -> None:
-        """Never returns, so that the parent's cleanup does not run in the worker."""
+        """Serve, and end the process: it never returns, so that the parent's cleanup does not run in the worker."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)

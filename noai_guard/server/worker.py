@@ -26,7 +26,10 @@ Sockets = Sequence[socket.socket]
 def serve(
     served: ServerApp, sockets: Sockets, metrics_sockets: Sockets, drain_seconds: float, pipes: WorkerPipes
 ) -> int:
-    """Serve on bound sockets until SIGTERM or until the supervisor is gone. Return the exit code."""
+    """Serve on bound sockets until SIGTERM or until the supervisor is gone. Return the exit code.
+
+    Requests at work are given `drain_seconds` to end.
+    """
     # Allow as many connections as the system does: the usual soft limit of 1,024 is two for each of 512 clients.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):

@@ -76,8 +76,8 @@ def printable_address(address: str) -> str:
 def open_store(address: str, site: str, deadline: float = DEADLINE_SECONDS) -> tuple[Store, AsyncStore]:
     """Return the store at an address, for those who ask at once and for those who await answers.
 
-    Nothing is connected before the first question, or `start`. Raises ValueError for what is no address of a store, and
-    MissingExtra if an optional package is needed.
+    Nothing is connected before the first question, or `start`. A question is given `deadline` seconds. Raises
+    ValueError for what is no address of a store, and MissingExtra if an optional package is needed.
     """
     address = full_address(address)
     if problem := problem_of_address(address):

@@ -92,7 +92,7 @@ class ExchangedCounts:
         return window
 
     def set_clock(self, offset: float, now: float, processes: int) -> None:
-        """Set what is to be added to `Count.at` for the clock of the store, and how many processes count together.
+        """Set the seconds to add to `Count.at` for the clock of the store, and how many processes count together.
 
         `now` is a time as `Count.at`. What was counted before the first exchange belongs to the window that is current
         then.

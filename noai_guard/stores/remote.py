@@ -192,7 +192,10 @@ class RemoteStore:
             raise self._late() from None
 
     def count(self, question: Count) -> int:
-        """Return the number of requests as far as it is known, at once."""
+        """Return the number of requests as far as it is known, at once.
+
+        Raises Unanswered if that is too old, unless the limit is exceeded already.
+        """
         process = self._process
         if process.pid != os.getpid() or process.closed:
             process = self._own()

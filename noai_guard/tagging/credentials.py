@@ -123,7 +123,8 @@ class Signer:
             )
         except (OSError, UnicodeDecodeError) as error:
             name = getattr(error, "filename", None) or self.certificate
-            raise CannotSign(f"{name} cannot be read; name PEM files") from error
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise CannotSign(f"{name} cannot be read: {reason}; name PEM files") from error
 
 
 class _Undying(io.RawIOBase):

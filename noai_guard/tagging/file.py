@@ -22,9 +22,10 @@ from noai_guard.tagging.undo import Change, UndoFile, digest_of
 
 
 class Outcome(StrEnum):
-    """What became of a file."""
+    """What became of a file. `removed`: our tags were taken out of it."""
 
     TAGGED = "tagged"
+    REMOVED = "removed"
     STALE = "stale"
     CURRENT = "current"
     UNDONE = "undone"
@@ -127,7 +128,7 @@ def _tag(name: str, stream: BinaryIO, fields: Fields, options: Options) -> Resul
             raise Unsafe("mutagen does not find in the tagged file what was written, so it was not kept")
 
     _change(file, stream, write, options.undo)
-    return result(Outcome.TAGGED, signed_notes)
+    return result(Outcome.REMOVED if fields == NOTHING else Outcome.TAGGED, signed_notes)
 
 
 def _change(file: Path, stream: BinaryIO, write: Callable[[BinaryIO, Path], None], undo: UndoFile | None) -> None:

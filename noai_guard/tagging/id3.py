@@ -27,6 +27,8 @@ _MAX_TEXT = 64 * 1024
 """Bytes of a free text. mutagen unpacks and splits these, and takes an hour for some of a megabyte (1.48)."""
 _MAX_FRAMES = 10_000
 _XMP_OWNER = b"XMP\0"
+_FRAME_NAME = re.compile(rb"[A-Z0-9 ]{3}[A-Z0-9 \0]?")
+"""iTunes writes names of ID3v2.2, and a zero, into tags of ID3v2.3."""
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 
 
@@ -52,6 +54,15 @@ class Change:
     was: Mapping[str, str]
     notes: Sequence[str]
     unchanged: bool
+
+
+def end_of(source: Source) -> int:
+    """Return where the tag at the beginning of a file ends, as its header says; 0 if there is none."""
+    header = source.read(0, HEADER_SIZE) if source.size >= HEADER_SIZE else b""
+    if header[:3] != b"ID3":
+        return 0
+    size = HEADER_SIZE + _synchsafe(bytes(byte & 0x7F for byte in header[6:]))
+    return size + HEADER_SIZE if header[5] & _FOOTER else size
 
 
 def read(source: Source, start: int, limit: int | None = None) -> Tag | None:
@@ -151,7 +162,7 @@ def _frames(body: bytes, version: int, synchsafe: bool) -> list[bytes] | None:
         if body[position] == 0:
             return found if not body[position:].strip(b"\0") else None
         header = body[position : position + header_size]
-        if len(header) < header_size or not re.fullmatch(rb"[A-Z0-9 ]+", header[:name_size]):
+        if len(header) < header_size or not _FRAME_NAME.fullmatch(header[:name_size]):
             return None
         digits = header[name_size : name_size + (3 if version == 2 else 4)]
         if version == 4 and synchsafe:
@@ -248,12 +259,15 @@ def _from_id3v1(tag: bytes) -> tuple[bytes, ...]:
     if len(tag) != ID3V1_SIZE or tag[:3] != b"TAG":
         return ()
     places = {"TIT2": tag[3:33], "TPE1": tag[33:63], "TALB": tag[63:93], "TYER": tag[93:97]}
-    if tag[125] == 0 and tag[126]:
+    is_numbered = tag[125] == 0 and tag[126]
+    places["COMM"] = tag[97:125] if is_numbered else tag[97:127]
+    if is_numbered:
         places["TRCK"] = str(tag[126]).encode()
     if tag[127] != 0xFF:
         places["TCON"] = f"({tag[127]})".encode()
     texts = {name: text.partition(b"\0")[0].rstrip() for name, text in places.items()}
-    return tuple(_frame(name, b"\0" + text, _NEW_VERSION) for name, text in texts.items() if text)
+    heads = {"COMM": b"\0XXX\0"}  # encoding, language and description
+    return tuple(_frame(name, heads.get(name, b"\0") + text, _NEW_VERSION) for name, text in texts.items() if text)
 
 
 def _synchsafe(digits: bytes) -> int:

@@ -72,28 +72,38 @@ def _below(top: str, clean: bool) -> Iterator[Job]:
                     remove_left_over(Path(entry.path))
             elif entry.is_dir(follow_symlinks=False):
                 inner.append(entry.path)
-            elif entry.is_symlink() and (is_audio or entry.is_dir()):
+            elif entry.is_symlink() and (is_audio or _leads_to_folder(entry)):
                 yield Job(entry.path, problem="it is a symbolic link; name what it leads to")
             elif is_audio:
                 yield Job(entry.path)
         folders += reversed(inner)
 
 
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    """Return True if a symbolic link leads to a folder, or to what cannot be looked at: a circle, a closed folder."""
+    try:
+        return link.is_dir()
+    except OSError:
+        return True
+
+
 class Paths:
     """Which path of the site a file has: below `root`, after `prefix`. Without a root, all files have the path `/`."""
 
     def __init__(self, root: str | None, prefix: str = "/") -> None:
-        self._root = os.path.abspath(root) if root is not None else None
+        self._root = root
         self._prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
 
     def of(self, file: str) -> str | None:
         """Return the path, decoded; None if the file is not below the root."""
         if self._root is None:
             return "/"
-        relative = os.path.relpath(os.path.abspath(file), self._root)
-        if relative.split(os.sep, 1)[0] == os.pardir:
-            return None
-        return f"{self._prefix}/{relative.replace(os.sep, '/')}"
+        # As it is named, then by what links among the folders lead to.
+        for located in (os.path.abspath, os.path.realpath):
+            relative = os.path.relpath(located(file), located(self._root))
+            if relative.split(os.sep, 1)[0] != os.pardir:
+                return f"{self._prefix}/{relative.replace(os.sep, '/')}"
+        return None
 
 
 def work(jobs: Iterable[Job], options: Options, processes: int = 1) -> Iterator[Result]:

@@ -14,7 +14,7 @@ COLUMNS = ("path", "outcome", "format", "reservation", "usage", "policy", "page"
 
 
 def json_line(result: Result) -> str:
-    """Return a result as a JSON object on one line."""
+    """Return a result as a JSON object on one line, in ASCII. Its path is exact: `os.fsencode` has the bytes of it."""
     return json.dumps(_record(result))
 
 
@@ -34,7 +34,7 @@ def csv_head() -> str:
 def _record(result: Result) -> Mapping[str, object]:
     fields = result.fields
     return {
-        "path": printable(result.path),
+        "path": result.path,
         "outcome": str(result.outcome),
         "format": result.format,
         "reservation": fields.reservation,

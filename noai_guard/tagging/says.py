@@ -82,6 +82,12 @@ def limitations(policy: Policy) -> Iterator[str]:
         yield "Tags: without the address of the policy page they say no, but not where to ask; set site.url."
     if not (policy.site.owner or policy.site.name):
         yield "Tags: the policy names no owner; set site.owner."
+    creators = policy.creators
+    if policy.works.patterns and creators.index is None and not (creators.source or creators.asked):
+        yield (
+            "Tags: the policy names works and no wishes; if your app asks a function, tag with noai_guard.tagging, "
+            "whose Says asks it too."
+        )
     for path_policy in policy.all_path_policies:
         if path_policy.reserves_anything and not path_policy.reserves(Usage.TRAIN_AI):
             yield f"Tags: PLUS has no value for what {path_policy.pattern} reserves; plus:DataMining is left out."

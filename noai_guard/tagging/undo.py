@@ -5,6 +5,7 @@ a tagged file without it.
 """
 
 import hashlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -91,5 +92,7 @@ def digest_of(stream: BinaryIO) -> str:
 
 
 def _key(path: Path) -> str:
+    # The same file by another way: `..`, or a link among the folders. Its own name is no link, so that is as it is.
+    folder = os.path.realpath(path.parent)
     # Names of files are bytes; SQLite has no text for those that are not UTF-8.
-    return str(path.absolute()).encode("utf-8", "backslashreplace").decode("utf-8")
+    return os.path.join(folder, path.name).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -123,5 +123,9 @@ def _in_any_case(decisions: Sequence[Decision]) -> Iterator[Decision]:
         # A stricter decision may follow for this very path, so other letter cases come after all others.
         yield decision
         last += [any_case] if strictness > elsewhere.verdict.action.strictness else []
-    yield from last
+    yield from sorted(last, key=_mildness)
     yield elsewhere
+
+
+def _mildness(decision: Decision) -> int:
+    return -decision.verdict.action.strictness

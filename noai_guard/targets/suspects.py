@@ -125,15 +125,17 @@ def first_look(
     return [*words, _ANY_ESCAPE if decodes else f"{ESCAPED}|{_LETTER_BEHIND_ESCAPE}", *bots, TOO_LONG]
 
 
-def harmless(plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False) -> list[str]:
+def harmless(
+    plan: TargetPlan, max_length: int = 1 << 20, *, decodes: bool = False, also: Collection[Agent] = ()
+) -> list[str]:
     """Return expressions (PCRE, case-insensitive), each at most `max_length` characters long. Who is matched by all of
     them is no suspect.
 
     Each is one possessive pass from word to word, and takes what most browsers send in two steps: 0.1 to 0.25
     microseconds for a User-Agent, where `first_look` takes 0.4 to 0.6; without just-in-time compilation 1.3 to 2.7
-    instead of 5 (PCRE2 10.42, the crowds of benchmarks/edges.py, 2026-11-29). `decodes` as for `first_look`.
+    instead of 5 (PCRE2 10.42, the crowds of benchmarks/edges.py, 2026-11-29). `decodes` and `also` as for `first_look`.
     """
-    texts = _begun_with_letters(suspect_words(plan))
+    texts = _begun_with_letters(suspect_words(plan, also))
     rest = max_length - len(_harmless(plan, texts, "", decodes))
     return [
         _harmless(plan, texts, f"{_trie(part)}(?![a-z])", decodes) for part in user_agent_regex.split_words(texts, rest)

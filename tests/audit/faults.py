@@ -318,8 +318,14 @@ BROKEN = (
         ),
     ),
     Broken("A464", audio_bytes(b"ID3" + bytes(range(256)) * 40)),
-    Broken("A464", at("/a.mp3", line("Content-Range", "bytes 5-9/999999"), has("range"))),
-    Broken("A464", audio_bytes(b"ID3\4\0\0\2\0\0\0" + bytes(5_000_000))),
+    Broken(
+        "A464",
+        both(
+            audio_bytes(b"ID3\3\0\0\0\4\0\0" + bytes(500_000)),
+            at("/a.mp3", line("Content-Range", "bytes 5-9/500010"), has("range")),
+        ),
+    ),
+    Broken("A464", audio_bytes(b"ID3\4\0\0\2\1\0\0" + bytes((2 << 21) + (1 << 14)) + (b"\xff\xfb\x90\x64" + bytes(413)) * 3)),
     Broken("A501", audio(replace(TAGS, reservation="0"))),
     Broken("A501", audio(Fields(mining="DMI-ALLOWED"))),
     Broken("A503", audio(replace(TAGS, usage="train-ai=n, search=n"))),

@@ -113,7 +113,8 @@ def test_current_files_are_not_written_again(run, tmp_path):
 def test_the_sites_own_robots_txt_is_kept(run, tmp_path):
     own = tmp_path / "own.txt"
     own.write_text("User-agent: *\nDisallow: /drafts/\n")
-    run("build", "--out", str(tmp_path / "public"), "--merge", str(own))
+    result = run("build", "--out", str(tmp_path / "public"), "--merge", str(own))
+    assert "is it the site's robots.txt?" not in result.stderr
     written = (tmp_path / "public" / "robots.txt").read_text()
     assert "Disallow: /drafts/" in written
     assert "User-agent: GPTBot" in written

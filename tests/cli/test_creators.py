@@ -181,12 +181,16 @@ def test_what_is_exported_can_be_imported_elsewhere_and_used_as_a_catalogue(run:
     assert again == (here / "out.csv").read_text(encoding="utf-8")
     assert len(run("creators", "export", "--creator", "Bo").stdout.splitlines()) == 2
     (here / "noai.yaml").write_text((here / "noai.yaml").read_text().replace("sqlite:///noai-wishes.sqlite", "out.csv"))
-    assert "out.csv:2: W004 * stands for all works of a creator in a database only" in run("check", code=1).stdout
-    lines = (here / "out.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    (here / "out.csv").write_text("".join(line for line in lines if line[0] != "*"), encoding="utf-8")
     index = load_policy("noai.yaml").creators.index
     assert index is not None
     assert index.strictest(["=song"]) != index.strictest(["unknown"])
+
+
+def test_of_several_lines_about_a_work_the_strictest_is_imported(run: Run, here: Path) -> None:
+    (here / "c.csv").write_text("work,creator,title,train-ai,ai-search\ntide,Ada,,no,yes\ntide,Ada,Tide,yes,\n")
+    run("creators", "import", "c.csv", "--notice", "0")
+    assert choices("Ada", "tide") == {Usage.TRAIN_AI: Choice.DISALLOW, Usage.AI_SEARCH: Choice.ALLOW}
+    assert "tide,,Ada,Tide," in run("creators", "export").stdout
 
 
 @given(st.text(max_size=20))

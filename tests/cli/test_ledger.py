@@ -14,7 +14,7 @@ from noai_guard.cli import ledger as ledger_module
 from noai_guard.cli import promised_policy
 from noai_guard.cli.options import DEFAULT_POLICY
 from tests.cli.conftest import Run
-from tests.record.ledger_kit import AGENTS, LOOSER, STRICT, Book
+from tests.record.ledger_kit import AGENTS, DAY, LOOSER, START, STRICT, Book
 
 TODAY = datetime.now(UTC).replace(microsecond=0)
 
@@ -150,7 +150,7 @@ def test_at_says_what_was_promised_on_a_day(here: Path, run: Run) -> None:
     assert "2026-02-01T00:00:00Z, by entry 1 of 2026-01-10T12:00:00Z (Ines), catalogue small:" in whole
     assert "  train-ai     refused" in whole
     assert "rule rule-1: refused for gptbot" in whole
-    assert "declared in /robots.txt  sha256 " in whole
+    assert "declared by entry 1 in /robots.txt  sha256 " in whole
     for moment, path, action in (
         ("2026-03-01", "/press/kit", "refused"),
         ("2026-03-02", "/press/kit", "refused"),
@@ -250,6 +250,75 @@ def test_a_key_that_was_replaced_or_is_of_another_ledger_signs_nothing(begun: Ru
 def test_verify_wants_the_name_of_a_key(begun: Run, run: Run) -> None:
     assert "1 entry, " in run("ledger", "verify").stdout
     assert "write ed25519: and 43 characters" in run("ledger", "verify", "--key", "foo", code=2).stderr
+
+
+def test_a_key_that_signed_nothing_is_removed_so_that_the_command_can_be_typed_again(here: Path, run: Run) -> None:
+    nobody = ("--timestamp", "ftp://nobody.example")
+    assert "no address of a timestamp authority" in run("ledger", "init", *nobody, code=2).stderr
+    assert not Path("noai-ledger.key").exists()
+    Path("noai-ledger").mkdir()
+    run("ledger", "init")
+    assert "no address" in run("ledger", "rotate", "--new-key", "new.key", *nobody, code=2).stderr
+    assert not Path("new.key").exists()
+    run("ledger", "rotate", "--new-key", "new.key")
+    assert "is there already" in run("ledger", "rotate", "--key", "new.key", "--new-key", "new.key", code=2).stderr
+    assert Path("new.key").exists()
+
+
+def test_a_ledger_that_git_could_not_merge_says_what_to_do(begun: Run, run: Run) -> None:
+    for file in ("noai-ledger/0001.json", "noai-ledger/head.json"):
+        text = Path(file).read_text()
+        Path(file).write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n")
+    said = run("ledger", "verify", code=2).stderr
+    assert said.count("holds both sides of a merge in git") == 2
+    assert "git checkout --ours noai-ledger" in said
+
+
+def test_line_ends_that_git_has_changed_are_no_tampering(begun: Run, run: Run) -> None:
+    assert Path("noai-ledger/.gitattributes").read_text() == "* -text\n"
+    for file in Path("noai-ledger").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert "whole, in order and signed" in run("ledger", "verify").stdout
+    run("ledger", "at", f"{datetime.now(UTC) + DAY:%Y-%m-%d}", "--out", "then")
+    assert b"\r" not in Path("then/robots.txt").read_bytes()
+    document = next(Path("noai-ledger/documents").iterdir())
+    document.write_bytes(document.read_bytes() + b"\r\n")
+    assert "L008" in run("ledger", "verify", code=1).stdout
+
+
+def test_at_reads_the_address_of_a_page_as_it_was_copied(here: Path, run: Run) -> None:
+    Book(here).publish(STRICT)
+    for typed in ("/press/kit", "https://music.example/press/kit?from=mail#top", "/press/kit?x=/tracks/y"):
+        assert "/press/kit is under /press/**" in run("ledger", "at", "2026-02-01", "--path", typed).stdout
+    assert "/ is under /**" in run("ledger", "at", "2026-02-01", "--path", "https://music.example").stdout
+
+
+def test_at_says_what_was_declared_on_a_path_for_which_a_looser_entry_has_a_section(here: Path, run: Run) -> None:
+    book = Book(here)
+    book.publish("usages: {train-ai: no}")
+    book.publish(LOOSER, START + DAY)
+    book.publish(LOOSER + "notices: [{text: Ask first.}]", START + 2 * DAY)
+    said = run("ledger", "at", "2026-01-20", "--path", "/press/kit").stdout
+    assert "declared in each response: tdm-reservation: 1" in said
+    assert "announced for 2026-02-11T00:00:00Z by entry 2, which entry 3 replaces: training: refused" in said
+    assert "in force too by entry 3: a notice was added: Ask first." in said
+    book.publish("usages: {train-ai: no, seo: no}\npaths: {/press/**: {usages: {train-ai: yes}}}", START + 3 * DAY)
+    said = run("ledger", "at", "2026-01-20", "--path", "/press/kit").stdout
+    assert "what its creator wished, by entries 1, 2, 3, 4:\n  not known" in said
+    assert "declared in each response: the strictest of entries 1, 2, 3, 4, whose own lines differ" in said
+
+
+def test_log_says_that_what_is_only_stricter_holds_at_once(here: Path, run: Run) -> None:
+    book = Book(here)
+    soon = TODAY - DAY
+    book.publish(STRICT, soon - DAY)
+    book.publish(LOOSER, soon)
+    book.publish(LOOSER + "notices: [{text: Ask first.}]", soon + timedelta(hours=1))
+    said = run("ledger", "log").stdout
+    assert "(in force)\nAuthor:    Ines\n" in said
+    assert "Effective: at once; what was announced before waits until " in said
+    assert "(announced, then replaced by entry 3)" in said
 
 
 def test_at_wants_a_day_and_says_that_what_is_to_come_may_change(begun: Run, run: Run) -> None:

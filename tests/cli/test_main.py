@@ -2,8 +2,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 from noai_guard import __version__, cli
@@ -199,3 +202,74 @@ def test_a_pipe_gets_neither_colour_nor_a_header(run: Run) -> None:
     first = run("agents", "--operator", "OpenAI").stdout.splitlines()[0]
     assert "\x1b" not in first
     assert len(first.split("\t")) == 6
+
+
+def parameters(command: click.Command) -> Iterator[click.Parameter]:
+    yield from command.params
+    for each in getattr(command, "commands", {}).values():
+        yield from parameters(each)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_takes_an_empty_name_of_a_file_as_a_shell_makes_it_of_a_variable_that_is_not_set(name: str) -> None:
+    from noai_guard.cli.options import FileName
+
+    for parameter in parameters(import_module(f"noai_guard.cli.{name}").command):
+        names_files = isinstance(parameter.type, click.Path) or parameter.make_metavar(click.Context(cli.main)) in (
+            "FILE",
+            "DIR",
+            "FOLDER",
+        )
+        if names_files:
+            assert isinstance(parameter.type, FileName), parameter
+            with pytest.raises(click.BadParameter, match="it is empty; name a file or folder"):
+                parameter.type.convert("", parameter, None)
+
+
+@pytest.mark.parametrize(
+    "command", ["explain --ua x --policy", "check", "build --out public --policy", "tag x --policy"]
+)
+def test_a_file_name_that_would_command_the_terminal_is_shown_escaped(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run(*command.split(), "a\x1b[2J\nb", code=2).output
+    assert output.startswith(
+        r"a\x1b[2J\nb: P001 cannot be read: No such file or directory; `noai-guard init` writes one"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "init --force",
+        "report --since 2026-10 --events events.jsonl",
+        "evidence --operator OpenAI --since 2026-10 --events events.jsonl",
+        "creators export --database sqlite:///wishes.sqlite",
+    ],
+)
+def test_no_command_puts_a_file_in_the_place_of_a_link_a_pipe_or_a_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("events.jsonl").write_text("")
+    run("creators", "invite", "Ines", "--page", "https://a.example/", "--database", "sqlite:///wishes.sqlite")
+    Path("link").symlink_to("events.jsonl")
+    os.mkfifo("pipe")
+    Path("folder").mkdir()
+    for name, said in {"link": "is a link", "pipe": "is no regular file", "folder": "is a folder"}.items():
+        before = Path(name).lstat()
+        (line,) = run(*command.split(), "--out", name, code=2).stderr.splitlines()
+        assert f"{name} {said}; name " in line
+        assert Path(name).lstat() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("ledger publish", "Missing option '--author' (Who promises this, for the public (NOAI_LEDGER_AUTHOR)); "),
+        ("report", "Missing option '--since' (First month, day or moment, in UTC: 2026-10); "),
+    ],
+)
+def test_an_option_that_is_missing_is_explained(run: Run, command: str, said: str) -> None:
+    assert run(*command.split(), code=2).stderr == f"noai-guard: {said}noai-guard {command} --help shows how\n"

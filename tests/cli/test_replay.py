@@ -56,6 +56,7 @@ def test_another_policy_is_compared_with(run: Run, write: Callable[[str], str], 
         (("/nowhere/at-all.log",), "R001 does not exist; nginx has /var/log/nginx/access.log, - is stdin"),
         (("folder",), "R001 is a folder; name its files: noai-guard replay folder/*"),
         (("acess.log",), "R001 does not exist; did you mean access.log?"),
+        (("link.log",), "R001 is a link that leads nowhere; name another file, or - for standard input"),
         (("access.log/x",), "R001 cannot be read: Not a directory; name another file, or - for standard input"),
         (("empty.log",), "R002 is empty; add older ones: noai-guard replay empty.log*"),
         (("-",), "R002 is empty; pipe a log into it"),
@@ -68,6 +69,7 @@ def test_what_cannot_be_read_is_said_on_one_line_with_what_to_type(
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("empty.log").touch()
+    Path("link.log").symlink_to("nowhere.log")
     result = run("replay", *arguments, code=2)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
@@ -106,3 +108,31 @@ def test_a_missing_engine_names_the_extra(access_log: str, monkeypatch: pytest.M
     assert result.exit_code == 2
     assert "pip install 'noai-guard[replay]'" in result.output
     assert parsing.__doc__ is not None
+
+
+def test_all_logs_of_no_known_format_are_named_at_once_and_before_any_is_read(
+    run: Run, access_log: str, tmp_path: Path
+) -> None:
+    names = [str(tmp_path / name) for name in ("error.log", "notes.txt")]
+    for name in names:
+        Path(name).write_text("2026/10/10 13:55:36 [error] 12#12: *1 open() failed\n" * 30)
+    result = run("replay", access_log, *names, code=2)
+    assert [line.split(": R003")[0] for line in result.stderr.splitlines()] == names
+
+
+def test_lines_that_docker_has_put_into_json_come_with_the_command_that_takes_them_out(
+    run: Run, tmp_path: Path
+) -> None:
+    log = tmp_path / "a-json.log"
+    log.write_text('{"log":"127.0.0.1 - - ...","stream":"stdout","time":"2026-10-10T13:55:36Z"}\n')
+    assert f"jq -rj .log {log} | noai-guard replay -" in run("replay", str(log), code=2).stderr
+
+
+def test_a_log_with_nothing_but_a_scanner_in_it_yet_does_not_stop_those_beside_it(
+    run: Run, access_log: str, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun.log"
+    begun.write_text('203.0.113.5 - - [29/Nov/2026:00:00:00 +0000] "\\x16\\x03" 400 157 "-" "-"\n')
+    said = run("replay", str(begun), access_log).stdout
+    assert "3 of 3" in said
+    assert f"{begun}: combined (nginx, Apache, Traefik), 1 line, 1 could not be read" in said

@@ -65,6 +65,8 @@ def test_show_prints_the_events_behind_a_figure(run: Run, events: str) -> None:
 def test_an_operator_of_whom_there_is_nothing_is_questioned(run: Run, events: str) -> None:
     result = run("report", *OCTOBER, "--events", events, "--operator", "Opn AI", "--format", "csv")
     assert "no event is of 'Opn AI'; did you mean 'OpenAI'?" in result.stderr
+    result = run("report", *OCTOBER, "--events", events, "--operator", "bytedance", "--format", "csv")
+    assert "no event is of 'bytedance'; the operator is known, and nothing of it was noted" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,21 @@ def test_a_file_name_cannot_write_to_the_terminal(run: Run, music: Path) -> None
     assert r"\x1b[2Jevil\n.wav" in printed
 
 
+def test_the_report_for_programs_has_the_exact_path_of_each_file(run: Run, music: Path) -> None:
+    names = {b"\x1b[2Jevil\n.wav", b"caf\xe9.wav", "Löwe\u202e.wav".encode()}
+    for name in names:
+        Path(os.fsdecode(b"music/" + name)).write_bytes(recording(music.parent, BY_FORMAT["WAV"]).read_bytes())
+    printed = run("tag", "music", "--format", "json").stdout
+    assert printed.isascii()
+    assert "\x1b" not in printed
+    paths = {json.loads(line)["path"] for line in printed.splitlines()}
+    assert names < {os.path.basename(os.fsencode(path)) for path in paths}
+
+
 def test_removing_takes_the_tags_out_without_a_way_back_too(run: Run, music: Path) -> None:
     run("tag", "music", "--no-undo")
     assert not Path("noai-tags.undo").exists()
-    assert run("tag", "music", "--remove", "--no-undo").stdout.splitlines()[-1] == "2 tagged"
+    assert run("tag", "music", "--remove", "--no-undo").stdout.splitlines()[-1] == "2 removed"
     assert b"TDM-RESERVATION" not in (music / BY_FORMAT["MP3"]).read_bytes()
 
 
@@ -136,6 +147,8 @@ def test_signing_needs_certificate_and_key_and_says_that_a_test_certificate_is_u
         (("--undo", "--no-undo"), "--undo stands alone"),
         (("--undo",), "name the file with the way back with --undo-file"),
         (("--undo-file", "nowhere/undo"), "name another file with --undo-file"),
+        (("--root", "nowhere"), "Directory 'nowhere' does not exist"),
+        (("--root", "music", "--url-prefix", "https://music.example/media"), "leave out scheme and host"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line_with_a_hint(run: Run, arguments: tuple[str, ...], hint: str) -> None:

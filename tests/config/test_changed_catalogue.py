@@ -22,15 +22,16 @@ from noai_guard.errors import Unanswered, WishesInvalid
 
 DAY = date(2026, 11, 29)
 WORKS = Works(["/audio/{work}.mp3"])
-HEADER = "work,title,train-ai,ai-search,since"
+HEADER = "work,title,train-ai,ai-search,since,creator"
 NAMES = ["tide", "Tide", "TIDE", "ebb", "caf\u00e9", "cafe\u0301", "foam", *(f"song-{number}" for number in range(30))]
 numbers = count()
 
 cells = st.sampled_from(["", "no", "allow", "disallow", "unset"])
 titles = st.sampled_from(["", "A song", '"Tide, part 2"', '"two\nlines"', '5" single', '"said ""so"""', "\u4e2d\u6587"])
 lines = st.builds(
-    lambda name, title, train, search, since: f"{name},{title},{train},{search},{since}",
+    lambda name, title, train, search, since, creator: f"{name},{title},{train},{search},{since},{creator}",
     st.sampled_from(NAMES), titles, cells, cells, st.sampled_from(["", "2026-01-01", "2027-01-01"]),
+    st.sampled_from(["", "Ines", "Jonas"]),
 )  # fmt: skip
 odd_lines = st.sampled_from(
     [
@@ -41,7 +42,10 @@ odd_lines = st.sampled_from(
         "a/b,x,no,,",
         'open,"not closed,no,,',
         "ebb,x,no,,soon",
-        "x,y,no,,,z",
+        "x,y,no,,,z,z",
+        "*,,no,,,Ines",
+        "*,,,allow,2027-01-01,Jonas",
+        "*,,no,,,",
     ]
 )
 edits = st.lists(
@@ -87,12 +91,12 @@ def told(kept: Any) -> tuple[Any, ...]:
 
 @settings(deadline=None)
 @given(
-    first=st.lists(lines, min_size=1, max_size=40),
+    first=st.lists(st.one_of(lines, lines, st.just("*,,no,,,Ines")), min_size=1, max_size=40),
     changes=st.lists(edits, min_size=1, max_size=4),
     end=st.sampled_from(["\n", "\r\n"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     last_line_ends=st.booleans(),
-    headers=st.lists(st.sampled_from([HEADER, HEADER, HEADER, "work,#title,train-ai,ai-search,since"]), min_size=4),
+    headers=st.lists(st.sampled_from([HEADER, HEADER, HEADER, HEADER.replace("title", "#title")]), min_size=4),
 )
 def test_what_changed_is_read_as_if_all_were_read(
     first: list[str],
@@ -127,7 +131,7 @@ def test_what_changed_is_read_as_if_all_were_read(
 
 
 def large(folder: Path, lines: int = 20_000) -> tuple[Path, list[str]]:
-    text = [f"Song-{number:06},Title {number},{'no' if number % 3 else ''},," for number in range(lines)]
+    text = [f"Song-{number:06},Title {number},{'no' if number % 3 else ''},,,Ines" for number in range(lines)]
     file = folder / "catalogue.csv"
     file.write_text("\n".join([HEADER, *text, ""]))
     return file, text
@@ -158,6 +162,16 @@ def inserted_and_removed(text: list[str]) -> None:
 def duplicate_lines(text: list[str]) -> None:
     text.append("Song-000000,,no,,")
     text.insert(7, "Song-010000,,allow,no,")
+
+
+def test_what_changed_for_all_works_of_a_creator_is_read_for_each_of_them(tmp_path: Path) -> None:
+    file, text = large(tmp_path, 5_000)
+    kept = KeptWishes(str(file), WORKS)
+    assert kept.index(DAY).number("Song-000000") == UNSET
+    for said, end in (("no", UNSET + 1), ("", UNSET), ("allow", UNSET - 1)):
+        file.write_text("\n".join([HEADER, *text, f"*,,{said},,,Ines", ""]))
+        assert kept.index(DAY).number("Song-000000") == KeptWishes(str(file), WORKS).index(DAY).number("Song-000000")
+        assert kept.index(DAY).number("Song-000000") == end
 
 
 @pytest.mark.parametrize("change", [far_apart, inserted_and_removed, duplicate_lines])

@@ -95,6 +95,7 @@ def test_a_folder_is_no_policy(tmp_path: Path) -> None:
     policy, (problem,) = check_policy(tmp_path)
     assert policy is None
     assert "directory" in problem.message
+    assert problem.hint == "name a readable file"
 
 
 @pytest.mark.parametrize("name", ["no\0ai.yaml", "x" * 5000, "/dev/null/noai.yaml", ""])

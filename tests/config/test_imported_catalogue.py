@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from noai_guard.config.catalogue_reader import CatalogueLine
+from noai_guard.config.catalogue_lines import CatalogueLine
 from noai_guard.config.wish_catalogue import WishCatalogue
 from noai_guard.core.model import Usage
 from noai_guard.core.wishes import Choice

@@ -73,6 +73,9 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         ("tide,/hls/tide/720p/1.ts,", "tide"),
         (",,DE-A12-26-12345", "DEA122612345"),
         ("tide,,DE-A12-26-12345", "tide"),
+        (",,DE A12 26 12345", "DEA122612345"),
+        (",,ISRC DE\u2011A12\u201326\u201312345", "DEA122612345"),
+        (",https://band.example/audio/tide.mp3?utm=1#t=2,", "tide"),
     ],
 )
 def test_a_line_names_its_work_by_name_path_or_isrc(row: str, name: str, tmp_path: Path) -> None:
@@ -101,6 +104,9 @@ EXAMPLE = "work,title,train-ai\nlied,Frühling,no\n"
         EXAMPLE.replace("work,title,train-ai", "work,#title,train ai").encode(),
         EXAMPLE.replace("lied,Frühling,no", 'lied,"Frühling, ""neu""\nund alt",no').encode(),
         EXAMPLE.replace("no\n", "no,,\n\n,,\n").encode(),
+        b"\r\n,,\r\n" + EXAMPLE.encode(),
+        EXAMPLE.replace("lied", " \u200blied\u00a0").encode(),
+        EXAMPLE.replace("no", "No\u200b").encode(),
     ],
 )
 def test_what_spreadsheets_save_is_read(content: bytes, tmp_path: Path) -> None:
@@ -136,12 +142,24 @@ def test_what_loosens_waits_for_its_day_and_what_tightens_does_not(tmp_path: Pat
         ),
         ("work,isrc,train-ai\na,12,no\n", [(2, "W003", "'12' is no ISRC")]),
         ("work,path,train-ai\n,,no\n", [(2, "W004", "does not say which work")]),
-        ("work,train-ai\ntide,no\n*,no\n", [(3, "W004", "* stands for all works of a creator in a database only")]),
+        (
+            "work,train-ai\ntide,no\n*,no\n",
+            [(3, "W007", "* stands for all works of a creator, and the line names none")],
+        ),
         ("work,path,train-ai\na/b,,no\n", [(2, "W004", "'a/b' is no name of a work")]),
         (f"work,train-ai\n{'a' * 201},no\n", [(2, "W004", "is no name of a work")]),
         ("work,path,train-ai\n,/press/a,no\n", [(2, "W004", "no pattern under works: holds")]),
         ("work,path,train-ai\nfoam,/audio/tide.mp3,no\n", [(2, "W004", "is of the work 'tide', not 'foam'")]),
-        ("work,train-ai,since\na,no,31.01.2027\n", [(2, "W005", "since is '31.01.2027', which is no date")]),
+        ("work,train-ai,since\na,no,1/31/2027\n", [(2, "W005", "since is '1/31/2027', which is no date")]),
+        ("work,train-ai,since\na,no,31.02.2027\n", [(2, "W005", "since is '31.02.2027', which is no date")]),
+        ("Table 1\nwork,train-ai\n", [(1, "W001", "the first line names no column of a catalogue: 'Table 1'")]),
+        ("#ours\nwork,train-ai\n", [(1, "W001", "the first line names no column of a catalogue: '#ours'")]),
+        ('work,title,train-ai\ntide,"Tide,no\nfoam,Foam,no\n', [(2, "W006", "open to the end of the file")]),
+        ('work,title,train-ai\na,A,no\ntide,"Tide,no\nfoam,Foam,no', [(3, "W006", "open to the end of the file")]),
+        ('work,title,train-ai\ntide,"Tide,no\nfoam,"Foam",no\n', [(2, "W006", "',' expected after")]),
+        ('work,"title,train-ai\ntide,Tide,no\n', [(1, "W006", "open to the end of the file")]),
+        ("work,train-ai\nti\0de,no\n", [(2, "W004", "is no name of a work")]),
+        ("isrc,train-ai\nDE-A12,no\n", [(2, "W003", "'DE-A12' is no ISRC")]),
         ("work,train-ai,set_at\na,no,now\n", [(2, "W005", "set_at is 'now', which is no date")]),
         ("work,train-ai\na,no,b\n", [(2, "W006", "3 cells, and 2 columns")]),
         ("sep=,\nwork,train-ai\na,maybe\n", [(3, "W002", "train-ai says 'maybe'")]),
@@ -155,6 +173,74 @@ def test_every_mistake_is_listed_with_its_line(
     assert [(line, code) for line, code, _ in found] == [(line, code) for line, code, _ in expected]
     for (_, _, message), (_, _, words) in zip(found, expected, strict=True):
         assert words in message
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_what_a_creator_says_of_all_works_counts_where_a_line_says_nothing(place: int, tmp_path: Path) -> None:
+    lines = ["tide,Ines,,allow,", "foam, Ines ,allow,unset,2027-01-01", "ebb,Jonas,,,"]
+    lines.insert(place, "*,Ines,disallow,disallow,")
+    assert choices(tmp_path, "\n".join(["work,creator,train-ai,ai-search,since", *lines])) == {
+        "tide": {TRAIN: DISALLOW, SEARCH: ALLOW}, "foam": {TRAIN: DISALLOW, SEARCH: DISALLOW}, "ebb": {},
+    }  # fmt: skip
+
+
+def test_of_two_lines_for_all_works_of_a_creator_the_strictest_counts(tmp_path: Path) -> None:
+    text = "work,creator,train-ai,ai-search\n*,Ines,allow,no\n*,Ines,no\ntide,Ines\n*,Jonas,allow\nebb,Jonas,,\n"
+    assert {name: {usage: choice for usage, choice in said.items() if choice is not Choice.UNSET}
+            for name, said in choices(tmp_path, text).items()} == {
+        "tide": {TRAIN: DISALLOW, SEARCH: DISALLOW}, "ebb": {TRAIN: ALLOW},
+    }  # fmt: skip
+
+
+def test_a_line_for_all_works_of_which_there_are_none_is_warned_about(tmp_path: Path) -> None:
+    source = catalogue(tmp_path, "work,creator,train-ai\n*,Ines,no\n*,Jonas,no\ntide,Ines,\n")
+    assert [each.choices for each in source.read(DAY)] == [{TRAIN: DISALLOW}]
+    assert [(each.code, each.line) for each in source.warnings] == [("W009", 3)]
+
+
+def test_creators_who_speak_of_all_their_works_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue_reader, "MAX_GENERAL", 2)
+    found = problems(tmp_path, "work,creator,train-ai\n*,a,no\n*,b,no\n*,c,no\n*,d,no\n")
+    assert {(code, message) for _, code, message in found} == {
+        ("P008", "more than 2 creators say something of all their works")
+    }
+
+
+def test_a_mistake_in_a_line_for_all_works_is_named_once(tmp_path: Path) -> None:
+    found = problems(tmp_path, "work,creator,train-ai\n*,Ines,perhaps\n")
+    assert found == [(2, "W002", "train-ai says 'perhaps'")]
+    assert problems(tmp_path, "work,creator,mood\n*,Ines,no\n") == [(1, "W001", "unknown column 'mood'")]
+    assert len(problems(tmp_path, "work,creator,train-ai\n" + "*,Ines,perhaps\n" * 500)) == 201
+
+
+@pytest.mark.parametrize(
+    ("cell", "holds"),
+    [
+        ("29.11.2026", True), ("1.12.2026", False), ("29.11.2026 08:30", True), ("2026/11/29", True),
+        ("2026-12-1", False), ("2026.11.29 08:30:00", True), ("20261129", True), ("2026-11-29T08:30", True),
+    ],
+)  # fmt: skip
+def test_dates_that_can_be_read_in_one_way_only_are_read(cell: str, holds: bool, tmp_path: Path) -> None:
+    found = choices(tmp_path, f"work,train-ai,since\ntide,allow,{cell}\n")
+    assert found == {"tide": {TRAIN: ALLOW} if holds else {}}
+
+
+def test_a_name_with_what_stands_behind_it_in_a_path_is_warned_about(tmp_path: Path) -> None:
+    source = catalogue(tmp_path, "work,train-ai\ntide.mp3,no\nfoam,no\n.mp3,no\n")
+    assert set(choices(tmp_path, "work,train-ai\ntide.mp3,no\n")) == {"tide.mp3"}
+    list(source.read(DAY))
+    first, *_ = source.warnings
+    assert (first.code, first.line) == ("W009", 2)
+    assert "write 'tide', unless it is 'tide.mp3.mp3'" in first.hint
+
+
+@pytest.mark.parametrize("name", ["4,01E+12", "4.01234E+12", "4E+12"])
+def test_a_long_number_that_a_spreadsheet_has_rounded_is_warned_about(name: str, tmp_path: Path) -> None:
+    source = catalogue(tmp_path, f"work;train-ai\n{name};no\nE+B;no\n")
+    assert len(list(source.read(DAY))) == 2
+    assert [(each.code, each.line, each.hint[:28]) for each in source.warnings] == [
+        ("W009", 2, "give the column the format T")
+    ]
 
 
 def test_many_mistakes_end_with_a_sentence_that_says_so(tmp_path: Path) -> None:
@@ -175,6 +261,16 @@ def test_more_ways_to_choose_than_are_remembered_are_read_all_the_same(
     assert choices(tmp_path, "work,train-ai\na,no\nb,yes\nc,no\n") == {
         "a": {TRAIN: DISALLOW}, "b": {TRAIN: ALLOW}, "c": {TRAIN: DISALLOW},
     }  # fmt: skip
+
+
+def test_more_ways_to_choose_for_all_works_than_are_remembered_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_reader, "_MAX_CHOICES", 1)
+    text = "work,creator,train-ai,ai-search\n*,Ines,no,\na,Ines,,yes\nb,Ines,,no\nc,Ines,,yes\n"
+    assert choices(tmp_path, text) == {
+        name: {TRAIN: DISALLOW, SEARCH: said} for name, said in (("a", ALLOW), ("b", DISALLOW), ("c", ALLOW))
+    }
 
 
 def test_the_version_changes_with_the_file(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from noai_guard.core.isrc import isrc, without_hyphens
         (" de-a12-26-12345 ", "DEA122612345"),
         ("ISRC DE-A12-26-12345", "DEA122612345"),
         ("ISRC: DEA122612345", "DEA122612345"),
+        ("DE A12 26 12345", "DEA122612345"),
+        ("DE\u2011A12\u201326\u00a012345", "DEA122612345"),
         ("DEA12261234", None),
         ("DEA1226123456", None),
         ("1EA122612345", None),

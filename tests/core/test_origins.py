@@ -118,6 +118,27 @@ def test_an_unknown_address_denies_nobody_without_a_name_and_others_by_on_unknow
     assert judged(guard, user_agent, "203.0.113.9").action is Action.DENY
 
 
+RATION = "{id: ration, networks: [hosting], action: throttle}"
+DENY = "{id: closed, networks: [hosting], action: deny}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "user_agent", "rule"),
+    [
+        (f"[{RATION}]", "SearchBot/1", "ration"),
+        (f"[{RATION}]", "TestBot/1", "train-ai"),
+        (f"[{RATION}, {DENY}]", "SearchBot/1", "closed"),
+        (f"[{RATION}, {{id: all, action: deny}}]", "SearchBot/1", "all"),
+        (f"[{{id: header, headers: {{x-a: present}}, action: deny}}, {RATION}]", "SearchBot/1", "ration"),
+    ],
+)
+def test_a_rule_of_which_nobody_knows_whether_it_holds_makes_nothing_milder(
+    rules: str, user_agent: str, rule: str
+) -> None:
+    guard = guard_of(HOSTING + f"on_unknown: deny\nrules: {rules}\n")
+    assert judged(guard, user_agent, "203.0.113.9", is_proven=False).rule == rule
+
+
 @pytest.mark.parametrize("on_unknown", ["allow", "deny"])
 def test_an_unknown_address_lets_nobody_in(on_unknown: str) -> None:
     text = HOSTING + f"on_unknown: {on_unknown}\nrules: [{{id: open, networks: [hosting], action: allow}}]\n"

@@ -26,12 +26,13 @@ from noai_guard.core.stricter import (
     all_patterns,
     sections_within,
     stricter_policy,
+    swapped_sections,
 )
 from noai_guard.stores.memory import MemoryStore
 from tests.record.ledger_kit import AGENTS
 
 BROWSER = b"Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
-PATHS = ("/", "/press/kit", "/press/audio/a.mp3", "/tracks/x", "/open/y", "/tracks/x/../../open/y")
+PATHS = ("/", "/press/kit", "/press/audio/a.mp3", "/tracks/x", "/open/y", "/tracks/x/../../open/y", "/tracks/ab")
 
 
 def policy_of(text: str) -> Policy:
@@ -64,6 +65,21 @@ def test_the_sections_within_a_pattern_are_those_that_may_be_in_force_there() ->
     assert patterns(policy, "/tracks/a/**") == ["/tracks/*.mp3", "/?/x", "/**"]
     assert patterns(policy, "/pressing/**") == ["/p*/new", "/?/x", "/**"]
     assert all_patterns([policy, policy_of("paths: {/press/**: {}, /b: {}}")])[-1] == "/b"
+
+
+DEMO = "'/tracks/*demo*': {usages: {train-ai: yes}}"
+LIVE = "'/tracks/*live*': {usages: {train-ai: no}}"
+
+
+def test_of_equally_specific_patterns_that_stand_in_another_order_the_stricter_one_is_declared() -> None:
+    one, other = (policy_of(f"paths: {{{', '.join(pair)}}}") for pair in ((DEMO, LIVE), (LIVE, DEMO)))
+    assert swapped_sections(one, other) == (("/tracks/*demo*", "/tracks/*live*"),)
+    assert swapped_sections(one, one) == ()
+    for policies in ([one, other], [other, one], [policy_of(""), one, other]):
+        first, *_ = stricter_policy(policies).path_policies
+        assert first.usages[Usage.TRAIN_AI] is Action.DENY
+        assert Guard(stricter_policy(policies), AGENTS).judged("/tracks/live-demo", b"GPTBot").action is Action.DENY
+    assert stricter_policy([one, one]).path_policies[0].usages[Usage.TRAIN_AI] is Action.ALLOW
 
 
 def test_a_use_that_is_to_train_is_declared_as_before_until_then() -> None:
@@ -227,7 +243,9 @@ ACTIONS = st.sampled_from(["allow", "log", "throttle", "license_required", "deny
 USAGES = st.dictionaries(
     st.sampled_from(["train-ai", "ai-search", "search", "seo", "unknown-bot"]), ACTIONS, max_size=4
 )
-PATTERNS = st.sampled_from(["/press/**", "/press/audio/**", "/tracks/*", "/**/*.mp3", "/open/y", "/p*/kit"])
+PATTERNS = st.sampled_from(
+    ["/press/**", "/press/audio/**", "/tracks/*", "/**/*.mp3", "/open/y", "/p*/kit", "/tracks/*a*", "/tracks/*b*"]
+)
 RULES = st.fixed_dictionaries(
     {"action": ACTIONS},
     optional={

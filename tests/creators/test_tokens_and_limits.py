@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noai_guard.creators import account
 from noai_guard.creators.keys import ENVIRONMENT, Keys, KeysInvalid, add_key, read_keys
 from noai_guard.creators.rate_limits import MAX_CALLERS, RateLimit
 from noai_guard.creators.requests import COOKIE
-from tests.creators.site import ADA, EVE, NOW, MusicSite, music_site
+from tests.creators.site import ADA, ADAS_WORK, EVE, NOW, MusicSite, form_fields, music_site
 
 KEYS = Keys(["k" * 43])
 
@@ -152,6 +153,38 @@ def test_changes_are_limited_more_closely(site: MusicSite) -> None:
     body = {"work": "*", "wishes": {"train-ai": "disallow"}}
     statuses = [client.put("/api/wishes", json=body).status_code for _ in range(62)]
     assert statuses == [200] * 60 + [429] * 2
+
+
+def test_a_work_that_is_changed_to_and_fro_all_day_takes_no_more_than_a_no(
+    site: MusicSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "CHOICES_A_DAY", 10)
+    client = site.of_api(ADA)
+
+    def put(choice: str, work: str = ADAS_WORK) -> int:
+        body = {"work": work, "wishes": {"train-ai": choice, "ai-search": choice}}
+        return client.put("/api/wishes", json=body).status_code
+
+    while (status := put("disallow")) == (last := put("unset")) == 200:
+        pass
+    assert (status, last) == (200, 429)
+    assert len([row for row in site.table.about(ADA, [ADAS_WORK]) if row.usage]) <= 12
+    assert (put("allow"), put("disallow"), put("allow", "ada-other")) == (429, 200, 200)
+    site.clock.forward(hours=25)
+    assert put("allow") == 200
+
+
+def test_a_form_that_comes_too_often_is_shown_again_with_what_is_still_taken(
+    site: MusicSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "CHOICES_A_DAY", 0)
+    client = site.signed_in(ADA)
+    response = client.post("/wishes", data=site.form(client, ADAS_WORK, train_ai="allow", ai_input="disallow"))
+    assert response.status_code == 429
+    assert "come back tomorrow" in response.text
+    assert form_fields(response.text, ADAS_WORK)["usage-ai-input"] == "disallow"
+    assert site.choices(ADA, ADAS_WORK) == {}
+    assert client.post("/wishes", data=site.form(client, ADAS_WORK, ai_input="disallow")).status_code == 303
 
 
 def test_a_rate_limit_forgets_those_who_have_been_away_longest() -> None:

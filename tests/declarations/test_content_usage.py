@@ -118,6 +118,26 @@ def test_robots_txt_never_grants_a_reserved_usage(policy: Policy, path: str) -> 
         assert value == "y" or declared[label] == "n"
 
 
+@pytest.mark.parametrize(
+    ("section", "search"),
+    [
+        ("/private/**", "y"),
+        # Its line is shorter than that of the recordings, which has to say what it says.
+        ("/p/**", "n"),
+        # Robots.txt cannot say where this holds.
+        ("/*/private/*", "n"),
+        ("/audio/private/*", "n"),
+    ],
+)
+def test_a_pattern_that_robots_txt_cannot_express_says_no_only_where_its_line_counts(section: str, search: str) -> None:
+    recordings = PathPolicy("/**/*.flac", {**STANCE.usages, Usage.TRAIN_AI: Action.DENY})
+    closed = PathPolicy(section, {**OPEN, Usage.SEARCH: Action.DENY})
+    policy = replace(STANCE, usages=OPEN, path_policies=(recordings, closed))
+    robots = CompiledPolicy(policy, CATALOG).documents["/robots.txt"].body.decode()
+    assert read(robots, "TrainBot", "/song.flac") == {"train-ai": "n", "ai-use": "n", "search": search}
+    assert read(robots, "TrainBot", "/private/song.flac")["search"] == ("n" if section == "/private/**" else search)
+
+
 def test_the_header_agrees_with_robots_txt_for_every_path() -> None:
     policy = replace(STANCE, path_policies=(PathPolicy("/press/**", OPEN), PathPolicy("/press/*/x", STANCE.usages)))
     compiled = CompiledPolicy(policy, CATALOG)

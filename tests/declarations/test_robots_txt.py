@@ -212,6 +212,31 @@ def test_robots_txt_is_never_stricter_for_an_allowed_crawler_than_the_policy(pol
                 assert google_allows(text, agent.name, requested(path)), (text.decode(), agent.name, path)
 
 
+FLAC = PathPolicy("/**/*.flac", {**STANCE.usages, Usage.AI_SEARCH: Action.DENY})
+CLOSED = {**STANCE.usages, Usage.SEARCH: Action.DENY}
+NO_SEARCH = Rule("no-search", Action.DENY, usages=frozenset({Usage.SEARCH}), paths=("/private/**",))
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused"),
+    [
+        (replace(STANCE, path_policies=(FLAC, PathPolicy("/private/**", CLOSED))), True),
+        (replace(STANCE, path_policies=(FLAC, PathPolicy("/private/song.mp3", CLOSED))), True),
+        (replace(STANCE, path_policies=(FLAC,), rules=(NO_SEARCH,)), True),
+        # Here the pattern that robots.txt cannot express lets in a part of what is refused.
+        (replace(STANCE, path_policies=(PathPolicy("/private/*/kit.mp3", STANCE.usages), PathPolicy("/private/**", CLOSED))), False),
+        (replace(STANCE, exemptions=Exemptions(paths=("/**/*.flac",)), rules=(NO_SEARCH,)), False),
+        (replace(STANCE, rules=(Rule("kits", Action.ALLOW, paths=("/*/kit",)), NO_SEARCH)), False),
+    ],
+)  # fmt: skip
+def test_a_pattern_that_robots_txt_cannot_express_opens_only_what_it_may_let_in(policy: Policy, refused: bool) -> None:
+    text = robots(policy)
+    (googlebot,) = owners("Googlebot")
+    assert is_refused(policy, googlebot, "/private/song.mp3")
+    assert google_allows(text, "Googlebot", "/private/song.mp3") is not refused
+    assert google_allows(text, "Googlebot", "/press/song.flac")
+
+
 @pytest.mark.parametrize(("rules", "sentence"), [
     ((Rule("fakes", Action.DENY, identities=frozenset({Identity.UNVERIFIED})),), "rule fakes, which requires an identity"),
     ((Rule("slow", Action.THROTTLE, frozenset({"searchbot"})),), "has no rates"),

@@ -107,6 +107,41 @@ def test_a_work_is_named_in_both_forms_of_its_accents(name: str) -> None:
     assert "Disallow: /audio/cafe%CC%81.mp3$" in robots
 
 
+@pytest.mark.parametrize("name", ["Rock & Roll", "Don't (live)", "a+b, c=d!", "é & è"])
+@pytest.mark.parametrize("safe", ["/!&'()*+,-.:;=@_~", "/!'()*", "/"])  # a browser, encodeURIComponent, rawurlencode
+def test_a_work_is_named_as_links_encode_it(name: str, safe: str) -> None:
+    made = compiled(OPEN + WORKS, {name: {TRAIN: NO}})
+    path = quote(f"/audio/{name}.mp3", safe=safe)
+    assert not google_allows(made.documents["/robots.txt"].body, "GPTBot", path)
+    assert not google_allows(made.documents["/robots.txt"].body, "GPTBot", f"{path}?download=1")
+    assert tdmrep_reservation(tdmrep(made), path)[0] == 1
+    assert google_allows(made.documents["/robots.txt"].body, "GPTBot", "/audio/Rock")
+
+
+def test_a_work_is_named_where_folder_and_file_spell_accents_differently() -> None:
+    made = compiled(OPEN + "works: ['/m\u00fcsik/{work}.mp3']\n", {"caf\u00e9": {TRAIN: NO}})
+    for name in ("caf\u00e9", "cafe\u0301"):
+        path = quote(f"/m\u00fcsik/{name}.mp3")
+        assert not google_allows(made.documents["/robots.txt"].body, "GPTBot", path)
+        assert tdmrep_reservation(tdmrep(made), path)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "paths: {/audio/**: {usages: {train-ai: no}}}\n",
+        "rules: [{agents: [GPTBot], paths: [/audio/**], action: deny}]\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "pattern", ["/a/**/{work}.ogg", "/**/{work}.flac", "/artists/*/{work}", "/audio/{work}/*/x.mp3"]
+)
+def test_works_that_no_document_can_name_take_nothing_from_what_the_site_declares(own: str, pattern: str) -> None:
+    made = compiled(OPEN + own + f"works: ['{pattern}']\n", {"tide": {SEARCH: NO}})
+    assert made.guard.judged("/audio/other.mp3", b"GPTBot/1.0").refuses
+    assert not google_allows(made.documents["/robots.txt"].body, "GPTBot", "/audio/other.mp3")
+
+
 def test_what_a_creator_allows_is_declared_where_creators_decide() -> None:
     made = compiled(CLOSED + WORKS, {"tide": {TRAIN: YES}}, decide=True)
     assert google_allows(made.documents["/robots.txt"].body, "GPTBot", "/audio/tide.mp3")

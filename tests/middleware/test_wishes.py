@@ -386,10 +386,12 @@ def test_wishes_that_are_lost_are_an_error_and_the_last_ones_stay_in_force(
     source.set({"tide": {TRAIN: NO}})
     site = Site("asgi", source, tmp_path)
     losses = _lost_catalogue(source) if kind == "catalogue" else _lost_table(source, tmp_path)
-    for number, said in enumerate(losses, 1):
+    counted = 0.0
+    for said in losses:
         site.runtime.wishes.look_now()
         assert site.answer("/audio/tide.mp3")[0] == 403
-        assert metric(site.guard, "wish_failures", **{"from": "source"}) == number
+        before, counted = counted, metric(site.guard, "wish_failures", **{"from": "source"})
+        assert counted > before  # a slow machine looks more than once
         assert said in site.runtime.telemetry.wishes_problem
         assert site.runtime.reload()
         assert site.answer("/audio/tide.mp3")[0] == 403

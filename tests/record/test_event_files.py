@@ -1,3 +1,4 @@
+import os
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from noai_guard.record.event_files import ReadProblems, _lines, event_files, read_events
 from noai_guard.record.event_record import MAX_LINE_BYTES, EventRecord, encode
+from noai_guard.record.file_output import seal
 
 RECORD = EventRecord(time=datetime(2026, 11, 29, tzinfo=UTC), claim="GPTBot", path="/audio/a.mp3")
 
@@ -21,6 +23,19 @@ def log_of(numbers: range) -> bytes:
 
 def numbers_in(*paths: Path, problems: ReadProblems | None = None) -> list[int | None]:
     return [event.record.bytes for event in read_events(paths, problems)]
+
+
+def test_what_is_no_file_in_a_folder_of_events_is_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "events", tmp_path / "secret"
+    folder.mkdir()
+    elsewhere.write_bytes(b"secret")
+    os.mkfifo(folder / "events-20261128T000000.000000-0a1b2c3d.jsonl")
+    (folder / "events-20261128T000000.000000-0a1b2c3e.jsonl").mkdir()
+    (folder / "events-20261128T000000.000000-0a1b2c3f.jsonl").symlink_to(elsewhere)
+    (folder / "events-gone.jsonl").symlink_to(tmp_path / "nowhere")
+    assert [file.name for file in event_files([folder])] == ["events-20261128T000000.000000-0a1b2c3f.jsonl"]
+    assert seal(folder) == []
+    assert elsewhere.exists()
 
 
 @pytest.fixture(params=[".jsonl", ".jsonl.zst"])

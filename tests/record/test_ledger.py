@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noai_guard.core.model import Usage
+from noai_guard.core.model import Action, Usage
 from noai_guard.core.policy import Creators
 from noai_guard.core.wish_index import WishIndex
 from noai_guard.core.wishes import Choice, WorkWishes
 from noai_guard.record.canonical_json import canonical, digest
+from noai_guard.record.canonical_policy import policy_data, policy_from
+from noai_guard.record.history import state_of
 from noai_guard.record.ledger import Kind, LedgerInvalid, iso, public_copy, signed_entry, signed_head
 from noai_guard.record.ledger_files import read_document, read_ledger
 from noai_guard.record.ledger_keys import KeyUnusable, is_signed_by, new_key, read_key
+from noai_guard.record.promises import in_force
 from noai_guard.record.publishing import WISHES_CHANGED, Draft, Signing, draft, notice_over, publish
 from noai_guard.record.verification import problems_of
 from tests.record.ledger_kit import AGENTS, DAY, LOOSER, START, STRICT, Book, policy_of
@@ -116,8 +119,122 @@ def test_a_withdrawn_announcement_takes_no_effect(tmp_path: Path) -> None:
     assert problems_of(ledger, now=NOW) == ()
 
 
+def announced_at(book: Book, text: str, moment: Any) -> list[tuple[str, tuple[str, ...]]]:
+    current = in_force(policy_of(text, book.path), book.ledger, moment)
+    return [(each.day, each.changes) for each in current.promised.announcements]
+
+
+def test_only_what_will_be_looser_is_announced(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish(STRICT)
+    book.publish(LOOSER, START + DAY)
+    training = "training: refused -> allowed under /press/**"
+    answers = "ai-search: refused -> allowed under /press/**"
+    assert announced_at(book, LOOSER, START + 2 * DAY) == [("2026-02-11", (training,))]
+
+    stricter = LOOSER + "notices: [{text: Ask first.}]\n"
+    book.publish(stricter, START + 2 * DAY)
+    assert announced_at(book, stricter, START + 3 * DAY) == [("2026-02-11", (training,))]
+    ledger = book.ledger
+    assert not ledger.waits(ledger.head)
+    promised = ledger.promised(START + 3 * DAY)
+    states = ["in force", "announced, then replaced by entry 3", "in force"]
+    assert [state_of(entry, ledger, promised) for entry in ledger.entries] == states
+
+    partly = stricter.replace("{train-ai: yes}", "{train-ai: no, ai-search: yes}")
+    book.publish(partly, START + 3 * DAY)
+    assert announced_at(book, partly, START + 4 * DAY) == [("2026-02-13", (answers,))]
+    withdrawn = STRICT + "notices: [{text: Ask first.}]\n"
+    book.publish(withdrawn, START + 4 * DAY)
+    assert announced_at(book, withdrawn, START + 5 * DAY) == []
+
+
+def test_what_is_announced_for_two_days_stands_with_each(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish(STRICT)
+    book.publish(LOOSER, START + DAY)
+    both = LOOSER + "exemptions: {paths: [/open/**]}\n"
+    book.publish(both, START + 5 * DAY)
+    days = announced_at(book, both, START + 6 * DAY)
+    assert [day for day, _ in days] == ["2026-02-11", "2026-02-15"]
+    assert days[1][1] == ("/open/** is open to everybody, whatever the policy refuses",)
+    book.rotate(START + 6 * DAY)
+    assert announced_at(book, both, START + 7 * DAY) == days
+
+
 def _change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data.__setitem__(key, value)
+
+
+def _deep(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            data = data[key]
+        data[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["policy"]["usages"].pop("seo"),
+        lambda data: data["policy"]["paths"][0]["usages"].clear(),
+        _deep("policy", "paths", 0, "pattern", value=True),
+        _deep("policy", "paths", 0, "pattern", value="press"),
+        _deep("policy", "exemptions", "paths", value=["open"]),
+        _deep("policy", "declarations", value=""),
+        _deep("policy", "notice", value="30"),
+        _deep("policy", "notice", value=10**400),
+        _deep("declarations", "headers", "/**", value=True),
+        _deep("policy", "works", value=7),
+    ],
+)
+def test_an_entry_with_a_policy_of_another_form_is_named_and_never_ends_the_program(copy: Path, change: Any) -> None:
+    edited(copy / "0002.json", change)
+    try:
+        problems = problems_of(read_ledger(copy), now=NOW)
+    except LedgerInvalid as error:
+        problems = error.problems
+    assert problems[0].code in ("L001", "L002")
+    assert "0002.json" in problems[0].file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change("format", "noai-ledger/2"),
+        _change("more", 1),
+        lambda data: data.pop("format"),
+        _change("hash", "\ud800"),
+        _change("number", True),
+    ],
+)
+def test_a_head_of_another_form_is_named(copy: Path, change: Any) -> None:
+    edited(copy / "head.json", change)
+    assert codes(copy) == ["L004"]
+
+
+def test_a_public_copy_with_a_member_of_its_own_is_none(book: Book, tmp_path: Path) -> None:
+    file = tmp_path / "copy.json"
+    file.write_text(json.dumps({**public_copy(book.ledger), "note": "verified by a notary"}))
+    with pytest.raises(LedgerInvalid, match="is no ledger"):
+        read_ledger(file)
+
+
+def test_a_withheld_part_that_was_emptied_is_missing(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.publish("partners: [{name: p, usages: [train-ai], proof: {networks: [10.0.0.0/8]}}]")
+    (book.path / "withheld" / "0001.json").write_text("{}")
+    assert codes(book.path) == ["L009"]
+    shutil.rmtree(book.path / "withheld")
+    assert codes(book.path) == []
+
+
+def test_of_a_usage_that_there_was_not_yet_nothing_was_promised() -> None:
+    data = policy_data(policy_of("usages: {seo: no}"))
+    del data["usages"]["seo"]
+    assert policy_from(data).usages[Usage.SEO] is Action.ALLOW
 
 
 @pytest.mark.parametrize(

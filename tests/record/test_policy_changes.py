@@ -80,6 +80,12 @@ def changes(before: str, after: str) -> dict[str, bool]:
         ("uses: [{use: radio, by: Us, trains_generative_models: no}]", "", "the site does not say any more that it uses recordings for radio by Us, which does not train generative models", False),
         ("", "notices: [{text: All rights reserved.}]", "a notice was added: All rights reserved.", False),
         ("notices: [{text: All rights reserved.}]", "", "a notice was taken away: All rights reserved.", True),
+        (
+            "paths: {'/t/*demo*': {usages: {train-ai: no}}, '/t/*live*': {usages: {train-ai: yes}}}",
+            "paths: {'/t/*live*': {usages: {train-ai: yes}}, '/t/*demo*': {usages: {train-ai: no}}}",
+            "training: refused -> allowed under /t/*demo* where /t/*live* matches too",
+            True,
+        ),
         # rules
         ("", "rules: [{agents: [GPTBot], action: allow, paths: [/x/**]}]", "rule rule-1 was added: allowed for gptbot under /x/**", True),
         ("", "rules: [{agents: [AhrefsBot], action: allow}]", "rule rule-1 was added: allowed for ahrefsbot", False),
@@ -114,6 +120,12 @@ def changes(before: str, after: str) -> dict[str, bool]:
             NETS.format("10.0.0.0/8, 11.0.0.0/8", "deny"),
             NETS.format("10.0.0.0/8", "deny"),
             "rule bad was changed: refused from the networks bad, which hold fewer addresses now",
+            True,
+        ),
+        (
+            NETS.format("10.0.0.0/8", "throttle"),
+            NETS.format("10.0.0.0/8, 11.0.0.0/8", "throttle"),
+            "rule bad was changed: rationed from the networks bad, which hold more addresses now",
             True,
         ),
         (NETS.format("10.0.0.0/8", "deny"), "networks: {bad: [10.0.0.0/8]}", "rule bad was removed: refused from the networks bad", True),

@@ -20,7 +20,7 @@ from noai_guard.record import report_page
 from noai_guard.record.event_record import EventRecord
 from noai_guard.record.event_sources import NoEventFiles, event_lines
 from noai_guard.record.report import Report, make_report
-from noai_guard.record.report_csv import COLUMNS, as_csv
+from noai_guard.record.report_csv import COLUMNS, as_csv, cells
 from noai_guard.record.report_page import as_html
 from noai_guard.record.selection import Selection, Span, parse_facts
 from noai_guard.record.shown_events import ShownEvents
@@ -159,6 +159,23 @@ def test_the_command_in_a_page_selects_what_the_page_does(tmp_path: Path) -> Non
         "--path &#x27;/audio/**&#x27; --events FOLDER --show"
     ) in page
     assert "only OpenAI" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  @SUM(A1)", "'  @SUM(A1)"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\t=1", r"\t=1"),
+        ("\ufeff=1", r"\ufeff=1"),
+        ("a\0b\r\nc", r"a\x00b\r\nc"),
+        ("/-/track", "/-/track"),
+        ("Bj\u00f6rk", "Bj\u00f6rk"),
+    ],
+)
+def test_what_is_text_stays_text_in_a_spreadsheet(text: str, cell: str) -> None:
+    assert cells([text, 7, None]) == [cell, 7, None]
 
 
 @settings(max_examples=200)

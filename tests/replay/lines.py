@@ -136,10 +136,12 @@ DOCUMENTED: Mapping[str, str] = {
     '"ClientRequestURI":"/audio/a.mp3?x=1","EdgeEndTimestamp":1583340042000000000,"EdgeResponseBytes":4600,'
     '"EdgeResponseStatus":206,"EdgeStartTimestamp":1583340041000000000,"ClientRequestUserAgent":"GPTBot/1.3",'
     '"RayID":"3a6050bcbe121a87"}',
+    "json": '{"time_iso8601":"2026-10-10T13:55:36+00:00","remote_addr":"203.0.113.9","request_method":"GET","request_uri":'
+    '"/tracks/a?x=1","status":200,"body_bytes_sent":2,"http_user_agent":"GPTBot/1.3"}',
     "traefik": '{"ClientAddr":"203.0.113.9:4711","ClientHost":"203.0.113.9","ClientPort":"4711","DownstreamContentSize":'
     '2,"DownstreamStatus":200,"RequestMethod":"GET","RequestPath":"/tracks/a","RequestProtocol":"HTTP/1.1",'
     '"StartUTC":"2026-10-10T13:55:36.123456789Z","request_User-Agent":"GPTBot/1.3","level":"info","msg":"",'
     '"time":"2026-10-10T13:55:36Z"}',
 }
 """Format -> a log of one request, from its documentation: Apache 2.4 mod_log_config, HAProxy configuration manual 8.2.3,
-Caddy "How Logging Works", AWS and Cloudflare as above, Traefik "Access Logs"."""
+Caddy "How Logging Works", AWS and Cloudflare as above, nginx's variables, Traefik "Access Logs"."""

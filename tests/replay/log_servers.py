@@ -24,6 +24,8 @@ def _nginx(form: str) -> Started:
         http = (
             'log_format main \'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
             '"$http_referer" "$http_user_agent" "$http_x_forwarded_for" $request_time\';\n'
+            'log_format json escape=json \'{"time":"$time_iso8601","remote_addr":"$remote_addr","request":"$request",'
+            '"status":"$status","bytes":"$body_bytes_sent","http_referer":"$http_referer","ua":"$http_user_agent"}\';\n'
             f"server {{ listen 127.0.0.1:{port}; access_log {log} {form}; merge_slashes off;\n"
             'location / { return 200 "ok"; } }'
         )
@@ -97,6 +99,7 @@ def _traefik(form: str) -> Started:
 SERVERS: Mapping[str, tuple[Started, str]] = {
     "nginx combined": (_nginx("combined"), "combined"),
     "nginx with more fields": (_nginx("main"), "combined"),
+    "nginx JSON": (_nginx("json"), "json"),
     "Apache combined": (_apache("combined"), "combined"),
     "Apache vhost_combined": (_apache("vhost_combined"), "vhost_combined"),
     "Apache common": (_apache("common"), "common"),

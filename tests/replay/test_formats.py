@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noai_guard.replay.blocks import Block
-from noai_guard.replay.formats import COMBINED, FIELDS, FORMAT_NAMES, FORMATS, format_named, found_format
+from noai_guard.replay.formats import FORMAT_NAMES, FORMATS, format_named, found_format
 from noai_guard.replay.judge import NOT_LOGGED
+from noai_guard.replay.log_format import FIELDS
 from noai_guard.replay.parsing import _matched, _split, parsed
 from noai_guard.replay.run import Replay, UnknownFormat
 from noai_guard.replay.sources import Source
+from noai_guard.replay.text_formats import COMBINED
 from tests.replay.lines import DOCUMENTED, WRITERS, as_logged, combined, log
 from tests.replay.requests import GPTBOT, OTHER_POLICY, REQUESTS, Sent, compiled, counted, judged, works
 
@@ -69,7 +71,7 @@ def test_small_blocks_give_the_same_counts(name: str, tmp_path: Path) -> None:
 def test_the_documented_sample_of_a_format_is_found_and_read(name: str, tmp_path: Path) -> None:
     replay = replayed(tmp_path, DOCUMENTED[name].encode())
     facts = replay.logs[0]
-    assert facts.format == next(each.title for each in FORMATS if each.name == name)
+    assert facts.format.startswith(next(each.title for each in FORMATS if each.name == name))
     assert sum(each.requests for each in replay.tally.sums) == 1
     assert facts.bad == 0
     assert facts.first is not None
@@ -154,6 +156,20 @@ def test_no_line_makes_reading_fail_and_each_is_counted(lines: list[bytes]) -> N
         block = parsed(text, form)
         assert block.lines == block.rows.height + block.bad + block.empty
         assert block.lines <= len(lines) + 1
+
+
+@given(
+    st.lists(
+        st.lists(_PIECES | st.sampled_from([b'x="', b"203.0.113.7", b"10.0.0.1, ", b'"Mozilla/5.0"']), max_size=20)
+    )
+)
+@settings(max_examples=300)
+def test_no_lines_make_the_search_for_a_format_fail(lines: list[list[bytes]]) -> None:
+    texts = [b" ".join(line).decode("latin-1").replace("\n", "") for line in lines]
+    form = found_format(texts)
+    if form is not None:
+        block = parsed("".join(f"{text}\n" for text in texts).encode("latin-1"), form)
+        assert block.lines == block.rows.height + block.bad + block.empty
 
 
 @given(st.lists(st.lists(_PIECES.filter(lambda piece: b'\\"' not in piece), max_size=14).map(b"".join), max_size=5))

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from noai_guard.replay import objects
-from noai_guard.replay.formats import FIELDS, LogFormat, Row, format_named, is_comment
+from noai_guard.replay.formats import format_named, is_comment
+from noai_guard.replay.log_format import FIELDS, LogFormat, Row
 from noai_guard.replay.objects import read_objects
 from tests.replay.lines import DOCUMENTED, cloudflare
 from tests.replay.requests import REQUESTS

@@ -10,6 +10,8 @@ import html5lib
 import pytest
 
 from noai_guard.replay.report import FORMS
+from noai_guard.replay.report.steps import steps
+from noai_guard.replay.report.words import basis, heading
 from noai_guard.replay.run import Replay
 from noai_guard.replay.sources import Source
 from noai_guard.replay.summary import Client, Group, LogFacts, Summary
@@ -102,3 +104,52 @@ def test_long_lists_say_how_much_is_left_out(summary: Summary) -> None:
     many = replace(summary, refused=summary.refused * 300)
     assert "more: --format json has them" in FORMS["text"](many)
     assert "more in the JSON" in FORMS["html"](many)
+
+
+def test_what_could_not_be_judged_is_no_part_of_the_share(summary: Summary) -> None:
+    group = replace(summary.refused[0], requests=25)
+    some = replace(summary, refused=(group,), requests=150, unjudged=100)
+    assert heading(some) == (
+        "25 of 50 requests would be refused (50 %); 100 requests could not be judged, because the log holds no user agents"
+    )
+    assert heading(replace(some, requests=100)).startswith("100 requests could not be judged")
+    assert heading(replace(some, requests=0, unjudged=0)) == "No request could be read"
+    assert "1 further request might be refused by header fields" in basis(replace(summary, undecided=1))
+
+
+def test_the_report_ends_with_what_to_type_next(summary: Summary) -> None:
+    client = Client("it's $(rm -rf ~)\x1b[31m", "203.0.113.7", "", "", "", 90, 90, 3)
+    refused = replace(client, agent="GPTBot", rule="train-ai")
+    let_in = replace(summary.refused[0], action="allow")
+    said = list(
+        steps(
+            replace(
+                summary,
+                unjudged=1,
+                unchecked=1,
+                wronged=(refused,),
+                unclaimed=(client,),
+                spoofed=(let_in,),
+                monitors=True,
+            )
+        )
+    )
+    for text in (
+        "noai-guard refresh",
+        "agents: [GPTBot], action: allow",
+        "spoofed: deny",
+        "mode: enforce",
+        "user agents",
+    ):
+        assert any(text in step for step in said), text
+    quoted = "'it'\"'\"'s $(rm -rf ~)\\x1b[31m'"
+    assert any(f"noai-guard agents add {quoted} --name SilentScraper --network 203.0.113.7" in step for step in said)
+    assert list(steps(replace(summary, refused=(), wronged=(), logs=()))) == []
+    for form in ("text", "html", "json"):
+        assert "put the policy in force" in FORMS[form](summary)
+
+
+def test_many_lines_that_could_not_be_read_are_the_first_thing_to_look_at(summary: Summary) -> None:
+    [log] = summary.logs
+    said = next(steps(replace(summary, logs=(replace(log, lines=10, bad=6),))))
+    assert said.startswith("6 lines of 10 lines could not be read: look at those that")

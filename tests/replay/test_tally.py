@@ -68,12 +68,19 @@ def test_two_addresses_of_one_home_are_one_client(tmp_path: Path) -> None:
     assert client.client == "2001:db8:1:2::/64"
 
 
-@pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8:0:2::1", "2001:db8:1:2:3:4:5:6", "::ffff:1.2.3.4"])
+@pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8:0:2::1", "2001:db8:1:2:3:4:5:6"])
 def test_blocks_are_those_of_the_guard(address: str) -> None:
     from noai_guard.core.client_address import address_block
 
     made = Replay([compiled()], ["noai.yaml"], NOW)
     assert made.tally._blocks(pl.Series([address])).to_list() == [address_block(address)]
+
+
+@pytest.mark.parametrize("address", ["::ffff:203.0.113.7", "203.0.113.7:4711"])
+def test_an_ipv4_address_is_one_client_however_it_is_written(address: str, tmp_path: Path) -> None:
+    requests = [*listening("203.0.113.7", GPTBOT)[:2], *listening(address, GPTBOT)[2:]]
+    [client] = replay(tmp_path, requests)[0].wronged
+    assert (client.client, client.requests) == ("203.0.113.7", 4)
 
 
 def test_clients_without_a_name_that_took_many_works_are_listed(tmp_path: Path) -> None:
@@ -118,8 +125,28 @@ def test_exempt_addresses_and_rules_by_network_are_judged_for_each_address(tmp_p
 def test_rules_that_look_at_header_fields_are_named(tmp_path: Path) -> None:
     policy = b"extends: no-ai\nrules: [{id: old, headers: {x-old: [old]}, action: deny}]\n"
     summary, _ = replay(tmp_path, [Sent(b"/", BROWSER)], policy)
-    assert "Rules that look at header fields never hold here: old." in summary.notes
+    assert any(
+        note.startswith("Rules and agents that look at header fields never hold here: old.") for note in summary.notes
+    )
     assert summary.refused == ()
+
+
+def test_who_names_an_agent_and_might_be_refused_by_header_fields_is_counted_apart(tmp_path: Path) -> None:
+    policy = b"extends: no-ai\nrules: [{id: old, agents: [curl], paths: [/press/**], headers: {x-old: [old]}, action: deny}]\n"
+    requests = [Sent(path, agent) for path in (b"/press/a", b"/b") for agent in (b"curl/8.5.0", GPTBOT, BROWSER)]
+    summary, _ = replay(tmp_path, requests, policy)
+    assert summary.undecided == 1
+    assert any(
+        "what 1 requests got; 1 of these are let in here though their client names an agent" in note
+        for note in summary.notes
+    )
+
+
+def test_a_policy_that_only_counts_is_named_whichever_of_the_two_it_is(tmp_path: Path) -> None:
+    monitoring = b"extends: no-ai\nmode: monitor\n"
+    summary, _ = replay(tmp_path, [Sent(b"/", GPTBOT)], b"extends: no-ai\n", monitoring)
+    assert summary.differences == ()
+    assert [note.partition(" ")[0] for note in summary.notes if "mode: monitor" in note] == ["old.yaml"]
 
 
 @pytest.mark.parametrize("pattern", ["/**/{work}.mp3", "/a*/{work}/**", "/a/{work}-*"])

@@ -166,6 +166,15 @@ def exiftool(file: Path) -> str:
     return re.sub(" +: ", ": ", done.stdout.decode())
 
 
+def flac_metadata_size(file: Path) -> int:
+    """Return where the sound of a FLAC file begins."""
+    content, position, last = file.read_bytes(), 4, False
+    while not last:
+        last = bool(content[position] & 0x80)
+        position += 4 + int.from_bytes(content[position + 1 : position + 4], "big")
+    return position
+
+
 def mutagen_values(file: Path) -> dict[str, str]:
     """Return all that mutagen finds but our own tags."""
     ours = ("TDM-", "CONTENT-USAGE", "RIGHTS-", "LICENSE", "COPYRIGHT", "CPRT", "WCOP", "PRIV:XMP")

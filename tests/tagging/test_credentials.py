@@ -116,7 +116,7 @@ def test_a_certificate_or_key_that_cannot_be_used_is_named_before_anything_is_do
     tmp_path: Path, signer: Signer
 ) -> None:
     signer.check()
-    with pytest.raises(CannotSign, match=r"nowhere\.pem cannot be read"):
+    with pytest.raises(CannotSign, match=r"nowhere\.pem cannot be read: No such file or directory; name PEM files"):
         replace(signer, key=tmp_path / "nowhere.pem").check()
     (tmp_path / "key.pem").write_text("secret: 12345")
     with pytest.raises(CannotSign) as raised:

@@ -58,7 +58,7 @@ def test_a_recording_with_some_bytes_changed_keeps_all_else_or_is_left_alone(nam
             assert result.reason
         else:
             assert tag_file(file, FIELDS).outcome is Outcome.CURRENT
-            assert tag_file(file, NOTHING).outcome is Outcome.TAGGED
+            assert tag_file(file, NOTHING).outcome is Outcome.REMOVED
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)

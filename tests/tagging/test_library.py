@@ -40,6 +40,35 @@ def test_folders_are_walked_in_order_links_are_named_and_other_files_are_not_loo
     ]
 
 
+def test_audio_that_cannot_be_tagged_is_named_instead_of_passed_over(tmp_path: Path) -> None:
+    for name in ("a.wma", "b.AAC", "c.mka", "d.m4r", "e.jpg", "f.ts"):
+        (tmp_path / name).write_bytes(b"no music")
+    results = work(jobs(tmp_path), Options())
+    assert [(os.path.basename(each.path), each.outcome) for each in results] == [
+        (name, Outcome.LEFT_ALONE) for name in ("a.wma", "b.AAC", "c.mka", "d.m4r")
+    ]
+
+
+def test_a_link_that_leads_in_a_circle_does_not_end_the_run(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    recording(tmp_path, BY_FORMAT["WAV"])
+    link = "it is a symbolic link; name what it leads to"
+    assert [job.problem for job in audio_files([str(tmp_path)])] == [link, link, ""]
+
+
+def test_a_link_to_the_root_is_the_root_and_a_link_below_it_stands_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "www").symlink_to("public")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "public/audio").symlink_to("../disk")
+    public, www = str(tmp_path / "public"), str(tmp_path / "www")
+    for root, other in ((public, www), (www, public)):
+        assert Paths(root).of(f"{other}/a.mp3") == "/a.mp3"
+        assert Paths(root).of(f"{root}/audio/a.mp3") == "/audio/a.mp3"
+        assert Paths(root).of(str(tmp_path / "disk/a.mp3")) is None
+
+
 @pytest.mark.parametrize(
     ("root", "prefix", "file", "path"),
     [

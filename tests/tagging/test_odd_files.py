@@ -10,7 +10,7 @@ import pytest
 from mutagen import File, apev2, id3
 
 from noai_guard.tagging import Options, Outcome, UndoFile, tag_file, undo_file, vorbis
-from noai_guard.tagging.formats import ogg
+from noai_guard.tagging.formats import mp3, ogg
 from noai_guard.tagging.source import FileSource, parts
 from tests.tagging import recordings
 from tests.tagging.recordings import BY_FORMAT, FIELDS, recording, samples, with_cover_and_gain
@@ -52,7 +52,9 @@ ODD_MP3: dict[str, Callable[[bytes], bytes]] = {
     "ID3v2.4 with sizes as in ID3v2.3": lambda audio: tag_of(4, frame(3, b"TIT2", b"\0" + b"x" * 299) + frame(3, b"TPE1", b"\0who")) + audio,
     "a compressed frame": lambda audio: tag_of(4, frame(4, b"TCOM", b"\0\0\0\5junk", b"\0\x09") + frame(4, b"TIT2", b"\3Song")) + audio,
     "frames that nobody knows": lambda audio: tag_of(3, frame(3, b"NCON", bytes(range(256))) + frame(3, b"XYZ9", b"?")) + audio,
+    "ID3v2.3 with names of ID3v2.2, as of iTunes": lambda audio: tag_of(3, frame(3, b"TT2\0", b"\0Song") + frame(3, b"TPE1", b"\0who")) + audio,
     "no tag": lambda audio: audio,
+    "junk in front of the first frame": lambda audio: b"junk" * 500 + audio,
     "an empty tag": lambda audio: tag_of(3, b"", padding=10) + audio,
     "two tags": lambda audio: tag_of(3, frame(3, b"TIT2", b"\0one")) + tag_of(4, frame(4, b"TIT2", b"\0two")) + audio,
     "zeros in front of the first frame": lambda audio: b"\0" * 2000 + audio,
@@ -84,6 +86,9 @@ def test_id3v2_2_stays_id3v2_2_and_what_it_lacks_is_named(tmp_path: Path) -> Non
     assert (str(tags["TIT2"]), str(tags["TXXX:RIGHTS-OWNER"]), str(tags["WCOP"])) == ("Song", FIELDS.owner, FIELDS.page)
 
 
+V1_SHOWN = {"TITLE": "Old song", "ARTIST": "Old band", "DATE": "1999", "TRACK": "7", "COMMENT": "Live at home"}
+
+
 def test_id3v1_and_apev2_at_the_end_stay_and_id3v1_is_still_shown(tmp_path: Path) -> None:
     old = (
         b"TAG"
@@ -91,7 +96,7 @@ def test_id3v1_and_apev2_at_the_end_stay_and_id3v1_is_still_shown(tmp_path: Path
         + b"Old band".ljust(30, b" ")
         + bytes(30)
         + b"1999"
-        + bytes(28)
+        + b"Live at home".ljust(28, b"\0")
         + b"\0\7\x11"
     )
     file = written(tmp_path, "old.mp3", mpeg(tmp_path))
@@ -100,9 +105,9 @@ def test_id3v1_and_apev2_at_the_end_stay_and_id3v1_is_still_shown(tmp_path: Path
     ape.save(file)
     file.write_bytes(file.read_bytes() + old)
     end = file.read_bytes()[-400:]
-    shown = {key: value for key, value in recordings.ffprobe_tags(file).items() if key in ("TITLE", "ARTIST", "TRACK")}
+    shown = {key: value for key, value in recordings.ffprobe_tags(file).items() if key in V1_SHOWN}
     decoded = samples(file)
-    assert shown == {"TITLE": "Old song", "ARTIST": "Old band", "TRACK": "7"}
+    assert shown == V1_SHOWN
     assert tag_file(file, FIELDS).outcome is Outcome.TAGGED
     assert file.read_bytes().endswith(end)
     assert shown.items() <= recordings.ffprobe_tags(file).items()
@@ -155,6 +160,9 @@ UNSAFE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "an empty file": (lambda folder: b"", "it is not audio of a kind"),
     "zeros": (lambda folder: bytes(100_000), "it is not audio of a kind"),
     "an ID3 tag with an extended header": (lambda folder: tag_of(3, bytes(20), 0x40) + mpeg(folder), "extended header"),
+    "a FLAC behind an ID3 tag with a footer": (
+        lambda folder: tag_of(4, bytes(20), 0x10) + bytes(10) + recording(folder, BY_FORMAT["FLAC"]).read_bytes(), "or a footer",
+    ),
     "an ID3 tag of ID3v2.9": (lambda folder: tag_of(9, bytes(20)) + mpeg(folder), "its ID3 header cannot be read"),
     "an ID3 tag with a compressed text": (lambda folder: tag_of(3, frame(3, b"TXXX", b"junk", b"\0\x80")) + mpeg(folder), "compressed"),
     "an ID3 tag full of junk": (lambda folder: tag_of(3, b"\1" * 20) + mpeg(folder), "cannot be told apart"),
@@ -242,6 +250,29 @@ def with_full_pages(content: bytes, codec: ogg._Codec) -> bytes:
     assert len(segments) == 2 * 255
     rest = parts(source, ogg._renumbered(source, pages[-1].end, pages[-1], 2 - len(pages)))
     return content[: pages[0].start] + ogg._paginated(segments, pages[0], 2) + b"".join(rest)
+
+
+def test_a_flac_that_has_nothing_but_sound_is_tagged_and_undone(tmp_path: Path) -> None:
+    file, undo = recording(tmp_path, BY_FORMAT["FLAC"]), UndoFile(tmp_path / "undo")
+    undo.prepare()
+    whole = file.read_bytes()
+    audio = whole[recordings.flac_metadata_size(file) :]
+    file.write_bytes(b"fLaC\x80" + whole[5:42] + audio)
+    before, decoded = file.read_bytes(), samples(file)
+    assert tag_file(file, FIELDS, Options(undo)).outcome is Outcome.TAGGED
+    assert samples(file) == decoded
+    assert File(file)["TDM-RESERVATION"] == ["1"]
+    assert tag_file(file, FIELDS).outcome is Outcome.CURRENT
+    assert undo_file(file, undo).outcome is Outcome.UNDONE
+    assert file.read_bytes() == before
+
+
+def test_two_headers_of_frames_somewhere_in_a_file_of_another_kind_make_it_no_mp3(tmp_path: Path) -> None:
+    header = mpeg(tmp_path)[:4]
+    length = mp3.frame_length(header)
+    other = (header + bytes(length - 4)) * 2
+    file = written(tmp_path, "a.wma", b"\x30\x26\xb2\x75" * 50 + other + b"\1" * 5000)
+    assert tag_file(file, FIELDS).outcome is Outcome.LEFT_ALONE
 
 
 def test_a_flac_without_comments_and_without_room_grows_and_keeps_its_picture(tmp_path: Path) -> None:

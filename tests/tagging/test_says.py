@@ -152,5 +152,7 @@ def test_what_tags_cannot_say_is_listed() -> None:
     assert nameless.fields("/").texts == Fields("1", "train-ai=n, ai-use=n, search=y").texts
     assert [sentence.partition(":")[0] for sentence in limitations(nameless.policy)] == ["Tags", "Tags"]
     assert list(limitations(says().policy)) == [
-        "Tags: PLUS has no value for what /answers/** reserves; plus:DataMining is left out."
+        "Tags: the policy names works and no wishes; if your app asks a function, tag with noai_guard.tagging, "
+        "whose Says asks it too.",
+        "Tags: PLUS has no value for what /answers/** reserves; plus:DataMining is left out.",
     ]

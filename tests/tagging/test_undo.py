@@ -1,6 +1,7 @@
 """The way back leads to the same bytes, whatever was changed."""
 
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -48,7 +49,7 @@ def test_a_file_that_somebody_else_changed_is_not_undone_but_our_tags_can_be_rem
         Outcome.LEFT_ALONE,
         "it was changed after it was tagged, so it cannot be given its old bytes (--remove can help)",
     )
-    assert tag_file(file, NOTHING, Options(undo)).outcome is Outcome.TAGGED
+    assert tag_file(file, NOTHING, Options(undo)).outcome is Outcome.REMOVED
     assert b"TDM-" not in file.read_bytes()
 
 
@@ -70,3 +71,17 @@ def test_an_undo_file_that_is_none_stops_the_run_before_anything_is_changed(tmp_
         tag_file(file, FIELDS, Options(UndoFile(broken)))
     assert file.read_bytes() == before
     assert not list(tmp_path.glob(".noai*"))
+
+
+def test_a_file_is_undone_by_whichever_way_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "music").mkdir()
+    (tmp_path / "link").symlink_to("music")
+    file, undo = recording(tmp_path / "music", BY_FORMAT["MP3"]), UndoFile(tmp_path / "undo")
+    undo.prepare()
+    before = file.read_bytes()
+    monkeypatch.chdir(tmp_path / "music")
+    ways: list[str | Path] = [file.name, f"../music/{file.name}", tmp_path / "link" / file.name, file]
+    for one, other in pairwise(ways):
+        assert tag_file(one, FIELDS, Options(undo)).outcome is Outcome.TAGGED
+        assert undo_file(other, undo).outcome is Outcome.UNDONE
+        assert file.read_bytes() == before

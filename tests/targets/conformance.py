@@ -339,11 +339,13 @@ extends: no-ai
 usages: {ai-search: allow}
 paths:
   /press/**: {usages: {train-ai: allow}}
+  /Shop/**: {usages: {train-ai: license_required}}
   /Tracks/**: {usages: {ai-search: deny}}
   /\xc3\x89t\xc3\xa9/**: {usages: {ai-search: deny}}
 exemptions: {paths: [/health]}
 """
-"""A policy whose sections are milder, stricter, and stricter in a spelling with upper case, than the whole site."""
+"""A policy whose sections are milder, in between, stricter, and stricter in a spelling with upper case, than the whole
+site."""
 
 ODD_PATHS = (
     b"/songs/1/../../press/y", b"/songs/1/..%2f..%2fpress%2fy", b"/songs/1/%2e%2e/%2E%2e/press/y", b"/songs/.%2e/press/y",
@@ -355,7 +357,7 @@ ODD_PATHS = (
     b"/songs%2f1/../press/y", b"http://music.example/songs/../press/y", b"/press/y?a=/../b", b"/%70ress/y", b"/press/y%0a",
     b"/songs/1/..%2f..%2frobots.txt", b"/songs/1/../../robots.txt", b"//robots.txt", b"/songs/1/..%2f..%2f.well-known%2facme-challenge%2fx",
     b"/.well-known/acme-challenge/../../songs/1", b"/.well-known/acme-challenge/..%2f..%2fsongs/1",
-    b"/tracks/1", b"/TRACKS/1", b"/tRACKS/", b"/%74racks/1", b"/Tracks/1", b"/PRESS/y", b"/%C3%89t%C3%A9/a", b"/%C3%A9T%C3%89/a", b"*",
+    b"/tracks/1", b"/TRACKS/1", b"/tRACKS/", b"/%74racks/1", b"/Tracks/1", b"/PRESS/y", b"/Shop/1", b"/SHOP/1", b"/%C3%89t%C3%A9/a", b"/%C3%A9T%C3%89/a", b"*",
     b"/Tracks#x", b"/tracks#", b"/Tracks#?x", b"/press/x#/../../songs/1", b"/songs#/../press/y",
 )  # fmt: skip
 """Targets that servers read in different ways."""

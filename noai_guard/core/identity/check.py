@@ -51,7 +51,7 @@ class IdentityCheck:
         self._conclusions: BoundedCache[tuple[Proof, ...], Identified] = BoundedCache(conclusion)
 
     def ask_every_time(self) -> None:
-        """Do not remember who did not answer: for a replay, that counts the requests for which somebody was asked."""
+        """Forget who did not answer, each time: a replay counts the requests for which somebody was asked."""
         self._unanswered = ExpiringCache(0, 1)
 
     def identify(self, claimed: Claimed) -> Examination[Identified]:

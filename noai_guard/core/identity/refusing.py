@@ -47,7 +47,10 @@ class RefusedOperators:
             self.stopped -= {operator}
 
     def failed(self, operator: str, block: str, at: float) -> bool:
-        """Note a claim from an address block that was disproven; return True if it is to be refused."""
+        """Note a claim from an address block that was disproven at a time, in seconds since 1970.
+
+        Return True if it is to be refused.
+        """
         known = self._operators.setdefault(operator, _Operator())
         if known.trusted_until > at:
             return True

@@ -5,14 +5,15 @@ that are refused it may be stricter, because the guard refuses them anyway.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
+from unicodedata import normalize
 from urllib.parse import quote
 
 from noai_guard.core.decision_table import DecisionTable, PathClass
 from noai_guard.core.model import Agent, Identity
-from noai_guard.core.path_patterns import ELSEWHERE
+from noai_guard.core.path_patterns import ELSEWHERE, by_specificity
 from noai_guard.core.policy import Policy
 from noai_guard.core.text import one_line
 from noai_guard.declarations.shared import robots_patterns
@@ -203,11 +204,7 @@ class _RuleBuilder:
         path_classes.update(dict.fromkeys(self.documents))
         self._path_classes = dict(sorted(path_classes.items()))
         self._enclosing = _enclosing_prefixes(self._path_classes)
-        self._openings = [
-            (opens, frozenset(prefix for prefix in self._path_classes if robots_patterns.may_overlap(pattern, prefix)))
-            for pattern, location in robots_patterns.unsupported_patterns(policy)
-            for opens in [_opens(policy, pattern, location)]
-        ]
+        self._openings = list(self._unsupported(policy))
         # Of thousands of works, most are treated alike.
         alike: dict[object, PathClass] = {}
         for prefix, path_class in self._path_classes.items():
@@ -217,6 +214,23 @@ class _RuleBuilder:
                     self._path_classes[prefix] = alike.setdefault((*key, path_class.exempt), path_class)
         self._facts = table.facts
         self._rules: dict[frozenset[tuple[Any, ...]], _Rules] = {}
+
+    def _unsupported(self, policy: Policy) -> Iterator["_Opening"]:
+        """Yield what each unsupported pattern may open.
+
+        A section opens no paths of a more specific one: `/**/*.flac` comes after `/private/**`.
+        """
+        sections = [normalize("NFC", path_policy.pattern) for path_policy in policy.path_policies]
+        ranks = {policy.path_policies[index].pattern: rank for rank, index in enumerate(by_specificity(sections))}
+        for pattern, location in robots_patterns.unsupported_patterns(policy):
+            least = ranks[pattern] if location == "paths" else -1
+            prefixes = [
+                prefix
+                for prefix, path_class in self._path_classes.items()
+                if robots_patterns.may_overlap(pattern, prefix)
+                and not (_is_of_one_policy(path_class) and ranks.get(path_class.path_policy.pattern, least) < least)
+            ]
+            yield _Opening(_opens(policy, pattern, location), tuple(prefixes), location == "paths")
 
     def rules_for(self, agents: Sequence[Agent]) -> _Rules:
         """Return the rules for agents that share a name: a path is closed only if all of them are refused there."""
@@ -232,9 +246,12 @@ class _RuleBuilder:
         of_class = {each: self._refused(agents, each) for each in dict.fromkeys(self._path_classes.values())}
         refused = {prefix: of_class[path_class] for prefix, path_class in self._path_classes.items()}
         if not closed and True in refused.values():
-            for opens, prefixes in self._openings:
-                if any(map(opens, agents)):
-                    refused.update(dict.fromkeys(prefixes, False))
+            decided = {path_class for path_class in of_class if _rules_decide(path_class, agents)}
+            for opening in self._openings:
+                if any(map(opening.opens, agents)):
+                    for prefix in opening.prefixes:
+                        if not (opening.is_section and self._path_classes[prefix] in decided):
+                            refused[prefix] = False
         differing = [
             PathRule(prefix, not is_refused)
             for prefix, is_refused in refused.items()
@@ -250,6 +267,28 @@ class _RuleBuilder:
 
 _IDENTITIES = (Identity.UNVERIFIED, Identity.VERIFIED)
 """Identities of the readers: the crawlers themselves, to whom rules against impostors do not apply."""
+
+
+class _Opening(NamedTuple):
+    """Prefixes on which an unsupported pattern may allow those agents for which `opens` is true."""
+
+    opens: Callable[[Agent], bool]
+    prefixes: tuple[str, ...]
+    is_section: bool
+
+
+def _is_of_one_policy(path_class: PathClass | None) -> TypeGuard[PathClass]:
+    """Return True for paths that have one section and one list of rules."""
+    return path_class is not None and not path_class.readings
+
+
+def _rules_decide(path_class: PathClass | None, agents: Sequence[Agent]) -> bool:
+    """Return True if rules decide about all these agents, whatever section the paths are in."""
+    return _is_of_one_policy(path_class) and all(
+        any(rule.holds_for(agent, identity) for rule in path_class.rules)
+        for agent in agents
+        for identity in _IDENTITIES
+    )
 
 
 def _opens(policy: Policy, pattern: str, location: str) -> Callable[[Agent], bool]:

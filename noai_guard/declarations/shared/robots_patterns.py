@@ -19,9 +19,17 @@ from noai_guard.core.policy import Exemptions, Policy
 _BELOW = "\0"
 """First character of a name that no pattern can spell: a control character is an error in a glob."""
 
+_ENDS = ("$", "?")
+
 _MAX_SECOND_FORMS = 100
 """Patterns that stand in another form of their accents too. Beyond that all stand as they are written, because a
 robots.txt is read to 500 KiB."""
+
+_MAX_OTHER_SPELLINGS = 500
+"""Prefixes that stand in other percent-encodings too; beyond that, none does."""
+
+_MAX_COMPARED = 50
+"""Sections without an exact equivalent that are compared with all others; the works of a site may be thousands."""
 
 
 def unsupported_patterns(policy: Policy) -> tuple[tuple[str, str], ...]:
@@ -70,10 +78,25 @@ def sample_paths(policy: Policy) -> dict[str, str]:
     if len(in_both) - len(patterns) > _MAX_SECOND_FORMS:
         in_both = patterns
     prefixes = {prefix for pattern in in_both for prefix in pattern_to_robots(pattern) or ()}
-    return {
-        prefix: unquote(prefix[:-1]) if prefix.endswith(("$", "?")) else unquote(prefix) + _BELOW
-        for prefix in sorted(prefixes)
-    }
+    samples = {prefix: _sample(prefix) for prefix in prefixes}
+    spelled = {other: path for prefix, path in samples.items() for other in _other_spellings(prefix)}
+    if len(spelled) <= _MAX_OTHER_SPELLINGS:
+        samples = {**spelled, **samples}
+    return dict(sorted(samples.items()))
+
+
+def _sample(prefix: str) -> str:
+    return unquote(prefix[:-1]) if prefix.endswith(_ENDS) else unquote(prefix) + _BELOW
+
+
+def _other_spellings(prefix: str) -> Iterator[str]:
+    """Yield a prefix as links have it that were made by encodeURIComponent of JavaScript, quote of Python or
+    rawurlencode of PHP: they encode `&` or `'`, and robots.txt tells that apart (RFC 9309, 2.2.2)."""
+    path, end = (prefix[:-1], prefix[-1]) if prefix.endswith(_ENDS) else (prefix, "")
+    for safe in ("/!'()*", "/"):
+        other = quote(unquote(path), safe=safe) + end
+        if other != prefix:
+            yield other
 
 
 def path_policies(policy: Policy) -> list[tuple[str, PathPolicy]]:
@@ -109,6 +132,22 @@ def path_policies_by_prefix(policy: Policy) -> Callable[[str, bool], Iterable[Pa
     return holding
 
 
+def covered_sections(policy: Policy) -> Iterator[tuple[str, PathPolicy, Iterable[PathPolicy]]]:
+    """Yield each path policy without an exact equivalent: a wider prefix, the path policy, and all that may hold there.
+
+    Only for readers who take the longest match: where a longer prefix matches, its own line counts, so `/**/*.flac`
+    need not say what `/private/**` does.
+    """
+    inexact = [path_policy for path_policy in policy.path_policies if not _is_supported(path_policy.pattern)]
+    prefixes = path_policies(policy) if len(inexact) <= _MAX_COMPARED else []
+    for path_policy in inexact:
+        wider = covering(path_policy.pattern)
+        shorter = [
+            each for prefix, each in prefixes if len(prefix) <= len(wider) and may_overlap(path_policy.pattern, prefix)
+        ]
+        yield wider, path_policy, (policy.whole_site, *inexact, *shorter) if prefixes else policy.all_path_policies
+
+
 def covering(pattern: str) -> str:
     """Return one prefix that matches every path that a glob matches, and possibly more."""
     loose = re.sub(r"/\*\*\Z", "", pattern)
@@ -120,6 +159,4 @@ def may_overlap(pattern: str, prefix: str) -> bool:
     """Return False only if surely no path matches both a glob and a prefix."""
     begins = quote(re.split(r"[*?]", pattern, maxsplit=1)[0], safe="/!&'()+,-.:;=@_~")
     bare = prefix.rstrip("$?")
-    # `/a/**` matches `/a` too.
-    begins = begins[:-1] if re.match(r"[^*?]*/\*\*", pattern) else begins
     return begins.startswith(bare) or bare.startswith(begins)

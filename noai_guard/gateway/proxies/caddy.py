@@ -22,6 +22,8 @@ _NOT_ASKED = ("Connection", "Upgrade", "Sec-WebSocket-*", "Cookie")
 """Fields that would make a websocket of the question, and those that are no business of the gateway."""
 
 _SET_BY_CADDY = "x-forwarded-host"
+_STAND_IN = "127.0.0.1:9796"
+
 _REFUSAL = ("header Cache-Control no-store", 'respond "Forbidden" 403')
 
 
@@ -34,6 +36,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         {"noai-guard-gateway.caddy": ("caddy_gateway.caddy", "on top of the Caddyfile, by import")},
         origin=str(setup.origin),
         gateway=f"unix/{setup.gateway.path}" if setup.gateway.path else str(setup.gateway),
+        stand_in=_STAND_IN,
+        stand_in_site=_STAND_IN.removeprefix("127.0.0.1"),
         verify=VERIFY,
         spoofable=(f"request_header -{spelling}" for spelling in _SPOOFABLE),
         documents=_documents(setup.document_paths),
@@ -45,8 +49,7 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         ],
         refuse_named=_refuse_named(setup),
         no_verdict=("import noai_unanswered", "vars noai_gate unanswered") if setup.fail_open else _REFUSAL,
-        declared=(line for name in names for line in _declared(name)),
-        unanswered=("import noai_unanswered", "import noai_site") if setup.fail_open else _REFUSAL,
+        declared=[line for name in names for line in _declared(name)],
     )
     return [*configuration, *(file for _, file in stored)]
 
@@ -84,7 +87,9 @@ def _refuse_named(setup: GatewaySetup) -> Iterator[str]:
 def _request(setup: GatewaySetup) -> Iterator[str]:
     """Yield what differs in the request to the gateway; a client can set none of these fields."""
     # After three requests without an answer within five seconds, nobody is asked about until they are over.
-    yield from ("max_fails 3", "fail_duration 5s")
+    # Until then a request is repeated, at the stand-in at last; by default only a GET is.
+    yield from ("max_fails 3", "fail_duration 5s", "lb_policy first", "lb_try_duration 3s", "lb_try_interval 1ms")
+    yield from ("lb_retry_match {", "\tpath *", "}")
     yield from (f"header_up {name.title()} {value}" for name, value in _SET.items())
     yield from (f"header_up -{name.title()}" for name in SOURCES if name not in (*_SET, _SET_BY_CADDY))
     # A field that the client's Connection names would be missing, and Go sends the first of several User-Agent lines
@@ -104,10 +109,16 @@ def _request(setup: GatewaySetup) -> Iterator[str]:
 
 
 def _declared(name: str) -> Iterator[str]:
-    # `?`: only where the site sends none of its own.
-    sign = "+" if repeatable(name) else "?"
-    yield f'@noai_{variable(name)} expression `{{vars.noai_{variable(name)}}} != ""`'
-    yield f"header @noai_{variable(name)} {sign}{name.title()} {{vars.noai_{variable(name)}}}"
+    """Yield what adds a field when the response is sent, so that the site's own `header` directives replace no line.
+
+    `?`: only where the site sends none of its own.
+    """
+    field, value = f"noai_{variable(name)}", f"{{vars.noai_{variable(name)}}}"
+    yield f'@{field} expression `{{vars.noai_gate}} == "answered" && {value} != ""`'
+    if not repeatable(name):
+        yield f"header @{field} ?{name.title()} {value}"
+        return
+    yield from (f"header @{field} {{", f"\t+{name.title()} {value}", "\tdefer", "}")
 
 
 def _expression(path: str) -> str:

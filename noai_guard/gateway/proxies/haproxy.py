@@ -21,12 +21,10 @@ from noai_guard.gateway.proxies.proxy import (
     variable,
 )
 from noai_guard.resources import text
-from noai_guard.targets.servers.haproxy import quote, quote_format
+from noai_guard.targets.servers.haproxy import quote, quote_format, suspect_look, suspect_rows
 from noai_guard.targets.target import File
 
-_SUSPECTS = "noai-guard-suspects.regex"
-_MAX_EXPRESSION = 15_000
-"""Characters of one expression: HAProxy reads lines of a pattern file up to its buffer of 16,384 bytes."""
+_SUSPECTS = "noai-guard-suspects.map"
 
 _FILES = {
     "noai-guard.lua": ("haproxy.lua", "loaded by noai-guard.cfg"),
@@ -50,7 +48,8 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
     read = (*setup.read, *CDN) if address_header == "x-real-ip" else (*setup.read, *CDN, address_header)
     refuse = f"http-request return {_REFUSAL} if !noai_document {{ var(txn.noai_status) -m int 0 }}"
     stored = setup.stored_documents("noai-guard-documents")
-    looks = setup.first_look(_MAX_EXPRESSION) if setup.suspects_only else []
+    only = setup.suspects_only
+    rows = suspect_rows(setup.plan, decodes=False, also=setup.unrestricted_suspects) if only else []
     configuration = setup.generated(
         "haproxy",
         _FILES,
@@ -72,24 +71,25 @@ def _render(setup: GatewaySetup, root: str) -> Sequence[File]:
         address_names="" if address_header == "x-real-ip" else f'"{address_header}"',
         document_client_address=list(_client_address(address_header, "applet")),
         not_asked_about=(f"# {line}" for line in setup.not_asked_about),
-        suspects=_suspects(setup, root) if looks else [],
-        only_if_asked=" !noai_unasked" if looks else "",
+        suspects=_suspects(setup, root) if rows else [],
+        only_if_asked=" !noai_unasked" if rows else "",
         unanswered=_REFUSE_NAMED if setup.refuses_by_name else [],
         unasked=[] if setup.fail_open else [refuse],
         verdict=(f"http-request set-header {name} {_value_if_set(name)}" for name in VERDICT),
         declared=[
             *map(_declared, setup.declared_names),
-            *(_declared_unasked(*field) for field in setup.site_fields.items() if looks),
+            *(_declared_unasked(*field) for field in setup.site_fields.items() if rows),
         ],
     )
-    look = "".join(f"{expression}\n" for expression in looks).encode()
-    suspects = [File(_SUSPECTS, look, "read by noai-guard-frontend.cfg")] if looks else []
+    table = "".join(f"{row}\n" for row in rows).encode()
+    suspects = [File(_SUSPECTS, table, "read by noai-guard-frontend.cfg")] if rows else []
     return [*configuration, *suspects, *(file for _, file in stored)]
 
 
 def _suspects(setup: GatewaySetup, root: str) -> Iterator[str]:
     """Yield what tells about whom not to ask, and declares for the whole site there."""
-    yield f"acl noai_suspect req.fhdr(user-agent) -m reg -i -f {root}/{_SUSPECTS}"
+    yield f"http-request {suspect_look(f'{root}/{_SUSPECTS}')}"
+    yield "acl noai_suspect var(txn.noai_client) -m str suspect"
     # Several lines are one User-Agent, which may be too long to be read closely.
     yield "acl noai_suspect req.fhdr_cnt(user-agent) gt 1"
     special = (UNUSUAL_PATH, *setup.sections_that_declare_otherwise)

@@ -139,9 +139,17 @@ class GatewaySetup:
 
         Raises CannotExpress if the policy restricts others too.
         """
+        return suspects.first_look(self.plan, max_length, also=self.unrestricted_suspects)
+
+    @property
+    def unrestricted_suspects(self) -> frozenset[Agent]:
+        """Agents that the proxy asks about though none is restricted: those whose claim the guard checks.
+
+        Raises CannotExpress if the policy restricts others than agents too.
+        """
         if self.everybody_matters:
             raise CannotExpress(f"--ask suspects: {self.everybody_matters}, so the proxy has to ask about everybody")
-        return suspects.first_look(self.plan, max_length, also=self.compiled.guard.checked_agents)
+        return self.compiled.guard.checked_agents
 
     @property
     def suspect_anchors(self) -> frozenset[str]:
@@ -253,7 +261,8 @@ class GatewaySetup:
     ) -> list[File]:
         """Return a file for each of the templates beside this module: path -> (template, note).
 
-        Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added.
+        Each value fills a placeholder of at least one of them. `header_comment`, the first line, is added. Raises
+        KeyError for a value without a placeholder.
         """
         values["header_comment"] = self.header_comment(proxy)
         names = {path: f"gateway/proxies/{template}" for path, (template, _) in templates.items()}

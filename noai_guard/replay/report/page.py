@@ -5,6 +5,7 @@ from html import escape
 
 from noai_guard.core.text import printable
 from noai_guard.replay.report import words
+from noai_guard.replay.report.steps import steps
 from noai_guard.replay.summary import Client, Group, LogFacts, Summary
 from noai_guard.resources import filled, text
 from noai_guard.version import __version__
@@ -20,6 +21,7 @@ def html(summary: Summary) -> str:
     parts.append(_groups(summary, "spoofed", summary.spoofed))
     if summary.works_known:
         parts.append(_clients(summary, "unclaimed", summary.unclaimed))
+    next_steps = tuple(steps(summary))
     return filled(
         "replay/report/page.html",
         style=text("observability/status_page.css") + text("replay/report/page.css"),
@@ -27,6 +29,7 @@ def html(summary: Summary) -> str:
         basis=escape(words.basis(summary)),
         parts="\n".join(parts),
         logs=f"<h2>{words.TITLES['logs']}</h2>{_list(map(_log, summary.logs))}",
+        steps=f"<h2>{words.TITLES['steps']}</h2>{_list(map(escape, next_steps))}" if next_steps else "",
         notes=f"<h2>{words.TITLES['notes']}</h2>{_list(map(escape, summary.notes))}",
         version=escape(__version__),
     )
@@ -76,7 +79,7 @@ def _clients(summary: Summary, part: str, clients: Sequence[Client]) -> str:
 
 
 def _log(log: LogFacts) -> str:
-    facts = [escape(log.format) or "nothing in it", f"{words.number(log.lines)} lines"]
+    facts = [escape(log.format) or "nothing in it", words.counted(log.lines, "line")]
     facts += [f"{words.number(log.bad)} could not be read"] if log.bad else []
     facts += [f"{words.number(log.empty)} without a request"] if log.empty else []
     facts += [escape(log.damage)] if log.damage else []

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from noai_guard.core.text import printable
+from noai_guard.replay.report.steps import steps
 from noai_guard.replay.summary import Client, Group, Summary
 
 COLUMNS = (
@@ -24,7 +25,7 @@ def json_text(summary: Summary) -> str:
     """Return everything as one JSON object."""
     facts: dict[str, Any] = asdict(summary)
     facts["refused_requests"], facts["lines"], facts["bad"] = summary.refused_requests, summary.lines, summary.bad
-    facts["period"] = summary.period
+    facts["period"], facts["steps"] = summary.period, tuple(steps(summary))
     return json.dumps(facts, indent=1) + "\n"
 
 

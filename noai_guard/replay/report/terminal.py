@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from noai_guard.core.text import printable, table, truncated
 from noai_guard.replay.report import words
+from noai_guard.replay.report.steps import steps
 from noai_guard.replay.summary import Client, Group, Summary
 
 _MAX_ROWS = 25
@@ -28,6 +29,9 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield from _logs(summary)
     yield from ("", words.TITLES["notes"])
     yield from (f"  {note}" for note in summary.notes)
+    if next_steps := tuple(steps(summary)):
+        yield from ("", words.TITLES["steps"])
+        yield from (f"  {step}" for step in next_steps)
 
 
 def _title(part: str, is_empty: bool) -> Iterator[str]:
@@ -59,8 +63,9 @@ def _clients(summary: Summary, part: str, clients: Sequence[Client]) -> Iterator
     for client in clients[:_MAX_ROWS]:
         as_whom = f", refused as {client.agent or client.usage} ({client.rule})" if client.rule else ""
         yield (
-            f"  {printable(client.client)}: {words.number(client.requests)} requests, "
-            f"{words.works(client.works, summary)} works, {words.size(client.bytes)}{as_whom}"
+            f"  {printable(client.client)}: {words.counted(client.requests, 'request')}, "
+            f"{words.works(client.works, summary)} {'work' if client.works == 1 else 'works'}, "
+            f"{words.size(client.bytes)}{as_whom}"
         )
         yield f"    {truncated(printable(client.user_agent), _WIDTH - 4) or '(no user agent)'}"
         if client.signals:
@@ -76,7 +81,7 @@ def _more(count: int) -> Iterator[str]:
 def _logs(summary: Summary) -> Iterator[str]:
     yield from ("", words.TITLES["logs"])
     for log in summary.logs:
-        parts = [log.format or "nothing", f"{words.number(log.lines)} lines"]
+        parts = [log.format or "nothing", words.counted(log.lines, "line")]
         parts += [f"{words.number(log.bad)} could not be read"] if log.bad else []
         parts += [f"{words.number(log.empty)} without a request"] if log.empty else []
         parts += [log.damage] if log.damage else []

@@ -10,6 +10,11 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
+def counted(value: int, name: str) -> str:
+    """Return a number of things, with their name in the singular or the plural."""
+    return f"{number(value)} {name}{'' if value == 1 else 's'}"
+
+
 def size(value: float) -> str:
     """Return a number of bytes in the unit that fits."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -33,17 +38,28 @@ def works(value: int, summary: Summary) -> str:
 
 def heading(summary: Summary) -> str:
     """Return the answer in one line."""
-    share = 100 * summary.refused_requests / summary.requests if summary.requests else 0
-    return f"{number(summary.refused_requests)} of {number(summary.requests)} requests would be refused ({share:.3g} %)"
+    judged = summary.requests - summary.unjudged
+    without = f"{counted(summary.unjudged, 'request')} could not be judged, because the log holds no user agents"
+    if not judged:
+        return without if summary.unjudged else "No request could be read"
+    share = 100 * summary.refused_requests / judged
+    refused = f"{number(summary.refused_requests)} of {counted(judged, 'request')} would be refused ({share:.3g} %)"
+    return f"{refused}; {without}" if summary.unjudged else refused
 
 
 def basis(summary: Summary) -> str:
     """Return what the answer stands on: policy, logs, days."""
     days = summary.period
-    of = f", {days[0]} to {days[1]}" if days else ""
-    logs = "1 log" if len(summary.logs) == 1 else f"{len(summary.logs)} logs"
+    of = f", {' to '.join(dict.fromkeys(days))}" if days else ""
+    logs, lines = counted(len(summary.logs), "log"), counted(summary.lines, "line")
+    bad = f" ({number(summary.bad)} could not be read)" if summary.bad else ""
     against = f", compared with {summary.against}" if summary.against else ""
-    return f"Policy {summary.policy}{against}. {logs}{of}, {number(summary.lines)} lines, {size(summary.bytes)} sent."
+    by_headers = (
+        f" {counted(summary.undecided, 'further request')} might be refused by header fields, which no log holds."
+        if summary.undecided
+        else ""
+    )
+    return f"Policy {summary.policy}{against}. {logs}{of}, {lines}{bad}, {size(summary.bytes)} sent.{by_headers}"
 
 
 TITLES = {
@@ -55,6 +71,7 @@ TITLES = {
     "logs": "What was read",
     "bad": "Lines that could not be read",
     "notes": "What these figures stand on",
+    "steps": "What to do next",
 }
 """Part of a report -> its title."""
 
@@ -68,7 +85,7 @@ EXPLANATIONS = {
 EMPTY = {
     "refused": "Nobody.",
     "wronged": "Nobody: no refused client behaves like a listener.",
-    "differences": "Nothing: both policies treat every request alike.",
-    "spoofed": "Nobody that could be told by the networks on this disk.",
+    "differences": "Nothing: both policies, in force, treat every request alike.",
+    "spoofed": "Nobody that could be told by the networks on this disk; noai-guard refresh fetches them.",
     "unclaimed": "Nobody.",
 }

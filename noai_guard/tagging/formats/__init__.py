@@ -7,7 +7,14 @@ from noai_guard.tagging.source import Source, Unsafe
 FORMATS: tuple[Format, ...] = (*iff.FORMATS, flac.FORMAT, *ogg.FORMATS, mp4.FORMAT, mp3.FORMAT)
 """All formats. MP3 comes last, because it has no mark at its beginning."""
 
-SUFFIXES = frozenset(suffix for known in FORMATS for suffix in known.suffixes)
+_OTHER_AUDIO = (
+    ".3ga", ".aac", ".ac3", ".adts", ".amr", ".ape", ".au", ".caf", ".dff", ".dsf", ".eac3", ".m4p", ".m4r", ".m4s",
+    ".mka", ".mp1", ".mp2", ".mpa", ".mpc", ".mpga", ".ogx", ".ra", ".snd", ".spx", ".tak", ".tta",
+    ".w64", ".weba", ".webm", ".wma", ".wv",
+)  # fmt: skip
+"""Of recordings that are no such file, or rarely: in a folder they are named instead of passed over."""
+
+SUFFIXES = frozenset(_OTHER_AUDIO).union(*(known.suffixes for known in FORMATS))
 """Ends of the names of files that are looked at in a folder, in lower case."""
 
 

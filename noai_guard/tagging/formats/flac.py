@@ -13,6 +13,8 @@ _PADDING, _COMMENT = 1, 4
 _MAX_BLOCK = (1 << 24) - 1
 _MAX_BLOCKS = 10_000
 _NEW_PADDING = 4096
+_OUR_VENDOR = (10).to_bytes(4, "little") + b"noai-guard"
+"""What comments begin with in a file that had none."""
 
 
 class _Block(NamedTuple):
@@ -27,16 +29,12 @@ class _Block(NamedTuple):
 
 def _start(source: Source) -> int | None:
     """Return where the mark stands; some programs, c2pa-rs among them, put an ID3 tag before it."""
-    tag = id3.read(source, 0) if starts_with(source, 0, b"ID3") else None
-    start = tag.size if tag else 0
+    start = id3.end_of(source)
     return start if starts_with(source, start, _MARK) else None
 
 
 def _recognise(source: Source) -> bool:
-    try:
-        return _start(source) is not None
-    except Unsafe:
-        return False
+    return _start(source) is not None
 
 
 def _blocks(source: Source, start: int) -> list[_Block]:
@@ -69,7 +67,7 @@ def _plan(source: Source, fields: Fields) -> Plan:
     start = _start(source) or 0
     blocks = _blocks(source, start)
     audio = Span(blocks[-1].end, source.size)
-    comments = _comments(source, blocks) or vorbis.Comments((10).to_bytes(4, "little") + b"noai-guard", ())
+    comments = _comments(source, blocks) or vorbis.Comments(_OUR_VENDOR, ())
     merged = merge(comments.entries, vorbis.KIND, fields)
     kept = [block for block in blocks if block.kind not in (_PADDING, _COMMENT)]
     prefix = Span(0, start)
@@ -78,7 +76,7 @@ def _plan(source: Source, fields: Fields) -> Plan:
     signed = any(map(id3.is_c2pa, frames))
     in_front = [frame for frame in frames if not id3.is_c2pa(frame)]
     foreign: list[Piece] = [*in_front, *(_headless(block) for block in kept), comments.rest, audio]
-    foreign.append(comments.vendor if any(block.kind == _COMMENT for block in blocks) else b"")
+    foreign.append(comments.vendor if comments.vendor != _OUR_VENDOR else b"")
     notes = [*merged.notes, *([vorbis.NO_XMP] if fields.mining else [])]
     if list(merged.items) == list(comments.entries):
         return Plan([Span(0, source.size)], foreign, merged.foreign, merged.was, notes, signed)

@@ -4,10 +4,11 @@ Most requests never reach Lua: for suspects alone (`noai_guard.targets.suspects`
 (`noai_guard.targets.lua`, connected by haproxy.lua).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import quote as percent_encoded
 
 from noai_guard import resources
+from noai_guard.core.model import Agent
 from noai_guard.errors import CannotExpress
 from noai_guard.responses.header_fields import REPEATABLE
 from noai_guard.targets import suspects
@@ -55,7 +56,7 @@ class Frontend:
     def __init__(self, plan: TargetPlan, root: str) -> None:
         self.plan = plan
         self.folder = f"{root.rstrip('/')}/noai-guard"
-        self.suspects = [] if suspects.suspects_everybody(plan) else _suspects(plan)
+        self.suspects = [] if suspects.suspects_everybody(plan) else suspect_rows(plan, decodes=True)
         self.origins = origin_refusals(plan)
         self.rare = rare_fields(self.origins)
 
@@ -84,10 +85,7 @@ class Frontend:
             yield f"use-service lua.noai_document if {{ path -m str {' '.join(paths)} }} {{ method GET HEAD }}"
         yield from self._origins()
         if self.suspects:
-            # Unlike `-m reg`, map_regm keeps no results: a memory of the last 10,000 User-Agents costs more than it
-            # spares. Not in a condition: there HAProxy would go on to the next line of the field, and crashes (2.6.12).
-            look = f"req.fhdr(user-agent),map_regm({argument(f'{self.folder}/suspects.map')})"
-            yield f"set-var(txn.noai_client) {quote(look)}"
+            yield suspect_look(f"{self.folder}/suspects.map")
         # Several lines are one User-Agent to the judge, which may be too long to be read closely.
         suspect = " if { var(txn.noai_client) -m str suspect } || { req.fhdr_cnt(user-agent) gt 1 }"
         yield f"lua.noai_judge{suspect if self.suspects else ''}"
@@ -188,16 +186,28 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     return [*files, text_file("noai-guard/suspects.map", frontend.suspects)] if frontend.suspects else files
 
 
-def _suspects(plan: TargetPlan) -> list[str]:
-    """Return the lines of a map from a User-Agent to `suspect` or `harmless`; the first that matches counts."""
-    harmless = suspects.harmless(plan, _MAX_EXPRESSION, decodes=True)
+def suspect_rows(plan: TargetPlan, *, decodes: bool, also: Collection[Agent] = ()) -> list[str]:
+    """Return the rows of a map from a User-Agent to `suspect` or `harmless`; the first that matches counts.
+
+    `decodes` and `also` as for `suspects.first_look`.
+    """
+    harmless = suspects.harmless(plan, _MAX_EXPRESSION, decodes=decodes, also=also)
     if len(harmless) == 1:
         rows = [(harmless[0], "harmless"), ("^", "suspect")]
     else:
-        looks = suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
+        looks = suspects.first_look(plan, _MAX_EXPRESSION, decodes=decodes, also=also)
         rows = [*((look, "suspect") for look in looks), ("^", "harmless")]
     # A key ends at a blank.
     return [f"(?i){pattern.replace(' ', chr(92) + 'x20')} {value}" for pattern, value in rows]
+
+
+def suspect_look(file: str) -> str:
+    """Return the action that reads `txn.noai_client` in the map of `suspect_rows`.
+
+    Unlike `-m reg`, map_regm keeps no results: a memory of the last 10,000 User-Agents costs more than it spares. It
+    stands in no condition: there HAProxy would go on to the next line of the field, and crashes (2.6.12).
+    """
+    return f"set-var(txn.noai_client) {quote(f'req.fhdr(user-agent),map_regm({argument(file)})')}"
 
 
 TARGET = ServerTarget(

@@ -38,8 +38,7 @@ def _requests(plan: TargetPlan, request_lua: str) -> Iterator[str]:
     looks = suspects.first_look(plan, _MAX_EXPRESSION, decodes=True)
     looks = ["|".join(looks)] if sum(map(len, looks)) <= _MAX_EXPRESSION else looks
     # The path as lighttpd decodes it; the judge compares the target as it was sent.
-    paths = (spelling for document in plan.documents for spelling in (document.path, percent_encoded(document.path)))
-    documents = user_agent_regex.trie(sorted({*paths}))
+    documents = user_agent_regex.trie(_document_paths(plan))
     yield "# Suspects, documents, and clients that send our header go to the judge. Everybody else is allowed."
     # lighttpd matches characters: bytes that are none match nothing, and one in any case may be a letter of ASCII.
     conditions = [f'$HTTP["user-agent"] !~ {quote(_ASCII)}']
@@ -48,6 +47,12 @@ def _requests(plan: TargetPlan, request_lua: str) -> Iterator[str]:
     conditions += [f'$REQUEST_HEADER["{name}"] =~ "."' for name in (VERDICT_HEADER, *VERDICT_ALIASES)]
     yield from (f"{'else ' * bool(number)}{each} {{ {attract} }}" for number, each in enumerate(conditions))
     yield f'else {{ setenv.set-request-header += ( "{VERDICT_HEADER}" => "allow" ) }}'
+
+
+def _document_paths(plan: TargetPlan) -> list[str]:
+    """Return the paths of documents, as they are and percent-encoded."""
+    paths = [document.path for document in plan.documents]
+    return sorted({*paths, *map(percent_encoded, paths)})
 
 
 def _declared(plan: TargetPlan) -> str:
@@ -86,7 +91,11 @@ def _render(plan: TargetPlan, root: str) -> Sequence[File]:
     if plan.path_policies:
         section_of = resources.filled("targets/servers/lighttpd_section.lua", guard_file=guard_file)
     response = resources.filled(
-        "targets/servers/lighttpd_response.lua", declared=_declared(plan), section_of=section_of
+        "targets/servers/lighttpd_response.lua",
+        declared=_declared(plan),
+        section_of=section_of,
+        is_document=f"{{{', '.join(f'[{lua.quote(path)}] = true' for path in _document_paths(plan))}}}",
+        guard_file=guard_file,
     )
     texts = {
         "noai-guard/lighttpd.conf": f"# {comment}\n{configuration}",

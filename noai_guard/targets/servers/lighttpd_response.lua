@@ -1,10 +1,13 @@
--- Runs for each response: adds the declared header lines of the section that contains the path.
+-- Runs for each response: adds the declared header lines of the section that contains the path, and puts documents in the
+-- place of what another module has responded, for example because it had rewritten the path before ours saw it.
 local declare = package.loaded["noai-guard-declare"]
 if not declare then
   -- By section: name, the lines as one value, the lines. lighttpd joins the lines of a field into one value, in which
   -- each line but the first begins with the name.
   local declared = __DECLARED__
   local section_of = __SECTION_OF__
+  local is_document = __IS_DOCUMENT__
+  local guard
   local gmatch, ipairs, match, sub, tonumber = string.gmatch, ipairs, string.match, string.sub, tonumber
 
   local function has_line(value, expected)
@@ -24,25 +27,42 @@ if not declare then
     return true
   end
 
+  local BODY_FIELDS = {"Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Expires"}
+  local OTHERS_FIELDS = {"Content-Encoding", "Content-Range", "Location", "Set-Cookie", "Transfer-Encoding", "WWW-Authenticate"}
+
+  local function without(headers, names)
+    for _, name in ipairs(names) do headers[name] = nil end
+  end
+
+  -- Respond with the document at this target, as request.lua does, and return the status; nil if there is none.
+  local function document_status(r, target)
+    guard = guard or dofile(__GUARD_FILE__)
+    local document, status = guard.document(r.req_attr["request.method"], target, r.req_header["If-None-Match"])
+    if not document then return nil end
+    without(r.resp_header, BODY_FIELDS)
+    without(r.resp_header, OTHERS_FIELDS)
+    for _, field in ipairs(document.headers) do r.resp_header[field[1]] = field[2] end
+    r.resp_body.set(status == 200 and {document.body} or {})
+    return status
+  end
+
   -- lighttpd decides about ranges after this script, and removes every header from a response 416 of its own: so this
   -- makes that response. Return true if it does.
   local function refuses_range(r, ranges)
     local length = tonumber(r.resp_header["Content-Length"])
     local is_whole = r.req_item.http_status == 200 and length == r.resp_body.len
     if not is_whole or r.req_header["If-Range"] or not is_out_of_range(ranges, length) then return false end
-    for _, name in ipairs({"Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Expires"}) do
-      r.resp_header[name] = nil
-    end
+    without(r.resp_header, BODY_FIELDS)
     r.resp_header["Content-Range"] = "bytes */" .. length
     r.resp_body.set({})
     return true
   end
 
   declare = function(r)
-    local ranges = r.req_header["Range"]
-    local status = ranges and refuses_range(r, ranges) and 416 or 0
+    local target, ranges = r.req_attr["request.orig-uri"], r.req_header["Range"]
+    local status = is_document[target] and document_status(r, target) or ranges and refuses_range(r, ranges) and 416 or 0
     local headers = r.resp_header
-    for _, field in ipairs(declared[section_of(r)]) do
+    for _, field in ipairs(declared[section_of(target)]) do
       local name, lines = field[1], field[3]
       local present = headers[name]
       if not present then

@@ -1,7 +1,6 @@
 (function()
   local guard, remembered, count = dofile(__GUARD_FILE__), {}, 0
-  return function(r)
-    local target = r.req_attr["request.orig-uri"]
+  return function(target)
     local section = remembered[target]
     if section then return section end
     section = guard.section_at(target)

@@ -156,7 +156,8 @@ def _rule(conditions: Iterable[Condition], status: int) -> Iterator[tuple[str, i
 
 def _middlewares(plan: TargetPlan, statuses: Iterable[int]) -> dict[str, Any]:
     cleared = dict.fromkeys((VERDICT_HEADER, *VERDICT_ALIASES), "")
-    refusal = {**plan.site_fields, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    caching = {"Cache-Control": "no-store", "Vary": "User-Agent", "X-Content-Type-Options": "nosniff"}
+    refusal = {**plan.site_fields, **caching}
     declared = {"customResponseHeaders": plan.site_fields} if plan.site_fields else {}  # Traefik takes no empty one
     middlewares: dict[str, Any] = {
         _DECLARE: {"headers": {**declared, "customRequestHeaders": cleared}},

@@ -66,6 +66,8 @@ def test_a_covering_prefix_matches_all_that_the_glob_matches(pattern: str, path:
         ("/*/c", "/b/", True),
         ("/a/*", "/b/", False),
         ("/a/b?", "/a/c", False),
+        ("/a/**/c", "/a$", True),
+        ("/a/**/c", "/audio/", False),
     ],
 )
 def test_patterns_that_surely_match_no_common_path_do_not_overlap(pattern: str, prefix: str, overlap: bool) -> None:

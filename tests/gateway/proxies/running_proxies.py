@@ -166,6 +166,7 @@ class Environment:
     """Everything that a proxy is started with: a folder of its own, the origin's port, the gateway and the policy.
 
     `is_patient`: on a busy machine too, the gateway answers before the proxy falls back on what it knows itself.
+    `site`: with Caddy, what the site does, if not to ask the origin; `{folder}` is the folder.
     """
 
     folder: Path
@@ -175,6 +176,7 @@ class Environment:
     cache: bool = False
     suspects_only: bool = False
     is_patient: bool = False
+    site: str = ""
 
     def setup(self) -> GatewaySetup:
         cache = str(self.folder / "cache") if self.cache else None
@@ -216,12 +218,17 @@ def caching_nginx(environment: Environment, name: str = "nginx") -> RunningServe
 
 
 def caddy(environment: Environment, name: str = "caddy") -> RunningServer:
+    """With a stand-in for the gateway on a free port."""
     write_configuration("caddy", environment)
-    port = free_port()
+    site = environment.site.replace("{folder}", str(environment.folder))
+    port, stand_in = free_port(), free_port()
+    file = environment.folder / "noai-guard-gateway.caddy"
+    file.write_text(file.read_text().replace(":9796", f":{stand_in}"))
     (environment.folder / "Caddyfile").write_text(
         "{\n\tadmin off\n\tauto_https off\n}\nimport noai-guard-gateway.caddy\n"
-        f"(noai_site) {{\n\treverse_proxy 127.0.0.1:{environment.origin}\n}}\n"
-        f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n\timport noai_guard\n}}\n"
+        f"(noai_site) {{\n\t{site or f'reverse_proxy 127.0.0.1:{environment.origin}'}\n}}\n"
+        f"http://127.0.0.1:{port}, http://music.example:{port} {{\n\tbind 127.0.0.1\n\timport noai_guard\n"
+        "\thandle_errors {\n\t\timport noai_guard_errors\n\t\trespond `error {http.error.status_code}`\n\t}\n}\n"
     )
     command = [_program_path(name), "run", "--config", str(environment.folder / "Caddyfile")]
     return start_process(command, port, environment.folder, {"HOME": str(environment.folder)})

@@ -23,6 +23,7 @@ from tests.targets.conformance import (
     judged_target,
     odd_paths,
     policy,
+    refusal,
     user_agent_lines,
 )
 from tests.targets.web_servers import SERVERS, SLOW, RunningServer, recording_origin, started
@@ -93,6 +94,8 @@ def assert_judged(recorded: Recorded, target: bytes, user_agent: bytes, *refused
         assert is_document or not judged_target(server.compiled, received, user_agent).refuses, (target, received)
     elif status == 403:
         assert user_agent.startswith((b"GPTBot", b"PerplexityBot", *refused_somewhere)), (target, user_agent)
+    elif status == 402:
+        assert refusal(server.compiled, target, user_agent)[0] == 402, (target, user_agent)
     else:
         assert status in MALFORMED or status in (200, 301, 304), (target, status)
 

@@ -208,6 +208,12 @@ def test_a_refusal_has_the_status_text_and_headers_of_the_guard(plain: RunningSe
         assert response.values("x-content-type-options") == ["nosniff"]
 
 
+def test_no_cache_in_front_keeps_a_refusal_for_a_listener(plain: RunningServer) -> None:
+    response = fetch(plain.port, "/tracks/song.mp3", GPTBOT)
+    assert "no-store" in response.values("cache-control")
+    assert "user-agent" in ", ".join(response.values("vary")).lower()
+
+
 SELLING = b"""
 extends: no-ai
 site: {url: "https://music.example", licence: "https://music.example/licence"}
