@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -216,10 +217,13 @@ def until(client: TestClient, said: str) -> Any:
 
 
 def test_the_page_is_made_in_the_background_and_follows_events_and_policy(
-    site: tuple[Path, Folder, TestClient], tmp_path: Path
+    site: tuple[Path, Folder, TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, folder, client = site
+    asked, refresh = threading.Event(), CountedFolder.refresh
+    monkeypatch.setattr(CountedFolder, "refresh", lambda counted: asked.wait(60) and refresh(counted))
     assert "Counting has begun" in client.get("/transparency/", headers={"accept": "text/html"}).text
+    asked.set()
     deadline = time.monotonic() + 60
     headers = {"accept": "application/json"}
     while not client.get("/transparency/", headers=headers).json()["requests"]:
