@@ -109,7 +109,7 @@ class NoAIMiddleware:
         runtime = self.runtime
         if _VERDICT in scope:
             runtime.reports.report_nesting()
-        read = self._read
+        read = self._read  # in two steps, as in `Exchange.declare`
         request = read(scope, Exchange())
         outcome = runtime.decide(request, is_http)
         if isinstance(outcome, Decided):
